@@ -1,0 +1,178 @@
+"""Named arrays as views of one flat, aligned, padded buffer per dtype."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.arrays.naming import named_arrays
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+PADDING = 64  # elements: every view starts on 64 bytes or more, whatever its dtype
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one array lies: which buffer, from and to which element."""
+
+    shape: tuple[int, ...]
+    group: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names, shapes and places of the arrays of an arena; one group per dtype."""
+
+    slots: dict[str, Slot]
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Layout:
+        """Place arrays one behind the other, each padded to whole blocks."""
+        slots, sizes = {}, dict[str, int]()
+        for name, array in arrays.items():
+            group = np.dtype(array.dtype).name
+            start = sizes.get(group, 0)
+            size = math.prod(array.shape)
+            slots[name] = Slot(tuple(array.shape), group, start, start + size)
+            sizes[group] = start + -(-size // PADDING) * PADDING
+        return cls(slots, sizes)
+
+
+class Arena(Mapping[str, Array]):
+    """Named arrays that are views of one flat buffer per dtype.
+
+    An optimizer updates a whole arena in one pass over memory. Views start on 64-byte
+    boundaries; the padding between them is zero. ``arena["W"] = value`` copies into
+    the view. Make one with `Arena.of`, and its gradients with `like`.
+
+    >>> import numpy as np
+    >>> params = Arena.of({"W": np.ones((2, 3)), "b": np.zeros(3)})
+    >>> params["W"].base is params.flat.base  # a view, not a copy
+    True
+    >>> grads = params.like()
+    >>> grads["b"] = np.full(3, 0.5)  # copied into the view
+    >>> float(grads.flat.sum())
+    1.5
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        backend: Backend,
+        device: str,
+        dtype: Any = None,
+    ) -> None:
+        self.layout = layout
+        self.backend = backend
+        self.device = device
+        self.buffers = {
+            group: backend.zeros(size, dtype or group, device)
+            for group, size in layout.sizes.items()
+        }
+        self._views = {
+            name: self.buffers[slot.group][slot.start : slot.stop].reshape(slot.shape)
+            for name, slot in layout.slots.items()
+        }
+
+    @classmethod
+    def of(cls, arrays: Any) -> Self:
+        """Copy arrays into a new arena on their own device.
+
+        Args:
+            arrays: an array, a sequence of them, or a mapping from names, all on one
+                device; of any shapes and dtypes.
+
+        Raises:
+            ArgumentTypeError: something is not an array, or the container has no order.
+            BackendError: the arrays are on several devices.
+        """
+        named = named_arrays(arrays, "arrays")
+        backend = common_backend(named.items())
+        for name, array in named.items():
+            refuse_unusable_dtype(name, array.dtype)
+        device = backend.device(next(iter(named.values())))
+        arena = cls(Layout.of(named), backend, device)
+        for name, array in named.items():
+            arena[name] = array
+        return arena
+
+    def like(self, dtype: Any = None) -> Arena:
+        """Make an arena of zeros with the same names, shapes and places.
+
+        Args:
+            dtype: of every array; by default each keeps its own.
+        """
+        return Arena(self.layout, self.backend, self.device, dtype)
+
+    @property
+    def flat(self) -> Array:
+        """The one buffer, padding included; refused where there are several dtypes."""
+        if len(self.buffers) != 1:
+            message = (
+                "flat must be the arena's one buffer, but it has one for each of "
+                f"{', '.join(self.buffers)}: use .buffers"
+            )
+            raise ArgumentError(message)
+        return next(iter(self.buffers.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers, padding included."""
+        return sum(int(buffer.nbytes) for buffer in self.buffers.values())
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: Array) -> None:
+        if name not in self._views:
+            message = f"name must be one of {', '.join(self._views)}, got {name!r}"
+            raise ArgumentError(message)
+        view = self._views[name]
+        if value is view:  # arena["W"] -= step has already written to the view
+            return
+        if not self.backend.is_array(value):
+            message = (
+                f"{name} must be a {self.backend.name} array, got "
+                f"{type(value).__name__}; for a number write arena[{name!r}][...] = it"
+            )
+            raise ArgumentTypeError(message)
+        if value.shape != view.shape:
+            message = f"{name} must have shape {view.shape}, got {value.shape}"
+            raise ArgumentError(message)
+        if value.dtype != view.dtype:
+            message = f"{name} must be {view.dtype}, got {value.dtype}"
+            raise ArgumentTypeError(message)
+        view[...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}{view.shape}" for name, view in self.items())
+        return f"Arena({shapes}; {', '.join(self.buffers)} on {self.device})"
+
+
+def refuse_unusable_dtype(name: str, dtype: Any) -> None:
+    """Refuse what gradient descent cannot update: integers, objects, foreign bytes.
+
+    Raises:
+        ArgumentTypeError: the dtype is not float16, float32 or float64 of this machine.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        message = f"{name} must be float16, float32 or float64, got {dtype}"
+        raise ArgumentTypeError(message)
+    if not dtype.isnative:
+        message = f"{name} must be in this machine's byte order, got {dtype.str!r}"
+        raise ArgumentTypeError(message)

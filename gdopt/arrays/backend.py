@@ -1,0 +1,193 @@
+"""Where arrays live: one small protocol, two libraries behind it.
+
+Existing arrays decide for themselves (`backend_of`); only *new* arrays ask for a
+default (`get_backend`), which `use` or the variable ``GDOPT_BACKEND`` sets.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+
+Array = Any  # a numpy.ndarray or a cupy.ndarray: they share no static base
+NAMES = ("auto", "numpy", "cupy")
+
+
+class Backend(Protocol):
+    """What the rest of gdopt asks of an array library beyond its functions `xp`."""
+
+    name: str
+    xp: Any
+
+    def is_array(self, value: object) -> bool:
+        """Tell whether `value` is an array of this library."""
+
+    def device(self, array: Array) -> str:
+        """Name the device that holds `array`: ``"cpu"`` or ``"cuda:0"``."""
+
+    def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Array:
+        """Make an array of zeros that starts on a 64-byte boundary."""
+
+    def from_host(self, array: Any, device: str | None = None) -> Array:
+        """Copy a NumPy array to the device; on the CPU, return it as it is."""
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Copy to a NumPy array; on the CPU, return the array itself."""
+
+    def address(self, array: Array) -> int:
+        """Give the address of the first element, in bytes."""
+
+    def owner(self, array: Array) -> object | None:
+        """Give the object that owns the memory; None where only addresses tell."""
+
+    def writeable(self, array: Array) -> bool:
+        """Tell whether the array may be written to."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what was asked of it."""
+
+    def describe(self) -> str:
+        """Say in a few words what new arrays would live on."""
+
+
+@functools.cache
+def _numpy() -> Backend:
+    from gdopt.arrays.numpy_ import NumpyBackend  # noqa: PLC0415 - both import this
+
+    return NumpyBackend()
+
+
+@functools.cache
+def _cupy() -> Backend:
+    from gdopt.arrays.cupy_ import CupyBackend  # noqa: PLC0415 - CuPy is optional
+
+    return CupyBackend()
+
+
+_chosen: str | None = None
+_told = False
+
+
+def use(name: str) -> None:
+    """Choose where *new* arrays are made; existing arrays are not moved.
+
+    Args:
+        name: ``"numpy"``, ``"cupy"`` or ``"auto"`` (CuPy where a GPU answers).
+
+    Raises:
+        ArgumentError: the name is none of the three.
+        BackendError: ``"cupy"`` without CuPy, a driver or a device.
+
+    >>> import gdopt
+    >>> gdopt.use("numpy")
+    >>> gdopt.get_backend().name
+    'numpy'
+    """
+    global _chosen  # noqa: PLW0603 - the process-wide default is the feature
+    get_backend(name)
+    _chosen = name
+
+
+def get_backend(name: str | None = None) -> Backend:
+    """Return the backend of that name; without a name, the one in force.
+
+    In force is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
+    says once, on standard error, what it chose and why.
+
+    Raises:
+        ArgumentError: the name is unknown.
+        BackendError: a GPU was asked for and is not there; the message says whether
+            CuPy, the driver or the device is missing.
+    """
+    origin = "backend"
+    if name is None:
+        name, origin = _chosen, "gdopt.use"
+    if name is None:
+        name, origin = os.environ.get("GDOPT_BACKEND", "auto"), "GDOPT_BACKEND"
+    if name not in NAMES:
+        message = f"{origin} must be one of {', '.join(NAMES)}, got {name!r}"
+        raise ArgumentError(message)
+    if name == "numpy":
+        return _numpy()
+    if name == "cupy":
+        return _cupy()
+    return _auto()
+
+
+def _auto() -> Backend:
+    try:
+        backend, reason = _cupy(), ""
+    except BackendError as error:
+        backend, reason = _numpy(), f" ({error})"
+    global _told  # noqa: PLW0603 - said once a process
+    if not _told:
+        _told = True
+        sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")
+    return backend
+
+
+def backend_of(*arrays: Array) -> Backend:
+    """Return the backend that all `arrays` share.
+
+    Raises:
+        ArgumentTypeError: something is not a NumPy or CuPy array.
+        BackendError: the arrays are of two libraries or on two devices.
+
+    >>> import numpy as np
+    >>> backend_of(np.zeros(3), np.ones(2)).name
+    'numpy'
+    """
+    return common_backend((f"array {k}", array) for k, array in enumerate(arrays))
+
+
+def common_backend(named: Iterable[tuple[str, Array]]) -> Backend:
+    """Return the backend that named arrays share; errors call them by name."""
+    first: tuple[str, Backend, str] | None = None
+    for name, array in named:
+        backend = _backend_of_one(name, array)
+        device = backend.device(array)
+        if first is None:
+            first = name, backend, device
+        elif first[2] != device:
+            message = (
+                f"arrays must be on one device: {first[0]} is on {first[2]}, "
+                f"{name} is on {device}"
+            )
+            raise BackendError(message)
+    if first is None:
+        message = "arrays must not be empty: there is nothing to find the backend of"
+        raise ArgumentError(message)
+    return first[1]
+
+
+def _backend_of_one(name: str, array: Array) -> Backend:
+    if isinstance(array, np.ndarray):
+        if isinstance(array, np.ma.MaskedArray | np.matrix):
+            message = (
+                f"{name} must be a plain array, got {type(array).__name__}, "
+                "whose arithmetic differs"
+            )
+            raise ArgumentTypeError(message)
+        return _numpy()
+    if "cupy" in sys.modules and isinstance(array, sys.modules["cupy"].ndarray):
+        return _cupy()
+    message = f"{name} must be a NumPy or CuPy array, got {type(array).__name__}"
+    raise ArgumentTypeError(message)
+
+
+def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
+    """Give the first address an array touches and the one after its last."""
+    low = high = backend.address(array)
+    if array.size == 0:
+        return low, low
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        reach = (length - 1) * stride
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high + array.dtype.itemsize

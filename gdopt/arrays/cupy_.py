@@ -1,0 +1,101 @@
+"""CuPy on the GPU: one of the two modules that import cupy."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+import numpy as np
+
+from gdopt.errors import BackendError
+
+INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
+
+
+def _load() -> Any:
+    """Import CuPy, or say which of CuPy, the driver and the device is missing."""
+    try:
+        import cupy  # noqa: PLC0415 - optional, and takes half a second
+    except ImportError as missing:
+        message = f"CuPy is missing: {INSTALL}"
+        raise BackendError(message) from missing
+    if cupy.is_available():
+        return cupy
+    try:
+        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        message = (
+            "the NVIDIA driver is missing: CuPy is installed, but libcuda is not on "
+            "this machine; in a container, run it with --gpus all"
+        )
+        raise BackendError(message) from None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hint = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
+    message = (
+        f"a CUDA device is missing{hint}: the driver is installed, but shows none that "
+        f"CuPy {cupy.__version__} can use; `nvidia-smi` lists them"
+    )
+    raise BackendError(message)
+
+
+class CupyBackend:
+    """Arrays in the memory of CUDA devices; each stays on its own device."""
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self.xp = _load()
+
+    def is_array(self, value: object) -> bool:
+        """See `Backend.is_array`."""
+        return isinstance(value, self.xp.ndarray)
+
+    def device(self, array: Any) -> str:
+        """See `Backend.device`."""
+        return f"cuda:{array.device.id}"
+
+    def on(self, device: str | None) -> Any:
+        """Make `device` the current one for the length of a block."""
+        if device is None:
+            return self.xp.cuda.Device()
+        return self.xp.cuda.Device(int(device.removeprefix("cuda:")))
+
+    def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:
+        """See `Backend.zeros`; CuPy's pool starts blocks on 512 bytes."""
+        with self.on(device):
+            return self.xp.zeros(shape, dtype)
+
+    def from_host(self, array: Any, device: str | None = None) -> Any:
+        """See `Backend.from_host`."""
+        with self.on(device):
+            return self.xp.asarray(array)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """See `Backend.to_host`."""
+        return np.asarray(self.xp.asnumpy(array))
+
+    def address(self, array: Any) -> int:
+        """See `Backend.address`."""
+        return int(array.data.ptr)
+
+    def owner(self, array: Any) -> object | None:
+        """See `Backend.owner`."""
+        memory = array.data.mem
+        unowned = isinstance(memory, self.xp.cuda.UnownedMemory)
+        return None if unowned else memory
+
+    def writeable(self, array: Any) -> bool:  # noqa: ARG002 - CuPy knows no such flag
+        """See `Backend.writeable`."""
+        return True
+
+    def synchronize(self) -> None:
+        """See `Backend.synchronize`."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def describe(self) -> str:
+        """See `Backend.describe`."""
+        properties = self.xp.cuda.runtime.getDeviceProperties(
+            self.xp.cuda.Device().id,
+        )
+        return f"the GPU ({properties['name'].decode()}), with CuPy"

@@ -1,0 +1,64 @@
+"""NumPy on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+
+
+class NumpyBackend:
+    """Arrays in the machine's main memory."""
+
+    name = "numpy"
+    xp: Any = np
+
+    def is_array(self, value: object) -> bool:
+        """See `Backend.is_array`."""
+        return isinstance(value, np.ndarray)
+
+    def device(self, array: Any) -> str:  # noqa: ARG002 - there is one
+        """See `Backend.device`."""
+        return "cpu"
+
+    def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:  # noqa: ARG002
+        """See `Backend.zeros`."""
+        dtype = np.dtype(dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
+        start = -self.address(raw) % ALIGNMENT
+        flat = raw[start : start + count * dtype.itemsize].view(dtype)
+        return flat.reshape(shape)
+
+    def from_host(self, array: Any, device: str | None = None) -> Any:  # noqa: ARG002
+        """See `Backend.from_host`."""
+        return np.asarray(array)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """See `Backend.to_host`."""
+        return np.asarray(array)
+
+    def address(self, array: Any) -> int:
+        """See `Backend.address`."""
+        return int(array.__array_interface__["data"][0])
+
+    def owner(self, array: Any) -> object | None:
+        """See `Backend.owner`."""
+        owner: object = array
+        while isinstance(owner, np.ndarray) and owner.base is not None:
+            owner = owner.base
+        # Memory of another library may be reached through several owners.
+        return owner if isinstance(owner, np.ndarray) else None
+
+    def writeable(self, array: Any) -> bool:
+        """See `Backend.writeable`."""
+        return bool(array.flags.writeable)
+
+    def synchronize(self) -> None:
+        """Do nothing: NumPy has finished when it returns."""
+
+    def describe(self) -> str:
+        """See `Backend.describe`."""
+        return "the CPU, with NumPy"

@@ -1,0 +1,35 @@
+"""The errors that gdopt raises on purpose: one family, each also the built-in kind."""
+
+from __future__ import annotations
+
+
+class GdoptError(Exception):
+    """Root of the family: ``except gdopt.GdoptError`` catches all of them."""
+
+
+class ArgumentError(GdoptError, ValueError):
+    """An argument's value breaks its rule: ``beta2 must be in [0, 1), got 1.5``."""
+
+
+class ArgumentTypeError(GdoptError, TypeError):
+    """An argument is of a kind that cannot be used."""
+
+
+class BackendError(GdoptError, RuntimeError):
+    """A device or array library asked for is not there, or two were mixed."""
+
+
+class MissingExtraError(GdoptError, ImportError):
+    """An optional library is missing; the message names the extra that brings it."""
+
+
+class RuleError(GdoptError, TypeError):
+    """A rule cannot be traced: it branches on a value, say, or misses a result."""
+
+
+class StateError(GdoptError, ValueError):
+    """A saved state does not fit the object it is loaded into."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be used, but probably not as they are."""
