@@ -1,7 +1,79 @@
 """gdopt: gradient descent for people who hold arrays."""
 
 from gdopt.arrays import Arena, backend_of, get_backend, use
-from gdopt.errors import GdoptError
+from gdopt.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BackendError,
+    DataWarning,
+    GdoptError,
+    MissingExtraError,
+    RuleError,
+    StateError,
+)
+from gdopt.ewa import EWA, ewa, ewa_weights, ewa_window
+from gdopt.kernels import (
+    Kernel,
+    equal,
+    exp,
+    log,
+    maximum,
+    minimum,
+    not_equal,
+    sign,
+    sqrt,
+    square,
+    where,
+)
+from gdopt.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    Rule,
+    rule,
+)
 
 __version__ = "0.1.0"
-__all__ = ["Arena", "GdoptError", "__version__", "backend_of", "get_backend", "use"]
+__all__ = [
+    "EWA",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Arena",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "BackendError",
+    "DataWarning",
+    "GdoptError",
+    "Kernel",
+    "MissingExtraError",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+    "Rule",
+    "RuleError",
+    "StateError",
+    "__version__",
+    "backend_of",
+    "equal",
+    "ewa",
+    "ewa_weights",
+    "ewa_window",
+    "exp",
+    "get_backend",
+    "log",
+    "maximum",
+    "minimum",
+    "not_equal",
+    "rule",
+    "sign",
+    "sqrt",
+    "square",
+    "use",
+    "where",
+]

@@ -68,13 +68,13 @@ class Arena(Mapping[str, Array]):
         layout: Layout,
         backend: Backend,
         device: str,
-        dtype: Any = None,
+        dtypes: Mapping[str, Any] | None = None,
     ) -> None:
         self.layout = layout
         self.backend = backend
         self.device = device
         self.buffers = {
-            group: backend.zeros(size, dtype or group, device)
+            group: backend.zeros(size, (dtypes or {}).get(group, group), device)
             for group, size in layout.sizes.items()
         }
         self._views = {
@@ -110,7 +110,8 @@ class Arena(Mapping[str, Array]):
         Args:
             dtype: of every array; by default each keeps its own.
         """
-        return Arena(self.layout, self.backend, self.device, dtype)
+        dtypes = None if dtype is None else dict.fromkeys(self.buffers, dtype)
+        return Arena(self.layout, self.backend, self.device, dtypes)
 
     @property
     def flat(self) -> Array:

@@ -1,0 +1,29 @@
+"""How a formula becomes one pass over memory."""
+
+from gdopt.kernels.kernel import Kernel
+from gdopt.kernels.ops import (
+    equal,
+    exp,
+    log,
+    maximum,
+    minimum,
+    not_equal,
+    sign,
+    sqrt,
+    square,
+    where,
+)
+
+__all__ = [
+    "Kernel",
+    "equal",
+    "exp",
+    "log",
+    "maximum",
+    "minimum",
+    "not_equal",
+    "sign",
+    "sqrt",
+    "square",
+    "where",
+]

@@ -1,0 +1,223 @@
+"""Runs a program with NumPy: block by block, so that what is computed stays in cache.
+
+The engine that is always there. Twelve ufuncs over 32 Ki elements at a time beat one
+ufunc after the other over everything sixfold; large arrays are shared among threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdopt.kernels.flush import FlushToZero
+from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.trace import Program
+
+SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 12, 1 << 17
+WORTH_THREADS = 1_000_000  # elements: a round trip through the pool costs 13 us
+MOST_THREADS = 8  # more only wait for the memory
+
+
+@functools.cache
+def cache_bytes() -> int:
+    """Size of a core's second-level cache; 1 MiB where the system does not tell."""
+    path = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        return int(path.read_text(encoding="ascii").strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Pool:
+    """One small pool of threads, made when first needed and anew after a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the threads: a forked child has none of them."""
+        self._executor: ThreadPoolExecutor | None = None
+        self.lock = threading.Lock()
+
+    @functools.cached_property
+    def size(self) -> int:
+        """How many threads share a large array."""
+        return min(available_cores(), MOST_THREADS)
+
+    def map(self, function: Callable[[Any], None], pieces: Sequence[Any]) -> None:
+        """Run a function on every piece, the first one in the calling thread."""
+        with self.lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.size - 1, "gdopt")
+            others = [self._executor.submit(function, piece) for piece in pieces[1:]]
+        try:
+            function(pieces[0])
+        finally:
+            for other in others:
+                other.result()
+
+
+POOL = Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.forget)
+
+
+class Registers:
+    """Hands out scratch arrays to intermediate values and takes them back."""
+
+    def __init__(self) -> None:
+        self.free: dict[bool, list[str]] = {False: [], True: []}
+        self.names: list[str] = []
+        self.booleans: list[bool] = []
+
+    def take(self, *, boolean: bool) -> str:
+        """Give a free scratch array's name, or a new one's."""
+        if self.free[boolean]:
+            return self.free[boolean].pop()
+        self.names.append(f"x{len(self.names)}")
+        self.booleans.append(boolean)
+        return self.names[-1]
+
+    def give_back(self, name: str) -> None:
+        """Take back a scratch array whose value is not needed any more."""
+        self.free[self.booleans[self.names.index(name)]].append(name)
+
+
+def print_block(program: Program) -> tuple[str, list[bool]]:
+    """Print a program as calls of NumPy functions on one block of each array.
+
+    A result goes straight into its array where no later operation needs the old value.
+
+    Returns:
+        The source of ``block(*arrays, *scalars, *scratch)``, and for each scratch array
+        whether it holds truth values.
+    """
+    names = {symbol: symbol.name for symbol in program.inputs}
+    names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
+    last = {a: k for k, node in enumerate(program.tape) for a in node.arguments}
+    last |= dict.fromkeys(program.results, len(program.tape))
+    registers, lines = Registers(), []
+    for k, node in enumerate(program.tape):
+        dying = [
+            names[a]
+            for a in dict.fromkeys(node.arguments)
+            if last[a] == k and names[a] in registers.names
+        ]
+        keeps = node.operation == "where"  # it writes before it has read everything
+        for name in () if keeps else dying:
+            registers.give_back(name)
+        out = _own_array(program, node, k, last) or registers.take(boolean=node.boolean)
+        for name in dying if keeps else ():
+            registers.give_back(name)
+        arguments = ", ".join(names[a] for a in node.arguments)
+        lines.append(f"    _{node.operation}({arguments}, {out})")
+        names[node] = out
+    for array, result in zip(program.inputs, program.results, strict=False):
+        if names[result] != array.name:
+            lines.append(f"    _copy({names[result]}, {array.name})")
+    parameters = [symbol.name for symbol in program.inputs]
+    parameters += [f"s{place}" for place in range(len(program.hoisted))]
+    parameters += registers.names
+    head = f"def block({', '.join(parameters)}):"
+    return "\n".join([head, *lines, "    return"]), registers.booleans
+
+
+def _own_array(
+    program: Program, node: Symbol, k: int, last: dict[Symbol, int]
+) -> str | None:
+    """Name the array that a result may be written into at once, if there is one."""
+    for array, result in zip(program.inputs, program.results, strict=False):
+        if result is node:
+            read_later = last.get(array, -1) > k
+            read_now = node.operation == "where" and array in node.arguments
+            return None if read_later or read_now else array.name
+    return None
+
+
+class Blocks:
+    """A program compiled for NumPy; runs on flat, contiguous arrays of one dtype."""
+
+    def __init__(self, program: Program, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.source, self._booleans = print_block(program)
+        scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
+        exec(self.source, scope)  # noqa: S102 - the text is printed from a program
+        self._block: Callable[..., None] = scope["block"]
+        self._local = threading.local()
+        live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
+        fitting = cache_bytes() // live
+        self.size = min(
+            max(1 << fitting.bit_length() - 1, SMALLEST_BLOCK), LARGEST_BLOCK
+        )
+
+    def cast(self, scalars: Sequence[float]) -> list[Any]:
+        """Round the hoisted values once to the dtype of the arithmetic."""
+        with np.errstate(over="ignore"):
+            return [np.array(value, self.dtype) for value in scalars]
+
+    def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
+        """Update the arrays in place.
+
+        Args:
+            arrays: (n,) each, contiguous and of the engine's dtype.
+            values: the hoisted values, as `cast` gave them.
+        """
+        count = arrays[0].size
+        if count < WORTH_THREADS or POOL.size == 1:
+            self._run_piece(arrays, values, self.size)
+            return
+        step = -(-count // (POOL.size * self.size)) * self.size
+        pieces = [
+            [array[start : start + step] for array in arrays]
+            for start in range(0, count, step)
+        ]
+        block = min(4 * self.size, LARGEST_BLOCK)  # smaller ones wait for the lock
+        POOL.map(lambda piece: self._run_piece(piece, values, block), pieces)
+
+    def _run_piece(
+        self, arrays: Sequence[Any], scalars: Sequence[Any], block: int
+    ) -> None:
+        """Run block by block in the calling thread, in its floating-point mode."""
+        count = arrays[0].size
+        flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
+        with np.errstate(all="ignore"), flush:
+            if count <= block:
+                self._block(*arrays, *scalars, *self._scratch(count, block))
+                return
+            for start in range(0, count, block):
+                parts = [array[start : start + block] for array in arrays]
+                scratch = self._scratch(parts[0].size, block)
+                self._block(*parts, *scalars, *scratch)
+
+    def _scratch(self, count: int, block: int) -> list[Any]:
+        """Give this thread's scratch arrays, cut to the length of the block."""
+        local = self._local.__dict__
+        if local.get("block", 0) < block:
+            local["block"] = block
+            local["whole"] = [
+                np.empty(block, np.bool_ if boolean else self.dtype)
+                for boolean in self._booleans
+            ]
+            local["count"] = None
+        if local["count"] != count:
+            local["cut"] = [array[:count] for array in local["whole"]]
+            local["count"] = count
+        cut: list[Any] = local["cut"]
+        return cut

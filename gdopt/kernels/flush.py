@@ -1,0 +1,71 @@
+"""Flushes float32 denormals to zero for the length of a pass, as the GPU does.
+
+CUDA flushes them under CuPy; a CPU takes tens of times longer over them instead (an
+Adam step whose gradients have become zero slows from 1.5 to 16 ns an element). On
+x86-64 with glibc the calling thread's mode is set through ``fesetenv`` and restored.
+Elsewhere the CPU engines keep denormals, and bits may differ from CUDA's on them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+import threading
+from typing import Any
+
+FLUSH = 0x8040  # MXCSR: flush results to zero, take denormal operands as zero
+MXCSR_OFFSET = 28  # its place in glibc's fenv_t on x86-64
+FENV_BYTES = 64  # more than sizeof(fenv_t)
+
+
+@functools.cache
+def _environment() -> tuple[Any, Any] | None:
+    """Find glibc's functions; None where the mode cannot be set."""
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return None
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    library = ctypes.CDLL("libm.so.6")
+    for function in (library.fegetenv, library.fesetenv):
+        function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_int
+    return library.fegetenv, library.fesetenv
+
+
+def can_flush() -> bool:
+    """Tell whether the CPU engines flush float32 denormals on this machine."""
+    return _environment() is not None
+
+
+class _ThreadMode(threading.local):
+    """A thread's own copy of the floating-point environment, and the word in it."""
+
+    def __init__(self) -> None:
+        self.environment = ctypes.create_string_buffer(FENV_BYTES)
+        self.mode = ctypes.c_uint32.from_buffer(self.environment, MXCSR_OFFSET)
+
+
+_thread = _ThreadMode()
+
+
+class FlushToZero:
+    """A context in which the calling thread flushes denormals, where it can."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        functions = _environment()
+        if functions is not None:
+            get, put = functions
+            get(_thread.environment)
+            self._before = _thread.mode.value
+            _thread.mode.value = self._before | FLUSH
+            put(_thread.environment)
+
+    def __exit__(self, *_: object) -> None:
+        functions = _environment()
+        if functions is not None:
+            get, put = functions
+            get(_thread.environment)
+            _thread.mode.value = self._before
+            put(_thread.environment)

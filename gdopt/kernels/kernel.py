@@ -1,0 +1,182 @@
+"""Kernel(rule): picks the engine for its arrays and keeps what was built."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Backend, common_backend
+from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
+from gdopt.kernels.packing import run_packed
+from gdopt.kernels.trace import Program, Signature, compile_host, trace
+
+CPU_ENGINES = ("numpy", "numba")
+
+
+@functools.cache
+def numba_installed() -> bool:
+    """Tell whether Numba can be imported, without importing it."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def cpu_engine() -> str:
+    """Name the engine for NumPy arrays: ``GDOPT_CPU_ENGINE``, else Numba if installed.
+
+    Raises:
+        ArgumentError: the variable names no engine.
+        MissingExtraError: it names Numba, which is not installed.
+    """
+    name = os.environ.get("GDOPT_CPU_ENGINE")
+    if name is None:
+        return "numba" if numba_installed() else "numpy"
+    if name not in CPU_ENGINES:
+        message = f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}"
+        raise ArgumentError(message)
+    if name == "numba" and not numba_installed():
+        message = 'GDOPT_CPU_ENGINE=numba needs Numba: pip install "gdopt[numba]"'
+        raise MissingExtraError(message, name="numba")
+    return name
+
+
+def compute_dtype(dtype: Any) -> np.dtype[Any]:
+    """Give the dtype of the arithmetic: float32 for float16, else the storage's own."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+class Step:
+    """A kernel bound to kinds of arguments and an engine: runs without checks."""
+
+    def __init__(self, program: Program, engine: Any, *, on_cpu: bool) -> None:
+        self.program = program
+        self.engine = engine
+        self.on_cpu = on_cpu
+        self._host = compile_host(program)
+
+    def values(self, scalars: Mapping[str, Any]) -> Any:
+        """Compute the hoisted values from the scalars, once a step.
+
+        A 0-d array on a GPU is not waited for: the device computes the values then.
+        """
+        ordered = [scalars[name] for name in self.program.scalars]
+        if not self.on_cpu and any(hasattr(value, "device") for value in ordered):
+            return self.engine.fill({n: scalars[n] for n in self.program.scalars})
+        return self.engine.cast(self._host(*ordered))
+
+    def run(self, arrays: Sequence[Any], values: Any) -> None:
+        """Update arrays of one shape in place; the inputs in the program's order."""
+        if self.on_cpu:
+            run_packed(self.engine, arrays, values, len(self.program.results))
+        else:
+            self.engine.run(arrays, values)
+
+
+class Kernel:
+    """A formula that updates arrays in place, in one pass, on any engine.
+
+    Positional parameters of the function are arrays, and those it returns come first;
+    keyword-only parameters are scalars, or arrays of the same shape.
+
+    >>> import numpy as np
+    >>> def axpy(y, x, *, a):
+    ...     return y + a * x
+    >>> y, x = np.zeros(3), np.arange(3.0)
+    >>> Kernel(axpy)(y, x, a=2.0)
+    >>> y
+    array([0., 2., 4.])
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.signature = Signature.of(function)
+        self._programs: dict[frozenset[str], Program] = {}
+        self._steps: dict[Any, Step] = {}
+
+    def program(self, elements: Collection[str] = ()) -> Program:
+        """Trace the function; `elements` names the scalars that are given as arrays."""
+        key = frozenset(elements)
+        if key not in self._programs:
+            self._programs[key] = trace(self.function, self.signature, key)
+        return self._programs[key]
+
+    def step(
+        self, backend: Backend, dtypes: Sequence[Any], elements: Collection[str] = ()
+    ) -> Step:
+        """Build, or find, what runs on arrays of those dtypes on that backend."""
+        on_cpu = backend.name == "numpy"
+        engine = cpu_engine() if on_cpu else "cuda"
+        stored = tuple(np.dtype(dtype) for dtype in dtypes)
+        compute = max(map(compute_dtype, stored), key=lambda dtype: dtype.itemsize)
+        key = (engine, compute if on_cpu else (compute, stored), frozenset(elements))
+        if key not in self._steps:
+            built = _build(self.program(elements), engine, stored, compute)
+            self._steps[key] = Step(self.program(elements), built, on_cpu=on_cpu)
+        return self._steps[key]
+
+    def __call__(self, *arrays: Any, **scalars: Any) -> None:
+        """Update the first arrays in place.
+
+        Raises:
+            ArgumentError: a number of arrays, names or shapes do not fit.
+            ArgumentTypeError: dtypes differ, or an array is read-only.
+            BackendError: the arrays are on several devices.
+        """
+        names = self.signature.arrays
+        if len(arrays) != len(names):
+            message = (
+                f"arrays must be {len(names)} ({', '.join(names)}), got {len(arrays)}"
+            )
+            raise ArgumentError(message)
+        scalars = {**self.signature.defaults, **scalars}
+        if set(scalars) != set(self.signature.scalars):
+            wanted, got = ", ".join(self.signature.scalars), ", ".join(scalars)
+            message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
+            raise ArgumentError(message)
+        elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]
+        named = dict(zip(names, arrays, strict=True))
+        named |= {name: scalars[name] for name in elements}
+        backend = common_backend(named.items())
+        _check_alike(named)
+        program = self.program(elements)
+        for place, name in enumerate(names):
+            if program.writes(place) and not backend.writeable(named[name]):
+                message = f"{name} must be writeable, got a read-only array"
+                raise ArgumentTypeError(message)
+        ordered = [named[symbol.name] for symbol in program.inputs]
+        step = self.step(backend, [array.dtype for array in ordered], elements)
+        step.run(ordered, step.values(scalars))
+
+
+def _check_alike(named: Mapping[str, Any]) -> None:
+    first, array = next(iter(named.items()))
+    for name, other in named.items():
+        if other.shape != array.shape:
+            message = f"{name} must have the shape of {first}, {array.shape}, got "
+            raise ArgumentError(message + str(other.shape))
+        if other.dtype != array.dtype or other.dtype.kind != "f":
+            message = (
+                f"{name} must be of the float dtype of {first}, {array.dtype}, got "
+            )
+            raise ArgumentTypeError(message + str(other.dtype))
+
+
+def _build(
+    program: Program, engine: str, stored: Sequence[Any], compute: np.dtype[Any]
+) -> Any:
+    """Print and compile a program; each engine is imported when first used."""
+    if engine == "cuda":
+        from gdopt.kernels.cuda import Cuda  # noqa: PLC0415
+
+        return Cuda(program, stored, compute)
+    if engine == "numba":
+        from gdopt.kernels.loops import Loop  # noqa: PLC0415
+
+        return Loop(program, compute)
+    from gdopt.kernels.blocks import Blocks  # noqa: PLC0415
+
+    return Blocks(program, compute)

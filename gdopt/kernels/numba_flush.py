@@ -1,0 +1,56 @@
+"""Sets and restores the flush-to-zero mode from within a Numba loop, in its thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from gdopt.kernels.flush import FLUSH
+
+WORD = ir.IntType(32)
+
+
+def _call(builder: Any, instruction: str, pointer: Any) -> None:
+    """Emit stmxcsr or ldmxcsr on a word in memory."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type])
+    function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, kind, f"llvm.x86.sse.{instruction}"
+    )
+    builder.call(function, [pointer])
+
+
+def _pointer(builder: Any) -> tuple[Any, Any]:
+    slot = cgutils.alloca_once(builder, WORD)  # type: ignore[no-untyped-call]
+    return slot, builder.bitcast(slot, ir.IntType(8).as_pointer())
+
+
+@intrinsic
+def enter(_: Any) -> Any:
+    """Flush denormals from here on in this thread; gives the mode as it was."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        slot, pointer = _pointer(builder)
+        _call(builder, "stmxcsr", pointer)
+        before = builder.load(slot)
+        builder.store(builder.or_(before, WORD(FLUSH)), slot)
+        _call(builder, "ldmxcsr", pointer)
+        return before
+
+    return types.uint32(), generate
+
+
+@intrinsic
+def leave(_: Any, before: Any) -> Any:
+    """Restore the mode that `enter` gave."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        slot, pointer = _pointer(builder)
+        builder.store(arguments[0], slot)
+        _call(builder, "ldmxcsr", pointer)
+        return None
+
+    return types.void(before), generate

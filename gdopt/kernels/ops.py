@@ -1,0 +1,153 @@
+"""The operations a rule may use: one row each, with its text on every engine.
+
+``minimum``, ``maximum``, ``sign`` and ``square`` have no row: they are built from the
+others, so that every engine gives the same bits. NaN wins in ``minimum`` and
+``maximum``; of equal values the second is taken, so ``minimum(-0.0, 0.0)`` is 0.0 and
+``minimum(0.0, -0.0)`` is -0.0. ``sign`` keeps NaN and signed zeros.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdopt.errors import RuleError
+
+
+def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
+    """Write `chosen` where `condition` holds and `other` elsewhere."""
+    np.copyto(out, other)
+    np.copyto(out, chosen, where=condition)
+
+
+def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
+    """Where Python raises, give the infinity or NaN that IEEE 754 prescribes."""
+
+    def function(*arguments: float) -> Any:
+        try:
+            return fast(*arguments)
+        except (ArithmeticError, ValueError):
+            with np.errstate(all="ignore"):
+                return float(exact(*map(np.float64, arguments)))
+
+    return function
+
+
+class Operation(NamedTuple):
+    """One operation: CUDA C text, Python text, NumPy function, function of floats."""
+
+    cuda: str
+    python: str
+    numpy: Callable[..., Any]
+    host: Callable[..., Any]
+    gives_boolean: bool = False
+    takes_boolean: bool = False
+
+
+def _infix(sign: str, numpy: Any, host: Any, **kinds: bool) -> Operation:
+    text = f"{{}} {sign} {{}}"
+    return Operation(text, text, numpy, host, **kinds)
+
+
+OPERATIONS = {
+    "add": _infix("+", np.add, operator.add),
+    "subtract": _infix("-", np.subtract, operator.sub),
+    "multiply": _infix("*", np.multiply, operator.mul),
+    "divide": _infix("/", np.divide, _ieee(operator.truediv, np.divide)),
+    "power": Operation("pow({}, {})", "{} ** {}", np.power, _ieee(math.pow, np.power)),
+    "sqrt": Operation("sqrt({})", "sqrt({})", np.sqrt, _ieee(math.sqrt, np.sqrt)),
+    "exp": Operation("exp({})", "exp({})", np.exp, _ieee(math.exp, np.exp)),
+    "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),
+    # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
+    "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
+    "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
+    "copy": Operation("{}", "{}", np.positive, operator.pos),
+    "less": _infix("<", np.less, operator.lt, gives_boolean=True),
+    "less_equal": _infix("<=", np.less_equal, operator.le, gives_boolean=True),
+    "equal": _infix("==", np.equal, operator.eq, gives_boolean=True),
+    "not_equal": _infix("!=", np.not_equal, operator.ne, gives_boolean=True),
+    "both": Operation(
+        "{} && {}", "{} and {}", np.logical_and, operator.and_, True, True
+    ),
+    "either": Operation(
+        "{} || {}", "{} or {}", np.logical_or, operator.or_, True, True
+    ),
+    "invert": Operation("!{}", "not {}", np.logical_not, operator.not_, True, True),
+    "where": Operation(
+        "{} ? {} : {}", "{1} if {0} else {2}", select, lambda c, a, b: a if c else b
+    ),
+}
+
+
+def apply(operation: str, *arguments: Any) -> Any:
+    """Apply an operation to symbols (which records it) or to plain numbers."""
+    for argument in arguments:
+        record = getattr(type(argument), "record", None)
+        if record is not None:
+            return record(operation, *arguments)
+    return OPERATIONS[operation].host(*arguments)
+
+
+def sqrt(x: Any) -> Any:
+    """Square root of a symbol or number; NaN below zero."""
+    return apply("sqrt", x)
+
+
+def exp(x: Any) -> Any:
+    """Exponential; of arrays, engines may differ in the last places."""
+    return apply("exp", x)
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm; of arrays, engines may differ in the last places."""
+    return apply("log", x)
+
+
+def equal(x: Any, y: Any) -> Any:
+    """Tell where x equals y; in a rule, ``==`` would compare the symbols themselves."""
+    return apply("equal", x, y)
+
+
+def not_equal(x: Any, y: Any) -> Any:
+    """Tell where x differs from y; NaN differs from itself."""
+    return apply("not_equal", x, y)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Take x where the condition holds, y elsewhere.
+
+    Raises:
+        RuleError: symbols are chosen between by a plain truth value, which is what
+            ``==`` of symbols gives.
+    """
+    if isinstance(condition, bool) and any(hasattr(type(v), "record") for v in (x, y)):
+        message = (
+            f"where needs a condition on symbols, got {condition}: compare with <, >, "
+            "equal or not_equal; == tells whether two symbols are the same object"
+        )
+        raise RuleError(message)
+    return apply("where", condition, x, y)
+
+
+def square(x: Any) -> Any:
+    """Square, as a product."""
+    return x * x
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """Smaller of two; NaN wins, and of equal values y is taken."""
+    return where(apply("either", x < y, not_equal(x, x)), x, y)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """Larger of two; NaN wins, and of equal values y is taken."""
+    return where(apply("either", x > y, not_equal(x, x)), x, y)
+
+
+def sign(x: Any) -> Any:
+    """Give 1 above zero, -1 below, and x itself for zeros and NaN."""
+    return where(x > 0, 1.0, where(x < 0, -1.0, x))

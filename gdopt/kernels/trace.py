@@ -1,0 +1,232 @@
+"""Traces a rule once with symbols into a program: a tape of array operations.
+
+Expressions of scalars alone are hoisted: the host computes them in float64, once a
+step, and casts once. What is left on the tape is done for every element.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.errors import RuleError
+from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.symbol import Symbol
+
+WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
+    list(keyword.kwlist)
+    + """alignas alignof asm auto bool case catch char const constexpr default delete do
+    double enum explicit export extern false float friend goto inline int long match
+    mutable namespace new operator private protected public register short signed sizeof
+    static struct switch template this throw true typedef typename union unsigned using
+    virtual void volatile xor half float16 float32 float64 sqrt exp log pow fabs
+    """.split()  # noqa: SIM905 - a list of 55 quoted words reads worse
+)
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a name means something else in the text of a kernel.
+
+    CuPy gives i and n to the kernel and keeps names that begin with an underscore;
+    names that end with one, and x or s with a number, are the printers' own.
+    """
+    own = name in {"i", "n", "s"} or (name[0] in "xs" and name[1:].isdigit())
+    return own or name in WORDS or name.startswith("_") or name.endswith("_")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a rule takes: arrays by position, scalars by keyword, and defaults."""
+
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    defaults: Mapping[str, float]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Signature:
+        """Read a function's signature.
+
+        Raises:
+            RuleError: an argument is of a kind or name that a rule cannot have.
+        """
+        arrays, scalars, defaults = [], [], {}
+        name = getattr(function, "__name__", repr(function))
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+                message = f"{name}: a rule names its arguments, got *{parameter.name}"
+                raise RuleError(message)
+            if is_reserved(parameter.name):
+                message = (
+                    f"{name}: {parameter.name!r} is a reserved name (i, n, s, x0, s0, "
+                    "words of C++, an underscore at either end): choose another"
+                )
+                raise RuleError(message)
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                scalars.append(parameter.name)
+                if parameter.default is not parameter.empty:
+                    defaults[parameter.name] = parameter.default
+            elif parameter.default is not parameter.empty:
+                message = (
+                    f"{name}: {parameter.name!r} has a default, but positional "
+                    "arguments are arrays; put scalars behind a bare *"
+                )
+                raise RuleError(message)
+            else:
+                arrays.append(parameter.name)
+        if not arrays:
+            message = f"{name}: a rule takes at least one array by position"
+            raise RuleError(message)
+        return cls(tuple(arrays), tuple(scalars), defaults)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A traced rule: what is read, computed for every element, and written.
+
+    Attributes:
+        name: of the rule.
+        inputs: element symbols in the order of the arrays that a run is given:
+            positional arguments, then hyper-parameters given as arrays.
+        results: what the first inputs become; the others are only read.
+        tape: operations for every element, each behind those it needs.
+        hoisted: expressions of scalars that the tape uses, computed once a step.
+        places: the place of each such expression among the hoisted values.
+        scalars: names of the scalar arguments.
+    """
+
+    name: str
+    inputs: tuple[Symbol, ...]
+    results: tuple[Symbol, ...]
+    tape: tuple[Symbol, ...]
+    hoisted: tuple[Symbol, ...]
+    places: Mapping[Symbol, int]
+    scalars: tuple[str, ...]
+
+    def reads(self, symbol: Symbol) -> bool:
+        """Tell whether an input's old value is needed."""
+        return symbol in self.results or any(
+            symbol in node.arguments for node in self.tape
+        )
+
+    def writes(self, place: int) -> bool:
+        """Tell whether the input at that place changes."""
+        return (
+            place < len(self.results) and self.results[place] is not self.inputs[place]
+        )
+
+
+def trace(
+    function: Callable[..., Any], signature: Signature, elements: Collection[str] = ()
+) -> Program:
+    """Call a rule once with symbols and record what it does.
+
+    Args:
+        function: the rule; arrays by position, scalars by keyword.
+        signature: of the rule.
+        elements: names of the scalars that are given as arrays.
+
+    Raises:
+        RuleError: the rule branches on a symbol, uses an unknown operation, or
+            returns something else than one value for each of its first arrays.
+    """
+    name = getattr(function, "__name__", "rule")
+    arrays = [Symbol(name=array, element=True) for array in signature.arrays]
+    scalars = {
+        scalar: Symbol(name=scalar, element=scalar in elements)
+        for scalar in signature.scalars
+    }
+    returned = function(*arrays, **scalars)
+    values = returned if isinstance(returned, tuple) else (returned,)
+    if not 1 <= len(values) <= len(arrays):
+        message = (
+            f"{name} must return one value for each of its first arrays, at most "
+            f"{len(arrays)} ({', '.join(signature.arrays)}), got {len(values)}"
+        )
+        raise RuleError(message)
+    inputs = (*arrays, *(scalars[s] for s in signature.scalars if s in elements))
+    results = tuple(
+        _own_result(name, array, value)
+        for array, value in zip(arrays, values, strict=False)
+    )
+    tape: dict[Symbol, None] = {}
+    for result in results:
+        _visit(result, tape)
+    hoisted, places = _hoist(tape)
+    return Program(
+        name=name,
+        inputs=inputs,
+        results=results,
+        tape=tuple(tape),
+        hoisted=hoisted,
+        places=places,
+        scalars=tuple(s for s in signature.scalars if s not in elements),
+    )
+
+
+def _own_result(name: str, array: Symbol, value: Any) -> Symbol:
+    """Make every result an operation's, or the array itself where it is unchanged."""
+    result = Symbol.of(value)
+    if result.boolean:
+        message = f"{name} must return numbers, got a comparison for {array.name!r}"
+        raise RuleError(message)
+    if result is array or (result.element and result.operation is not None):
+        return result
+    return Symbol("copy", (result,), element=True)
+
+
+def _visit(node: Symbol, tape: dict[Symbol, None]) -> None:
+    if node.element and node.operation is not None and node not in tape:
+        for argument in node.arguments:
+            _visit(argument, tape)
+        tape[node] = None
+
+
+def _hoist(tape: Collection[Symbol]) -> tuple[tuple[Symbol, ...], dict[Symbol, int]]:
+    """Number the scalar expressions that operations need; equal constants share one."""
+    numbers: dict[Any, int] = {}
+    hoisted: list[Symbol] = []
+    places: dict[Symbol, int] = {}
+    for node in tape:
+        for argument in node.arguments:
+            if not argument.element and argument not in places:
+                key = argument if argument.value is None else repr(argument.value)
+                if key not in numbers:
+                    numbers[key] = len(hoisted)
+                    hoisted.append(argument)
+                places[argument] = numbers[key]
+    return tuple(hoisted), places
+
+
+def compile_host(program: Program) -> Callable[..., tuple[float, ...]]:
+    """Print and compile the function that computes the hoisted values in float64.
+
+    It takes the scalars in order and gives infinities and NaN where Python would raise.
+    """
+    names: dict[Symbol, str] = {}
+    lines: list[str] = []
+
+    def visit(node: Symbol) -> str:
+        if node.operation is None:
+            return node.name or repr(node.value)
+        if node not in names:
+            arguments = ", ".join([visit(argument) for argument in node.arguments])
+            names[node] = f"x{len(names)}"
+            lines.append(f"    {names[node]} = _{node.operation}({arguments})")
+        return names[node]
+
+    values = [visit(node) for node in program.hoisted]
+    source = "\n".join(
+        [
+            f"def host({', '.join(program.scalars)}):",
+            *lines,
+            f"    return ({''.join(value + ', ' for value in values)})",
+        ]
+    )
+    scope: dict[str, Any] = {f"_{name}": row.host for name, row in OPERATIONS.items()}
+    scope |= {"inf": float("inf"), "nan": float("nan")}
+    exec(source, scope)  # noqa: S102 - the text is printed from a traced program
+    host: Callable[..., tuple[float, ...]] = scope["host"]
+    return host

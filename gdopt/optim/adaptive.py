@@ -1,0 +1,229 @@
+"""Rates that adapt to each element: RMSprop, Adam, AdamW."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from gdopt.errors import ArgumentError
+from gdopt.ewa import average
+from gdopt.kernels.ops import sqrt
+from gdopt.optim.optimizer import Optimizer
+from gdopt.optim.rule import BETA, DECAY, EPS, LR, Rule, rule
+
+
+@functools.cache
+def rmsprop(eps_mode: str) -> Rule:
+    """Make the rule of RMSprop with its epsilon outside or inside the root."""
+
+    def formula(p: Any, v: Any, g: Any, *, lr: Any, beta: Any, eps: Any) -> Any:
+        v = average(v, g * g, beta=beta)
+        root = sqrt(v + eps) if eps_mode == "inside" else sqrt(v) + eps
+        return p - lr * g / root, v
+
+    formula.__name__ = f"rmsprop_{eps_mode}"
+    return rule(ranges={"lr": LR, "beta": BETA, "eps": EPS})(formula)
+
+
+class RMSprop(Optimizer):
+    """Divide by the root of the mean square: v <- beta v + (1 - beta) g^2.
+
+    ``eps_mode="outside"``: p <- p - lr g / (sqrt(v) + eps).
+    ``eps_mode="inside"``: p <- p - lr g / sqrt(v + eps).
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate, in [0, inf).
+        beta: share of the mean square that is kept, in [0, 1).
+        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
+        eps_mode: outside the root as torch has it, or inside as Keras and optax.
+        non_finite: see `Optimizer`.
+
+    Source: Tieleman & Hinton 2012, lecture 6.5; Ng, Deep Learning Specialization,
+    course 2, week 2. No library corrects its bias. torch's default beta (alpha there)
+    is .99, Keras' and optax's .9.
+
+    >>> import numpy as np
+    >>> p = np.array([1.0])
+    >>> RMSprop(p, lr=0.1, beta=0.75).step(np.array([4.0]))  # v = 4, root 2
+    True
+    >>> p.round(6)
+    array([0.8])
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Any = 1e-2,
+        beta: Any = 0.9,
+        eps: Any = 1e-8,
+        eps_mode: str = "outside",
+        **others: Any,
+    ) -> None:
+        if eps_mode not in {"outside", "inside"}:
+            message = f"eps_mode must be 'outside' or 'inside', got {eps_mode!r}"
+            raise ArgumentError(message)
+        super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
+
+
+@functools.cache
+def adam(eps_mode: str, *, bias_correction: bool) -> Rule:
+    """Make the rule of Adam with its epsilon in one of three places; see `Adam`."""
+
+    def formula(
+        p: Any,
+        m: Any,
+        v: Any,
+        g: Any,
+        *,
+        lr: Any,
+        beta1: Any,
+        beta2: Any,
+        eps: Any,
+        t: Any,
+    ) -> Any:
+        m = average(m, g, beta=beta1)
+        v = average(v, g * g, beta=beta2)
+        # Kingma & Ba 2015, end of section 2: both corrections folded into the rate.
+        correction1 = 1 - beta1**t if bias_correction else 1.0
+        correction2 = sqrt(1 - beta2**t) if bias_correction else 1.0
+        if eps_mode == "inside":
+            root = sqrt(v + eps * (correction2 * correction2))
+        elif eps_mode == "raw":
+            root = sqrt(v) + eps
+        else:
+            root = sqrt(v) + eps * correction2
+        return p - lr * correction2 / correction1 * m / root, m, v
+
+    plain = "" if bias_correction else "_uncorrected"
+    formula.__name__ = f"adam_{eps_mode}{plain}"
+    ranges = {"lr": LR, "beta1": BETA, "beta2": BETA, "eps": EPS}
+    return rule(ranges=ranges)(formula)
+
+
+@functools.cache
+def adamw(eps_mode: str, *, bias_correction: bool) -> Rule:
+    """Make the rule of AdamW: the parameter decays by itself, then Adam's step."""
+    step = adam(eps_mode, bias_correction=bias_correction)
+
+    def formula(
+        p: Any,
+        m: Any,
+        v: Any,
+        g: Any,
+        *,
+        lr: Any,
+        beta1: Any,
+        beta2: Any,
+        eps: Any,
+        weight_decay: Any,
+        t: Any,
+    ) -> Any:
+        p = (1 - lr * weight_decay) * p
+        return step(p, m, v, g, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
+
+    formula.__name__ = step.name.replace("adam", "adamw")
+    ranges = {name: bounds.text for name, bounds in step.ranges.items()}
+    return rule(ranges={**ranges, "weight_decay": DECAY})(formula)
+
+
+def _check_mode(eps_mode: str) -> None:
+    if eps_mode not in {"corrected", "raw", "inside"}:
+        message = f"eps_mode must be 'corrected', 'raw' or 'inside', got {eps_mode!r}"
+        raise ArgumentError(message)
+
+
+class Adam(Optimizer):
+    """Adaptive moment estimation: momentum over RMSprop, both without bias.
+
+    m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, and with
+    m^ = m / (1 - beta1**t), v^ = v / (1 - beta2**t):
+    ``eps_mode="corrected"``: p <- p - lr m^ / (sqrt(v^) + eps).
+    ``eps_mode="raw"``: p <- p - lr sqrt(1 - beta2**t) / (1 - beta1**t) m / (sqrt(v) +
+    eps), whose epsilon weighs 31.6 times as much in the first step.
+    ``eps_mode="inside"``: p <- p - lr m^ / sqrt(v^ + eps).
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate, in [0, inf).
+        beta1: share of the mean that is kept, in [0, 1).
+        beta2: share of the mean square that is kept, in [0, 1).
+        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
+        eps_mode: one of the three: torch, optax and the course have ``"corrected"``,
+            Keras and chainer ``"raw"``.
+        bias_correction: without it, m and v stand in place of m^ and v^.
+        non_finite: see `Optimizer`.
+
+    Source: Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1; ``"raw"`` is the form at
+    the end of its section 2. Keras' default eps is 1e-7.
+
+    >>> import numpy as np
+    >>> p = np.array([1.0, 1.0])
+    >>> Adam(p, lr=0.1).step(np.array([5.0, -0.01]))  # the first step has size lr
+    True
+    >>> p.round(6)
+    array([0.9, 1.1])
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Any = 1e-3,
+        beta1: Any = 0.9,
+        beta2: Any = 0.999,
+        eps: Any = 1e-8,
+        eps_mode: str = "corrected",
+        bias_correction: bool = True,
+        **others: Any,
+    ) -> None:
+        _check_mode(eps_mode)
+        formula = adam(eps_mode, bias_correction=bool(bias_correction))
+        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+        super().__init__(params, formula, **scalars, **others)
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: p <- (1 - lr weight_decay) p, then Adam's step.
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate, in [0, inf).
+        beta1: share of the mean that is kept, in [0, 1).
+        beta2: share of the mean square that is kept, in [0, 1).
+        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
+        weight_decay: in [0, inf); by name, ``{"W": 0.01, "b": 0.0}`` spares biases.
+        eps_mode: see `Adam`.
+        bias_correction: see `Adam`.
+        non_finite: see `Optimizer`.
+
+    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the decay
+    multiplied by the rate as torch and optax do.
+
+    >>> import numpy as np
+    >>> p = np.array([1.0])
+    >>> AdamW(p, lr=0.1, weight_decay=0.5).step(np.array([0.0]))
+    True
+    >>> p
+    array([0.95])
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Any = 1e-3,
+        beta1: Any = 0.9,
+        beta2: Any = 0.999,
+        eps: Any = 1e-8,
+        weight_decay: Any = 1e-2,
+        eps_mode: str = "corrected",
+        bias_correction: bool = True,
+        **others: Any,
+    ) -> None:
+        _check_mode(eps_mode)
+        formula = adamw(eps_mode, bias_correction=bool(bias_correction))
+        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+        scalars["weight_decay"] = weight_decay
+        super().__init__(params, formula, **scalars, **others)

@@ -1,0 +1,132 @@
+"""Checks gradients against the parameters before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array
+from gdopt.arrays.naming import named_arrays, refuse_other_names
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.optim.parameters import Parameters, alias, finite
+
+
+class Gradients:
+    """What an optimizer's gradients must look like, and which it has seen.
+
+    An arena laid out like the parameters is checked once and then known by identity;
+    fresh arrays are checked each time, which costs a fraction of a microsecond each.
+    """
+
+    def __init__(self, parameters: Parameters, states: Mapping[str, Arena]) -> None:
+        self._parameters = parameters
+        self._names = list(parameters.arrays)
+        self._held = {
+            f"the parameter {name!r}": array
+            for name, array in parameters.arrays.items()
+        }
+        for state, arena in states.items():
+            for group, buffer in arena.buffers.items():
+                self._held[f"the state {state!r} ({group})"] = buffer
+        owners = [parameters.backend.owner(array) for array in self._held.values()]
+        self._owners = {id(owner) for owner in owners}
+        self._keep = owners  # an id is only known while its object lives
+        self._known: Arena | None = None
+
+    def check(self, grads: Any) -> Arena | list[Array]:
+        """Return the arena that was given, or the arrays in the parameters' order.
+
+        Raises:
+            ArgumentError: a gradient is missing, unknown or of another shape, or
+                shares memory with a parameter or with state.
+            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            BackendError: a gradient is on another device.
+        """
+        if self._known is not None and grads is self._known:
+            return self._known
+        if isinstance(grads, Mapping):
+            refuse_other_names(self._names, grads, "grads")
+            arrays = [grads[name] for name in self._names]
+        else:
+            arrays = self._positional(grads)
+        for name, array, parameter in zip(
+            self._names, arrays, self._parameters.arrays.values(), strict=True
+        ):
+            self._check_one(name, array, parameter)
+        if isinstance(grads, Arena) and grads.layout == self._parameters.layout:
+            self._known = grads
+            return grads
+        return arrays
+
+    def _positional(self, grads: Any) -> list[Array]:
+        arrays = list(named_arrays(grads, "grads").values())
+        if len(arrays) != len(self._names):
+            message = (
+                f"grads must hold {len(self._names)} arrays, one for each parameter, "
+                f"got {len(arrays)}"
+            )
+            raise ArgumentError(message)
+        return arrays
+
+    def _check_one(self, name: str, array: Array, parameter: Array) -> None:
+        backend = self._parameters.backend
+        if type(array) is not type(parameter) and not backend.is_array(array):
+            self._refuse_kind(name, array)
+        if array.shape != parameter.shape:
+            message = (
+                f"the gradient of {name!r} must have shape {parameter.shape}, got "
+                f"{array.shape}"
+            )
+            raise ArgumentError(message)
+        if array.dtype != parameter.dtype:
+            message = (
+                f"the gradient of {name!r} must be {parameter.dtype}, got {array.dtype}"
+            )
+            raise ArgumentTypeError(message)
+        device = backend.device(array)
+        if device != self._parameters.device:
+            message = (
+                f"the gradient of {name!r} must be on {self._parameters.device}, got "
+                f"one on {device}"
+            )
+            raise BackendError(message)
+        owner = backend.owner(array)
+        if owner is None or id(owner) in self._owners:
+            other = alias(backend, array, self._held)
+            if other is not None:
+                message = (
+                    f"the gradient of {name!r} must not share memory with {other}: the "
+                    "update would change it while reading it"
+                )
+                raise ArgumentError(message)
+
+    def _refuse_kind(self, name: str, array: Any) -> None:
+        wanted = f"a {self._parameters.backend.name} array"
+        if array is None:
+            message = f"the gradient of {name!r} must be {wanted}, got None"
+            raise ArgumentTypeError(message)
+        kind = f"{type(array).__module__}.{type(array).__name__}"
+        if hasattr(array, "__array__") or hasattr(array, "__cuda_array_interface__"):
+            message = (
+                f"the gradient of {name!r} must be {wanted} on "
+                f"{self._parameters.device}, got a {kind}"
+            )
+            raise BackendError(message)
+        message = f"the gradient of {name!r} must be {wanted}, got {kind}"
+        raise ArgumentTypeError(message)
+
+    def not_finite(self, grads: Arena | list[Array]) -> list[str]:
+        """Name the gradients that hold NaN or infinity; waits for the device."""
+        backend = self._parameters.backend
+        if isinstance(grads, Arena):
+            if all(finite(backend, buffer) for buffer in grads.buffers.values()):
+                return []
+            arrays: Sequence[Array] = list(grads.values())
+        else:
+            arrays = grads
+        return [
+            name
+            for name, array in zip(self._names, arrays, strict=True)
+            if not finite(backend, array)
+        ]

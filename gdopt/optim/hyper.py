@@ -1,0 +1,176 @@
+"""Hyper-parameters: floats, schedules of the step, arrays, or any of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import common_backend
+from gdopt.arrays.naming import refuse_other_names
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.kernels.kernel import compute_dtype
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
+from gdopt.ranges import Range, as_number, check_number
+
+
+@dataclass(frozen=True)
+class Values:
+    """Hyper-parameters at one step: those all arrays share, and those by name."""
+
+    shared: dict[str, Any]
+    by_name: dict[str, dict[str, Any]]
+
+
+class Hyper(Mapping[str, Any]):
+    """The hyper-parameters of an optimizer, by name.
+
+    Reading gives the values at the next step; assigning takes effect with it. A setting
+    is a number, a schedule ``step -> number``, an array that broadcasts to every
+    parameter (copied when assigned), a 0-d array (read anew at every step), or a
+    mapping from the parameters' names to any of these.
+    """
+
+    def __init__(
+        self, rule: Rule, parameters: Parameters, given: Mapping[str, Any]
+    ) -> None:
+        self._rule = rule
+        self._parameters = parameters
+        computed = [compute_dtype(group) for group in parameters.layout.sizes]
+        self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
+        self.settings: dict[str, Any] = {}
+        self.elements: dict[str, Arena] = {}
+        self.step = 0
+        self.version = 0
+        for name in rule.scalars:
+            self[name] = given[name]
+
+    def __setitem__(self, name: str, setting: Any) -> None:
+        if name not in self._rule.scalars:
+            message = (
+                f"hyper must be one of {', '.join(self._rule.scalars)}, got {name!r}"
+            )
+            raise ArgumentError(message)
+        if isinstance(setting, Mapping):
+            refuse_other_names(list(self._parameters.arrays), setting, name)
+            setting = dict(setting)
+            parts = setting
+        else:
+            parts = dict.fromkeys(self._parameters.arrays, setting)
+        for key, part in parts.items():
+            label = f"{name}[{key!r}]" if parts is setting else name
+            self._check(label, name, part)
+        has_arrays = any(_is_array(part, least=1) for part in parts.values())
+        arena = self._lay_out(name, parts) if has_arrays else None
+        self.settings[name] = setting
+        self.elements.pop(name, None)
+        if arena is not None:
+            self.elements[name] = arena
+        self.version += 1
+
+    def _check(self, label: str, name: str, setting: Any) -> None:
+        """Refuse what cannot be a setting; schedules are checked when they are read."""
+        if callable(setting):
+            return
+        if not _is_array(setting):
+            check_number(label, setting, self._bounds(name), self._dtype)
+            return
+        backend = common_backend([(label, setting)])
+        own = self._parameters.backend
+        if backend is not own and (setting.ndim or backend.name != "numpy"):
+            message = (
+                f"{label} must be on {self._parameters.device}, got a {backend.name} "
+                "array"
+            )
+            raise BackendError(message)
+        if setting.ndim:
+            for value in (setting.min(), setting.max()):  # NaN shows in both
+                check_number(label, float(value), self._bounds(name), self._dtype)
+
+    def _bounds(self, name: str) -> Range:
+        return self._rule.bounds(name)
+
+    def _lay_out(self, name: str, parts: Mapping[str, Any]) -> Arena:
+        """Spread arrays over the parameters, in the dtype of the arithmetic."""
+        parameters = self._parameters
+        dtypes = {group: compute_dtype(group) for group in parameters.layout.sizes}
+        arena = Arena(parameters.layout, parameters.backend, parameters.device, dtypes)
+        for key, part in parts.items():
+            if callable(part) or _is_array(part, most=0):
+                message = (
+                    f"{name} must not mix arrays with schedules or 0-d arrays, got "
+                    f"{part!r} for {key!r}"
+                )
+                raise ArgumentTypeError(message)
+            shape = arena[key].shape
+            try:
+                arena[key][...] = part
+            except ValueError:
+                message = (
+                    f"{name} must broadcast to the parameter {key!r} of shape {shape}, "
+                    f"got shape {part.shape}"
+                )
+                raise ArgumentError(message) from None
+        return arena
+
+    def at(self, step: int) -> Values:
+        """Give every value at a step, checked; arrays are in `elements`."""
+        shared: dict[str, Any] = {}
+        by_name: dict[str, dict[str, Any]] = {}
+        for name, setting in self.settings.items():
+            if name in self.elements:
+                continue
+            if isinstance(setting, dict):
+                by_name[name] = {
+                    key: self._read(f"{name}[{key!r}]", name, part, step)
+                    for key, part in setting.items()
+                }
+            else:
+                shared[name] = self._read(name, name, setting, step)
+        return Values(shared, by_name)
+
+    def _read(self, label: str, name: str, setting: Any, step: int) -> Any:
+        if type(setting) is float or type(setting) is int:
+            return setting
+        if callable(setting):
+            label = f"{label} at step {step}"
+            setting = setting(step)
+        if _is_array(setting):
+            if not isinstance(setting, np.ndarray):
+                return setting  # on the device, which is not waited for
+            setting = setting.item()
+        return check_number(label, setting, self._bounds(name), self._dtype)
+
+    def __getitem__(self, name: str) -> Any:
+        setting = self.settings[name]
+        if name in self.elements:
+            return setting
+        values = self.at(self.step)
+        return values.by_name[name] if name in values.by_name else values.shared[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings)
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the settings that are numbers; the others come with the code."""
+        saved = {}
+        for name, setting in self.settings.items():
+            parts = setting if isinstance(setting, dict) else {"": setting}
+            if not any(callable(p) or _is_array(p) for p in parts.values()):
+                numbers = {key: as_number(name, part) for key, part in parts.items()}
+                saved[name] = numbers if isinstance(setting, dict) else numbers[""]
+        return saved
+
+
+def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
+    has_both = hasattr(value, "ndim") and hasattr(value, "dtype")
+    return (
+        has_both and not isinstance(value, np.generic) and least <= value.ndim <= most
+    )

@@ -1,0 +1,132 @@
+"""A rule: the formula of one update, what its state starts from, and its ranges."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from gdopt.errors import RuleError
+from gdopt.kernels.kernel import Kernel
+from gdopt.ranges import FINITE, Range
+
+LR, BETA, EPS, DECAY = "[0, inf)", "[0, 1)", "(0, inf)", "[0, inf)"
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """The formula of one update; call it like the function it is made of.
+
+    Attributes:
+        function: ``f(p, *state, g, *, scalars) -> (p, *state)``, or p alone.
+        initial: what each state array starts from: a number, or ``"p"`` for a copy of
+            the parameter.
+        ranges: of the scalars, in the notation ``"[0, 1)"``; others must be finite.
+    """
+
+    function: Callable[..., Any]
+    initial: Mapping[str, float | str]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Trace the formula, so that a mistake in it shows at once."""
+        arrays = self.kernel.signature.arrays
+        if len(arrays) < 2:
+            message = f"{self.name}: a rule takes a parameter and a gradient at least"
+            raise RuleError(message)
+        results = len(self.kernel.program().results)
+        if results != len(arrays) - 1:
+            message = (
+                f"{self.name} must return {len(arrays) - 1} values "
+                f"({', '.join(arrays[:-1])}), got {results}"
+            )
+            raise RuleError(message)
+        self._refuse_unknown("state", self.initial, self.states)
+        self._refuse_unknown("ranges", self.ranges, self.scalars)
+
+    def _refuse_unknown(
+        self, what: str, given: Mapping[str, Any], known: tuple[str, ...]
+    ) -> None:
+        for name in given:
+            if name not in known:
+                wanted = ", ".join(known) or "nothing"
+                message = f"{self.name}: {what} may name {wanted}, got {name!r}"
+                raise RuleError(message)
+
+    def __call__(self, *arrays: Any, **scalars: Any) -> Any:
+        """Apply the formula to numbers, or to symbols within another rule."""
+        return self.function(*arrays, **scalars)
+
+    @functools.cached_property
+    def kernel(self) -> Kernel:
+        """The formula as one pass over memory."""
+        return Kernel(self.function)
+
+    @property
+    def name(self) -> str:
+        """Name of the formula."""
+        return getattr(self.function, "__name__", "rule")
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state arrays."""
+        return self.kernel.signature.arrays[1:-1]
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Names of the hyper-parameters; the step count ``t`` is not one."""
+        return tuple(s for s in self.kernel.signature.scalars if s != "t")
+
+    def start(self, state: str) -> float | str:
+        """Say what a state array starts from."""
+        return self.initial.get(state, 0)
+
+    def bounds(self, scalar: str) -> Range:
+        """Give the range of a hyper-parameter."""
+        return self.ranges.get(scalar, FINITE)
+
+
+@overload
+def rule(function: Callable[..., Any], /) -> Rule: ...
+@overload
+def rule(
+    *,
+    state: Mapping[str, float | str] | None = None,
+    ranges: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    state: Mapping[str, float | str] | None = None,
+    ranges: Mapping[str, str] | None = None,
+) -> Any:
+    """Make a function a rule that `Optimizer` takes.
+
+    Positional parameters are arrays: the parameter, its state, and last the gradient;
+    the function returns the new parameter and state, in that order. Keyword-only
+    parameters are hyper-parameters; ``t`` counts the steps from 1.
+
+    Args:
+        function: the formula, where the decorator is used bare.
+        state: what each state array starts from, a number or ``"p"`` for a copy of the
+            parameter; 0 where it is not named.
+        ranges: of the hyper-parameters, in the notation ``"[0, 1)"``.
+
+    Raises:
+        RuleError: the function cannot be traced, or its signature is not a rule's.
+
+    >>> @rule(state={"a": "p"}, ranges={"lr": "[0, inf)"})
+    ... def averaged(p, a, g, *, lr, t):
+    ...     p = p - lr * g
+    ...     return p, a + (p - a) / t
+    >>> averaged(1.0, 1.0, 2.0, lr=0.1, t=1)
+    (0.8, 0.8)
+    """
+
+    def make(function: Callable[..., Any]) -> Rule:
+        parsed = {name: Range.parse(text) for name, text in (ranges or {}).items()}
+        return Rule(function, dict(state or {}), parsed)
+
+    return make if function is None else make(function)
