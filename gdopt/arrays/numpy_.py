@@ -46,11 +46,12 @@ class NumpyBackend:
 
     def owner(self, array: Any) -> object | None:
         """See `Backend.owner`."""
+        while (base := array.base) is not None:
+            if not isinstance(base, np.ndarray):
+                return None  # memory of another library may have several owners
+            array = base
         owner: object = array
-        while isinstance(owner, np.ndarray) and owner.base is not None:
-            owner = owner.base
-        # Memory of another library may be reached through several owners.
-        return owner if isinstance(owner, np.ndarray) else None
+        return owner
 
     def writeable(self, array: Any) -> bool:
         """See `Backend.writeable`."""

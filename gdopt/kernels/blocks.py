@@ -19,6 +19,7 @@ import numpy as np
 
 from gdopt.kernels.flush import FlushToZero
 from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
@@ -169,8 +170,8 @@ class Blocks:
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
-        with np.errstate(over="ignore"):
-            return [np.array(value, self.dtype) for value in scalars]
+        values = cast(scalars, self.dtype)
+        return [values[k, ...] for k in range(values.size)]
 
     def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
         """Update the arrays in place.

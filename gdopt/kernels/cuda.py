@@ -16,6 +16,7 @@ import numpy as np
 
 from gdopt.errors import BackendError
 from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
@@ -169,8 +170,7 @@ class Cuda:
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
-        with np.errstate(over="ignore"):
-            return [self.dtype.type(value) for value in scalars]
+        return list(cast(scalars, self.dtype))
 
     def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
         """Update the arrays in place with values by `cast` or a table from `fill`."""
@@ -209,7 +209,7 @@ class Cuda:
             text = print_prologue(self._program, on_device, self.dtype)
             kernel = _prologue_kernel(text)
             values = [scalars[name] for name in self._program.scalars]
-            kernel(*values, table, size=1)
+            kernel(*values, table)
         return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, common_backend
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
-from gdopt.kernels.packing import run_packed
+from gdopt.kernels.packing import flat_view, run_packed
 from gdopt.kernels.trace import Program, Signature, compile_host, trace
 
 CPU_ENGINES = ("numpy", "numba")
@@ -49,6 +49,10 @@ def compute_dtype(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
+def _on_device(value: Any) -> bool:
+    return hasattr(value, "__cuda_array_interface__")
+
+
 class Step:
     """A kernel bound to kinds of arguments and an engine: runs without checks."""
 
@@ -64,9 +68,33 @@ class Step:
         A 0-d array on a GPU is not waited for: the device computes the values then.
         """
         ordered = [scalars[name] for name in self.program.scalars]
-        if not self.on_cpu and any(hasattr(value, "device") for value in ordered):
+        if not self.on_cpu and any(map(_on_device, ordered)):
             return self.engine.fill({n: scalars[n] for n in self.program.scalars})
         return self.engine.cast(self._host(*ordered))
+
+    def bind(
+        self, before: Sequence[Any], after: Sequence[Any]
+    ) -> Callable[[Any, Any], None]:
+        """Fix all inputs but one, and give a function of that one and the values.
+
+        On the CPU, contiguous arrays are made flat views here, once.
+        """
+        views: list[Any] = [*before, *after]
+        if self.on_cpu:
+            dtype = self.engine.dtype
+            views = [flat_view(array, dtype) for array in views]
+        if not self.on_cpu or any(view is None for view in views):
+            return lambda one, values: self.run([*before, one, *after], values)
+        first, last, run = views[: len(before)], views[len(before) :], self.engine.run
+
+        def call(one: Any, values: Any) -> None:
+            view = flat_view(one, dtype)
+            if view is None:
+                self.run([*before, one, *after], values)
+            else:
+                run([*first, view, *last], values)
+
+        return call
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update arrays of one shape in place; the inputs in the program's order."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import sys
 import tempfile
 import threading
 import warnings
@@ -20,6 +21,7 @@ import numpy as np
 
 from gdopt.kernels.flush import can_flush
 from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program
 
 SLICE = 1 << 16  # elements that a thread of the parallel loop takes at a time
@@ -111,6 +113,7 @@ def _import(path: Path) -> Any:
     assert specification is not None  # noqa: S101 - a .py file has a loader
     assert specification.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(specification)
+    sys.modules[path.stem] = module  # Numba finds what it kept by the module's name
     specification.loader.exec_module(module)
     return module
 
@@ -155,8 +158,7 @@ class Loop:
 
     def cast(self, scalars: Sequence[float]) -> Any:
         """Round the hoisted values once to the dtype of the arithmetic."""
-        with np.errstate(over="ignore"):
-            return np.array(scalars, self.dtype)
+        return cast(scalars, self.dtype)
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""

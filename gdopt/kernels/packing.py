@@ -22,9 +22,18 @@ class FlatEngine(Protocol):
         """Update flat, contiguous arrays in place."""
 
 
+def cast(scalars: Sequence[float], dtype: Any) -> Any:
+    """Round the hoisted values once; beyond the dtype's range they become infinite."""
+    values = np.array(scalars, np.float64)
+    if dtype == np.float64:
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
+
+
 def flat_view(array: Any, dtype: Any) -> Any | None:
     """Give a contiguous array of that dtype as a flat view; None for any other."""
-    if array.dtype != dtype or not array.flags.c_contiguous:
+    if not array.flags.c_contiguous or array.dtype != dtype:
         return None
     return array if array.ndim == 1 else array.reshape(-1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,7 @@ class Program:
     """A traced rule: what is read, computed for every element, and written.
 
     Attributes:
-        name: of the rule.
+        name: of the rule, as a word of C.
         inputs: element symbols in the order of the arrays that a run is given:
             positional arguments, then hyper-parameters given as arrays.
         results: what the first inputs become; the others are only read.
@@ -156,7 +157,7 @@ def trace(
         _visit(result, tape)
     hoisted, places = _hoist(tape)
     return Program(
-        name=name,
+        name=re.sub(r"\W", "_", name),
         inputs=inputs,
         results=results,
         tape=tuple(tape),

@@ -46,14 +46,12 @@ class Gradients:
         if self._known is not None and grads is self._known:
             return self._known
         if isinstance(grads, Mapping):
-            refuse_other_names(self._names, grads, "grads")
+            if grads.keys() != self._parameters.arrays.keys():
+                refuse_other_names(self._names, grads, "grads")
             arrays = [grads[name] for name in self._names]
         else:
             arrays = self._positional(grads)
-        for name, array, parameter in zip(
-            self._names, arrays, self._parameters.arrays.values(), strict=True
-        ):
-            self._check_one(name, array, parameter)
+        self._check_arrays(arrays)
         if isinstance(grads, Arena) and grads.layout == self._parameters.layout:
             self._known = grads
             return grads
@@ -69,9 +67,31 @@ class Gradients:
             raise ArgumentError(message)
         return arrays
 
-    def _check_one(self, name: str, array: Array, parameter: Array) -> None:
+    def _check_arrays(self, arrays: Sequence[Array]) -> None:
+        """Check fresh arrays; the loop is lean, as it runs for each at every step."""
+        device_of, owner_of = (
+            self._parameters.backend.device,
+            self._parameters.backend.owner,
+        )
+        device, owners = self._parameters.device, self._owners
+        for (name, parameter), array in zip(
+            self._parameters.arrays.items(), arrays, strict=True
+        ):
+            if (
+                type(array) is not type(parameter)
+                or array.shape != parameter.shape
+                or array.dtype != parameter.dtype
+                or device_of(array) != device
+            ):
+                self._refuse_unlike(name, array, parameter)
+            owner = owner_of(array)
+            if owner is None or id(owner) in owners:
+                self._refuse_alias(name, array)
+
+    def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
+        """Say what is wrong, if anything: subclasses of arrays are not."""
         backend = self._parameters.backend
-        if type(array) is not type(parameter) and not backend.is_array(array):
+        if not backend.is_array(array):
             self._refuse_kind(name, array)
         if array.shape != parameter.shape:
             message = (
@@ -91,15 +111,16 @@ class Gradients:
                 f"one on {device}"
             )
             raise BackendError(message)
-        owner = backend.owner(array)
-        if owner is None or id(owner) in self._owners:
-            other = alias(backend, array, self._held)
-            if other is not None:
-                message = (
-                    f"the gradient of {name!r} must not share memory with {other}: the "
-                    "update would change it while reading it"
-                )
-                raise ArgumentError(message)
+
+    def _refuse_alias(self, name: str, array: Array) -> None:
+        """Refuse memory that the update writes to while it reads the gradient."""
+        other = alias(self._parameters.backend, array, self._held)
+        if other is not None:
+            message = (
+                f"the gradient of {name!r} must not share memory with {other}: the "
+                "update would change it while reading it"
+            )
+            raise ArgumentError(message)
 
     def _refuse_kind(self, name: str, array: Any) -> None:
         wanted = f"a {self._parameters.backend.name} array"

@@ -71,6 +71,10 @@ class Hyper(Mapping[str, Any]):
         if arena is not None:
             self.elements[name] = arena
         self.version += 1
+        self._constant: Values | None = None
+        # Where all are numbers or arrays, they are read once, until one is assigned.
+        fixed = self.state_dict().keys() | self.elements.keys()
+        self._fixed = fixed == self.settings.keys()
 
     def _check(self, label: str, name: str, setting: Any) -> None:
         """Refuse what cannot be a setting; schedules are checked when they are read."""
@@ -119,6 +123,8 @@ class Hyper(Mapping[str, Any]):
 
     def at(self, step: int) -> Values:
         """Give every value at a step, checked; arrays are in `elements`."""
+        if self._constant is not None:
+            return self._constant
         shared: dict[str, Any] = {}
         by_name: dict[str, dict[str, Any]] = {}
         for name, setting in self.settings.items():
@@ -131,7 +137,10 @@ class Hyper(Mapping[str, Any]):
                 }
             else:
                 shared[name] = self._read(name, name, setting, step)
-        return Values(shared, by_name)
+        values = Values(shared, by_name)
+        if self._fixed:
+            self._constant = values
+        return values
 
     def _read(self, label: str, name: str, setting: Any, step: int) -> Any:
         if type(setting) is float or type(setting) is int:

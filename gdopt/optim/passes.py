@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,7 @@ class Piece:
 
     name: str
     step: Step
-    before: tuple[Array, ...]
-    after: tuple[Array, ...]
+    call: Callable[[Array, Any], None]
     group: str
     start: int
     stop: int
@@ -58,20 +57,21 @@ class Passes:
         if isinstance(grads, Arena) and self._parameters.arena is not None:
             for piece in self._runs_for(values):
                 gradient = grads.buffers[piece.group][piece.start : piece.stop]
-                hoisted = self._hoisted(piece, values, t, computed)
-                piece.step.run([*piece.before, gradient, *piece.after], hoisted)
+                piece.call(gradient, self._hoisted(piece, values, t, computed))
             return
         arrays = grads.values() if isinstance(grads, Arena) else grads
         for piece, gradient in zip(self._apart, arrays, strict=True):
-            hoisted = self._hoisted(piece, values, t, computed)
-            piece.step.run([*piece.before, gradient, *piece.after], hoisted)
+            piece.call(gradient, self._hoisted(piece, values, t, computed))
 
     def _hoisted(
         self, piece: Piece, values: Values, t: int, computed: dict[Any, Any]
     ) -> Any:
         """Compute the hoisted values once for all pieces with equal scalars."""
-        own = {name: by[piece.name] for name, by in values.by_name.items()}
-        key = (piece.group, *map(_key, own.values()))
+        own: dict[str, Any] = {}
+        key: Any = piece.group
+        if values.by_name:
+            own = {name: by[piece.name] for name, by in values.by_name.items()}
+            key = (piece.group, *map(_key, own.values()))
         if key not in computed:
             computed[key] = piece.step.values({**values.shared, **own, "t": t})
         return computed[key]
@@ -99,10 +99,9 @@ class Passes:
         step = self._steps[slot.group]
         inputs = [symbol.name for symbol in step.program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
-        after = tuple(take(self._hyper.elements[element]) for element in order)
-        return Piece(
-            name, step, (parameter, *states), after, slot.group, slot.start, slot.stop
-        )
+        after = [take(self._hyper.elements[element]) for element in order]
+        call = step.bind([parameter, *states], after)
+        return Piece(name, step, call, slot.group, slot.start, slot.stop)
 
     def _runs_for(self, values: Values) -> list[Piece]:
         """Join neighbours in the arena whose values by name are equal."""

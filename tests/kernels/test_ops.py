@@ -1,0 +1,105 @@
+"""What the operations of rules mean, on numbers, on NumPy and at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.kernels.ops import OPERATIONS
+
+NAN, INF = math.nan, math.inf
+
+
+def run(function, *values, dtype="float64"):
+    """Apply a function of values as a rule on arrays of one element."""
+    arrays = [np.array([value], dtype) for value in (0.0, *values)]
+
+    names = [f"a{k}" for k in range(len(values))]
+    source = f"def rule(out, {', '.join(names)}): return f({', '.join(names)})"
+    scope = {"f": function}
+    exec(source, scope)  # noqa: S102 - a rule for each number of arguments
+    gdopt.Kernel(scope["rule"])(*arrays)
+    return arrays[0][0]
+
+
+def same(expected, actual):
+    if math.isnan(expected):
+        return math.isnan(actual)
+    return expected == actual and math.copysign(1, expected) == math.copysign(1, actual)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"),
+    [
+        (gdopt.minimum, (1.0, 2.0), 1.0),
+        (gdopt.minimum, (NAN, 2.0), NAN),
+        (gdopt.minimum, (1.0, NAN), NAN),
+        (gdopt.minimum, (-0.0, 0.0), 0.0),
+        (gdopt.minimum, (0.0, -0.0), -0.0),
+        (gdopt.maximum, (1.0, 2.0), 2.0),
+        (gdopt.maximum, (NAN, 2.0), NAN),
+        (gdopt.maximum, (1.0, NAN), NAN),
+        (gdopt.maximum, (-0.0, 0.0), 0.0),
+        (gdopt.maximum, (-INF, 3.0), 3.0),
+        (gdopt.sign, (-3.0,), -1.0),
+        (gdopt.sign, (INF,), 1.0),
+        (gdopt.sign, (-0.0,), -0.0),
+        (gdopt.sign, (NAN,), NAN),
+        (gdopt.square, (-3.0,), 9.0),
+        (gdopt.sqrt, (-1.0,), NAN),
+        (gdopt.sqrt, (9.0,), 3.0),
+        (gdopt.exp, (0.0,), 1.0),
+        (gdopt.exp, (1000.0,), INF),
+        (gdopt.log, (0.0,), -INF),
+        (gdopt.log, (1.0,), 0.0),
+        (abs, (-0.0,), 0.0),
+        (lambda x: -x, (0.0,), -0.0),
+        (lambda x, y: x / y, (1.0, 0.0), INF),
+        (lambda x: x**2, (-3.0,), 9.0),
+        (lambda x: x**0.5, (4.0,), 2.0),
+        (lambda x: x**-1.5, (4.0,), 0.125),
+        (lambda x: x**3.3, (2.0,), 2.0**3.3),
+        (lambda x: 2**x, (3.0,), 8.0),
+        (lambda x, y: gdopt.where(x > y, x, y), (1.0, 2.0), 2.0),
+        (lambda x, y: gdopt.where((x >= y) | (y < 0), 1.0, 2.0), (1.0, -2.0), 1.0),
+        (lambda x, y: gdopt.where((x <= y) & ~(y < 0), 1.0, 2.0), (1.0, -2.0), 2.0),
+        (lambda x: gdopt.where(gdopt.equal(x, x), 1.0, 2.0), (NAN,), 2.0),
+        (lambda x: gdopt.where(gdopt.not_equal(x, x), 1.0, 2.0), (NAN,), 1.0),
+    ],
+)
+def test_operation_gives(function, arguments, expected):
+    result = run(function, *arguments)
+    assert same(expected, result) or math.isclose(expected, result, rel_tol=1e-15)
+
+
+def test_functions_of_plain_numbers_give_what_ieee_754_prescribes():
+    host = {name: row.host for name, row in OPERATIONS.items()}
+    assert host["divide"](-1.0, 0.0) == -INF
+    assert math.isnan(host["divide"](0.0, 0.0))
+    assert math.isnan(host["sqrt"](-1.0))
+    assert host["log"](0.0) == -INF
+    assert host["exp"](1e4) == INF
+    assert host["power"](10.0, 400.0) == INF
+    assert math.isnan(host["power"](-8.0, 0.5))
+
+
+def test_numpy_functions_are_the_operations_of_the_same_name():
+    def with_numpy(p, g, *, lr):
+        return np.maximum(np.sqrt(np.abs(p)), np.float64(2) * np.square(g)) ** 2 - lr
+
+    def without(p, g, *, lr):
+        return gdopt.maximum(gdopt.sqrt(abs(p)), 2 * gdopt.square(g)) ** 2 - lr
+
+    one, other = np.linspace(-3, 3, 7), np.linspace(-3, 3, 7)
+    gdopt.Kernel(with_numpy)(one, other[::-1].copy(), lr=0.5)
+    gdopt.Kernel(without)(other, np.linspace(3, -3, 7), lr=0.5)
+    assert one.tolist() == other.tolist()
+
+
+def test_small_whole_and_half_powers_of_arrays_become_products_and_roots():
+    kernel = gdopt.Kernel(lambda p, g: p**3 * g**0.5 + p**-2 + g**1)
+    used = {node.operation for node in kernel.program().tape}
+    assert used == {"multiply", "sqrt", "add", "divide"}
+    kernel = gdopt.Kernel(lambda p: p**17 + p**0.3)
+    assert [n.operation for n in kernel.program().tape] == ["power", "power", "add"]

@@ -1,0 +1,78 @@
+"""Every rule of the library with its scalars, and a rule that uses every operation."""
+
+import numpy as np
+
+from gdopt import equal, maximum, minimum, not_equal, sign, sqrt, square, where
+from gdopt.ewa import average
+from gdopt.kernels import Kernel
+from gdopt.optim.adaptive import adam, adamw, rmsprop
+from gdopt.optim.descent import momentum, nesterov, sgd
+
+SCALARS = {
+    "lr": 1e-2,
+    "beta": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.01,
+    "t": 3,
+}
+
+
+def every_operation(p, a, b, g, *, lr):
+    """Use every operation whose bits are promised."""
+    small = (abs(a) < 1) & (b >= -2) | ~(a <= b)
+    chosen = where(small | equal(g, 0) & not_equal(a, b), minimum(a, b), maximum(a, g))
+    powers = a**2 + square(b) - abs(g) ** 0.5 + 2 / (1 + b**2) ** 1.5 + a**3 * g**-1
+    return (
+        p - lr * (-chosen + sign(g) * sqrt(abs(powers))),
+        where(p > 0, -a, abs(b)),
+        where(b < 3, b, a),
+    )
+
+
+def swap(p, m, g, *, lr):
+    """Write every array from another one's old value."""
+    return m, p + lr * g
+
+
+KERNELS = {
+    rule.name: rule.kernel
+    for rule in (
+        sgd,
+        *(momentum(form, bias_correction=False) for form in ("heavy_ball", "keras")),
+        *(momentum("ewa", bias_correction=correct) for correct in (False, True)),
+        nesterov,
+        *(rmsprop(mode) for mode in ("outside", "inside")),
+        *(
+            make(mode, bias_correction=correct)
+            for make in (adam, adamw)
+            for mode in ("corrected", "raw", "inside")
+            for correct in (True, False)
+        ),
+    )
+} | {
+    function.__name__: Kernel(function) for function in (average, every_operation, swap)
+}
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 6e-45, 3e38, -3e38]
+SPECIAL += [1e-310, -5e-324, 1.7e308, 1e-38, 1.1754942e-38, 1.0, -1.0, 2.0]
+
+
+def special_arrays(count, size, dtype, seed=0):
+    """Make arrays of ordinary numbers among which every pair of special ones meets."""
+    generator = np.random.default_rng(seed)
+    arrays = []
+    with np.errstate(over="ignore"):
+        special = np.array(SPECIAL).astype(dtype)
+    for k in range(count):
+        array = generator.standard_normal(size).astype(dtype)
+        places = generator.random(size) < 0.5
+        picks = (np.arange(size) // len(special) ** k) % len(special)
+        arrays.append(np.where(places, special[picks], array))
+    return arrays
+
+
+def bits(array):
+    """Give the bytes of an array, all NaNs alike: their payloads are not promised."""
+    return np.where(np.isnan(array), array.dtype.type(np.nan), array).tobytes()
