@@ -1,0 +1,92 @@
+"""The formula of an exponentially weighted average, its weights and its window."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, Backend
+from gdopt.errors import ArgumentError
+from gdopt.kernels.kernel import Kernel
+from gdopt.ranges import Range, check_number
+
+BETA = Range.parse("[0, 1)")
+
+
+def average(v: Any, x: Any, *, beta: Any) -> Any:
+    """Move an average towards a value: v <- beta v + (1 - beta) x.
+
+    The form ``v + (1 - beta) (x - v)`` is shorter by one product, but loses x where v
+    is large: at v = 1e8, x = 1.2345 and beta = 0 it gives 0 in float32.
+
+    >>> average(0.0, 40.0, beta=0.98)  # the course's first day at 40 degrees
+    0.8000000000000007
+    """
+    return beta * v + (1 - beta) * x
+
+
+def corrected(v: Any, *, beta: Any, t: Any) -> Any:
+    """Undo the start from zero: v / (1 - beta**t), where t counts from 1."""
+    return v / (1 - beta**t)
+
+
+def ewa_weights(beta: float, count: int) -> np.ndarray:
+    """Give the weights of the last values in an average: (1 - beta) beta**k.
+
+    Args:
+        beta: in [0, 1).
+        count: how many, at least 1; the first is the newest value's.
+
+    Returns:
+        (count,) float64; all there are sum to 1.
+
+    >>> ewa_weights(0.98, 2).round(4)  # the course: .02 and .0196
+    array([0.02  , 0.0196])
+    """
+    beta = check_number("beta", beta, BETA)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        message = f"count must be a whole number of at least 1, got {count!r}"
+        raise ArgumentError(message)
+    return (1 - beta) * beta ** np.arange(count)
+
+
+def ewa_window(beta: float) -> float:
+    """Give how many values an average is about: 1 / (1 - beta).
+
+    Older values weigh less than 1/e of the newest, as beta**(1 / (1 - beta)) is near
+    1/e: .9**10 is .349, .98**50 is .364.
+
+    >>> round(ewa_window(0.9)), round(ewa_window(0.98)), round(ewa_window(0.5))
+    (10, 50, 2)
+    """
+    return 1 / (1 - check_number("beta", beta, BETA))
+
+
+@functools.cache
+def average_kernel() -> Kernel:
+    """Make the formula one pass over memory."""
+    return Kernel(average)
+
+
+def check_initial(initial: Any) -> Any:
+    """Refuse a word that says nothing about where to start."""
+    if isinstance(initial, str) and initial not in {"zero", "first"}:
+        message = f"initial must be 'zero', 'first' or a value, got {initial!r}"
+        raise ArgumentError(message)
+    return initial
+
+
+def initial_row(backend: Backend, x: Array, initial: Any) -> Array:
+    """Make the array that an average of arrays like `x` starts from."""
+    row = backend.zeros(x.shape, x.dtype, backend.device(x))
+    if isinstance(initial, str):
+        if initial == "first":
+            row[...] = x
+    elif np.shape(initial) in {(), x.shape}:
+        row[...] = initial
+    else:
+        message = f"initial must have shape {x.shape}, got {np.shape(initial)}"
+        raise ArgumentError(message)
+    return row

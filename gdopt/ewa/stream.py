@@ -1,0 +1,108 @@
+"""Exponentially weighted average of a stream of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdopt.arrays.arena import refuse_unusable_dtype
+from gdopt.arrays.backend import Array, backend_of
+from gdopt.errors import ArgumentTypeError
+from gdopt.ewa.formula import (
+    BETA,
+    average,
+    average_kernel,
+    check_initial,
+    corrected,
+    initial_row,
+)
+from gdopt.ranges import as_number, check_number
+
+
+class EWA:
+    """Exponentially weighted average of a stream: v <- beta v + (1 - beta) x.
+
+    With bias correction, `value` is v / (1 - beta**t) after t values, the weighted mean
+    of what has been seen; it applies where the average starts from zero.
+
+    Args:
+        beta: in [0, 1); an average over about 1 / (1 - beta) values.
+        bias_correction: undo the start from zero.
+        initial: ``"zero"``, ``"first"`` (start from the first value), or a value.
+
+    Source: Ng, Deep Learning Specialization, course 2, week 2. pandas' ``ewm`` with
+    ``alpha = 1 - beta`` is the corrected form with ``adjust=True``, and
+    ``initial="first"`` with ``adjust=False``.
+
+    >>> mean = EWA(0.98)
+    >>> mean.update(40.0), round(mean.update(50.0), 4)
+    (40.0, 45.0505)
+    >>> plain = EWA(0.98, bias_correction=False)
+    >>> round(plain.update(40.0), 4), round(plain.update(50.0), 4)
+    (0.8, 1.784)
+    """
+
+    def __init__(
+        self, beta: float, *, bias_correction: bool = True, initial: Any = "zero"
+    ) -> None:
+        self.beta = check_number("beta", beta, BETA)
+        self.bias_correction = bias_correction
+        self.t = 0
+        self._initial = check_initial(initial)
+        self._raw: Any = None
+
+    @property
+    def value(self) -> Any:
+        """The average so far: a float, or a new array; None before the first value."""
+        if self.t == 0:
+            return None
+        if self._corrects and self.beta**self.t > 0:
+            return corrected(self._raw, beta=self.beta, t=self.t)
+        return self._raw if isinstance(self._raw, float) else self._raw.copy()
+
+    @property
+    def _corrects(self) -> bool:
+        return (
+            self.bias_correction
+            and isinstance(self._initial, str)
+            and (self._initial == "zero")
+        )
+
+    def update(self, x: Any) -> Any:
+        """Take in a value and return the average.
+
+        Args:
+            x: a number, or an array of one shape and dtype throughout, which is copied.
+
+        Raises:
+            ArgumentError: the shape differs from the values before.
+            ArgumentTypeError: the kind or the dtype does, or it is no float array.
+        """
+        if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
+            self._update_array(x)
+        else:
+            number = as_number("x", x)
+            if self._raw is None:
+                self._raw = self._first(number)
+            if not isinstance(self._raw, float):
+                message = f"x must be an array as before, got the number {x!r}"
+                raise ArgumentTypeError(message)
+            self._raw = average(self._raw, number, beta=self.beta)
+        self.t += 1
+        return self.value
+
+    def _first(self, number: float) -> float:
+        if isinstance(self._initial, str):
+            return number if self._initial == "first" else 0.0
+        return as_number("initial", self._initial)
+
+    def _update_array(self, x: Array) -> None:
+        backend = backend_of(x)
+        refuse_unusable_dtype("x", x.dtype)
+        raw = self._raw
+        if raw is None:
+            raw = initial_row(backend, x, self._initial)
+        elif not backend.is_array(raw):
+            message = "x must be a number as before, got an array"
+            raise ArgumentTypeError(message)
+        average_kernel()(raw, x, beta=self.beta)
+        self._raw = raw

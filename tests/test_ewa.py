@@ -1,0 +1,142 @@
+"""Exponentially weighted averages against worked figures and pandas."""
+
+import numpy as np
+import pytest
+
+import gdopt
+
+SERIES = np.random.default_rng(0).standard_normal(5000).cumsum()
+
+
+def recurrence(series, beta, start=0.0):
+    """Average in plain Python floats, by the definition."""
+    values, v = [], start
+    for x in series:
+        v = beta * v + (1 - beta) * x
+        values.append(v)
+    return np.array(values)
+
+
+def test_the_figures_of_the_course():
+    plain = gdopt.EWA(0.98, bias_correction=False)
+    assert [plain.update(x) for x in (40.0, 50.0)] == pytest.approx([0.8, 1.784])
+    fair = gdopt.EWA(0.98)
+    expected = [40.0, (0.0196 * 40 + 0.02 * 50) / 0.0396]
+    assert [fair.update(x) for x in (40.0, 50.0)] == pytest.approx(expected)
+    assert gdopt.ewa_weights(0.9, 4) == pytest.approx([0.1, 0.09, 0.081, 0.0729])
+    assert gdopt.ewa_window(0.98) == pytest.approx(50)
+    assert 0.9 ** gdopt.ewa_window(0.9) == pytest.approx(1 / np.e, rel=0.06)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.98, 0.9999])
+@pytest.mark.parametrize("count", [0, 1, 2, 1023, 1024, 5000])
+def test_a_series_follows_the_recurrence(beta, count):
+    series = SERIES[:count]
+    plain = recurrence(series, beta)
+    actual = gdopt.ewa(series, beta, bias_correction=False)
+    assert actual == pytest.approx(plain, rel=1e-12, abs=1e-13)
+    corrected = plain / (1 - beta ** np.arange(1.0, count + 1))
+    assert gdopt.ewa(series, beta) == pytest.approx(corrected, rel=1e-12, abs=1e-13)
+    first = recurrence(series, beta, start=series[0] if count else 0)
+    actual = gdopt.ewa(series, beta, initial="first")
+    assert actual == pytest.approx(first, rel=1e-12, abs=1e-13)
+    from_seven = gdopt.ewa(series, beta, initial=7.0)
+    assert from_seven == pytest.approx(recurrence(series, beta, 7.0), rel=1e-12)
+
+
+def test_a_series_equals_pandas():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.Series(SERIES)
+    for beta in (0.5, 0.9, 0.98):
+        adjusted = frame.ewm(alpha=1 - beta, adjust=True).mean().to_numpy()
+        assert np.abs(gdopt.ewa(SERIES, beta) - adjusted).max() < 1e-12 * 100
+        plain = frame.ewm(alpha=1 - beta, adjust=False).mean().to_numpy()
+        actual = gdopt.ewa(SERIES, beta, initial="first")
+        assert np.abs(actual - plain).max() < 1e-12 * 100  # values reach 100
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_a_series_runs_along_any_axis_and_leaves_its_input_alone(axis):
+    series = np.random.default_rng(1).standard_normal((6, 7, 2000))
+    before = series.copy()
+    actual = gdopt.ewa(series, 0.9, axis=axis)
+    moved = np.moveaxis(series, axis, 0)
+    expected = np.stack(
+        [gdopt.ewa(np.array(column), 0.9) for column in moved.reshape(len(moved), -1).T]
+    )
+    shaped = np.moveaxis(expected.T.reshape(moved.shape), 0, axis)
+    assert actual == pytest.approx(shaped, rel=1e-12, abs=1e-14)
+    assert np.array_equal(before, series)
+
+
+def test_streaming_arrays_gives_the_series():
+    rows = np.random.default_rng(2).standard_normal((50, 4)).astype(np.float32)
+    stream = gdopt.EWA(0.9)
+    streamed = np.stack([stream.update(row) for row in rows])
+    assert streamed == pytest.approx(gdopt.ewa(rows, 0.9), rel=1e-5, abs=1e-7)
+    assert streamed.dtype == np.float32
+    assert stream.t == 50
+
+
+@pytest.mark.parametrize("initial", ["first", 3.0, np.array([3.0, 4.0])])
+def test_streaming_starts_where_it_is_told(initial):
+    x = np.array([10.0, 20.0])
+    start = x if isinstance(initial, str) else initial
+    mean = gdopt.EWA(0.75, initial=initial)
+    assert mean.update(x) == pytest.approx(0.75 * start + 0.25 * x)
+    assert mean.update(0 * x) == pytest.approx(0.75 * (0.75 * start + 0.25 * x))
+
+
+def test_an_average_is_the_callers_own_and_values_are_copied():
+    mean, x = gdopt.EWA(0.5, initial="first"), np.array([1.0])
+    value = mean.update(x)
+    x[0] = value[0] = 99.0
+    assert mean.value.tolist() == [1.0]
+    assert gdopt.EWA(0.5).value is None
+
+
+def test_long_streams_end_the_correction_without_losing_the_average():
+    mean = gdopt.EWA(0.5)
+    for _ in range(2000):  # beta**t underflows to 0
+        mean.update(3.0)
+    assert mean.value == pytest.approx(3.0)
+
+
+def test_a_large_average_takes_in_a_small_value():
+    mean = gdopt.EWA(0.0, initial=1e8)
+    assert mean.update(1.2345) == 1.2345
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: gdopt.EWA(1.0), gdopt.ArgumentError, r"beta must be in \[0, 1\)"),
+        (lambda: gdopt.EWA(True), gdopt.ArgumentTypeError, "beta must be a number"),
+        (lambda: gdopt.EWA(0.9, initial="last"), gdopt.ArgumentError, "'last'"),
+        (lambda: gdopt.EWA(0.9).update("x"), gdopt.ArgumentTypeError, "x must be"),
+        (lambda: gdopt.EWA(0.9).update(np.arange(3)), gdopt.ArgumentTypeError, "int64"),
+        (lambda: gdopt.ewa([1.0], 0.9), gdopt.ArgumentTypeError, "NumPy or CuPy"),
+        (lambda: gdopt.ewa(SERIES, 0.9, axis=1), gdopt.ArgumentError, "axis must be"),
+        (lambda: gdopt.ewa(SERIES, -0.1), gdopt.ArgumentError, "beta must be"),
+        (
+            lambda: gdopt.ewa(np.ones((4, 2)), 0.9, initial=np.ones(3)),
+            gdopt.ArgumentError,
+            r"initial must have shape \(2,\), got \(3,\)",
+        ),
+        (lambda: gdopt.ewa_weights(0.9, 0), gdopt.ArgumentError, "count must be"),
+    ],
+)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_stream_keeps_its_shape_and_kind():
+    mean = gdopt.EWA(0.9)
+    mean.update(np.ones(3))
+    with pytest.raises(gdopt.ArgumentError, match=r"\(3,\), got \(2,\)|shape"):
+        mean.update(np.ones(2))
+    with pytest.raises(gdopt.ArgumentTypeError, match="array as before"):
+        mean.update(1.0)
+    assert mean.t == 1
+    assert mean.value.tolist() == pytest.approx([1.0] * 3)
