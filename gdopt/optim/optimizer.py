@@ -14,6 +14,7 @@ from gdopt.kernels.kernel import compute_dtype
 from gdopt.optim import state
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
+from gdopt.optim.interrupt import Uninterrupted
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
 from gdopt.optim.rule import Rule
@@ -150,7 +151,7 @@ class Optimizer:
         return sum(arena.nbytes for arena in self._state.values())
 
     def step(self, grads: Any) -> bool:
-        """Update all parameters once, in place.
+        """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
             grads: gradients in the form of the parameters: an array, a sequence, a
@@ -181,8 +182,9 @@ class Optimizer:
                 if names:
                     message = f"grads must be finite, got NaN or infinity in {names}"
                     raise ArgumentError(message)
-            self._passes.run(checked, values, self.t + 1)
-            self.hyper.step += 1
+            with Uninterrupted():
+                self._passes.run(checked, values, self.t + 1)
+                self.hyper.step += 1
         finally:
             self._lock.release()
         return True
