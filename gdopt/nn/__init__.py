@@ -1,0 +1,27 @@
+"""A small network to learn and to test on: rows are examples, gradients by hand."""
+
+from gdopt.nn.initialization import glorot, he, xavier, zeros
+from gdopt.nn.layers import dense, relu, sigmoid, tanh
+from gdopt.nn.losses import (
+    binary_cross_entropy,
+    logistic,
+    softmax,
+    softmax_cross_entropy,
+)
+from gdopt.nn.network import Network
+
+__all__ = [
+    "Network",
+    "binary_cross_entropy",
+    "dense",
+    "glorot",
+    "he",
+    "logistic",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+    "tanh",
+    "xavier",
+    "zeros",
+]

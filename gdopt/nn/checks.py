@@ -1,0 +1,125 @@
+"""What examples, labels and gradients must be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from gdopt.arrays import Array, backend_of
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.schedules.checks import sequence, whole
+
+
+def check_examples(x: Array, features: int, dtype: Any) -> None:
+    """Refuse an `x` that is not at least one row of features.
+
+    Raises:
+        ArgumentTypeError: the dtype is another.
+        ArgumentError: the shape is another, or there is no example.
+    """
+    if x.ndim != 2 or x.shape[1] != features:
+        message = f"x must have shape (m, {features}), examples as rows, got {x.shape}"
+        raise ArgumentError(message)
+    if x.shape[0] == 0:
+        message = f"x must hold at least one example, got shape {x.shape}"
+        raise ArgumentError(message)
+    if x.dtype != dtype:
+        message = f"x must be {dtype}, as the weights are, got {x.dtype}"
+        raise ArgumentTypeError(message)
+
+
+def check_finite(x: Array) -> None:
+    """Refuse an `x` (m, n) with NaN or infinities; a GPU has to wait for the answer.
+
+    Raises:
+        ArgumentError: a value is not finite; the first one is named.
+    """
+    strange = ~backend_of(x).xp.isfinite(x)
+    if strange.any():
+        row, column = divmod(int(strange.argmax()), x.shape[1])
+        value = float(x[row, column])
+        message = f"x must be finite, got {value} in row {row}, column {column}"
+        raise ArgumentError(message)
+
+
+def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
+    """Refuse labels that are not whole numbers, one for each example.
+
+    Raises:
+        ArgumentTypeError: the dtype is not an integer one.
+        ArgumentError: the shape is none of `shapes`.
+    """
+    if labels.shape not in shapes:
+        message = (
+            f"labels must have shape {shapes}, one per example, got {labels.shape}"
+        )
+        raise ArgumentError(message)
+    if labels.dtype.kind not in "iu":
+        message = (
+            f"labels must be class numbers of an integer dtype, got {labels.dtype}"
+        )
+        raise ArgumentTypeError(message)
+
+
+def check_classes(labels: Array, classes: int) -> None:
+    """Refuse labels that are no class numbers; a GPU has to wait for the answer.
+
+    Raises:
+        ArgumentError: a label is negative, or not below the number of classes.
+    """
+    for label in (int(labels.min()), int(labels.max())):
+        if not 0 <= label < classes:
+            message = (
+                f"labels must be class numbers from 0 to {classes - 1}, as there are "
+                f"{classes} classes, got {label}"
+            )
+            raise ArgumentError(message)
+
+
+def check_like(name: str, array: Array, model: Array) -> None:
+    """Refuse an array whose shape or dtype differs from another's.
+
+    Raises:
+        ArgumentTypeError: the dtype is another.
+        ArgumentError: the shape is another; it is not broadcast.
+    """
+    if array.shape != model.shape:
+        message = f"{name} must have shape {model.shape}, got {array.shape}"
+        raise ArgumentError(message)
+    if array.dtype != model.dtype:
+        message = f"{name} must be {model.dtype}, got {array.dtype}"
+        raise ArgumentTypeError(message)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a name that is none of the choices.
+
+    Raises:
+        ArgumentError: it is none of them.
+    """
+    if value not in choices:
+        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+        raise ArgumentError(message)
+
+
+def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
+    """Return the sizes of a network as a tuple.
+
+    Raises:
+        ArgumentError: one is below 1, there is no layer, or the last does not fit.
+        ArgumentTypeError: one is not a whole number, or they have no order.
+    """
+    checked = tuple(
+        whole(f"sizes[{k}]", size, least=1)
+        for k, size in enumerate(sequence("sizes", sizes))
+    )
+    if len(checked) < 2:
+        message = f"sizes must name the input and at least one layer, got {checked}"
+        raise ArgumentError(message)
+    if output == "sigmoid" and checked[-1] != 1:
+        message = f"sizes must end with 1 for a sigmoid output, got {checked}"
+        raise ArgumentError(message)
+    if output == "softmax" and checked[-1] < 2:
+        message = f"sizes must end with 2 classes or more for softmax, got {checked}"
+        raise ArgumentError(message)
+    return checked

@@ -1,0 +1,94 @@
+"""How far weights are spread at the start, and the draw itself."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+
+def he(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+    """Standard deviation for ReLU: ``sqrt(2 / fan_in)``.
+
+    Args:
+        fan_in: inputs of a unit, at least 1.
+        fan_out: units, at least 1; not used.
+
+    Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
+
+    >>> he(8, 3)
+    0.5
+    """
+    return math.sqrt(2 / fan_in)
+
+
+def xavier(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+    """Standard deviation for tanh: ``sqrt(1 / fan_in)``, as the course has it.
+
+    torch's ``xavier_normal_`` is what `glorot` is here.
+
+    Args:
+        fan_in: inputs of a unit, at least 1.
+        fan_out: units, at least 1; not used.
+
+    Source: Andrew Ng, Improving Deep Neural Networks, "Weight initialization".
+
+    >>> xavier(4, 3)
+    0.5
+    """
+    return math.sqrt(1 / fan_in)
+
+
+def glorot(fan_in: int, fan_out: int) -> float:
+    """Standard deviation for both passes: ``sqrt(2 / (fan_in + fan_out))``.
+
+    Args:
+        fan_in: inputs of a unit, at least 1.
+        fan_out: units, at least 1.
+
+    Source: Glorot & Bengio 2010, equation 12.
+
+    >>> glorot(5, 3)
+    0.5
+    """
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
+def zeros(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+    """Standard deviation 0: every unit of a layer then learns the same.
+
+    Args:
+        fan_in: inputs of a unit; not used.
+        fan_out: units; not used.
+
+    >>> zeros(5, 3)
+    0.0
+    """
+    return 0.0
+
+
+INITIALIZATIONS = {"he": he, "xavier": xavier, "glorot": glorot, "zeros": zeros}
+
+
+def draw(
+    sizes: tuple[int, ...], initialization: str, seed: int
+) -> dict[str, np.ndarray]:
+    """Draw ``W1, b1, W2, ...`` on the host in float64; biases are zero.
+
+    Args:
+        sizes: of the input and of every layer.
+        initialization: a key of `INITIALIZATIONS`.
+        seed: the same one gives the same weights on every backend.
+
+    >>> list(draw((3, 2, 1), "he", seed=0))
+    ['W1', 'b1', 'W2', 'b2']
+    """
+    spread = INITIALIZATIONS[initialization]
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+        normal = generator.standard_normal((fan_in, fan_out))
+        arrays[f"W{k}"] = normal * spread(fan_in, fan_out)
+        arrays[f"b{k}"] = np.zeros(fan_out)
+    return arrays

@@ -1,0 +1,31 @@
+"""Schedules: the value of a hyper-parameter as a pure function of the step.
+
+Any ``function(step) -> float`` is a schedule; these are the usual ones, and what joins
+them. Step 0 is the first update. Past its end a schedule keeps its last value.
+"""
+
+from gdopt.schedules.bounded import cosine, piecewise, polynomial
+from gdopt.schedules.compose import join, per_epoch, warmup
+from gdopt.schedules.decay import (
+    constant,
+    exponential,
+    halving,
+    inv_sqrt,
+    inverse_time,
+)
+from gdopt.schedules.schedule import Schedule
+
+__all__ = [
+    "Schedule",
+    "constant",
+    "cosine",
+    "exponential",
+    "halving",
+    "inv_sqrt",
+    "inverse_time",
+    "join",
+    "per_epoch",
+    "piecewise",
+    "polynomial",
+    "warmup",
+]

@@ -1,0 +1,136 @@
+# ruff: noqa: N801 - these classes are called as functions, and print as they are called
+"""Schedules made of schedules."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from gdopt.errors import ArgumentError
+from gdopt.schedules.checks import finite, rising, sequence, whole
+from gdopt.schedules.schedule import Function, Schedule
+
+
+def _function_or_number(name: str, value: Any) -> Function | float:
+    """Return a function as it is, and a number checked."""
+    if callable(value):
+        function: Function = value
+        return function
+    return finite(name, value)
+
+
+def _value(schedule: Function | float, step: int) -> float:
+    """Give the value at a step of a function or a number."""
+    return schedule(step) if callable(schedule) else schedule
+
+
+@dataclass(frozen=True)
+class warmup(Schedule):
+    """Rise in a straight line first: ``min(1, (step + 1) / steps) * schedule(step)``.
+
+    The first step already moves (optax's and torch's warm-ups start from 0 or from a
+    factor, Keras's from a value of its own). The schedule runs on beneath and is not
+    delayed, so that it still ends where it said; for one that begins after the rise,
+    write ``join([warmup(1e-3, 100), cosine(1e-3, 0, 900)], [100])``.
+
+    Args:
+        schedule: any function of the step, or a number.
+        steps: of the rise, at least 1; with 1 nothing is changed.
+
+    Source: Goyal et al. 2017, Accurate, Large Minibatch SGD, section 2.2.
+
+    >>> alpha = warmup(0.4, steps=4)
+    >>> [round(alpha(step), 4) for step in range(6)]
+    [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
+    """
+
+    schedule: Function | float
+    steps: int
+
+    def __post_init__(self) -> None:
+        self._settle(
+            schedule=_function_or_number("schedule", self.schedule),
+            steps=whole("steps", self.steps, least=1),
+        )
+
+    def _at(self, step: int) -> float:
+        value = _value(self.schedule, step)
+        return value if step >= self.steps else value * ((step + 1) / self.steps)
+
+
+@dataclass(frozen=True)
+class join(Schedule):
+    """One schedule after the other, each counting steps from its own start.
+
+    ``schedules[k](step - boundaries[k - 1])`` where k is the number of boundaries that
+    the step has passed; the boundary itself belongs to the next one, as in optax's
+    ``join_schedules`` and torch's ``SequentialLR``.
+
+    Args:
+        schedules: functions of the step or numbers, one more than boundaries.
+        boundaries: steps at which the next one begins, rising, at least 1 each.
+
+    >>> from gdopt.schedules import cosine
+    >>> alpha = join([warmup(0.1, steps=5), cosine(0.1, 0.0, steps=10)], [5])
+    >>> [round(alpha(step), 4) for step in (0, 4, 5, 10, 15, 99)]
+    [0.02, 0.1, 0.1, 0.05, 0.0, 0.0]
+    """
+
+    schedules: Sequence[Function | float]
+    boundaries: Sequence[int]
+
+    def __post_init__(self) -> None:
+        schedules = tuple(
+            _function_or_number(f"schedules[{k}]", schedule)
+            for k, schedule in enumerate(sequence("schedules", self.schedules))
+        )
+        boundaries = rising("boundaries", self.boundaries)
+        if len(schedules) != len(boundaries) + 1:
+            message = (
+                "schedules must be one more than boundaries, got "
+                f"{len(schedules)} schedules for {len(boundaries)} boundaries"
+            )
+            raise ArgumentError(message)
+        self._settle(schedules=schedules, boundaries=boundaries)
+
+    def _at(self, step: int) -> float:
+        passed = bisect_right(self.boundaries, step)
+        start = self.boundaries[passed - 1] if passed else 0
+        return _value(self.schedules[passed], step - start)
+
+
+@dataclass(frozen=True)
+class per_epoch(Schedule):
+    """Change once an epoch: ``schedule(first + step // steps)``.
+
+    Args:
+        schedule: any function of the number of the epoch, or a number.
+        steps: mini-batches in an epoch, at least 1.
+        first: number of the first epoch, 0 or 1; the course counts from 1.
+
+    >>> from gdopt.schedules import exponential
+    >>> alpha = per_epoch(exponential(0.2, 0.95), steps=100, first=1)
+    >>> round(alpha(0), 6), round(alpha(99), 6), round(alpha(100), 6)
+    (0.19, 0.19, 0.1805)
+    """
+
+    schedule: Function | float
+    steps: int
+    _: KW_ONLY
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        first = whole("first", self.first, least=0)
+        if first > 1:
+            message = f"first must be 0 or 1, got {first}"
+            raise ArgumentError(message)
+        self._settle(
+            schedule=_function_or_number("schedule", self.schedule),
+            steps=whole("steps", self.steps, least=1),
+            first=first,
+        )
+
+    def _at(self, step: int) -> float:
+        return _value(self.schedule, self.first + step // self.steps)

@@ -1,0 +1,52 @@
+"""What every schedule shares: a checked step in, a finite float out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from gdopt.errors import ArgumentError
+from gdopt.schedules.checks import whole
+
+
+class Schedule(ABC):
+    """A pure function of the step, written as a frozen dataclass.
+
+    A schedule of your own needs no class: any ``function(step) -> float`` is one.
+
+    >>> from gdopt.schedules import halving, join
+    >>> join([lambda step: 0.1 * (step + 1), halving(0.4, every=2)], [3])(5)
+    0.2
+    """
+
+    def __call__(self, step: int) -> float:
+        """Give the value for one update.
+
+        Args:
+            step: whole number of updates made before this one; 0 is the first update.
+
+        Raises:
+            ArgumentTypeError: the step is not a whole number; True and 3.0 are none.
+            ArgumentError: the step is negative, or a function that the schedule was
+                made of gives a value that is not finite.
+        """
+        step = whole("step", step, least=0)
+        value = float(self._at(step))
+        if not math.isfinite(value):
+            message = f"{self} must be finite at every step, got {value} at step {step}"
+            raise ArgumentError(message)
+        return value
+
+    @abstractmethod
+    def _at(self, step: int) -> float:
+        """Give the value at a step that was checked."""
+
+    def _settle(self, **fields: Any) -> None:
+        """Set fields of this frozen dataclass to their checked values."""
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+
+Function = Callable[[int], float]

@@ -1,0 +1,250 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from gdopt.nn import Network, network
+
+COMBINATIONS = list(
+    itertools.product(["relu", "tanh", "sigmoid"], ["softmax", "sigmoid"], [0.0, 0.7])
+)
+every_network = pytest.mark.parametrize(("activation", "output", "l2"), COMBINATIONS)
+
+
+def examples(m, features=4, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).standard_normal((m, features)).astype(dtype)
+
+
+def labels(m, classes):
+    return np.random.default_rng(1).integers(0, classes, m)
+
+
+def make(output="softmax", activation="relu", **options):
+    """A network of 4 inputs, two hidden layers and biases that are not zero."""
+    sizes = (4, 6, 5, 3 if output == "softmax" else 1)
+    options = {"seed": 3, "dtype": np.float64, "backend": "numpy"} | options
+    made = Network(sizes, activation=activation, output=output, **options)
+    for k in (1, 2, 3):
+        bias = np.linspace(-0.3, 0.5, sizes[k]).astype(made.dtype)
+        made.params[f"b{k}"] = made.params.backend.from_host(bias)
+    return made
+
+
+@every_network
+def test_gradients_match_finite_differences(
+    activation, output, l2, numeric_gradient, relative_error
+):
+    made = make(output, activation)
+    x, y = examples(7), labels(7, 3 if output == "softmax" else 2)
+    _, grads = made.loss_and_grads(x, y, l2=l2)
+    ours = np.concatenate([gradient.copy().ravel() for gradient in grads.values()])
+
+    def cost():
+        return float(made.loss_and_grads(x, y, l2=l2)[0])
+
+    expected = np.concatenate(
+        [numeric_gradient(cost, array).ravel() for array in made.params.values()]
+    )
+    assert relative_error(ours, expected) < 1e-7
+
+
+@every_network
+def test_cost_and_gradients_agree_with_torch(activation, output, l2):
+    torch = pytest.importorskip("torch")
+    made = make(output, activation)
+    x, y = examples(7), labels(7, 3 if output == "softmax" else 2)
+    theirs = {
+        name: torch.tensor(array, requires_grad=True)
+        for name, array in made.params.items()
+    }
+    hidden = torch.tensor(x)
+    for k in (1, 2, 3):
+        hidden = hidden @ theirs[f"W{k}"] + theirs[f"b{k}"]
+        hidden = getattr(torch, activation)(hidden) if k < 3 else hidden
+    if output == "softmax":
+        expected = torch.nn.functional.cross_entropy(hidden, torch.tensor(y))
+    else:
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(
+            hidden[:, 0], torch.tensor(y, dtype=torch.float64)
+        )
+    squares = sum((theirs[f"W{k}"] ** 2).sum() for k in (1, 2, 3))
+    expected = expected + l2 / (2 * 7) * squares
+    expected.backward()
+    cost, grads = made.loss_and_grads(x, y, l2=l2)
+    assert cost == pytest.approx(expected.item(), rel=1e-12)
+    for name, gradient in grads.items():
+        np.testing.assert_allclose(
+            gradient, theirs[name].grad.numpy(), rtol=1e-10, atol=1e-14
+        )
+
+
+def test_a_ragged_batch_is_decayed_by_its_own_size():
+    made = Network((1, 1), output="sigmoid", seed=0, dtype=np.float64, backend="numpy")
+    made.params["W1"][...] = 2
+    for m, decay, slope in ((4, 0.25, 0.25), (1, 1.0, 1.0)):
+        cost, grads = made.loss_and_grads(np.zeros((m, 1)), np.zeros(m, int), l2=0.5)
+        # log 2 + .5 / (2 m) * 2**2, and .5 / m * 2
+        assert cost == pytest.approx(math.log(2) + decay)
+        assert grads["W1"].item() == pytest.approx(slope)
+        assert grads["b1"].item() == pytest.approx(0.5)
+
+
+def test_biases_are_not_decayed():
+    made = make()
+    x, y = examples(7), labels(7, 3)
+    plain = {name: a.copy() for name, a in made.loss_and_grads(x, y)[1].items()}
+    _, decayed = made.loss_and_grads(x, y, l2=5.0)
+    for k in (1, 2, 3):
+        np.testing.assert_array_equal(decayed[f"b{k}"], plain[f"b{k}"])
+        np.testing.assert_allclose(
+            decayed[f"W{k}"] - plain[f"W{k}"], 5 / 7 * made.params[f"W{k}"], rtol=1e-10
+        )
+
+
+def test_gradients_land_in_the_views_of_the_arena():
+    made = make()
+    arena, views = made.grads, dict(made.grads)
+    for m in (7, 3, 7):
+        _, grads = made.loss_and_grads(examples(m), labels(m, 3), l2=0.1)
+        assert grads is arena
+        assert all(grads[name] is view for name, view in views.items())
+        assert all(np.shares_memory(view, arena.flat) for view in views.values())
+        assert all(view.any() for view in views.values())
+
+
+def test_a_step_changes_neither_parameters_nor_data():
+    made = make()
+    x, y, before = examples(7), labels(7, 3), made.params.flat.copy()
+    made.loss_and_grads(x, y, l2=0.1)
+    np.testing.assert_array_equal(made.params.flat, before)
+    np.testing.assert_array_equal(x, examples(7))
+    np.testing.assert_array_equal(y, labels(7, 3))
+
+
+def test_padding_of_the_gradients_stays_zero():
+    made = make()
+    _, grads = made.loss_and_grads(examples(7), labels(7, 3), l2=0.1)
+    used = sum(np.square(view).sum() for view in grads.values())
+    assert np.square(grads.flat).sum() == pytest.approx(used, rel=1e-14)
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_a_network_learns_exclusive_or(output):
+    last = 2 if output == "softmax" else 1
+    made = Network(
+        (2, 8, last), activation="tanh", output=output, seed=0, backend="numpy"
+    )
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
+    y = np.array([0, 1, 1, 0], dtype=np.uint8)
+    for _ in range(500):
+        _, grads = made.loss_and_grads(x, y)
+        for name in grads:
+            made.params[name] -= 0.5 * grads[name]
+    assert made.accuracy(x, y) == 1.0
+    assert made.loss(x, y) < 0.1
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_slices_change_no_prediction(output, monkeypatch):
+    made = make(output)
+    x, y = examples(10), labels(10, 2)
+    whole = made.predict_proba(x), made.predict(x), made.accuracy(x, y), made.loss(x, y)
+    monkeypatch.setattr(network, "ROWS", 3)
+    np.testing.assert_allclose(made.predict_proba(x), whole[0], rtol=1e-12)
+    np.testing.assert_array_equal(made.predict(x), whole[1])
+    assert made.accuracy(x, y) == whole[2]
+    assert made.loss(x, y) == pytest.approx(whole[3], rel=1e-12)
+
+
+def test_large_sets_are_run_in_slices(monkeypatch):
+    monkeypatch.setattr(network, "ROWS", 3)
+    made, seen = make(), []
+    forward = made._forward
+    monkeypatch.setattr(
+        made, "_forward", lambda x: seen.append(len(x)) or forward(x), raising=True
+    )
+    made.predict(examples(10))
+    assert seen == [3, 3, 3, 1]
+
+
+@every_network
+def test_loss_without_gradients_is_the_same_cost(activation, output, l2):
+    made = make(output, activation)
+    x, y = examples(7), labels(7, 2)
+    cost, grads = made.loss_and_grads(x, y, l2=l2)
+    kept = grads.flat.copy()
+    assert made.loss(x, y, l2=l2) == pytest.approx(float(cost), rel=1e-12)
+    np.testing.assert_array_equal(grads.flat, kept)
+
+
+def test_probabilities_of_classes_sum_to_one_and_lead_to_the_prediction():
+    made = make()
+    probabilities = made.predict_proba(examples(9))
+    assert probabilities.shape == (9, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(
+        made.predict(examples(9)), probabilities.argmax(axis=1)
+    )
+
+
+def test_the_probability_of_one_class_leads_to_the_prediction():
+    made, x = make("sigmoid", "tanh", seed=1), 5 * examples(9)
+    probabilities, predicted = made.predict_proba(x), made.predict(x)
+    assert probabilities.shape == (9,)
+    assert 0 < predicted.sum() < 9
+    np.testing.assert_array_equal(predicted, probabilities > 0.5)
+    assert predicted.dtype == np.int64
+
+
+def test_accuracy_is_the_share_of_right_predictions():
+    made = make()
+    y = made.predict(examples(8))
+    y[:2] = (y[:2] + 1) % 3
+    assert made.accuracy(examples(8), y) == 0.75
+
+
+def test_a_sigmoid_output_takes_labels_as_a_column():
+    made = make("sigmoid", "tanh", seed=1)
+    x, y = 5 * examples(9), labels(9, 2)
+    column = y[:, None]
+    row = made.loss_and_grads(x, y)[0], made.loss(x, y), made.accuracy(x, y)
+    assert row == (
+        made.loss_and_grads(x, column)[0],
+        made.loss(x, column),
+        made.accuracy(x, column),
+    )
+
+
+def test_the_cost_is_a_0d_array_of_the_dtype():
+    made = make(dtype=np.float32)
+    x, y = examples(7, dtype=np.float32), labels(7, 3)
+    for l2 in (0.0, 0.1):
+        cost, grads = made.loss_and_grads(x, y, l2=l2)
+        assert (cost.shape, cost.dtype) == ((), np.float32)
+        assert grads.flat.dtype == np.float32
+
+
+def test_a_network_without_hidden_layer_is_logistic_regression():
+    made = Network((4, 1), output="sigmoid", seed=0, dtype=np.float64, backend="numpy")
+    x, y = examples(6), labels(6, 2)
+    _, grads = made.loss_and_grads(x, y)
+    expected = x.T @ (made.predict_proba(x) - y) / 6
+    np.testing.assert_allclose(grads["W1"][:, 0], expected, rtol=1e-12)
+
+
+def test_every_backend_computes_what_numpy_computes_in_float64(backend):
+    host = make(activation="tanh")
+    device = make(activation="tanh", backend=backend.name)
+    x, y = examples(7), labels(7, 3)
+    x_there, y_there = backend.from_host(x), backend.from_host(y)
+    cost, grads = host.loss_and_grads(x, y, l2=0.3)
+    cost_there, grads_there = device.loss_and_grads(x_there, y_there, l2=0.3)
+    assert backend.device(grads_there.flat) == device.params.device
+    assert float(cost_there) == pytest.approx(float(cost), rel=1e-12)
+    np.testing.assert_allclose(
+        backend.to_host(grads_there.flat), grads.flat, rtol=1e-10, atol=1e-14
+    )
+    device.check_data(x_there, y_there)
+    assert device.loss(x_there, y_there) == pytest.approx(host.loss(x, y))
+    assert device.accuracy(x_there, y_there) == host.accuracy(x, y)
