@@ -1,0 +1,245 @@
+"""Mini-batches: a new order of the examples every epoch, from the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array
+from gdopt.data.checks import (
+    check_arrays,
+    check_axis,
+    check_flag,
+    check_seed,
+    refuse_nan,
+    whole,
+)
+from gdopt.data.gather import gathered, viewed
+from gdopt.errors import ArgumentError, GdoptError, StateError
+
+
+def minibatches(
+    *arrays: Array,
+    size: int,
+    seed: int | None = None,
+    axis: int = 0,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    allow_nan: bool = False,
+) -> MiniBatches:
+    """Cut arrays into mini-batches of examples, in a new random order every epoch.
+
+    Each ``for`` loop over the result is one epoch. Epoch e visits the examples in a
+    permutation drawn on the host from (seed, e) alone, so that one seed gives the same
+    batches on every backend; the examples are gathered on the arrays' own device. A
+    batch of one array is that array's part; of several arrays it is a tuple of parts.
+
+    `size` = m, the number of examples, is batch gradient descent; `size` = 1 is
+    stochastic gradient descent.
+
+    Args:
+        *arrays: arrays on one device, with equally many examples along `axis`; in an
+            array of one dimension every element is an example.
+        size: examples in a batch, 1 to m.
+        seed: a whole number of at least 0; may be left out where `shuffle` is False.
+        axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
+            columns are.
+        shuffle: False keeps the order of the data. Batches are then views of the
+            arrays, not copies: writing to one writes to the data.
+        drop_last: leave out the last batch of an epoch where it is smaller than `size`.
+        allow_nan: let NaN in floating-point data through. The data are looked through
+            once, here.
+
+    Returns:
+        A `MiniBatches`: iterable, with `len()`, `.epoch`, `.state_dict()` and
+        `.load_state_dict()`.
+
+    Raises:
+        ArgumentError: there is no array, or one without dimension; their numbers of
+            examples differ; a number is out of its range; the data contain NaN.
+        ArgumentTypeError: an argument is of the wrong kind.
+        BackendError: the arrays are on several devices.
+
+    Source:
+        Ng, Improving deep neural networks, week 2, "Mini-batch gradient descent".
+
+    Other libraries: torch's DataLoader takes each order from a generator that moves
+    on, so that epoch 5 depends on epochs 0 to 4; a size above m, refused here, gives
+    it one smaller batch.
+
+    >>> import numpy as np
+    >>> X, y = np.arange(20.0).reshape(10, 2), np.arange(10)
+    >>> for x, labels in minibatches(X, y, size=4, seed=0):
+    ...     print(x.shape, labels)
+    (4, 2) [4 9 8 7]
+    (4, 2) [5 3 0 1]
+    (2, 2) [2 6]
+    >>> [part.shape for part in minibatches(X.T, size=5, seed=0, axis=1)]
+    [(2, 5), (2, 5)]
+    """
+    return MiniBatches(
+        arrays,
+        size=size,
+        seed=seed,
+        axis=axis,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        allow_nan=allow_nan,
+    )
+
+
+class MiniBatches:
+    """The mini-batches of some arrays, epoch after epoch; `minibatches` makes one.
+
+    A ``for`` loop runs through one epoch from its first batch; where a loop was broken
+    off, the next one begins the *next* epoch. Only the first loop after
+    `load_state_dict` goes on in midst of an epoch: with the batch after the last one
+    that was handed out when the state was taken.
+
+    Every batch stays as it is for as long as anything holds it or a view of it; memory
+    that nothing holds any more is used again.
+
+    >>> import numpy as np
+    >>> batches = minibatches(np.arange(6), size=2, seed=0)
+    >>> for batch in batches:
+    ...     print(batch)
+    ...     break
+    [5 3]
+    >>> state = batches.state_dict()
+    >>> resumed = minibatches(np.arange(6), size=2, seed=0)
+    >>> resumed.load_state_dict(state)
+    >>> list(resumed)
+    [array([0, 1]), array([2, 4])]
+    """
+
+    def __init__(
+        self,
+        arrays: tuple[Array, ...],
+        *,
+        size: int,
+        seed: int | None,
+        axis: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        allow_nan: bool = False,
+    ) -> None:
+        self._axis = check_axis(axis)
+        self._shuffle = check_flag("shuffle", shuffle)
+        self._drop_last = check_flag("drop_last", drop_last)
+        self._size = whole("size", size, 1)
+        self._seed = check_seed(seed, shuffle=self._shuffle)
+        self._backend, self._count = check_arrays(arrays, self._axis)
+        if self._size > self._count:
+            message = (
+                "size must be at most the number of examples, "
+                f"{self._count}, got {self._size}"
+            )
+            raise ArgumentError(message)
+        if not check_flag("allow_nan", allow_nan):
+            hint = "; allow_nan=True lets it through"
+            for k, array in enumerate(arrays):
+                refuse_nan(f"array {k}", array, self._axis, self._backend, hint)
+        self._arrays = arrays
+        self._epoch = self._position = 0
+        self._resuming = False
+        self._latest = object()
+
+    def __len__(self) -> int:
+        whole_batches, rest = divmod(self._count, self._size)
+        return whole_batches + (rest > 0 and not self._drop_last)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0, of the last batch; the next one where it is complete."""
+        return self._epoch
+
+    def __iter__(self) -> Iterator[Any]:
+        """Run through one epoch.
+
+        Two loops at a time are two epochs; the state follows the one begun last.
+        """
+        if self._position > 0 and not self._resuming:
+            self._epoch, self._position = self._epoch + 1, 0
+        self._resuming = False
+        epoch, first = self._epoch, self._position
+        loop = self._latest = object()
+        if self._shuffle:
+            order = self._order(epoch)
+            batch = gathered(self._backend, self._arrays, self._axis, self._size, order)
+        else:
+            batch = viewed(self._arrays, self._axis, self._size)
+        for number in range(first, len(self)):
+            if self._latest is loop:
+                self._position = number + 1
+            yield batch(number)  # held by no name here: its memory is the caller's
+        if self._latest is loop:
+            self._epoch, self._position = epoch + 1, 0
+
+    def _order(self, epoch: int) -> Array:
+        """Draw the order of an epoch on the host; move it to the arrays' device."""
+        # A key beside the seed: [seed, 0] would repeat the stream of the seed alone.
+        entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
+        order = np.random.default_rng(entropy).permutation(self._count)
+        return self._backend.from_host(order, self._backend.device(self._arrays[0]))
+
+    def _settings(self) -> dict[str, int | bool]:
+        """Give what decides the batches, apart from the data."""
+        settings: dict[str, int | bool] = {
+            "count": self._count,
+            "size": self._size,
+            "shuffle": self._shuffle,
+            "drop_last": self._drop_last,
+        }
+        return settings if self._seed is None else settings | {"seed": self._seed}
+
+    def state_dict(self) -> dict[str, int | bool]:
+        """Give where the loop stands: whole numbers and truth values by name.
+
+        The batch handed out last counts as used. After the last batch of an epoch the
+        state is the beginning of the next.
+        """
+        epoch, position = self._epoch, self._position
+        if position == len(self):
+            epoch, position = epoch + 1, 0
+        return self._settings() | {"epoch": epoch, "position": position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where the state was taken; the next ``for`` loop begins there.
+
+        Args:
+            state: a `state_dict()` of batches with the same number of examples, size,
+                seed and options. What the examples hold is not checked.
+
+        Raises:
+            StateError: a name is missing or unknown, the state is of other batches, or
+                its position lies outside the epoch; nothing has changed.
+        """
+        settings = self._settings()
+        expected = {*settings, "epoch", "position"}
+        if set(state) != expected:
+            message = (
+                f"state must have the names {', '.join(sorted(expected))}, "
+                f"got {', '.join(sorted(map(str, state)))}"
+            )
+            raise StateError(message)
+        for name, own in settings.items():
+            if not np.array_equal(state[name], own):
+                message = (
+                    f"state must be of batches with {name} = {own}, "
+                    f"got {name} = {state[name]}"
+                )
+                raise StateError(message)
+        try:
+            epoch = whole("epoch", state["epoch"], 0)
+            position = whole("position", state["position"], 0)
+        except GdoptError as error:
+            message = f"state is damaged: {error}"
+            raise StateError(message) from error
+        if position >= len(self):
+            message = f"position in state must be below {len(self)}, got {position}"
+            raise StateError(message)
+        self._epoch, self._position = epoch, position
+        self._resuming = True
+        self._latest = object()

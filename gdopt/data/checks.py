@@ -1,0 +1,146 @@
+"""What data must be, shared by batches, splits and normalization."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+# Elements looked at together: one pass over large data needs no copy of it, and a GPU
+# is still asked for few results.
+BLOCK = 1 << 21
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Take a whole number of at least `least` as an int; 3.0 and True are none.
+
+    Raises:
+        ArgumentTypeError: it is of another kind.
+        ArgumentError: it is too small.
+    """
+    rule = f"{name} must be a whole number of at least {least}, got {value!r}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(rule) from None
+    if isinstance(value, bool):
+        raise ArgumentTypeError(rule)
+    if number < least:
+        raise ArgumentError(rule)
+    return number
+
+
+def check_axis(axis: Any) -> int:
+    """Take the axis of the examples: 0 for rows, 1 for columns.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    if isinstance(axis, bool) or axis not in (0, 1):
+        message = f"axis must be 0 (rows are examples) or 1 (columns are), got {axis!r}"
+        raise ArgumentError(message)
+    return int(axis)
+
+
+def check_seed(seed: Any, *, shuffle: bool) -> int | None:
+    """Take a seed, which only a fixed order of the examples can do without.
+
+    Raises:
+        ArgumentError: it is missing or negative.
+        ArgumentTypeError: it is no whole number.
+    """
+    if seed is None and shuffle:
+        message = (
+            "seed must be a whole number of at least 0, for it decides the order of "
+            "the examples, got None"
+        )
+        raise ArgumentError(message)
+    return None if seed is None else whole("seed", seed, 0)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Take True or False.
+
+    Raises:
+        ArgumentTypeError: it is anything else, such as a size put in its place.
+    """
+    if not isinstance(value, bool | np.bool_):
+        message = f"{name} must be True or False, got {value!r}"
+        raise ArgumentTypeError(message)
+    return bool(value)
+
+
+def example_axis(array: Array, axis: int) -> int:
+    """Give the axis of the examples of one array; one dimension leaves no choice."""
+    return 0 if array.ndim == 1 else axis
+
+
+def check_arrays(
+    arrays: Sequence[Array], axis: int, name: str = "array {}"
+) -> tuple[Backend, int]:
+    """Give the backend of arrays and the number of examples that all of them hold.
+
+    Args:
+        arrays: what to check.
+        axis: of the examples.
+        name: what errors call the array at position ``{}``.
+
+    Raises:
+        ArgumentTypeError: something is not a NumPy or CuPy array.
+        BackendError: they are on several devices.
+        ArgumentError: there is none, one has no dimension, or their numbers of examples
+            differ.
+    """
+    if not arrays:
+        message = "at least one array must be given, got none"
+        raise ArgumentError(message)
+    backend = common_backend((name.format(k), array) for k, array in enumerate(arrays))
+    counts = []
+    for k, array in enumerate(arrays):
+        if array.ndim == 0:
+            message = f"{name.format(k)} must have one dimension or more, got shape ()"
+            raise ArgumentError(message)
+        counts.append(int(array.shape[example_axis(array, axis)]))
+    for k, count in enumerate(counts):
+        if count != counts[0]:
+            message = (
+                "arrays must hold equally many examples along axis "
+                f"{axis}: {name.format(0)} holds {counts[0]}, {name.format(k)} holds "
+                f"{count} (shapes {tuple(arrays[0].shape)} and "
+                f"{tuple(arrays[k].shape)})"
+            )
+            raise ArgumentError(message)
+    return backend, counts[0]
+
+
+def example_blocks(array: Array, axis: int) -> Iterator[Array]:
+    """Give views of a few million elements, examples along their first axis."""
+    examples = array if example_axis(array, axis) == 0 else array.swapaxes(0, 1)
+    step = max(1, BLOCK // max(1, math.prod(examples.shape[1:])))
+    for start in range(0, int(examples.shape[0]), step):
+        yield examples[start : start + step]
+
+
+def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) -> None:
+    """Refuse floating-point data that contain NaN.
+
+    Raises:
+        ArgumentError: they do; the message tells how many, and where the first is.
+    """
+    if array.dtype.kind not in "fc":
+        return
+    xp = backend.xp
+    if not any(bool(xp.isnan(block).any()) for block in example_blocks(array, axis)):
+        return
+    bad = xp.isnan(array)
+    first = np.unravel_index(int(xp.argmax(bad)), array.shape)
+    index = ", ".join(str(int(k)) for k in first)
+    found = f"{int(bad.sum())}, the first at [{index}]"
+    message = f"{name} must not contain NaN, got {found}{hint}"
+    raise ArgumentError(message)

@@ -1,0 +1,88 @@
+"""What every reader returns, and the rules that a data set must meet."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdopt.errors import ArgumentError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples and their targets, as NumPy arrays on the host.
+
+    Attributes:
+        X: (m, n_x), one example a row, of the dtype in the file; float64 from CSV.
+        y: (m,) int64 class numbers or floating-point quantities; (m, k) where the file
+            holds k targets for each example.
+        source: the file.
+        feature_names: n_x names, where the file has them.
+        classes: names of the classes 0, 1, ... in sorted order, where targets are text.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    source: str
+    feature_names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        X: np.ndarray,
+        y: np.ndarray,
+        feature_names: tuple[str, ...] | None = None,
+    ) -> Dataset:
+        """Bring what a file holds into the form of a data set.
+
+        Raises:
+            ArgumentError: the arrays are no examples and targets of them.
+        """
+        if X.ndim < 2 or X.dtype.kind not in "biuf":
+            rule = "features must be rows of real numbers"
+            raise refusal(path, f"{rule}, got {X.dtype} of shape {X.shape}")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        if y.ndim not in (1, 2) or y.dtype.kind not in "biufUS":
+            rule = "targets must be numbers or text, one row for each example"
+            raise refusal(path, f"{rule}, got {y.dtype} of shape {y.shape}")
+        if len(X) != len(y):
+            rule = "features and targets must be of equally many examples"
+            raise refusal(path, f"{rule}, got {len(X)} and {len(y)}")
+        classes = None
+        if y.dtype.kind in "US":
+            names, numbers = np.unique(y.astype(str), return_inverse=True)
+            y, classes = numbers.reshape(y.shape), tuple(names.tolist())
+        # Unsigned class numbers would wrap around in a difference.
+        y = _native(y) if y.dtype.kind == "f" else y.astype(np.int64)
+        X = _native(X).reshape(len(X), int(np.prod(X.shape[1:])))
+        return cls(X, y, str(path), feature_names, classes)
+
+
+def existing_file(path: str | os.PathLike[str]) -> Path:
+    """Take the path of a file that exists.
+
+    Raises:
+        ArgumentError: it does not, or is a folder.
+    """
+    found = Path(path)
+    if not found.is_file():
+        what = "a folder" if found.is_dir() else "nothing"
+        message = f"path must name a file that exists, got {what} at {str(found)!r}"
+        raise ArgumentError(message)
+    return found
+
+
+def refusal(path: Path, rule: str) -> ArgumentError:
+    """Make the error that names a file and the rule its content breaks."""
+    return ArgumentError(f"{path}: {rule}")
+
+
+def _native(array: np.ndarray) -> np.ndarray[Any, Any]:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

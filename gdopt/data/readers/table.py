@@ -1,0 +1,209 @@
+"""Data sets in CSV files."""
+
+from __future__ import annotations
+
+import array
+import csv
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from gdopt.data.checks import check_flag
+from gdopt.data.readers.dataset import Dataset, existing_file, refusal
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+Row = tuple[int, list[str]]  # the number of the row's last line, and its cells
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    *,
+    target: int | str = -1,
+    header: bool | None = None,
+    delimiter: str = ",",
+) -> Dataset:
+    r"""Read a data set from a CSV file: one example a line, one column the target.
+
+    Args:
+        path: the file, in UTF-8 with or without a byte-order mark. Empty lines are
+            skipped; cells may be quoted.
+        target: the target's column, by its name in the header or its number from 0,
+            counted from the end where negative. Whole numbers become int64, other
+            numbers float64; text becomes class numbers, in sorted order of the classes.
+            All other columns are features: finite numbers, float64.
+        header: whether the first line names the columns. By default it does where
+            `target` is a name or none of its feature cells is a number.
+        delimiter: the character between cells.
+
+    Raises:
+        ArgumentError: there is no such file, it is no table of numbers, or there is no
+            such target; the message tells line and column, counted from 1.
+        ArgumentTypeError: an argument is of the wrong kind.
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name, "iris.csv")
+    >>> path.write_text("width,length,kind\n3.5,5.1,setosa\n3.2,7.0,versicolor\n")
+    52
+    >>> data = read_csv(path)
+    >>> data.feature_names, data.y, data.classes
+    (('width', 'length'), array([0, 1]), ('setosa', 'versicolor'))
+    >>> folder.cleanup()
+    """
+    file = existing_file(path)
+    if not isinstance(target, int | str) or isinstance(target, bool):
+        message = f"target must be a column's name or number, got {target!r}"
+        raise ArgumentTypeError(message)
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        message = f"delimiter must be one character, got {delimiter!r}"
+        raise ArgumentError(message)
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = _rows(file, lines, delimiter)
+        first = next(rows, None)
+        if first is None:
+            raise refusal(file, "must hold a table, got an empty file")
+        cells = first[1]
+        if len(cells) < 2:
+            rule = f"must have at least 2 columns, set apart by {delimiter!r}"
+            raise refusal(file, f"{rule}, got {cells[0]!r}")
+        titled = _has_header(file, first, target, header=header)
+        columns = _Columns(
+            file,
+            names=[cell.strip() for cell in cells] if titled else None,
+            width=len(cells),
+            target=_target_column(file, cells, target),
+        )
+        return _read(columns, rows if titled else itertools.chain([first], rows))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the first row tells of the file."""
+
+    file: Path
+    names: list[str] | None
+    width: int
+    target: int
+
+    def feature_names(self) -> tuple[str, ...] | None:
+        if self.names is None:
+            return None
+        return tuple(name for k, name in enumerate(self.names) if k != self.target)
+
+    def refuse_cell(self, line: int, feature: int, cell: str) -> ArgumentError:
+        """Make the error of a feature's cell that holds no finite number."""
+        at = feature + (feature >= self.target)
+        name = f" ({self.names[at]})" if self.names else ""
+        rule = "a feature must be a finite number"
+        place = f"line {line}, column {at + 1}{name}"
+        return refusal(self.file, f"{place}: {rule}, got {cell!r}")
+
+
+def _rows(file: Path, lines: TextIO, delimiter: str) -> Iterator[Row]:
+    """Give the rows that are not empty."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise refusal(file, f"line {reader.line_num} must be CSV: {error}") from error
+    except UnicodeDecodeError as error:
+        raise refusal(file, f"must be text in UTF-8: {error}") from error
+
+
+def _has_header(
+    file: Path, first: Row, target: int | str, *, header: bool | None
+) -> bool:
+    """Tell whether the first row names the columns."""
+    if header is False and isinstance(target, str):
+        message = f"target must be a column's number without a header, got {target!r}"
+        raise ArgumentError(message)
+    if header is not None:
+        return check_flag("header", header)
+    if isinstance(target, str):
+        return True
+    line, cells = first
+    at = range(len(cells))[target] if -len(cells) <= target < len(cells) else None
+    numeric = [_is_number(cell) for k, cell in enumerate(cells) if k != at]
+    if any(numeric) and not all(numeric):
+        rule = f"line {line} must be names or numbers, got both"
+        raise refusal(file, f"{rule}: {cells!r}; header=True or False decides")
+    return not any(numeric)
+
+
+def _target_column(file: Path, cells: list[str], target: int | str) -> int:
+    """Give the number of the target's column, from 0."""
+    if isinstance(target, str):
+        names = [cell.strip() for cell in cells]
+        if names.count(target) != 1:
+            rule = f"target must be the name of one column, got {target!r}"
+            raise refusal(file, f"{rule}; the names are {', '.join(names)}")
+        return names.index(target)
+    if not -len(cells) <= target < len(cells):
+        rule = f"target must be the number of one of {len(cells)} columns, from 0"
+        raise refusal(file, f"{rule}, got {target}")
+    return range(len(cells))[target]
+
+
+def _read(columns: _Columns, rows: Iterable[Row]) -> Dataset:
+    """Turn rows into numbers as they come: all their text would fill the memory."""
+    values, targets, places = array.array("d"), list[str](), array.array("q")
+    for line, cells in rows:
+        if len(cells) != columns.width:
+            rule = f"line {line} must have {columns.width} cells like the first"
+            raise refusal(columns.file, f"{rule}, got {len(cells)}")
+        targets.append(cells.pop(columns.target).strip())
+        places.append(line)
+        try:
+            values.extend(map(float, cells))
+        except ValueError:
+            k = next(k for k, cell in enumerate(cells) if not _is_number(cell))
+            raise columns.refuse_cell(line, k, cells[k]) from None
+    if not targets:
+        raise refusal(columns.file, "must hold rows of data, got a header alone")
+    X = np.frombuffer(values).reshape(len(targets), columns.width - 1)
+    finite = np.isfinite(X)
+    if not finite.all():
+        row, k = divmod(int(finite.argmin()), columns.width - 1)
+        raise columns.refuse_cell(places[row], k, str(X[row, k]))
+    y = _targets(columns, targets, places)
+    return Dataset.of(columns.file, X, y, columns.feature_names())
+
+
+def _targets(columns: _Columns, texts: list[str], places: Sequence[int]) -> np.ndarray:
+    """Turn the target's cells into whole numbers, else numbers, else text."""
+    if "" in texts:
+        rule = "the target must not be missing"
+        raise refusal(columns.file, f"line {places[texts.index('')]}: {rule}, got ''")
+    numeric = [_is_number(text) for text in texts]
+    if not any(numeric):
+        return np.array(texts)
+    if not all(numeric):
+        number, text = texts[numeric.index(True)], texts[numeric.index(False)]
+        at = f"line {places[texts.index(text)]}"
+        rule = "the target must be a number in every line or in none"
+        raise refusal(columns.file, f"{at}: {rule}, got {text!r} beside {number!r}")
+    numbers = np.array([float(text) for text in texts])
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        k = int(finite.argmin())
+        rule = "the target must be finite"
+        raise refusal(columns.file, f"line {places[k]}: {rule}, got {texts[k]!r}")
+    try:
+        return np.array([int(text) for text in texts], np.int64)
+    except (ValueError, OverflowError):  # written with a point, or beyond int64
+        return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

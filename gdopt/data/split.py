@@ -1,0 +1,172 @@
+"""Training, dev and test sets."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.data.allotment import by_class, part_sizes
+from gdopt.data.checks import (
+    check_arrays,
+    check_axis,
+    check_flag,
+    check_seed,
+    example_axis,
+)
+from gdopt.data.distribution import classes_of, compare_distributions
+from gdopt.errors import ArgumentError, DataWarning
+
+
+class Split(NamedTuple):
+    """Parts of some data: each a tuple of arrays, or one array where one was split.
+
+    Attributes:
+        train: what parameters are fitted to.
+        dev: what hyper-parameters are chosen on; None in a split without dev.
+        test: what the result is judged on.
+    """
+
+    train: Any
+    dev: Any
+    test: Any
+
+
+def split(
+    *arrays: Array,
+    train: float | None = None,
+    dev: float | None = 0.2,
+    test: float | None = None,
+    seed: int | None = None,
+    axis: int = 0,
+    stratify: Array | None = None,
+    shuffle: bool = True,
+) -> Split:
+    """Split arrays into training, dev and test parts, in a random order.
+
+    The order is drawn on the host: one seed gives the same parts on every backend.
+    Warns, with `DataWarning`, where dev and test differ in distribution (at most once
+    in 1000 splits of data in random order, see `compare_distributions`), and where an
+    array of classes has some in dev or test that training never sees.
+
+    Args:
+        *arrays: arrays on one device, with equally many examples, m, along `axis`; in
+            an array of one dimension every element is an example.
+        train: 0.6 by default, or 0.7 without dev. Either all of `train`, `dev` and
+            `test` are fractions with sum 1, or all are whole numbers of examples with
+            sum at most m. Of fractions, dev and test are rounded to whole examples, and
+            the rest is for training.
+        dev: 0.2 by default; None makes no dev part.
+        test: 0.2 by default, or 0.3 without dev.
+        seed: a whole number of at least 0; may be left out where `shuffle` is False.
+        axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
+            columns are.
+        stratify: classes of the m examples, whole numbers or text. Every part then gets
+            its share of each class, to within two examples.
+        shuffle: False keeps the order of the data within and between the parts.
+
+    Returns:
+        A `Split` of copies: ``(train, dev, test)``.
+
+    Raises:
+        ArgumentError: a part would be empty, the parts do not add up, an argument is
+            out of its range, or the arrays differ in their numbers of examples.
+        ArgumentTypeError: an argument is of the wrong kind.
+        BackendError: the arrays are on several devices.
+
+    Source:
+        Ng, Improving deep neural networks, week 1, "Train / dev / test sets".
+
+    Other libraries: scikit-learn's train_test_split makes two parts a call, and draws
+    which class loses an example to rounding.
+
+    >>> import numpy as np
+    >>> X, y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
+    >>> train, dev, test = split(X, y, seed=0, stratify=y)
+    >>> [part[1].tolist() for part in (train, dev, test)]
+    [[0, 0, 0, 1, 1, 1], [1, 0], [0, 1]]
+    >>> len(split(X, dev=None, seed=0).train)
+    7
+    """
+    axis = check_axis(axis)
+    shuffle = check_flag("shuffle", shuffle)
+    seed = check_seed(seed, shuffle=shuffle)
+    backend, count = check_arrays(arrays, axis)
+    sizes = part_sizes(count, train, dev, test)
+    order = np.arange(count)
+    if shuffle:
+        order = np.random.default_rng(seed).permutation(count)
+    if stratify is None:
+        chosen = np.split(order, np.cumsum(sizes))[:3]
+    else:
+        chosen = by_class(order, _class_numbers(stratify, count), sizes)
+    parts = [tuple(_take(backend, a, i, axis) for a in arrays) for i in chosen]
+    _warn_of_unseen(backend, arrays, chosen, axis)
+    if dev is not None:
+        _warn_of_difference(parts[1], parts[2], axis)
+    result = [part if len(part) > 1 else part[0] for part in parts]
+    return Split(result[0], None if dev is None else result[1], result[2])
+
+
+def _class_numbers(stratify: Array, count: int) -> np.ndarray:
+    """Give the class number of every example, on the host."""
+    backend = backend_of(stratify)
+    if stratify.size != count:
+        message = (
+            f"stratify must hold one class for each of the {count} examples, "
+            f"got shape {tuple(stratify.shape)}"
+        )
+        raise ArgumentError(message)
+    found = classes_of(backend, stratify.reshape(-1), 0)
+    if found is None:
+        message = (
+            "stratify must hold classes, whole numbers or text, of which there are at "
+            f"most 1000, got {stratify.dtype}"
+        )
+        raise ArgumentError(message)
+    return backend.to_host(found[1])
+
+
+def _take(backend: Backend, array: Array, indices: np.ndarray, axis: int) -> Array:
+    there = backend.from_host(indices, backend.device(array))
+    return array[(slice(None),) * example_axis(array, axis) + (there,)]
+
+
+def _warn_of_unseen(
+    backend: Backend, arrays: tuple[Array, ...], chosen: list[np.ndarray], axis: int
+) -> None:
+    """Warn of classes in dev or test that training never sees."""
+    for k, array in enumerate(arrays):
+        found = classes_of(backend, array, axis)
+        # Whole numbers that are hardly ever met twice are quantities.
+        if found is None or 2 * len(found[0]) > array.size:
+            continue
+        names, codes = found[0], backend.to_host(found[1])
+        seen, *others = (np.bincount(codes[i], minlength=len(names)) for i in chosen)
+        unseen = np.flatnonzero((seen == 0) & (sum(others) > 0))
+        if unseen.size:
+            message = (
+                f"train has no example of class {names[unseen[0]]} of array {k}"
+                f"{_more(unseen.size)}, which dev or test has: stratify by the "
+                "classes, or make the array floating-point if it holds quantities"
+            )
+            warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _warn_of_difference(
+    dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
+) -> None:
+    """Warn where dev and test are not of one distribution."""
+    differences = compare_distributions(dev, test, axis=axis)
+    if differences:
+        message = (
+            f"dev and test differ in distribution: {differences[0]}"
+            f"{_more(len(differences))}; what is chosen on dev may not hold on test"
+        )
+        warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _more(found: int) -> str:
+    return f" and {found - 1} more" if found > 1 else ""

@@ -1,0 +1,276 @@
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+from gdopt.data import Split, split
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError, DataWarning
+
+
+def data(count, width=3):
+    """Random features, whose first tells the index, and the indices."""
+    X = np.random.default_rng(7).normal(size=(count, width))
+    X[:, 0] = np.arange(count)
+    return X, np.arange(count, dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(100, (60, 20, 20)), (10, (6, 2, 2)), (7, (5, 1, 1)), (3, (1, 1, 1))],
+)
+def test_the_default_is_60_20_20(count, expected):
+    assert tuple(map(len, split(np.arange(count), seed=0))) == expected
+
+
+def test_without_dev_the_default_is_70_30():
+    train, dev, test = split(np.arange(100), dev=None, seed=0)
+    assert (len(train), dev, len(test)) == (70, None, 30)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ({"train": 0.98, "dev": 0.01, "test": 0.01}, (980, 10, 10)),
+        ({"train": 900, "dev": 60, "test": 40}, (900, 60, 40)),
+        ({"train": 5, "dev": 6, "test": 7}, (5, 6, 7)),
+        ({"train": np.float32(0.5), "dev": 0.25, "test": 0.25}, (500, 250, 250)),
+        ({"train": np.int64(10), "dev": 1, "test": 1}, (10, 1, 1)),
+    ],
+)
+def test_parts_are_fractions_or_counts(shares, expected):
+    parts = split(np.arange(1000.0), seed=0, **shares)
+    assert tuple(map(len, parts)) == expected
+
+
+def test_without_dev_fractions_may_be_given():
+    train, dev, test = split(np.arange(10), train=0.9, dev=None, test=0.1, seed=0)
+    assert (len(train), dev, len(test)) == (9, None, 1)
+
+
+def test_every_example_is_in_one_part_with_all_its_arrays():
+    X, k = data(101)
+    parts = split(X, k, seed=0)
+    for x, index in parts:
+        np.testing.assert_array_equal(X[index.astype(int)], x)
+    assert sorted(np.concatenate([part[1] for part in parts])) == k.tolist()
+
+
+def test_the_result_has_names_and_one_array_comes_bare():
+    X, k = data(20)
+    one, several = split(X, seed=0), split(X, k, seed=0)
+    assert isinstance(one, Split)
+    assert isinstance(one.dev, np.ndarray)
+    assert isinstance(several.test, tuple)
+    np.testing.assert_array_equal(one.train, several.train[0])
+
+
+def test_the_seed_decides_the_parts():
+    X, _ = data(50)
+    parts = [split(X, seed=seed).test[:, 0].tolist() for seed in (0, 0, 1)]
+    assert parts[0] == parts[1]
+    assert parts[0] != parts[2]
+
+
+def test_parts_are_copies():
+    X, _ = data(50)
+    for shuffle in (True, False):
+        parts = split(X, seed=0, shuffle=shuffle)
+        assert not any(np.shares_memory(X, part) for part in parts)
+
+
+@pytest.mark.parametrize("stratify", [None, np.zeros(10, int)])
+def test_without_shuffling_the_order_stays(stratify):
+    train, dev, test = split(np.arange(10.0), shuffle=False, stratify=stratify)
+    assert np.concatenate([train, dev, test]).tolist() == list(range(10))
+
+
+def test_columns_are_examples_with_axis_1():
+    X, k = data(50)
+    rows = split(X, k, seed=0)
+    columns = split(X.T, k, k[None], seed=0, axis=1)
+    for (x, index), (x_t, index_t, index_row) in zip(rows, columns, strict=True):
+        np.testing.assert_array_equal(x.T, x_t)
+        np.testing.assert_array_equal(index, index_t)
+        np.testing.assert_array_equal(index[None], index_row)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_part_gets_its_share_of_every_class(text, shuffle):
+    random = np.random.default_rng(0)
+    sizes_tried = 0
+    for counts in itertools.product([5, 7, 50, 133], repeat=3):
+        y = random.permutation(np.repeat(np.arange(3), counts))
+        labels = np.array(["a", "b", "c"])[y] if text else y
+        with warnings.catch_warnings():
+            if not shuffle:
+                warnings.simplefilter("ignore", DataWarning)
+            parts = split(y, seed=0, stratify=labels, shuffle=shuffle)
+        m = sum(counts)
+        assert len(parts.dev) == len(parts.test) == round(0.2 * m)
+        for part in parts:
+            got, share = (
+                np.bincount(part, minlength=3),
+                len(part) * np.array(counts) / m,
+            )
+            assert (abs(got - share) < 2).all()
+            assert (got[share >= 1.5] > 0).all()
+        sizes_tried += 1
+    assert sizes_tried == 64
+
+
+def test_shares_that_are_whole_come_out_exactly():
+    y = np.repeat(np.arange(4), [5, 10, 20, 100])
+    for part, share in zip(split(y, seed=3, stratify=y), (3, 1, 1), strict=True):
+        assert np.bincount(part).tolist() == [share, 2 * share, 4 * share, 20 * share]
+
+
+def test_counts_are_stratified_too():
+    y = np.repeat(np.arange(2), [300, 700])
+    train, dev, test = split(y, train=100, dev=20, test=10, seed=0, stratify=y)
+    assert [np.bincount(part).tolist() for part in (train, dev, test)] == [
+        [30, 70],
+        [6, 14],
+        [3, 7],
+    ]
+
+
+def test_stratified_parts_stay_in_random_order():
+    y = np.repeat([0, 1], 50)
+    train = split(y, seed=0, stratify=y).train
+    assert np.count_nonzero(np.diff(train)) > 10
+
+
+def test_stratified_choice_within_a_class_depends_on_the_seed():
+    y = np.repeat([0, 1], 50)
+    k = np.arange(100.0)
+    tests = [split(k, seed=seed, stratify=y).test.tolist() for seed in (0, 1)]
+    assert sorted(tests[0]) != sorted(tests[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (50, 1)])
+def test_classes_may_lie_in_a_row_or_column(shape):
+    y = np.repeat([0, 1], 25)
+    expected = split(y, seed=0, stratify=y)
+    parts = split(y, seed=0, stratify=y.reshape(shape))
+    for one, other in zip(expected, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_sorted_data_in_order_are_warned_of():
+    X, _ = data(1000)
+    y = np.repeat([0, 1, 2, 3, 4], 200)
+    with pytest.warns(DataWarning) as caught:
+        split(X[:, 1:], y, shuffle=False)
+    texts = [str(warning.message) for warning in caught]
+    assert texts[0].startswith("train has no example of class 3 of array 1 and 1 more,")
+    assert texts[1].startswith(
+        "dev and test differ in distribution: class 3 of array 1 (share 1 in dev, 0 in "
+        "test; score 14.1, limit 4.2) and 1 more;"
+    )
+    assert [warning.filename for warning in caught] == [__file__, __file__]
+
+
+def test_a_shifted_feature_is_named():
+    X, _ = data(1000)
+    X[:, 0] = 0
+    X[800:, 2] += 1
+    with pytest.warns(
+        DataWarning, match=r"feature 2 of array 0 \(mean -?0\.0.* in dev"
+    ):
+        split(X, shuffle=False)
+
+
+def test_random_splits_raise_no_false_alarm():
+    # At most one in 1000 is promised; all of these, and their seeds, are fixed.
+    random = np.random.default_rng(1)
+    y = random.integers(0, 10, 400)
+    rare = (random.random((400, 30)) < 0.01).astype(np.uint8)
+    heavy = random.standard_cauchy((400, 30))
+    for seed in range(200):
+        split(rare, heavy, y, seed=seed)
+        split(rare, heavy, y, train=80, dev=300, test=20, seed=seed)
+
+
+def test_a_class_that_training_never_sees_is_warned_of():
+    y = np.array([0, 1] * 9 + [7, 0])
+    with pytest.warns(DataWarning, match="train has no example of class 7 of array 0,"):
+        split(y, shuffle=False)
+
+
+def test_whole_numbers_hardly_met_twice_are_no_classes():
+    split(np.arange(20) ** 2, seed=0)
+
+
+def test_one_seed_gives_the_same_parts_on_a_device(device):
+    X, k = data(60)
+    y = (k.astype(int) % 3).astype(np.int32)
+    for stratify in (False, True):
+        here = split(X, y, seed=2, stratify=y if stratify else None)
+        there = split(
+            device.put(X),
+            device.put(y),
+            seed=2,
+            stratify=device.put(y) if stratify else None,
+        )
+        for one, other in zip(here, there, strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_array_equal(a, device.get(b))
+
+
+def test_warnings_come_from_a_device_too(device):
+    y = device.put(np.repeat([0, 1, 2, 3, 4], 200))
+    with pytest.warns(DataWarning) as caught:
+        split(y, shuffle=False)
+    assert len(caught) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"train": 0.8}, ArgumentError, r"must add up to 1, got train=0.8 \+ dev=0.2"),
+        ({"dev": 0.0}, ArgumentError, r"dev must be a fraction in \(0, 1\), got 0.0"),
+        ({"test": float("nan")}, ArgumentError, "test must be a fraction.*, got nan"),
+        ({"train": 50}, ArgumentError, "all fractions or all whole numbers.*train=50"),
+        ({"train": 50, "dev": 0, "test": 5}, ArgumentError, "dev must .* 1, got 0"),
+        ({"train": 50, "dev": 40, "test": 20}, ArgumentError, "at most 100 examples"),
+        ({"train": True}, ArgumentTypeError, "train must be .*, got True"),
+        ({"dev": "20%"}, ArgumentTypeError, "dev must be .*, got '20%'"),
+        ({"seed": None}, ArgumentError, "seed must be .*, got None"),
+        ({"seed": 1.0}, ArgumentTypeError, "seed must be .*, got 1.0"),
+        ({"axis": 2}, ArgumentError, "axis must be 0 .*, got 2"),
+        ({"shuffle": 0}, ArgumentTypeError, "shuffle must be True or False, got 0"),
+        ({"stratify": True}, ArgumentTypeError, "must be a NumPy or CuPy array"),
+        (
+            {"stratify": np.zeros(99, int)},
+            ArgumentError,
+            r"100 examples, got .*\(99,\)",
+        ),
+        ({"stratify": np.zeros(100)}, ArgumentError, "stratify must .*, got float64"),
+    ],
+)
+def test_a_wrong_argument_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        split(np.arange(100.0), **({"seed": 0} | options))
+
+
+def test_an_empty_part_is_refused():
+    with pytest.raises(ArgumentError, match="dev must get at least one example"):
+        split(np.arange(2.0), seed=0)
+
+
+def test_arrays_of_different_lengths_are_refused():
+    with pytest.raises(ArgumentError, match=r"array 0 holds 10, array 1 holds 9"):
+        split(np.zeros(10), np.zeros(9), seed=0)
+
+
+def test_arrays_on_two_devices_are_refused(device):
+    with pytest.raises(BackendError, match="arrays must be on one device"):
+        split(device.put(np.zeros(10)), np.zeros(10), seed=0)
+
+
+def test_missing_values_may_be_split():
+    X, _ = data(50)
+    X[3, 1], X[4, 2] = np.nan, np.inf
+    assert np.isnan(np.concatenate(split(X, seed=0))).sum() == 1
