@@ -1,6 +1,15 @@
 """gdopt: gradient descent for people who hold arrays."""
 
+from gdopt import nn, schedules
 from gdopt.arrays import Arena, backend_of, get_backend, use
+from gdopt.data import (
+    MiniBatches,
+    Normalizer,
+    Split,
+    compare_distributions,
+    minibatches,
+    split,
+)
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -50,16 +59,20 @@ __all__ = [
     "DataWarning",
     "GdoptError",
     "Kernel",
+    "MiniBatches",
     "MissingExtraError",
     "Momentum",
     "Nesterov",
+    "Normalizer",
     "Optimizer",
     "RMSprop",
     "Rule",
     "RuleError",
+    "Split",
     "StateError",
     "__version__",
     "backend_of",
+    "compare_distributions",
     "equal",
     "ewa",
     "ewa_weights",
@@ -68,10 +81,14 @@ __all__ = [
     "get_backend",
     "log",
     "maximum",
+    "minibatches",
     "minimum",
+    "nn",
     "not_equal",
     "rule",
+    "schedules",
     "sign",
+    "split",
     "sqrt",
     "square",
     "use",

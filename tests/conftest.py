@@ -3,12 +3,15 @@
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gdopt
+from gdopt.arrays import backend
 
 
 def pytest_configure(config):
@@ -76,9 +79,37 @@ def _buffers(arena):
 
 
 def _freeze(value):
+    value = getattr(value, "host", value)
     if isinstance(value, np.ndarray):
         place = value.__array_interface__["data"][0]
         return value.dtype.str, value.shape, value.strides, place, value.tobytes()
     if isinstance(value, dict):
         return {key: _freeze(part) for key, part in value.items()}
     return value
+
+
+class StandIn:
+    """What gdopt asks of a CuPy array, for machines that have no device, or one."""
+
+    def __init__(self, host, device=0):
+        self.host = np.array(host, np.float64)
+        for name in ("shape", "dtype", "strides", "size", "ndim"):
+            setattr(self, name, getattr(self.host, name))
+        self.device = SimpleNamespace(id=device)
+        place = self.host.__array_interface__["data"][0]
+        self.data = SimpleNamespace(ptr=place, mem=self.host)
+        self.__cuda_array_interface__ = {}
+
+
+@pytest.fixture
+def stand_in_cupy(monkeypatch):
+    """Put a module in CuPy's place whose arrays claim to be on any device."""
+    module = ModuleType("cupy")
+    module.ndarray = StandIn
+    module.__version__ = "14.0.0"
+    module.is_available = lambda: True
+    module.cuda = SimpleNamespace(UnownedMemory=type("UnownedMemory", (), {}))
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    backend._cupy.cache_clear()
+    yield module
+    backend._cupy.cache_clear()

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.data.checks import (
-    check_arrays,
-    check_axis,
-    check_flag,
-    check_seed,
-    refuse_nan,
-    whole,
-)
+from gdopt.checks import check_flag, whole
+from gdopt.data.checks import check_arrays, check_axis, check_seed, refuse_nan
 from gdopt.data.gather import gathered, viewed
 from gdopt.errors import ArgumentError, GdoptError, StateError
 

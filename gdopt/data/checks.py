@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.checks import whole
+from gdopt.errors import ArgumentError
 
 # Elements looked at together: one pass over large data needs no copy of it, and a GPU
 # is still asked for few results.
 BLOCK = 1 << 21
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; 3.0 and True are none.
-
-    Raises:
-        ArgumentTypeError: it is of another kind.
-        ArgumentError: it is too small.
-    """
-    rule = f"{name} must be a whole number of at least {least}, got {value!r}"
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(rule) from None
-    if isinstance(value, bool):
-        raise ArgumentTypeError(rule)
-    if number < least:
-        raise ArgumentError(rule)
-    return number
 
 
 def check_axis(axis: Any) -> int:
@@ -62,18 +43,6 @@ def check_seed(seed: Any, *, shuffle: bool) -> int | None:
         )
         raise ArgumentError(message)
     return None if seed is None else whole("seed", seed, 0)
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """Take True or False.
-
-    Raises:
-        ArgumentTypeError: it is anything else, such as a size put in its place.
-    """
-    if not isinstance(value, bool | np.bool_):
-        message = f"{name} must be True or False, got {value!r}"
-        raise ArgumentTypeError(message)
-    return bool(value)
 
 
 def example_axis(array: Array, axis: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.checks import Range, check_number
 from gdopt.data.checks import (
     check_arrays,
     check_axis,
@@ -15,7 +16,6 @@ from gdopt.data.checks import (
     example_blocks,
 )
 from gdopt.errors import ArgumentError
-from gdopt.ranges import Range, check_number
 
 # Whole numbers of more values than this are quantities, not names of classes.
 MOST_CLASSES = 1000

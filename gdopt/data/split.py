@@ -8,14 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.checks import check_flag
 from gdopt.data.allotment import by_class, part_sizes
-from gdopt.data.checks import (
-    check_arrays,
-    check_axis,
-    check_flag,
-    check_seed,
-    example_axis,
-)
+from gdopt.data.checks import check_arrays, check_axis, check_seed, example_axis
 from gdopt.data.distribution import classes_of, compare_distributions
 from gdopt.errors import ArgumentError, DataWarning
 
@@ -64,7 +59,7 @@ def split(
         axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
             columns are.
         stratify: classes of the m examples, whole numbers or text. Every part then gets
-            its share of each class, to within two examples.
+            its share of each class, to within two examples (three, of counts).
         shuffle: False keeps the order of the data within and between the parts.
 
     Returns:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
+from gdopt.checks import Range, check_number
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
-from gdopt.ranges import Range, check_number
 
 BETA = Range.parse("[0, 1)")
 

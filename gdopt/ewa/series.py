@@ -9,9 +9,9 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.checks import check_number
 from gdopt.errors import ArgumentError
 from gdopt.ewa.formula import BETA, average_kernel, check_initial, initial_row
-from gdopt.ranges import check_number
 
 
 def ewa(

@@ -6,6 +6,7 @@ from typing import Any
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
+from gdopt.checks import as_number, check_number
 from gdopt.errors import ArgumentTypeError
 from gdopt.ewa.formula import (
     BETA,
@@ -15,7 +16,6 @@ from gdopt.ewa.formula import (
     corrected,
     initial_row,
 )
-from gdopt.ranges import as_number, check_number
 
 
 class EWA:

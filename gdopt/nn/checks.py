@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from gdopt.arrays import Array, backend_of
+from gdopt.checks import sequence, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.schedules.checks import sequence, whole
 
 
 def check_examples(x: Array, features: int, dtype: Any) -> None:

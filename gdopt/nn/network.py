@@ -9,6 +9,7 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
+from gdopt.checks import NOT_NEGATIVE, check_number, whole
 from gdopt.errors import ArgumentTypeError
 from gdopt.nn.checks import (
     check_choice,
@@ -26,7 +27,6 @@ from gdopt.nn.losses import (
     softmax,
     softmax_cross_entropy,
 )
-from gdopt.schedules.checks import finite, whole
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 LOSSES = {"softmax": softmax_cross_entropy, "sigmoid": binary_cross_entropy}
@@ -135,7 +135,7 @@ class Network:
             ArgumentTypeError: x is of another dtype, or y is not of an integer one.
             BackendError: an array is on another device.
         """
-        l2 = finite("l2", l2)
+        l2 = check_number("l2", l2, NOT_NEGATIVE)
         logits, backprops = self._forward(x)
         cost, gradient = LOSSES[self.output](logits, y, checked=checked)
         for backprop in reversed(backprops):
@@ -157,7 +157,7 @@ class Network:
         Raises:
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        l2 = finite("l2", l2)
+        l2 = check_number("l2", l2, NOT_NEGATIVE)
         self._check_labelled(x, y)
         total = 0.0
         for rows, logits in self._logits(x):

@@ -11,11 +11,11 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.naming import refuse_other_names
+from gdopt.checks import Range, as_number, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.kernel import compute_dtype
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
-from gdopt.ranges import Range, as_number, check_number
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from gdopt.checks import FINITE, Range
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
-from gdopt.ranges import FINITE, Range
 
 LR, BETA, EPS, DECAY = "[0, inf)", "[0, 1)", "(0, inf)", "[0, inf)"
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from gdopt.checks import NOT_NEGATIVE, POSITIVE, check_number, rising, sequence, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.checks import finite, rising, sequence, whole
 from gdopt.schedules.schedule import Schedule
 
 
@@ -42,7 +42,7 @@ class piecewise(Schedule):
     def __post_init__(self) -> None:
         boundaries = rising("boundaries", self.boundaries)
         values = tuple(
-            finite(f"values[{k}]", value)
+            check_number(f"values[{k}]", value, NOT_NEGATIVE)
             for k, value in enumerate(sequence("values", self.values))
         )
         if len(values) != len(boundaries) + 1:
@@ -88,10 +88,10 @@ class polynomial(Schedule):
 
     def __post_init__(self) -> None:
         self._settle(
-            start=finite("start", self.start),
-            end=finite("end", self.end),
+            start=check_number("start", self.start, NOT_NEGATIVE),
+            end=check_number("end", self.end, NOT_NEGATIVE),
             steps=whole("steps", self.steps, least=1),
-            power=finite("power", self.power, positive=True),
+            power=check_number("power", self.power, POSITIVE),
         )
 
     def _at(self, step: int) -> float:
@@ -125,8 +125,8 @@ class cosine(Schedule):
 
     def __post_init__(self) -> None:
         self._settle(
-            start=finite("start", self.start),
-            end=finite("end", self.end),
+            start=check_number("start", self.start, NOT_NEGATIVE),
+            end=check_number("end", self.end, NOT_NEGATIVE),
             steps=whole("steps", self.steps, least=1),
         )
 

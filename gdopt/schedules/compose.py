@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from gdopt.checks import NOT_NEGATIVE, check_number, rising, sequence, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.checks import finite, rising, sequence, whole
 from gdopt.schedules.schedule import Function, Schedule
 
 
@@ -18,7 +18,7 @@ def _function_or_number(name: str, value: Any) -> Function | float:
     if callable(value):
         function: Function = value
         return function
-    return finite(name, value)
+    return check_number(name, value, NOT_NEGATIVE)
 
 
 def _value(schedule: Function | float, step: int) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import KW_ONLY, dataclass
 
-from gdopt.schedules.checks import finite, whole
+from gdopt.checks import NOT_NEGATIVE, Range, check_number, whole
 from gdopt.schedules.schedule import Schedule
 
 
@@ -24,7 +24,7 @@ class constant(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        self._settle(value=finite("value", self.value))
+        self._settle(value=check_number("value", self.value, NOT_NEGATIVE))
 
     def _at(self, step: int) -> float:  # noqa: ARG002 - it depends on nothing
         return self.value
@@ -54,7 +54,10 @@ class inverse_time(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        self._settle(start=finite("start", self.start), rate=finite("rate", self.rate))
+        self._settle(
+            start=check_number("start", self.start, NOT_NEGATIVE),
+            rate=check_number("rate", self.rate, NOT_NEGATIVE),
+        )
 
     def _at(self, step: int) -> float:
         return self.start / (1 + self.rate * step)
@@ -90,8 +93,8 @@ class exponential(Schedule):
 
     def __post_init__(self) -> None:
         self._settle(
-            start=finite("start", self.start),
-            rate=finite("rate", self.rate, positive=True, most=1),
+            start=check_number("start", self.start, NOT_NEGATIVE),
+            rate=check_number("rate", self.rate, Range.parse("(0, 1]")),
             steps=whole("steps", self.steps, least=1),
         )
 
@@ -136,7 +139,10 @@ class inv_sqrt(Schedule):
     k: float = 1.0
 
     def __post_init__(self) -> None:
-        self._settle(start=finite("start", self.start), k=finite("k", self.k))
+        self._settle(
+            start=check_number("start", self.start, NOT_NEGATIVE),
+            k=check_number("k", self.k, NOT_NEGATIVE),
+        )
 
     def _at(self, step: int) -> float:
         return self.start * self.k / math.sqrt(step + 1)

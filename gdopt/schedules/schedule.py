@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from gdopt.checks import whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.checks import whole
 
 
 class Schedule(ABC):

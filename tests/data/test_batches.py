@@ -1,12 +1,13 @@
 import gc
 import itertools
 import json
+from collections import deque
 
 import numpy as np
 import pytest
 
 from gdopt.arrays.numpy_ import NumpyBackend
-from gdopt.data import minibatches
+from gdopt.data import gather, minibatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError, StateError
 
 
@@ -209,20 +210,36 @@ def test_the_previous_batch_is_still_there():
         previous, original = batch, batch.copy()
 
 
-def test_memory_that_nothing_holds_is_used_again():
-    made = set()
+@pytest.fixture
+def buffers_made(monkeypatch):
+    """Every buffer that is made, for its number."""
+    made, make = [], gather.Buffer
+
+    def spy(*args):
+        made.append(args)
+        return make(*args)
+
+    monkeypatch.setattr(gather, "Buffer", spy)
+    return made
+
+
+def test_memory_that_nothing_holds_is_used_again(buffers_made):
     for batch in minibatches(rows(800), size=4, seed=0):
-        made.add(batch.__array_interface__["data"][0])
         del batch
-    assert len(made) == 1
+    assert len(buffers_made) == 1
 
 
-def test_a_plain_loop_needs_two_buffers():
-    addresses = [
-        batch.__array_interface__["data"][0]
-        for batch in minibatches(rows(800), size=4, seed=0)
-    ]
-    assert len(set(addresses)) == 2
+def test_a_plain_loop_needs_two_buffers(buffers_made):
+    for _ in minibatches(rows(800), size=4, seed=0):
+        pass
+    assert len(buffers_made) == 2
+
+
+def test_a_loop_that_keeps_two_batches_needs_three_buffers(buffers_made):
+    recent = deque(maxlen=2)
+    for batch in minibatches(rows(800), size=4, seed=0):
+        recent.append(batch)
+    assert len(buffers_made) == 3
 
 
 def test_writing_to_a_shuffled_batch_leaves_the_data_alone():
@@ -303,6 +320,15 @@ def test_a_state_taken_after_a_break_goes_on_there():
     batches.load_state_dict(state)
     assert expected == indices(batches)
     assert batches.epoch == 1
+
+
+def test_only_the_first_loop_after_loading_goes_on_in_midst_of_an_epoch():
+    batches, whole = (minibatches(rows(12), size=4, seed=0) for _ in range(2))
+    batches.load_state_dict(batches.state_dict() | {"position": 1})
+    for _ in batches:
+        break
+    indices(whole)
+    assert indices(whole) == indices(batches)
 
 
 def test_a_loop_left_over_from_before_loading_does_not_move_the_state():
@@ -442,8 +468,9 @@ def test_nan_in_a_late_block_of_columns_is_found(monkeypatch):
         minibatches(X, size=4, seed=0, axis=1)
 
 
-def test_data_are_looked_through_once_and_not_every_epoch(monkeypatch):
-    batches = minibatches(rows(10), size=4, seed=0)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_data_are_looked_through_once_and_not_every_epoch(monkeypatch, shuffle):
+    batches = minibatches(rows(10), size=4, seed=0, shuffle=shuffle)
     monkeypatch.setattr(np, "isnan", None)
     assert list(range(10)) == sorted(indices(batches))
 

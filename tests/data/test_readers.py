@@ -1,5 +1,7 @@
 import gzip
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -81,8 +83,9 @@ CONTENT = idx(np.arange(6, dtype=np.int16).reshape(2, 3))
         ),
         (b"\x89PNG", "must begin with two zero bytes .*, got 89 50 4e 47"),
         (b"\0\0\x08", "must begin with .*, got 00 00 08"),
+        (b"\0\1" + CONTENT[2:], "must begin with two zero bytes .*, got 00 01 0b 02"),
         (b"", "must begin with .*, got an empty file"),
-        (b"\0\0\x08\x02" + b"\xff" * 8, "must be 18446744065119617037 bytes .*, got 12"),
+        (b"\0\0\x08\x02" + b"\xff" * 8, "must be 18446744065119617037 bytes"),
     ],
 )
 def test_a_damaged_idx_file_is_refused(write, content, message):
@@ -307,8 +310,8 @@ def test_csv_in_any_dress_gives_the_same_data(write, text):
 
 
 def test_quoted_cells_hold_delimiters_and_line_ends(write):
-    data = read(write('"the ""a"", in\nmm",y\n1,"big, red"\n2,"small"\n'))
-    assert data.feature_names == ('the "a", in\nmm',)
+    data = read(write('"the ""a"", in\r\nmm",y\n1,"big, red"\n2,"small"\n'))
+    assert data.feature_names == ('the "a", in\r\nmm',)
     assert data.classes == ("big, red", "small")
 
 
@@ -438,3 +441,13 @@ def test_what_was_read_may_be_written_to(write):
     data.X[0, 0] = 7
     data.y[0] = 7
     assert (data.X[0, 0], data.y[0]) == (7, 7)
+
+
+def test_readers_are_imported_where_first_used():
+    code = (
+        "import sys, gdopt.data; "
+        "assert 'gdopt.data.readers' not in sys.modules; "
+        "assert gdopt.data.read.__module__ == 'gdopt.data.readers'; "
+        "assert not hasattr(gdopt.data, 'nothing')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -114,8 +114,7 @@ def test_every_part_gets_its_share_of_every_class(text, shuffle):
                 np.bincount(part, minlength=3),
                 len(part) * np.array(counts) / m,
             )
-            assert (abs(got - share) < 2).all()
-            assert (got[share >= 1.5] > 0).all()
+            assert (abs(got - share) < 1.1).all()  # as measured; 2 is what is promised
         sizes_tried += 1
     assert sizes_tried == 64
 

@@ -97,7 +97,14 @@ def test_bad_binary_labels_are_refused(binary, method, y, error, words):
     ],
 )
 def test_a_bad_l2_is_refused(network, method, l2, error):
-    assert_refused(network, method, (X, Y), error, "l2 must be a finite", l2=l2)
+    assert_refused(
+        network,
+        method,
+        (X, Y),
+        error,
+        r"l2 must be (in \[0, inf\) and finite|a number), got",
+        l2=l2,
+    )
 
 
 def test_labels_once_checked_are_not_looked_at_again(network, monkeypatch):

@@ -13,7 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
-from gdopt.data.checks import check_flag
+from gdopt.checks import check_flag
 from gdopt.data.readers.dataset import Dataset, existing_file, refusal
 from gdopt.errors import ArgumentError, ArgumentTypeError
 

@@ -1,8 +1,12 @@
-"""Ranges of numbers in the notation of mathematics: ``"[0, 1)"``."""
+"""What a number must be, and the errors that say so."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +17,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 @dataclass(frozen=True)
 class Range:
-    """An interval of finite numbers, open or closed at either end.
+    """An interval of finite numbers, in the notation of mathematics: ``"[0, 1)"``.
 
     >>> 1.0 in Range.parse("[0, 1)")
     False
@@ -26,6 +30,7 @@ class Range:
     holds_high: bool
 
     @classmethod
+    @functools.cache
     def parse(cls, text: str) -> Range:
         """Read ``"[0, 1)"``: a square bracket holds its end, a round one does not."""
         low, high = (float(part) for part in text[1:-1].split(","))
@@ -77,4 +82,66 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
+def whole(name: str, value: Any, least: int) -> int:
+    """Take a whole number of at least `least` as an int; 3.0 and True are none.
+
+    Raises:
+        ArgumentTypeError: it is of another kind.
+        ArgumentError: it is too small.
+    """
+    rule = f"{name} must be a whole number of at least {least}, got {value!r}"
+    if isinstance(value, bool | np.bool_):
+        raise ArgumentTypeError(rule)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(rule) from None
+    if number < least:
+        raise ArgumentError(rule)
+    return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Take True or False.
+
+    Raises:
+        ArgumentTypeError: it is anything else, such as a size put in its place.
+    """
+    if not isinstance(value, bool | np.bool_):
+        message = f"{name} must be True or False, got {value!r}"
+        raise ArgumentTypeError(message)
+    return bool(value)
+
+
+def sequence(name: str, values: Any) -> Sequence[Any]:
+    """Take a list or tuple as it is.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    if not isinstance(values, list | tuple):
+        message = f"{name} must be a list or tuple, got {type(values).__name__}"
+        raise ArgumentTypeError(message)
+    return values
+
+
+def rising(name: str, values: Any) -> tuple[int, ...]:
+    """Take whole numbers of at least 1 that rise strictly, as a tuple.
+
+    Raises:
+        ArgumentTypeError: it is no sequence, or holds something else.
+        ArgumentError: a number is below 1, or not above the one before it.
+    """
+    numbers = tuple(
+        whole(f"{name}[{k}]", value, least=1)
+        for k, value in enumerate(sequence(name, values))
+    )
+    if any(low >= high for low, high in itertools.pairwise(numbers)):
+        message = f"{name} must rise strictly, got {numbers}"
+        raise ArgumentError(message)
+    return numbers
+
+
 FINITE = Range.parse("(-inf, inf)")
+NOT_NEGATIVE = Range.parse("[0, inf)")
+POSITIVE = Range.parse("(0, inf)")
