@@ -81,8 +81,10 @@ def print_kernel(
     names = {symbol: f"{symbol.name}_" for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     if table:
-        inputs.append(f"raw {compute} s")
-        body += [f"const {kind} s{k} = s[{k}];" for k in range(len(program.hoisted))]
+        inputs.append(f"raw {compute} scalars_")
+        body += [
+            f"const {kind} s{k} = scalars_[{k}];" for k in range(len(program.hoisted))
+        ]
     else:
         inputs += [f"{compute} s{k}" for k in range(len(program.hoisted))]
     body += _statements(program.tape, names, kind)
@@ -116,10 +118,10 @@ def print_prologue(
     body += _statements(tuple(tape), names, "double")
     compute = np.dtype(compute).name
     for place, value in enumerate(program.hoisted):
-        body.append(f"s[{place}] = {names[value]};")
+        body.append(f"scalars_[{place}] = {names[value]};")
     return KernelText(
         ", ".join(inputs),
-        f"raw {compute} s",
+        f"raw {compute} scalars_",
         "\n".join(body),
         f"gdopt_{program.name}_scalars",
     )

@@ -35,16 +35,16 @@ from numpy import exp, log, sqrt
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def serial({parameters}, s):
+def serial({parameters}, scalars_):
 '''
 TAIL = """
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True, parallel=True)
-def parallel({parameters}, s):
+def parallel({parameters}, scalars_):
     size = {first}.size
     for k in numba.prange((size + {slice} - 1) // {slice}):
         low, high = k * {slice}, min(size, k * {slice} + {slice})
-        serial({slices}, s)
+        serial({slices}, scalars_)
 """
 
 
@@ -74,7 +74,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
         if flush
         else "",
     }
-    lines = [f"    s{k} = s[{k}]" for k in range(len(program.hoisted))]
+    lines = [f"    s{k} = scalars_[{k}]" for k in range(len(program.hoisted))]
     lines += ["    mode = enter()"] if flush else []
     lines += [f"    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]

@@ -34,7 +34,7 @@ def is_reserved(name: str) -> bool:
     CuPy gives i and n to the kernel and keeps names that begin with an underscore;
     names that end with one, and x or s with a number, are the printers' own.
     """
-    own = name in {"i", "n", "s"} or (name[0] in "xs" and name[1:].isdigit())
+    own = name in {"i", "n"} or (name[0] in "xs" and name[1:].isdigit())
     return own or name in WORDS or name.startswith("_") or name.endswith("_")
 
 
@@ -61,7 +61,7 @@ class Signature:
                 raise RuleError(message)
             if is_reserved(parameter.name):
                 message = (
-                    f"{name}: {parameter.name!r} is a reserved name (i, n, s, x0, s0, "
+                    f"{name}: {parameter.name!r} is a reserved name (i, n, x0, s0, "
                     "words of C++, an underscore at either end): choose another"
                 )
                 raise RuleError(message)

@@ -67,7 +67,7 @@ def test_scalars_may_come_from_a_table_filled_on_the_device(name, cuda_text):
     tabled = cuda.print_kernel(
         program, ["float32"] * len(program.inputs), "float32", table=True
     )
-    assert tabled.inputs.endswith("raw float32 s")
+    assert tabled.inputs.endswith("raw float32 scalars_")
     source = cuda_text.generated_source(tabled)
     cuda_text.compile_cuda(source, tabled, "90")
     prologue = cuda.print_prologue(program, ["lr"], "float32")

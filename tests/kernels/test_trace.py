@@ -139,7 +139,7 @@ def test_what_cannot_be_traced_is_refused(rule, message):
 
 
 @pytest.mark.parametrize(
-    "name", ["i", "n", "s", "x3", "s0", "_p", "p_", "double", "lambda_"]
+    "name", ["i", "n", "x3", "s0", "_p", "p_", "double", "lambda_"]
 )
 def test_reserved_names_are_refused(name):
     scope = {}
