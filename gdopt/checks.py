@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ class Range:
     @functools.cache
     def parse(cls, text: str) -> Range:
         """Read ``"[0, 1)"``: a square bracket holds its end, a round one does not."""
-        low, high = (float(part) for part in text[1:-1].split(","))
+        try:
+            low, high = (float(part) for part in text[1:-1].split(","))
+        except ValueError:
+            message = f"a range must be written like '[0, 1)', got {text!r}"
+            raise RuleError(message) from None
         return cls(text, low, high, text[0] == "[", text[-1] == "]")
 
     def __contains__(self, value: float) -> bool:
@@ -53,7 +57,11 @@ def as_number(name: str, value: Any) -> float:
         kind = type(value).__name__
         message = f"{name} must be a number, got {value!r} ({kind})"
         raise ArgumentTypeError(message)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        message = f"{name} must be finite, got a whole number beyond every float"
+        raise ArgumentError(message) from None
 
 
 def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> float:

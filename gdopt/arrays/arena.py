@@ -104,14 +104,9 @@ class Arena(Mapping[str, Array]):
             arena[name] = array
         return arena
 
-    def like(self, dtype: Any = None) -> Arena:
-        """Make an arena of zeros with the same names, shapes and places.
-
-        Args:
-            dtype: of every array; by default each keeps its own.
-        """
-        dtypes = None if dtype is None else dict.fromkeys(self.buffers, dtype)
-        return Arena(self.layout, self.backend, self.device, dtypes)
+    def like(self) -> Arena:
+        """Make an arena of zeros with the same names, shapes, dtypes and places."""
+        return Arena(self.layout, self.backend, self.device)
 
     @property
     def flat(self) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gdopt.checks import check_flag
 from gdopt.errors import ArgumentError
 from gdopt.ewa import average
 from gdopt.kernels.ops import sqrt
@@ -61,7 +62,7 @@ class RMSprop(Optimizer):
         eps_mode: str = "outside",
         **others: Any,
     ) -> None:
-        if eps_mode not in {"outside", "inside"}:
+        if eps_mode not in ("outside", "inside"):
             message = f"eps_mode must be 'outside' or 'inside', got {eps_mode!r}"
             raise ArgumentError(message)
         super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
@@ -129,7 +130,7 @@ def adamw(eps_mode: str, *, bias_correction: bool) -> Rule:
 
 
 def _check_mode(eps_mode: str) -> None:
-    if eps_mode not in {"corrected", "raw", "inside"}:
+    if eps_mode not in ("corrected", "raw", "inside"):
         message = f"eps_mode must be 'corrected', 'raw' or 'inside', got {eps_mode!r}"
         raise ArgumentError(message)
 
@@ -179,7 +180,8 @@ class Adam(Optimizer):
         **others: Any,
     ) -> None:
         _check_mode(eps_mode)
-        formula = adam(eps_mode, bias_correction=bool(bias_correction))
+        bias_correction = check_flag("bias_correction", bias_correction)
+        formula = adam(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(params, formula, **scalars, **others)
 
@@ -223,7 +225,8 @@ class AdamW(Optimizer):
         **others: Any,
     ) -> None:
         _check_mode(eps_mode)
-        formula = adamw(eps_mode, bias_correction=bool(bias_correction))
+        bias_correction = check_flag("bias_correction", bias_correction)
+        formula = adamw(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         scalars["weight_decay"] = weight_decay
         super().__init__(params, formula, **scalars, **others)

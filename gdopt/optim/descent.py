@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gdopt.checks import check_flag
 from gdopt.errors import ArgumentError
 from gdopt.ewa import average, corrected
 from gdopt.optim.optimizer import Optimizer
@@ -99,13 +100,14 @@ class Momentum(Optimizer):
         bias_correction: bool = False,
         **others: Any,
     ) -> None:
-        if form not in {"ewa", "heavy_ball", "keras"}:
+        if form not in ("ewa", "heavy_ball", "keras"):
             message = f"form must be 'ewa', 'heavy_ball' or 'keras', got {form!r}"
             raise ArgumentError(message)
+        bias_correction = check_flag("bias_correction", bias_correction)
         if bias_correction and form != "ewa":
             message = f"bias_correction must be False for form {form!r}, which has none"
             raise ArgumentError(message)
-        formula = momentum(form, bias_correction=bool(bias_correction))
+        formula = momentum(form, bias_correction=bias_correction)
         super().__init__(params, formula, lr=lr, beta=beta, **others)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gdopt.arrays.arena import Arena
-from gdopt.arrays.backend import Array
+from gdopt.arrays.backend import Array, common_backend
 from gdopt.arrays.naming import named_arrays, refuse_other_names
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters, alias, finite
@@ -52,10 +54,12 @@ class Gradients:
         else:
             arrays = self._positional(grads)
         self._check_arrays(arrays)
-        if isinstance(grads, Arena) and grads.layout == self._parameters.layout:
-            self._known = grads
-            return grads
-        return arrays
+        if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
+            return arrays
+        if list(grads) != self._names:  # layouts are equal in any order
+            return arrays
+        self._known = grads
+        return grads
 
     def _positional(self, grads: Any) -> list[Array]:
         arrays = list(named_arrays(grads, "grads").values())
@@ -93,6 +97,7 @@ class Gradients:
         backend = self._parameters.backend
         if not backend.is_array(array):
             self._refuse_kind(name, array)
+        common_backend([(f"the gradient of {name!r}", array)])  # masked arrays, say
         if array.shape != parameter.shape:
             message = (
                 f"the gradient of {name!r} must have shape {parameter.shape}, got "
@@ -128,7 +133,8 @@ class Gradients:
             message = f"the gradient of {name!r} must be {wanted}, got None"
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
-        if hasattr(array, "__array__") or hasattr(array, "__cuda_array_interface__"):
+        foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
+        if foreign or hasattr(array, "__cuda_array_interface__"):
             message = (
                 f"the gradient of {name!r} must be {wanted} on "
                 f"{self._parameters.device}, got a {kind}"

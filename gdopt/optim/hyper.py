@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.naming import refuse_other_names
 from gdopt.checks import Range, as_number, check_number
@@ -46,6 +46,8 @@ class Hyper(Mapping[str, Any]):
         self.elements: dict[str, Arena] = {}
         self.step = 0
         self.version = 0
+        self._constant: Values | None = None
+        self._fixed = True
         for name in rule.scalars:
             self[name] = given[name]
 
@@ -66,12 +68,14 @@ class Hyper(Mapping[str, Any]):
             self._check(label, name, part)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
         arena = self._lay_out(name, parts) if has_arrays else None
-        self.settings[name] = setting
+        if parts is setting:
+            setting = {key: _copy(part) for key, part in parts.items()}
+        self.settings[name] = _copy(setting)
         self.elements.pop(name, None)
         if arena is not None:
             self.elements[name] = arena
         self.version += 1
-        self._constant: Values | None = None
+        self._constant = None
         # Where all are numbers or arrays, they are read once, until one is assigned.
         fixed = self.state_dict().keys() | self.elements.keys()
         self._fixed = fixed == self.settings.keys()
@@ -84,16 +88,21 @@ class Hyper(Mapping[str, Any]):
             check_number(label, setting, self._bounds(name), self._dtype)
             return
         backend = common_backend([(label, setting)])
-        own = self._parameters.backend
-        if backend is not own and (setting.ndim or backend.name != "numpy"):
+        device = backend.device(setting)
+        if device != self._parameters.device and (setting.ndim or device != "cpu"):
             message = (
                 f"{label} must be on {self._parameters.device}, got a {backend.name} "
-                "array"
+                f"array on {device}"
             )
             raise BackendError(message)
-        if setting.ndim:
+        if setting.dtype.kind not in "iuf":
+            message = f"{label} must be an array of numbers, got {setting.dtype}"
+            raise ArgumentTypeError(message)
+        if setting.ndim and setting.size:
             for value in (setting.min(), setting.max()):  # NaN shows in both
                 check_number(label, float(value), self._bounds(name), self._dtype)
+        elif not setting.ndim:
+            self._read(label, name, setting, self.step)
 
     def _bounds(self, name: str) -> Range:
         return self._rule.bounds(name)
@@ -119,6 +128,10 @@ class Hyper(Mapping[str, Any]):
                     f"got shape {part.shape}"
                 )
                 raise ArgumentError(message) from None
+        for slot in parameters.layout.slots.values():  # a zero eps would give NaN there
+            buffer = arena.buffers[slot.group]
+            end = slot.start + -(-(slot.stop - slot.start) // PADDING) * PADDING
+            buffer[slot.stop : end] = buffer[slot.stop - 1 : slot.stop]
         return arena
 
     def at(self, step: int) -> Values:
@@ -148,7 +161,7 @@ class Hyper(Mapping[str, Any]):
         if callable(setting):
             label = f"{label} at step {step}"
             setting = setting(step)
-        if _is_array(setting):
+        if _is_array(setting, most=0):
             if not isinstance(setting, np.ndarray):
                 return setting  # on the device, which is not waited for
             setting = setting.item()
@@ -157,9 +170,11 @@ class Hyper(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         setting = self.settings[name]
         if name in self.elements:
-            return setting
+            parts = setting.items() if isinstance(setting, dict) else ()
+            return {k: _copy(p) for k, p in parts} if parts else _copy(setting)
         values = self.at(self.step)
-        return values.by_name[name] if name in values.by_name else values.shared[name]
+        by_name = values.by_name.get(name)
+        return values.shared[name] if by_name is None else dict(by_name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)
@@ -176,6 +191,11 @@ class Hyper(Mapping[str, Any]):
                 numbers = {key: as_number(name, part) for key, part in parts.items()}
                 saved[name] = numbers if isinstance(setting, dict) else numbers[""]
         return saved
+
+
+def _copy(setting: Any) -> Any:
+    """Copy an array that is not read anew at every step."""
+    return setting.copy() if _is_array(setting, least=1) else setting
 
 
 def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:

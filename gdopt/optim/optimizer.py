@@ -78,7 +78,7 @@ class Optimizer:
         non_finite: str = "ignore",
         **hyper: Any,
     ) -> None:
-        self.rule = rule if isinstance(rule, Rule) else make_rule(rule)
+        self.rule = rule if isinstance(rule, Rule) else make_rule()(rule)
         if non_finite not in {"ignore", "skip", "raise"}:
             message = (
                 f"non_finite must be 'ignore', 'skip' or 'raise', got {non_finite!r}"

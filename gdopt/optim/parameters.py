@@ -59,6 +59,12 @@ def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
         for name, array in named.items()
         if array.size
     )
+    for name, array in named.items():
+        if array.size and _overlaps_itself(array):
+            message = (
+                f"params must not share memory, got {name!r}, whose own elements do"
+            )
+            raise ArgumentError(message)
     reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
     for low, high, name in ranges:
         reaching = [(end, other) for end, other in reaching if end > low]
@@ -70,6 +76,20 @@ def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
                 )
                 raise ArgumentError(message)
         reaching.append((high, name))
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Tell whether two elements of one array share memory."""
+    reach = 0
+    for stride, length in sorted(
+        (abs(stride), length)
+        for stride, length in zip(array.strides, array.shape, strict=True)
+        if length > 1
+    ):
+        if stride < reach + array.dtype.itemsize:
+            return True
+        reach += stride * (length - 1)
+    return False
 
 
 def alias(backend: Backend, array: Array, held: Mapping[str, Array]) -> str | None:

@@ -31,6 +31,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Trace the formula, so that a mistake in it shows at once."""
+        if not callable(self.function):
+            message = f"a rule must be a function, got {self.function!r}"
+            raise RuleError(message)
         arrays = self.kernel.signature.arrays
         if len(arrays) < 2:
             message = f"{self.name}: a rule takes a parameter and a gradient at least"
@@ -43,6 +46,11 @@ class Rule:
             )
             raise RuleError(message)
         self._refuse_unknown("state", self.initial, self.states)
+        for state, start in self.initial.items():
+            number = isinstance(start, int | float) and not isinstance(start, bool)
+            if start != "p" and not number:
+                message = f"{state!r} must start from a number or 'p', got {start!r}"
+                raise RuleError(message)
         self._refuse_unknown("ranges", self.ranges, self.scalars)
 
     def _refuse_unknown(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import Arena
+from gdopt.checks import as_number
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
@@ -45,27 +46,21 @@ def load(
     Raises:
         StateError: it does not fit; nothing has changed.
     """
-    wanted = {"format", "rule", "t", "hyper", "state"}
-    _same("keys", sorted(wanted), sorted(saved))
-    if not isinstance(saved["format"], int) or saved["format"] > FORMAT:
-        message = (
-            f"the state must be of format {FORMAT} or older, got {saved['format']}: "
-            "a newer gdopt wrote it"
-        )
-        raise StateError(message)
+    _mapping("the saved state", saved)
+    _names("keys", {"format", "rule", "t", "hyper", "state"}, saved)
+    _check_format(saved["format"])
     _same("rule", rule.name, saved["rule"])
     t = saved["t"]
     if isinstance(t, bool) or not isinstance(t, int | np.integer) or t < 0:
         message = f"t must be a whole number of at least 0, got {t!r}"
         raise StateError(message)
-    _same(
-        "hyper-parameters saved as numbers",
-        sorted(hyper.state_dict()),
-        sorted(saved["hyper"]),
-    )
-    _same("parameters", sorted(parameters.arrays), sorted(saved["state"]))
+    _mapping("hyper", saved["hyper"])
+    _names("hyper-parameters saved as numbers", hyper.state_dict(), saved["hyper"])
+    _mapping("state", saved["state"])
+    _names("parameters", parameters.arrays, saved["state"])
     for key, arrays in saved["state"].items():
-        _same(f"the state of {key!r}", sorted(states), sorted(arrays))
+        _mapping(f"the state of {key!r}", arrays)
+        _names(f"the state of {key!r}", states, arrays)
         for name, array in arrays.items():
             own = states[name][key]
             _same(f"the shape of {key!r}'s {name}", own.shape, np.shape(array))
@@ -86,12 +81,33 @@ def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
     before = dict(hyper.settings)
     try:
         for name, setting in saved.items():
+            parts = setting.values() if isinstance(setting, Mapping) else [setting]
+            for part in parts:
+                as_number(name, part)
             hyper[name] = setting
     except GdoptError as error:
         for name in saved:
             hyper[name] = before[name]
         message = f"the saved hyper-parameters must be valid: {error}"
         raise StateError(message) from error
+
+
+def _check_format(found: Any) -> None:
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    if not whole or not 1 <= found <= FORMAT:
+        newer = ": a newer gdopt wrote it" if whole and found > FORMAT else ""
+        message = f"the state must be of format {FORMAT} or older, got {found!r}{newer}"
+        raise StateError(message)
+
+
+def _mapping(what: str, saved: Any) -> None:
+    if not isinstance(saved, Mapping):
+        message = f"{what} must be a mapping, got {saved!r} ({type(saved).__name__})"
+        raise StateError(message)
+
+
+def _names(what: str, own: Iterable[str], saved: Iterable[Any]) -> None:
+    _same(what, sorted(own), sorted(saved, key=str))
 
 
 def _same(what: str, own: Any, saved: Any) -> None:

@@ -1,0 +1,113 @@
+"""The optimizer: what it counts, shows and skips."""
+
+import numpy as np
+import pytest
+from oracles import CASES
+
+import gdopt
+
+
+def test_the_table_of_tested_optimizers_is_what_is_exported():
+    exported = {getattr(gdopt, name) for name in gdopt.__all__}
+    classes = {kind for kind in exported if isinstance(kind, type)}
+    named = {kind for kind in classes if issubclass(kind, gdopt.Optimizer)}
+    assert {case.kind for case in CASES.values()} == named - {gdopt.Optimizer}
+
+
+def test_the_table_has_every_choice_of_every_optimizer():
+    rules = {case.make(np.zeros(1)).rule.name for case in CASES.values()}
+    assert len(rules) == len(CASES) == 20
+
+
+def test_a_step_tells_that_it_was_done_and_counts(numpy_engine):
+    optimizer = gdopt.Adam(np.zeros(2))
+    assert optimizer.t == 0
+    assert optimizer.step(np.ones(2)) is True
+    assert optimizer.step(np.ones(2)) is True
+    assert optimizer.t == 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_skipped_step_advances_neither_count_nor_schedule(bad, unchanged, engine):
+    p, seen = np.zeros(2), []
+
+    def rate(step):
+        seen.append(step)
+        return 1.0 + step
+
+    optimizer = gdopt.SGD(p, lr=rate, non_finite="skip")
+    assert optimizer.step(np.ones(2)) is True
+    with unchanged(optimizer):
+        assert optimizer.step(np.array([0.0, bad])) is False
+    assert optimizer.hyper["lr"] == 2.0
+    assert optimizer.step(np.ones(2)) is True
+    assert p.tolist() == [-3, -3]
+    assert set(seen) == {0, 1}
+    assert optimizer.t == 2
+
+
+def test_a_skipped_step_leaves_the_bias_correction_where_it_was(engine):
+    rows = np.random.default_rng(0).standard_normal((4, 3))
+    skipping, plain = np.zeros(3), np.zeros(3)
+    with_gaps = gdopt.Adam(skipping, non_finite="skip")
+    without = gdopt.Adam(plain)
+    for row in rows:
+        with_gaps.step(np.full(3, np.nan))
+        with_gaps.step(row)
+        without.step(row)
+    np.testing.assert_array_equal(skipping, plain)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_state_takes_the_bytes_of_the_rules_arrays(name):
+    case = CASES[name]
+    params = {"W": np.zeros((3, 30), np.float32), "h": np.zeros(64, np.float16)}
+    optimizer = case.make(params)
+    # 90 elements are padded to 128; float16 has float32 state.
+    assert optimizer.state_bytes == len(optimizer.rule.states) * (128 + 64) * 4
+
+
+def test_state_is_shown_as_live_views(numpy_engine):
+    optimizer = gdopt.Adam({"W": np.zeros(2)}, beta1=0.5)
+    shown = optimizer.state["W"]["m"]
+    optimizer.step({"W": np.ones(2)})
+    assert shown.tolist() == [0.5, 0.5]
+    assert [*optimizer.state["W"]] == ["m", "v"]
+
+
+def test_the_parameters_are_shown_as_the_callers_own():
+    W, b = np.zeros(2), np.zeros(3)
+    optimizer = gdopt.SGD({"W": W, "b": b})
+    assert optimizer.params["W"] is W
+    assert optimizer.params["b"] is b
+    arena = gdopt.Arena.of([W])
+    assert gdopt.SGD(arena).params is arena
+
+
+def test_its_text_tells_class_settings_size_and_count(numpy_engine):
+    optimizer = gdopt.SGD([np.zeros(2), np.zeros((2, 3))], lr=0.5)
+    optimizer.step([np.zeros(2), np.zeros((2, 3))])
+    assert repr(optimizer) == "SGD(lr=0.5; 2 arrays, 8 elements on cpu, t=1)"
+
+
+def test_optimizers_of_equal_rules_do_not_share_state(numpy_engine):
+    first, second = gdopt.Adam(np.zeros(2)), gdopt.Adam(np.zeros(2))
+    first.step(np.ones(2))
+    assert second.state["0"]["m"].tolist() == [0, 0]
+    assert second.t == 0
+
+
+def test_an_optimizer_holds_its_arrays(numpy_engine):
+    optimizer = gdopt.SGD(np.zeros(1000), lr=1.0)
+    others = [np.zeros(1000) for _ in range(3)]  # in the place of what was let go
+    optimizer.step(np.ones(1000))
+    assert not any(other.any() for other in others)
+    np.testing.assert_array_equal(optimizer.params["0"], -1)
+
+
+def test_minimizing_a_parabola_comes_to_its_minimum(engine):
+    p, target = np.array([4.0, -3.0]), np.array([1.0, 2.0])
+    optimizer = gdopt.Adam(p, lr=lambda step: 0.5 / (1 + 0.1 * step))
+    for _ in range(2000):
+        optimizer.step(2 * (p - target))
+    np.testing.assert_allclose(p, target, atol=1e-6)
