@@ -1,6 +1,6 @@
 """gdopt: gradient descent for people who hold arrays."""
 
-from gdopt import nn, schedules
+from gdopt import nn, schedules, training
 from gdopt.arrays import Arena, backend_of, get_backend, use
 from gdopt.data import (
     MiniBatches,
@@ -15,6 +15,7 @@ from gdopt.errors import (
     ArgumentTypeError,
     BackendError,
     DataWarning,
+    DivergenceError,
     GdoptError,
     MissingExtraError,
     RuleError,
@@ -45,6 +46,7 @@ from gdopt.optim import (
     Rule,
     rule,
 )
+from gdopt.training import fit, load, save
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "ArgumentTypeError",
     "BackendError",
     "DataWarning",
+    "DivergenceError",
     "GdoptError",
     "Kernel",
     "MiniBatches",
@@ -78,7 +81,9 @@ __all__ = [
     "ewa_weights",
     "ewa_window",
     "exp",
+    "fit",
     "get_backend",
+    "load",
     "log",
     "maximum",
     "minibatches",
@@ -86,11 +91,13 @@ __all__ = [
     "nn",
     "not_equal",
     "rule",
+    "save",
     "schedules",
     "sign",
     "split",
     "sqrt",
     "square",
+    "training",
     "use",
     "where",
 ]

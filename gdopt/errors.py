@@ -31,5 +31,9 @@ class StateError(GdoptError, ValueError):
     """A saved state does not fit the object it is loaded into."""
 
 
+class DivergenceError(GdoptError, ArithmeticError):
+    """The cost is no longer a finite number, so that training cannot go on."""
+
+
 class DataWarning(UserWarning):
     """Data that can be used, but probably not as they are."""

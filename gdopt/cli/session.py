@@ -1,0 +1,190 @@
+"""One run of ``gdopt train``: its parts, its loop, its end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gdopt import plots
+from gdopt.arrays.backend import Backend
+from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.info import surroundings
+from gdopt.cli.interrupt import Interrupt
+from gdopt.cli.problem import Problem, load_problem
+from gdopt.cli.progress import progress
+from gdopt.data import MiniBatches, minibatches
+from gdopt.errors import ArgumentError, DivergenceError
+from gdopt.extras import load_extra
+from gdopt.nn import Network
+from gdopt.optim import Optimizer
+from gdopt.training import Record, RunFolder, capture, fit
+
+RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
+
+
+@dataclass
+class Session:
+    """The parts of a run, and the records that it has yielded."""
+
+    problem: Problem
+    network: Network
+    optimizer: Optimizer
+    batches: MiniBatches
+    settings: dict[str, Any]
+    records: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """The run in a line."""
+        shape = "-".join(map(str, self.network.sizes))
+        epochs = self.settings["epochs"]
+        return (
+            f"{self.problem.name}: network {shape}, {self.settings['optimizer']}, "
+            f"{epochs} epochs, {epochs * len(self.batches)} steps"
+        )
+
+    def describe(self) -> str:
+        """Say in three lines what is about to be done."""
+        settings, counts = self.settings, self.problem.counts
+        parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return (
+            f"{self.title}\n"
+            f"examples {parts}; mini-batches of {settings['batch_size']}; "
+            f"seed {settings['seed']}\n"
+            f"learning rate {settings['lr']:g} ({settings['schedule']}), "
+            f"l2 {settings['l2']:g}, on {settings['device']}\n"
+        )
+
+    def model(self) -> dict[str, Any]:
+        """Give all that predicting and going on need, as `gdopt.training.save` does."""
+        network = self.network
+        return {
+            "network": {
+                "sizes": network.sizes,
+                "activation": network.activation,
+                "output": network.output,
+            },
+            "classes": self.problem.classes,
+            "normalizer": self.problem.normalizer.state_dict(),
+            **capture(network, self.optimizer, self.batches),
+        }
+
+
+def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
+    """Make the parts of a run from the command's arguments.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    problem = load_problem(arguments.data, arguments.seed, backend)
+    size, seed = arguments.batch_size, arguments.seed
+    if size > problem.counts["train"]:
+        message = (
+            f"--batch-size must be at most {problem.counts['train']}, the number of "
+            f"training examples, got {size}"
+        )
+        raise ArgumentError(message)
+    hidden = [units for sizes in arguments.hidden for units in sizes]
+    sizes = (problem.features, *hidden, len(problem.classes))
+    network = Network(sizes, seed=seed, backend=backend.name)
+    for part in problem.parts.values():
+        network.check_data(*part)
+    batches = minibatches(*problem.train, size=size, seed=seed)
+    method = OPTIMIZERS[arguments.optimizer]
+    lr = method.lr if arguments.lr is None else arguments.lr
+    rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
+    asked = {name: value for name, value in vars(arguments).items() if name != "run"}
+    settings = {
+        **asked,
+        "lr": lr,
+        "hidden": hidden,
+        "device": backend.describe(),
+        "examples": problem.counts,
+        "features": problem.features,
+        "classes": problem.classes,
+        "surroundings": surroundings(),
+    }
+    optimizer = method.kind(network.params, lr=rate)
+    return Session(problem, network, optimizer, batches, settings)
+
+
+def train(
+    session: Session, folder: RunFolder
+) -> KeyboardInterrupt | DivergenceError | None:
+    """Run the loop; give what stopped it before its end, if anything did."""
+    epochs, steps = session.settings["epochs"], len(session.batches)
+    records = fit(
+        session.network,
+        session.optimizer,
+        session.batches,
+        epochs=epochs,
+        l2=session.settings["l2"],
+        dev=session.problem.dev,
+        record_every=max(1, epochs * steps // RECORDS),
+        checked=True,
+    )
+    begin = time.perf_counter()
+    try:
+        with progress(epochs, steps) as shown, Interrupt() as interrupt:
+            for record in records:
+                session.records.append(record)
+                folder.write(record)
+                shown.show(record)
+                if record.notice:
+                    shown.note(f"note: {record.notice}")
+                if interrupt.asked:
+                    return KeyboardInterrupt(f"after step {record.step}")
+    except DivergenceError as error:
+        return error
+    finally:
+        session.seconds = time.perf_counter() - begin
+    return None
+
+
+def finish(session: Session, folder: RunFolder, stopped: BaseException | None) -> None:
+    """Judge the network, save it, draw the picture and print the closing table."""
+    with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
+        accuracy = {
+            name: session.network.accuracy(*part)
+            for name, part in session.problem.parts.items()
+        }
+    last = session.records[-1] if session.records else None
+    summary = {
+        "finished": stopped is None,
+        "stopped": None if stopped is None else f"{type(stopped).__name__}: {stopped}",
+        "epoch": last and last.epoch,
+        "steps": session.optimizer.t,
+        "smoothed_cost": last and last.smoothed_cost,
+        "accuracy": accuracy,
+        "seconds": session.seconds,
+    }
+    folder.finish(session.model(), summary)
+    if session.records:
+        plots.curves(session.records, folder.path / "curves.png", title=session.title)
+    if not isinstance(stopped, DivergenceError):
+        _print_table(session, accuracy)
+        sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
+    sys.stdout.write(f"run folder {folder.path}\n")
+
+
+def _print_table(session: Session, accuracy: dict[str, float]) -> None:
+    tables = load_extra("rich.table", "train", "gdopt train")
+    console = load_extra("rich.console", "train", "gdopt train").Console()
+    steps, seconds = session.optimizer.t, session.seconds
+    table = tables.Table(
+        title=f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second",
+        title_justify="left",
+    )
+    table.add_column("part")
+    for column in ("examples", "accuracy", "wrong"):
+        table.add_column(column, justify="right")
+    for name, count in session.problem.counts.items():
+        wrong = round((1 - accuracy[name]) * count)
+        table.add_row(name, str(count), f"{accuracy[name]:.3f}", str(wrong))
+    console.print(table)

@@ -1,0 +1,129 @@
+"""Every picture that gdopt draws."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from gdopt.errors import ArgumentError
+from gdopt.extras import load_extra
+from gdopt.training import Record
+
+# Okabe & Ito 2008, Color Universal Design: told apart by colour-blind eyes, too.
+BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#333333", "#D9D9D9"
+WIDE = 50  # times from the least to the largest cost, from which the scale is a log one
+STYLE = {"fontsize": 13, "color": INK}
+
+
+def curves(
+    records: Sequence[Record],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+) -> None:
+    """Draw how a training went: cost, dev accuracy and learning rate over the steps.
+
+    The cost of each mini-batch is drawn thin, its exponentially weighted average
+    thick, on a logarithmic scale where the costs span more than a factor of 50. Panels
+    of which the records tell nothing are left out.
+
+    Args:
+        records: of `gdopt.training.fit`, in order, at least one.
+        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+            ``.pdf``.
+        title: what stands above.
+
+    Raises:
+        ArgumentError: there is no record.
+        MissingExtraError: matplotlib is not installed.
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> records = [Record(1, k, 2 / k, 2 / k, 0.1, None, 1e4) for k in (1, 2, 3)]
+    >>> curves(records, pathlib.Path(folder.name, "curves.png"))
+    >>> folder.cleanup()
+    """
+    records = list(records)
+    if not records:
+        message = "records must hold at least one, got none"
+        raise ArgumentError(message)
+    figures = load_extra("matplotlib.figure", "train", "drawing")
+    panels = [(_draw_cost, 3.2)]
+    if any(record.dev_accuracy is not None for record in records):
+        panels.append((_draw_accuracy, 2.2))
+    if any(record.lr is not None for record in records):
+        panels.append((_draw_rate, 1.5))
+    heights = [height for _, height in panels]
+    # A Figure of its own draws without a display and without pyplot's global state.
+    figure = figures.Figure(figsize=(9, 1.2 + sum(heights)), layout="constrained")
+    axes = figure.subplots(
+        len(panels), 1, sharex=True, squeeze=False, height_ratios=heights
+    )[:, 0]
+    for (draw, _), axis in zip(panels, axes, strict=True):
+        _prepare(axis)
+        draw(axis, records)
+    figure.align_ylabels(axes)
+    axes[-1].set_xlabel("step", **STYLE)
+    axes[-1].set_xlim(0, max(records[-1].step, 1) * 1.01)
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    axes[-1].xaxis.set_major_locator(tickers.MaxNLocator(integer=True))
+    if title:
+        figure.suptitle(title, fontsize=15, color=INK, x=0.01, ha="left")
+    figure.savefig(path, dpi=150)
+
+
+def _prepare(axis: Any) -> None:
+    """Leave of frame and grid what helps to read values."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(INK)
+    axis.grid(visible=True, axis="y", color=FAINT, linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=12, colors=INK)
+
+
+def _line(axis: Any, steps: Sequence[int], values: Sequence[Any], **style: Any) -> None:
+    """Draw a line, or a dot where there is one value."""
+    dot = {"marker": "o"} if len(steps) == 1 else {}
+    axis.plot(steps, values, **{"linewidth": 2.2, **dot, **style})
+
+
+def _draw_cost(axis: Any, records: Sequence[Record]) -> None:
+    steps = [record.step for record in records]
+    costs = [record.cost for record in records]
+    smoothed = [record.smoothed_cost for record in records]
+    faint = {"alpha": 0.35, "linewidth": 0.8}
+    _line(axis, steps, costs, color=BLUE, label="mini-batch", **faint)
+    _line(axis, steps, smoothed, color=BLUE, label="average")
+    if min(costs) > 0 and max(costs) > WIDE * min(costs):
+        axis.set_yscale("log")
+        tickers = load_extra("matplotlib.ticker", "train", "drawing")
+        axis.yaxis.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_ylabel("cost", **STYLE)
+    axis.legend(frameon=False, fontsize=12, labelcolor=INK)
+
+
+def _draw_accuracy(axis: Any, records: Sequence[Record]) -> None:
+    measured = [r for r in records if r.dev_accuracy is not None]
+    steps = [record.step for record in measured]
+    values = [record.dev_accuracy for record in measured]
+    _line(axis, steps, values, color=ORANGE, marker="o", markersize=4)
+    axis.annotate(
+        f"{values[-1]:.3f}",
+        (steps[-1], values[-1]),
+        xytext=(0, -18),
+        textcoords="offset points",
+        ha="right",
+        fontsize=13,
+        color=ORANGE,
+    )
+    axis.set_ylabel("dev accuracy", **STYLE)
+
+
+def _draw_rate(axis: Any, records: Sequence[Record]) -> None:
+    known = [(record.step, record.lr) for record in records if record.lr is not None]
+    _line(axis, *zip(*known, strict=True), color=GREEN)
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("learning rate", **STYLE)

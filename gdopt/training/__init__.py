@@ -1,0 +1,17 @@
+"""Training: the loop that yields records, checkpoints, and the folder of a run."""
+
+from gdopt.training.checkpoint import load, save
+from gdopt.training.loop import fit
+from gdopt.training.record import Record
+from gdopt.training.report import RunFolder
+from gdopt.training.resume import capture, restore
+
+__all__ = [
+    "Record",
+    "RunFolder",
+    "capture",
+    "fit",
+    "load",
+    "restore",
+    "save",
+]

@@ -1,0 +1,219 @@
+"""The training loop: yields records and prints nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays import Array
+from gdopt.checks import NOT_NEGATIVE, check_number, whole
+from gdopt.data import MiniBatches
+from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
+from gdopt.ewa import EWA
+from gdopt.nn import Network
+from gdopt.optim import Optimizer
+from gdopt.training.record import Record
+
+# A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
+# share of max(1, cost) is rounding.
+RISE = 1e-5
+
+
+def fit(
+    network: Network,
+    optimizer: Optimizer,
+    batches: MiniBatches,
+    *,
+    epochs: int,
+    l2: float = 0.0,
+    dev: tuple[Array, Array] | None = None,
+    smoothing: float = 0.9,
+    record_every: int = 1,
+    checked: bool = False,
+) -> Iterator[Record]:
+    """Train epoch after epoch: for each mini-batch its gradients, then one update.
+
+    Nothing runs until records are asked for, and nothing is under way between two of
+    them: the loop may be left at any record, and what it has reached be saved with
+    `gdopt.training.capture`.
+
+    In batch gradient descent, one batch an epoch, the cost must fall at every step: the
+    first record where it rises says so in `Record.notice`, with the likely cause.
+
+    Args:
+        network: gives the cost and the gradients.
+        optimizer: of ``network.params``.
+        batches: of examples and labels, from `gdopt.minibatches`.
+        epochs: how many to run, at least 1. The rest of an epoch, where `batches` goes
+            on in the middle of one, counts as one.
+        l2: the course's lambda, at least 0.
+        dev: examples and labels whose accuracy is measured at the end of each epoch.
+        smoothing: beta of the average of the costs, in [0, 1).
+        record_every: steps between two records, at least 1; the last step of an epoch
+            is recorded in any case. Costs between are not read: a GPU would wait.
+        checked: whether ``network.check_data`` has seen the examples. Without it every
+            batch is looked at.
+
+    Returns:
+        An iterator of `Record`.
+
+    Raises:
+        ArgumentError: a number is out of its range; while iterating, a batch is no
+            pair, or does not fit the network.
+        ArgumentTypeError: an argument is of the wrong kind; the optimizer is of other
+            arrays than the network's.
+        DivergenceError: while iterating: a cost is NaN or infinite. The update with its
+            gradients has not been done.
+
+    Source:
+        Ng, Improving deep neural networks, week 2, "Understanding mini-batch gradient
+        descent".
+
+    >>> import gdopt
+    >>> import numpy as np
+    >>> from gdopt.data import minibatches
+    >>> from gdopt.nn import Network
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
+    >>> y = np.array([0, 1, 1, 0])
+    >>> network = Network((2, 8, 2), seed=0, backend="numpy")
+    >>> optimizer = gdopt.Adam(network.params, lr=0.05)
+    >>> batches = minibatches(X, y, size=2, seed=0)
+    >>> for record in fit(network, optimizer, batches, epochs=50, dev=(X, y)):
+    ...     pass
+    >>> record.epoch, record.step, record.dev_accuracy
+    (50, 100, 1.0)
+    """
+    epochs = whole("epochs", epochs, least=1)
+    every = whole("record_every", record_every, least=1)
+    if dev is not None and not (isinstance(dev, tuple | list) and len(dev) == 2):
+        message = f"dev must be a pair (examples, labels), got {type(dev).__name__}"
+        raise ArgumentTypeError(message)
+    own = network.params
+    if optimizer.params.keys() != own.keys() or any(
+        optimizer.params[name] is not array for name, array in own.items()
+    ):
+        message = "optimizer must update network.params, got one of other arrays"
+        raise ArgumentTypeError(message)
+    loop = _Loop(
+        network,
+        optimizer,
+        batches,
+        l2=check_number("l2", l2, NOT_NEGATIVE),
+        dev=dev,
+        checked=checked,
+        costs=_Costs(EWA(smoothing), full_batch=len(batches) == 1),
+    )
+    return loop.run(epochs, every)
+
+
+@dataclass
+class _Costs:
+    """The costs recorded so far: their average, and whether the last one rose."""
+
+    average: EWA
+    full_batch: bool
+    last: float = math.inf
+    told: bool = False
+
+    def notice(self, cost: float, step: int, lr: float | None) -> str | None:
+        """Say, once, that the cost of all examples has risen."""
+        before, self.last = self.last, cost
+        rose = self.full_batch and cost > before + RISE * max(1.0, before)
+        if not rose or self.told:
+            return None
+        self.told = True
+        return (
+            f"the cost rose from {before:.6g} to {cost:.6g} at step {step}; in batch "
+            f"gradient descent it must fall at every step: {_blame(lr)}"
+        )
+
+
+@dataclass
+class _Loop:
+    """One call of `fit`."""
+
+    network: Network
+    optimizer: Optimizer
+    batches: MiniBatches
+    l2: float
+    dev: tuple[Array, Array] | None
+    checked: bool
+    costs: _Costs
+
+    def run(self, epochs: int, every: int) -> Iterator[Record]:
+        """Yield records; `every` so many steps, and at the end of an epoch."""
+        steps = examples = 0
+        begin = time.perf_counter()
+        for _ in range(epochs):
+            for batch in self.batches:
+                x, y = _pair(batch)
+                steps, examples = steps + 1, examples + len(x)
+                ends_epoch = self.batches.state_dict()["position"] == 0
+                if not ends_epoch and steps % every:
+                    self._update(x, y, read=False)
+                    continue
+                lr = _one_number(self.optimizer.hyper.get("lr"))
+                cost = self._update(x, y, read=True)
+                speed = examples / (time.perf_counter() - begin)
+                yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
+                examples, begin = 0, time.perf_counter()
+
+    def _update(self, x: Array, y: Array, *, read: bool) -> float:
+        """Do one update, and give the cost before it where it is to be read."""
+        # A network that diverges overflows first; its cost tells.
+        with np.errstate(over="ignore", invalid="ignore"):
+            cost, grads = self.network.loss_and_grads(
+                x, y, l2=self.l2, checked=self.checked
+            )
+            number = float(cost) if read else math.nan
+            if read and not math.isfinite(number):
+                raise self._divergence(number)
+            self.optimizer.step(grads)
+        return number
+
+    def _record(
+        self, cost: float, lr: float | None, speed: float, *, ends_epoch: bool
+    ) -> Record:
+        step, dev_accuracy = self.optimizer.t, None
+        if ends_epoch and self.dev is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                dev_accuracy = self.network.accuracy(*self.dev)
+        return Record(
+            epoch=self.batches.epoch + 1,
+            step=step,
+            cost=cost,
+            smoothed_cost=self.costs.average.update(cost),
+            lr=lr,
+            dev_accuracy=dev_accuracy,
+            examples_per_second=speed,
+            notice=self.costs.notice(cost, step, lr),
+        )
+
+    def _divergence(self, cost: float) -> DivergenceError:
+        lr = _one_number(self.optimizer.hyper.get("lr"))
+        return DivergenceError(
+            f"cost must stay finite, got {cost} at step {self.optimizer.t + 1}, in "
+            f"epoch {self.batches.epoch + 1}: {_blame(lr)}"
+        )
+
+
+def _pair(batch: Any) -> tuple[Array, Array]:
+    if not isinstance(batch, tuple) or len(batch) != 2:
+        got = len(batch) if isinstance(batch, tuple) else 1
+        message = f"batches must be of 2 arrays, examples and labels, got {got}"
+        raise ArgumentError(message)
+    return batch
+
+
+def _one_number(lr: Any) -> float | None:
+    return lr if isinstance(lr, float | int) else None
+
+
+def _blame(lr: float | None) -> str:
+    rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
+    return f"{rate} is probably too large"

@@ -1,0 +1,104 @@
+"""Everything that a resumed run needs, taken from its parts and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.data import MiniBatches
+from gdopt.errors import StateError
+from gdopt.nn import Network
+from gdopt.optim import Optimizer
+
+PARTS = ("params", "optimizer", "batches")
+
+
+def capture(
+    network: Network, optimizer: Optimizer, batches: MiniBatches
+) -> dict[str, Any]:
+    """Copy the state of a run: parameters, optimizer, and where the batches stand.
+
+    Args:
+        network: whose parameters the optimizer updates.
+        optimizer: schedules come with the code, not with the state.
+        batches: the examples come with the code, too.
+
+    Returns:
+        ``{"params": ..., "optimizer": ..., "batches": ...}``, NumPy arrays and numbers,
+        to be saved with `save`.
+    """
+    to_host = network.params.backend.to_host
+    return {
+        "params": {
+            name: np.array(to_host(array)) for name, array in network.params.items()
+        },
+        "optimizer": optimizer.state_dict(),
+        "batches": batches.state_dict(),
+    }
+
+
+def restore(
+    tree: Mapping[str, Any],
+    network: Network,
+    optimizer: Optimizer,
+    batches: MiniBatches,
+) -> None:
+    """Put a captured state back, all of it or nothing; the run has the bits it had.
+
+    Args:
+        tree: what `capture` gave; entries beside its three are left alone.
+        network: of the same sizes and dtype, on any device.
+        optimizer: of the same rule, of the network's parameters.
+        batches: of as many examples, of the same size, seed and options.
+
+    Raises:
+        StateError: something is missing or does not fit; nothing has changed.
+
+    >>> import gdopt
+    >>> import numpy as np
+    >>> from gdopt.data import minibatches
+    >>> from gdopt.nn import Network
+    >>> from gdopt.training import fit
+    >>> X, y = np.eye(4, dtype=np.float32), np.arange(4)
+    >>> def parts():
+    ...     network = Network((4, 4), seed=0, backend="numpy")
+    ...     optimizer = gdopt.Adam(network.params, lr=0.1)
+    ...     return network, optimizer, minibatches(X, y, size=2, seed=0)
+    >>> whole, first, rest = parts(), parts(), parts()
+    >>> _ = list(fit(*whole, epochs=3)), list(fit(*first, epochs=1))
+    >>> restore(capture(*first), *rest)
+    >>> _ = list(fit(*rest, epochs=2))
+    >>> bool((rest[0].params.flat == whole[0].params.flat).all())
+    True
+    """
+    missing = [part for part in PARTS if part not in tree]
+    if missing:
+        message = f"tree must hold {', '.join(PARTS)}, got no {', '.join(missing)}"
+        raise StateError(message)
+    _check_params(tree["params"], network)
+    before = optimizer.state_dict()
+    optimizer.load_state_dict(tree["optimizer"])
+    try:
+        batches.load_state_dict(tree["batches"])
+    except StateError:
+        optimizer.load_state_dict(before)
+        raise
+    params = network.params
+    for name, array in tree["params"].items():
+        params[name] = params.backend.from_host(array, params.device)
+
+
+def _check_params(saved: Any, network: Network) -> None:
+    own = network.params
+    if not isinstance(saved, Mapping) or saved.keys() != own.keys():
+        got = ", ".join(saved) if isinstance(saved, Mapping) else type(saved).__name__
+        message = f"params must be {', '.join(own)}, as here; the saved ones are {got}"
+        raise StateError(message)
+    for name, array in own.items():
+        here = f"{array.dtype} of shape {array.shape}"
+        there = f"{saved[name].dtype} of shape {saved[name].shape}"
+        if here != there:
+            message = f"params[{name!r}] must be {here}, as here; the saved is {there}"
+            raise StateError(message)

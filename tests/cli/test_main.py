@@ -1,0 +1,177 @@
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import gdopt
+from gdopt.cli import main
+
+
+def python(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_the_version_is_told(command):
+    found = command("--version")
+    assert (found.code, found.out) == (0, f"gdopt {gdopt.__version__}\n")
+
+
+def test_the_package_runs_as_a_module():
+    found = python("-m", "gdopt", "--version")
+    assert (found.returncode, found.stdout) == (0, f"gdopt {gdopt.__version__}\n")
+
+
+@pytest.mark.parametrize("name", [[], ["train"], ["info"]])
+def test_the_help_of_every_command_has_examples(command, name):
+    found = command(*name, "--help")
+    assert found.code == 0
+    assert f"examples:\n  {' '.join(['gdopt', *name])}" in found.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--lr", "fast", "argument --lr: must be a positive number, got 'fast'"),
+        ("--lr", "0", "argument --lr: must be a positive number, got '0'"),
+        ("--lr", "nan", "argument --lr: must be a positive number, got 'nan'"),
+        ("--lr", "inf", "argument --lr: must be a positive number, got 'inf'"),
+        ("--l2", "-1", "argument --l2: must be a number of at least 0, got '-1'"),
+        ("--epochs", "0", "argument --epochs: must be a whole number of at least 1"),
+        ("--epochs", "2.5", "must be a whole number of at least 1, got '2.5'"),
+        ("--batch-size", "0", "argument --batch-size: must be a whole number of at"),
+        ("--seed", "-1", "argument --seed: must be a whole number of at least 0"),
+        ("--hidden", "64,x", "argument --hidden: must be whole numbers of at least 1"),
+        ("--hidden", "0", "argument --hidden: must be whole numbers of at least 1"),
+        ("--optimizer", "adm", "argument --optimizer: invalid choice: 'adm'"),
+        ("--schedule", "cosin", "argument --schedule: invalid choice: 'cosin'"),
+        ("--device", "tpu", "argument --device: invalid choice: 'tpu'"),
+        ("--lrr", "1", "unrecognized arguments: --lrr"),
+    ],
+)
+def test_a_wrong_value_names_its_flag(command, tmp_path, option, value, message):
+    found = command("train", f"{option}={value}")
+    assert found.code == 2
+    assert message in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_larger_than_the_training_set_names_its_flag(command, tmp_path):
+    pytest.importorskip("sklearn")
+    found = command("train", "--batch-size", 1080, "--device", "cpu")
+    assert found.code == 2
+    message = "--batch-size must be at most 1079, the number of training examples, got"
+    assert f"{message} 1080\n" in found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_command_is_an_error(command):
+    found = command()
+    assert found.code == 2
+    assert "COMMAND" in found.err
+
+
+@pytest.mark.parametrize(
+    ("module", "purpose"),
+    [
+        ("rich.progress", "gdopt train"),
+        ("matplotlib.figure", "gdopt train"),
+        ("sklearn.datasets", "gdopt train digits"),
+    ],
+)
+def test_without_the_extra_the_error_names_it(
+    command, monkeypatch, tmp_path, module, purpose
+):
+    package = module.partition(".")[0]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, module, None)
+    found = command("train", "digits", "--device", "cpu")
+    assert found.code == 2
+    assert (
+        f"gdopt: error: {purpose} needs {package}, which is not installed: "
+        'pip install "gdopt[train]"\n'
+    ) == found.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_what_is_missing(command, tmp_path):
+    try:
+        gdopt.get_backend("cupy")
+    except gdopt.BackendError as error:
+        reason = str(error)
+    else:
+        pytest.skip("there is a GPU")
+    found = command("train", "digits", "--device", "gpu")
+    assert (found.code, found.err) == (2, f"gdopt: error: {reason}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fails_is_told_without_a_traceback(command, monkeypatch):
+    info = importlib.import_module("gdopt.cli.info")
+
+    def fail():
+        raise OSError(28, "No space left on device", "runs")
+
+    monkeypatch.setattr(info, "collect", fail)
+    found = command("info")
+    assert found.code == 2
+    assert found.err == "gdopt: error: [Errno 28] No space left on device: 'runs'\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the reader of a pipe is closed")
+def test_a_reader_that_leaves_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    found = subprocess.run(
+        [sys.executable, "-m", "gdopt", "info"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_info_tells_engines_devices_versions_and_environment(command, monkeypatch):
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numpy")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    text, found = command("info"), command("info", "--json")
+    assert (text.code, found.code) == (0, 0)
+    told = json.loads(found.out)
+    assert told["gdopt"] == gdopt.__version__
+    assert told["cpu_engine"] == "numpy"
+    assert told["environment"]["OMP_NUM_THREADS"] == "2"
+    assert told["packages"]["numpy"] == importlib.import_module("numpy").__version__
+    assert told["gpu"].startswith(("none: ", "the GPU"))
+    lines = dict(line.split(maxsplit=1) for line in text.out.splitlines())
+    assert lines["OMP_NUM_THREADS"] == "2"
+    assert lines["gdopt"] == gdopt.__version__
+
+
+def test_info_tells_what_is_wrong_with_the_environment(command, monkeypatch):
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "fortran")
+    found = command("info")
+    assert found.code == 0
+    message = "none: GDOPT_CPU_ENGINE must be numpy or numba, got 'fortran'"
+    assert message in found.out
+
+
+def test_importing_the_command_line_imports_no_extra():
+    program = (
+        "import sys, gdopt.cli, gdopt.training, gdopt.plots;"
+        "extras = {'rich', 'matplotlib', 'sklearn', 'numba', 'cupy'};"
+        "print(extras & set(sys.modules))"
+    )
+    assert python("-c", program).stdout == "set()\n"
+
+
+def test_main_returns_an_integer_for_the_shell():
+    assert type(main(["--version"])) is int

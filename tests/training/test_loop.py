@@ -1,0 +1,247 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.data import minibatches
+from gdopt.errors import DivergenceError
+from gdopt.nn import Network
+from gdopt.schedules import polynomial
+from gdopt.training import fit
+from gdopt.training.loop import _Costs
+
+
+def records_of(run, **options):
+    records = fit(run.network, run.optimizer, run.batches, **options)
+    return list(records)
+
+
+def flat(run):
+    return run.network.params.backend.to_host(run.network.params.flat).copy()
+
+
+def test_training_is_the_loop_one_would_write_by_hand(make_run, engine):
+    run, by_hand = make_run(), make_run()
+    records = records_of(run, epochs=2, l2=0.5)
+    costs = []
+    for _ in range(2):
+        for x, y in by_hand.batches:
+            cost, grads = by_hand.network.loss_and_grads(x, y, l2=0.5)
+            costs.append(float(cost))
+            by_hand.optimizer.step(grads)
+    assert costs == [record.cost for record in records]
+    np.testing.assert_array_equal(flat(by_hand), flat(run))
+
+
+def test_records_count_epochs_and_steps_from_one(make_run):
+    records = records_of(make_run(size=16), epochs=2)
+    assert [(record.epoch, record.step) for record in records] == [
+        (1, 1),
+        (1, 2),
+        (1, 3),
+        (2, 4),
+        (2, 5),
+        (2, 6),
+    ]
+
+
+def test_the_counting_goes_on_where_the_first_call_ended(make_run):
+    run = make_run(size=40)
+    records_of(run, epochs=2)
+    assert [(r.epoch, r.step) for r in records_of(run, epochs=1)] == [(3, 3)]
+
+
+def test_the_smoothed_cost_is_the_weighted_mean_of_the_costs(make_run):
+    records = records_of(make_run(), epochs=2, smoothing=0.8)
+    for count, record in enumerate(records, start=1):
+        weights = 0.8 ** np.arange(count)[::-1]
+        costs = [r.cost for r in records[:count]]
+        expected = np.dot(weights, costs) / weights.sum()
+        # Two ways to add up at most 10 float64 numbers.
+        assert expected == pytest.approx(record.smoothed_cost, rel=1e-12)
+
+
+def test_the_learning_rate_is_that_of_the_update(make_run):
+    run = make_run(size=20, lr=polynomial(0.4, 0.0, steps=4))
+    rates = [record.lr for record in records_of(run, epochs=3)]
+    assert pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0, 0.0]) == rates
+
+
+def test_a_learning_rate_by_name_is_not_one_number(make_run):
+    run = make_run()
+    run.optimizer.hyper["lr"] = dict.fromkeys(run.network.params, 0.1)
+    assert {None} == {record.lr for record in records_of(run, epochs=1)}
+
+
+def test_dev_accuracy_is_measured_at_the_end_of_each_epoch_only(make_run):
+    run = make_run(size=16)
+    records = records_of(run, epochs=2, dev=(run.X, run.y))
+    measured = [record.dev_accuracy is not None for record in records]
+    assert measured == [False, False, True] * 2
+    assert run.network.accuracy(run.X, run.y) == records[-1].dev_accuracy
+
+
+def test_without_dev_examples_no_accuracy_is_told(make_run):
+    assert {None} == {
+        record.dev_accuracy for record in records_of(make_run(), epochs=2)
+    }
+
+
+def test_speed_is_a_positive_number(make_run):
+    assert all(r.examples_per_second > 0 for r in records_of(make_run(), epochs=1))
+
+
+def test_the_loop_prints_nothing(make_run, capfd):
+    run = make_run(size=40, lr=1e3, optimizer=gdopt.SGD)
+    records_of(run, epochs=3, dev=(run.X, run.y))
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_only_every_so_many_steps_and_the_last_of_an_epoch_are_recorded(make_run):
+    run, all_recorded = make_run(), make_run()
+    records = records_of(run, epochs=2, record_every=3)  # 5 steps an epoch
+    assert [record.step for record in records] == [3, 5, 6, 9, 10]
+    records_of(all_recorded, epochs=2)
+    np.testing.assert_array_equal(flat(all_recorded), flat(run))
+
+
+def test_the_loop_may_be_left_and_gone_on_with(make_run):
+    run, whole = make_run(size=40), make_run(size=40)
+    for record in fit(run.network, run.optimizer, run.batches, epochs=10):
+        if record.step == 2:
+            break
+    records_of(run, epochs=1)
+    records_of(whole, epochs=3)
+    np.testing.assert_array_equal(flat(whole), flat(run))
+
+
+def test_a_cost_that_is_not_finite_ends_training_and_names_the_rate(make_run):
+    run = make_run(lr=1e30, optimizer=gdopt.SGD)
+    records = fit(run.network, run.optimizer, run.batches, epochs=9)
+    with pytest.raises(DivergenceError) as caught:  # noqa: PT012 - the loop raises
+        for record in records:
+            step, before = record.step, flat(run)
+    expected = (
+        rf"cost must stay finite, got (nan|inf) at step {step + 1}, in epoch 1: "
+        r"the learning rate, 1e\+30, is probably too large"
+    )
+    assert caught.match(expected)
+    assert run.optimizer.t == step
+    np.testing.assert_array_equal(before, flat(run))
+    assert isinstance(caught.value, gdopt.GdoptError)
+    assert isinstance(caught.value, ArithmeticError)
+
+
+def test_full_batch_descent_whose_cost_rises_is_told_once_with_the_cause(make_run):
+    run = make_run(size=40, lr=50.0, optimizer=gdopt.SGD)
+    records = records_of(run, epochs=6)
+    costs = [record.cost for record in records]
+    rises = [k for k in range(1, 6) if costs[k] > costs[k - 1]]
+    assert len(rises) > 1  # the rate is indeed too large
+    noticed = [k for k, record in enumerate(records) if record.notice]
+    assert rises[:1] == noticed
+    at = rises[0]
+    assert (
+        f"the cost rose from {costs[at - 1]:.6g} to {costs[at]:.6g} at step {at + 1}; "
+        "in batch gradient descent it must fall at every step: the learning rate, 50, "
+        "is probably too large"
+    ) == records[at].notice
+
+
+def test_full_batch_descent_whose_cost_falls_is_left_in_peace(make_run):
+    records = records_of(make_run(size=40, lr=0.1, optimizer=gdopt.SGD), epochs=30)
+    costs = [record.cost for record in records]
+    assert sorted(costs, reverse=True) == costs
+    assert {None} == {record.notice for record in records}
+
+
+def test_the_cost_of_mini_batches_may_rise(make_run):
+    records = records_of(make_run(lr=1.0, optimizer=gdopt.SGD), epochs=5)
+    assert any(b.cost > a.cost for a, b in itertools.pairwise(records))
+    assert {None} == {record.notice for record in records}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (0.5, 0.5 + 2e-6, False),  # what float32 gets wrong
+        (0.5, 0.5 + 2e-5, True),
+        (1e4, 1e4 + 0.05, False),
+        (1e4, 1e4 + 0.2, True),
+        (0.5, 0.4, False),
+    ],
+)
+def test_a_rise_within_rounding_is_no_rise(before, after, told):
+    costs = _Costs(gdopt.EWA(0.9), full_batch=True)
+    assert costs.notice(before, 1, None) is None
+    notice = costs.notice(after, 2, None)
+    assert told == (notice is not None)
+    assert notice is None or notice.endswith("the learning rate is probably too large")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
+        ({"record_every": 0}, "record_every must be a whole number of at least 1"),
+        ({"l2": -0.1}, r"l2 must be in \[0, inf\) and finite, got -0.1"),
+        ({"smoothing": 1.0}, r"beta must be in \[0, 1\) and finite, got 1.0"),
+        ({"dev": np.zeros((2, 3))}, r"dev must be a pair .*, got ndarray"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(make_run, options, message):
+    run = make_run()
+    before = flat(run)
+    with pytest.raises(gdopt.GdoptError, match=message):
+        fit(run.network, run.optimizer, run.batches, **{"epochs": 1, **options})
+    np.testing.assert_array_equal(before, flat(run))
+    assert run.optimizer.t == 0
+
+
+def test_an_optimizer_of_other_parameters_is_refused(make_run):
+    run, other = make_run(), make_run()
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"must update network\.params"):
+        fit(run.network, other.optimizer, run.batches, epochs=1)
+
+
+def test_batches_without_labels_are_refused(make_run):
+    run = make_run()
+    alone = minibatches(run.X, size=8, seed=0)
+    with pytest.raises(gdopt.ArgumentError, match=r"of 2 arrays, .*, got 1"):
+        next(fit(run.network, run.optimizer, alone, epochs=1))
+
+
+def test_an_unknown_label_is_refused_and_nothing_changed(make_run):
+    run = make_run()
+    run.y[:] = 3
+    before = flat(run)
+    with pytest.raises(gdopt.ArgumentError, match="labels must be class numbers"):
+        next(fit(run.network, run.optimizer, run.batches, epochs=1))
+    np.testing.assert_array_equal(before, flat(run))
+
+
+def test_a_skipped_step_advances_neither_count_nor_schedule(make_run):
+    run = make_run()
+    network = run.network
+    skipping = gdopt.SGD(network.params, lr=0.1, non_finite="skip")
+    ordinary = network.loss_and_grads
+
+    def broken(x, y, **options):
+        cost, grads = ordinary(x, y, **options)
+        grads["b1"][0] = math.nan
+        return cost, grads
+
+    network.loss_and_grads = broken
+    records = list(fit(network, skipping, run.batches, epochs=1))
+    assert {0} == {record.step for record in records}
+
+
+def test_a_network_of_float64_is_trained_alike():
+    X, y = np.eye(3), np.arange(3)
+    network = Network((3, 3), seed=0, dtype=np.float64, backend="numpy")
+    optimizer = gdopt.SGD(network.params, lr=1.0)
+    *_, last = fit(network, optimizer, minibatches(X, y, size=3, seed=0), epochs=40)
+    assert last.cost < 0.1
