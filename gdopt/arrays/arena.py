@@ -50,8 +50,9 @@ class Arena(Mapping[str, Array]):
     """Named arrays that are views of one flat buffer per dtype.
 
     An optimizer updates a whole arena in one pass over memory. Views start on 64-byte
-    boundaries; the padding between them is zero. ``arena["W"] = value`` copies into
-    the view. Make one with `Arena.of`, and its gradients with `like`.
+    boundaries. The padding between them starts as zero, and no built-in rule changes
+    it; a rule of one's own that moves zeros writes there. ``arena["W"] = value`` copies
+    into the view. Make one with `Arena.of`, and its gradients with `like`.
 
     >>> import numpy as np
     >>> params = Arena.of({"W": np.ones((2, 3)), "b": np.zeros(3)})

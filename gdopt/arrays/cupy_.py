@@ -17,9 +17,11 @@ def _load() -> Any:
     """Import CuPy, or say which of CuPy, the driver and the device is missing."""
     try:
         import cupy  # noqa: PLC0415 - optional, and takes half a second
-    except ImportError as missing:
-        message = f"CuPy is missing: {INSTALL}"
-        raise BackendError(message) from missing
+    except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+        reason = "is missing" if absent else f"cannot be imported ({error})"
+        message = f"CuPy {reason}: {INSTALL}"
+        raise BackendError(message) from error
     if cupy.is_available():
         return cupy
     try:

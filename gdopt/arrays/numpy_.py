@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+PAGE = 4096
+# Loads from where another array was just stored to, a multiple of a page away, wait for
+# the store in vain. Arrays that start on different quarters of a page do not meet so:
+# an Adam step over 77 k elements takes 32 us each time, not 32 to 44 by chance.
+_quarters = itertools.cycle(range(0, PAGE, PAGE // 4))
 
 
 class NumpyBackend:
@@ -27,10 +33,11 @@ class NumpyBackend:
         """See `Backend.zeros`."""
         dtype = np.dtype(dtype)
         count = int(np.prod(shape, dtype=np.int64))
-        raw = np.zeros(count * dtype.itemsize + ALIGNMENT, np.uint8)
-        start = -self.address(raw) % ALIGNMENT
-        flat = raw[start : start + count * dtype.itemsize].view(dtype)
-        return flat.reshape(shape)
+        size = count * dtype.itemsize
+        boundary, offset = (PAGE, next(_quarters)) if size >= PAGE else (ALIGNMENT, 0)
+        raw = np.zeros(size + boundary + offset, np.uint8)
+        start = -self.address(raw) % boundary + offset
+        return raw[start : start + size].view(dtype).reshape(shape)
 
     def from_host(self, array: Any, device: str | None = None) -> Any:  # noqa: ARG002
         """See `Backend.from_host`."""

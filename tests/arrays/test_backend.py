@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.arrays import backend
+from gdopt.arrays import backend, cupy_
 from gdopt.arrays.backend import byte_bounds
 
 
@@ -226,3 +226,14 @@ def test_byte_bounds_are_numpys(view):
     expected = np.lib.array_utils.byte_bounds(array)
     low, high = byte_bounds(gdopt.get_backend("numpy"), array)
     assert (low, high) == (expected if array.size else (expected[0], expected[0]))
+
+
+def test_a_cupy_that_is_broken_is_not_called_missing(monkeypatch, tmp_path):
+    broken = tmp_path / "cupy.py"
+    broken.write_text(
+        "raise ImportError('libcudart.so.13 is not there')", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    with pytest.raises(gdopt.BackendError, match=r"cannot be imported \(libcudart"):
+        cupy_._load()

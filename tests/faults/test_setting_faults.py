@@ -204,3 +204,9 @@ def test_a_setting_that_the_rule_has_not_is_refused(unchanged, numpy_engine):
     message = "hyper must be one of lr, beta1, beta2, eps, weight_decay, got 'beta'"
     with unchanged(optimizer), pytest.raises(ARGUMENT, match=message):
         optimizer.hyper["beta"] = 0.5
+
+
+def test_an_epsilon_that_vanishes_in_one_of_two_dtypes_is_refused():
+    params = {"W": np.ones(3), "b": np.ones(3, np.float32)}
+    with pytest.raises(ARGUMENT, match=r"eps must not vanish in float32, .* got 1e-60"):
+        gdopt.Adam(params, eps=1e-60)

@@ -14,7 +14,8 @@ from gdopt.kernels.blocks import Blocks
 from gdopt.kernels.packing import split
 from gdopt.optim.descent import sgd
 
-LARGE = 3_000_000_001
+LARGE = 3 * 2**30 + 1  # one more than whole blocks, whatever their size
+ROWS = 65 * 23_077 + 1  # of 2,000: one more than whole pieces of 65
 FLOAT = np.dtype("float32")
 COUNTERS = {"i", "k", "low", "high", "size"}
 
@@ -124,9 +125,9 @@ def test_packing_cuts_a_long_array_whole(size):
 
 
 def test_packing_cuts_a_large_matrix_into_rows():
-    rows = [piece for (piece,) in split([Rows(0, 1_500_001, 2_000)], 1 << 17)]
+    rows = [piece for (piece,) in split([Rows(0, ROWS, 2_000)], 1 << 17)]
     spans = [(piece.first, piece.first + piece.shape[0]) for piece in rows]
-    assert_whole(spans, 1_500_001)
+    assert_whole(spans, ROWS)
     assert max(piece.size for piece in rows) <= 1 << 17
 
 
