@@ -1,0 +1,117 @@
+"""One adapter per competitor: the same step, written as its own users would."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cases import Case, Training
+
+
+class UnsupportedError(Exception):
+    """A contender has nothing of the kind."""
+
+
+def _no_gradients(_arrays: Sequence[np.ndarray]) -> None:
+    message = "a network in training has gradients of its own"
+    raise UnsupportedError(message)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A step that can be measured, bound to arrays of its own.
+
+    Attributes:
+        step: does one step, and returns when it is done.
+        values: gives the arrays as they are now.
+        feed: takes over gradients for the steps to come, where it is given any.
+        setting: the block in which all of these are to be called.
+    """
+
+    step: Callable[[], Any]
+    values: Callable[[], list[np.ndarray]]
+    feed: Callable[[Sequence[np.ndarray]], None] = _no_gradients
+    setting: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Makes contenders of one form from a module that needs some packages."""
+
+    name: str
+    module: str
+    form: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Name the packages that are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+    def make(self, case: Case | Training) -> Contender:
+        """Make a contender for a case.
+
+        Raises:
+            UnsupportedError: it has nothing of the kind.
+        """
+        module = importlib.import_module(f"adapters.{self.module}")
+        make = module.train if isinstance(case, Training) else module.make
+        contender: Contender = make(self.form, case)
+        return contender
+
+
+ADAPTERS = {
+    adapter.name: adapter
+    for adapter in (
+        Adapter("textbook NumPy", "textbook", ""),
+        Adapter("torch fused", "torch_", "fused", ("torch",)),
+        Adapter("torch fused, 1 thread", "torch_", "fused 1", ("torch",)),
+        Adapter("torch foreach", "torch_", "foreach", ("torch",)),
+        Adapter("optax under jit", "optax_", "", ("jax", "optax")),
+        Adapter("gdopt NumPy", "gdopt_", "numpy"),
+        Adapter("gdopt Numba", "gdopt_", "numba", ("numba",)),
+        Adapter("gdopt NumPy, own rule", "gdopt_", "numpy own"),
+        Adapter("gdopt Numba, own rule", "gdopt_", "numba own", ("numba",)),
+    )
+}
+
+
+SCALES = (1e-6, 1.0, -0.5)  # gradients vary, or betas would not show; small: epsilon
+
+
+def check(contender: Contender, case: Case | Training) -> None:
+    """Take a few steps and compare with the textbook's, on which all must agree.
+
+    Raises:
+        AssertionError: the arrays differ by more than rounding explains.
+    """
+    expected = _textbook(case)
+    with contender.setting():
+        actual = _few_steps(contender, case)
+    # A network's gradients are sums, in another order in every library; Adam turns the
+    # rounding of one that is almost zero into a share of its rate, 1e-3.
+    absolute = 3e-4 if isinstance(case, Training) else 1e-6
+    for one, other in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=absolute)
+
+
+def _few_steps(contender: Contender, case: Case | Training) -> list[np.ndarray]:
+    for scale in SCALES:
+        if isinstance(case, Case):
+            contender.feed([array * np.float32(scale) for array in case.gradients()])
+        contender.step()
+    if isinstance(case, Case):
+        contender.feed(case.gradients())
+    return contender.values()
+
+
+@functools.lru_cache(maxsize=1)
+def _textbook(case: Case | Training) -> list[np.ndarray]:
+    """Give what the textbook gives, kept for the next contender."""
+    return _few_steps(ADAPTERS["textbook NumPy"].make(case), case)

@@ -1,0 +1,93 @@
+"""Plain NumPy, as the formulas stand in a textbook: an array for every operation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from cases import HYPER, Case, Training
+
+from adapters import Contender
+
+
+def sgd(p, g, _state, _t, *, lr):
+    p -= lr * g
+
+
+def momentum(p, g, state, _t, *, lr, beta):
+    state["v"] = beta * state["v"] + g
+    p -= lr * state["v"]
+
+
+def rmsprop(p, g, state, _t, *, lr, beta, eps):
+    state["v"] = beta * state["v"] + (1 - beta) * g**2
+    p -= lr * g / (np.sqrt(state["v"]) + eps)
+
+
+def adam(p, g, state, t, *, lr, beta1, beta2, eps):
+    state["m"] = beta1 * state["m"] + (1 - beta1) * g
+    state["v"] = beta2 * state["v"] + (1 - beta2) * g**2
+    mean, square = state["m"] / (1 - beta1**t), state["v"] / (1 - beta2**t)
+    p -= lr * mean / (np.sqrt(square) + eps)
+
+
+def adamw(p, g, state, t, *, lr, weight_decay, **others):
+    p *= 1 - lr * weight_decay
+    adam(p, g, state, t, lr=lr, **others)
+
+
+def ewa(_p, g, state, _t, *, beta):
+    state["v"] = beta * state["v"] + (1 - beta) * g
+
+
+FORMULAS = {f.__name__: f for f in (sgd, momentum, rmsprop, adam, adamw, ewa)}
+
+
+def make(_form: str, case: Case) -> Contender:
+    """Keep arrays apart, and state in a dictionary for each."""
+    params = [array.copy() for array in case.params()]
+    grads = [array.copy() for array in case.gradients()]
+    states = [{"m": np.zeros_like(p), "v": np.zeros_like(p)} for p in params]
+    formula, hyper, count = FORMULAS[case.rule], HYPER[case.rule], itertools.count(1)
+
+    def step():
+        t = next(count)
+        for p, g, state in zip(params, grads, states, strict=True):
+            formula(p, g, state, t, **hyper)
+
+    def values():
+        return [s["v"] for s in states] if case.rule == "ewa" else params
+
+    def feed(arrays):
+        grads[:] = [array.copy() for array in arrays]
+
+    return Contender(step, values, feed)
+
+
+def train(_form: str, training: Training) -> Contender:
+    """Run forward, backward and Adam by hand."""
+    params = training.params()
+    states = [{"m": np.zeros_like(p), "v": np.zeros_like(p)} for p in params]
+    batches, count = itertools.cycle(training.data()), itertools.count(1)
+
+    def gradients(x, y):
+        inputs, layers = [x], list(zip(params[::2], params[1::2], strict=True))
+        for W, b in layers[:-1]:
+            inputs.append(np.maximum(inputs[-1] @ W + b, 0))
+        logits = inputs[-1] @ params[-2] + params[-1]
+        d = np.exp(logits - logits.max(axis=1, keepdims=True))
+        d /= d.sum(axis=1, keepdims=True)
+        d[np.arange(len(y)), y] -= 1
+        d /= len(y)
+        found = []
+        for a, (W, _) in zip(reversed(inputs), reversed(layers), strict=True):
+            found += [d.sum(axis=0), a.T @ d]
+            d = (d @ W.T) * (a > 0)
+        return reversed(found)
+
+    def step():
+        t, grads = next(count), gradients(*next(batches))
+        for p, g, state in zip(params, grads, states, strict=True):
+            adam(p, g, state, t, **HYPER["adam"])
+
+    return Contender(step, lambda: params)

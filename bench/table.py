@@ -1,0 +1,141 @@
+"""Makes the tables of README.md from the results.
+
+python bench/table.py [FOLDER] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from adapters import ADAPTERS
+from machine import HERE, folder
+
+README = HERE / "README.md"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+RATIOS = ("what", "time of", "over that of", "ratio (quartiles)", "target", "met")
+
+
+def ratio_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Give the cells of the table of ratios."""
+    rows = []
+    for row in found["ratios"]:
+        if "left_out" in row:
+            cells = (row["one"], row["other"], row["left_out"], "", "")
+        else:
+            seconds, (low, high) = row["seconds"], row["quartiles"]
+            bound = "at least" if row["speed"] else "at most"
+            cells = (
+                f"{row['one']}: {_amount(row, seconds['one'])}",
+                f"{row['other']}: {_amount(row, seconds['other'])}",
+                f"{row['ratio']:.3f} ({low:.3f}-{high:.3f})",
+                "" if row["target"] is None else f"{bound} {row['target']}",
+                {True: "yes", False: "**no**", None: ""}[row["ok"]],
+            )
+        rows.append((row["what"], *cells))
+    return rows
+
+
+def _amount(row: dict[str, Any], seconds: float) -> str:
+    """Say how long a step takes, or how many samples a second it makes."""
+    if row["speed"]:
+        return f"{row['batch'] / seconds / 1e3:.1f} k/s"
+    text = _microseconds(seconds)
+    if "fresh" in row["what"]:
+        text += f", {seconds * 1e6 / row['arrays']:.2f} µs an array"
+    return text
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:,.{0 if seconds > 1e-4 else 1}f} µs"
+
+
+def markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Write a table in Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def print_ratios(found: dict[str, Any]) -> None:
+    """Show the ratios: by rich where it is installed, else as Markdown."""
+    rows = ratio_rows(found)
+    if found["quick"]:
+        sys.stdout.write("Tried on small arrays: no figures to quote.\n")
+    if importlib.util.find_spec("rich") is None:
+        sys.stdout.write(markdown(RATIOS, rows) + "\n")
+        return
+    from rich.console import Console  # noqa: PLC0415 - an extra
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(*RATIOS)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def speed_table(found: dict[str, Any]) -> str:
+    """Give the times of all contenders: a row for each case."""
+    times: dict[str, dict[str, float]] = {}
+    for entry in found["benchmarks"]:
+        case, contender = entry["params"]["case"], entry["params"]["contender"]
+        times.setdefault(case, {})[contender] = entry["stats"]["median"]
+    names = [name for name in ADAPTERS if any(name in by for by in times.values())]
+    rows = [
+        (case, *(_microseconds(by[n]) if n in by else "" for n in names))
+        for case, by in times.items()
+    ]
+    return markdown(("case", *names), rows)
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """Say in a line on what and when the figures were made."""
+    versions = [f"{name} {v}" for name, v in machine["versions"].items() if v]
+    changed = " and changes since" if machine["changed_since"] else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python "
+        f"{machine['python']}, {', '.join(versions)}; float32; {machine['date']}, "
+        f"commit {machine['commit'][:10]}{changed}."
+    )
+
+
+def tables(results: Path) -> str:
+    """Give all that stands in README.md between the marks."""
+    parts = []
+    for name, title in (("ratios.json", "Ratios"), ("speed.json", "Time of a step")):
+        file = results / name
+        found = json.loads(file.read_text(encoding="utf-8"))
+        parts += [f"## {title}", f"From `{file.relative_to(HERE)}`."]
+        if name == "ratios.json":
+            parts += [describe(found["machine"]), markdown(RATIOS, ratio_rows(found))]
+        else:
+            parts += [describe(found["machine_info"]), speed_table(found)]
+    return "\n\n".join(parts)
+
+
+def write(results: Path, readme: Path = README) -> None:
+    """Put the tables between the marks of README.md."""
+    text = readme.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    text = f"{head}{BEGIN}\n\n{tables(results)}\n\n{END}{tail}"
+    readme.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="default: this machine's")
+    parser.add_argument("--write", action="store_true", help="into README.md")
+    options = parser.parse_args()
+    results = (options.folder or folder()).resolve()
+    if options.write:
+        write(results)
+    else:
+        sys.stdout.write(tables(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()
