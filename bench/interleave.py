@@ -8,9 +8,10 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from adapters import Adapter, Contender, check
+from adapters import Adapter, Contender
 from cases import Case, Training
 
 REST = 0.05  # seconds: OpenMP's and OpenBLAS's idle threads spin for tens of ms
@@ -24,32 +25,44 @@ class Effort:
     """How long and how often to measure.
 
     Attributes:
-        rounds: of each side.
+        makes: how often both sides are made anew: where memory happens to lie changes
+            a step by up to 60 %, as addresses that agree in their last bits collide.
+        rounds: of each side, every time.
         seconds: that a round takes at least.
     """
 
+    makes: int
     rounds: int
     seconds: float
 
 
-def interleave(sides: tuple[Side, Side], rounds: int) -> list[tuple[float, float]]:
-    """Time both sides round by round, each first in every other one."""
+def interleave(
+    makers: tuple[Callable[[], Side], Callable[[], Side]], effort: Effort
+) -> list[tuple[float, float]]:
+    """Make and time both sides in turns, each first in every other one."""
     times = []
-    for k in range(rounds):
-        if k % 2:
-            second = sides[1]()
-            times.append((sides[0](), second))
-        else:
-            times.append((sides[0](), sides[1]()))
+    for k in range(effort.makes):
+        sides = _in_turns(makers, second_first=bool(k % 2))
+        turns = range(k, k + effort.rounds)
+        times += [_in_turns(sides, second_first=bool(turn % 2)) for turn in turns]
     return times
 
 
-def steady(adapter: Adapter, case: Case | Training, effort: Effort) -> Side:
-    """Time a contender whose steps are all alike, after it has proven right."""
+def _in_turns(
+    pair: tuple[Callable[[], Any], Callable[[], Any]], *, second_first: bool
+) -> tuple[Any, Any]:
+    if second_first:
+        second = pair[1]()
+        return pair[0](), second
+    return pair[0](), pair[1]()
+
+
+def steady(adapter: Adapter, case: Case | Training, seconds: float) -> Side:
+    """Time a contender whose steps are all alike."""
     contender = adapter.make(case)
-    check(contender, case)
     with contender.setting():
-        chunks, steps = _pace(contender, effort.seconds)
+        contender.step()
+        chunks, steps = _pace(contender, seconds)
 
     def side() -> float:
         with contender.setting():
@@ -85,17 +98,15 @@ def _chunk(contender: Contender, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def before_and_after_zeros(adapter: Adapter, case: Case) -> tuple[Side, Side]:
-    """Time steps after 900 with zero gradients, and steps with ordinary ones.
+def after_zeros(adapter: Adapter, case: Case) -> Side:
+    """Time steps after 900 with zero gradients.
 
     The moving average of Adam's gradients has then shrunk to denormal numbers, over
     which a processor takes tens of times as long unless it flushes them to zero.
     """
     zeros = [np.zeros_like(array) for array in case.gradients()]
-    ordinary = adapter.make(case)
-    check(ordinary, case)
 
-    def after() -> float:
+    def side() -> float:
         contender = adapter.make(case)
         with contender.setting():
             _time(contender, 10)
@@ -103,9 +114,4 @@ def before_and_after_zeros(adapter: Adapter, case: Case) -> tuple[Side, Side]:
             _time(contender, ZERO_STEPS)
             return _time(contender, LAST)
 
-    def before() -> float:
-        with ordinary.setting():
-            _time(ordinary, LAST)
-            return _time(ordinary, LAST)
-
-    return after, before
+    return side

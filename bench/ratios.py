@@ -13,18 +13,19 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from adapters import ADAPTERS, Adapter
+from adapters import ADAPTERS, Adapter, check
 from cases import CASES, DTYPE, Case, Training, one_array
-from interleave import Effort, Side, before_and_after_zeros, interleave, steady
+from interleave import Effort, Side, after_zeros, interleave, steady
 from machine import describe
 from table import print_ratios
 
-FULL = Effort(rounds=15, seconds=0.05)
-QUICK = Effort(rounds=3, seconds=0.001)
+FULL = Effort(makes=6, rounds=3, seconds=0.05)
+QUICK = Effort(makes=2, rounds=1, seconds=0.001)
 MISSED = 10  # exit status, which neither Python nor pytest gives to errors
 ENGINES = ("NumPy", "Numba")
 
@@ -106,7 +107,9 @@ def measure(pair: Pair, effort: Effort) -> dict[str, Any]:
     missing = sorted({name for adapter in adapters for name in adapter.missing})
     if missing:
         return row | {"left_out": f"not installed: {', '.join(missing)}"}
-    times = np.array(interleave(_sides(pair, adapters, effort), effort.rounds))
+    for adapter in set(adapters):
+        check(adapter.make(pair.case), pair.case)
+    times = np.array(interleave(_makers(pair, adapters, effort.seconds), effort))
     ratios = times[:, 0] / times[:, 1] if not pair.speed else times[:, 1] / times[:, 0]
     low, ratio, high = (float(q) for q in np.quantile(ratios, (0.25, 0.5, 0.75)))
     seconds = np.median(times, axis=0).tolist()
@@ -116,20 +119,20 @@ def measure(pair: Pair, effort: Effort) -> dict[str, Any]:
         | {
             "ratio": ratio,
             "quartiles": [low, high],
-            "rounds": effort.rounds,
+            "rounds": len(times),
             "seconds": {"one": seconds[0], "other": seconds[1]},
             "ok": _judge(pair, ratio),
         }
     )
 
 
-def _sides(
-    pair: Pair, adapters: tuple[Adapter, Adapter], effort: Effort
-) -> tuple[Side, Side]:
+def _makers(
+    pair: Pair, adapters: tuple[Adapter, Adapter], seconds: float
+) -> tuple[Callable[[], Side], Callable[[], Side]]:
+    first, second = (partial(steady, a, pair.case, seconds) for a in adapters)
     if pair.one == pair.other:
-        return before_and_after_zeros(adapters[0], pair.case)
-    one, other = (steady(adapter, pair.case, effort) for adapter in adapters)
-    return one, other
+        first = partial(after_zeros, adapters[0], pair.case)
+    return first, second
 
 
 def _judge(pair: Pair, ratio: float) -> bool | None:

@@ -25,7 +25,7 @@ def test_quick_run_writes_every_ratio(tmp_path, capsys):
     for row in found["ratios"]:
         low, high = row["quartiles"]
         assert 0 < low <= row["ratio"] <= high
-        assert row["rounds"] == ratios.QUICK.rounds
+        assert row["rounds"] == ratios.QUICK.makes * ratios.QUICK.rounds
         assert row["dtype"] == "float32"
         assert row["ok"] is None  # small arrays are not what targets are for
     shown = capsys.readouterr()
@@ -47,11 +47,21 @@ def test_a_missing_competitor_is_left_out_and_named(monkeypatch):
     assert "ratio" not in row
 
 
-def test_sides_take_turns_and_each_is_first_in_every_other_round():
+def test_sides_are_made_and_timed_in_turns_each_first_in_every_other_one():
     calls = []
-    sides = lambda: calls.append("one") or 1.0, lambda: calls.append("other") or 2.0
-    assert interleave.interleave(sides, 3) == [(1.0, 2.0)] * 3
-    assert calls == ["one", "other", "other", "one", "one", "other"]
+
+    def maker(name, seconds):
+        def make():
+            calls.append(f"make {name}")
+            return lambda: calls.append(name) or seconds
+
+        return make
+
+    effort = interleave.Effort(makes=2, rounds=2, seconds=0)
+    makers = maker("a", 1.0), maker("b", 2.0)
+    assert interleave.interleave(makers, effort) == [(1.0, 2.0)] * 4
+    first = ["make a", "make b", "a", "b", "b", "a"]
+    assert calls == [*first, "make b", "make a", "b", "a", "a", "b"]
 
 
 def stopwatch(monkeypatch, durations):
@@ -97,7 +107,9 @@ def test_a_missed_target_shows_in_the_exit_status(monkeypatch, tmp_path):
 
 
 def test_a_ratio_of_speeds_is_the_inverse_of_that_of_times(monkeypatch):
-    monkeypatch.setattr(ratios, "_sides", lambda *_: (lambda: 2.0, lambda: 1.0))
+    monkeypatch.setattr(
+        ratios, "_makers", lambda *_: (lambda: lambda: 2.0, lambda: lambda: 1.0)
+    )
     pair = next(pair for pair in ratios.pairs() if "own" in pair.one)
     pair = replace(pair, one="gdopt NumPy", other="textbook NumPy")
     assert ratios.measure(pair, ratios.QUICK)["ratio"] == 2.0
