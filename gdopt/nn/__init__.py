@@ -1,5 +1,6 @@
 """A small network to learn and to test on: rows are examples, gradients by hand."""
 
+from gdopt.nn.dropout import dropout
 from gdopt.nn.initialization import glorot, he, xavier, zeros
 from gdopt.nn.layers import dense, relu, sigmoid, tanh
 from gdopt.nn.losses import (
@@ -14,6 +15,7 @@ __all__ = [
     "Network",
     "binary_cross_entropy",
     "dense",
+    "dropout",
     "glorot",
     "he",
     "logistic",
