@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gdopt.data.readers.dataset import existing_file
 from gdopt.errors import StateError
+from gdopt.files import existing_file
 from gdopt.training.packing import Packed, digest, pack, parse, unpack
 
 HEADER = "$header"

@@ -6,9 +6,10 @@ import os
 import re
 
 from gdopt.data.readers.archive import read_npz
-from gdopt.data.readers.dataset import Dataset, existing_file, refusal
+from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.data.readers.idx import read_idx, read_images
 from gdopt.data.readers.table import read_csv
+from gdopt.files import existing_file
 
 __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gdopt.data.readers.dataset import Dataset, existing_file, refusal
+from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.errors import GdoptError
+from gdopt.files import existing_file
 
 NAMES = (("X", "y"), ("x", "y"), ("X_train", "y_train"), ("x_train", "y_train"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,20 +62,6 @@ class Dataset:
         y = _native(y) if y.dtype.kind == "f" else y.astype(np.int64)
         X = _native(X).reshape(len(X), int(np.prod(X.shape[1:])))
         return cls(X, y, str(path), feature_names, classes)
-
-
-def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Take the path of a file that exists.
-
-    Raises:
-        ArgumentError: it does not, or is a folder.
-    """
-    found = Path(path)
-    if not found.is_file():
-        what = "a folder" if found.is_dir() else "nothing"
-        message = f"path must name a file that exists, got {what} at {str(found)!r}"
-        raise ArgumentError(message)
-    return found
 
 
 def refusal(path: Path, rule: str) -> ArgumentError:

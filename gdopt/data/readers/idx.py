@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gdopt.data.readers.dataset import Dataset, existing_file, refusal
+from gdopt.data.readers.dataset import Dataset, refusal
+from gdopt.files import existing_file
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 64  # NumPy's arrays have no more

@@ -14,8 +14,9 @@ from typing import TextIO
 import numpy as np
 
 from gdopt.checks import check_flag
-from gdopt.data.readers.dataset import Dataset, existing_file, refusal
+from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.files import existing_file
 
 Row = tuple[int, list[str]]  # the number of the row's last line, and its cells
 
