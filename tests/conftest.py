@@ -13,6 +13,8 @@ import pytest
 import gdopt
 from gdopt.arrays import backend
 
+collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
+
 
 def pytest_configure(config):
     """Keep the loops that tests compile out of the user's cache."""

@@ -221,7 +221,7 @@ def test_targets_in_a_column_become_a_vector(tmp_path, y, shape):
     ],
 )
 def test_npz_without_examples_and_targets_is_refused(tmp_path, arrays, message):
-    np.savez(tmp_path / "d.npz", allow_pickle=True, **arrays)
+    np.savez(tmp_path / "d.npz", **arrays)
     with pytest.raises(ArgumentError, match=message):
         read(tmp_path / "d.npz")
 
