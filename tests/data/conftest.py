@@ -110,3 +110,17 @@ def device(request, monkeypatch):
     return SimpleNamespace(
         put=lambda array: wrap(np.array(array)), get=backend.to_host, backend=backend
     )
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write bytes or text to a file of a name, and give its path."""
+
+    def write(content, name="data.csv"):
+        path = tmp_path / name
+        if isinstance(content, str):
+            content = content.encode()
+        path.write_bytes(content)
+        return path
+
+    return write
