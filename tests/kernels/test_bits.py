@@ -78,6 +78,7 @@ def test_threads_give_the_bits_of_one_thread(dtype):
     assert_same_bits(alone, parallel, program)
 
 
+@pytest.mark.cuda_text
 def test_a_mistake_in_the_text_would_be_seen(cuda_text):
     cuda = pytest.importorskip("gdopt.kernels.cuda")
     program = KERNELS["adam_corrected"].program()
