@@ -4,39 +4,41 @@ The one place that uses CuPy's private names.
 """
 
 import ctypes
-import hashlib
+import functools
 import io
 import re
-import subprocess
-import tempfile
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import cupy
+import kernel_text
 import numpy as np
 from cupy._core import _kernel, core
 from cupy._core._carray import Indexer
 from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
+from cupy_backends.cuda.libs import nvrtc
 
+from gdopt.kernels.cuda import packs
+from gdopt.kernels.cuda.text import SIGNS
+
+PARTS = (SIGNS, packs.PACKS, packs.FLOAT16, packs.BFLOAT16, packs.RANDOM, packs.APART)
+PARTS += (packs.STRIDED,)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
-SHIM = Path(__file__).with_name("kernel_shim.hpp")
+SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-O2")
 
 
-def generated_source(text, *, small_index=True, letters=None):
+def generated_source(text, *, small_index=True):
     """Give the source that CuPy would compile for one-dimensional contiguous arrays.
 
     Args:
         text: a `KernelText`.
         small_index: whether elements are counted in 32 bits.
-        letters: dtypes of the parameters whose type is a letter: arrays of one element.
     """
     kernel = text.build(cupy)
     infos, dtypes = [], []
     for parameter in (*kernel.in_params, *kernel.out_params):
-        letter = letters and letters.get(parameter.ctype)
-        dtypes.append(np.dtype(letter or parameter.dtype))
-        hoisted = re.fullmatch(r"s\d+", parameter.name)
-        if hoisted or (letters and not letter and not parameter.raw):
+        dtypes.append(np.dtype(parameter.dtype))
+        if kernel_text.is_scalar(parameter):
             kind = (SCALAR, CScalar, dtypes[-1], 0, True, True)
         else:
             kind = (ARRAY, cupy.ndarray, dtypes[-1], 1, True, small_index)
@@ -55,24 +57,94 @@ def generated_source(text, *, small_index=True, letters=None):
     )
 
 
-def compile_cuda(source, text, arch):
-    """Compile to a cubin with the kernel's own options; give PTX and ptxas's log."""
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler made of one kernel."""
+
+    ptx: str
+    registers: int
+    spilled: bool
+
+    @property
+    def instructions(self):
+        """Give the text without its head, which names the types of the arguments."""
+        return self.ptx[self.ptx.index("{") :]
+
+    @property
+    def arithmetic(self):
+        """Give the instructions that add, multiply, divide and take roots."""
+        return re.findall(r"\b(?:add|sub|mul|div|sqrt)\.[a-z.]*f(?:32|64)\b", self.ptx)
+
+    @property
+    def accesses(self):
+        """Give loads and stores of global memory in order: ``("ld", bytes)``."""
+        pattern = r"\b(ld|st)(?:\.global)?(?:\.nc)?(?:\.v([24]))?\.[a-z](\d+)\s"
+        return [
+            (kind, int(count or 1) * int(bits) // 8)
+            for kind, count, bits in re.findall(pattern, self.ptx)
+        ]
+
+
+def compile_cuda(source, options, arch):
+    """Compile with the kernels' own options; give each kernel by name.
+
+    Args:
+        source: of one or several kernels.
+        options: of the kernels.
+        arch: sm_90, or compute_90 for PTX alone, with which an index is checked.
+    """
     headers = "".join(f"#include <{name}>\n" for name in core._cupy_header_list)
     options = [
-        *core.assemble_cupy_compiler_options(text.options),
-        "--ptxas-options=-v",
+        *core.assemble_cupy_compiler_options(options),
+        *(("--ptxas-options=-v",) if arch.startswith("sm_") else ()),
         "-ftz=true",
-        f"-arch=sm_{arch}",
+        f"-arch={arch}",
         "--device-as-default-execution-space",
     ]
     program = compiler._NVRTCProgram(
-        headers + source, "kernel.cu", (), (), method="cubin"
+        headers + source,
+        "kernel.cu",
+        (),
+        (),
+        method="cubin" if arch.startswith("sm_") else "ptx",
     )
     log = io.StringIO()
-    cubin = program.compile(tuple(options), log)[0]
-    from cupy_backends.cuda.libs import nvrtc  # noqa: PLC0415
+    program.compile(tuple(options), log)
+    ptx = nvrtc.getPTX(program.ptr).decode()
+    return dict(_kernels(ptx, log.getvalue()))
 
-    return cubin, nvrtc.getPTX(program.ptr).decode(), log.getvalue()
+
+def _kernels(ptx, log):
+    bodies = re.split(r"\.visible \.entry ", ptx)[1:]
+    for body in bodies:
+        name = body.split("(", 1)[0]
+        entry = rf"Compiling entry function '{name}'.*?Used (\d+) registers"
+        told = re.search(entry, log, re.DOTALL)
+        if told is None:  # PTX alone
+            yield name, Compiled(body, 0, spilled=False)
+            continue
+        spills = re.findall(r"(\d+) bytes spill", told[0])
+        yield name, Compiled(body, int(told[1]), any(map(int, spills)))
+
+
+def compile_one(text, arch="sm_90", *, small_index=True):
+    """Compile one kernel."""
+    source = generated_source(text, small_index=small_index)
+    return compile_cuda(source, text.options, arch)[text.name]
+
+
+def compile_many(texts, arch, *, small_index=True):
+    """Compile kernels together, as reading the headers takes longest; by their key."""
+    used = {part for part in PARTS for text in texts.values() if part in text.preamble}
+    preamble = "".join(part for part in PARTS if part in used)
+    named = {key: replace(t, name=f"k{n}") for n, (key, t) in enumerate(texts.items())}
+    source = preamble + "".join(
+        generated_source(replace(text, preamble=""), small_index=small_index)
+        for text in named.values()
+    )
+    (options,) = {text.options for text in texts.values()}
+    found = compile_cuda(source, options, arch)
+    return {key: found[text.name] for key, text in named.items()}
 
 
 class _CArray(ctypes.Structure):
@@ -83,11 +155,8 @@ class _CIndexer(ctypes.Structure):
     _fields_ = (("size", ctypes.c_ssize_t), ("i", ctypes.c_ssize_t))
 
 
-C_SCALARS = {"float32": ctypes.c_float, "float64": ctypes.c_double}
-FOLDER = Path(tempfile.mkdtemp(prefix="gdopt-cuda-text-"))
-
-
-def compile_cpu(source, name):
+@functools.cache
+def compile_cpu(source, name, *options):
     """Build the source with g++ behind the shim; give a function of pointers."""
     signature = re.search(rf"__global__ void {name}\((.*?)\) \{{", source, re.DOTALL)[1]
     kinds = [
@@ -95,30 +164,22 @@ def compile_cpu(source, name):
         for parameter in re.split(r",\s*(?![^<>]*>)", signature)
     ]
     arguments = ", ".join(f"*({kind}*)a[{k}]" for k, kind in enumerate(kinds))
-    source = re.sub(r'#include "cupy/.*"', "", source)
     code = (
-        f'#include "{SHIM}"\n{source}\n'
+        f'#include "{kernel_text.SHIM}"\n{source}\n'
         f'extern "C" void run(void** a) {{ {name}({arguments}); }}\n'
     )
-    path = FOLDER / f"{hashlib.sha256(code.encode()).hexdigest()[:16]}.cpp"
-    library = path.with_suffix(".so")
-    if not library.exists():
-        path.write_text(code, encoding="utf-8")
-        command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-w"]
-        command += ["-ffp-contract=off", "-o", str(library), str(path)]
-        subprocess.run(command, check=True)
-    return ctypes.CDLL(str(library)).run
+    return kernel_text.compile_library(code, *options).run
 
 
-def run_on_cpu(program, text, arrays, values, compute):
-    """Run a kernel's text on NumPy arrays, updated in place."""
-    run = compile_cpu(generated_source(text), text.name)
-    writes = [program.writes(place) for place in range(len(arrays))]
-    read = [a for a, written in zip(arrays, writes, strict=True) if not written]
-    written = [a for a, written in zip(arrays, writes, strict=True) if written]
-    scalar = C_SCALARS[np.dtype(compute).name]
-    arguments = [_CArray(a.ctypes.data, a.size) for a in read]
-    arguments += [scalar(value) for value in values]
-    arguments += [_CArray(a.ctypes.data, a.size) for a in written]
-    arguments.append(_CIndexer(arrays[0].size, 0))
-    run((ctypes.c_void_p * len(arguments))(*map(ctypes.addressof, arguments)))
+def run_on_cpu(text, arguments, size, *options):
+    """Run a kernel's text on NumPy arrays and scalars, given by name."""
+    run = compile_cpu(generated_source(text), text.name, *options)
+    given = []
+    for name in text.arguments:
+        value = arguments[name]
+        if isinstance(value, np.ndarray) and value.ndim:
+            given.append(_CArray(value.ctypes.data, value.size))
+        else:
+            given.append(ctypes.create_string_buffer(value.tobytes(), 16))
+    given.append(_CIndexer(size, 0))
+    run((ctypes.c_void_p * len(given))(*map(ctypes.addressof, given)))

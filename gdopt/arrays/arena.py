@@ -11,6 +11,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.arrays.naming import named_arrays
+from gdopt.arrays.storage import is_float
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 PADDING = 64  # elements: every view starts on 64 bytes or more, whatever its dtype
@@ -164,11 +165,12 @@ def refuse_unusable_dtype(name: str, dtype: Any) -> None:
     """Refuse what gradient descent cannot update: integers, objects, foreign bytes.
 
     Raises:
-        ArgumentTypeError: the dtype is not float16, float32 or float64 of this machine.
+        ArgumentTypeError: the dtype is not float16, bfloat16, float32 or float64 of
+            this machine.
     """
     dtype = np.dtype(dtype)
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        message = f"{name} must be float16, float32 or float64, got {dtype}"
+    if not is_float(dtype):
+        message = f"{name} must be float16, bfloat16, float32 or float64, got {dtype}"
         raise ArgumentTypeError(message)
     if not dtype.isnative:
         message = f"{name} must be in this machine's byte order, got {dtype.str!r}"

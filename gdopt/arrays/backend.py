@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,9 @@ class Backend(Protocol):
     def device(self, array: Array) -> str:
         """Name the device that holds `array`: ``"cpu"`` or ``"cuda:0"``."""
 
+    def on(self, device: str | None) -> AbstractContextManager[Any]:
+        """Make `device` the current one for the length of a block."""
+
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Array:
         """Make an array of zeros that starts on a 64-byte boundary."""
 
@@ -49,6 +53,9 @@ class Backend(Protocol):
 
     def writeable(self, array: Array) -> bool:
         """Tell whether the array may be written to."""
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """Multiply matrices; a CUDA graph can hold the product."""
 
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.cublas import Cublas
 from gdopt.errors import BackendError
 
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
@@ -48,6 +49,7 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self.xp = _load()
+        self._cublas: dict[int, Cublas] = {}
 
     def is_array(self, value: object) -> bool:
         """See `Backend.is_array`."""
@@ -58,7 +60,7 @@ class CupyBackend:
         return f"cuda:{array.device.id}"
 
     def on(self, device: str | None) -> Any:
-        """Make `device` the current one for the length of a block."""
+        """See `Backend.on`."""
         if device is None:
             return self.xp.cuda.Device()
         return self.xp.cuda.Device(int(device.removeprefix("cuda:")))
@@ -90,6 +92,20 @@ class CupyBackend:
     def writeable(self, array: Any) -> bool:  # noqa: ARG002 - CuPy knows no such flag
         """See `Backend.writeable`."""
         return True
+
+    def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
+        """See `Backend.matmul`."""
+        device = a.device.id
+        if device not in self._cublas:
+            self._cublas[device] = Cublas(self.xp)
+        cublas = self._cublas[device]
+        if out is None and a.ndim == b.ndim == 2:
+            out = self.xp.empty((a.shape[0], b.shape[1]), a.dtype)
+        if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
+            return self.xp.matmul(a, b, out=out)
+        with a.device:
+            cublas.multiply(a, b, out)
+        return out
 
     def synchronize(self) -> None:
         """See `Backend.synchronize`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ class NumpyBackend:
     def device(self, array: Any) -> str:  # noqa: ARG002 - there is one
         """See `Backend.device`."""
         return "cpu"
+
+    def on(self, device: str | None) -> AbstractContextManager[Any]:  # noqa: ARG002
+        """See `Backend.on`."""
+        return nullcontext()
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:  # noqa: ARG002
         """See `Backend.zeros`."""
@@ -64,6 +69,10 @@ class NumpyBackend:
     def writeable(self, array: Any) -> bool:
         """See `Backend.writeable`."""
         return bool(array.flags.writeable)
+
+    def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
+        """See `Backend.matmul`."""
+        return np.matmul(a, b, out=out)
 
     def synchronize(self) -> None:
         """Do nothing: NumPy has finished when it returns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -154,25 +154,56 @@ class MiniBatches:
 
         Two loops at a time are two epochs; the state follows the one begun last.
         """
+        batch: Any = None
+        for epoch, number in self.walk():
+            if batch is None:
+                batch = self._batch_function(epoch)
+            yield batch(number)  # held by no name here: its memory is the caller's
+
+    def walk(self) -> Iterator[tuple[int, int]]:
+        """Run through one epoch as a loop does, but give epoch and number of batches.
+
+        For those who gather the examples themselves, by `order`.
+        """
         if self._position > 0 and not self._resuming:
             self._epoch, self._position = self._epoch + 1, 0
         self._resuming = False
         epoch, first = self._epoch, self._position
         loop = self._latest = object()
-        if self._shuffle:
-            order = self._order(epoch)
-            batch = gathered(self._backend, self._arrays, self._axis, self._size, order)
-        else:
-            batch = viewed(self._arrays, self._axis, self._size)
         for number in range(first, len(self)):
             if self._latest is loop:
                 self._position = number + 1
-            yield batch(number)  # held by no name here: its memory is the caller's
+            yield epoch, number
         if self._latest is loop:
             self._epoch, self._position = epoch + 1, 0
 
-    def _order(self, epoch: int) -> Array:
+    def _batch_function(self, epoch: int) -> Callable[[int], Any]:
+        if self._shuffle:
+            order = self.order(epoch)
+            return gathered(self._backend, self._arrays, self._axis, self._size, order)
+        return viewed(self._arrays, self._axis, self._size)
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """The arrays whose examples the batches hold."""
+        return self._arrays
+
+    @property
+    def axis(self) -> int:
+        """Along which the examples lie."""
+        return self._axis
+
+    @property
+    def size(self) -> int:
+        """Examples in a batch that is not the last."""
+        return self._size
+
+    def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
+        if not self._shuffle:
+            return self._backend.from_host(
+                np.arange(self._count), self._backend.device(self._arrays[0])
+            )
         # A key beside the seed: [seed, 0] would repeat the stream of the seed alone.
         entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
         order = np.random.default_rng(entropy).permutation(self._count)

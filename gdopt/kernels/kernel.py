@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Backend, common_backend
+from gdopt.arrays.storage import as_dtype, compute_dtype, is_float
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from gdopt.kernels.packing import flat_view, run_packed
+from gdopt.kernels.rounding import Rounding
 from gdopt.kernels.trace import Program, Signature, compile_host, trace
 
 CPU_ENGINES = ("numpy", "numba")
@@ -43,12 +45,6 @@ def cpu_engine() -> str:
     return name
 
 
-def compute_dtype(dtype: Any) -> np.dtype[Any]:
-    """Give the dtype of the arithmetic: float32 for float16, else the storage's own."""
-    dtype = np.dtype(dtype)
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
-
-
 def _on_device(value: Any) -> bool:
     return hasattr(value, "__cuda_array_interface__")
 
@@ -72,10 +68,8 @@ class Step:
             return self.engine.fill({n: scalars[n] for n in self.program.scalars})
         return self.engine.cast(self._host(*ordered))
 
-    def bind(
-        self, before: Sequence[Any], after: Sequence[Any]
-    ) -> Callable[[Any, Any], None]:
-        """Fix all inputs but one, and give a function of that one and the values.
+    def bind(self, before: Sequence[Any], after: Sequence[Any]) -> Callable[..., None]:
+        """Fix all inputs but one, and give a function of that one, values, rounding.
 
         On the CPU, contiguous arrays are made flat views here, once.
         """
@@ -84,22 +78,27 @@ class Step:
             dtype = self.engine.dtype
             views = [flat_view(array, dtype) for array in views]
         if not self.on_cpu or any(view is None for view in views):
-            return lambda one, values: self.run([*before, one, *after], values)
+            return lambda one, values, rounding=None: self.run(
+                [*before, one, *after], values, rounding
+            )
         first, last, run = views[: len(before)], views[len(before) :], self.engine.run
 
-        def call(one: Any, values: Any) -> None:
+        def call(one: Any, values: Any, rounding: Rounding | None = None) -> None:
             view = flat_view(one, dtype)
             if view is None:
-                self.run([*before, one, *after], values)
+                self.run([*before, one, *after], values, rounding)
             else:
                 run([*first, view, *last], values)
 
         return call
 
-    def run(self, arrays: Sequence[Any], values: Any) -> None:
+    def run(
+        self, arrays: Sequence[Any], values: Any, rounding: Rounding | None = None
+    ) -> None:
         """Update arrays of one shape in place; the inputs in the program's order."""
         if self.on_cpu:
-            run_packed(self.engine, arrays, values, len(self.program.results))
+            written = len(self.program.results)
+            run_packed(self.engine, arrays, values, written, rounding)
         else:
             self.engine.run(arrays, values)
 
@@ -138,7 +137,7 @@ class Kernel:
         """Build, or find, what runs on arrays of those dtypes on that backend."""
         on_cpu = backend.name == "numpy"
         engine = cpu_engine() if on_cpu else "cuda"
-        stored = tuple(np.dtype(dtype) for dtype in dtypes)
+        stored = tuple(map(as_dtype, dtypes))
         compute = max(map(compute_dtype, stored), key=lambda dtype: dtype.itemsize)
         key = (engine, compute if on_cpu else (compute, stored), frozenset(elements))
         if key not in self._steps:
@@ -186,7 +185,7 @@ def _check_alike(named: Mapping[str, Any]) -> None:
         if other.shape != array.shape:
             message = f"{name} must have the shape of {first}, {array.shape}, got "
             raise ArgumentError(message + str(other.shape))
-        if other.dtype != array.dtype or other.dtype.kind != "f":
+        if other.dtype != array.dtype or not is_float(other.dtype):
             message = (
                 f"{name} must be of the float dtype of {first}, {array.dtype}, got "
             )

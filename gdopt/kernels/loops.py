@@ -50,7 +50,7 @@ def parallel({parameters}, scalars_):
 
 def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     """Print a program as a module with a serial and a parallel Numba loop."""
-    names = {symbol: f"{symbol.name}_" for symbol in program.inputs}
+    names = {symbol: f"v_{symbol.name}_" for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     body = [f"{names[a]} = {a.name}[i]" for a in program.inputs if program.reads(a)]
     for k, node in enumerate(program.tape):

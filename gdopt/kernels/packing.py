@@ -1,7 +1,7 @@
 """Hands arrays of any strides and storage to engines that take flat, contiguous ones.
 
-Contiguous arrays are passed on as flat views. Others, and float16, are copied piece by
-piece into scratch of the arithmetic's dtype, updated there, and copied back.
+Contiguous arrays are passed on as flat views. Others, and half precisions, are copied
+piece by piece into scratch of the arithmetic's dtype, updated there, and copied back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+from gdopt.kernels.rounding import Rounding
 
 
 class FlatEngine(Protocol):
@@ -22,7 +24,7 @@ class FlatEngine(Protocol):
         """Update flat, contiguous arrays in place."""
 
 
-def cast(scalars: Sequence[float], dtype: Any) -> Any:
+def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
     """Round the hoisted values once; beyond the dtype's range they become infinite."""
     values = np.array(scalars, np.float64)
     if dtype == np.float64:
@@ -39,7 +41,11 @@ def flat_view(array: Any, dtype: Any) -> Any | None:
 
 
 def run_packed(
-    engine: FlatEngine, arrays: Sequence[Any], values: Any, written: int
+    engine: FlatEngine,
+    arrays: Sequence[Any],
+    values: Any,
+    written: int,
+    rounding: Rounding | None = None,
 ) -> None:
     """Update arrays of one shape in place, whatever their strides and storage.
 
@@ -48,6 +54,7 @@ def run_packed(
         arrays: of one shape; the first `written` of them are changed.
         values: the hoisted values, as the engine's ``cast`` gave them.
         written: how many arrays are copied back.
+        rounding: of those that are rounded at random; the others go to the nearest.
     """
     views = [flat_view(array, engine.dtype) for array in arrays]
     if all(view is not None for view in views):
@@ -55,14 +62,19 @@ def run_packed(
         return
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
-    with np.errstate(over="ignore", under="ignore"):
+    done, draws = 0, rounding.draws if rounding else {}
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for pieces in split(arrays, engine.size):
             packed = [space[: pieces[0].size] for space in scratch]
             for space, piece in zip(packed, pieces, strict=True):
                 space.reshape(piece.shape)[...] = piece
             engine.run(packed, values)
-            for space, piece in zip(packed[:written], pieces, strict=False):
-                piece[...] = space.reshape(piece.shape)
+            for k, piece in enumerate(pieces[:written]):
+                result = packed[k]
+                if rounding and k in draws:
+                    result = rounding(result, k, done)
+                piece[...] = result.reshape(piece.shape)
+            done += pieces[0].size
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:

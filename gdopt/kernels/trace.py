@@ -201,10 +201,16 @@ def _hoist(tape: Collection[Symbol]) -> tuple[tuple[Symbol, ...], dict[Symbol, i
     return tuple(hoisted), places
 
 
-def compile_host(program: Program) -> Callable[..., tuple[float, ...]]:
+def compile_host(
+    program: Program, wanted: Collection[Symbol] | None = None
+) -> Callable[..., tuple[float, ...]]:
     """Print and compile the function that computes the hoisted values in float64.
 
     It takes the scalars in order and gives infinities and NaN where Python would raise.
+
+    Args:
+        program: the traced rule.
+        wanted: expressions of scalars to compute instead of the hoisted ones.
     """
     names: dict[Symbol, str] = {}
     lines: list[str] = []
@@ -218,7 +224,7 @@ def compile_host(program: Program) -> Callable[..., tuple[float, ...]]:
             lines.append(f"    {names[node]} = _{node.operation}({arguments})")
         return names[node]
 
-    values = [visit(node) for node in program.hoisted]
+    values = [visit(node) for node in (program.hoisted if wanted is None else wanted)]
     source = "\n".join(
         [
             f"def host({', '.join(program.scalars)}):",

@@ -64,9 +64,9 @@ def dense(
     array([[1., 1., 1.],
            [2., 2., 2.]])
     """
-    xp = common_backend(
+    backend = common_backend(
         (("x", x), ("weights", weights), ("bias", bias), ("d_weights", d_weights))
-    ).xp
+    )
     if weights.ndim != 2 or weights.size == 0:
         message = f"weights must have shape (n_in, n_out), got {weights.shape}"
         raise ArgumentError(message)
@@ -74,14 +74,14 @@ def dense(
     check_like("bias", bias, weights[0])
     check_like("d_weights", d_weights, weights)
     check_like("d_bias", d_bias, bias)
-    output = xp.matmul(x, weights)
+    output = backend.matmul(x, weights)
     output += bias
 
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
-        xp.matmul(x.T, d_output, out=d_weights)
-        xp.sum(d_output, axis=0, out=d_bias)
-        return xp.matmul(d_output, weights.T) if input_gradient else None
+        backend.matmul(x.T, d_output, out=d_weights)
+        backend.xp.sum(d_output, axis=0, out=d_bias)
+        return backend.matmul(d_output, weights.T) if input_gradient else None
 
     return output, backprop
 

@@ -246,5 +246,6 @@ class Network:
         return ((name, a) for name, a in self.params.items() if a.ndim == 2)
 
     def _penalty(self, l2: float, examples: int) -> Array:
-        flat = [weights.reshape(-1) for _, weights in self._weights()]
-        return l2 / (2 * examples) * sum(weights.dot(weights) for weights in flat)
+        xp = self.params.backend.xp
+        squares = [xp.sum(xp.square(weights)) for _, weights in self._weights()]
+        return l2 / (2 * examples) * sum(squares[1:], squares[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,9 @@ class Gradients:
         self._owners = {id(owner) for owner in owners}
         self._keep = owners  # an id is only known while its object lives
         self._known: Arena | None = None
+        # On a GPU an array that lives keeps its place and size: it is checked once.
+        self._remembers = parameters.backend.name != "numpy"
+        self._seen: list[weakref.ref[Array]] = []
 
     def check(self, grads: Any) -> Arena | list[Array]:
         """Return the arena that was given, or the arrays in the parameters' order.
@@ -53,13 +57,23 @@ class Gradients:
             arrays = [grads[name] for name in self._names]
         else:
             arrays = self._positional(grads)
-        self._check_arrays(arrays)
+        if not self._has_seen(arrays):
+            self._check_arrays(arrays)
+            if self._remembers:
+                self._seen = [weakref.ref(array) for array in arrays]
         if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
             return arrays
         if list(grads) != self._names:  # layouts are equal in any order
             return arrays
         self._known = grads
         return grads
+
+    def _has_seen(self, arrays: Sequence[Array]) -> bool:
+        """Tell whether these very arrays were checked before."""
+        if len(self._seen) != len(arrays):
+            return False
+        pairs = zip(self._seen, arrays, strict=True)
+        return all(reference() is array for reference, array in pairs)
 
     def _positional(self, grads: Any) -> list[Array]:
         arrays = list(named_arrays(grads, "grads").values())

@@ -11,11 +11,13 @@ import numpy as np
 from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.naming import refuse_other_names
+from gdopt.arrays.storage import compute_dtype
 from gdopt.checks import Range, as_number, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
-from gdopt.kernels.kernel import compute_dtype
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
+
+ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,36 @@ class Hyper(Mapping[str, Any]):
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.settings: dict[str, Any] = {}
         self.elements: dict[str, Arena] = {}
-        self.step = 0
+        self.clock: Any = None  # where a device counts the steps: it knows best
+        self._step = 0
         self.version = 0
         self._constant: Values | None = None
         self._fixed = True
         for name in rule.scalars:
             self[name] = given[name]
+
+    @property
+    def step(self) -> int:
+        """Steps done; where the device counts them, it is waited for."""
+        if self.clock is not None and self.clock.running:
+            self._step = self.clock.read()
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._step = step
+        if self.clock is not None:
+            self.clock.stop()
+
+    @property
+    def reads_host_arrays(self) -> bool:
+        """Tell whether a setting is a 0-d NumPy array, to be read at every step."""
+        parts = [
+            part
+            for setting in self.settings.values()
+            for part in (setting.values() if isinstance(setting, dict) else [setting])
+        ]
+        return any(isinstance(part, np.ndarray) and part.ndim == 0 for part in parts)
 
     def __setitem__(self, name: str, setting: Any) -> None:
         if name not in self._rule.scalars:
@@ -57,6 +83,11 @@ class Hyper(Mapping[str, Any]):
                 f"hyper must be one of {', '.join(self._rule.scalars)}, got {name!r}"
             )
             raise ArgumentError(message)
+        if name in ONE_FOR_ALL and (
+            isinstance(setting, Mapping) or _is_array(setting, least=1)
+        ):
+            message = f"{name} must be one value for all parameters, got {setting!r}"
+            raise ArgumentTypeError(message)
         if isinstance(setting, Mapping):
             refuse_other_names(list(self._parameters.arrays), setting, name)
             setting = dict(setting)

@@ -10,11 +10,12 @@ from typing import Any, Self
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
-from gdopt.kernels.kernel import compute_dtype
 from gdopt.optim import state
+from gdopt.optim.compose import AVERAGE, MASTER, extended
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.interrupt import Uninterrupted
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
 from gdopt.optim.rule import Rule
@@ -31,6 +32,12 @@ ELSEWHERE = {  # keywords of other libraries, and what says the same here
     "epsilon": "eps",
     "momentum": "Momentum(beta=...) or Nesterov(beta=...)",
     "nesterov": "Nesterov(beta=...)",
+    "max_norm": "clip_norm",
+    "clipnorm": "clip_norm",
+    "global_clipnorm": "clip_norm",
+    "use_ema": "ema, which is the average's beta",
+    "ema_momentum": "ema",
+    "loss_scale_factor": "loss_scale",
     "dampening": 'Momentum(form="ewa")',
     "weight_decay": "AdamW(weight_decay=...)",
 }
@@ -48,6 +55,20 @@ class Optimizer:
         non_finite: what a step does with NaN or infinity in the gradients:
             ``"ignore"`` computes with them, ``"skip"`` changes nothing, not even the
             step count, ``"raise"`` refuses them by name.
+        clip_norm: largest norm of all gradients together, in (0, inf): larger ones are
+            scaled down to it, exactly. A hyper-parameter, in the same pass.
+        loss_scale: by which the gradients are divided, before they are clipped. A
+            hyper-parameter, in the same pass.
+        ema: beta of the exponentially weighted average of the parameters that
+            `average` gives, in [0, 1); it starts from the parameters. A
+            hyper-parameter, in the same pass.
+        master: whether float16 or bfloat16 parameters are rounded copies of float32
+            ones, which are kept as state and updated in the same pass.
+        state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
+            down, right on average. By default state is float32, or float64 for float64.
+        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master.
+        seed: of that randomness, at least 0; it depends on the step and the place of
+            an element alone, so that every engine and layout rounds alike.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
             ``step -> number``, an array that broadcasts to every parameter, a 0-d
             array, or a mapping from names to these.
@@ -76,23 +97,38 @@ class Optimizer:
         rule: Rule | Callable[..., Any],
         *,
         non_finite: str = "ignore",
+        clip_norm: Any = None,
+        loss_scale: Any = None,
+        ema: Any = None,
+        master: bool = False,
+        state_dtype: str | None = None,
+        rounding: str = "nearest",
+        seed: int = 0,
         **hyper: Any,
     ) -> None:
-        self.rule = rule if isinstance(rule, Rule) else make_rule()(rule)
-        if non_finite not in {"ignore", "skip", "raise"}:
-            message = (
-                f"non_finite must be 'ignore', 'skip' or 'raise', got {non_finite!r}"
-            )
-            raise ArgumentError(message)
-        self.non_finite = non_finite
-        hyper = {**self.rule.kernel.signature.defaults, **hyper}
+        self.options = Options(non_finite, master, state_dtype, rounding, seed)
+        extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
+        extras = {name: value for name, value in extras.items() if value is not None}
+        rule = rule if isinstance(rule, Rule) else make_rule()(rule)
+        self.rule = extended(rule, tuple(extras))
+        hyper = {**self.rule.kernel.signature.defaults, **hyper, **extras}
         self._refuse_keywords(hyper)
         self._parameters = Parameters.of(params)
+        self.options.check_layout(self._parameters.layout)
         self.hyper = Hyper(self.rule, self._parameters, hyper)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
-        self._passes = Passes(self.rule, self._parameters, self._state, self.hyper)
+        self.passes = self._make_passes()
         self._lock = threading.Lock()
+
+    def _make_passes(self) -> Any:
+        """Choose who runs the rule: the loops of the CPU, or one launch on a GPU."""
+        given = (self.rule, self._parameters, self._state, self.hyper, self.options)
+        if self._parameters.backend.name == "numpy":
+            return Passes(*given)
+        from gdopt.optim.device.passes import DevicePasses  # noqa: PLC0415
+
+        return DevicePasses(*given)
 
     def _refuse_keywords(self, given: Mapping[str, Any]) -> None:
         known = self.rule.scalars
@@ -113,15 +149,14 @@ class Optimizer:
                 raise ArgumentTypeError(message)
 
     def _start(self) -> dict[str, Arena]:
-        """Make the state: float32 for float16 parameters, else of their dtype."""
+        """Make the state, and the master copy of the parameters, if there is one."""
         parameters = self._parameters
-        dtypes = {group: compute_dtype(group) for group in parameters.layout.sizes}
+        layout = parameters.layout
         states = {}
-        for name in self.rule.states:
-            arena = Arena(
-                parameters.layout, parameters.backend, parameters.device, dtypes
-            )
-            initial = self.rule.start(name)
+        for name in (*self.rule.states, *([MASTER] if self.options.master else ())):
+            dtypes = self.options.state_dtypes(name, layout)
+            arena = Arena(layout, parameters.backend, parameters.device, dtypes)
+            initial = "p" if name == MASTER else self.rule.start(name)
             for key, array in parameters.arrays.items():
                 arena[key][...] = array if initial == "p" else initial
             states[name] = arena
@@ -146,11 +181,37 @@ class Optimizer:
         }
 
     @property
+    def average(self) -> dict[str, Array]:
+        """The average of the parameters by name, as live views.
+
+        Raises:
+            ArgumentError: the optimizer was made without ``ema``.
+        """
+        if AVERAGE not in self._state or "ema" not in self.hyper:
+            message = "average needs an optimizer made with ema, got one without"
+            raise ArgumentError(message)
+        return dict(self._state[AVERAGE])
+
+    @property
+    def grad_norm(self) -> Any:
+        """The norm of the last gradients as given, where ``clip_norm`` is set.
+
+        A float; on a GPU a 0-d float64 array, which is not waited for; None before the
+        first step.
+        """
+        return self.passes.grad_norm
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of memory that the state takes, padding included."""
         return sum(arena.nbytes for arena in self._state.values())
 
-    def step(self, grads: Any) -> bool:
+    @property
+    def non_finite(self) -> str:
+        """What a step does with NaN or infinity in the gradients."""
+        return self.options.non_finite
+
+    def step(self, grads: Any) -> Any:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -160,6 +221,7 @@ class Optimizer:
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
+            On a GPU that is a 0-d truth value on the device, which is not waited for.
 
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with
@@ -174,20 +236,23 @@ class Optimizer:
             raise GdoptError(message)
         try:
             checked = self._gradients.check(grads)
-            values = self.hyper.at(self.t)
-            if self.non_finite != "ignore":
-                names = self._gradients.not_finite(checked)
-                if names and self.non_finite == "skip":
-                    return False
-                if names:
-                    message = f"grads must be finite, got NaN or infinity in {names}"
-                    raise ArgumentError(message)
+            if self.options.non_finite != "ignore" and self._is_strange(checked):
+                return False
             with Uninterrupted():
-                self._passes.run(checked, values, self.t + 1)
-                self.hyper.step += 1
+                return self.passes.run(checked)
         finally:
             self._lock.release()
-        return True
+
+    def _is_strange(self, grads: Any) -> bool:
+        """Tell whether the host has to skip a step, or refuse its gradients."""
+        skips = self.options.non_finite == "skip"
+        if skips and self._parameters.backend.name != "numpy":
+            return False  # the device decides, which the host does not wait for
+        names = self._gradients.not_finite(grads)
+        if names and not skips:
+            message = f"grads must be finite, got NaN or infinity in {names}"
+            raise ArgumentError(message)
+        return bool(names)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy everything that a resumed run needs, as NumPy arrays and numbers.

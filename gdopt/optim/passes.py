@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
-from gdopt.kernels.kernel import Step, compute_dtype
+from gdopt.kernels.kernel import Step
+from gdopt.kernels.rounding import Rounding, group_seed
+from gdopt.kernels.squares import add_in_order, square_totals
+from gdopt.optim.compose import MASTER
 from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
@@ -20,10 +27,11 @@ class Piece:
 
     name: str
     step: Step
-    call: Callable[[Array, Any], None]
+    call: Callable[..., None]
     group: str
     start: int
     stop: int
+    copy: tuple[Array, Array] | None  # of half precision, and its exact master
 
 
 class Passes:
@@ -39,51 +47,102 @@ class Passes:
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
+        options: Options,
     ) -> None:
         self._rule = rule
         self._parameters = parameters
         self._states = states
         self._hyper = hyper
+        self._options = options
+        self.grad_norm: float | None = None
+        self._takes_norm = "norm" in rule.kernel.signature.scalars
         self._version = -1
         self._steps: dict[str, Step] = {}
+        self._draws: dict[str, dict[int, int]] = {}
         self._apart: list[Piece] = []
         self._runs: dict[Any, list[Piece]] = {}
 
-    def run(self, grads: Arena | list[Array], values: Values, t: int) -> None:
-        """Do one step with checked gradients and values."""
+    def run(self, grads: Arena | list[Array]) -> bool:
+        """Do one step with checked gradients; tell that it was done."""
+        values = self._hyper.at(self._hyper.step)
+        own: dict[str, Any] = {"t": self._hyper.step + 1}
+        if self._takes_norm:
+            own["norm"] = self.grad_norm = self._norm(grads)
         if self._version != self._hyper.version:
             self._plan()
         computed: dict[Any, Any] = {}
         if isinstance(grads, Arena) and self._parameters.arena is not None:
             for piece in self._runs_for(values):
                 gradient = grads.buffers[piece.group][piece.start : piece.stop]
-                piece.call(gradient, self._hoisted(piece, values, t, computed))
-            return
+                self._update(piece, gradient, values, own, computed)
+        else:
+            arrays = grads.values() if isinstance(grads, Arena) else grads
+            for piece, gradient in zip(self._apart, arrays, strict=True):
+                self._update(piece, gradient, values, own, computed)
+        self._hyper.step += 1
+        return True
+
+    def _update(
+        self,
+        piece: Piece,
+        gradient: Array,
+        values: Values,
+        own: Mapping[str, Any],
+        computed: dict[Any, Any],
+    ) -> None:
+        hoisted = self._hoisted(piece, values, own, computed)
+        draws = self._draws[piece.group]
+        if draws:
+            number = list(self._steps).index(piece.group)
+            seed = group_seed(self._options.seed, number)
+            rounding = Rounding(seed, own["t"], piece.start, draws)
+            piece.call(gradient, hoisted, rounding)
+        else:
+            piece.call(gradient, hoisted)
+        if piece.copy is not None:
+            half, exact = piece.copy
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                half[...] = exact
+
+    def _norm(self, grads: Arena | list[Array]) -> float:
+        """Give the root of the sum of all squares, with the bits of a GPU's."""
+        layout = self._parameters.layout
         arrays = grads.values() if isinstance(grads, Arena) else grads
-        for piece, gradient in zip(self._apart, arrays, strict=True):
-            piece.call(gradient, self._hoisted(piece, values, t, computed))
+        placed = list(zip(layout.slots.values(), arrays, strict=True))
+        totals = [
+            square_totals(size, [(s.start, a) for s, a in placed if s.group == group])
+            for group, size in layout.sizes.items()
+        ]
+        return math.sqrt(add_in_order(np.concatenate(totals)))
 
     def _hoisted(
-        self, piece: Piece, values: Values, t: int, computed: dict[Any, Any]
+        self,
+        piece: Piece,
+        values: Values,
+        own: Mapping[str, Any],
+        computed: dict[Any, Any],
     ) -> Any:
         """Compute the hoisted values once for all pieces with equal scalars."""
-        own: dict[str, Any] = {}
+        by_name: dict[str, Any] = {}
         key: Any = piece.group
         if values.by_name:
-            own = {name: by[piece.name] for name, by in values.by_name.items()}
-            key = (piece.group, *map(_key, own.values()))
+            by_name = {name: by[piece.name] for name, by in values.by_name.items()}
+            key = (piece.group, *by_name.values())
         if key not in computed:
-            computed[key] = piece.step.values({**values.shared, **own, "t": t})
+            computed[key] = piece.step.values({**values.shared, **by_name, **own})
         return computed[key]
 
     def _plan(self) -> None:
         """Find the kernels' steps and the arrays apart for the present settings."""
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
-            compute = compute_dtype(group)
-            states = [compute] * len(self._states)
-            dtypes = [group, *states, group, *([compute] * len(elements))]
-            kernel = self._rule.kernel
+            stored = self._options.stored(self._rule, group, len(elements))
+            self._draws[group] = {
+                place: array.draw
+                for place, array in enumerate(stored)
+                if array.draw is not None
+            }
+            kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._apart = [
             self._piece(name, slot, lambda arena, name=name: arena[name], array)
@@ -95,19 +154,23 @@ class Passes:
         self._version = self._hyper.version
 
     def _piece(self, name: str, slot: Slot, take: Any, parameter: Array) -> Piece:
-        states = [take(arena) for arena in self._states.values()]
+        states = [take(self._states[state]) for state in self._rule.states]
         step = self._steps[slot.group]
         inputs = [symbol.name for symbol in step.program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
         after = [take(self._hyper.elements[element]) for element in order]
+        copy = None
+        if self._options.master:
+            copy = parameter, take(self._states[MASTER])
+            parameter = copy[1]
         call = step.bind([parameter, *states], after)
-        return Piece(name, step, call, slot.group, slot.start, slot.stop)
+        return Piece(name, step, call, slot.group, slot.start, slot.stop, copy)
 
     def _runs_for(self, values: Values) -> list[Piece]:
         """Join neighbours in the arena whose values by name are equal."""
         slots = self._parameters.layout.slots
         keys = {
-            name: tuple(_key(by[name]) for by in values.by_name.values())
+            name: tuple(by[name] for by in values.by_name.values())
             for name in (slots if values.by_name else ())
         }
         memo = tuple(keys.values())
@@ -136,8 +199,3 @@ class Passes:
 
                 pieces.append(self._piece(name, cut, take, take(arena)))
         return pieces
-
-
-def _key(value: Any) -> Any:
-    """Compare numbers by value, and arrays on the device by identity."""
-    return value if isinstance(value, float | int) else id(value)

@@ -12,6 +12,7 @@ from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 
 LR, BETA, EPS, DECAY = "[0, inf)", "[0, 1)", "(0, inf)", "[0, inf)"
+ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +84,8 @@ class Rule:
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """Names of the hyper-parameters; the step count ``t`` is not one."""
-        return tuple(s for s in self.kernel.signature.scalars if s != "t")
+        """Names of the hyper-parameters; what a step computes itself is not one."""
+        return tuple(s for s in self.kernel.signature.scalars if s not in ENGINES_OWN)
 
     def start(self, state: str) -> float | str:
         """Say what a state array starts from."""

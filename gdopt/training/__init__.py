@@ -1,6 +1,7 @@
 """Training: the loop that yields records, checkpoints, and the folder of a run."""
 
 from gdopt.training.checkpoint import load, save
+from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import fit
 from gdopt.training.record import Record
 from gdopt.training.report import RunFolder
@@ -9,6 +10,7 @@ from gdopt.training.resume import capture, restore
 __all__ = [
     "Record",
     "RunFolder",
+    "TrainingGraph",
     "capture",
     "fit",
     "load",

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.checks import NOT_NEGATIVE, check_number, whole
+from gdopt.checks import NOT_NEGATIVE, check_flag, check_number, whole
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.training.graph import TrainingGraph
 from gdopt.training.record import Record
 
 # A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
@@ -35,6 +37,7 @@ def fit(
     smoothing: float = 0.9,
     record_every: int = 1,
     checked: bool = False,
+    captured: bool = False,
 ) -> Iterator[Record]:
     """Train epoch after epoch: for each mini-batch its gradients, then one update.
 
@@ -58,6 +61,9 @@ def fit(
             is recorded in any case. Costs between are not read: a GPU would wait.
         checked: whether ``network.check_data`` has seen the examples. Without it every
             batch is looked at.
+        captured: whether a GPU is to replay the whole step as a graph, with the same
+            bits; see `gdopt.training.TrainingGraph`. Where a cost is not finite, its
+            update has then been done.
 
     Returns:
         An iterator of `Record`.
@@ -99,13 +105,20 @@ def fit(
     ):
         message = "optimizer must update network.params, got one of other arrays"
         raise ArgumentTypeError(message)
+    l2 = check_number("l2", l2, NOT_NEGATIVE)
+    graph = None
+    if check_flag("captured", captured):
+        graph = TrainingGraph(network, optimizer, batches, l2=l2)
+        if not checked:
+            network.check_data(*_pair(batches.arrays))
     loop = _Loop(
         network,
         optimizer,
         batches,
-        l2=check_number("l2", l2, NOT_NEGATIVE),
+        l2=l2,
         dev=dev,
         checked=checked,
+        graph=graph,
         costs=_Costs(EWA(smoothing), full_batch=len(batches) == 1),
     )
     return loop.run(epochs, every)
@@ -143,6 +156,7 @@ class _Loop:
     l2: float
     dev: tuple[Array, Array] | None
     checked: bool
+    graph: TrainingGraph | None
     costs: _Costs
 
     def run(self, epochs: int, every: int) -> Iterator[Record]:
@@ -150,18 +164,40 @@ class _Loop:
         steps = examples = 0
         begin = time.perf_counter()
         for _ in range(epochs):
-            for batch in self.batches:
-                x, y = _pair(batch)
-                steps, examples = steps + 1, examples + len(x)
+            for count, update in self._updates():
+                steps, examples = steps + 1, examples + count
                 ends_epoch = self.batches.state_dict()["position"] == 0
                 if not ends_epoch and steps % every:
-                    self._update(x, y, read=False)
+                    update(read=False)
                     continue
                 lr = _one_number(self.optimizer.hyper.get("lr"))
-                cost = self._update(x, y, read=True)
+                cost = update(read=True)
                 speed = examples / (time.perf_counter() - begin)
                 yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
                 examples, begin = 0, time.perf_counter()
+
+    def _updates(self) -> Iterator[tuple[int, Callable[..., float]]]:
+        """Give, for each batch of an epoch, its size and the function that trains."""
+        if self.graph is None:
+            for batch in self.batches:
+                x, y = _pair(batch)
+                yield len(x), partial(self._update, x, y)
+            return
+        examples, size = len(self.batches.arrays[0]), self.batches.size
+        for epoch, number in self.batches.walk():
+            count = min(size, examples - number * size)
+            yield count, partial(self._replay, self.graph, epoch, number)
+
+    def _replay(
+        self, graph: TrainingGraph, epoch: int, number: int, *, read: bool
+    ) -> float:
+        cost = graph.run(epoch, number)
+        return self._finite(float(cost)) if read else math.nan
+
+    def _finite(self, cost: float) -> float:
+        if not math.isfinite(cost):
+            raise self._divergence(cost)
+        return cost
 
     def _update(self, x: Array, y: Array, *, read: bool) -> float:
         """Do one update, and give the cost before it where it is to be read."""
@@ -170,9 +206,7 @@ class _Loop:
             cost, grads = self.network.loss_and_grads(
                 x, y, l2=self.l2, checked=self.checked
             )
-            number = float(cost) if read else math.nan
-            if read and not math.isfinite(number):
-                raise self._divergence(number)
+            number = self._finite(float(cost)) if read else math.nan
             self.optimizer.step(grads)
         return number
 

@@ -1,7 +1,11 @@
 """Every rule gives equal bits on every engine."""
 
+from dataclasses import replace
+
+import forms
 import numpy as np
 import pytest
+from fake_arrays import aligned
 from rules import KERNELS, SCALARS, bits, special_arrays
 
 from gdopt.kernels.blocks import Blocks
@@ -41,21 +45,45 @@ def test_numba_gives_the_bits_of_numpy(name, dtype):
         assert_same_bits(expected, actual, program)
 
 
+def run_text(cuda_text, text, program, arrays, *, dtype, width=1):
+    """Run a CUDA kernel's text on the CPU, watched for undefined behaviour."""
+    arguments = {s.name: a for s, a in zip(program.inputs, arrays, strict=True)}
+    scalars = np.array(values_of(program)).astype(dtype)
+    arguments |= {f"s{k}": scalar for k, scalar in enumerate(scalars)}
+    mode = FlushToZero() if dtype == "float32" else np.errstate()
+    size = arrays[0].size // width
+    with mode:
+        cuda_text.run_on_cpu(text, arguments, size, *cuda_text.SANITIZER)
+
+
 @pytest.mark.cuda_text
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_text_of_the_cuda_kernel_gives_the_bits_of_numpy(name, dtype, cuda_text):
-    cuda = pytest.importorskip("gdopt.kernels.cuda")
     program = KERNELS[name].program()
-    text = cuda.print_kernel(program, [dtype] * len(program.inputs), dtype)
-    values = values_of(program)
+    text = forms.strided_text(program, dtype, dtype)
     for size in SIZES:
         expected = special_arrays(len(program.inputs), size, dtype)
         actual = [array.copy() for array in expected]
         run_blocks(program, expected, dtype)
-        mode = FlushToZero() if dtype == "float32" else np.errstate()
-        with mode:
-            cuda_text.run_on_cpu(program, text, actual, values, dtype)
+        run_text(cuda_text, text, program, actual, dtype=dtype)
+        assert_same_bits(expected, actual, program)
+
+
+@pytest.mark.cuda_text
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text):
+    program = KERNELS[name].program()
+    form = forms.form_of(program, dtype)
+    text = forms.text_of(program, dtype)
+    for size in (0, 64, 4096, 100_032):
+        expected = special_arrays(len(program.inputs), size, dtype)
+        actual = [aligned(size, dtype)[0] for _ in expected]
+        for one, other in zip(actual, expected, strict=True):
+            one[...] = other
+        run_blocks(program, expected, dtype)
+        run_text(cuda_text, text, program, actual, dtype=dtype, width=form.width)
         assert_same_bits(expected, actual, program)
 
 
@@ -78,23 +106,36 @@ def test_threads_give_the_bits_of_one_thread(dtype):
     assert_same_bits(alone, parallel, program)
 
 
+MISTAKES = {
+    "another sign": ("x11 = v_p_ - x10", "x11 = v_p_ + x10"),
+    "a result that is not stored": (
+        "gdopt_write<float, 4>(&v[0] + first_, out2_);",
+        "",
+    ),
+    "an old value": ("s2 * x2", "s2 * v_m_"),
+    "reassociated": ("x10 = x3 / x9", "x10 = s2 * (x2 / x9)"),
+    "a double in between": (
+        "const float x9 = x8 + s5",
+        "const double x9 = x8 + 1.0 * s5",
+    ),
+    "another place": ("(ptrdiff_t)4 * i", "(ptrdiff_t)4 * (i / 2)"),
+}
+
+
 @pytest.mark.cuda_text
-def test_a_mistake_in_the_text_would_be_seen(cuda_text):
-    cuda = pytest.importorskip("gdopt.kernels.cuda")
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_text_would_be_seen(mistake, cuda_text):
     program = KERNELS["adam_corrected"].program()
-    text = cuda.print_kernel(program, ["float32"] * 4, "float32")
-    mistakes = {"x11 = p_ - x10": "x11 = p_ + x10", "v = x7;": "", "s2 * x2": "s2 * m_"}
-    for right, wrong in mistakes.items():
-        assert right in text.body
-        broken = cuda.KernelText(
-            text.inputs, text.outputs, text.body.replace(right, wrong), text.name
-        )
-        expected = special_arrays(4, 1023, "float32")
-        actual = [array.copy() for array in expected]
-        run_blocks(program, expected, "float32")
-        with FlushToZero():
-            cuda_text.run_on_cpu(program, broken, actual, values_of(program), "float32")
-        assert any(
-            bits(one) != bits(other)
-            for one, other in zip(expected, actual, strict=True)
-        ), wrong
+    text = forms.text_of(program, "float32")
+    right, wrong = MISTAKES[mistake]
+    assert right in text.body
+    broken = replace(text, body=text.body.replace(right, wrong))
+    expected = special_arrays(4, 1024, "float32")
+    actual = [aligned(1024, "float32")[0] for _ in expected]
+    for one, other in zip(actual, expected, strict=True):
+        one[...] = other
+    run_blocks(program, expected, "float32")
+    run_text(cuda_text, broken, program, actual, dtype="float32", width=4)
+    assert any(
+        bits(one) != bits(other) for one, other in zip(expected, actual, strict=True)
+    )

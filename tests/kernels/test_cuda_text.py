@@ -1,7 +1,12 @@
 """The text of every rule's CUDA kernel compiles, without a GPU, as it should."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import product
 
+import forms
 import pytest
 from rules import KERNELS
 
@@ -10,88 +15,219 @@ import gdopt
 cuda = pytest.importorskip("gdopt.kernels.cuda")
 pytestmark = pytest.mark.cuda_text
 
-ARCHITECTURES = ("80", "90")
-STORAGE = {
-    "float32": ("float32", "float32", "float32"),
-    "float64": ("float64", "float64", "float64"),
-    "float16": ("float16", "float32", "float32"),  # state and arithmetic in float32
-}
+ARCHITECTURES = ("75", "80", "90", "100", "120")
+FULL = "adam_corrected"  # seen in every layout, and with every way to give values
+MOST_REGISTERS = 64
 
 
-def dtypes_of(program, parameter, state):
-    return [
-        state if 0 < place < len(program.inputs) - 1 else parameter
-        for place in range(len(program.inputs))
-    ]
+def texts_of(storage):
+    """Print every rule in every layout, and some with values of every kind."""
+    printed = {}
+    for name, layout, values in product(KERNELS, forms.LAYOUTS, forms.VALUES):
+        plain = layout in {"arena", "apart"} and values == "by value"
+        if name == "every_operation" and storage not in {"float32", "float64"}:
+            continue  # large, and no rule of the library's
+        if plain or name == FULL:
+            program = KERNELS[name].program()
+            text = forms.text_of(program, storage, layout, values)
+            printed[name, layout, values] = text
+    return printed
 
 
-def arithmetic(ptx):
-    return re.findall(r"\b(?:add|sub|mul|div|sqrt)\.[a-z.]*f(?:32|64)\b", ptx)
+@pytest.fixture(scope="module")
+def compiled(cuda_text):
+    """Compile all kernels of a storage together, on all cores."""
+    pool, jobs = ThreadPoolExecutor(2), {}
+    for storage, arch in product(forms.STORAGE, ARCHITECTURES):
+        job = partial(cuda_text.compile_many, texts_of(storage), arch=f"sm_{arch}")
+        jobs[storage, arch] = pool.submit(job)
+        if arch == ARCHITECTURES[0]:  # for PTX all are alike
+            job = partial(job, arch=f"compute_{arch}", small_index=False)
+            jobs[storage, "64 bits"] = pool.submit(job)
+    yield lambda *unit: jobs[unit].result()
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("storage", forms.STORAGE)
+def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, compiled):
+    small, large = compiled(storage, ARCHITECTURES[0]), compiled(storage, "64 bits")
+    assert {k: kernel.instructions for k, kernel in small.items()} == {
+        k: kernel.instructions for k, kernel in large.items()
+    }
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("storage", STORAGE)
-@pytest.mark.parametrize("name", KERNELS)
-def test_every_rule_compiles_to_exact_arithmetic(name, storage, arch, cuda_text):
-    parameter, state, compute = STORAGE[storage]
-    program = KERNELS[name].program()
-    dtypes = dtypes_of(program, parameter, state)
-    text = cuda.print_kernel(program, dtypes, compute)
-    source = cuda_text.generated_source(text)
-    cubin, ptx, log = cuda_text.compile_cuda(source, text, arch)
-    assert cubin.startswith(b"\x7fELF")
-    assert arithmetic(ptx)
-    assert [word for word in arithmetic(ptx) if ".rn" not in word] == []
-    assert re.findall(r"\b(?:fma|neg\.ftz|abs\.ftz|rcp|rsqrt)\b", ptx) == []
-    if compute == "float32":
-        assert ".f64" not in ptx
-    assert "0 bytes spill stores, 0 bytes spill loads" in log
-    assert int(re.search(r"Used (\d+) registers", log)[1]) <= 64
+@pytest.mark.parametrize("storage", forms.STORAGE)
+def test_every_kernel_is_exact_narrow_and_in_order(storage, arch, compiled):
+    kernels = compiled(storage, arch)
+    assert len(kernels) == len(texts_of(storage))
+    complaints = {
+        key: found
+        for key, kernel in kernels.items()
+        if (found := complaints_about(kernel, key, storage))
+    }
+    assert complaints == {}
 
 
-@pytest.mark.parametrize("name", ["adam_corrected", "every_operation"])
-def test_arrays_are_read_once_and_written_last(name, cuda_text):
-    program = KERNELS[name].program()
-    text = cuda.print_kernel(program, ["float32"] * len(program.inputs), "float32")
-    source = cuda_text.generated_source(text)
-    _, ptx, _ = cuda_text.compile_cuda(source, text, "90")
-    accesses = re.findall(r"\b(ld|st)\.global", ptx)
-    loads = sum(program.reads(symbol) for symbol in program.inputs)
-    stores = sum(program.writes(place) for place in range(len(program.inputs)))
-    assert accesses == ["ld"] * loads + ["st"] * stores
+def complaints_about(kernel, key, storage):
+    """Say what is wrong with a kernel."""
+    name, layout, values = key
+    found = []
+    if [word for word in kernel.arithmetic if ".rn" not in word]:
+        found.append("arithmetic that is not rounded as IEEE 754 has it")
+    if re.search(r"\b(?:fma|neg\.ftz|abs\.ftz|rcp|rsqrt|approx)\b", kernel.ptx):
+        found.append("operations that are not exact")
+    if storage != "float64" and ".f64" in kernel.ptx:
+        found.append("double arithmetic")
+    if kernel.spilled:
+        found.append("spills")
+    if kernel.registers > MOST_REGISTERS:
+        found.append(f"{kernel.registers} registers")
+    if layout != "strided":  # where the compiler puts blocks behind that run before
+        found += complaints_about_order(kernel)
+    if (layout, values) == ("arena", "by value"):
+        found += complaints_about_width(kernel, KERNELS[name].program(), storage)
+    return found
+
+
+def complaints_about_order(kernel):
+    kinds = [kind for kind, _ in kernel.accesses]
+    late = "ld" in kinds[kinds.index("st") :]
+    return ["a load behind a store"] if late else []
+
+
+def complaints_about_width(kernel, program, storage):
+    """Compare loads and stores with those that the rule declares, in 16 bytes."""
+    form = forms.form_of(program, storage)
+    sizes = forms.pack_bytes(form)
+    loads = sum(
+        sizes[place] // 16
+        for place, symbol in enumerate(program.inputs)
+        if program.reads(symbol)
+    )
+    written = [k for k in range(len(program.results)) if program.writes(k)]
+    written += [len(sizes) - 1] if form.copy else []
+    stores = sum(sizes[place] // 16 for place in written)
+    expected = [("ld", 16)] * loads + [("st", 16)] * stores
+    return [] if kernel.accesses == expected else [f"accesses {kernel.accesses}"]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_kernels_for_any_strides_compile_to_exact_arithmetic(dtype, arch, cuda_text):
+    compute = "float64" if dtype == "float64" else "float32"
+    printed = {
+        name: forms.strided_text(kernel.program(), dtype, compute)
+        for name, kernel in KERNELS.items()
+    }
+    for name, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
+        program = KERNELS[name].program()
+        assert [word for word in kernel.arithmetic if ".rn" not in word] == [], name
+        assert not kernel.spilled
+        assert kernel.registers <= MOST_REGISTERS
+        assert dtype == "float64" or ".f64" not in kernel.ptx
+        kinds = [kind for kind, _ in kernel.accesses]
+        loads = sum(program.reads(symbol) for symbol in program.inputs)
+        stores = sum(program.writes(place) for place in range(len(program.inputs)))
+        assert kinds == ["ld"] * loads + ["st"] * stores, name
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
+    printed = {"totals": cuda.print_totals()}
+    for dtype, apart in product(("float16", "bfloat16", "float32", "float64"), (0, 1)):
+        stored = cuda.Stored(dtype, apart=bool(apart))
+        printed[dtype, apart] = cuda.print_lanes(stored)
+    for key, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
+        assert [word for word in kernel.arithmetic if ".rn" not in word] == [], key
+        assert not kernel.spilled
+        assert kernel.registers <= MOST_REGISTERS
+        loads = [size for kind, size in kernel.accesses if kind == "ld"]
+        if key == "totals":
+            assert len(loads) >= 32
+        elif not key[1]:
+            assert set(loads) == {16}
+            assert len(loads) >= (2 if "16" in key[0] else 8)
 
 
 @pytest.mark.parametrize("name", ["adam_corrected", "momentum_ewa_corrected"])
-def test_scalars_may_come_from_a_table_filled_on_the_device(name, cuda_text):
-    program = KERNELS[name].program()
-    tabled = cuda.print_kernel(
-        program, ["float32"] * len(program.inputs), "float32", table=True
-    )
-    assert tabled.inputs.endswith("raw float32 scalars_")
-    source = cuda_text.generated_source(tabled)
-    cuda_text.compile_cuda(source, tabled, "90")
-    prologue = cuda.print_prologue(program, ["lr"], "float32")
-    source = cuda_text.generated_source(prologue, letters={"A": "float32"})
-    _, ptx, _ = cuda_text.compile_cuda(source, prologue, "90")
-    assert "st.global.f32" in ptx
+@pytest.mark.parametrize("on_device", [(), ("lr",), ("lr", "norm")])
+@pytest.mark.parametrize("flag", [True, False])
+def test_every_prologue_compiles(name, on_device, flag, cuda_text):
+    program = gdopt.optim.compose.extended(
+        gdopt.optim.adaptive.adam("corrected", bias_correction=True), ("clip_norm",)
+    ).kernel.program()
+    if "momentum" in name:
+        program = KERNELS[name].program()
+        on_device = tuple(scalar for scalar in on_device if scalar != "norm")
+    split = cuda.split_hoisted(program, on_device)
+    for compute in ("float32", "float64"):
+        duties = cuda.Duties(
+            norm="norm" in on_device, gate=flag, clock=flag, counts=flag
+        )
+        text = cuda.print_prologue(program, split, compute, duties)
+        kernel = cuda_text.compile_one(text)
+        assert [word for word in kernel.arithmetic if ".rn" not in word] == []
+
+
+MISTAKES = {
+    "contracted": lambda text: replace(text, options=()),
+    "a double constant": lambda t: replace(
+        t, body=t.body.replace("s2 *", "1.1 * s2 *")
+    ),
+    "single loads": lambda text: replace(
+        text,
+        preamble=text.preamble.replace(
+            "alignas(n * sizeof(T) < 16 ? n * sizeof(T) : 16)", ""
+        ),
+    ),
+    "a store too early": lambda text: replace(
+        text, body=text.body.replace("const auto in1_", "p[0] = 0; const auto in1_")
+    ),
+    "an inexact root": lambda text: replace(
+        text, body=text.body.replace("sqrt(x7)", "__fsqrt_rz(x7)")
+    ),
+    "an array too many": lambda text: replace(
+        text, body=text.body + "\nm[first_] = m[first_ + 1];"
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", [None, *MISTAKES])
+def test_a_planted_mistake_is_complained_about(mistake, cuda_text):
+    program = KERNELS["adam_corrected"].program()
+    text = forms.text_of(program, "float32")
+    changed = MISTAKES[mistake](text) if mistake else text
+    assert mistake is None or changed != text
+    kernel = cuda_text.compile_one(changed)
+    key = "adam_corrected", "arena", "by value"
+    found = complaints_about(kernel, key, "float32")
+    assert bool(found) == (mistake is not None), found
 
 
 def test_production_options_forbid_contraction_and_are_the_ones_checked():
-    program = KERNELS["sgd"].program()
-    text = cuda.print_kernel(program, ["float32"] * 2, "float32")
-    assert text.options == ("-fmad=false",)
-
-
-def test_without_that_option_the_check_would_fail(cuda_text):
-    program = KERNELS["sgd"].program()
-    text = cuda.print_kernel(program, ["float32"] * 2, "float32")
-    loose = cuda.KernelText(text.inputs, text.outputs, text.body, text.name, options=())
-    _, ptx, _ = cuda_text.compile_cuda(cuda_text.generated_source(loose), loose, "90")
-    assert [word for word in arithmetic(ptx) if ".rn" not in word] != []
+    for layout, values in product(forms.LAYOUTS, forms.VALUES):
+        text = forms.text_of(KERNELS["sgd"].program(), "float32", layout, values)
+        assert "-fmad=false" in text.options
 
 
 def test_a_rule_without_a_name_has_a_valid_kernel(cuda_text):
     program = gdopt.Kernel(lambda p, g: p - g).program()
-    text = cuda.print_kernel(program, ["float32"] * 2, "float32")
+    text = forms.strided_text(program, "float32", "float32")
     assert text.name.isidentifier()
-    cuda_text.compile_cuda(cuda_text.generated_source(text), text, "90")
+    cuda_text.compile_one(text)
+
+
+@pytest.mark.parametrize("name", ["scalars", "first", "gdopt", "in0", "slot"])
+def test_a_rule_may_name_its_arrays_like_anything_the_printers_use(name, cuda_text):
+    scope = {}
+    exec(  # noqa: S102 - a name that is a parameter of the test
+        f"def rule({name}, r, g, *, at, step):\n    return {name} - at * step * g, r",
+        scope,
+    )
+    program = gdopt.Kernel(scope["rule"]).program()
+    for layout, values in product(forms.LAYOUTS, forms.VALUES):
+        cuda_text.compile_one(forms.text_of(program, "float32", layout, values))
+    split = cuda.split_hoisted(program, ("at", "step"))
+    text = cuda.print_prologue(program, split, "float32", cuda.Duties(clock=True))
+    cuda_text.compile_one(text)

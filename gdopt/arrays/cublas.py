@@ -1,0 +1,99 @@
+"""Matrix products by cuBLAS itself, with a handle and workspaces of our own.
+
+CuPy refuses its own products while a stream is captured. These can be captured, and
+give the same bits captured or not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from gdopt.errors import BackendError
+
+WORKSPACE = 32 << 20  # bytes: what NVIDIA recommends for Hopper
+TYPES = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}
+NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
+
+
+def load_library(cupy: Any) -> Any:
+    """Load the cuBLAS that CuPy has loaded."""
+    cupy.cuda.device.get_cublas_handle()
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    try:
+        return ctypes.CDLL(f"libcublas.so.{major}")
+    except OSError:
+        return ctypes.CDLL(f"cublas64_{major}.dll")
+
+
+class Cublas:
+    """cuBLAS on one device; products go to the current stream."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._library = load_library(cupy)
+        self._handle = ctypes.c_void_p()
+        self._stream: int | None = None
+        self._workspaces: dict[int, Any] = {}
+        self._call("cublasCreate_v2", ctypes.byref(self._handle))
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        status = getattr(self._library, name)(*arguments)
+        if status:
+            message = f"cuBLAS failed: {name} gave status {status}"
+            raise BackendError(message)
+
+    def _follow(self) -> None:
+        """Send what comes to the current stream; each has a workspace of its own."""
+        stream = self._cupy.cuda.get_current_stream().ptr
+        if stream == self._stream:
+            return
+        if stream not in self._workspaces:
+            workspace = self._cupy.empty(WORKSPACE, "uint8")
+            self._workspaces[stream] = workspace
+        space = ctypes.c_void_p(self._workspaces[stream].data.ptr)
+        self._call("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
+        size = ctypes.c_size_t(WORKSPACE)
+        self._call("cublasSetWorkspace_v2", self._handle, space, size)
+        self._stream = stream
+
+    def takes(self, *arrays: Any) -> bool:
+        """Tell whether cuBLAS can multiply these without a copy."""
+        return all(
+            array.ndim == 2
+            and array.size > 0
+            and array.dtype == arrays[0].dtype
+            and array.dtype.name in TYPES
+            and (array.flags.c_contiguous or array.flags.f_contiguous)
+            for array in arrays
+        )
+
+    def multiply(self, a: Any, b: Any, out: Any) -> None:
+        """Compute ``out = a b``; out (m, n) is C-contiguous.
+
+        cuBLAS counts along columns, so it is asked for ``out^T = b^T a^T``.
+        """
+        letter, scalar = TYPES[out.dtype.name]
+        self._follow()
+        (m, k), n = a.shape, b.shape[1]
+        one, zero = scalar(1.0), scalar(0.0)
+        self._call(
+            f"cublas{letter}gemm_v2",
+            self._handle,
+            *(ctypes.c_int(order) for order in (_order(b), _order(a), n, m, k)),
+            ctypes.byref(one),
+            *_place(b),
+            *_place(a),
+            ctypes.byref(zero),
+            *_place(out),
+        )
+
+
+def _order(array: Any) -> int:
+    return NORMAL if array.flags.c_contiguous else TRANSPOSED
+
+
+def _place(array: Any) -> tuple[Any, Any]:
+    """Give the address, and the length of what lies together."""
+    rows = array if array.flags.c_contiguous else array.T
+    return ctypes.c_void_p(array.data.ptr), ctypes.c_int(rows.shape[1])

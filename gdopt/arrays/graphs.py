@@ -1,0 +1,51 @@
+"""Work that a GPU does again and again, captured once as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gdopt.errors import BackendError
+
+
+class CapturedWork:
+    """Does some work once as it is, then captures it; `replay` does it again.
+
+    The first time compiles what there is to compile and fills a memory pool that is the
+    graph's own: nothing else is ever put where the graph writes.
+
+    Args:
+        cupy: the module.
+        work: does the work on the current stream, and asks nothing of the device. Its
+            result, arrays in the graph's own memory, is `result`.
+
+    Raises:
+        BackendError: CUDA refuses to capture it.
+    """
+
+    def __init__(self, cupy: Any, work: Callable[[], Any]) -> None:
+        self._cupy = cupy
+        self._pool = cupy.cuda.MemoryPool()
+        stream = cupy.cuda.Stream(non_blocking=True)
+        outside = cupy.cuda.get_current_stream()
+        stream.wait_event(outside.record())
+        with cupy.cuda.using_allocator(self._pool.malloc), stream:
+            self.first = work()
+            self.result, self._graph = self._capture(stream, work)
+        outside.wait_event(stream.record())
+
+    @staticmethod
+    def _capture(stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
+        stream.begin_capture()
+        try:
+            result = work()
+        except BaseException as error:
+            stream.end_capture()  # what has been captured so far is thrown away
+            message = f"CUDA could not capture the work as a graph: {error}"
+            raise BackendError(message) from error
+        return result, stream.end_capture()
+
+    def replay(self) -> Any:
+        """Do the work again on the current stream; give its result, the same arrays."""
+        self._graph.launch(self._cupy.cuda.get_current_stream())
+        return self.result

@@ -1,0 +1,56 @@
+"""How numbers are stored and computed with: half precisions are storage alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdopt.extras import load_extra
+
+STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How one array of a pass lies in memory.
+
+    Attributes:
+        dtype: float16, bfloat16, float32 or float64.
+        draw: which of an element's random draws rounds it; None rounds to nearest.
+        apart: reached through a table of pointers, not a buffer of the layout.
+    """
+
+    dtype: str
+    draw: int | None = None
+    apart: bool = False
+
+
+def is_float(dtype: Any) -> bool:
+    """Tell whether numbers of that dtype can be updated: float16 to 64, bfloat16."""
+    dtype = np.dtype(dtype)
+    plain = dtype.kind == "f" and dtype.itemsize <= 8
+    return bool(plain or dtype.name == "bfloat16")
+
+
+def as_dtype(name: Any) -> Any:
+    """Give the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes.
+
+    Raises:
+        MissingExtraError: bfloat16 without ml_dtypes.
+    """
+    if isinstance(name, str) and name == "bfloat16":
+        module = load_extra("ml_dtypes", "bfloat16", "bfloat16")
+        return np.dtype(module.bfloat16)
+    return np.dtype(name)
+
+
+def compute_dtype(dtype: Any) -> Any:
+    """Give the dtype of the arithmetic: float32 for half, else the storage's own."""
+    return np.dtype(compute_name(as_dtype(dtype).name))
+
+
+def compute_name(name: str) -> str:
+    """Name the dtype of the arithmetic, as `compute_dtype` gives it."""
+    return "float32" if name in STORED_HALF else name

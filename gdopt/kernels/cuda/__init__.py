@@ -1,0 +1,26 @@
+"""Prints programs as CUDA C for `cupy.ElementwiseKernel`, and launches them."""
+
+from gdopt.arrays.storage import Stored
+from gdopt.kernels.cuda.engine import Cuda, Launch, as_bits
+from gdopt.kernels.cuda.fused import Form, print_fused
+from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
+from gdopt.kernels.cuda.squares import pack_width, print_lanes, print_totals
+from gdopt.kernels.cuda.strided import print_kernel
+from gdopt.kernels.cuda.text import KernelText
+
+__all__ = [
+    "Cuda",
+    "Duties",
+    "Form",
+    "KernelText",
+    "Launch",
+    "Stored",
+    "as_bits",
+    "pack_width",
+    "print_fused",
+    "print_kernel",
+    "print_lanes",
+    "print_prologue",
+    "print_totals",
+    "split_hoisted",
+]

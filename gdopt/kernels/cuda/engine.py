@@ -1,0 +1,154 @@
+"""Builds and launches CUDA kernels: one of the two modules that import cupy."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.storage import Stored
+from gdopt.errors import BackendError
+from gdopt.kernels.cuda.fused import ACCESS, Form, print_fused
+from gdopt.kernels.cuda.packs import RAW_TYPES
+from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
+from gdopt.kernels.cuda.strided import print_kernel
+from gdopt.kernels.cuda.text import KernelText
+from gdopt.kernels.packing import cast
+from gdopt.kernels.trace import Program, compile_host
+
+WORTH_PACKS = 1 << 16  # elements: for fewer, looking at the addresses costs more
+
+
+@functools.cache
+def build(text: KernelText) -> Any:
+    """Make a kernel of a text, once."""
+    import cupy  # noqa: PLC0415 - optional, and takes half a second
+
+    return text.build(cupy)
+
+
+def as_bits(array: Any) -> Any:
+    """View half precisions as the whole numbers that kernels take them for."""
+    raw = RAW_TYPES.get(array.dtype.name)
+    return array if raw is None else array.view(raw)
+
+
+class Launch:
+    """A kernel and those of its arguments that stay the same from launch to launch."""
+
+    def __init__(self, text: KernelText, size: int, fixed: dict[str, Any]) -> None:
+        self.text = text
+        self.size = size
+        self._kernel = build(text)
+        names = text.arguments
+        self._arguments = [fixed.get(name) for name in names]
+        self._open = {name: k for k, name in enumerate(names) if name not in fixed}
+
+    def __call__(self, changing: dict[str, Any]) -> None:
+        """Launch with the arguments that change; those it has no use for are let be.
+
+        Raises:
+            BackendError: the compiler refused the text, or CUDA reports an error, which
+                may come from an earlier kernel.
+        """
+        arguments = list(self._arguments)
+        for name, place in self._open.items():
+            arguments[place] = changing[name]
+        if self.size:
+            launch(self._kernel, self.text, arguments, size=self.size)
+
+
+def launch(
+    kernel: Any, text: KernelText, arguments: Sequence[Any], **options: Any
+) -> None:
+    """Launch a kernel; see `Launch`."""
+    import cupy  # noqa: PLC0415 - optional, and takes half a second
+
+    try:
+        kernel(*arguments, **options)
+    except cupy.cuda.compiler.CompileException as error:
+        message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
+        raise BackendError(message) from error
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        message = f"CUDA failed at {text.name} or at a kernel before it: {error}"
+        raise BackendError(message) from error
+
+
+class Cuda:
+    """A program compiled for the GPU; runs on arrays of any strides."""
+
+    def __init__(self, program: Program, dtypes: Sequence[Any], compute: Any) -> None:
+        import cupy  # noqa: PLC0415 - optional, and takes half a second
+
+        self._cupy = cupy
+        self.dtype = np.dtype(compute)
+        self._program = program
+        self._dtypes = tuple(dtypes)
+        self._read = [k for k in range(len(program.inputs)) if not program.writes(k)]
+        self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
+        stored = tuple(Stored(np.dtype(dtype).name) for dtype in dtypes)
+        self._form = Form(stored, self.dtype.name)
+
+    def cast(self, scalars: Sequence[float]) -> list[Any]:
+        """Round the hoisted values once to the dtype of the arithmetic."""
+        return list(cast(scalars, self.dtype))
+
+    def run(self, arrays: Sequence[Any], values: Any) -> None:
+        """Update the arrays in place with values by `cast` or a table from `fill`."""
+        is_table = isinstance(values, self._cupy.ndarray)
+        scalars = [values] if is_table else values
+        packs = not is_table and self._fills_packs(arrays)
+        text = self._text(table=is_table, packs=packs)
+        read = [arrays[k] for k in self._read]
+        written = [arrays[k] for k in self._written]
+        options = {"size": arrays[0].size // self._form.width} if packs else {}
+        if packs:
+            read, written = ([*map(as_bits, part)] for part in (read, written))
+        with arrays[0].device:
+            launch(build(text), text, [*read, *scalars, *written], **options)
+
+    def _fills_packs(self, arrays: Sequence[Any]) -> bool:
+        """Tell whether threads may update whole packs of 16 bytes, all of them full."""
+        count = arrays[0].size
+        return (
+            count >= WORTH_PACKS
+            and count % self._form.width == 0
+            and all(a.data.ptr % ACCESS == 0 and a.flags.c_contiguous for a in arrays)
+        )
+
+    @functools.cache  # noqa: B019 - engines are few, and kept for good
+    def _text(self, *, table: bool, packs: bool) -> KernelText:
+        if packs:
+            return print_fused(self._program, self._form)
+        return print_kernel(self._program, self._dtypes, self.dtype, table=table)
+
+    def fill(self, scalars: dict[str, Any]) -> Any:
+        """Compute the hoisted values on the device, where some scalars live there.
+
+        Args:
+            scalars: each a float or a 0-d array on the device, which is not waited for.
+
+        Returns:
+            The table, to be given to `run`.
+        """
+        on_device = [n for n, v in scalars.items() if isinstance(v, self._cupy.ndarray)]
+        split = split_hoisted(self._program, on_device)
+        text = print_prologue(self._program, split, self.dtype.name, Duties())
+        host = compile_host(self._program, split.known)
+        names = self._program.scalars  # what the host computes needs none on the device
+        known = host(*(0.0 if n in on_device else scalars[n] for n in names))
+        with scalars[on_device[0]].device:
+            given = self._cupy.empty(max(1, len(split.given)), np.float64)
+            for k, name in enumerate(split.given):
+                given[k] = scalars[name]
+            table = self._cupy.empty(max(1, len(self._program.hoisted)), self.dtype)
+            arguments = {
+                "known_": self._cupy.asarray(np.array([*known, 0.0])),
+                "given_": given,
+                "count_": np.int32(1),
+                "scalars_": table,
+            }
+            Launch(text, 1, arguments)({})
+        return table

@@ -1,0 +1,140 @@
+"""Prints the one-thread kernel that runs before a pass, where the host is not asked.
+
+It fills the table of hoisted values from what is known on the host (float64, by value
+or as rows for many steps ahead) and what is known on the device alone: 0-d arrays, and
+the norm of the gradients. It decides whether the step is done, and counts the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gdopt.kernels.cuda.text import KernelText, print_statements, value_name
+from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.trace import Program
+
+
+@dataclass(frozen=True)
+class Split:
+    """The hoisted values of a program, parted by where they are known.
+
+    Attributes:
+        known: expressions that the host computes.
+        given: names of scalars that live on the device, in order.
+        tape: what the device computes from both, each behind what it needs.
+    """
+
+    known: tuple[Symbol, ...]
+    given: tuple[str, ...]
+    tape: tuple[Symbol, ...]
+
+
+def split_hoisted(program: Program, on_device: Collection[str]) -> Split:
+    """Find the largest expressions that do without the scalars on the device."""
+    known: dict[Symbol, None] = {}
+    given: dict[str, None] = {}
+    tape: dict[Symbol, None] = {}
+    needs: dict[Symbol, bool] = {}
+
+    def needs_device(node: Symbol) -> bool:
+        if node not in needs:
+            parts = [needs_device(argument) for argument in node.arguments]
+            needs[node] = node.name in on_device or any(parts)
+        return needs[node]
+
+    def visit(node: Symbol) -> None:
+        if node in tape or node in known or node.name in given:
+            return
+        if not needs_device(node):
+            known[node] = None
+        elif node.operation is None:
+            given[node.name] = None
+        else:
+            for argument in node.arguments:
+                visit(argument)
+            tape[node] = None
+
+    for value in program.hoisted:
+        visit(value)
+    return Split(tuple(known), tuple(given), tuple(tape))
+
+
+@dataclass(frozen=True)
+class Duties:
+    """What a prologue does besides filling the table.
+
+    Attributes:
+        norm: add up totals_ and give norm_, the root of their sum.
+        gate: decide go_: False where the sum is NaN.
+        clock: take the row of the step that clock_ counts.
+        counts: count that step, after which the clock says t.
+    """
+
+    norm: bool = False
+    gate: bool = False
+    clock: bool = False
+    counts: bool = False
+
+
+def print_prologue(
+    program: Program, split: Split, compute: str, duties: Duties
+) -> KernelText:
+    """Print the kernel; one thread runs it.
+
+    It takes known_ (steps, rows, known) and given_ (rows, given), float64; count_, the
+    number of rows; totals_ and sums_, their number; and writes scalars_ (rows,
+    hoisted), norm_, go_ and clock_ = (steps done, step of the first row).
+    """
+    inputs = ["raw float64 known_", "raw float64 given_", "int32 count_"]
+    outputs = [f"raw {compute} scalars_"]
+    body = ["long long step_ = 0;"]
+    if duties.norm or duties.gate:
+        inputs += ["raw float64 totals_", "int32 sums_"]
+        body += [
+            "double sum_ = 0.0;",
+            "#pragma unroll 32",
+            "for (int k_ = 0; k_ < sums_; ++k_) sum_ += totals_[k_];",
+        ]
+    if duties.norm:
+        outputs.append("raw float64 norm_")
+        body += ["const double root_ = sqrt(sum_);", "norm_[0] = root_;"]
+    if duties.clock:
+        outputs.append("raw int64 clock_")
+        body.append("step_ = clock_[0] - clock_[1];")
+    body += ["for (int r_ = 0; r_ < count_; ++r_) {"]
+    body += ["  " + line for line in _row(program, split)]
+    body.append("}")
+    if duties.gate:
+        outputs.append("raw bool go_")
+        body += ["const bool done_ = sum_ == sum_;", "go_[0] = done_;"]
+    if duties.clock and duties.counts:
+        body.append(f"clock_[0] += {'done_' if duties.gate else '1'};")
+    return KernelText(
+        ", ".join(inputs),
+        ", ".join(outputs),
+        "\n".join(body),
+        f"gdopt_{program.name}_prologue",
+    )
+
+
+def _row(program: Program, split: Split) -> list[str]:
+    """Print how one row of the table is computed, in float64."""
+    width = len(split.known)
+    names: dict[Symbol, str] = {}
+    lines = [f"const ptrdiff_t at_ = (step_ * count_ + r_) * {width};"]
+    for k, symbol in enumerate(split.known):
+        names[symbol] = f"h{k}_"
+        lines.append(f"const double h{k}_ = known_[at_ + {k}];")
+    for k, name in enumerate(split.given):
+        source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
+        lines.append(f"const double {value_name(name)} = {source};")
+    for node in (*split.tape, *program.hoisted):
+        for leaf in (node, *node.arguments):
+            if leaf.name in split.given:
+                names[leaf] = value_name(leaf.name)
+    lines += print_statements(split.tape, names, "double")
+    for k, value in enumerate(program.hoisted):
+        place = f"(ptrdiff_t)r_ * {len(program.hoisted)} + {k}"
+        lines.append(f"scalars_[{place}] = {names[value]};")
+    return lines

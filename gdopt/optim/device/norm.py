@@ -1,0 +1,61 @@
+"""The sum of squares of all gradients on the device, without waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, Backend
+from gdopt.arrays.storage import Stored
+from gdopt.kernels.cuda import Launch, pack_width, print_lanes, print_totals
+from gdopt.kernels.squares import TOTALS, lane_count
+
+
+class SquareSum:
+    """Adds the squares of the gradients of every dtype to totals on the device."""
+
+    def __init__(self, backend: Backend, device: str, sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+        self.totals: Array = backend.zeros(TOTALS * len(sizes), np.float64, device)
+        self._partials: Array = backend.zeros(
+            max(lane_count(size) for size in sizes.values()), np.float64, device
+        )
+        self._launches: dict[Any, Launch] = {}
+        self.arguments = {"totals_": self.totals, "sums_": np.int32(self.totals.size)}
+
+    def add(
+        self, group: str, gradients: Mapping[str, Any], columns: int, column: int
+    ) -> None:
+        """Launch both stages for one dtype.
+
+        Args:
+            group: the dtype.
+            gradients: the buffer g, or the tables of arrays kept apart.
+            columns: of the table of pointers; 0 for a buffer.
+            column: which of them is the gradients'.
+        """
+        size = self._sizes[group]
+        lanes = lane_count(size)
+        offset = TOTALS * list(self._sizes).index(group)
+        direct = lanes == TOTALS
+        place = slice(offset, offset + TOTALS)
+        partials = self.totals[place] if direct else self._partials
+        key = group, columns, column, "axes_" in gradients
+        if key not in self._launches:
+            stored = Stored(group, apart=columns > 0)
+            text = print_lanes(
+                stored, columns=max(1, columns), column=column, strided=key[3]
+            )
+            fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
+            fixed["partials_"] = partials
+            width = pack_width(group, strided=key[3])
+            self._launches[key] = Launch(text, lanes // width, fixed)
+        self._launches[key](dict(gradients))
+        if not direct:
+            if group not in self._launches:
+                fixed = {"lanes_": np.int64(lanes), "offset_": np.int64(offset)}
+                fixed |= {"partials_": partials, "totals_": self.totals}
+                self._launches[group] = Launch(print_totals(), TOTALS, fixed)
+            self._launches[group]({})

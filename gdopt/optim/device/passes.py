@@ -1,0 +1,163 @@
+"""Runs a rule over arrays on a GPU: one launch for each dtype, however many arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array
+from gdopt.kernels.cuda import Duties
+from gdopt.kernels.rounding import group_seed
+from gdopt.optim.device.clock import AHEAD, Clock
+from gdopt.optim.device.group import GroupPass
+from gdopt.optim.device.norm import SquareSum
+from gdopt.optim.device.values import Plan
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import Options
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
+
+
+class DevicePasses:
+    """The passes of one optimizer on a GPU; nothing in them waits for the device.
+
+    Arrays in an arena and arrays apart are one launch per dtype, whatever their values
+    by name. Before it, where the step asks for it, come the two stages of the norm, and
+    a one-thread prologue that computes the values which depend on it, or takes them
+    from rows sent ahead for the step that a clock on the device counts.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        parameters: Parameters,
+        states: Mapping[str, Arena],
+        hyper: Hyper,
+        options: Options,
+    ) -> None:
+        self._rule, self._parameters, self._hyper = rule, parameters, hyper
+        self._states, self._options = states, options
+        self.grad_norm: Any = None
+        self._gate = options.non_finite == "skip"
+        self._version = -1
+        self._groups: list[GroupPass] = []
+        self._sum: SquareSum | None = None
+        self.clock: Clock | None = None
+        if self._gate:
+            self.count_on_device()
+
+    def count_on_device(self) -> None:
+        """Take the step count from the device from now on, as a graph has to."""
+        if self.clock is None:
+            self.clock = Clock(self._parameters.backend, self._parameters.device)
+            self._hyper.clock = self.clock
+            self._version = -1
+
+    def run(self, grads: Arena | list[Array]) -> Any:
+        """Do one step with checked gradients.
+
+        Returns:
+            True, or where the device decides a 0-d truth value that is there.
+        """
+        with self._parameters.backend.on(self._parameters.device):
+            self.prepare()
+            done = self.launch(grads)
+            self.count()
+            return done
+
+    def send_values(self) -> None:
+        """Send the values of the next step, or of many where the device counts."""
+        hyper = self._hyper
+        if self.clock is None:
+            values = hyper.at(hyper.step)
+            for group in self._groups:
+                group.values.take([(hyper.step + 1, values)])
+            return
+        if not self.clock.lacks_rows(hyper.version):
+            for group in self._groups:
+                group.values.refresh()
+            return
+        step = hyper.step
+        ahead = 1 if hyper.reads_host_arrays else AHEAD
+        steps = [(k + 1, hyper.at(k)) for k in range(step, step + ahead)]
+        for group in self._groups:
+            group.values.take(steps)
+        self.clock.start(step, ahead, hyper.version)
+
+    def launch(self, grads: Arena | list[Array]) -> Any:
+        """Launch the step's kernels; the values have been sent."""
+        located = [group.locate(grads) for group in self._groups]
+        shared = self._shared_arguments()
+        if self._sum is not None:
+            for group, arguments in zip(self._groups, located, strict=True):
+                group.add_squares(self._sum, arguments)
+            shared |= self._sum.arguments
+        for group in self._groups:
+            group.run_prologue(shared)
+        for group, arguments in zip(self._groups, located, strict=True):
+            group.update(arguments, shared)
+        return shared["go_"].reshape(()) if self._gate else True
+
+    def count(self) -> None:
+        """Count a step that has been launched, where the host counts."""
+        if self.clock is None:
+            self._hyper.step += 1
+        else:
+            self.clock.launched()
+
+    def prepare(self) -> int:
+        """Send what the next step needs; give the number of the plan in force.
+
+        A graph holds for as long as that number stays.
+        """
+        if self._version != self._hyper.version:
+            self._plan()
+        self.send_values()
+        return self._version
+
+    def _shared_arguments(self) -> dict[str, Any]:
+        """Make what the step tells: fresh arrays, which the caller may keep."""
+        backend, device = self._parameters.backend, self._parameters.device
+        shared: dict[str, Any] = {}
+        if self._gate:
+            shared["go_"] = backend.zeros(1, np.bool_, device)
+        if "norm" in self._rule.kernel.signature.scalars:
+            shared["norm_"] = backend.zeros(1, np.float64, device)
+            self.grad_norm = shared["norm_"].reshape(())
+        if self.clock is not None:
+            shared["clock_"] = self.clock.array
+        else:
+            shared["t_"] = np.uint32((self._hyper.step + 1) & 0xFFFFFFFF)
+        return shared
+
+    def _plan(self) -> None:
+        """Prepare kernels and tables for the present settings."""
+        parameters, hyper = self._parameters, self._hyper
+        norm = "norm" in self._rule.kernel.signature.scalars
+        plan = Plan.of(hyper, list(parameters.layout.slots), norm=norm)
+        sizes = parameters.layout.sizes
+        self._groups = [
+            GroupPass(
+                rule=self._rule,
+                group=group,
+                plan=plan,
+                parameters=parameters,
+                states=self._states,
+                hyper=hyper,
+                options=self._options,
+                seed=group_seed(self._options.seed, number),
+                duties=Duties(
+                    norm=norm,
+                    gate=self._gate,
+                    clock=self.clock is not None,
+                    counts=number == len(sizes) - 1,
+                ),
+            )
+            for number, group in enumerate(sizes)
+        ]
+        if (norm or self._gate) and self._sum is None:
+            self._sum = SquareSum(parameters.backend, parameters.device, sizes)
+        self._version = hyper.version

@@ -1,0 +1,99 @@
+"""What an optimizer does around its rule, in the same pass over memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.arrays.arena import Layout
+from gdopt.arrays.storage import STORED_HALF, Stored, as_dtype, compute_name
+from gdopt.checks import check_flag, whole
+from gdopt.errors import ArgumentError
+from gdopt.optim.compose import AVERAGE, MASTER
+from gdopt.optim.rule import Rule
+
+EXACT = (AVERAGE, MASTER)  # whatever the dtype of other state
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "non_finite": ("ignore", "skip", "raise"),
+    "state_dtype": (None, "bfloat16"),
+    "rounding": ("nearest", "stochastic"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments that all optimizers share; see `gdopt.Optimizer`.
+
+    Raises:
+        ArgumentError: a value is none of the choices.
+        ArgumentTypeError: a value is of the wrong kind.
+    """
+
+    non_finite: str = "ignore"
+    master: bool = False
+    state_dtype: str | None = None
+    rounding: str = "nearest"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if not isinstance(value, str | None) or value not in choices:
+                *most, last = map(repr, choices)
+                message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
+                raise ArgumentError(message)
+        check_flag("master", self.master)
+        whole("seed", self.seed, least=0)
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse what the parameters' dtypes leave no room for.
+
+        Raises:
+            ArgumentError: a master copy of parameters that are exact themselves, or
+                float64 parameters whose state would be narrowed.
+        """
+        for name, slot in layout.slots.items():
+            if self.master and slot.group not in STORED_HALF:
+                message = (
+                    "master must be False where a parameter is no half precision: "
+                    f"{name!r} is {slot.group}, got True"
+                )
+                raise ArgumentError(message)
+            if self.state_dtype is not None and slot.group == "float64":
+                message = (
+                    f"state_dtype must be None where a parameter is float64: {name!r} "
+                    f"is, got {self.state_dtype!r}"
+                )
+                raise ArgumentError(message)
+
+    def stored(self, rule: Rule, group: str, elements: int) -> tuple[Stored, ...]:
+        """Say how each input of a rule's pass is stored, and how it is rounded.
+
+        Args:
+            rule: takes the parameter, state, and the gradient.
+            group: dtype of the parameters.
+            elements: how many hyper-parameters are arrays.
+        """
+        compute = compute_name(group)
+        own = compute if self.master else group
+        dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
+        random = [self.rounding == "stochastic"]
+        random += [dtype != compute for dtype in dtypes[1:]]
+        stored, draw = [], 0
+        for dtype, at_random in zip(dtypes, random, strict=True):
+            draws = at_random and dtype == "bfloat16"
+            stored.append(Stored(dtype, draw if draws else None))
+            draw += draws
+        return (*stored, Stored(group), *([Stored(compute)] * elements))
+
+    def state_dtype_of(self, state: str, group: str) -> str:
+        """Name the dtype of a state array: averages of parameters stay exact."""
+        compute = compute_name(group)
+        return compute if state in EXACT else self.state_dtype or compute
+
+    def state_dtypes(self, state: str, layout: Layout) -> dict[str, Any]:
+        """Give the dtypes of a state's buffers, by the parameters' dtype."""
+        return {
+            group: as_dtype(self.state_dtype_of(state, group)) for group in layout.sizes
+        }

@@ -1,0 +1,140 @@
+"""A whole training step as a CUDA graph: one launch instead of dozens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gdopt.arrays import Array
+from gdopt.arrays.graphs import CapturedWork
+from gdopt.checks import NOT_NEGATIVE, check_number
+from gdopt.data import MiniBatches
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.kernels.cuda import KernelText, Launch
+from gdopt.nn import Network
+from gdopt.optim import Optimizer
+
+GATHER = KernelText(
+    "raw T source_, raw int64 order_, raw int64 position_, int64 size_, int64 width_",
+    "raw T out_",
+    "const ptrdiff_t row_ = order_[position_[0] * size_ + i / width_];\n"
+    "out_[i] = source_[row_ * width_ + i % width_];",
+    "gdopt_gather",
+    preamble="",
+)
+ADVANCE = KernelText(
+    "int64 by_", "raw int64 position_", "position_[0] += by_;", "gdopt_advance"
+)
+
+
+class TrainingGraph:
+    """Trains a network on a GPU with one launch a step: gather, forward, back, update.
+
+    The first step with each size of batch is done as it is and captured; the others
+    replay it, with the same bits. The device counts: steps, as a step that is skipped
+    there advances neither count nor schedule, and the position in the epoch.
+
+    Args:
+        network: on a GPU.
+        optimizer: of ``network.params``.
+        batches: of examples and labels on the same GPU, rows as examples. The labels
+            must have been seen by ``network.check_data``.
+        l2: the course's lambda, at least 0.
+
+    Raises:
+        BackendError: the arrays are not on a GPU.
+        ArgumentError: examples are not rows in one piece of memory; l2 is negative.
+        ArgumentTypeError: the optimizer is of other arrays than the network's.
+
+    ``torch.compile(mode="reduce-overhead")`` does the like.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        batches: MiniBatches,
+        *,
+        l2: float = 0.0,
+    ) -> None:
+        backend = network.params.backend
+        if backend.name != "cupy":
+            message = "a graph needs a network on a GPU, got one on the CPU"
+            raise BackendError(message)
+        if optimizer.params is not network.params:
+            message = "optimizer must update network.params, got one of other arrays"
+            raise ArgumentTypeError(message)
+        for k, array in enumerate(batches.arrays):
+            if batches.axis != 0 or not array.flags.c_contiguous:
+                message = (
+                    f"array {k} of the batches must be C-contiguous with examples "
+                    f"along axis 0, got strides {array.strides}, axis {batches.axis}"
+                )
+                raise ArgumentError(message)
+        self._l2 = check_number("l2", l2, NOT_NEGATIVE)
+        self._network, self._optimizer, self._batches = network, optimizer, batches
+        self._cupy, device = backend.xp, network.params.device
+        self._count = int(batches.arrays[0].shape[0])
+        self._order = backend.zeros(self._count, np.int64, device)
+        self._position = backend.zeros(1, np.int64, device)
+        self._expected: tuple[int, int] | None = None
+        self._graphs: dict[tuple[int, int], CapturedWork] = {}
+        optimizer.passes.count_on_device()
+
+    def run(self, epoch: int, number: int) -> Array:
+        """Train on a batch, by its epoch and number; give its cost.
+
+        Returns:
+            The cost before the update, a 0-d array that the next step overwrites.
+        """
+        with self._network.params.backend.on(self._network.params.device):
+            self._go_to(epoch, number)
+            size = self._batches.size
+            rows = min(size, self._count - number * size)
+            key = rows, self._optimizer.passes.prepare()
+            if key in self._graphs:
+                cost = self._graphs[key].replay()
+            else:
+                self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
+                graph = CapturedWork(self._cupy, self._work(rows))
+                self._graphs[key], cost = graph, graph.first
+            self._optimizer.passes.count()
+            self._expected = epoch, number + 1
+            return cost
+
+    def _go_to(self, epoch: int, number: int) -> None:
+        """Send the order of an epoch, and the position where it is not the next."""
+        before = self._expected
+        if before is None or before[0] != epoch:
+            self._order[...] = self._batches.order(epoch)
+        if before != (epoch, number):
+            self._position[...] = number
+
+    def _work(self, rows: int) -> Callable[[], Array]:
+        """Make the step for batches of so many rows, with memory of its own."""
+        params = self._network.params
+        outputs, launches = [], []
+        for array in self._batches.arrays:
+            out = params.backend.zeros(
+                (rows, *array.shape[1:]), array.dtype, params.device
+            )
+            width = out.size // rows
+            sizes = {"size_": np.int64(self._batches.size), "width_": np.int64(width)}
+            places = {"order_": self._order, "position_": self._position}
+            ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
+            launches.append(Launch(GATHER, out.size, sizes | places | ends))
+            outputs.append(out)
+        one = {"by_": np.int64(1), "position_": self._position}
+        launches.append(Launch(ADVANCE, 1, one))
+
+        def work() -> Array:
+            for launch in launches:
+                launch({})
+            cost, grads = self._network.loss_and_grads(
+                *outputs, l2=self._l2, checked=True
+            )
+            self._optimizer.passes.launch(grads)
+            return cost
+
+        return work

@@ -1,0 +1,168 @@
+"""A training step as a graph: the bits of one without, and skips that count none."""
+
+import fake_arrays
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.nn import Network
+
+SIZES = (5, 8, 3)
+
+
+def problem(cp, count=22, dtype=np.float32):
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((count, SIZES[0])).astype(dtype)
+    y = generator.integers(0, SIZES[-1], count)
+    return cp.asarray(X), cp.asarray(y)
+
+
+def parts(cp, *, dtype=np.float32, shuffle=True, **options):
+    X, y = problem(cp, dtype=dtype)
+    network = Network(SIZES, seed=0, backend="cupy", dtype=dtype)
+    rate = gdopt.schedules.exponential(0.1, 0.9)
+    optimizer = gdopt.Adam(network.params, lr=rate, **options)
+    seed = 0 if shuffle else None
+    batches = gdopt.minibatches(X, y, size=8, seed=seed, shuffle=shuffle)
+    return network, optimizer, batches
+
+
+def train(run, *, epochs=3, captured=False, **options):
+    costs = [
+        record.cost
+        for record in gdopt.fit(*run, epochs=epochs, captured=captured, **options)
+    ]
+    return costs, run[0].params.flat.get(), run[1].state_dict()
+
+
+OPTIONS = {
+    "plain": {},
+    "clipped": {"clip_norm": 0.1},
+    "skipping": {"non_finite": "skip", "ema": 0.9, "loss_scale": 4.0},
+    "random state": {"state_dtype": "bfloat16"},
+}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp):
+    if option == "random state":
+        pytest.importorskip("ml_dtypes")
+        dtype = "float32"
+    options = OPTIONS[option]
+    plain = train(parts(cp, dtype=dtype, shuffle=shuffle, **options), l2=0.1)
+    run = parts(cp, dtype=dtype, shuffle=shuffle, **options)
+    captured = train(run, captured=True, l2=0.1)
+    assert captured[0] == plain[0]
+    assert captured[1].tobytes() == plain[1].tobytes()
+    assert captured[2]["t"] == plain[2]["t"] == 9
+    for name, arrays in plain[2]["state"].items():
+        for state, expected in arrays.items():
+            found = captured[2]["state"][name][state]
+            assert found.tobytes() == expected.tobytes()
+
+
+def test_two_sizes_of_batches_are_captured_once_each(fake):
+    run = parts(fake)
+    train(run, epochs=1, captured=True)
+    launched = len(fake_arrays.STATE.launches)
+    graph = gdopt.training.TrainingGraph(*run)
+    for _ in range(3):
+        for epoch, number in run[2].walk():
+            graph.run(epoch, number)
+    once = len(fake_arrays.STATE.launches) - launched
+    launched = len(fake_arrays.STATE.launches)
+    for epoch, number in run[2].walk():
+        graph.run(epoch, number)
+    assert once > 0
+    assert len(fake_arrays.STATE.launches) == launched
+    assert len(graph._graphs) == 2
+
+
+def test_a_replayed_step_does_not_wait(fake):
+    run = parts(fake, non_finite="skip", clip_norm=1.0)
+    graph = gdopt.training.TrainingGraph(*run)
+    for epoch, number in run[2].walk():
+        graph.run(epoch, number)
+    before = fake_arrays.STATE.waited
+    for _ in range(3):
+        for epoch, number in run[2].walk():
+            graph.run(epoch, number)
+    assert fake_arrays.STATE.waited == before
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_skipped_step_advances_neither_count_nor_schedule(captured, cp):
+    X, y = problem(cp, count=24)
+    X[3, 0] = np.nan
+    network, optimizer, _ = parts(cp, non_finite="skip")
+    batches = gdopt.minibatches(X, y, size=8, seed=0, allow_nan=True)
+    if captured:
+        graph = gdopt.training.TrainingGraph(network, optimizer, batches)
+        for _ in range(3):
+            for epoch, number in batches.walk():
+                graph.run(epoch, number)
+    else:
+        for _ in range(3):
+            for x, labels in batches:
+                _, grads = network.loss_and_grads(x, labels)
+                optimizer.step(grads)
+    assert optimizer.t == 6
+    assert optimizer.hyper["lr"] == pytest.approx(0.1 * 0.9**6)
+    assert np.isfinite(network.params.flat.get()).all()
+
+
+def test_an_assigned_value_holds_from_the_next_step(cp):
+    ends = []
+    for captured in (False, True):
+        run = parts(cp)
+        train(run, epochs=1, captured=captured)
+        run[1].hyper["lr"] = 0.5
+        ends.append(train(run, epochs=2, captured=captured)[1].tobytes())
+    assert ends[0] == ends[1]
+
+
+def test_a_captured_run_resumes_in_the_middle_of_an_epoch(cp):
+    whole = parts(cp)
+    expected = train(whole, epochs=2, captured=True)[1]
+    first, rest = parts(cp), parts(cp)
+    for k, _ in enumerate(gdopt.fit(*first, epochs=2, captured=True)):
+        if k == 1:
+            break
+    gdopt.training.restore(gdopt.training.capture(*first), *rest)
+    assert train(rest, epochs=2, captured=True)[1].tobytes() == expected.tobytes()
+
+
+def test_what_cannot_be_captured_is_refused(cp):
+    network, optimizer, batches = parts(cp)
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"must update network\.params"):
+        gdopt.training.TrainingGraph(
+            network, gdopt.Adam({"a": cp.ones_like(batches.arrays[0])}), batches
+        )
+    X, y = batches.arrays
+    columns = gdopt.minibatches(X.T, y, size=4, seed=0, axis=1)
+    with pytest.raises(gdopt.ArgumentError, match="array 0 of the batches must be C-"):
+        gdopt.training.TrainingGraph(network, optimizer, columns)
+    host = Network(SIZES, seed=0, backend="numpy")
+    with pytest.raises(gdopt.BackendError, match="a network on a GPU, got one on the"):
+        gdopt.training.TrainingGraph(host, gdopt.Adam(host.params), batches)
+
+
+def test_a_failure_while_capturing_ends_the_capture(fake, monkeypatch):
+    network, optimizer, batches = parts(fake)
+    graph = gdopt.training.TrainingGraph(network, optimizer, batches)
+    real, calls = network.loss_and_grads, []
+
+    def second_fails(*a, **k):
+        calls.append(1)
+        if len(calls) == 2:
+            message = "in the middle"
+            raise ZeroDivisionError(message)
+        return real(*a, **k)
+
+    monkeypatch.setattr(network, "loss_and_grads", second_fails)
+    message = "could not capture the work as a graph: in the middle"
+    with pytest.raises(gdopt.BackendError, match=message):
+        graph.run(0, 0)
+    assert fake_arrays.STATE.recording is None

@@ -1,0 +1,110 @@
+"""A step whose gradients are not finite is skipped on the device, and nobody waits."""
+
+import fake_arrays
+import numpy as np
+import pytest
+from twins import LAYOUTS, Twins, draw
+
+import gdopt
+
+DTYPES = ("float32", "float64", "float16")
+
+
+def spoil(row, value=np.nan, name="U float32"):
+    row[name].reshape(-1)[-1] = value
+    return row
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_skipped_step_changes_nothing_and_counts_as_none(layout, value, cp):
+    def make(params):
+        return gdopt.Adam(
+            params,
+            lr=gdopt.schedules.exponential(0.1, 0.5),
+            clip_norm=1.0,
+            ema=0.9,
+            non_finite="skip",
+        )
+
+    twins = Twins(cp, make, draw(0, DTYPES), layout)
+    for seed, name in enumerate([None, "U float32", None, "scale float16", None]):
+        row = draw(seed, DTYPES)
+        done = twins.step(spoil(row, value, name) if name else row)
+        assert [bool(one) for one in done] == [name is None] * 2
+        twins.assert_same()
+    assert twins.device.t == 3
+    assert twins.device.hyper["lr"] == pytest.approx(0.1 * 0.5**3)
+
+
+def test_finite_gradients_whose_squares_overflow_are_not_skipped(cp):
+    twins = Twins(
+        cp, lambda p: gdopt.SGD(p, lr=1.0, non_finite="skip"), {"p": np.ones(8)}
+    )
+    assert [bool(one) for one in twins.step({"p": np.full(8, 1e200)})] == [True] * 2
+    twins.assert_same()
+
+
+def test_values_are_sent_anew_when_the_rows_run_out(cp, monkeypatch):
+    monkeypatch.setattr("gdopt.optim.device.passes.AHEAD", 3)
+
+    def make(params):
+        return gdopt.Adam(
+            params, lr=gdopt.schedules.exponential(0.1, 0.5), non_finite="skip"
+        )
+
+    twins = Twins(cp, make, draw(0))
+    for seed in range(11):
+        row = draw(seed)
+        twins.step(spoil(row) if seed in {1, 2, 6} else row)
+    twins.assert_same()
+    assert twins.device.t == 8
+
+
+def test_a_value_assigned_between_steps_holds_from_the_next(cp):
+    twins = Twins(cp, lambda p: gdopt.SGD(p, lr=1.0, non_finite="skip"), draw(0))
+    for seed, rate in enumerate([0.5, 0.25, gdopt.schedules.exponential(1.0, 0.5)]):
+        twins.step(spoil(draw(seed)))
+        for optimizer in (twins.host, twins.device):
+            optimizer.hyper["lr"] = rate
+        twins.step(draw(seed))
+    twins.assert_same()
+
+
+def test_a_loaded_state_sets_the_clock(cp):
+    def make(params):
+        return gdopt.Adam(params, lr=0.1, non_finite="skip")
+
+    twins = Twins(cp, make, draw(0))
+    for seed in range(3):
+        twins.step(draw(seed))
+    saved = twins.device.state_dict()
+    assert saved["t"] == 3
+    for optimizer in (twins.host, twins.device):
+        optimizer.load_state_dict(saved | {"t": 7})
+    twins.step(draw(5))
+    twins.assert_same()
+    assert twins.device.t == 8
+
+
+def test_raising_names_the_gradients(cp):
+    twins = Twins(cp, lambda p: gdopt.SGD(p, lr=1.0, non_finite="raise"), draw(0))
+    moved = {n: cp.asarray(a) for n, a in spoil(draw(1)).items()}
+    with pytest.raises(gdopt.ArgumentError, match=r"in \['U float32'\]"):
+        twins.device.step(moved)
+    twins.assert_same()
+
+
+@pytest.mark.parametrize("option", [{}, {"clip_norm": 1.0}, {"non_finite": "skip"}])
+@pytest.mark.parametrize("together", [False, True])
+def test_no_step_waits_for_the_device(together, option, fake):
+    params = {n: fake.asarray(a) for n, a in draw(0).items()}
+    grads = {n: fake.asarray(a) for n, a in draw(1).items()}
+    if together:
+        params, grads = gdopt.Arena.of(params), gdopt.Arena.of(grads)
+    optimizer = gdopt.Adam(params, lr=0.1, ema=0.9, loss_scale=2.0, **option)
+    optimizer.step(grads)
+    before = fake_arrays.STATE.waited
+    for _ in range(5):
+        optimizer.step(grads)
+    assert fake_arrays.STATE.waited == before
