@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PACKAGES = ("gdopt", "numpy", "numba", "torch", "jax", "jaxlib", "optax")
+PACKAGES = ("gdopt", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch")
+PACKAGES += ("jax", "jaxlib", "optax")
 
 
 def cores() -> int:

@@ -8,6 +8,7 @@ from gdopt.data import (
     Split,
     compare_distributions,
     minibatches,
+    prefetch,
     split,
 )
 from gdopt.errors import (
@@ -90,6 +91,7 @@ __all__ = [
     "minimum",
     "nn",
     "not_equal",
+    "prefetch",
     "rule",
     "save",
     "schedules",

@@ -5,6 +5,7 @@ stream captures, written down and done when the graph is launched, as CUDA does 
 """
 
 import operator
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -297,9 +298,11 @@ class Event:
 
     def __init__(self, **_):
         self.recorded = 0
+        self.time = 0.0
 
     def record(self, stream=None):
         self.recorded += 1
+        self.time = time.perf_counter()
         (stream or Stream.current).log.append(("record", self))
 
     def synchronize(self):

@@ -165,6 +165,7 @@ def module():
         function = getattr(np, name)
         setattr(made, name, lambda *a, _f=function, **k: call(_f, *a, **k))
     made.matmul = matmul_outside
+    made.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=list)
     made.cuda = SimpleNamespace(
         Device=fake_arrays.Device,
         Stream=fake_arrays.Stream,
@@ -173,11 +174,13 @@ def module():
         MemoryPool=Pool,
         alloc_pinned_memory=fake_arrays.alloc_pinned_memory,
         compiler=SimpleNamespace(CompileException=CompileException),
+        get_elapsed_time=lambda one, other: (other.time - one.time) * 1e3,
         get_current_stream=lambda: fake_arrays.Stream.current,
         using_allocator=lambda _: contextlib.nullcontext(),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceProperties=lambda _: {"name": b"No device"},
+            runtimeGetVersion=lambda: 13000,
         ),
     )
     return made

@@ -19,6 +19,7 @@ EXTRAS = {
     "pandas",
     "scipy",
     "pytest",
+    "ml_dtypes",
 }
 PROGRAM = "import sys, gdopt; print(*{name.partition('.')[0] for name in sys.modules})"
 

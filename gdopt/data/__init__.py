@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gdopt.data.batches import MiniBatches, minibatches
 from gdopt.data.distribution import Difference, compare_distributions
 from gdopt.data.normalize import Normalizer
+from gdopt.data.prefetch import prefetch
 from gdopt.data.split import Split, split
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "Split",
     "compare_distributions",
     "minibatches",
+    "prefetch",
     "read",
     "read_csv",
     "read_idx",

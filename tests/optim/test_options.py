@@ -90,7 +90,7 @@ def test_clipping_is_torch_s_but_for_its_millionth(engine):
 def test_the_loss_scale_is_divided_out_before_clipping(engine):
     plain, scaled, grads = draw(), None, draw(scale=5)
     scaled = {name: array.copy() for name, array in plain.items()}
-    large = {name: 1024 * array for name, array in grads.items()}
+    large = {name: np.asarray(1024 * array) for name, array in grads.items()}
     gdopt.Adam(plain, clip_norm=2.0).step(grads)
     gdopt.Adam(scaled, clip_norm=2.0, loss_scale=1024.0).step(large)
     for name, array in plain.items():

@@ -1,0 +1,180 @@
+"""The GPU suite: rehearsed without one, its sums, and that it waits for the device."""
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+sys.path.insert(0, str(BENCH / "gpu"))
+
+import cases_gpu  # noqa: E402 - beside the scripts of the bench
+import summary  # noqa: E402
+
+
+def entry(case, contender, seconds, **told):
+    info = {"case": case, "contender": contender, "steps": 10, **told}
+    return {"extra_info": info, "stats": {"median": 10 * seconds}}
+
+
+FOUND = {
+    "machine_info": {"device": "A GPU", "driver": "1.2", "commit": "abc"},
+    "benchmarks": [
+        entry("copy", "cupy", 2.0, bytes=8),
+        entry("adam_f32_1e8", "gdopt", 4.0, bytes=28),
+        entry("adam_f32_1e8", "torch_fused", 5.0, bytes=28),
+        entry("own_f32_1e8", "gdopt", 5.0, bytes=28),
+        entry("mlp_b128_captured", "gdopt", 0.5, batch=128),
+        entry("mlp_b128_captured", "torch_reduce_overhead", 0.75, batch=128),
+        entry("only_a_peer", "optax", 1.0, bytes=1),
+    ],
+}
+
+
+def test_the_summary_sets_times_against_the_copy_and_the_peers():
+    assert summary.summarize(FOUND) == {
+        "meta": FOUND["machine_info"],
+        "cases": {
+            "copy": {"seconds": 2.0, "bytes_per_second": 4.0},
+            "adam_f32_1e8": {
+                "seconds": 4.0,
+                "bytes_per_second": 7.0,
+                "share_of_copy": 1.75,
+                "ratio_torch_fused": 1.25,
+            },
+            "own_f32_1e8": {
+                "seconds": 5.0,
+                "bytes_per_second": 5.6,
+                "share_of_copy": 1.4,
+                "ratio_built_in": 0.8,
+            },
+            "mlp_b128_captured": {
+                "seconds": 0.5,
+                "samples_per_second": 256.0,
+                "ratio_torch_reduce_overhead": 1.5,
+            },
+        },
+    }
+
+
+def test_the_table_names_every_case_and_peer():
+    text = summary.table(summary.summarize(FOUND))
+    assert "device A GPU, driver 1.2" in text
+    assert "torch_reduce_overhead 1.50" in text
+    assert len(text.splitlines()) == 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("name", "each"),
+    [
+        ("ewa_f32_1e8", 12),
+        ("momentum_f32_1e8", 20),
+        ("rmsprop_f32_1e8", 20),
+        ("adam_f32_1e8", 28),
+        ("adam_clip_f32_1e8", 32),
+        ("adam_ema_f32_1e8", 36),
+        ("adam_f32_state_bf16_1e8", 20),
+        ("adam_bf16_1e8", 22),
+        ("adam_bf16_master_1e8", 28),
+        ("adam_bf16_all_1e8", 14),
+    ],
+)
+def test_the_bytes_of_a_step_are_counted(name, each):
+    (case,) = [case for case in cases_gpu.cases() if case.name == name]
+    assert case.bytes == each * case.elements
+
+
+def test_the_cases_are_those_that_results_are_quoted_by():
+    names = [case.name for case in (*cases_gpu.cases(), *cases_gpu.trainings())]
+    assert len(names) == len(set(names))
+    assert {
+        "adam_f32_1e8",
+        "adam_f32_200x1M",
+        "adam_f32_1000x1024",
+        "adam_f32_10000x64",
+        "adam_f32_10000x64_apart",
+        "adam_clip_f32_1e8",
+        "mlp_b128_captured",
+        "mlp_b1024",
+    } <= set(names)
+
+
+def unsynchronized(source):
+    """Name the benchmarks of a text that are not timed by the device's clock."""
+    found = []
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        if "benchmark" not in [argument.arg for argument in node.args.args]:
+            continue
+        calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+        texts = [ast.unparse(call.func) for call in calls]
+        sets_clock = "benchmark._timer = clock" in ast.unparse(node)
+        timed = sets_clock and "DeviceClock" in texts
+        by_run = "run" in texts and not any(t.startswith("benchmark") for t in texts)
+        if not (timed or by_run):
+            found.append(node.name)
+    return found
+
+
+def test_every_gpu_benchmark_is_timed_by_a_clock_that_waits_for_the_device():
+    assert unsynchronized((BENCH / "gpu" / "speed.py").read_text()) == []
+    clock = (BENCH / "gpu" / "gpu_clock.py").read_text()
+    (kind,) = [
+        n for n in ast.parse(clock).body if getattr(n, "name", "") == "DeviceClock"
+    ]
+    bodies = {
+        n.name: ast.unparse(n) for n in kind.body if isinstance(n, ast.FunctionDef)
+    }
+    assert "self._mark()" in bodies["__call__"]
+    wait, record = (
+        bodies["_mark"].index("self._wait()"),
+        bodies["_mark"].index("record()"),
+    )
+    assert wait < record < bodies["_mark"].index("event.synchronize()")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["benchmark(step)", "benchmark.pedantic(step)", "run(other)\n    benchmark(step)"],
+)
+def test_a_benchmark_that_does_not_wait_is_found(body):
+    assert unsynchronized(f"def test_it(benchmark):\n    {body}\n") == ["test_it"]
+
+
+def test_the_script_is_rehearsed(tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("the stand-in for CuPy needs g++")
+    for package in ("pytest_benchmark", "optax", "torch"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"rehearsed where {package} is installed")
+    only = "copy or prefetch or mlp_b128_captured-gdopt or 1000x1024_apart-gdopt"
+    only += " or adam_clip_f32_1e8-gdopt or adam_f32_1e6 or adam_ema_f32_1e8-gdopt"
+    chosen = {"GDOPT_BENCH_REHEARSE": "1", "PYTHON": sys.executable}
+    done = subprocess.run(
+        [str(BENCH / "on_gpu.sh"), str(tmp_path)],
+        env=os.environ | chosen | {"GDOPT_BENCH_ONLY": only},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert set(found["cases"]) == {
+        "copy",
+        "mlp_b128_captured",
+        "adam_f32_1000x1024_apart",
+        "adam_clip_f32_1e8",
+        "adam_ema_f32_1e8",
+        "adam_f32_1e6",
+    }
+    peers = {"torch_fused", "torch_foreach", "optax", "cupy"}
+    assert {f"ratio_{peer}" for peer in peers} <= set(found["cases"]["adam_f32_1e6"])
+    assert {"device", "driver", "versions", "commit", "date"} <= set(found["meta"])
+    assert "exit 0; benchmark: exit 0; summary: exit 0" in done.stdout
