@@ -1,7 +1,7 @@
 """gdopt: gradient descent for people who hold arrays."""
 
 from gdopt import nn, schedules, training
-from gdopt.arrays import Arena, backend_of, get_backend, use
+from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
 from gdopt.data import (
     MiniBatches,
     Normalizer,
@@ -75,6 +75,7 @@ __all__ = [
     "Split",
     "StateError",
     "__version__",
+    "as_array",
     "backend_of",
     "compare_distributions",
     "equal",

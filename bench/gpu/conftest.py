@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ if os.environ.get("GDOPT_BENCH_REHEARSE"):  # a stand-in for CuPy, on small arra
 
     STAND_IN = fake_cupy.installed()
     STAND_IN.__enter__()
+    atexit.register(STAND_IN.__exit__, None, None, None)
 
 import cupy  # noqa: E402 - behind its stand-in
 from machine import describe  # noqa: E402

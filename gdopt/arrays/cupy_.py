@@ -42,6 +42,13 @@ def _load() -> Any:
     raise BackendError(message)
 
 
+class ReadOnly:
+    """Owns memory that must not be written to, as CuPy has no flag for it."""
+
+    def __init__(self, holder: object) -> None:
+        self.holder = holder
+
+
 class CupyBackend:
     """Arrays in the memory of CUDA devices; each stays on its own device."""
 
@@ -89,9 +96,32 @@ class CupyBackend:
         unowned = isinstance(memory, self.xp.cuda.UnownedMemory)
         return None if unowned else memory
 
-    def writeable(self, array: Any) -> bool:  # noqa: ARG002 - CuPy knows no such flag
-        """See `Backend.writeable`."""
-        return True
+    def writeable(self, array: Any) -> bool:
+        """See `Backend.writeable`; CuPy itself knows no such flag."""
+        return not isinstance(getattr(array.data.mem, "_owner", None), ReadOnly)
+
+    def adopt(self, array: Any, *, read_only: bool) -> Any:
+        """View the memory of another library's array on the device.
+
+        Args:
+            array: has ``__cuda_array_interface__`` or ``__dlpack__``.
+            read_only: whether it must not be written to.
+        """
+        cupy = self.xp
+        if hasattr(array, "__cuda_array_interface__"):
+            view = cupy.asarray(array)
+        else:
+            view = cupy.from_dlpack(array)
+        if not read_only:
+            return view
+        owner = ReadOnly(view)
+        memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner)
+        return cupy.ndarray(
+            view.shape,
+            view.dtype,
+            memptr=cupy.cuda.MemoryPointer(memory, 0),
+            strides=view.strides,
+        )
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         """See `Backend.matmul`."""

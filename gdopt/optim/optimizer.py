@@ -48,7 +48,7 @@ class Optimizer:
 
     Args:
         params: an array, a sequence or a mapping of arrays, or a `gdopt.Arena`;
-            float16, float32 or float64, on one device. They stay the caller's own and
+            float16, bfloat16, float32 or float64, on one device. They stay the caller's own and
             are changed in place, whatever their strides. An arena is one pass.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.

@@ -91,7 +91,11 @@ def test_pinned_memory_is_taken_twice_and_waited_for_before_it_is_filled_again(
         return real(size)
 
     monkeypatch.setattr(fake.cuda, "alloc_pinned_memory", noted)
-    monkeypatch.setattr(fake_arrays.Event, "synchronize", waits.append)
+
+    def synchronize(event):
+        waits.append(event)
+
+    monkeypatch.setattr(fake_arrays.Event, "synchronize", synchronize)
     parts = [np.full(4, k, np.float32) for k in range(6)]
     assert len(list(gdopt.prefetch(parts, backend="cupy"))) == 6
     assert taken == [16, 16]

@@ -1,0 +1,58 @@
+"""Arrays of other libraries on a GPU are updated where they are."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import gdopt
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture
+def cupy():
+    return importlib.import_module("cupy")
+
+
+def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
+    torch = pytest.importorskip("torch")
+    tensor = torch.ones(1000, device="cuda")
+    view = gdopt.as_array(tensor)
+    assert view.data.ptr == tensor.data_ptr()
+    optimizer = gdopt.SGD(view, lr=0.5)
+    optimizer.step(gdopt.as_array(torch.full((1000,), 2.0, device="cuda")))
+    cupy.cuda.Device().synchronize()
+    assert tensor.cpu().tolist() == [0.0] * 1000
+
+
+def test_a_torch_tensor_comes_through_dlpack_alone(cupy):
+    torch = pytest.importorskip("torch")
+    tensor = torch.ones(10, device="cuda", dtype=torch.bfloat16)
+    view = cupy.from_dlpack(tensor)
+    gdopt.SGD(view, lr=0.5).step(cupy.ones_like(view))
+    cupy.cuda.Device().synchronize()
+    assert tensor.float().cpu().tolist() == [0.5] * 10
+
+
+def test_a_jax_array_may_be_a_gradient_but_no_parameter(cupy):
+    jnp = pytest.importorskip("jax.numpy")
+    array = gdopt.as_array(jnp.ones(1000))
+    with pytest.raises(
+        gdopt.ArgumentTypeError, match="must be writeable, got a read-o"
+    ):
+        gdopt.SGD(array)
+    p = cupy.zeros(1000, np.float32)
+    gdopt.SGD(p, lr=1.0).step(array)
+    assert p.get().tolist() == [-1.0] * 1000
+
+
+def test_arrays_stay_on_their_own_device(cupy):
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("needs two GPUs")
+    with cupy.cuda.Device(1):
+        params, grads = cupy.ones(100), cupy.ones(100)
+    optimizer = gdopt.Adam(params, lr=0.1, clip_norm=1.0)
+    with cupy.cuda.Device(0):
+        optimizer.step(grads)
+    assert {a.device.id for a in optimizer.state["0"].values()} == {1}
