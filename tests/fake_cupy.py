@@ -11,10 +11,11 @@ import re
 import sys
 from types import ModuleType, SimpleNamespace
 
-import fake_arrays
+import fake_streams
 import kernel_text
 import numpy as np
 from fake_arrays import STATE, FakeArray, call
+from fake_cublas import FakeCublas
 
 from gdopt.arrays import backend, cublas
 from gdopt.kernels.flush import FlushToZero
@@ -167,15 +168,15 @@ def module():
     made.matmul = matmul_outside
     made.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=list)
     made.cuda = SimpleNamespace(
-        Device=fake_arrays.Device,
-        Stream=fake_arrays.Stream,
-        Event=fake_arrays.Event,
+        Device=fake_streams.Device,
+        Stream=fake_streams.Stream,
+        Event=fake_streams.Event,
         UnownedMemory=type("UnownedMemory", (), {}),
         MemoryPool=Pool,
-        alloc_pinned_memory=fake_arrays.alloc_pinned_memory,
+        alloc_pinned_memory=fake_streams.alloc_pinned_memory,
         compiler=SimpleNamespace(CompileException=CompileException),
         get_elapsed_time=lambda one, other: (other.time - one.time) * 1e3,
-        get_current_stream=lambda: fake_arrays.Stream.current,
+        get_current_stream=lambda: fake_streams.Stream.current,
         using_allocator=lambda _: contextlib.nullcontext(),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -184,45 +185,6 @@ def module():
         ),
     )
     return made
-
-
-class FakeCublas:
-    """What cuBLAS computes, along columns, from addresses."""
-
-    def cublasCreate_v2(self, handle):  # noqa: N802 - the library's name
-        return 0
-
-    def cublasSetStream_v2(self, handle, stream):  # noqa: N802
-        return 0
-
-    def cublasSetWorkspace_v2(self, handle, space, size):  # noqa: N802
-        return 0
-
-    def cublasSgemm_v2(self, *arguments):  # noqa: N802
-        return self.gemm(ctypes.c_float, *arguments)
-
-    def cublasDgemm_v2(self, *arguments):  # noqa: N802
-        return self.gemm(ctypes.c_double, *arguments)
-
-    @staticmethod
-    def gemm(kind, _, *rest):
-        order_a, order_b, m, n, k = (number.value for number in rest[:5])
-        _one, a, lda, b, ldb, _zero, c, ldc = rest[5:]
-
-        def matrix(place, leading, rows, columns, order):
-            rows, columns = (columns, rows) if order else (rows, columns)
-            memory = (kind * (leading.value * columns)).from_address(place.value)
-            columnwise = np.frombuffer(memory, kind).reshape(columns, leading.value)
-            found = columnwise[:, :rows].T
-            return found.T if order else found
-
-        def run():
-            left = matrix(a, lda, m, k, order_a)
-            right = matrix(b, ldb, k, n, order_b)
-            matrix(c, ldc, m, n, 0)[...] = left @ right
-
-        STATE.submit(run)
-        return 0
 
 
 class Pool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,8 +92,8 @@ class MiniBatches:
     `load_state_dict` goes on in midst of an epoch: with the batch after the last one
     that was handed out when the state was taken.
 
-    Every batch stays as it is for as long as anything holds it or a view of it; memory
-    that nothing holds any more is used again.
+    `arrays`, `axis` and `size` are as given. Every batch stays as it is for as long as
+    anything holds it or a view of it; memory that nothing holds any more is used again.
 
     >>> import numpy as np
     >>> batches = minibatches(np.arange(6), size=2, seed=0)
@@ -119,29 +119,27 @@ class MiniBatches:
         drop_last: bool = False,
         allow_nan: bool = False,
     ) -> None:
-        self._axis = check_axis(axis)
+        self.axis = check_axis(axis)
         self._shuffle = check_flag("shuffle", shuffle)
         self._drop_last = check_flag("drop_last", drop_last)
-        self._size = whole("size", size, 1)
+        self.size = whole("size", size, 1)
         self._seed = check_seed(seed, shuffle=self._shuffle)
-        self._backend, self._count = check_arrays(arrays, self._axis)
-        if self._size > self._count:
-            message = (
-                "size must be at most the number of examples, "
-                f"{self._count}, got {self._size}"
-            )
+        self._backend, self._count = check_arrays(arrays, self.axis)
+        if self.size > self._count:
+            most = f"at most the number of examples, {self._count}"
+            message = f"size must be {most}, got {self.size}"
             raise ArgumentError(message)
         if not check_flag("allow_nan", allow_nan):
             hint = "; allow_nan=True lets it through"
             for k, array in enumerate(arrays):
-                refuse_nan(f"array {k}", array, self._axis, self._backend, hint)
-        self._arrays = arrays
+                refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
+        self.arrays = arrays
         self._epoch = self._position = 0
         self._resuming = False
         self._latest = object()
 
     def __len__(self) -> int:
-        whole_batches, rest = divmod(self._count, self._size)
+        whole_batches, rest = divmod(self._count, self.size)
         return whole_batches + (rest > 0 and not self._drop_last)
 
     @property
@@ -156,8 +154,11 @@ class MiniBatches:
         """
         batch: Any = None
         for epoch, number in self.walk():
-            if batch is None:
-                batch = self._batch_function(epoch)
+            if batch is None and self._shuffle:
+                order, how = self.order(epoch), (self.axis, self.size)
+                batch = gathered(self._backend, self.arrays, *how, order)
+            elif batch is None:
+                batch = viewed(self.arrays, self.axis, self.size)
             yield batch(number)  # held by no name here: its memory is the caller's
 
     def walk(self) -> Iterator[tuple[int, int]]:
@@ -177,43 +178,22 @@ class MiniBatches:
         if self._latest is loop:
             self._epoch, self._position = epoch + 1, 0
 
-    def _batch_function(self, epoch: int) -> Callable[[int], Any]:
-        if self._shuffle:
-            order = self.order(epoch)
-            return gathered(self._backend, self._arrays, self._axis, self._size, order)
-        return viewed(self._arrays, self._axis, self._size)
-
-    @property
-    def arrays(self) -> tuple[Array, ...]:
-        """The arrays whose examples the batches hold."""
-        return self._arrays
-
-    @property
-    def axis(self) -> int:
-        """Along which the examples lie."""
-        return self._axis
-
-    @property
-    def size(self) -> int:
-        """Examples in a batch that is not the last."""
-        return self._size
-
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
         if not self._shuffle:
             return self._backend.from_host(
-                np.arange(self._count), self._backend.device(self._arrays[0])
+                np.arange(self._count), self._backend.device(self.arrays[0])
             )
         # A key beside the seed: [seed, 0] would repeat the stream of the seed alone.
         entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
         order = np.random.default_rng(entropy).permutation(self._count)
-        return self._backend.from_host(order, self._backend.device(self._arrays[0]))
+        return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 
     def _settings(self) -> dict[str, int | bool]:
         """Give what decides the batches, apart from the data."""
         settings: dict[str, int | bool] = {
             "count": self._count,
-            "size": self._size,
+            "size": self.size,
             "shuffle": self._shuffle,
             "drop_last": self._drop_last,
         }

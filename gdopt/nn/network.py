@@ -234,8 +234,7 @@ class Network:
     def _logits(self, x: Array) -> Iterator[tuple[slice, Array]]:
         """Run forward in slices, so that activations of a large set fit in memory."""
         for start in range(0, len(x), ROWS):
-            rows = slice(start, start + ROWS)
-            yield rows, self._forward(x[rows])[0]
+            yield (rows := slice(start, start + ROWS)), self._forward(x[rows])[0]
 
     def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
         self._check_x(x)

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
+from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim import state
 from gdopt.optim.compose import AVERAGE, MASTER, extended
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.interrupt import Uninterrupted
+from gdopt.optim.keywords import refuse_keywords
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
 from gdopt.optim.rule import Rule
 from gdopt.optim.rule import rule as make_rule
-
-ELSEWHERE = {  # keywords of other libraries, and what says the same here
-    "learning_rate": "lr",
-    "alpha": "lr (the course's alpha) or beta (torch's RMSprop)",
-    "rho": "beta",
-    "decay": "beta, or a schedule as lr",
-    "betas": "beta1 and beta2",
-    "beta_1": "beta1",
-    "beta_2": "beta2",
-    "epsilon": "eps",
-    "momentum": "Momentum(beta=...) or Nesterov(beta=...)",
-    "nesterov": "Nesterov(beta=...)",
-    "max_norm": "clip_norm",
-    "clipnorm": "clip_norm",
-    "global_clipnorm": "clip_norm",
-    "use_ema": "ema, which is the average's beta",
-    "ema_momentum": "ema",
-    "loss_scale_factor": "loss_scale",
-    "dampening": 'Momentum(form="ewa")',
-    "weight_decay": "AdamW(weight_decay=...)",
-}
 
 
 class Optimizer:
@@ -48,8 +27,8 @@ class Optimizer:
 
     Args:
         params: an array, a sequence or a mapping of arrays, or a `gdopt.Arena`;
-            float16, bfloat16, float32 or float64, on one device. They stay the caller's own and
-            are changed in place, whatever their strides. An arena is one pass.
+            float16, bfloat16, float32 or float64, on one device. They stay the caller's
+            own and are changed in place, whatever their strides. An arena is one pass.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
         non_finite: what a step does with NaN or infinity in the gradients:
@@ -112,7 +91,7 @@ class Optimizer:
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
         self.rule = extended(rule, tuple(extras))
         hyper = {**self.rule.kernel.signature.defaults, **hyper, **extras}
-        self._refuse_keywords(hyper)
+        refuse_keywords(type(self).__name__, self.rule.scalars, hyper)
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
         self.hyper = Hyper(self.rule, self._parameters, hyper)
@@ -129,24 +108,6 @@ class Optimizer:
         from gdopt.optim.device.passes import DevicePasses  # noqa: PLC0415
 
         return DevicePasses(*given)
-
-    def _refuse_keywords(self, given: Mapping[str, Any]) -> None:
-        known = self.rule.scalars
-        kind = type(self).__name__
-        for name in given:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = ELSEWHERE.get(name) or (near[0] if near else "")
-                message = (
-                    f"{kind} got an unknown keyword {name!r}"
-                    + (f"; did you mean {hint}?" if hint else "")
-                    + f" It takes {', '.join(known)}"
-                )
-                raise ArgumentTypeError(message)
-        for name in known:
-            if name not in given:
-                message = f"{kind} needs {name}, a number or a schedule, got none"
-                raise ArgumentTypeError(message)
 
     def _start(self) -> dict[str, Arena]:
         """Make the state, and the master copy of the parameters, if there is one."""

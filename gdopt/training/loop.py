@@ -18,12 +18,9 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.training.costs import Costs, blame
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.record import Record
-
-# A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
-# share of max(1, cost) is rounding.
-RISE = 1e-5
 
 
 def fit(
@@ -119,31 +116,9 @@ def fit(
         dev=dev,
         checked=checked,
         graph=graph,
-        costs=_Costs(EWA(smoothing), full_batch=len(batches) == 1),
+        costs=Costs(EWA(smoothing), full_batch=len(batches) == 1),
     )
     return loop.run(epochs, every)
-
-
-@dataclass
-class _Costs:
-    """The costs recorded so far: their average, and whether the last one rose."""
-
-    average: EWA
-    full_batch: bool
-    last: float = math.inf
-    told: bool = False
-
-    def notice(self, cost: float, step: int, lr: float | None) -> str | None:
-        """Say, once, that the cost of all examples has risen."""
-        before, self.last = self.last, cost
-        rose = self.full_batch and cost > before + RISE * max(1.0, before)
-        if not rose or self.told:
-            return None
-        self.told = True
-        return (
-            f"the cost rose from {before:.6g} to {cost:.6g} at step {step}; in batch "
-            f"gradient descent it must fall at every step: {_blame(lr)}"
-        )
 
 
 @dataclass
@@ -157,7 +132,7 @@ class _Loop:
     dev: tuple[Array, Array] | None
     checked: bool
     graph: TrainingGraph | None
-    costs: _Costs
+    costs: Costs
 
     def run(self, epochs: int, every: int) -> Iterator[Record]:
         """Yield records; `every` so many steps, and at the end of an epoch."""
@@ -232,7 +207,7 @@ class _Loop:
         lr = _one_number(self.optimizer.hyper.get("lr"))
         return DivergenceError(
             f"cost must stay finite, got {cost} at step {self.optimizer.t + 1}, in "
-            f"epoch {self.batches.epoch + 1}: {_blame(lr)}"
+            f"epoch {self.batches.epoch + 1}: {blame(lr)}"
         )
 
 
@@ -246,8 +221,3 @@ def _pair(batch: Any) -> tuple[Array, Array]:
 
 def _one_number(lr: Any) -> float | None:
     return lr if isinstance(lr, float | int) else None
-
-
-def _blame(lr: float | None) -> str:
-    rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
-    return f"{rate} is probably too large"

@@ -1,6 +1,6 @@
 """Batches are sent ahead, each through pinned memory that nothing reads any more."""
 
-import fake_arrays
+import fake_streams
 import numpy as np
 import pytest
 
@@ -60,14 +60,14 @@ def test_a_batch_is_sent_before_the_one_before_it_is_used(fake):
 
 def test_the_copy_waits_for_the_computation_and_the_reverse(fake, monkeypatch):
     streams = []
-    real = fake_arrays.Stream.__init__
+    real = fake_streams.Stream.__init__
 
     def noted(self, **options):
         real(self, **options)
         streams.append(self)
 
-    monkeypatch.setattr(fake_arrays.Stream, "__init__", noted)
-    main = fake_arrays.Stream.current
+    monkeypatch.setattr(fake_streams.Stream, "__init__", noted)
+    main = fake_streams.Stream.current
     main.log.clear()
     parts = [np.full(4, k) for k in range(3)]
     for _ in gdopt.prefetch(parts, backend="cupy"):
@@ -84,7 +84,7 @@ def test_pinned_memory_is_taken_twice_and_waited_for_before_it_is_filled_again(
     fake, monkeypatch
 ):
     taken, waits = [], []
-    real = fake_arrays.alloc_pinned_memory
+    real = fake_streams.alloc_pinned_memory
 
     def noted(size):
         taken.append(size)
@@ -95,7 +95,7 @@ def test_pinned_memory_is_taken_twice_and_waited_for_before_it_is_filled_again(
     def synchronize(event):
         waits.append(event)
 
-    monkeypatch.setattr(fake_arrays.Event, "synchronize", synchronize)
+    monkeypatch.setattr(fake_streams.Event, "synchronize", synchronize)
     parts = [np.full(4, k, np.float32) for k in range(6)]
     assert len(list(gdopt.prefetch(parts, backend="cupy"))) == 6
     assert taken == [16, 16]

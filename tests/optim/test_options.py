@@ -1,12 +1,9 @@
 """What an optimizer does around its rule: clipping, scaling, averaging, storage."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels.rounding import random_bits
 from gdopt.kernels.squares import lane_count
 
 GENERATOR = np.random.default_rng(3)
@@ -161,104 +158,6 @@ def test_a_user_s_state_called_average_is_refused_with_the_option():
     gdopt.Optimizer(np.zeros(2), averaged, lr=1.0)
     with pytest.raises(gdopt.RuleError, match="'average' is an option's name"):
         gdopt.Optimizer(np.zeros(2), averaged, lr=1.0, ema=0.9)
-
-
-HALF_EPS = {"float16": 2**-10, "bfloat16": 2**-7}
-
-
-def halves():
-    pytest.importorskip("ml_dtypes")
-    return HALF_EPS
-
-
-@pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("dtype", HALF_EPS)
-def test_a_master_copy_keeps_what_half_precision_loses(dtype, together, engine):
-    step = halves()[dtype] / 64
-    plain = {"p": np.ones(9, dtype)}
-    kept = {"p": np.ones(9, dtype)}
-    if together:
-        plain, kept = gdopt.Arena.of(plain), gdopt.Arena.of(kept)
-    one, other = gdopt.SGD(plain, lr=step), gdopt.SGD(kept, lr=step, master=True)
-    for _ in range(64):
-        one.step({"p": np.ones(9, dtype)})
-        other.step({"p": np.ones(9, dtype)})
-    assert set(plain["p"].astype(float)) == {1.0}
-    assert set(kept["p"].astype(float)) == {1.0 - 64 * step}
-    assert other.state["p"]["master"].dtype == np.float32
-
-
-def test_a_master_copy_resumes_with_the_same_bits(engine):
-    def make():
-        params = {"p": np.linspace(-1, 1, 7).astype(np.float16)}
-        return params, gdopt.Adam(params, lr=1e-4, master=True)
-
-    (whole, one), (again, other) = make(), make()
-    rows = [np.full(7, k + 1, np.float16) for k in range(6)]
-    for row in rows:
-        one.step({"p": row})
-    for row in rows[:3]:
-        other.step({"p": row})
-    saved, halfway = other.state_dict(), again["p"].copy()
-    fresh, third = make()
-    fresh["p"][...] = halfway
-    third.load_state_dict(saved)
-    for row in rows[3:]:
-        third.step({"p": row})
-    assert whole["p"].tobytes() == fresh["p"].tobytes()
-
-
-def test_bfloat16_state_takes_half_the_bytes():
-    pytest.importorskip("ml_dtypes")
-    params = {"p": np.zeros(640, np.float32)}
-    assert gdopt.Adam(params).state_bytes == 2 * 4 * 640
-    assert gdopt.Adam(params, state_dtype="bfloat16").state_bytes == 2 * 2 * 640
-
-
-def test_stochastic_rounding_is_right_on_average(engine):
-    pytest.importorskip("ml_dtypes")
-    p = np.ones(100_000, "bfloat16")
-    optimizer = gdopt.SGD(p, lr=2.0**-10, rounding="stochastic", seed=1)
-    steps = 40
-    for _ in range(steps):
-        optimizer.step(np.ones(100_000, "bfloat16"))
-    left = p.astype(float)
-    # Steps of an eighth of the spacing 2**-7, below 1 a quarter of 2**-8: the mean of
-    # 1e5 elements is within 5 standard errors of about 2e-5.
-    assert left.mean() == pytest.approx(1 - steps * 2.0**-10, abs=1e-4)
-    assert len(set(left)) > 3
-
-
-def test_rounding_depends_on_seed_step_and_place_alone(engine):
-    pytest.importorskip("ml_dtypes")
-    ends = {}
-    for together, seed in itertools.product((False, True), (1, 2)):
-        params = {name: np.ones(n, "bfloat16") for name, n in (("a", 70), ("b", 300))}
-        if together:
-            params = gdopt.Arena.of(params)
-        optimizer = gdopt.Adam(
-            params, lr=0.01, rounding="stochastic", state_dtype="bfloat16", seed=seed
-        )
-        for _ in range(3):
-            optimizer.step({n: np.ones(a.shape, "bfloat16") for n, a in params.items()})
-        ends[together, seed] = b"".join(a.tobytes() for a in params.values())
-    assert ends[False, 1] == ends[True, 1]
-    assert ends[False, 2] == ends[True, 2]
-    assert ends[False, 1] != ends[False, 2]
-
-
-def test_random_bits_are_even_and_independent():
-    index = np.arange(1 << 16)
-    words = [random_bits(seed, t, index) for seed in (0, 1) for t in (1, 2)]
-    for word in words:
-        for bit in range(32):
-            share = ((word >> np.uint32(bit)) & 1).mean()
-            assert abs(share - 0.5) < 5 * 0.5 / 256  # five standard errors
-    for one, other in itertools.combinations(words, 2):
-        halves = [np.float64(word & np.uint32(0xFFFF)) for word in (one, other)]
-        assert abs(np.corrcoef(*halves)[0, 1]) < 5 / 256
-    far = random_bits(0, 1, index + (1 << 32))
-    assert (far != words[0]).mean() > 0.999
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.schedules import polynomial
 from gdopt.training import fit
-from gdopt.training.loop import _Costs
+from gdopt.training.costs import Costs
 
 
 def records_of(run, **options):
@@ -174,7 +174,7 @@ def test_the_cost_of_mini_batches_may_rise(make_run):
     ],
 )
 def test_a_rise_within_rounding_is_no_rise(before, after, told):
-    costs = _Costs(gdopt.EWA(0.9), full_batch=True)
+    costs = Costs(gdopt.EWA(0.9), full_batch=True)
     assert costs.notice(before, 1, None) is None
     notice = costs.notice(after, 2, None)
     assert told == (notice is not None)

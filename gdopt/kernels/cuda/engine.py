@@ -10,7 +10,8 @@ import numpy as np
 
 from gdopt.arrays.storage import Stored
 from gdopt.errors import BackendError
-from gdopt.kernels.cuda.fused import ACCESS, Form, print_fused
+from gdopt.kernels.cuda.form import ACCESS, Form
+from gdopt.kernels.cuda.fused import print_fused
 from gdopt.kernels.cuda.packs import RAW_TYPES
 from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
 from gdopt.kernels.cuda.strided import print_kernel

@@ -9,8 +9,8 @@ finite squares overflow, it is infinite.
 from __future__ import annotations
 
 from gdopt.arrays.storage import Stored, compute_name
+from gdopt.kernels.cuda.form import Form
 from gdopt.kernels.cuda.fused import (
-    Form,
     apart_inputs,
     find_array,
     find_place,
