@@ -125,6 +125,9 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
         STATE.wait()
         return self.host.copy()
 
+    def tolist(self):
+        return self.get().tolist()
+
     def item(self):
         return self.get().item()
 

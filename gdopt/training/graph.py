@@ -14,6 +14,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.optim.interrupt import Uninterrupted
 
 GATHER = KernelText(
     "raw T source_, raw int64 order_, raw int64 position_, int64 size_, int64 width_",
@@ -88,7 +89,8 @@ class TrainingGraph:
         Returns:
             The cost before the update, a 0-d array that the next step overwrites.
         """
-        with self._network.params.backend.on(self._network.params.device):
+        params = self._network.params
+        with Uninterrupted(), params.backend.on(params.device):
             self._go_to(epoch, number)
             size = self._batches.size
             rows = min(size, self._count - number * size)

@@ -47,6 +47,7 @@ def test_finite_gradients_whose_squares_overflow_are_not_skipped(cp):
 
 def test_values_are_sent_anew_when_the_rows_run_out(cp, monkeypatch):
     monkeypatch.setattr("gdopt.optim.device.passes.AHEAD", 3)
+    monkeypatch.setattr("gdopt.optim.device.values.AHEAD", 3)
 
     def make(params):
         return gdopt.Adam(
@@ -59,6 +60,24 @@ def test_values_are_sent_anew_when_the_rows_run_out(cp, monkeypatch):
         twins.step(spoil(row) if seed in {1, 2, 6} else row)
     twins.assert_same()
     assert twins.device.t == 8
+
+
+def test_a_schedule_that_fails_later_fails_when_its_step_has_come(cp):
+    def rate(step):
+        return 1.0 / (3 - step)  # infinite at step 3, and negative behind it
+
+    twins = Twins(cp, lambda p: gdopt.SGD(p, lr=rate, non_finite="skip"), draw(0))
+    for seed in range(3):
+        twins.step(draw(seed))
+    twins.assert_same()
+    for optimizer in (twins.host, twins.device):
+        before = {n: np.array(optimizer.params[n].tolist()) for n in ("b float32",)}
+        grads = {n: cp.asarray(a) for n, a in draw(1).items()}
+        with pytest.raises((gdopt.ArgumentError, ZeroDivisionError)):
+            optimizer.step(draw(1) if optimizer is twins.host else grads)
+        after = np.array(optimizer.params["b float32"].tolist())
+        assert after.tolist() == before["b float32"].tolist()
+        assert optimizer.t == 3
 
 
 def test_a_value_assigned_between_steps_holds_from_the_next(cp):

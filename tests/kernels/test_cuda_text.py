@@ -11,8 +11,8 @@ import pytest
 from rules import KERNELS
 
 import gdopt
+from gdopt.kernels import cuda
 
-cuda = pytest.importorskip("gdopt.kernels.cuda")
 pytestmark = pytest.mark.cuda_text
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")

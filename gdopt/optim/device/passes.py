@@ -81,11 +81,16 @@ class DevicePasses:
                 group.values.refresh()
             return
         step = hyper.step
+        steps = [(step + 1, hyper.at(step))]
         ahead = 1 if hyper.reads_host_arrays else AHEAD
-        steps = [(k + 1, hyper.at(k)) for k in range(step, step + ahead)]
+        for k in range(step + 1, step + ahead):
+            try:
+                steps.append((k + 1, hyper.at(k)))
+            except Exception:  # noqa: BLE001 - the schedule's, which is told in its turn
+                break
         for group in self._groups:
             group.values.take(steps)
-        self.clock.start(step, ahead, hyper.version)
+        self.clock.start(step, len(steps), hyper.version)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""
@@ -120,12 +125,12 @@ class DevicePasses:
 
     def _shared_arguments(self) -> dict[str, Any]:
         """Make what the step tells: fresh arrays, which the caller may keep."""
-        backend, device = self._parameters.backend, self._parameters.device
+        empty = self._parameters.backend.xp.empty
         shared: dict[str, Any] = {}
         if self._gate:
-            shared["go_"] = backend.zeros(1, np.bool_, device)
+            shared["go_"] = empty(1, np.bool_)
         if "norm" in self._rule.kernel.signature.scalars:
-            shared["norm_"] = backend.zeros(1, np.float64, device)
+            shared["norm_"] = empty(1, np.float64)
             self.grad_norm = shared["norm_"].reshape(())
         if self.clock is not None:
             shared["clock_"] = self.clock.array

@@ -14,6 +14,7 @@ from gdopt.errors import ArgumentTypeError
 from gdopt.kernels.cuda import Duties, Launch, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
+from gdopt.optim.device.clock import AHEAD
 from gdopt.optim.device.tables import Rows, send_table
 from gdopt.optim.hyper import Hyper, Values
 
@@ -101,6 +102,12 @@ class HoistedValues:
         self._host = compile_host(program, self._split.known)
         self.by_value = not (used or duties.gate or duties.clock or len(names) > 1)
         self.arguments: dict[str, Any] = {}
+        places = {symbol: k for k, symbol in enumerate(self._split.known)}
+        self._by_value_places = [
+            (f"s{k}", places[symbol])
+            for k, symbol in enumerate(program.hoisted)
+            if symbol in places
+        ]
         if self.by_value:
             return
         columns = max(1, len(program.hoisted))
@@ -120,7 +127,11 @@ class HoistedValues:
         )
         width = max(1, len(self._split.given)) * len(self._names)
         self._given = self._backend.zeros(width, np.float64, self._device)
-        fixed = {"given_": self._given, "count_": np.int32(len(self._names))}
+        ahead = AHEAD if self._duties.clock else 1
+        size = max(1, ahead * len(self._names) * len(self._split.known))
+        self._known_rows = self._backend.zeros(size, np.float64, self._device)
+        fixed = {"given_": self._given, "known_": self._known_rows}
+        fixed |= {"count_": np.int32(len(self._names))}
         self.prologue = Launch(text, 1, fixed | {"scalars_": self._table})
 
     def take(self, steps: Sequence[tuple[int, Values]]) -> None:
@@ -129,6 +140,12 @@ class HoistedValues:
         Args:
             steps: each with its count t, from 1, and the values of the settings.
         """
+        if self.by_value:
+            t, values = steps[0]
+            row = cast(self._known(values, self._names[0], t), self._compute)
+            for argument, place in self._by_value_places:
+                self.arguments[argument] = row[place]
+            return
         known = np.array(
             [
                 self._known(values, name, t)
@@ -137,28 +154,15 @@ class HoistedValues:
             ],
             np.float64,
         ).reshape(len(steps), len(self._names), len(self._split.known))
-        if self.by_value:
-            row = cast(known[0, 0], self._compute)
-            places = self._known_places()
-            for k, symbol in enumerate(self._program.hoisted):
-                self.arguments[f"s{k}"] = row[places[symbol]]
-        elif self.prologue is not None:
-            padded = known if known.size else np.zeros(1)
-            table = send_table(self._backend, self._device, padded, np.float64)
-            held = self.arguments.get("known_")
-            if held is not None and held.size == table.size:
-                held[...] = table  # where a graph reads it
-            else:
-                self.arguments["known_"] = table
+        if self.prologue is not None:
+            table = send_table(self._backend, self._device, known, np.float64)
+            self._known_rows[: table.size] = table  # in place, where a graph reads it
             self.refresh()
         else:
-            order = [self._known_places()[symbol] for symbol in self._program.hoisted]
+            order = [place for _, place in self._by_value_places]
             self.arguments["scalars_"] = send_table(
                 self._backend, self._device, known[0][:, order], self._compute
             )
-
-    def _known_places(self) -> dict[Any, int]:
-        return {symbol: k for k, symbol in enumerate(self._split.known)}
 
     def _known(self, values: Values, name: str, t: int) -> tuple[float, ...]:
         scalars = {**values.shared, "t": t}
