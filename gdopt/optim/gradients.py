@@ -70,8 +70,8 @@ class Gradients:
 
     def _has_seen(self, arrays: Sequence[Array]) -> bool:
         """Tell whether these very arrays were checked before."""
-        if len(self._seen) != len(arrays):
-            return False
+        if len(self._seen) != len(arrays) or any(array is None for array in arrays):
+            return False  # None is also what an array that is gone would look like
         pairs = zip(self._seen, arrays, strict=True)
         return all(reference() is array for reference, array in pairs)
 

@@ -74,6 +74,27 @@ def test_pointers_are_sent_when_an_array_has_moved_and_only_then(fake):
     assert np.array_equal(params["p5"].get(), before - 2)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (lambda cp, _: cp.asarray(np.ones(3, np.float32)), gdopt.ArgumentError),
+        (lambda cp, _: cp.asarray(np.ones(4)), gdopt.ArgumentTypeError),
+        (lambda _, params: params["p3"], gdopt.ArgumentError),
+        (lambda *_: None, gdopt.ArgumentTypeError),
+        (lambda *_: np.ones(4, np.float32), gdopt.BackendError),
+    ],
+)
+def test_a_gradient_that_was_not_there_before_is_checked(wrong, error, fake):
+    params, grads = many(fake), many(fake)
+    optimizer = gdopt.SGD(params)
+    optimizer.step(grads)
+    grads["p3"] = wrong(fake, params)
+    before = snapshot(optimizer)
+    with pytest.raises(error, match="the gradient of 'p3'"):
+        optimizer.step(grads)
+    assert snapshot(optimizer) == before
+
+
 def test_gradients_are_not_kept_alive(fake):
     params = many(fake, 3)
     optimizer = gdopt.SGD(params)

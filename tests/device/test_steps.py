@@ -179,3 +179,34 @@ def test_two_arrays_in_one_launch_do_not_touch_what_lies_between(cp):
     assert changed[3:100].all()
     assert changed[101:303].all()
     assert changed.sum() == 97 + 202
+
+
+@pytest.mark.parametrize("size", [(3, 5), (256, 256), (257, 255), (512, 2, 64)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_kernel_takes_arrays_of_any_shape(dtype, size, cp):
+    def axpy(y, x, *, a):
+        return y + a * x
+
+    kernel = gdopt.Kernel(axpy)
+    generator = np.random.default_rng(0)
+    host = [generator.standard_normal(size).astype(dtype) for _ in range(2)]
+    moved = [cp.asarray(array) for array in host]
+    kernel(*host, a=0.3)
+    kernel(*moved, a=0.3)
+    assert host[0].tobytes() == moved[0].get().tobytes()
+    scale = cp.asarray(np.array(0.3))
+    kernel(*moved, a=scale)
+    kernel(*host, a=0.3)
+    assert host[0].tobytes() == moved[0].get().tobytes()
+
+
+@pytest.mark.parametrize("size", [7, 1 << 16])
+def test_averages_have_the_bits_of_the_cpu(size, cp):
+    here, there = gdopt.EWA(0.9), gdopt.EWA(0.9)
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+        one, other = here.update(x), there.update(cp.asarray(x))
+    assert one.tobytes() == other.get().tobytes()
+    series = np.random.default_rng(0).standard_normal((2000, 3))
+    averaged = gdopt.ewa(cp.asarray(series), 0.98)
+    assert gdopt.ewa(series, 0.98).tobytes() == averaged.get().tobytes()

@@ -106,6 +106,46 @@ def test_threads_give_the_bits_of_one_thread(dtype):
     assert_same_bits(alone, parallel, program)
 
 
+@pytest.mark.cuda_text
+@pytest.mark.parametrize("offset", [0, 1, 2, 4])
+def test_the_text_for_arrays_apart_reads_nothing_that_is_not_theirs(offset, cuda_text):
+    program = KERNELS["adam_corrected"].program()
+    text = forms.text_of(program, "float32", "apart")
+    sizes, size = (70, 3, 64), 256
+    wholes = [[aligned(n + 8, "float32")[0] for n in sizes] for _ in range(2)]
+    for k, row in enumerate(wholes):
+        for n, whole in zip(sizes, row, strict=True):
+            whole[...] = special_arrays(4, n + 8, "float32", seed=k)[k]
+    before = [[whole.copy() for whole in row] for row in wholes]
+    states = [aligned(size, "float32")[0] for _ in range(2)]
+    for state in states:
+        state[...] = 0
+    places = [
+        [w[offset : offset + n] for w, n in zip(row, sizes, strict=True)]
+        for row in wholes
+    ]
+    slots = np.array([[0, 70], [128, 3], [192, 64]], np.int64)
+    pointers = np.array(
+        [[a.ctypes.data for a in pair] for pair in zip(*places, strict=True)]
+    )
+    arguments = {"m": states[0], "v": states[1], "slots_": slots.reshape(-1)}
+    arguments |= {"blocks_": np.array([0, 0, 1, 2], np.int32)}
+    arguments |= {"pointers_": pointers.astype(np.uint64).reshape(-1)}
+    scalars = np.array(values_of(program)).astype(np.float32)
+    arguments |= {f"s{k}": scalar for k, scalar in enumerate(scalars)}
+    with FlushToZero():
+        cuda_text.run_on_cpu(text, arguments, size // 4, *cuda_text.SANITIZER)
+    for k, n in enumerate(sizes):
+        expected = [before[0][k], *np.zeros((2, n + 8), np.float32), before[1][k]]
+        inner = [array[offset : offset + n].copy() for array in expected]
+        run_blocks(program, inner, "float32")
+        expected[0][offset : offset + n] = inner[0]
+        assert bits(expected[0]) == bits(wholes[0][k])
+        assert bits(wholes[1][k]) == bits(before[1][k])
+        start = slots[k, 0]
+        assert bits(inner[1]) == bits(states[0][start : start + n])
+
+
 MISTAKES = {
     "another sign": ("x11 = v_p_ - x10", "x11 = v_p_ + x10"),
     "a result that is not stored": (

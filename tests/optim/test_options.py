@@ -94,6 +94,17 @@ def test_the_loss_scale_is_divided_out_before_clipping(engine):
         np.testing.assert_allclose(array, scaled[name], rtol=1e-14)
 
 
+def test_a_loss_scale_alone_clips_nothing(engine):
+    plain, grads = draw(), draw()
+    scaled = {name: array.copy() for name, array in plain.items()}
+    large = {name: np.asarray(1024 * array) for name, array in grads.items()}
+    gdopt.SGD(plain, lr=0.1).step(grads)
+    limit = 1.001 * norm(grads)
+    gdopt.SGD(scaled, lr=0.1, clip_norm=limit, loss_scale=1024.0).step(large)
+    for name, array in plain.items():
+        assert array.tobytes() == scaled[name].tobytes()
+
+
 def test_options_are_hyper_parameters(engine):
     params = {"p": np.zeros(2)}
     optimizer = gdopt.SGD(

@@ -36,6 +36,10 @@ def as_bits(array: Any) -> Any:
     return array if raw is None else array.view(raw)
 
 
+def _flat_bits(array: Any) -> Any:
+    return as_bits(array.reshape(-1))
+
+
 class Launch:
     """A kernel and those of its arguments that stay the same from launch to launch."""
 
@@ -106,7 +110,7 @@ class Cuda:
         written = [arrays[k] for k in self._written]
         options = {"size": arrays[0].size // self._form.width} if packs else {}
         if packs:
-            read, written = ([*map(as_bits, part)] for part in (read, written))
+            read, written = ([*map(_flat_bits, part)] for part in (read, written))
         with arrays[0].device:
             launch(build(text), text, [*read, *scalars, *written], **options)
 
