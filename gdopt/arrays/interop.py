@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, get_backend
-from gdopt.errors import ArgumentTypeError
+from gdopt.errors import ArgumentTypeError, BackendError
 
 HOST, CUDA = 1, 2  # kinds of device in DLPack
 
@@ -49,6 +49,8 @@ def as_array(array: Any) -> Array:
                 return np.from_dlpack(array)
             if kind == CUDA:
                 return _adopt(array)
+    except BackendError:
+        raise
     except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as error:
         message = (
             f"array must be one that its library hands out, got a {_kind(array)}: "
