@@ -8,13 +8,14 @@
 # left out and named. Writes to OUTDIR: tests.txt, benchmark.json (pytest-benchmark's),
 # summary.json, summary.txt. GDOPT_BENCH_REHEARSE=1 tries everything on a machine without
 # a GPU, on small arrays with a stand-in for CuPy: its figures mean nothing.
+# GDOPT_BENCH_COMMIT names the commit where the checkout is no repository;
 # GDOPT_BENCH_ONLY names what to run, as pytest's -k does.
 set -uo pipefail
 out=${1:?usage: bench/on_gpu.sh OUTDIR}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/.."
-export PYTHONPATH="$PWD:$PWD/tests${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export PYTHONPATH="$PWD:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 GDOPT_BENCH_COMMIT=${GDOPT_BENCH_COMMIT:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 export GDOPT_BENCH_COMMIT
 python=${PYTHON:-python3}
@@ -32,7 +33,8 @@ timeout 180 "$python" -m pytest "${quiet[@]}" -m "$marked" \
   tee "$out/tests.txt" | tail -n 15
 tested=${PIPESTATUS[0]}
 
-timeout 290 "$python" -m pytest "${quiet[@]}" -rs bench/gpu/speed.py --rootdir bench/gpu \
+timeout 290 "$python" -m pytest "${quiet[@]}" -rs -p gpu_plugin bench/gpu/speed.py \
+  --rootdir bench/gpu --confcutdir bench/gpu \
   ${GDOPT_BENCH_ONLY:+-k "$GDOPT_BENCH_ONLY"} \
   --benchmark-json="$out/benchmark.json" --benchmark-disable-gc --benchmark-quiet 2>&1 |
   tee "$out/benchmark.txt" | grep -vE '^(bench|speed|---|Name|\.|$)' | tail -n 40

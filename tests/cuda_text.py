@@ -24,7 +24,7 @@ from gdopt.kernels.cuda.text import SIGNS
 PARTS = (SIGNS, packs.PACKS, packs.FLOAT16, packs.BFLOAT16, packs.RANDOM, packs.APART)
 PARTS += (packs.STRIDED,)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
-SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-O2")
+SANITIZER = (*kernel_text.SANITIZER, "-O2")
 
 
 def generated_source(text, *, small_index=True):

@@ -1,4 +1,4 @@
-"""Options of the GPU suite, and what its results say about the machine."""
+"""What the GPU suite runs with, and what its results say about the machine."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if os.environ.get("GDOPT_BENCH_REHEARSE"):  # a stand-in for CuPy, on small arra
     atexit.register(STAND_IN.__exit__, None, None, None)
 
 import cupy  # noqa: E402 - behind its stand-in
+import pytest  # noqa: E402
 from machine import describe  # noqa: E402
 
 
@@ -43,6 +44,7 @@ def device():
     }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_benchmark_generate_machine_info():
     found = describe()
     found["commit"] = os.environ.get("GDOPT_BENCH_COMMIT", found["commit"])
