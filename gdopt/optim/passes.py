@@ -60,6 +60,7 @@ class Passes:
         self._steps: dict[str, Step] = {}
         self._draws: dict[str, dict[int, int]] = {}
         self._apart: list[Piece] = []
+        self._plain = True
         self._runs: dict[Any, list[Piece]] = {}
 
     def run(self, grads: Arena | list[Array]) -> bool:
@@ -71,34 +72,32 @@ class Passes:
         if self._version != self._hyper.version:
             self._plan()
         computed: dict[Any, Any] = {}
+        update = self._call if self._plain else self._update
         if isinstance(grads, Arena) and self._parameters.arena is not None:
             for piece in self._runs_for(values):
                 gradient = grads.buffers[piece.group][piece.start : piece.stop]
-                self._update(piece, gradient, values, own, computed)
+                hoisted = self._hoisted(piece, values, own, computed)
+                update(piece, gradient, hoisted, own["t"])
         else:
             arrays = grads.values() if isinstance(grads, Arena) else grads
             for piece, gradient in zip(self._apart, arrays, strict=True):
-                self._update(piece, gradient, values, own, computed)
+                hoisted = self._hoisted(piece, values, own, computed)
+                update(piece, gradient, hoisted, own["t"])
         self._hyper.step += 1
         return True
 
-    def _update(
-        self,
-        piece: Piece,
-        gradient: Array,
-        values: Values,
-        own: Mapping[str, Any],
-        computed: dict[Any, Any],
-    ) -> None:
-        hoisted = self._hoisted(piece, values, own, computed)
-        draws = self._draws[piece.group]
+    @staticmethod
+    def _call(piece: Piece, gradient: Array, hoisted: Any, _t: int) -> None:
+        piece.call(gradient, hoisted)
+
+    def _update(self, piece: Piece, gradient: Array, hoisted: Any, t: int) -> None:
+        """Update arrays of which some are rounded at random, or copies of masters."""
+        rounding, draws = None, self._draws[piece.group]
         if draws:
             number = list(self._steps).index(piece.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, own["t"], piece.start, draws)
-            piece.call(gradient, hoisted, rounding)
-        else:
-            piece.call(gradient, hoisted)
+            rounding = Rounding(seed, t, piece.start, draws)
+        piece.call(gradient, hoisted, rounding)
         if piece.copy is not None:
             half, exact = piece.copy
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -144,6 +143,7 @@ class Passes:
             }
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
+        self._plain = not (any(self._draws.values()) or self._options.master)
         self._apart = [
             self._piece(name, slot, lambda arena, name=name: arena[name], array)
             for (name, slot), array in zip(
