@@ -18,6 +18,7 @@ cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 GDOPT_BENCH_COMMIT=${GDOPT_BENCH_COMMIT:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 export GDOPT_BENCH_COMMIT
+export XLA_PYTHON_CLIENT_PREALLOCATE=false  # JAX would take most of the memory
 python=${PYTHON:-python3}
 marked=gpu
 if [ -n "${GDOPT_BENCH_REHEARSE:-}" ]; then

@@ -28,10 +28,6 @@ class Contender:
     values: Callable[[], Sequence[np.ndarray]]
 
 
-class UnsupportedError(Exception):
-    """A contender has nothing of the kind."""
-
-
 MODULES = {
     "gdopt": ("gpu_gdopt", "cupy"),
     "cupy": ("gpu_textbook", "cupy"),

@@ -6,6 +6,7 @@ import itertools
 
 import cupy
 import numpy as np
+from adapters.gdopt_ import own_adam
 from cases import HYPER
 from cases_gpu import GpuCase, GpuTraining
 from contenders import Contender
@@ -13,15 +14,6 @@ from contenders import Contender
 import gdopt
 from gdopt.ewa.formula import average as formula
 from gdopt.nn import Network
-
-
-def own_adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
-    """Update as a user would write it, by the formula of the paper's section 2."""
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
-    correction = gdopt.sqrt(1 - beta2**t)
-    rate = lr * correction / (1 - beta1**t)
-    return p - rate * m / (gdopt.sqrt(v) + eps * correction), m, v
 
 
 def wait():

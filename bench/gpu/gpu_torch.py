@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import torch
+from adapters import torch_
 from cases import HYPER
 from cases_gpu import GpuCase, GpuTraining
-from contenders import Contender, UnsupportedError
+from contenders import Contender
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the CPU to rehearse
 
@@ -25,21 +26,7 @@ def tensors(case: GpuCase, seed: int):
 
 def optimizer(name: str, case: GpuCase, params):
     rule = "adam" if case.rule == "own" else case.rule
-    h = HYPER[rule]
-    kind = {"foreach": True} if name == "torch_foreach" else {"fused": True}
-    if rule in {"adam", "adamw"}:
-        decay = {"weight_decay": h["weight_decay"]} if rule == "adamw" else {}
-        betas = (h["beta1"], h["beta2"])
-        make = torch.optim.AdamW if rule == "adamw" else torch.optim.Adam
-        return make(params, lr=h["lr"], betas=betas, eps=h["eps"], **decay, **kind)
-    if rule == "rmsprop":
-        if name != "torch_foreach":
-            message = "torch has no fused RMSprop"
-            raise UnsupportedError(message)
-        return torch.optim.RMSprop(
-            params, lr=h["lr"], alpha=h["beta"], eps=h["eps"], **kind
-        )
-    return torch.optim.SGD(params, lr=h["lr"], momentum=h.get("beta", 0.0), **kind)
+    return torch_.optimizer(name.removeprefix("torch_"), rule, params)
 
 
 def make(name: str, case: GpuCase) -> Contender:

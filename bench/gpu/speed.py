@@ -14,6 +14,7 @@ import time
 import contenders
 import cupy
 import pytest
+from adapters import UnsupportedError
 from cases_gpu import GpuTraining, cases, trainings
 from gpu_clock import DeviceClock, pace
 
@@ -83,7 +84,7 @@ def test_step(case, name, benchmark):
         if not training and name != "cupy":
             contenders.check(name, case)
         contender = contenders.make(name, case)
-    except contenders.UnsupportedError as error:
+    except UnsupportedError as error:
         pytest.skip(str(error))
     told = {"case": case.name, "contender": name}
     told |= {"batch": case.batch} if training else {"bytes": case.bytes}

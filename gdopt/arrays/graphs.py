@@ -16,6 +16,7 @@ class CapturedWork:
 
     Args:
         cupy: the module.
+        stream: to capture on, not the default one.
         work: does the work on the current stream, and asks nothing of the device. Its
             result, arrays in the graph's own memory, is `result`.
 
@@ -23,10 +24,9 @@ class CapturedWork:
         BackendError: CUDA refuses to capture it.
     """
 
-    def __init__(self, cupy: Any, work: Callable[[], Any]) -> None:
+    def __init__(self, cupy: Any, stream: Any, work: Callable[[], Any]) -> None:
         self._cupy = cupy
         self._pool = cupy.cuda.MemoryPool()
-        stream = cupy.cuda.Stream(non_blocking=True)
         outside = cupy.cuda.get_current_stream()
         stream.wait_event(outside.record())
         with cupy.cuda.using_allocator(self._pool.malloc), stream:

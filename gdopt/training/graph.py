@@ -77,6 +77,9 @@ class TrainingGraph:
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
+        with backend.on(device):
+            # One for all graphs: cuBLAS gives each stream a workspace of 32 MiB.
+            self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
         self._expected: tuple[int, int] | None = None
@@ -99,7 +102,7 @@ class TrainingGraph:
                 cost = self._graphs[key].replay()
             else:
                 self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
-                graph = CapturedWork(self._cupy, self._work(rows))
+                graph = CapturedWork(self._cupy, self._stream, self._work(rows))
                 self._graphs[key], cost = graph, graph.first
             self._optimizer.passes.count()
             self._expected = epoch, number + 1
