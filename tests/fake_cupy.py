@@ -109,7 +109,9 @@ class ElementwiseKernel:
                 scalar = np.array([argument]).astype(kernel_text.NUMPY_NAMES[kind])
                 copies.append((None, scalar, False))
                 pointers.append(ctypes.c_void_p(scalar.ctypes.data))
-        single = "double" not in self.body
+        single = "double" not in self.body or re.match(
+            "gdopt_squares_.*(32|16)", self.name
+        )
         with FlushToZero() if single else contextlib.nullcontext():
             run((ctypes.c_void_p * len(pointers))(*pointers), ctypes.c_ssize_t(size))
         for target, host, written in copies:

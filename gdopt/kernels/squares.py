@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.kernels.flush import FlushToZero
+
 TOTALS = 256
 MOST_LANES = 1 << 17  # 32 Ki threads of four: enough reads under way for any GPU
 LANE_LENGTH = 64  # elements that a lane takes before there are more lanes
@@ -52,12 +54,20 @@ def _add_squares(
     while done < flat.size:
         lane = (start + done) % lanes.size
         stop = min(flat.size, done + lanes.size - lane)
-        piece = flat[done:stop].astype(np.float64)
+        piece = _widened(flat[done:stop])
         place = slice(lane, lane + piece.size)
         strange[place] += piece - piece
         piece *= piece
         lanes[place] += piece
         done = stop
+
+
+def _widened(array: Any) -> Any:
+    """Copy to float64; denormals of float32 become zero, as they do on a GPU."""
+    if array.dtype == np.float64:
+        return array.copy()
+    with FlushToZero():
+        return array.astype(np.float32, copy=False).astype(np.float64)
 
 
 def add_in_order(totals: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import pytest
 from twins import LAYOUTS, Twins, draw
 
 import gdopt
+from gdopt.kernels.flush import can_flush
 
 DTYPES = ("float32", "float64", "float16")
 
@@ -43,6 +44,18 @@ def test_finite_gradients_whose_squares_overflow_are_not_skipped(cp):
     )
     assert [bool(one) for one in twins.step({"p": np.full(8, 1e200)})] == [True] * 2
     twins.assert_same()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+def test_denormal_gradients_have_the_norm_of_the_cpu(dtype, cp):
+    tiny = {"float32": 1e-40, "float16": 6e-8, "float64": 1e-310}[dtype]
+    start = {"p": np.ones(70, dtype)}
+    twins = Twins(cp, lambda p: gdopt.SGD(p, lr=1.0, clip_norm=1.0), start)
+    twins.step({"p": np.full(70, tiny).astype(dtype)})
+    assert float(twins.device.grad_norm) == twins.host.grad_norm
+    twins.assert_same()
+    if dtype == "float32" and can_flush():
+        assert twins.host.grad_norm == 0
 
 
 def test_values_are_sent_anew_when_the_rows_run_out(cp, monkeypatch):
