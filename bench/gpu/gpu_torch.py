@@ -13,6 +13,9 @@ from contenders import Contender
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the CPU to rehearse
 
 
+MODES = {"torch_compiled": "default", "torch_reduce_overhead": "reduce-overhead"}
+
+
 def wait():
     if DEVICE == "cuda":
         torch.cuda.synchronize()
@@ -41,7 +44,11 @@ def make(name: str, case: GpuCase) -> Contender:
         return average(name, params, grads, values)
     for p, g in zip(params, grads, strict=True):
         p.grad = g
-    update = optimizer(name, case, params).step
+    if name in MODES:
+        compiled = optimizer("torch_foreach", case, params)
+        update = torch.compile(compiled.step, mode=MODES[name])
+    else:
+        update = optimizer(name, case, params).step
     clip, beta = case.options.get("clip_norm"), case.options.get("ema")
     means = [p.detach().clone() for p in params] if beta is not None else []
 
@@ -85,9 +92,8 @@ def train(name: str, training: GpuTraining) -> Contender:
     def cost(x, labels):
         return torch.nn.functional.cross_entropy(model(x), labels)
 
-    modes = {"torch_compiled": "default", "torch_reduce_overhead": "reduce-overhead"}
-    if name in modes:
-        cost = torch.compile(cost, mode=modes[name])
+    if name in MODES:
+        cost = torch.compile(cost, mode=MODES[name])
     numbers = itertools.cycle(range(training.batches))
 
     def step():

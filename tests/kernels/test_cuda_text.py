@@ -41,16 +41,16 @@ def compiled(cuda_text):
     for storage, arch in product(forms.STORAGE, ARCHITECTURES):
         job = partial(cuda_text.compile_many, texts_of(storage), arch=f"sm_{arch}")
         jobs[storage, arch] = pool.submit(job)
-        if arch == ARCHITECTURES[0]:  # for PTX all are alike
-            job = partial(job, arch=f"compute_{arch}", small_index=False)
-            jobs[storage, "64 bits"] = pool.submit(job)
+        job = partial(job, arch=f"compute_{arch}", small_index=False)
+        jobs[storage, arch, "64 bits"] = pool.submit(job)
     yield lambda *unit: jobs[unit].result()
     pool.shutdown(cancel_futures=True)
 
 
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("storage", forms.STORAGE)
-def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, compiled):
-    small, large = compiled(storage, ARCHITECTURES[0]), compiled(storage, "64 bits")
+def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, arch, compiled):
+    small, large = compiled(storage, arch), compiled(storage, arch, "64 bits")
     assert {k: kernel.instructions for k, kernel in small.items()} == {
         k: kernel.instructions for k, kernel in large.items()
     }
