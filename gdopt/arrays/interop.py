@@ -17,7 +17,7 @@ def as_array(array: Any) -> Array:
 
     What an optimizer does to the view, it does to the array. Arrays that must not be
     written to, as JAX's, give views that are read-only: gradients may be such,
-    parameters not.
+    parameters not. NumPy 2.1 itself makes every view through DLPack read-only.
 
     Args:
         array: has ``__cuda_array_interface__``, or ``__dlpack__`` on the CPU or a GPU.
@@ -34,8 +34,9 @@ def as_array(array: Any) -> Array:
     ...         self.__dlpack__ = self.kept.__dlpack__
     ...         self.__dlpack_device__ = self.kept.__dlpack_device__
     >>> other = Other()
-    >>> as_array(other)[...] = 1
-    >>> other.kept
+    >>> view = as_array(other)
+    >>> other.kept[...] = 1
+    >>> view
     array([1., 1., 1.])
     """
     if isinstance(array, np.ndarray):
