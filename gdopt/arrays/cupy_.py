@@ -126,14 +126,14 @@ class CupyBackend:
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         """See `Backend.matmul`."""
         device = a.device.id
-        if device not in self._cublas:
-            self._cublas[device] = Cublas(self.xp)
-        cublas = self._cublas[device]
-        if out is None and a.ndim == b.ndim == 2:
-            out = self.xp.empty((a.shape[0], b.shape[1]), a.dtype)
-        if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
-            return self.xp.matmul(a, b, out=out)
-        with a.device:
+        with a.device:  # handle, workspace and result belong there
+            if device not in self._cublas:
+                self._cublas[device] = Cublas(self.xp)
+            cublas = self._cublas[device]
+            if out is None and a.ndim == b.ndim == 2:
+                out = self.xp.empty((a.shape[0], b.shape[1]), a.dtype)
+            if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
+                return self.xp.matmul(a, b, out=out)
             cublas.multiply(a, b, out)
         return out
 

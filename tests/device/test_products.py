@@ -1,0 +1,57 @@
+"""Matrix products go to cuBLAS itself, on the arrays' own device."""
+
+import fake_cublas
+import numpy as np
+import pytest
+from fake_arrays import STATE
+
+import gdopt
+
+WAYS = {
+    "plain": lambda a: a,
+    "transposed": lambda a: a.T,
+    "every second": lambda a: a[:, ::2],
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("right", WAYS)
+@pytest.mark.parametrize("left", WAYS)
+def test_products_are_numpy_s(left, right, dtype, cp):
+    generator = np.random.default_rng(0)
+    one = generator.standard_normal((6, 6)).astype(dtype)
+    other = generator.standard_normal((6, 6)).astype(dtype)
+    one = one if left != "every second" else np.repeat(one, 2, axis=1)
+    other = other if right != "every second" else np.repeat(other, 2, axis=1)
+    a, b = WAYS[left](cp.asarray(one)), WAYS[right](cp.asarray(other))
+    expected = WAYS[left](one) @ WAYS[right](other)
+    backend = gdopt.get_backend("cupy")
+    np.testing.assert_allclose(backend.matmul(a, b).get(), expected, rtol=1e-5)
+    out = cp.zeros_like(backend.matmul(a, b))
+    assert backend.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((1, 7), (7, 3)), ((5, 1), (1, 4)), ((4, 7), (7, 1))]
+)
+def test_products_of_rows_and_columns(shapes, cp):
+    generator = np.random.default_rng(1)
+    one, other = (generator.standard_normal(shape) for shape in shapes)
+    backend = gdopt.get_backend("cupy")
+    found = backend.matmul(cp.asarray(one), cp.asarray(other))
+    np.testing.assert_allclose(found.get(), one @ other, rtol=1e-12)
+
+
+def test_handle_and_result_are_on_the_device_of_the_arrays(fake, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        fake_cublas.FakeCublas,
+        "cublasCreate_v2",
+        lambda _self, _handle: made.append(STATE.device) or 0,
+    )
+    with fake.cuda.Device(1):
+        a = fake.asarray(np.eye(3))
+    found = gdopt.get_backend("cupy").matmul(a, a)
+    assert found.device.id == 1
+    assert made == [1]
