@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.arrays.backend import common_backend
 from gdopt.arrays.graphs import CapturedWork
 from gdopt.checks import NOT_NEGATIVE, check_number
 from gdopt.data import MiniBatches
@@ -44,8 +45,9 @@ class TrainingGraph:
         l2: the course's lambda, at least 0.
 
     Raises:
-        BackendError: the arrays are not on a GPU.
-        ArgumentError: examples are not rows in one piece of memory; l2 is negative.
+        BackendError: the arrays are not on a GPU, or not on the same.
+        ArgumentError: batches are no pairs; examples are not rows in one piece of
+            memory; l2 is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
     ``torch.compile(mode="reduce-overhead")`` does the like.
@@ -66,6 +68,12 @@ class TrainingGraph:
         if optimizer.params is not network.params:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
+        if len(batches.arrays) != 2:
+            got = len(batches.arrays)
+            message = f"batches must be of 2 arrays, examples and labels, got {got}"
+            raise ArgumentError(message)
+        named = [(f"array {k} of the batches", a) for k, a in enumerate(batches.arrays)]
+        common_backend([("W1", network.params["W1"]), *named])
         for k, array in enumerate(batches.arrays):
             if batches.axis != 0 or not array.flags.c_contiguous:
                 message = (

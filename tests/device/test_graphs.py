@@ -144,6 +144,12 @@ def test_what_cannot_be_captured_is_refused(cp):
     columns = gdopt.minibatches(X.T, y, size=4, seed=0, axis=1)
     with pytest.raises(gdopt.ArgumentError, match="array 0 of the batches must be C-"):
         gdopt.training.TrainingGraph(network, optimizer, columns)
+    single = gdopt.minibatches(X, size=4, seed=0)
+    with pytest.raises(gdopt.ArgumentError, match="examples and labels, got 1"):
+        gdopt.training.TrainingGraph(network, optimizer, single)
+    elsewhere = gdopt.minibatches(X.get(), y.get(), size=4, seed=0)
+    with pytest.raises(gdopt.BackendError, match="array 0 of the batches is on cpu"):
+        gdopt.training.TrainingGraph(network, optimizer, elsewhere)
     host = Network(SIZES, seed=0, backend="numpy")
     with pytest.raises(gdopt.BackendError, match="a network on a GPU, got one on the"):
         gdopt.training.TrainingGraph(host, gdopt.Adam(host.params), batches)
