@@ -19,6 +19,7 @@ from gdopt.errors import (
     DivergenceError,
     GdoptError,
     MissingExtraError,
+    PlanError,
     RuleError,
     StateError,
 )
@@ -47,6 +48,7 @@ from gdopt.optim import (
     Rule,
     rule,
 )
+from gdopt.planner import Plan, plan_batch_size
 from gdopt.training import fit, load, save
 
 __version__ = "0.1.0"
@@ -69,6 +71,8 @@ __all__ = [
     "Nesterov",
     "Normalizer",
     "Optimizer",
+    "Plan",
+    "PlanError",
     "RMSprop",
     "Rule",
     "RuleError",
@@ -92,6 +96,7 @@ __all__ = [
     "minimum",
     "nn",
     "not_equal",
+    "plan_batch_size",
     "prefetch",
     "rule",
     "save",

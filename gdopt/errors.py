@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GdoptError(Exception):
     """Root of the family: ``except gdopt.GdoptError`` catches all of them."""
@@ -37,3 +39,15 @@ class DivergenceError(GdoptError, ArithmeticError):
 
 class DataWarning(UserWarning):
     """Data that can be used, but probably not as they are."""
+
+
+class PlanError(GdoptError, MemoryError):
+    """No mini-batch fits the memory; the message says what would make it fit.
+
+    Attributes:
+        rows: what is known of each size, as in `gdopt.Plan`.
+    """
+
+    def __init__(self, message: str, rows: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.rows = list(rows)

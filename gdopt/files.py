@@ -1,8 +1,9 @@
-"""Files that are read: refused by name where they are not there."""
+"""Files: those that must be there, the cache, and writing whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from gdopt.errors import ArgumentError
@@ -20,3 +21,29 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
         message = f"path must name a file that exists, got {what} at {str(found)!r}"
         raise ArgumentError(message)
     return found
+
+
+def cache_folder() -> Path:
+    """Name the folder of what may be made anew: ``GDOPT_CACHE_DIR``, or the user's."""
+    chosen = os.environ.get("GDOPT_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "gdopt"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file by a temporary one, so that it is whole at every moment.
+
+    Raises:
+        OSError: it, or its folder, cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

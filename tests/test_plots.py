@@ -5,7 +5,8 @@ import sys
 import pytest
 
 import gdopt
-from gdopt.plots import _draw_cost, curves
+from gdopt.plots import curves
+from gdopt.plots.training import _draw_cost
 from gdopt.training import Record
 
 Figure = pytest.importorskip("matplotlib.figure").Figure

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.flush import can_flush
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.packing import cast
@@ -82,15 +83,6 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     return HEAD.format(**values) + "\n".join(lines) + TAIL.format(**values)
 
 
-def cache_folder() -> Path:
-    """Name the folder of compiled loops: ``GDOPT_CACHE_DIR`` or the user's cache."""
-    chosen = os.environ.get("GDOPT_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "gdopt"
-
-
 def _store(source: str, name: str, folder: Path) -> Path:
     """Write the text under its hash unless it is there, whole at every moment."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
@@ -100,11 +92,7 @@ def _store(source: str, name: str, folder: Path) -> Path:
             return path
     except OSError:
         pass
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(source)
-    Path(temporary).replace(path)
+    write_whole(path, source)
     return path
 
 

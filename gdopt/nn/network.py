@@ -27,6 +27,7 @@ from gdopt.nn.losses import (
     softmax,
     softmax_cross_entropy,
 )
+from gdopt.nn.penalty import add_l2_gradient, l2_cost
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 LOSSES = {"softmax": softmax_cross_entropy, "sigmoid": binary_cross_entropy}
@@ -136,15 +137,25 @@ class Network:
             BackendError: an array is on another device.
         """
         l2 = check_number("l2", l2, NOT_NEGATIVE)
-        logits, backprops = self._forward(x)
+        cost = self.propagate(x, y, checked=checked)
+        if l2:
+            cost = cost + l2_cost(self.params, l2, len(x))
+            add_l2_gradient(self.params, self.grads, l2, len(x))
+        return cost, self.grads
+
+    def propagate(
+        self, x: Array, y: Array, *, layer: Any = dense, checked: bool = False
+    ) -> Array:
+        """Run forward and back without L2; give the cost, and write into `grads`.
+
+        `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
+        passes may stand in its place. All else is as in `loss_and_grads`.
+        """
+        logits, backprops = self._forward(x, layer)
         cost, gradient = LOSSES[self.output](logits, y, checked=checked)
         for backprop in reversed(backprops):
             gradient = backprop(gradient)
-        if l2:
-            cost = cost + self._penalty(l2, len(x))
-            for name, weights in self._weights():
-                self.grads[name] += (l2 / len(x)) * weights
-        return cost, self.grads
+        return cost
 
     def loss(self, x: Array, y: Array, *, l2: float = 0.0) -> float:
         """Give the cost of any number of examples, without gradients.
@@ -163,7 +174,7 @@ class Network:
         for rows, logits in self._logits(x):
             cost, _ = LOSSES[self.output](logits, y[rows], checked=True)
             total += float(cost) * len(logits)
-        return total / len(x) + (float(self._penalty(l2, len(x))) if l2 else 0.0)
+        return total / len(x) + (float(l2_cost(self.params, l2, len(x))) if l2 else 0.0)
 
     def predict_proba(self, x: Array) -> Array:
         """Give probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.
@@ -216,7 +227,7 @@ class Network:
         check_labels(y, shapes)
         check_classes(y, max(self.sizes[-1], 2))
 
-    def _forward(self, x: Array) -> tuple[Array, list[Backprop]]:
+    def _forward(self, x: Array, layer: Any = dense) -> tuple[Array, list[Backprop]]:
         params, grads = self.params, self.grads
         activate = ACTIVATIONS[self.activation]
         backprops = []
@@ -225,7 +236,7 @@ class Network:
                 x, backprop = activate(x, in_place=True)
                 backprops.append(backprop)
             W, b = f"W{k}", f"b{k}"
-            x, backprop = dense(
+            x, backprop = layer(
                 x, params[W], params[b], grads[W], grads[b], input_gradient=k > 1
             )
             backprops.append(backprop)
@@ -240,11 +251,3 @@ class Network:
         self._check_x(x)
         parts = [function(logits) for _, logits in self._logits(x)]
         return self.params.backend.xp.concatenate(parts)
-
-    def _weights(self) -> Iterator[tuple[str, Array]]:
-        return ((name, a) for name, a in self.params.items() if a.ndim == 2)
-
-    def _penalty(self, l2: float, examples: int) -> Array:
-        xp = self.params.backend.xp
-        squares = [xp.sum(xp.square(weights)) for _, weights in self._weights()]
-        return l2 / (2 * examples) * sum(squares[1:], squares[0])

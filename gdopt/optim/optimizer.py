@@ -142,6 +142,11 @@ class Optimizer:
         }
 
     @property
+    def state_arenas(self) -> Mapping[str, Arena]:
+        """The memory that the state lies in, by the rule's names, padding included."""
+        return self._state
+
+    @property
     def average(self) -> dict[str, Array]:
         """The average of the parameters by name, as live views.
 

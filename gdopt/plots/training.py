@@ -1,4 +1,4 @@
-"""Every picture that gdopt draws."""
+"""How a training went: cost, dev accuracy and learning rate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
+from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, panels, save
 from gdopt.training import Record
 
-# Okabe & Ito 2008, Color Universal Design: told apart by colour-blind eyes, too.
-BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#333333", "#D9D9D9"
 WIDE = 50  # times from the least to the largest cost, from which the scale is a log one
-STYLE = {"fontsize": 13, "color": INK}
 
 
 def curves(
@@ -48,38 +46,19 @@ def curves(
     if not records:
         message = "records must hold at least one, got none"
         raise ArgumentError(message)
-    figures = load_extra("matplotlib.figure", "train", "drawing")
-    panels = [(_draw_cost, 3.2)]
+    draws = [(_draw_cost, 3.2)]
     if any(record.dev_accuracy is not None for record in records):
-        panels.append((_draw_accuracy, 2.2))
+        draws.append((_draw_accuracy, 2.2))
     if any(record.lr is not None for record in records):
-        panels.append((_draw_rate, 1.5))
-    heights = [height for _, height in panels]
-    # A Figure of its own draws without a display and without pyplot's global state.
-    figure = figures.Figure(figsize=(9, 1.2 + sum(heights)), layout="constrained")
-    axes = figure.subplots(
-        len(panels), 1, sharex=True, squeeze=False, height_ratios=heights
-    )[:, 0]
-    for (draw, _), axis in zip(panels, axes, strict=True):
-        _prepare(axis)
+        draws.append((_draw_rate, 1.5))
+    figure, axes = panels([height for _, height in draws])
+    for (draw, _), axis in zip(draws, axes, strict=True):
         draw(axis, records)
-    figure.align_ylabels(axes)
     axes[-1].set_xlabel("step", **STYLE)
     axes[-1].set_xlim(0, max(records[-1].step, 1) * 1.01)
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     axes[-1].xaxis.set_major_locator(tickers.MaxNLocator(integer=True))
-    if title:
-        figure.suptitle(title, fontsize=15, color=INK, x=0.01, ha="left")
-    figure.savefig(path, dpi=150)
-
-
-def _prepare(axis: Any) -> None:
-    """Leave of frame and grid what helps to read values."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(INK)
-    axis.grid(visible=True, axis="y", color=FAINT, linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=12, colors=INK)
+    save(figure, path, title)
 
 
 def _line(axis: Any, steps: Sequence[int], values: Sequence[Any], **style: Any) -> None:

@@ -1,0 +1,71 @@
+"""The gradient of every single example, known by its length, from one backward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gdopt.arrays import Arena, Array
+from gdopt.nn.layers import Backprop, dense
+from gdopt.nn.network import Network
+
+
+def example_gradients(
+    network: Network, x: Array, y: Array, along: Arena | None = None
+) -> tuple[Array, Array | None]:
+    """Give each example's squared gradient norm: ``sum_layers (|a_i|^2 + 1) |d_i|^2``.
+
+    A dense layer's gradient for one example is the outer product of its input a_i and
+    its delta d_i, and its bias's is d_i: their norms are known without making them. The
+    L2 cost, which is the same for every example, is left out. `network.grads` then
+    holds the mean of the gradients.
+
+    Args:
+        network: whose parameters the gradients are of.
+        x: (m, n), as in `Network.loss_and_grads`.
+        y: (m,), as in `Network.loss_and_grads`.
+        along: a direction, laid out as ``network.grads``, but not that arena itself.
+
+    Returns:
+        ``|g_i|^2``, (m,), and ``g_i . along``, (m,), or None without a direction; in
+        the network's dtype, on its device.
+
+    Raises:
+        GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
+
+    Source:
+        Goodfellow 2015, Efficient per-example gradient computations,
+        arXiv 1510.01799, section 4.
+
+    >>> import numpy as np
+    >>> network = Network((2, 3), seed=0, backend="numpy")
+    >>> x, y = np.array([[1, 2], [0, 0]], dtype=np.float32), np.array([0, 1])
+    >>> squares, _ = example_gradients(network, x, y)
+    >>> cost, grads = network.loss_and_grads(x[:1], y[:1])
+    >>> bool(abs(squares[0] - (grads.flat**2).sum()) < 1e-6)
+    True
+    """
+    count = len(x)
+    squares: list[Array] = []
+    dots: list[Array] = []
+    names = iter(range(1, len(network.sizes)))
+
+    def watched(
+        inputs: Array, weights: Array, *rest: Any, **options: Any
+    ) -> tuple[Array, Backprop]:
+        number = next(names)
+        output, backprop = dense(inputs, weights, *rest, **options)
+
+        def look(d_output: Array) -> Array:
+            deltas = d_output * count  # of the example's own cost, not of the mean
+            lengths = (inputs * inputs).sum(axis=1) + 1
+            squares.append(lengths * (deltas * deltas).sum(axis=1))
+            if along is not None:
+                pushed = network.params.backend.matmul(inputs, along[f"W{number}"])
+                pushed += along[f"b{number}"]
+                dots.append((pushed * deltas).sum(axis=1))
+            return backprop(d_output)
+
+        return output, look
+
+    network.propagate(x, y, layer=watched)
+    return sum(squares[1:], squares[0]), sum(dots[1:], dots[0]) if dots else None

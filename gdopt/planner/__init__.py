@@ -1,0 +1,15 @@
+"""Which mini-batch size to use, on evidence: memory, speed and gradient noise."""
+
+from gdopt.planner.evidence.noise import NoiseScale, noise_scale
+from gdopt.planner.plan import Plan, Row
+from gdopt.planner.request import plan_batch_size
+from gdopt.planner.steps import NetworkStep
+
+__all__ = [
+    "NetworkStep",
+    "NoiseScale",
+    "Plan",
+    "Row",
+    "noise_scale",
+    "plan_batch_size",
+]

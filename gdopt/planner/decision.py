@@ -1,0 +1,143 @@
+"""Which size wins, and why: on the evidence of the rows, nothing is measured here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gdopt.planner.evidence.noise import NoiseScale
+from gdopt.planner.evidence.throughput import smallest_near_best
+from gdopt.planner.memory import format_bytes
+from gdopt.planner.plan import Row
+
+NEAR = 0.03  # a smaller size within 3 % is as fast, and learns in more steps
+SMALL_DATA = 2000  # examples up to which the course takes the whole batch
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The size of a step, and of an update, and the reason."""
+
+    size: int
+    batch_size: int
+    decided_by: str
+    reason: str
+
+    @property
+    def micro_batches(self) -> int:
+        """Give how many steps' gradients make an update."""
+        return -(-self.batch_size // self.size)
+
+
+def add_goodput(rows: Sequence[Row], noise: NoiseScale | None) -> None:
+    """Set ``goodput = examples per second / (1 + size / noise scale)`` of every row.
+
+    To learn as much as one step without noise does takes 1 + B_noise / B steps of B
+    examples, which are B + B_noise of them (McCandlish et al. 2018, equation 2.11).
+    """
+    for row in rows:
+        rate = row.examples_per_second
+        if noise is not None and rate is not None and noise.value > 0:
+            row.goodput = rate / (1 + row.batch_size / noise.value)
+
+
+def decide(
+    rows: Sequence[Row],
+    noise: NoiseScale | None,
+    *,
+    examples: int,
+    wanted: int | None,
+    small_data_rule: bool,
+) -> Decision | None:
+    """Choose among the sizes that fit; None where none does.
+
+    Args:
+        rows: one for each size, the smallest first.
+        noise: the noise scale, where it is known.
+        examples: in the data.
+        wanted: examples that an update must have, whatever is fast.
+        small_data_rule: whether up to 2,000 examples are taken whole.
+    """
+    fitting = [row for row in rows if row.fits]
+    if not fitting:
+        return None
+    by_speed = _by_evidence(rows, fitting, noise)
+    if wanted is not None:
+        return _given(fitting, by_speed, wanted, f"{wanted:,} were asked for", "asked")
+    if small_data_rule and examples <= SMALL_DATA:
+        why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
+        return _given(fitting, by_speed, examples, why, "small data")
+    return by_speed
+
+
+def _given(
+    fitting: Sequence[Row], by_speed: Decision, wanted: int, why: str, name: str
+) -> Decision:
+    """Take a size that is given, in pieces where it does not fit."""
+    if any(row.batch_size == wanted for row in fitting):
+        cost = _cost(fitting, by_speed.size, wanted)
+        return Decision(wanted, wanted, name, why + cost)
+    size = min(by_speed.size, wanted)
+    reason = f"{why}, which do not fit into memory at once"
+    return Decision(size, wanted, "memory", reason)
+
+
+def _cost(fitting: Sequence[Row], fastest: int, wanted: int) -> str:
+    """Say what a rule costs where measurements would choose otherwise."""
+    rates = {row.batch_size: row.examples_per_second for row in fitting}
+    own, other = rates.get(wanted), rates.get(fastest)
+    if fastest == wanted or own is None or other is None:
+        return ""
+    steps = math.ceil(wanted / fastest)
+    return (
+        f"; by measurement it would be {fastest:,}: {other / own:.2f} times as many "
+        f"examples a second, and {steps} updates where the whole batch has one"
+    )
+
+
+def _by_evidence(
+    rows: Sequence[Row], fitting: Sequence[Row], noise: NoiseScale | None
+) -> Decision:
+    rates = {
+        row.batch_size: row.examples_per_second
+        for row in fitting
+        if row.examples_per_second is not None
+    }
+    if not rates:
+        size = fitting[-1].batch_size
+        reason = "the largest that is predicted to fit; its speed is not known here"
+        return Decision(size, size, "memory", reason)
+    fast = smallest_near_best(rates, NEAR)
+    frugal = fast if noise is None else _by_goodput(rates, noise.high)
+    if noise is not None and frugal < fast:
+        reason = (
+            "noise scale: a batch's gradient is as long as its noise at "
+            f"{noise.value:,.0f} examples, and larger ones cost more than they gain; "
+            f"by throughput alone it would be {fast:,}"
+        )
+        return Decision(frugal, frugal, "noise scale", reason)
+    beyond = [row for row in rows if row.batch_size > fast and not row.fits]
+    if fast == max(rates) and beyond:
+        need = format_bytes(beyond[0].predicted_bytes + beyond[0].margin_bytes)
+        reason = (
+            f"memory: the fastest that fits; {beyond[0].batch_size:,} would take "
+            f"{need} with the margin"
+        )
+        return Decision(fast, fast, "memory", reason)
+    best = max(rates, key=lambda size: rates[size])
+    reason = f"throughput: {rates[fast]:,.0f} examples a second, the most of all sizes"
+    if best != fast:
+        reason = (
+            f"throughput: {rates[fast]:,.0f} examples a second, the smallest within "
+            f"{NEAR:.0%} of the best, {rates[best]:,.0f} at {best:,}"
+        )
+    return Decision(fast, fast, "throughput", reason)
+
+
+def _by_goodput(rates: dict[int, float], noise: float) -> int:
+    """Choose by what is learned a second, were this the noise scale."""
+    if not 0 < noise < math.inf:
+        return smallest_near_best(rates, NEAR) if noise else min(rates)
+    scores = {size: rate / (1 + size / noise) for size, rate in rates.items()}
+    return smallest_near_best(scores, NEAR)

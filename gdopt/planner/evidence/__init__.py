@@ -1,0 +1,1 @@
+"""Batches to try, and what trials show: speed, and the noise of the gradients."""

@@ -1,0 +1,157 @@
+"""The gradient noise scale: the batch size at which noise and gradient are even."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays import Array
+from gdopt.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen of the gradients of a batch.
+
+    Attributes:
+        squares: ``|g_i|^2`` of each group of examples, float64, on the host.
+        dots: ``g_i . d`` along a direction d, alike, or None without one.
+        mean: the mean gradient over the batch, arrays that the next look overwrites.
+        group: examples in a group: 1 where every example is known by itself.
+    """
+
+    squares: np.ndarray
+    dots: np.ndarray | None
+    mean: list[Array]
+    group: int
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """The gradient noise scale ``B = tr(S) / |G|^2``, in examples.
+
+    S is the covariance of the gradients of single examples, G their mean. A batch of B
+    examples has a mean gradient as long as its noise: more examples mostly average what
+    agrees already. It grows while training goes on.
+
+    Attributes:
+        value: the estimate; infinite where |G|^2 cannot be told from 0.
+        low: lower end of the 95 % interval, by Fieller's method.
+        high: upper end, infinite where |G|^2 cannot be told from 0.
+        trace: tr(S), unbiased.
+        squared_norm: |G|^2, unbiased; it may be negative.
+        examples: how many were looked at.
+
+    Source: McCandlish et al. 2018, An empirical model of large-batch training,
+    arXiv 1812.06162, section 2.2 and appendix A.
+    """
+
+    value: float
+    low: float
+    high: float
+    trace: float
+    squared_norm: float
+    examples: int
+
+
+def noise_scale(
+    squares: Any, dots: Any, total: float, *, group: int = 1, confidence: float = 0.95
+) -> NoiseScale:
+    """Estimate the noise scale from gradients of n groups of examples.
+
+    ``tr S = (mean|g_i|^2 - |G|^2) n / (n - 1)`` times the size of a group, and
+    ``|G|^2 = (n |G_n|^2 - mean|g_i|^2) / (n - 1)``. The interval takes the covariance
+    of both from the jackknife, in closed form, and Fieller's theorem for their ratio.
+
+    Args:
+        squares: ``|g_i|^2``, (n,), n at least 3.
+        dots: ``g_i . G_n`` with G_n the mean of all g_i, (n,).
+        total: ``|G_n|^2``.
+        group: examples in a group.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        ArgumentError: there are fewer than 3 groups.
+
+    >>> import numpy as np
+    >>> g = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 0.0], [1.0, 0.0]])
+    >>> mean = g.mean(0)
+    >>> round(noise_scale((g * g).sum(1), g @ mean, mean @ mean).value, 3)
+    0.8
+    """
+    squares, dots = np.asarray(squares, float), np.asarray(dots, float)
+    n = len(squares)
+    if n < 3:
+        message = f"a noise scale needs gradients of at least 3 groups, got {n}"
+        raise ArgumentError(message)
+    trace, signal = map(float, _moments(squares.mean(), total, n, group))
+    # Each group left out in its turn.
+    means = (squares.sum() - squares) / (n - 1)
+    totals = (n * n * total - 2 * n * dots + squares) / (n - 1) ** 2
+    deviations = [part - part.mean() for part in _moments(means, totals, n - 1, group)]
+    covariance = [
+        [(n - 1) / n * float(one @ other) for other in deviations] for one in deviations
+    ]
+    low, high = _fieller(trace, signal, covariance, confidence)
+    value = trace / signal if signal > 0 else math.inf
+    return NoiseScale(value, low, high, trace, signal, n * group)
+
+
+def _moments(mean: Any, total: Any, n: int, group: int) -> tuple[Any, Any]:
+    trace = (mean - total) * n / (n - 1) * group
+    return trace, (n * total - mean) / (n - 1)
+
+
+def _fieller(
+    x: float, y: float, covariance: list[list[float]], confidence: float
+) -> tuple[float, float]:
+    """Give the ratios x / y that the data do not contradict; both are positive."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    (xx, xy), (_, yy) = covariance
+    a, b, c = y * y - z * z * yy, x * y - z * z * xy, x * x - z * z * xx
+    root = b * b - a * c
+    if root < 0:
+        return 0.0, math.inf
+    far = b + math.sqrt(root)
+    low = max(0.0, c / far) if far > 0 else 0.0
+    return low, far / a if a > 0 and y > 0 else math.inf
+
+
+def measure_noise(
+    look: Callable[[tuple[Array, ...], list[Array] | None], Look],
+    batches: Callable[[], Iterable[tuple[Array, ...]]],
+    done: Callable[[], None],
+) -> NoiseScale:
+    """Look at all batches twice: for their mean gradient, then along it.
+
+    Args:
+        look: see `gdopt.planner.steps.Step`.
+        batches: gives the same batches each time, all of one size.
+        done: called after each look.
+    """
+    mean: list[Array] = []
+    looks = []
+    for batch in batches():
+        seen = look(batch, None)
+        if mean:
+            for total, part in zip(mean, seen.mean, strict=True):
+                total[...] += part
+        else:
+            mean = [part.copy() for part in seen.mean]
+        looks.append(Look(seen.squares, None, [], seen.group))
+        done()
+    for total in mean:
+        total[...] /= len(looks)
+    dots = []
+    for batch in batches():
+        dots.append(look(batch, mean).dots)
+        done()
+    squares = np.concatenate([seen.squares for seen in looks])
+    along = np.concatenate([part for part in dots if part is not None])
+    # The mean of all g_i . G is |G|^2.
+    return noise_scale(squares, along, float(along.mean()), group=looks[0].group)

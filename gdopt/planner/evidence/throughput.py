@@ -1,0 +1,116 @@
+"""How many examples a second, at every batch size, measured in turns."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.planner.memory import Meter
+
+SECONDS = 0.02  # that a turn takes at least
+MOST_STEPS = 1000  # in a turn
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Examples per second: the median over the turns, and its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+def measure_throughput(
+    meter: Meter,
+    sizes: Sequence[int],
+    make: Callable[[int], Callable[[], Any]],
+    *,
+    repeats: int,
+    done: Callable[[], None],
+    failed: Callable[[int, Exception], bool],
+) -> dict[int, Throughput]:
+    """Time every size in every round, in another order each time.
+
+    A machine that slows down for a while then slows all sizes down alike. Each turn
+    begins with a step that is not counted, and takes as many more as last 20 ms.
+
+    Args:
+        meter: with the clock.
+        sizes: to be measured.
+        make: gives, for a size, the function that gathers a batch and does a step.
+        repeats: rounds, at least 2.
+        done: called after each turn.
+        failed: told of an error, says whether the size is to be left out; an error that
+            it does not take is raised.
+    """
+    left = dict.fromkeys(sizes, 0)
+    rates: dict[int, list[float]] = {size: [] for size in sizes}
+    for number in range(repeats):
+        for size in _turns(list(left), number):
+            lost = None
+            try:
+                seconds, left[size] = _turn(meter, make(size), left[size])
+            except Exception as error:
+                lost = failed(size, error)
+                if not lost:
+                    raise
+            if lost:  # out of the except block, whose traceback holds arrays
+                del left[size], rates[size]
+                meter.tidy()
+            else:
+                rates[size].append(size / seconds)
+            done()
+    return {size: summarize(found) for size, found in rates.items()}
+
+
+def _turns(sizes: list[int], number: int) -> list[int]:
+    """Begin with another size in each round, and go the other way in every second."""
+    first = number % max(1, len(sizes))
+    turned = sizes[first:] + sizes[:first]
+    return turned[::-1] if number % 2 else turned
+
+
+def _turn(meter: Meter, step: Callable[[], Any], steps: int) -> tuple[float, int]:
+    """Give the seconds of a step, and how many steps a turn of this size takes."""
+    step()
+    if not steps:
+        once = max(meter.time(step), 1e-7)
+        steps = min(MOST_STEPS, max(1, math.ceil(SECONDS / once)))
+
+    def work() -> None:
+        for _ in range(steps):
+            step()
+
+    return max(meter.time(work), 1e-9) / steps, steps
+
+
+def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
+    """Give the median, and the interval that order statistics give it.
+
+    Of n values the k-th from either end enclose the median with the probability that
+    fewer than k of n fair coins do not show heads.
+
+    >>> summarize([float(k) for k in range(1, 21)])
+    Throughput(median=10.5, low=6.0, high=15.0)
+    """
+    ordered, n = sorted(rates), len(rates)
+    tails = itertools.accumulate(math.comb(n, k) / 2**n for k in range(n))
+    beyond = sum(1 for tail in tails if 2 * tail <= 1 - confidence)
+    place = max(0, min(beyond - 1, (n - 1) // 2))
+    return Throughput(
+        statistics.median(ordered), ordered[place], ordered[n - 1 - place]
+    )
+
+
+def smallest_near_best(scores: dict[int, float], within: float) -> int:
+    """Give the smallest size whose score is within a share of the best.
+
+    >>> smallest_near_best({64: 90.0, 128: 98.0, 256: 100.0}, within=0.03)
+    128
+    """
+    best = max(scores.values())
+    return min(size for size, score in scores.items() if score >= (1 - within) * best)

@@ -1,0 +1,211 @@
+"""What trial steps change, copied before them and put back after them."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays import Arena, Array, backend_of
+from gdopt.arrays.backend import Backend, byte_bounds
+from gdopt.data import MiniBatches
+from gdopt.errors import ArgumentTypeError, GdoptError, StateError
+from gdopt.ewa import EWA
+from gdopt.nn import Network
+from gdopt.optim import Optimizer
+from gdopt.optim.interrupt import Uninterrupted
+
+PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
+
+
+class Kept:
+    """Copies of what a step may change; `restore` puts all of it back.
+
+    Kept are NumPy and CuPy arrays; gdopt's optimizers, networks, arenas, averages and
+    mini-batches; random generators of NumPy and Python; whatever has ``state_dict`` and
+    ``load_state_dict``; and dictionaries, lists and tuples of these. NumPy's and
+    Python's global generators are kept in any case.
+
+    Copies of arrays on a device lie in main memory. Putting them back allocates nothing
+    there, so that it works where the device is full.
+
+    Args:
+        state: what to keep.
+
+    Raises:
+        ArgumentTypeError: something is of another kind; its place is named.
+    """
+
+    def __init__(self, state: Any) -> None:
+        self._restores: list[Callable[[], None]] = []
+        self._seen: dict[int, Any] = {}  # held, so that no other gets the same id
+        self.arrays: list[Array] = []
+        self._backends: set[Backend] = set()
+        self._keepers: dict[Any, Callable[[str, Any], None]] = {
+            np.ndarray: self._keep_array,
+            Optimizer: self._keep_optimizer,
+            Network: self._keep_network,
+            Arena: self._keep_arena,
+            MiniBatches: self._keep_attributes,
+            EWA: self._keep_attributes,
+            np.random.Generator: self._keep_generator,
+            np.random.BitGenerator: self._keep_generator,
+            np.random.RandomState: self._keep_legacy,
+            random.Random: self._keep_python_random,
+            Mapping: self._keep_mapping,
+            (list, tuple): self._keep_sequence,
+        }
+        self._keep("state", state)
+        ours, theirs = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
+        self._restores.append(lambda: random.setstate(ours))
+        self._restores.append(lambda: np.random.set_state(theirs))  # noqa: NPY002
+
+    def restore(self) -> None:
+        """Put everything back as it was; Ctrl-C waits until it is done.
+
+        Raises:
+            StateError: something could not be put back, as where CUDA has failed for
+                good; all else has been.
+        """
+        failures = []
+        with Uninterrupted():
+            for restore in self._restores:
+                try:
+                    restore()
+                except Exception as error:  # noqa: BLE001 - told below, after the rest
+                    failures.append(error)
+            for backend in self._backends:
+                backend.synchronize()
+        if failures:
+            message = f"the state could not be put back: {failures[0]}"
+            raise StateError(message) from failures[0]
+
+    def held_bytes(self, device: str, also: Any = ()) -> int:
+        """Give the bytes of a device's memory that the arrays lie in, each once."""
+        spans = []
+        for array in [*self.arrays, *also]:
+            backend = backend_of(array)
+            if backend.device(array) == device:
+                spans.append(byte_bounds(backend, array))
+        total = end = 0
+        for low, high in sorted(spans):
+            total += max(0, high - max(low, end))
+            end = max(end, high)
+        return total
+
+    def _keep(self, name: str, thing: Any) -> None:
+        if isinstance(thing, PLAIN) or id(thing) in self._seen:
+            return
+        self._seen[id(thing)] = thing
+        for kind, keep in self._keepers.items():
+            if isinstance(thing, kind):
+                keep(name, thing)
+                return
+        if hasattr(thing, "__cuda_array_interface__"):
+            self._keep_array(name, thing)
+        elif hasattr(thing, "planned_state"):
+            self._keep(f"{name}.planned_state", thing.planned_state)
+        elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+            saved = copy.deepcopy(thing.state_dict())
+            self._restores.append(lambda: thing.load_state_dict(saved))
+        else:
+            message = (
+                f"{name} must be an array, an optimizer, a random generator, anything "
+                "with state_dict and load_state_dict, or a container of these, got "
+                f"{type(thing).__name__}"
+            )
+            raise ArgumentTypeError(message)
+
+    def _keep_array(self, name: str, array: Array) -> None:
+        try:
+            backend = backend_of(array)
+        except GdoptError as error:
+            message = f"{name}: {error}"
+            raise ArgumentTypeError(message) from error
+        self.arrays.append(array)
+        self._backends.add(backend)
+        if not backend.writeable(array):
+            return
+        if isinstance(array, np.ndarray):
+            saved = array.copy()
+            self._restores.append(lambda: np.copyto(array, saved))
+        elif array.flags.c_contiguous:
+            host = backend.to_host(array)
+            self._restores.append(lambda: array.set(host))
+        else:  # CuPy sends to contiguous memory alone; from there it needs no more
+            twin = array.copy()
+            array[...] = twin  # which also compiles what will be needed
+            self._restores.append(lambda: array.__setitem__(..., twin))
+
+    def _keep_mapping(self, name: str, thing: Mapping[Any, Any]) -> None:
+        if isinstance(thing, dict):
+            entries = dict(thing)
+
+            def restore() -> None:
+                thing.clear()
+                thing.update(entries)
+
+            self._restores.append(restore)
+        for key, part in thing.items():
+            self._keep(f"{name}[{key!r}]", part)
+
+    def _keep_sequence(self, name: str, thing: Any) -> None:
+        if isinstance(thing, list):
+            entries = list(thing)
+            self._restores.append(lambda: thing.__setitem__(slice(None), entries))
+        for k, part in enumerate(thing):
+            self._keep(f"{name}[{k}]", part)
+
+    def _keep_arena(self, name: str, arena: Arena) -> None:
+        for group, buffer in arena.buffers.items():
+            self._keep(f"{name}.buffers[{group!r}]", buffer)
+
+    def _keep_network(self, name: str, network: Network) -> None:
+        self._keep(f"{name}.params", network.params)
+        self._keep(f"{name}.grads", network.grads)
+
+    def _keep_optimizer(self, name: str, optimizer: Optimizer) -> None:
+        self._keep(f"{name}.params", optimizer.params)
+        for part, arena in optimizer.state_arenas.items():
+            self._keep(f"{name}.state[{part!r}]", arena)
+        hyper, step = optimizer.hyper, optimizer.t
+        settings, norm = dict(hyper.settings), optimizer.grad_norm
+        for key, setting in settings.items():
+            if hasattr(setting, "state_dict"):  # a schedule that remembers
+                self._keep(f"{name}.hyper[{key!r}]", setting)
+
+        def restore() -> None:
+            for key, setting in settings.items():
+                if hyper.settings[key] is not setting:
+                    hyper[key] = setting
+            hyper.step = step
+            optimizer.passes.grad_norm = norm
+
+        self._restores.append(restore)
+
+    def _keep_attributes(self, name: str, thing: Any) -> None:
+        before = dict(vars(thing))
+        self._restores.append(lambda: vars(thing).update(before))
+        for key, part in before.items():
+            if hasattr(part, "ndim"):
+                self._keep(f"{name}.{key}", part)
+
+    def _keep_generator(self, _name: str, generator: Any) -> None:
+        bits = getattr(generator, "bit_generator", generator)
+        state = copy.deepcopy(bits.state)
+
+        def restore() -> None:
+            bits.state = state
+
+        self._restores.append(restore)
+
+    def _keep_legacy(self, _name: str, generator: np.random.RandomState) -> None:
+        state = generator.get_state(legacy=False)
+        self._restores.append(lambda: generator.set_state(state))
+
+    def _keep_python_random(self, _name: str, generator: random.Random) -> None:
+        state = generator.getstate()
+        self._restores.append(lambda: generator.setstate(state))

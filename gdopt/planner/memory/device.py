@@ -1,0 +1,149 @@
+"""The memory of a CUDA device: what is free, and what some work takes at its peak."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from gdopt.arrays.backend import Backend
+from gdopt.arrays.cublas import WORKSPACE
+from gdopt.planner.memory.meter import Peak
+from gdopt.planner.memory.sizes import format_bytes
+
+UNIT = 512  # bytes, to which CuPy's pool rounds
+STRANGE = 64 << 20  # bytes beside the pool that a reader should hear of
+
+
+class DeviceMemory:
+    """A CUDA device's memory, as CuPy's pool and the driver count it.
+
+    What is measured lives in a pool of its own, so that the user's pool is neither
+    filled nor emptied, below what its limit leaves.
+    """
+
+    unit = UNIT
+    workspace = WORKSPACE  # of cuBLAS, for the products of gdopt's own network
+
+    def __init__(self, backend: Backend, device: str) -> None:
+        self._cupy = backend.xp
+        self._backend = backend
+        self.device = device
+        self.notices: list[str] = []
+        default = self._cupy.get_default_memory_pool().malloc
+        self._own = self._cupy.cuda.get_allocator() == default
+        if not self._own:
+            found = self._cupy.cuda.get_allocator()
+            owner = type(getattr(found, "__self__", found)).__name__
+            self.notices.append(
+                f"another allocator than CuPy's pool is installed ({owner}): it stays "
+                "in place, and what it takes is read from the device's free memory, "
+                "which other processes change too"
+            )
+
+    def _info(self) -> tuple[int, int]:
+        free, total = self._cupy.cuda.runtime.memGetInfo()
+        return int(free), int(total)
+
+    def _limit(self) -> int | None:
+        """Give what the limit of the user's pool leaves, if it has one."""
+        pool = self._cupy.get_default_memory_pool()
+        limit = int(pool.get_limit())
+        return max(0, limit - int(pool.used_bytes())) if limit and self._own else None
+
+    def free(self) -> int:
+        """Give the bytes that this process may still take, cached blocks included."""
+        with self._backend.on(self.device):
+            cached = int(self._cupy.get_default_memory_pool().free_bytes())
+            left = self._info()[0] + (cached if self._own else 0)
+            limit = self._limit()
+        return left if limit is None else min(left, limit)
+
+    @contextmanager
+    def watch(self) -> Iterator[Peak]:
+        """Measure what is allocated in a block, in a pool of its own."""
+        gc.collect()
+        peak = Peak()
+        with self._backend.on(self.device):
+            self._cupy.get_default_memory_pool().free_all_blocks()
+            pool, hook = self._pool(), _hook(self._cupy)
+            before = self._info()[0]
+            try:
+                with self._using(pool), hook:
+                    yield peak
+                    self._backend.synchronize()
+            finally:
+                peak.used = hook.peak
+                fell = before - self._info()[0]
+                peak.reserved = fell if pool is None else int(pool.total_bytes())
+                beside = fell - peak.reserved
+                if beside > STRANGE:
+                    self._note(beside)
+
+    def _pool(self) -> Any:
+        """Make a pool with what is left of the limit of the user's."""
+        if not self._own:
+            return None
+        pool = self._cupy.cuda.MemoryPool()
+        limit = self._limit()
+        if limit is not None:
+            pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
+        return pool
+
+    def _using(self, pool: Any) -> Any:
+        if pool is None:
+            return nullcontext()
+        return self._cupy.cuda.using_allocator(pool.malloc)
+
+    def _note(self, beside: int) -> None:
+        notice = (
+            f"the device's free memory fell by {format_bytes(beside)} more than arrays "
+            "took: workspaces of libraries, or another process"
+        )
+        self.notices.append(notice)
+
+    def time(self, work: Callable[[], Any]) -> float:
+        """Give the seconds between two events on the device."""
+        cuda = self._cupy.cuda
+        with self._backend.on(self.device):
+            start, end = cuda.Event(), cuda.Event()
+            start.record()
+            work()
+            end.record()
+            end.synchronize()
+            return float(cuda.get_elapsed_time(start, end)) / 1e3
+
+    def tidy(self) -> None:
+        """Give back cached blocks that nobody holds any more."""
+        gc.collect()
+        with self._backend.on(self.device):
+            self._cupy.get_default_memory_pool().free_all_blocks()
+
+    def describe(self) -> str:
+        """Name the device, for people."""
+        with self._backend.on(self.device):
+            return self._backend.describe().removesuffix(", with CuPy")
+
+
+def _hook(cupy: Any) -> Any:
+    """Make a hook that follows the bytes of arrays allocated since, and their peak."""
+    base: Any = cupy.cuda.MemoryHook
+
+    class PeakHook(base):  # type: ignore[misc]
+        name = "gdopt peak"
+
+        def __init__(self) -> None:
+            self.live: dict[int, int] = {}
+            self.now = self.peak = 0
+
+        def malloc_postprocess(self, **event: Any) -> None:
+            if event["mem_ptr"]:  # 0 where the allocation failed
+                self.live[event["mem_ptr"]] = event["mem_size"]
+                self.now += event["mem_size"]
+                self.peak = max(self.peak, self.now)
+
+        def free_postprocess(self, **event: Any) -> None:
+            self.now -= self.live.pop(event["mem_ptr"], 0)
+
+    return PeakHook()

@@ -1,0 +1,81 @@
+"""Errors that mean "out of memory", whatever library they come from."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+# What libraries say in errors that are no MemoryError.
+WORDS = re.compile(
+    r"cudaErrorMemoryAllocation"  # the runtime: CuPy, cuda-python
+    r"|CUDA_ERROR_OUT_OF_MEMORY"  # the driver: loading modules, graphs, Numba
+    r"|CU\w+_ALLOC(ATION)?_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT, cuRAND
+    r"|\bCUDA( error)?:? out of memory"  # torch
+    r"|DefaultCPUAllocator: (can't allocate|not enough) memory"  # torch
+    r"|\bRESOURCE_EXHAUSTED\b"  # XLA: JAX, TensorFlow
+    r"|std::bad_alloc"  # libraries in C++: RMM
+)
+MODULES = re.compile(r"(cupy(_backends)?|cuda|numba|rmm)(\.|$)")
+MEMORY_STATUS = 2  # cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY alike
+# After these CUDA refuses everything until the process ends: illegal addresses and
+# instructions, failed assertions and launches, hardware faults.
+LOST = {214, 220, 700, *range(710, 720)}
+LOST_WORDS = re.compile(
+    r"cudaErrorIllegalAddress|CUDA_ERROR_ILLEGAL_|cudaErrorLaunchFailure"
+    r"|CUDA_ERROR_LAUNCH_FAILED|cudaErrorAssert|CUDA_ERROR_ASSERT"
+    r"|cudaErrorMisalignedAddress|CUDA_ERROR_MISALIGNED_ADDRESS"
+    r"|cudaErrorECCUncorrectable|device-side assert"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised from, means "out of memory".
+
+    Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
+    runtime and the driver; failed allocations in cuBLAS and its sisters; ``ENOMEM``
+    from the operating system; and what torch, JAX and C++ say.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    True
+    >>> is_out_of_memory(ValueError("the game is out of memory cards"))
+    False
+    """
+    return any(map(_is_one, _chain(error)))
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether CUDA can do nothing more in this process after an error."""
+    return any(
+        LOST_WORDS.search(str(one))
+        or (_of_cuda(one) and getattr(one, "status", None) in LOST)
+        for one in _chain(error)
+    )
+
+
+def _of_cuda(error: BaseException) -> bool:
+    return bool(MODULES.match(type(error).__module__))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Give an error and those that it was raised from."""
+    found: list[BaseException] = []
+    while error not in found:
+        found.append(error)
+        if error.__cause__ is None:
+            break
+        error = error.__cause__
+    return found
+
+
+def _is_one(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if not isinstance(error, Exception):
+        return False
+    if _of_cuda(error):
+        status = getattr(error, "status", getattr(error, "code", None))
+        if status == MEMORY_STATUS and "CUBLAS" not in type(error).__name__.upper():
+            return True
+    return bool(WORDS.search(str(error)))

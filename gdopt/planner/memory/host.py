@@ -1,0 +1,150 @@
+"""The machine's main memory: what is free, and what some work takes at its peak."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gdopt.extras import load_extra
+from gdopt.planner.memory.meter import Peak
+
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+UNLIMITED = 1 << 60  # a control group of version 1 without a limit says 2**63 - 4096
+
+
+class HostMemory:
+    """Main memory, as Python traces it and as the operating system counts it."""
+
+    device = "cpu"
+    unit = 1  # bytes: NumPy's allocations are not rounded
+    workspace = 0
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def free(self) -> int:
+        """Give the bytes that this process may still take.
+
+        The least of what the machine has available, what is left below the limits of
+        the control groups that the process is in, and below the process's own limits.
+        """
+        if not (PROC / "meminfo").is_file():
+            psutil = load_extra("psutil", "train", "telling how much memory is free")
+            return int(psutil.virtual_memory().available)
+        left = [_fields(PROC / "meminfo")["MemAvailable"]]
+        left += _left_in_groups()
+        left += _left_below_limits()
+        return max(0, min(left))
+
+    @contextmanager
+    def watch(self) -> Iterator[Peak]:
+        """Measure what is allocated in a block: traced by Python, and resident."""
+        gc.collect()
+        started = not tracemalloc.is_tracing()
+        if started:
+            tracemalloc.start(1)
+        status = PROC / "self" / "status"
+        before = _fields(status) if status.is_file() else {}
+        at_first = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        peak = Peak()
+        try:
+            yield peak
+        finally:
+            peak.used = tracemalloc.get_traced_memory()[1] - at_first
+            if started:
+                tracemalloc.stop()
+            if before:
+                highest = _fields(status)["VmHWM"]
+                # Where the process was larger once before, the system cannot tell.
+                known = highest > before["VmHWM"]
+                peak.reserved = highest - before["VmRSS"] if known else 0
+
+    def time(self, work: Callable[[], Any]) -> float:
+        """Give the seconds that some work takes."""
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    def tidy(self) -> None:
+        """Drop what nobody holds any more."""
+        gc.collect()
+
+    def describe(self) -> str:
+        """Name the device, for people."""
+        return "the CPU"
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Read lines such as ``MemAvailable:  1234 kB`` as bytes."""
+    found = {}
+    for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+        name, _, rest = line.partition(":")
+        number = rest.strip().removesuffix(" kB")
+        if number.isdigit():
+            found[name] = int(number) * 1024
+    return found
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Give what is left below each limit of a control group, of version 1 or 2."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            for limit in ("memory.max", "memory.high"):
+                names = (limit, "memory.current", "inactive_file")
+                yield from _left_below(CGROUPS, path, names)
+        elif "memory" in controllers.split(","):
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            names = (limit, used, "total_inactive_file")
+            yield from _left_below(CGROUPS / "memory", path, names)
+
+
+def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[int]:
+    """Walk from a group up to the root; files in a cache are given up when needed.
+
+    Args:
+        root: of the controller.
+        path: of the process's group.
+        names: of the limit, of the usage, and of its part that is cached.
+    """
+    limit, usage, cached = names
+    # In a container the path may be that of the host, and the group be the root here.
+    group = root / path.strip("/")
+    group = group if group.is_dir() else root
+    while True:
+        try:
+            most = (group / limit).read_text(encoding="ascii").strip()
+            used = int((group / usage).read_text(encoding="ascii"))
+            stat = (group / "memory.stat").read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            most, used, stat = "max", 0, []
+        if most.isdigit() and int(most) < UNLIMITED:
+            spare = int(stat[stat.index(cached) + 1]) if cached in stat else 0
+            yield int(most) - used + spare
+        if group == root:
+            return
+        group = group.parent
+
+
+def _left_below_limits() -> Iterator[int]:
+    """Give what is left of address space and data, where the process is limited."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    status = _fields(PROC / "self" / "status")
+    for limit, used in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
+        most, _ = resource.getrlimit(getattr(resource, limit))
+        if most != resource.RLIM_INFINITY:
+            yield most - status[used]

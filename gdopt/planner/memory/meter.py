@@ -1,0 +1,57 @@
+"""What the planner asks of a device's memory, and of its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass
+class Peak:
+    """What some work took at its peak, in bytes.
+
+    Attributes:
+        used: by arrays at one time, exactly, of memory allocated meanwhile.
+        reserved: from the device: gaps between arrays and memory that is not traced
+            count too; 0 where it is not known.
+    """
+
+    used: int = 0
+    reserved: int = 0
+
+    def join(self, other: Peak) -> Peak:
+        """Give the peak of two works, one after the other."""
+        return Peak(max(self.used, other.used), max(self.reserved, other.reserved))
+
+
+class Meter(Protocol):
+    """The memory of one device.
+
+    Attributes:
+        device: ``"cpu"`` or ``"cuda:0"``.
+        unit: bytes; every allocation takes a multiple of it.
+        workspace: bytes that libraries keep for good once they have worked.
+        notices: what a reader of the plan should know.
+    """
+
+    device: str
+    unit: int
+    workspace: int
+    notices: list[str]
+
+    def free(self) -> int:
+        """Give the bytes that this process may still take."""
+
+    def watch(self) -> AbstractContextManager[Peak]:
+        """Measure the peak of a block; the device has done all of it at its end."""
+
+    def time(self, work: Callable[[], Any]) -> float:
+        """Give the seconds that the device is busy with some work."""
+
+    def tidy(self) -> None:
+        """Give back what nobody holds any more."""
+
+    def describe(self) -> str:
+        """Name the device, for people."""

@@ -1,0 +1,86 @@
+"""What a training step of the network allocates: every buffer, at every stage.
+
+The batch and what lasts (parameters, gradients, state) are counted elsewhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gdopt.nn import Network
+from gdopt.nn.network import ROWS
+
+Buffers = dict[str, float]
+# Arrays of a hidden layer's size: kept until the gradients are done (of sigmoid, its
+# input and its output), and at work beside them forwards.
+KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
+FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
+LOSS_VECTORS = 6  # numbers for each example, while the cost is computed
+
+
+OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
+
+
+def step_stages(network: Network, rows: int, *, l2: float) -> dict[str, Buffers]:
+    """Give, for each stage of a step, its buffers and their bytes.
+
+    A stage is a moment at which memory may be highest: each activation forwards, the
+    cost, each layer backwards, the L2 cost.
+    """
+    sizes, item = network.sizes, network.dtype.itemsize
+    stages = _forward_stages(network, rows)
+    last = len(sizes) - 1
+    kept = stages.pop("forwards")
+    loss = rows * ((2 * sizes[last] + LOSS_VECTORS) * item + 8)
+    stages["cost"] = kept | {"cost and its gradient": loss}
+    for k in range(last, 1, -1):
+        incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
+        outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
+        stages[f"layer {k} backwards"] = kept | incoming | outgoing
+        slope = _slope(network, rows * sizes[k - 1])
+        stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
+    if l2:
+        largest = max(a.size for a in network.params.values() if a.ndim == 2)
+        stages["L2 cost"] = {"squares of the weights": float(largest * item)}
+    return stages
+
+
+def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
+    """Give the buffers at each activation, and at the end, ``"forwards"``."""
+    sizes, item = network.sizes, network.dtype.itemsize
+    kept: Buffers = {}
+    if _on_host(network):
+        kept["Python's objects"] = float(OBJECTS * len(sizes))
+    stages = {}
+    for k, size in enumerate(sizes[1:-1], start=1):
+        kept[f"layer {k}"] = rows * size * item * KEPT[network.activation]
+        work = rows * size * item * FORWARD[network.activation]
+        stages[f"layer {k} forwards"] = {**kept, "activation": work}
+    kept[f"layer {len(sizes) - 1}"] = float(rows * sizes[-1] * item)
+    return {**stages, "forwards": kept}
+
+
+def _on_host(network: Network) -> bool:
+    return network.params.backend.name == "numpy"
+
+
+def _slope(network: Network, count: int) -> float:
+    """Give the bytes of an activation's slope; ReLU's is a truth value."""
+    if network.activation != "relu":
+        return float(count * network.dtype.itemsize)
+    return float(count + min(count * network.dtype.itemsize, _cast(network)))
+
+
+def _cast(network: Network) -> float:
+    """Give the bytes of NumPy's buffer, where truth values become numbers."""
+    buffer: int = np.getbufsize() if _on_host(network) else 0
+    return float(buffer * network.dtype.itemsize)
+
+
+def evaluation_stage(network: Network, examples: int) -> Buffers:
+    """Give the buffers, and their bytes, while so many examples are judged."""
+    stages = _forward_stages(network, min(examples, ROWS)).values()
+    highest = max(stages, key=lambda buffers: sum(buffers.values()))
+    # Class numbers in int64, in pieces and joined, and whether they are right.
+    numbers = {"predictions": examples * 17.0, "their mean": _cast(network)}
+    return {f"evaluation: {name}": b for name, b in (highest | numbers).items()}

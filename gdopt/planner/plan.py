@@ -1,0 +1,209 @@
+"""A plan: the size, why, and the evidence for every size."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from gdopt.planner.evidence.noise import NoiseScale
+from gdopt.planner.memory import format_bytes
+
+FORMAT = 1
+
+
+@dataclass
+class Row:
+    """What is known of one batch size.
+
+    Attributes:
+        batch_size: examples.
+        predicted_bytes: of the device's memory at the peak, all that training holds
+            included.
+        measured_bytes: alike, exactly; None where the size was not tried.
+        reserved_bytes: alike, with gaps between arrays and what is not traced; 0 where
+            it is not known.
+        margin_bytes: to be left free.
+        fits: whether peak and margin stay within the memory.
+        examples_per_second: the median over the repeats, or None.
+        examples_per_second_low: lower end of its 95 % interval.
+        examples_per_second_high: upper end.
+        goodput: ``examples_per_second / (1 + batch_size / noise_scale)``, or None.
+        note: what happened, if anything did.
+    """
+
+    batch_size: int
+    predicted_bytes: int
+    measured_bytes: int | None = None
+    reserved_bytes: int = 0
+    margin_bytes: int = 0
+    fits: bool = False
+    examples_per_second: float | None = None
+    examples_per_second_low: float | None = None
+    examples_per_second_high: float | None = None
+    goodput: float | None = None
+    note: str = ""
+
+
+@dataclass
+class Plan:
+    """Which mini-batch size to use, and the evidence; `gdopt.plan_batch_size` makes it.
+
+    ``print(plan)`` shows a table, `save` writes JSON, `draw` makes a PNG.
+
+    Attributes:
+        size: examples that go through a step at once.
+        batch_size: examples of an update: more than `size` where they do not fit.
+        micro_batches: how many steps' gradients make an update; 1 as a rule.
+        decided_by: ``"small data"``, ``"throughput"``, ``"noise scale"`` or
+            ``"memory"``.
+        reason: the same in a sentence.
+        rows: one for each size, the smallest first.
+        noise_scale: of the gradients, or None where they are not known.
+        buffers: bytes of what `size` takes at its peak, by name.
+        examples: in the data.
+        device: ``"cpu"`` or ``"cuda:0"``.
+        device_name: for people.
+        memory_bytes: that the plan is for: free ones, and those in use already.
+        held_bytes: in use by state and data already.
+        notices: what else a reader should know.
+        date: of the measurements.
+        seconds: that they took.
+        cached: whether they were read from the cache.
+    """
+
+    size: int
+    batch_size: int
+    micro_batches: int
+    decided_by: str
+    reason: str
+    rows: list[Row]
+    noise_scale: NoiseScale | None
+    buffers: dict[str, int]
+    examples: int
+    device: str
+    device_name: str
+    memory_bytes: int
+    held_bytes: int
+    notices: list[str] = field(default_factory=list)
+    date: str = ""
+    seconds: float = 0.0
+    cached: bool = False
+
+    def __str__(self) -> str:
+        lines = [self.headline(), "", *table(self.rows, self.size), ""]
+        if self.noise_scale is not None:
+            lines.append(_noise_line(self.noise_scale))
+        margin = max(row.margin_bytes for row in self.rows)
+        lines.append(
+            f"memory: {format_bytes(self.memory_bytes)} for this work on "
+            f"{self.device_name}, of which {format_bytes(margin)} are left free"
+        )
+        parts = ", ".join(f"{n} {format_bytes(b)}" for n, b in self.buffers.items())
+        lines.append(f"a batch of {self.size:,} takes: {parts}")
+        lines += [f"note: {notice}" for notice in self.notices]
+        return "\n".join(lines)
+
+    def headline(self) -> str:
+        """Give the size and the reason in a sentence or two."""
+        several = ""
+        if self.micro_batches > 1:
+            several = (
+                f", {self.micro_batches} of them accumulated to a batch of "
+                f"{self.batch_size:,}"
+            )
+        cached = f" (from the cache, measured {self.date})" if self.cached else ""
+        return f"batch size {self.size:,}{several}: {self.reason}{cached}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON knows it; what is infinite is None."""
+        return {"format": FORMAT, **_finite(asdict(self))}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave.
+
+        Raises:
+            KeyError: something is missing.
+            TypeError: something is of another kind.
+        """
+        parts = {one.name: saved[one.name] for one in fields(cls)}
+        parts["rows"] = [Row(**row) for row in parts["rows"]]
+        if parts["noise_scale"] is not None:
+            ends = {k: math.inf for k, v in parts["noise_scale"].items() if v is None}
+            parts["noise_scale"] = NoiseScale(**(parts["noise_scale"] | ends))
+        return cls(**parts)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything as JSON.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Draw bytes, throughput and goodput over the sizes as a PNG.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            OSError: the file cannot be written.
+        """
+        from gdopt import plots  # noqa: PLC0415 - a picture is asked for seldom
+
+        plots.batch_sizes(self, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _noise_line(noise: NoiseScale) -> str:
+    high = f"{noise.high:,.0f}" if math.isfinite(noise.high) else "any"
+    value = f"{noise.value:,.0f}" if math.isfinite(noise.value) else "unknown"
+    return (
+        f"gradient noise scale: {value} examples (95 % interval {noise.low:,.0f} to "
+        f"{high}), from {noise.examples:,} examples; it grows while training goes on"
+    )
+
+
+HEADER = ("size", "predicted", "measured", "fits", "examples/s", "95 %", "goodput/s")
+
+
+def table(rows: list[Row], chosen: int | None) -> list[str]:
+    """Lay the rows out in columns of text; the chosen one is marked."""
+    cells = [HEADER, *(_cells(row) for row in rows)]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(HEADER))]
+    lines = []
+    for line, row in zip(cells, [None, *rows], strict=True):
+        mark = ">" if row is not None and row.batch_size == chosen else " "
+        texts = "  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True))
+        note = f"  {row.note}" if row is not None and row.note else ""
+        lines.append(f"{mark} {texts}{note}".rstrip())
+    return lines
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    def rate(value: float | None) -> str:
+        return "-" if value is None else f"{value:,.0f}"
+
+    tried = row.measured_bytes is not None
+    low, high = row.examples_per_second_low, row.examples_per_second_high
+    return (
+        f"{row.batch_size:,}",
+        format_bytes(row.predicted_bytes),
+        format_bytes(row.measured_bytes or 0) if tried else "not tried",
+        "yes" if row.fits else "no",
+        rate(row.examples_per_second),
+        "-" if low is None else f"{rate(low)}-{rate(high)}",
+        rate(row.goodput),
+    )

@@ -1,0 +1,220 @@
+"""What is planned for: a user's function, or gdopt's own network and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from gdopt.arrays import Array, backend_of
+from gdopt.arrays.naming import named_arrays
+from gdopt.checks import NOT_NEGATIVE, check_flag, check_number
+from gdopt.data.checks import example_axis
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.nn import Network
+from gdopt.nn.examples import example_gradients
+from gdopt.optim import Optimizer
+from gdopt.planner.evidence.noise import Look
+from gdopt.planner.memory.network import evaluation_stage, step_stages
+
+Stages = dict[str, dict[str, float]]
+
+
+class Step(Protocol):
+    """What the planner asks of a step beyond calling it with a batch.
+
+    Attributes:
+        planned_state: what it changes.
+        evaluate: what is done between epochs, or None.
+        looks: whether `look` is there.
+    """
+
+    planned_state: Any
+    evaluate: Callable[[], Any] | None
+    looks: bool
+
+    def __call__(self, *batch: Array) -> Any:
+        """Do one update."""
+
+    def check(self, data: tuple[Array, ...]) -> None:
+        """Refuse data that the step cannot work on."""
+
+    def stages(self, rows: int) -> Stages | None:
+        """Give the bytes of every buffer at every stage; None where it is unknown."""
+
+    def evaluation(self, rows: int) -> dict[str, float] | None:
+        """Give the bytes of every buffer while it evaluates; None where unknown."""
+
+    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
+        """Look at the gradients of a batch, and do no update."""
+
+
+class FunctionStep:
+    """A user's function of a batch; what it allocates is found by trying.
+
+    Args:
+        function: called with the arrays of a batch; does one update.
+        state: what it changes.
+        evaluate: called without arguments, between epochs.
+        gradient: called with the arrays of a batch; gives the mean gradient over it, as
+            an array, a sequence or a mapping of arrays.
+        axis: of the examples.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        state: Any,
+        evaluate: Callable[[], Any] | None,
+        gradient: Callable[..., Any] | None,
+        axis: int,
+    ) -> None:
+        given = {"step": function, "evaluate": evaluate, "gradient": gradient}
+        for name, part in given.items():
+            if not (callable(part) or (part is None and name != "step")):
+                message = f"{name} must be callable, got {type(part).__name__}"
+                raise ArgumentTypeError(message)
+        self.function = function
+        self.planned_state = state
+        self.evaluate = evaluate
+        self._gradient = gradient
+        self._axis = axis
+        self.looks = gradient is not None
+
+    def __call__(self, *batch: Array) -> Any:
+        """See `Step`."""
+        return self.function(*batch)
+
+    def check(self, data: tuple[Array, ...]) -> None:
+        """See `Step`; a function checks its data itself."""
+
+    def stages(self, rows: int) -> Stages | None:  # noqa: ARG002
+        """See `Step`."""
+        return None
+
+    def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
+        """See `Step`."""
+        return None
+
+    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
+        """See `Step`; the batch as a whole is one group of examples."""
+        gradient: Any = self._gradient
+        arrays = list(named_arrays(gradient(*batch), "gradient").values())
+        square = np.array([sum(_dot(a, a) for a in arrays)])
+        dot = None
+        if along is not None:
+            pairs = zip(arrays, along, strict=True)
+            dot = np.array([sum(_dot(a, b) for a, b in pairs)])
+        count = batch[0].shape[example_axis(batch[0], self._axis)]
+        return Look(square, dot, arrays, group=int(count))
+
+
+class NetworkStep:
+    """A training step of gdopt's own network: gradients, then one update.
+
+    The planner knows its buffers, and the gradient of every single example.
+
+    Args:
+        network: gives the cost and the gradients.
+        optimizer: of ``network.params``.
+        l2: the course's lambda, at least 0.
+        dev: examples and labels that are judged between epochs.
+        checked: whether ``network.check_data`` has seen the examples. Without it every
+            batch is looked at, as in `gdopt.fit`.
+
+    Raises:
+        ArgumentError: l2 is negative.
+        ArgumentTypeError: an argument is of another kind, or the optimizer is of other
+            arrays than the network's.
+
+    >>> import gdopt
+    >>> import numpy as np
+    >>> network = gdopt.nn.Network((4, 8, 3), seed=0, backend="numpy")
+    >>> step = NetworkStep(network, gdopt.Adam(network.params))
+    >>> cost = step(np.ones((5, 4), np.float32), np.zeros(5, int))
+    >>> step.optimizer.t
+    1
+    """
+
+    looks = True
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        *,
+        l2: float = 0.0,
+        dev: tuple[Array, Array] | None = None,
+        checked: bool = False,
+    ) -> None:
+        for name, given, kind in (
+            ("network", network, Network),
+            ("optimizer", optimizer, Optimizer),
+        ):
+            if not isinstance(given, kind):
+                got = type(given).__name__
+                message = f"{name} must be a gdopt {kind.__name__}, got {got}"
+                raise ArgumentTypeError(message)
+        if optimizer.params is not network.params:
+            message = "optimizer must update network.params, got one of other arrays"
+            raise ArgumentTypeError(message)
+        self.network, self.optimizer = network, optimizer
+        self.l2 = check_number("l2", l2, NOT_NEGATIVE)
+        self.checked = check_flag("checked", checked)
+        self.dev = dev
+        self.planned_state = (network, optimizer)
+        self.evaluate = None if dev is None else self._judge
+
+    def __call__(self, *batch: Array) -> Array:
+        """Do one update; give the cost before it."""
+        x, y = batch
+        cost, grads = self.network.loss_and_grads(
+            x, y, l2=self.l2, checked=self.checked
+        )
+        self.optimizer.step(grads)
+        return cost
+
+    def _judge(self) -> float:
+        dev: Any = self.dev
+        return self.network.accuracy(*dev)
+
+    def check(self, data: tuple[Array, ...]) -> None:
+        """See `Step`."""
+        if len(data) != 2:
+            message = f"data must be examples and labels, got {len(data)} arrays"
+            raise ArgumentError(message)
+        if not self.checked:
+            self.network.check_data(*data)
+
+    def stages(self, rows: int) -> Stages | None:
+        """See `Step`."""
+        return step_stages(self.network, rows, l2=self.l2)
+
+    def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
+        """See `Step`."""
+        if self.dev is None:
+            return {}
+        return evaluation_stage(self.network, len(self.dev[0]))
+
+    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
+        """See `Step`; every example is a group of its own."""
+        network = self.network
+        direction = None
+        if along is not None:
+            direction = network.grads.like()
+            direction.flat[...] = along[0]
+        x, y = batch
+        squares, dots = example_gradients(network, x, y, along=direction)
+        to_host = network.params.backend.to_host
+        return Look(
+            to_host(squares).astype(np.float64),
+            None if dots is None else to_host(dots).astype(np.float64),
+            [network.grads.flat],
+            group=1,
+        )
+
+
+def _dot(one: Array, other: Array) -> float:
+    xp = backend_of(one).xp
+    return float(xp.sum(one.astype(np.float64) * other.astype(np.float64)))

@@ -1,0 +1,132 @@
+"""What a plan found: memory, speed and goodput over the batch sizes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gdopt.planner import Plan, Row
+from gdopt.planner.memory import format_bytes
+from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
+
+NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn
+
+
+def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") -> None:
+    """Draw a plan: memory predicted and measured, examples a second, and goodput.
+
+    Args:
+        plan: of `gdopt.plan_batch_size`.
+        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+            ``.pdf``.
+        title: what stands above; by default the size, and what decided.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    draws: list[tuple[Callable[..., None], float]] = [(_draw_bytes, 2.6)]
+    if any(row.examples_per_second is not None for row in plan.rows):
+        draws.append((_draw_speed, 2.6))
+    if any(row.goodput is not None for row in plan.rows):
+        draws.append((_draw_goodput, 2.0))
+    figure, axes = panels([height for _, height in draws])
+    for (draw, _), axis in zip(draws, axes, strict=True):
+        place = [row.batch_size for row in plan.rows].index(plan.size)
+        axis.axvspan(place - 0.45, place + 0.45, color=FAINT, alpha=0.5, linewidth=0)
+        draw(axis, plan)
+    names = [f"{row.batch_size:,}" for row in plan.rows]
+    axes[-1].set_xticks(range(len(names)), names)
+    axes[-1].set_xlabel("batch size (examples)", **STYLE)
+    if not title:
+        title = f"batch size {plan.size:,}, decided by {plan.decided_by}"
+    save(figure, path, title)
+
+
+def _draw_bytes(axis: Any, plan: Plan) -> None:
+    top = max(_needs(row) for row in plan.rows)
+    scale, unit = _unit(top)
+    for k, row in enumerate(plan.rows):
+        label = k == 0
+        axis.bar(
+            k - 0.2,
+            row.predicted_bytes / scale,
+            width=0.36,
+            fill=False,
+            edgecolor=BLUE,
+            linewidth=1.8,
+            label="predicted" if label else None,
+        )
+        if row.measured_bytes is not None:
+            height, color = row.measured_bytes / scale, BLUE if row.fits else ORANGE
+            axis.bar(k + 0.2, height, width=0.36, color=color)
+        if not row.fits:
+            axis.annotate(
+                "does not fit",
+                (k, row.predicted_bytes / scale),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=11,
+                color=ORANGE,
+            )
+    axis.bar([0], [0], width=0.36, color=BLUE, label="measured")
+    limit = (plan.memory_bytes - max(row.margin_bytes for row in plan.rows)) / scale
+    text = f"{format_bytes(plan.memory_bytes)} less the margin"
+    if limit * scale < NEAR * top:
+        axis.axhline(limit, color=ORANGE, linewidth=1.6, linestyle="--", label=text)
+    else:
+        axis.plot([], [], color=ORANGE, linestyle="--", label=f"{text}: far above")
+    axis.set_ylabel(f"peak memory ({unit})", **STYLE)
+    axis.set_ylim(bottom=0, top=axis.get_ylim()[1] * 1.35)
+    axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="upper left", ncols=3)
+
+
+def _needs(row: Row) -> int:
+    return max(row.predicted_bytes, row.measured_bytes or 0)
+
+
+def _unit(most: float) -> tuple[float, str]:
+    """Choose the unit in which the tallest bar has one to three digits."""
+    names: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
+    power = min(len(names) - 1, max(0, int(math.log10(max(most, 1)) // 3)))
+    return 1000.0**power, names[power]
+
+
+def _draw_speed(axis: Any, plan: Plan) -> None:
+    for k, row in enumerate(plan.rows):
+        if row.examples_per_second is None:
+            continue
+        low = row.examples_per_second_low or row.examples_per_second
+        high = row.examples_per_second_high or row.examples_per_second
+        middle = row.examples_per_second
+        axis.errorbar(
+            k,
+            middle / 1e3,
+            yerr=[[(middle - low) / 1e3], [(high - middle) / 1e3]],
+            fmt="o",
+            color=BLUE,
+            capsize=5,
+            linewidth=2,
+            label="median and 95 % interval" if k == 0 else None,
+        )
+    axis.set_ylabel("1,000 examples/s", **STYLE)
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="lower right")
+
+
+def _draw_goodput(axis: Any, plan: Plan) -> None:
+    known = [(k, row.goodput) for k, row in enumerate(plan.rows) if row.goodput]
+    places, values = zip(*((k, value / 1e3) for k, value in known), strict=True)
+    axis.plot(places, values, "o-", color=GREEN, linewidth=2.2)
+    scale = plan.noise_scale
+    if scale is not None and math.isfinite(scale.value):
+        axis.set_title(
+            f"examples that count: speed / (1 + size / {scale.value:,.0f})",
+            fontsize=11,
+            color=INK,
+            loc="right",
+        )
+    axis.set_ylabel("goodput (1,000/s)", **STYLE)
+    axis.set_ylim(bottom=0)
