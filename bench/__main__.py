@@ -11,10 +11,12 @@ from ratios import MISSED
 def commands(results: Path) -> list[list[str]]:
     """List what to run, each in a process of its own."""
     ratios, speed = results / "ratios.json", results / "speed.json"
+    notes = results / "notes.json"
     suite = ["--benchmark-disable-gc", "--benchmark-max-time=0.5", "-q", "-rs"]
     return [
         [str(HERE / "ratios.py"), "--json", str(ratios)],
         ["-m", "pytest", str(HERE), f"--benchmark-json={speed}", *suite],
+        [str(HERE / "notes.py"), "--json", str(notes)],
         [str(HERE / "table.py"), str(results), "--write"],
     ]
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import claims
 from adapters import ADAPTERS
 from machine import HERE, folder
 
@@ -113,7 +114,23 @@ def tables(results: Path) -> str:
             parts += [describe(found["machine"]), markdown(RATIOS, ratio_rows(found))]
         else:
             parts += [describe(found["machine_info"]), speed_table(found)]
+    notes = results / "notes.json"
+    if notes.exists():
+        parts += notes_parts(notes)
     return "\n\n".join(parts)
+
+
+def notes_parts(file: Path) -> list[str]:
+    """Give the section on what the course's notes claim."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    head = ["## The course's claims", f"From `{file.relative_to(HERE)}`."]
+    if found["quick"]:
+        head.append("Tried on small sizes: no figures to quote.")
+    head += [describe(found["machine"]), claims.about(found)]
+    body = [markdown(claims.HEAD, claims.claim_rows(found))]
+    if rows := claims.target_rows(found["target"]):
+        body.append(markdown(claims.TARGET, rows))
+    return head + body
 
 
 def write(results: Path, readme: Path = README) -> None:

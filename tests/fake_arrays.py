@@ -8,10 +8,7 @@ import operator
 from types import SimpleNamespace
 
 import numpy as np
-
-
-class FakeOutOfMemoryError(MemoryError):
-    """What CuPy's pool raises."""
+from fake_memory import DeviceMemory, FakeOutOfMemoryError
 
 
 class State:
@@ -26,9 +23,13 @@ class State:
         self.allocations = 0
         self.fail_at = None  # the number of the allocation that fails
         self.launches = []  # names of kernels
+        self.memory = DeviceMemory()
+        self.trap = None  # called with the number of each allocation
 
     def allocate(self):
         self.allocations += 1
+        if self.trap is not None:
+            self.trap(self.allocations)
         if self.fail_at is not None and self.allocations >= self.fail_at:
             raise FakeOutOfMemoryError
 
@@ -51,9 +52,15 @@ STATE = State()
 class Memory:
     """Owns a block of memory, of which arrays are views."""
 
-    def __init__(self, host):
+    def __init__(self, host, size):
         STATE.allocate()
         self.host = host
+        self.device = STATE.memory
+        self.place = self.device.take(size)
+
+    def __del__(self):
+        if hasattr(self, "place"):
+            self.device.give(*self.place)
 
 
 def aligned(shape, dtype):
@@ -79,7 +86,7 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
     @classmethod
     def new(cls, shape, dtype):
         host, raw = aligned(shape, dtype)
-        return cls(host, Memory(raw))
+        return cls(host, Memory(raw, host.nbytes))
 
     def view_of(self, host):
         base = self if self.base is None else self.base

@@ -16,6 +16,7 @@ import kernel_text
 import numpy as np
 from fake_arrays import STATE, FakeArray, call
 from fake_cublas import FakeCublas
+from fake_memory import Pool, make_hook
 
 from gdopt.arrays import backend, cublas
 from gdopt.kernels.flush import FlushToZero
@@ -168,32 +169,33 @@ def module():
         function = getattr(np, name)
         setattr(made, name, lambda *a, _f=function, **k: call(_f, *a, **k))
     made.matmul = matmul_outside
-    made.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=list)
+    made.get_default_memory_pool = lambda: STATE.memory.default
     made.cuda = SimpleNamespace(
         Device=fake_streams.Device,
         Stream=fake_streams.Stream,
         Event=fake_streams.Event,
         UnownedMemory=type("UnownedMemory", (), {}),
-        MemoryPool=Pool,
+        MemoryPool=lambda: Pool(STATE.memory),
+        MemoryHook=make_hook(lambda: STATE.memory),
+        get_allocator=lambda: STATE.memory.current.malloc,
         alloc_pinned_memory=fake_streams.alloc_pinned_memory,
         compiler=SimpleNamespace(CompileException=CompileException),
         get_elapsed_time=lambda one, other: (other.time - one.time) * 1e3,
         get_current_stream=lambda: fake_streams.Stream.current,
-        using_allocator=lambda _: contextlib.nullcontext(),
+        using_allocator=using_allocator,
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceProperties=lambda _: {"name": b"No device"},
             runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13000,
+            memGetInfo=lambda: (STATE.memory.left(), STATE.memory.capacity),
         ),
     )
     return made
 
 
-class Pool:
-    """Memory of a graph's own."""
-
-    def malloc(self, size):
-        raise NotImplementedError(size)
+def using_allocator(allocator):
+    return STATE.memory.using(allocator)
 
 
 def matmul_outside(*arguments, out=None):

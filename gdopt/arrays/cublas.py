@@ -14,6 +14,15 @@ from gdopt.errors import BackendError
 WORKSPACE = 32 << 20  # bytes: what NVIDIA recommends for Hopper
 TYPES = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}
 NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
+STATUSES = {
+    1: "CUBLAS_STATUS_NOT_INITIALIZED",
+    3: "CUBLAS_STATUS_ALLOC_FAILED",
+    7: "CUBLAS_STATUS_INVALID_VALUE",
+    8: "CUBLAS_STATUS_ARCH_MISMATCH",
+    13: "CUBLAS_STATUS_EXECUTION_FAILED",
+    14: "CUBLAS_STATUS_INTERNAL_ERROR",
+    15: "CUBLAS_STATUS_NOT_SUPPORTED",
+}
 
 
 def load_library(cupy: Any) -> Any:
@@ -40,7 +49,8 @@ class Cublas:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
-            message = f"cuBLAS failed: {name} gave status {status}"
+            told = STATUSES.get(status, f"status {status}")
+            message = f"cuBLAS failed: {name} gave {told}"
             raise BackendError(message)
 
     def _follow(self) -> None:

@@ -91,6 +91,20 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
+def batch_size(text: str) -> int | None:
+    """Read a whole number of at least 1, or ``auto``, which is None."""
+    return None if text == "auto" else whole_number(least=1)(text)
+
+
+def batch_sizes(text: str) -> list[int]:
+    """Read sizes that rise: ``64,128,256``."""
+    found = sizes(text)
+    if found != sorted(set(found)):
+        message = f"must rise, as 64,128,256, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return found
+
+
 def positive(text: str) -> float:
     """Read a finite number above 0."""
     number = _finite(text)

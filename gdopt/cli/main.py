@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from gdopt import __version__
-from gdopt.cli import info, train
+from gdopt.cli import info, plan, train
 from gdopt.errors import GdoptError
 
 EXAMPLES = """\
 examples:
   gdopt train digits      train a network on scikit-learn's handwritten digits
+  gdopt plan digits       say which mini-batch size to use, and why
   gdopt info              tell engines, devices and versions
   gdopt train --help      all that can be set
 """
@@ -59,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gdopt {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, info):
+    for command in (train, plan, info):
         command.add_parser(commands)
     return parser

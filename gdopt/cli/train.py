@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.arrays import get_backend
-from gdopt.cli import choices
+from gdopt.cli import choices, options
 from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
-from gdopt.cli.session import Session, finish, prepare, train
+from gdopt.cli.parts.session import Session, finish, prepare, train
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.training import RunFolder
@@ -25,11 +24,11 @@ schedules (e counts epochs from 0, T is the number of steps in all):
 
 examples:
   gdopt train digits
+  gdopt train digits --batch-size auto
   gdopt train digits --optimizer momentum --schedule inverse_time --hidden 64,32
   gdopt train points.csv --epochs 200 --l2 0.1 --out runs/points
   gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --device gpu
 """
-DEVICES = {"auto": None, "cpu": "numpy", "gpu": "cupy"}
 
 
 def add_parser(commands: Any) -> None:
@@ -41,73 +40,43 @@ def add_parser(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_run(parser.add_argument)
-    _add_method(parser.add_argument_group("how it is trained").add_argument)
-    parser.set_defaults(run=run)
-
-
-def _add_run(add: Callable[..., Any]) -> None:
-    add(
-        "data",
-        nargs="?",
-        default="digits",
-        metavar="digits | FILE",
-        help="scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]",
-    )
-    add(
-        "--device",
-        choices=DEVICES,
-        default="auto",
-        help="auto is the GPU where there is one",
-    )
-    add(
-        "--seed",
-        type=choices.whole_number(least=0),
-        default=0,
-        metavar="N",
-        help="of split, weights and mini-batches (%(default)s)",
-    )
-    add(
+    options.add_problem(parser.add_argument)
+    parser.add_argument(
         "--out",
         metavar="FOLDER",
         help="new or empty; if not given, runs/NAME-1 and so on",
     )
+    method = parser.add_argument_group("how it is trained").add_argument
+    options.add_network(method)
+    _add_method(method)
+    options.add_planning(
+        parser.add_argument_group("with --batch-size auto").add_argument
+    )
+    parser.set_defaults(run=run)
 
 
 def _add_method(add: Callable[..., Any]) -> None:
-    for name, table, default, meaning in (
-        ("--optimizer", OPTIMIZERS, "adam", "one of"),
-        ("--schedule", SCHEDULES, "cosine", "decay of the learning rate, one of"),
-    ):
-        text = f"{meaning} {', '.join(table)} (%(default)s)"
-        add(name, choices=table, default=default, metavar="NAME", help=text)
+    text = f"of the learning rate, one of {', '.join(SCHEDULES)} (%(default)s)"
+    add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
     add(
         "--lr",
         type=choices.positive,
         metavar="RATE",
         help="learning rate of the first step (by optimizer, see below)",
     )
-    whole = choices.whole_number(least=1)
-    for name, number, meaning in (
-        ("--batch-size", 32, "examples in a mini-batch"),
-        ("--epochs", 60, "passes over the training examples"),
-    ):
-        text = f"{meaning} (%(default)s)"
-        add(name, type=whole, default=number, metavar="N", help=text)
     add(
-        "--hidden",
-        type=choices.sizes,
-        nargs="+",
-        default=[[256]],
-        metavar="N",
-        help="units of the hidden layers, as 64,32 (256)",
+        "--batch-size",
+        type=choices.batch_size,
+        default=32,
+        metavar="N | auto",
+        help="examples in a mini-batch (%(default)s); auto: as gdopt plan says",
     )
     add(
-        "--l2",
-        type=choices.not_negative,
-        default=0.03,
-        metavar="LAMBDA",
-        help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
+        "--epochs",
+        type=choices.whole_number(least=1),
+        default=60,
+        metavar="N",
+        help="passes over the training examples (%(default)s)",
     )
 
 
@@ -120,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt train")
-    session = prepare(arguments, get_backend(DEVICES[arguments.device]))
+    session = prepare(arguments, options.chosen_backend(arguments))
     with _folder(arguments.out, session) as folder:
         sys.stdout.write(session.describe())
         sys.stdout.flush()

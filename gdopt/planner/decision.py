@@ -62,25 +62,22 @@ def decide(
     fitting = [row for row in rows if row.fits]
     if not fitting:
         return None
-    by_speed = _by_evidence(rows, fitting, noise)
-    if wanted is not None:
-        return _given(fitting, by_speed, wanted, f"{wanted:,} were asked for", "asked")
-    if small_data_rule and examples <= SMALL_DATA:
+    by_evidence = _by_evidence(rows, fitting, noise)
+    whole, why, name = wanted, f"{wanted or 0:,} were asked for", "asked"
+    if wanted is None and small_data_rule and examples <= SMALL_DATA:
         why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
-        return _given(fitting, by_speed, examples, why, "small data")
-    return by_speed
-
-
-def _given(
-    fitting: Sequence[Row], by_speed: Decision, wanted: int, why: str, name: str
-) -> Decision:
-    """Take a size that is given, in pieces where it does not fit."""
-    if any(row.batch_size == wanted for row in fitting):
-        cost = _cost(fitting, by_speed.size, wanted)
-        return Decision(wanted, wanted, name, why + cost)
-    size = min(by_speed.size, wanted)
-    reason = f"{why}, which do not fit into memory at once"
-    return Decision(size, wanted, "memory", reason)
+        whole, name = examples, "small data"
+    if whole is None:
+        return by_evidence
+    if any(row.batch_size == whole for row in fitting):
+        why += _cost(fitting, by_evidence.size, whole)
+        return Decision(whole, whole, name, why)
+    smaller = [row for row in fitting if row.batch_size < whole]
+    if not smaller:
+        return None
+    size = _by_evidence(rows, smaller, noise).size
+    why += ", which do not fit into memory at once"
+    return Decision(size, whole, "memory", why)
 
 
 def _cost(fitting: Sequence[Row], fastest: int, wanted: int) -> str:

@@ -34,12 +34,13 @@ class Kept:
 
     Args:
         state: what to keep.
+        own: what the step itself says that it changes.
 
     Raises:
         ArgumentTypeError: something is of another kind; its place is named.
     """
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: Any, own: Any = None) -> None:
         self._restores: list[Callable[[], None]] = []
         self._seen: dict[int, Any] = {}  # held, so that no other gets the same id
         self.arrays: list[Array] = []
@@ -59,6 +60,7 @@ class Kept:
             (list, tuple): self._keep_sequence,
         }
         self._keep("state", state)
+        self._keep("step", own)
         ours, theirs = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
         self._restores.append(lambda: random.setstate(ours))
         self._restores.append(lambda: np.random.set_state(theirs))  # noqa: NPY002

@@ -109,7 +109,7 @@ class Planning:
                 self._progress(1, 1, "read from the cache")
             return found
         begin = time.perf_counter()
-        kept = Kept([request.step.planned_state, request.state])
+        kept = Kept(request.state, request.step.planned_state)
         try:
             plan = self._measured(kept)
         except BaseException as error:
@@ -119,6 +119,7 @@ class Planning:
                 error.add_note(str(failure))
             raise
         kept.restore()
+        self._meter.tidy()
         plan.seconds = time.perf_counter() - begin
         plan.notices = list(dict.fromkeys(cache.notices + plan.notices))
         cache.store(plan)

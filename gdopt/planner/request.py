@@ -122,11 +122,14 @@ def plan_batch_size(
             raise ArgumentTypeError(message)
         planned = step
     else:
-        planned = FunctionStep(step, state, evaluate, gradient, axis)
+        planned = FunctionStep(step, evaluate, gradient, axis)
     planned.check(arrays)
     wanted = None if batch_size is None else whole("batch_size", batch_size, least=1)
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
+        raise ArgumentError(message)
+    if not (sizes := tuple(sizes)):
+        message = "sizes must name at least one size, got none"
         raise ArgumentError(message)
     request = Request(
         step=planned,
@@ -134,7 +137,7 @@ def plan_batch_size(
         data=arrays,
         axis=axis,
         count=count,
-        sizes=rising("sizes", tuple(sizes)),
+        sizes=rising("sizes", sizes),
         wanted=wanted,
         small_data_rule=check_flag("small_data_rule", small_data_rule),
         memory=None if memory is None else parse_bytes("memory", memory),

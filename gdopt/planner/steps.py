@@ -25,7 +25,7 @@ class Step(Protocol):
     """What the planner asks of a step beyond calling it with a batch.
 
     Attributes:
-        planned_state: what it changes.
+        planned_state: what it is known to change.
         evaluate: what is done between epochs, or None.
         looks: whether `look` is there.
     """
@@ -55,17 +55,17 @@ class FunctionStep:
 
     Args:
         function: called with the arrays of a batch; does one update.
-        state: what it changes.
         evaluate: called without arguments, between epochs.
         gradient: called with the arrays of a batch; gives the mean gradient over it, as
             an array, a sequence or a mapping of arrays.
         axis: of the examples.
     """
 
+    planned_state = None
+
     def __init__(
         self,
         function: Callable[..., Any],
-        state: Any,
         evaluate: Callable[[], Any] | None,
         gradient: Callable[..., Any] | None,
         axis: int,
@@ -76,7 +76,6 @@ class FunctionStep:
                 message = f"{name} must be callable, got {type(part).__name__}"
                 raise ArgumentTypeError(message)
         self.function = function
-        self.planned_state = state
         self.evaluate = evaluate
         self._gradient = gradient
         self._axis = axis

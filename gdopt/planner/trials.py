@@ -55,25 +55,28 @@ class Trials:
         self.held = self.kept.held_bytes(device, self.data)
         self.held += self.meter.workspace if known else 0
         self.order = 8 * self.source.count  # of an epoch's permutation, int64
-        copied = [a for a in self.kept.arrays if isinstance(a, np.ndarray)]
-        self.copies = sum(a.nbytes for a in copied) if device == "cpu" else 0
+        self.lent = self.source.held_bytes(device)  # to the plan, which gives it back
+        if device == "cpu":
+            copied = [a for a in self.kept.arrays if isinstance(a, np.ndarray)]
+            self.lent += sum(a.nbytes for a in copied)
         self.prediction: Prediction | None = None
 
     def available(self) -> int:
         """Give the bytes that this work has or can have on this machine."""
-        return self.held + self.copies + self.meter.free()
+        return self.held + self.lent + self.meter.free()
 
     def budget(self) -> int:
         """Give the bytes that the plan is for."""
         return self.available() if self.memory is None else self.memory
 
+    def least_margin(self, budget: int) -> int:
+        """Give the bytes to leave free."""
+        return max(int(SHARE * budget), LEAST) if self.margin is None else self.margin
+
     def margin_for(self, size: int, budget: int) -> int:
-        """Give the bytes to leave free: more where predictions were too low."""
-        margin = self.margin
-        if margin is None:
-            margin = max(int(SHARE * budget), LEAST)
+        """Give the bytes to leave free above a prediction: as much as it may be low."""
         residual = self.prediction.residual(size) if self.prediction else 0
-        return max(margin, residual)
+        return max(self.least_margin(budget), residual)
 
     def predict(self, small: tuple[int, ...]) -> str | None:
         """Warm the step up, and learn what it takes; give how that failed, or None."""
@@ -81,22 +84,12 @@ class Trials:
         def work() -> None:
             for batch in self.source.first_epoch(small[0]):
                 self.step(*batch)
-            self.prediction = Prediction(
-                self.step, self.source, self.meter, small, self._peak_of
-            )
+            made = Prediction(self.step, self.source, self.meter, small)
+            self.prediction = made
 
         _, failure = self.attempt(small[0], work)
         self.tell(f"first steps, {small[0]:,} examples")
         return failure
-
-    def _peak_of(self, work: Callable[[], Any]) -> int:
-        """Give the bytes of some work, done twice: the first time may fill caches."""
-        took = []
-        for _ in range(2):
-            with self.meter.watch() as peak:
-                work()
-            took.append(peak.used)
-        return min(took)
 
     def attempt(self, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:
         """Do some work; give its result, and how it ran out of memory, if it did."""
@@ -118,11 +111,10 @@ class Trials:
         row = Row(size, self.held + self.order + prediction.bytes(size))
         budget, available = self.budget(), self.available()
         row.margin_bytes = self.margin_for(size, budget)
-        expected = row.predicted_bytes + prediction.residual(size)
-        row.fits = expected + row.margin_bytes <= budget
+        row.fits = row.predicted_bytes + row.margin_bytes <= budget
         if not row.fits:
             row.note = "predicted not to fit"
-        elif expected + self.margin_for(size, available) > available:
+        elif row.predicted_bytes + self.margin_for(size, available) > available:
             row.note = "predicted to fit there; too large to be tried here"
         else:
             self.try_out(row)
@@ -151,6 +143,7 @@ class Trials:
         prediction: Any = self.prediction
         prediction.learn(row.batch_size, need - base)
         memory = min(before, after) if self.memory is None else self.memory
+        row.margin_bytes = self.least_margin(memory)
         row.fits = need + row.margin_bytes <= memory
         if need > before:
             row.note = "took more than there is: the driver spills to main memory"

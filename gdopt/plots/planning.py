@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gdopt.planner import Plan, Row
 from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import NAMES
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 
 NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn
@@ -40,7 +41,7 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
     axes[-1].set_xticks(range(len(names)), names)
     axes[-1].set_xlabel("batch size (examples)", **STYLE)
     if not title:
-        title = f"batch size {plan.size:,}, decided by {plan.decided_by}"
+        title = f"batch size {plan.size:,}, chosen for: {plan.decided_by}"
     save(figure, path, title)
 
 
@@ -89,9 +90,8 @@ def _needs(row: Row) -> int:
 
 def _unit(most: float) -> tuple[float, str]:
     """Choose the unit in which the tallest bar has one to three digits."""
-    names: Sequence[str] = ("B", "kB", "MB", "GB", "TB")
-    power = min(len(names) - 1, max(0, int(math.log10(max(most, 1)) // 3)))
-    return 1000.0**power, names[power]
+    power = min(len(NAMES) - 1, int(math.log10(max(most, 1)) // 3))
+    return 1000.0**power, NAMES[power]
 
 
 def _draw_speed(axis: Any, plan: Plan) -> None:
@@ -120,6 +120,7 @@ def _draw_goodput(axis: Any, plan: Plan) -> None:
     known = [(k, row.goodput) for k, row in enumerate(plan.rows) if row.goodput]
     places, values = zip(*((k, value / 1e3) for k, value in known), strict=True)
     axis.plot(places, values, "o-", color=GREEN, linewidth=2.2)
+    axis.set_ylim(bottom=0, top=1.12 * max(values))
     scale = plan.noise_scale
     if scale is not None and math.isfinite(scale.value):
         axis.set_title(
@@ -129,4 +130,3 @@ def _draw_goodput(axis: Any, plan: Plan) -> None:
             loc="right",
         )
     axis.set_ylabel("goodput (1,000/s)", **STYLE)
-    axis.set_ylim(bottom=0)

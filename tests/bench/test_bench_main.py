@@ -32,8 +32,8 @@ def outcome(codes, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
-        ((0, 0, 0), (0, 3)),
-        ((ratios.MISSED, 0, 0), (ratios.MISSED, 3)),
+        ((0, 0, 0, 0), (0, 4)),
+        ((ratios.MISSED, 0, 0, 0), (ratios.MISSED, 4)),
         ((1,), (1, 1)),
         ((0, 4), (4, 2)),
         ((ratios.MISSED, 4), (4, 2)),
@@ -47,7 +47,7 @@ def test_a_missed_target_is_told_and_an_error_stops_it(
 
 def test_the_suite_runs_by_its_command_and_leaves_no_thousands_of_rounds(tmp_path):
     pytest.importorskip("pytest_benchmark")
-    _, suite, _ = RUN["commands"](tmp_path)
+    _, suite, *_ = RUN["commands"](tmp_path)
     only = ["-k", "1e3 and (textbook or gdopt)", "--benchmark-max-time=0.01"]
     command = [sys.executable, *suite, *only, "-p", "no:cacheprovider"]
     done = subprocess.run(

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from gdopt.cli.progress import Bar, Lines, progress
+from gdopt.cli.parts.progress import Bar, Lines, progress
 from gdopt.training import Record
 
 Console = pytest.importorskip("rich.console").Console

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from gdopt.cli import session
 from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts import session
 from gdopt.training import RunFolder, load
 
 pytest.importorskip("rich")

@@ -27,7 +27,7 @@ def fingerprint(*things: Any) -> str:
 
     A function stands for its byte code, its constants, its defaults, what it encloses,
     and what it names: other functions alike, modules by their version, or by their file
-    where they have none. The values of arrays do not count.
+    where they have none. The values of arrays do not count, nor numbers in lists.
 
     Raises:
         UnknownCodeError: a part is of another kind.
@@ -54,7 +54,8 @@ class _Walk:
             Network: self._add_network,
             Optimizer: self._add_optimizer,
             Mapping: self._add_mapping,
-            (list, tuple): self._add_sequence,
+            tuple: self._add_tuple,
+            list: self._add_list,
             (set, frozenset): self._add_set,
         }
 
@@ -105,9 +106,16 @@ class _Walk:
             self._put("key", str(key))
             self.add(part, depth)
 
-    def _add_sequence(self, sequence: list[Any] | tuple[Any, ...], depth: int) -> None:
-        self._put(type(sequence).__name__, len(sequence))
-        for part in sequence:
+    def _add_tuple(self, parts: tuple[Any, ...], depth: int) -> None:
+        self._put("tuple", len(parts))
+        for part in parts:
+            self.add(part, depth)
+
+    def _add_list(self, parts: list[Any], depth: int) -> None:
+        # Numbers are what a step has written down: costs, counts.
+        parts = [part for part in parts if not isinstance(part, int | float)]
+        self._put("list", len(parts))
+        for part in parts:
             self.add(part, depth)
 
     def _add_set(self, members: Any, _depth: int) -> None:

@@ -69,6 +69,10 @@ class Source:
             )
             yield _as_tuple(draw(0))
 
+    def held_bytes(self, device: str) -> int:
+        """Give the bytes of a device that the drawn order itself takes."""
+        return int(self._pool.nbytes) if device == self._device else 0
+
     def ragged(self, size: int) -> int:
         """Give the examples in the last, smaller batch of an epoch; 0 without one."""
         return self.count % size

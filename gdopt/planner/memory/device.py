@@ -19,8 +19,8 @@ STRANGE = 64 << 20  # bytes beside the pool that a reader should hear of
 class DeviceMemory:
     """A CUDA device's memory, as CuPy's pool and the driver count it.
 
-    What is measured lives in a pool of its own, so that the user's pool is neither
-    filled nor emptied, below what its limit leaves.
+    What is measured lives in a fresh pool of its own, so that the user's pool is not
+    filled, below what its limit leaves.
     """
 
     unit = UNIT
@@ -31,6 +31,7 @@ class DeviceMemory:
         self._backend = backend
         self.device = device
         self.notices: list[str] = []
+        self._left_over: list[Any] = []  # pools in which something still lives
         default = self._cupy.get_default_memory_pool().malloc
         self._own = self._cupy.cuda.get_allocator() == default
         if not self._own:
@@ -55,18 +56,29 @@ class DeviceMemory:
     def free(self) -> int:
         """Give the bytes that this process may still take, cached blocks included."""
         with self._backend.on(self.device):
+            self._release()
             cached = int(self._cupy.get_default_memory_pool().free_bytes())
             left = self._info()[0] + (cached if self._own else 0)
+            # A step that keeps an array for its next turn gives it back there.
+            left += sum(int(pool.total_bytes()) for pool in self._left_over)
             limit = self._limit()
         return left if limit is None else min(left, limit)
 
+    def _release(self) -> None:
+        """Give back what trials have left in their pools."""
+        for pool in self._left_over:
+            pool.free_all_blocks()
+        self._left_over = [pool for pool in self._left_over if pool.total_bytes()]
+
     @contextmanager
-    def watch(self) -> Iterator[Peak]:
-        """Measure what is allocated in a block, in a pool of its own."""
-        gc.collect()
+    def watch(self, *, moments: bool = False) -> Iterator[Peak]:  # noqa: ARG002
+        """Measure what is allocated in a block, in a pool of its own.
+
+        Moments are the allocations.
+        """
         peak = Peak()
         with self._backend.on(self.device):
-            self._cupy.get_default_memory_pool().free_all_blocks()
+            self.tidy()
             pool, hook = self._pool(), _hook(self._cupy)
             before = self._info()[0]
             try:
@@ -74,7 +86,7 @@ class DeviceMemory:
                     yield peak
                     self._backend.synchronize()
             finally:
-                peak.used = hook.peak
+                peak.used, peak.moments = hook.peak, hook.moments
                 fell = before - self._info()[0]
                 peak.reserved = fell if pool is None else int(pool.total_bytes())
                 beside = fell - peak.reserved
@@ -89,6 +101,7 @@ class DeviceMemory:
         limit = self._limit()
         if limit is not None:
             pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
+        self._left_over.append(pool)
         return pool
 
     def _using(self, pool: Any) -> Any:
@@ -118,6 +131,7 @@ class DeviceMemory:
         """Give back cached blocks that nobody holds any more."""
         gc.collect()
         with self._backend.on(self.device):
+            self._release()
             self._cupy.get_default_memory_pool().free_all_blocks()
 
     def describe(self) -> str:
@@ -136,12 +150,14 @@ def _hook(cupy: Any) -> Any:
         def __init__(self) -> None:
             self.live: dict[int, int] = {}
             self.now = self.peak = 0
+            self.moments: list[int] = []
 
         def malloc_postprocess(self, **event: Any) -> None:
             if event["mem_ptr"]:  # 0 where the allocation failed
                 self.live[event["mem_ptr"]] = event["mem_size"]
                 self.now += event["mem_size"]
                 self.peak = max(self.peak, self.now)
+                self.moments.append(self.now)
 
         def free_postprocess(self, **event: Any) -> None:
             self.now -= self.live.pop(event["mem_ptr"], 0)

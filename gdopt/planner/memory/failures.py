@@ -33,18 +33,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
     runtime and the driver; failed allocations in cuBLAS and its sisters; ``ENOMEM``
-    from the operating system; and what torch, JAX and C++ say.
+    from the operating system; and what torch, JAX and C++ say. An error after which
+    CUDA can do nothing more in this process is none, whatever it was raised from.
 
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     True
     >>> is_out_of_memory(ValueError("the game is out of memory cards"))
     False
     """
-    return any(map(_is_one, _chain(error)))
+    return any(map(_is_one, _chain(error))) and not _is_lost(error)
 
 
-def is_lost(error: BaseException) -> bool:
-    """Tell whether CUDA can do nothing more in this process after an error."""
+def _is_lost(error: BaseException) -> bool:
     return any(
         LOST_WORDS.search(str(one))
         or (_of_cuda(one) and getattr(one, "status", None) in LOST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from gdopt.planner.memory.meter import Peak
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
+MOMENTS = 100_000  # lines of Python that are looked at one by one
 UNLIMITED = 1 << 60  # a control group of version 1 without a limit says 2**63 - 4096
 
 
@@ -43,8 +45,11 @@ class HostMemory:
         return max(0, min(left))
 
     @contextmanager
-    def watch(self) -> Iterator[Peak]:
-        """Measure what is allocated in a block: traced by Python, and resident."""
+    def watch(self, *, moments: bool = False) -> Iterator[Peak]:
+        """Measure what is allocated in a block: traced by Python, and resident.
+
+        Moments are the lines of Python that are run, each with the peak on its way.
+        """
         gc.collect()
         started = not tracemalloc.is_tracing()
         if started:
@@ -54,10 +59,22 @@ class HostMemory:
         at_first = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         peak = Peak()
+        tracer = sys.gettrace()
+
+        def moment(*_: Any) -> Any:
+            peak.moments.append(tracemalloc.get_traced_memory()[1] - at_first)
+            tracemalloc.reset_peak()
+            return moment if len(peak.moments) < MOMENTS else None
+
+        if moments:
+            sys.settrace(moment)
         try:
             yield peak
         finally:
-            peak.used = tracemalloc.get_traced_memory()[1] - at_first
+            if moments:
+                sys.settrace(tracer)
+            peak.moments.append(tracemalloc.get_traced_memory()[1] - at_first)
+            peak.used = max(peak.moments)
             if started:
                 tracemalloc.stop()
             if before:

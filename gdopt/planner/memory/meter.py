@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -16,14 +16,13 @@ class Peak:
         used: by arrays at one time, exactly, of memory allocated meanwhile.
         reserved: from the device: gaps between arrays and memory that is not traced
             count too; 0 where it is not known.
+        moments: in use at each of many moments on the way, where they were asked for.
+            Work that does the same with more examples has the same moments.
     """
 
     used: int = 0
     reserved: int = 0
-
-    def join(self, other: Peak) -> Peak:
-        """Give the peak of two works, one after the other."""
-        return Peak(max(self.used, other.used), max(self.reserved, other.reserved))
+    moments: list[int] = field(default_factory=list)
 
 
 class Meter(Protocol):
@@ -44,7 +43,7 @@ class Meter(Protocol):
     def free(self) -> int:
         """Give the bytes that this process may still take."""
 
-    def watch(self) -> AbstractContextManager[Peak]:
+    def watch(self, *, moments: bool = False) -> AbstractContextManager[Peak]:
         """Measure the peak of a block; the device has done all of it at its end."""
 
     def time(self, work: Callable[[], Any]) -> float:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gdopt.planner.evidence.source import Source
-from gdopt.planner.memory import Meter
+from gdopt.planner.memory import Meter, Peak
 from gdopt.planner.steps import Step
 
 BATCHES = "two batches"
+TURNS = 5  # of trying small sizes, at most
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
@@ -26,57 +26,75 @@ class Line:
     each: float
 
     @classmethod
-    def through(cls, points: Mapping[int, float]) -> Line:
-        """Draw the line through measurements at one or two sizes."""
-        (low, below), (high, above) = min(points.items()), max(points.items())
-        if low == high:
-            return cls(0.0, below / low)
-        each = max(0.0, (above - below) / (high - low))
+    def through(cls, low: int, below: float, high: int, above: float) -> Line:
+        """Draw the line through what two sizes took, or from 0 through the same one."""
+        each = max(0.0, (above - below) / (high - low)) if high > low else below / low
         return cls(below - each * low, each)
+
+    def bytes(self, rows: int) -> float:
+        """Give the bytes for so many examples."""
+        return self.fixed + self.each * rows
 
     def buffers(self, rows: int) -> dict[str, float]:
         """Give the bytes by name."""
-        fixed, each = max(0.0, self.fixed), self.each * rows + min(0.0, self.fixed)
-        return {"whatever the size": fixed, "by the examples": max(0.0, each)}
+        fixed = max(0.0, min(self.fixed, self.bytes(rows)))
+        each = max(0.0, self.bytes(rows) - fixed)
+        return {"whatever the size": fixed, "by the examples": each}
+
+
+def lines_through(peaks: Mapping[int, Peak]) -> list[Line]:
+    """Draw a line for every moment of a step that was tried at one or two sizes.
+
+    What is highest at a small size need not be so at a large one: each moment grows
+    along a line of its own, and the highest of the lines counts. Where the step did not
+    go the same way at both sizes, there is but one line, for their peaks.
+    """
+    (low, small), (high, large) = min(peaks.items()), max(peaks.items())
+    if len(small.moments) != len(large.moments):
+        return [Line.through(low, small.used, high, large.used)]
+    pairs = set(zip(small.moments, large.moments, strict=True))
+    return [Line.through(low, below, high, above) for below, above in pairs]
 
 
 class Prediction:
     """Predicts what trial steps allocate, and learns from what they did.
 
     Args:
-        step: knows its buffers, or is tried at two small sizes.
+        step: knows its buffers, or is tried at small sizes.
         source: of the batches.
         meter: of the device.
         small: two small sizes, or one.
-        watch: measures the peak of some work in bytes.
     """
 
     def __init__(
-        self,
-        step: Step,
-        source: Source,
-        meter: Meter,
-        small: tuple[int, ...],
-        watch: Callable[[Callable[[], Any]], int],
+        self, step: Step, source: Source, meter: Meter, small: tuple[int, ...]
     ) -> None:
         self._step, self._source, self._unit = step, source, meter.unit
-        self._line: Line | None = None
+        self._lines: list[Line] = []
         self._worst = 0.0  # bytes for each example above what was predicted
         if step.stages(1) is None:
-            points = {}
-            for size in small:
-                took = watch(lambda size=size: self._try(size))  # type: ignore[misc]
-                points[size] = took - 2 * self._batch(size)
-            self._line = Line.through(points)
+            self._lines = lines_through(self._tried(meter, small))
         self._evaluation = step.evaluation(1)
         if self._evaluation is None and step.evaluate is not None:
-            self._evaluation = {"evaluation": float(watch(step.evaluate))}
+            with meter.watch() as peak:
+                step.evaluate()
+            self._evaluation = {"evaluation": float(peak.used)}
 
-    def _try(self, size: int) -> None:
-        batch = self._source.batches(size)
-        for number in range(2):
-            rows = batch(number)
-            self._step(*rows)
+    def _tried(self, meter: Meter, small: tuple[int, ...]) -> dict[int, Peak]:
+        """Do two steps at each size, until they go the same way; the first fill caches.
+
+        They may not, as where something is sent to a device again or not.
+        """
+        peaks: dict[int, Peak] = {}
+        for turn in range(TURNS):
+            for size in small:
+                batch = self._source.batches(size)(0)
+                with meter.watch(moments=True) as peaks[size]:
+                    for _ in range(2):
+                        self._step(*batch)
+            if turn and len({len(peak.moments) for peak in peaks.values()}) == 1:
+                break
+        return peaks
 
     def _batch(self, rows: int) -> float:
         return self._source.bytes(rows, self._unit)
@@ -95,8 +113,9 @@ class Prediction:
         return max(all_rounded, key=lambda moment: sum(moment.values()))
 
     def _stages(self, rows: int) -> list[dict[str, float]]:
-        if self._line is not None:
-            return [self._line.buffers(rows)]
+        if self._lines:
+            highest = max(self._lines, key=lambda line: line.bytes(rows))
+            return [highest.buffers(rows)]
         return list((self._step.stages(rows) or {}).values())
 
     def bytes(self, size: int) -> int:

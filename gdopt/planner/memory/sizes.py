@@ -8,8 +8,8 @@ from typing import Any
 from gdopt.checks import whole
 from gdopt.errors import ArgumentError
 
-UNITS = {"B": 1}
-UNITS |= {f"{letter}B": 1000**k for k, letter in enumerate("KMGT", start=1)}
+NAMES = ("B", "kB", "MB", "GB", "TB")
+UNITS = {name: 1000**k for k, name in enumerate(NAMES)}
 UNITS |= {f"{letter}iB": 1024**k for k, letter in enumerate("KMGT", start=1)}
 BY_NAME = {name.lower(): factor for name, factor in UNITS.items()}
 
@@ -42,10 +42,8 @@ def format_bytes(count: float) -> str:
     >>> format_bytes(999), format_bytes(12_345_678), format_bytes(-2e9)
     ('999 B', '12.3 MB', '-2.00 GB')
     """
-    size = abs(count)
-    names = ("B", "kB", "MB", "GB", "TB")
-    power = 0
-    while size >= 999.5 and power < len(names) - 1:
+    size, power = abs(count), 0
+    while size >= 999.5 and power < len(NAMES) - 1:
         size, power = size / 1000, power + 1
     digits = 0 if power == 0 or size >= 99.95 else 1 if size >= 9.995 else 2
-    return f"{'-' if count < 0 else ''}{size:.{digits}f} {names[power]}"
+    return f"{'-' if count < 0 else ''}{size:.{digits}f} {NAMES[power]}"

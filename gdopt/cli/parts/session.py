@@ -14,14 +14,17 @@ from gdopt import plots
 from gdopt.arrays.backend import Backend
 from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.info import surroundings
-from gdopt.cli.interrupt import Interrupt
-from gdopt.cli.problem import Problem, load_problem
-from gdopt.cli.progress import progress
+from gdopt.cli.options import hidden_units
+from gdopt.cli.parts.interrupt import Interrupt
+from gdopt.cli.parts.problem import Problem, load_problem
+from gdopt.cli.parts.progress import planning_progress, progress
 from gdopt.data import MiniBatches, minibatches
 from gdopt.errors import ArgumentError, DivergenceError
 from gdopt.extras import load_extra
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.planner import NetworkStep, Plan, plan_batch_size
+from gdopt.planner.request import SIZES
 from gdopt.training import Record, RunFolder, capture, fit
 
 RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
@@ -76,25 +79,70 @@ class Session:
         }
 
 
+def make_network(
+    arguments: argparse.Namespace, backend: Backend
+) -> tuple[Problem, Network]:
+    """Read the data, and make a network for them.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    problem = load_problem(arguments.data, arguments.seed, backend)
+    sizes = (problem.features, *hidden_units(arguments), len(problem.classes))
+    network = Network(sizes, seed=arguments.seed, backend=backend.name)
+    for part in problem.parts.values():
+        network.check_data(*part)
+    return problem, network
+
+
+def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> Plan:
+    """Plan the batch size for training a network, with a bar on standard error.
+
+    The noise of the gradients is measured after an epoch, or 200 steps.
+
+    Raises:
+        PlanError: no size fits the memory.
+    """
+    method = OPTIMIZERS[arguments.optimizer]
+    optimizer = method.kind(network.params, lr=method.lr)
+    step = NetworkStep(
+        network, optimizer, l2=arguments.l2, dev=problem.dev, checked=True
+    )
+    options = vars(arguments)
+    sizes = options.get("sizes") or SIZES
+    with planning_progress() as shown:
+        return plan_batch_size(
+            step,
+            problem.train,
+            sizes=sizes,
+            memory=options.get("memory"),
+            margin=options.get("margin"),
+            small_data_rule=not arguments.no_small_data_rule,
+            noise_after=min(200, problem.counts["train"] // min(sizes)),
+            cache=not arguments.no_cache,
+            progress=shown.show,
+        )
+
+
 def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
     """Make the parts of a run from the command's arguments.
 
     Raises:
         GdoptError: the data cannot be read, or do not fit the arguments.
     """
-    problem = load_problem(arguments.data, arguments.seed, backend)
+    problem, network = make_network(arguments, backend)
     size, seed = arguments.batch_size, arguments.seed
+    planned = None
+    if size is None:
+        planned = plan(arguments, problem, network)
+        size = planned.size
+        sys.stdout.write(f"{planned.headline()}\n")
     if size > problem.counts["train"]:
         message = (
             f"--batch-size must be at most {problem.counts['train']}, the number of "
             f"training examples, got {size}"
         )
         raise ArgumentError(message)
-    hidden = [units for sizes in arguments.hidden for units in sizes]
-    sizes = (problem.features, *hidden, len(problem.classes))
-    network = Network(sizes, seed=seed, backend=backend.name)
-    for part in problem.parts.values():
-        network.check_data(*part)
     batches = minibatches(*problem.train, size=size, seed=seed)
     method = OPTIMIZERS[arguments.optimizer]
     lr = method.lr if arguments.lr is None else arguments.lr
@@ -102,8 +150,10 @@ def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
     asked = {name: value for name, value in vars(arguments).items() if name != "run"}
     settings = {
         **asked,
+        "batch_size": size,
+        "plan": planned and planned.to_dict(),
         "lr": lr,
-        "hidden": hidden,
+        "hidden": hidden_units(arguments),
         "device": backend.describe(),
         "examples": problem.counts,
         "features": problem.features,

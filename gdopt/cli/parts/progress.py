@@ -130,3 +130,72 @@ class Bar:
     def note(self, text: str) -> None:
         """Write a line above the bar."""
         self._bar.console.print(text, highlight=False, markup=False)
+
+
+class PlanningLines:
+    """Plain lines for pipes and logs, one for each kind of trial."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing is open."""
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Write what is tried, once."""
+        if text not in self._told:
+            self._told.add(text)
+            sys.stderr.write(f"planning {done}/{total}: {text}\n")
+            sys.stderr.flush()
+
+
+class PlanningBar(PlanningLines):
+    """A bar that grows with the trials."""
+
+    def __init__(self, console: Any) -> None:
+        super().__init__()
+        rich = load_extra("rich.progress", "train", "gdopt plan")
+        self._bar = rich.Progress(
+            rich.TextColumn("planning"),
+            rich.BarColumn(),
+            rich.TextColumn("{task.description}"),
+            rich.TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self._task = self._bar.add_task("", total=1)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, done: int, total: int, text: str) -> None:
+        """Set the bar."""
+        self._bar.update(self._task, completed=done, total=total, description=text)
+
+
+def planning_progress() -> PlanningLines:
+    """Make the progress of a plan.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    console = load_extra("rich.console", "train", "gdopt plan").Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return PlanningBar(console)
+    return PlanningLines()

@@ -1,0 +1,86 @@
+"""``gdopt plan``: which mini-batch size to use, with a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+from gdopt.cli import choices, options
+from gdopt.cli.parts.session import make_network, plan
+from gdopt.extras import load_extra
+
+EXAMPLES = """\
+Every size is tried with real training steps, and everything is put back. Sizes are
+judged by the memory that they take at their peak, by examples a second, and by the
+noise of the gradients.
+
+examples:
+  gdopt plan digits
+  gdopt plan digits --no-small-data-rule --json plan.json
+  gdopt plan points.csv --hidden 512,256 --sizes 128,256,512,1024,2048
+  gdopt plan train-images-idx3-ubyte.gz --device gpu --memory 8GB
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "plan",
+        help="say which mini-batch size to use, and why",
+        description="Say which mini-batch size to use for training on some examples.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    options.add_problem(add)
+    add("--json", metavar="FILE", help="where everything is written for programs")
+    add(
+        "--picture",
+        metavar="FILE",
+        help="a PNG; if not given, plan-NAME.png, or a number behind where it is taken",
+    )
+    options.add_network(parser.add_argument_group("what is trained").add_argument)
+    how = parser.add_argument_group("how it is planned").add_argument
+    how(
+        "--sizes",
+        type=choices.batch_sizes,
+        metavar="N,N",
+        help="batch sizes to try (64,128,256,512,1024)",
+    )
+    how("--memory", metavar="BYTES", help="of another device than this: 8GB")
+    how(
+        "--margin",
+        metavar="BYTES",
+        help="to be left free: 1GB (the greater of 5 %% and 256 MiB)",
+    )
+    options.add_planning(how)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, print the table, and leave the picture.
+
+    Raises:
+        PlanError: no size fits the memory.
+    """
+    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+        load_extra(module, "train", "gdopt plan")
+    problem, network = make_network(arguments, options.chosen_backend(arguments))
+    found = plan(arguments, problem, network)
+    sys.stdout.write(f"{problem.name}: {problem.counts['train']:,} training examples\n")
+    sys.stdout.write(f"{found}\n")
+    if arguments.json is not None:
+        found.save(arguments.json)
+    picture = arguments.picture or _free_name(f"plan-{problem.name}")
+    found.draw(picture)
+    sys.stdout.write(f"picture {picture}\n")
+    return 0
+
+
+def _free_name(stem: str) -> Path:
+    """Give the first of NAME.png, NAME-2.png, ... that is not there."""
+    names = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
+    return next(path for name in names if not (path := Path(f"{name}.png")).exists())

@@ -1,0 +1,173 @@
+import io
+import json
+
+import numpy as np
+import pytest
+
+from gdopt.cli.parts.progress import PlanningBar, PlanningLines, planning_progress
+from gdopt.planner.evidence import throughput
+from gdopt.training import load
+
+Console = pytest.importorskip("rich.console").Console
+pytest.importorskip("matplotlib")
+pytest.importorskip("sklearn")
+CPU = ("--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def short(tmp_path, monkeypatch, numpy_engine):
+    """Make the turns of timing short, and keep plans in a folder of the test's."""
+    monkeypatch.setattr(throughput, "SECONDS", 1e-4)
+    monkeypatch.setenv("GDOPT_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Give the path of a file of 20,000 examples, of which 12,000 are trained on."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 20_000)
+    X = rng.standard_normal((20_000, 10), dtype=np.float32) + y[:, None]
+    np.savez(tmp_path / "many.npz", X=X.astype(np.float32), y=y)
+    return tmp_path / "many.npz"
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_digits_are_planned_with_a_table_json_and_a_picture(command, tmp_path):
+    found = command("plan", "digits", *CPU, "--json", "plan.json")
+    assert found.code == 0
+    assert found.out.startswith("digits: 1,079 training examples\nbatch size 1,079: ")
+    assert "\n> 1,079 " in found.out
+    assert found.out.endswith("\npicture plan-digits.png\n")
+    plan = read(tmp_path / "plan.json")
+    assert (plan["size"], plan["decided_by"]) == (1079, "small data")
+    sizes = [row["batch_size"] for row in plan["rows"]]
+    assert sizes == [64, 128, 256, 512, 1024, 1079]
+    for row in plan["rows"]:
+        assert row["fits"]
+        assert row["examples_per_second"] > 0
+        assert row["predicted_bytes"] == pytest.approx(row["measured_bytes"], rel=0.05)
+    assert (tmp_path / "plan-digits.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_file_of_more_than_2000_examples_is_planned_on_evidence(
+    command, many, tmp_path
+):
+    found = command("plan", many, *CPU, "--json", "plan.json", "--picture", "my.png")
+    assert found.code == 0
+    plan = read(tmp_path / "plan.json")
+    assert plan["decided_by"] in {"throughput", "noise scale"}
+    assert plan["examples"] == 12_000
+    assert plan["noise_scale"]["examples"] == 2048
+    assert (tmp_path / "my.png").exists()
+
+
+def test_pictures_that_are_there_are_let_be(command, tmp_path):
+    (tmp_path / "plan-digits.png").write_text("mine")
+    options = ("--sizes", "64,128", "--no-small-data-rule")
+    assert "picture plan-digits-2.png" in command("plan", *CPU, *options).out
+    assert "picture plan-digits-3.png" in command("plan", *CPU, *options).out
+    assert (tmp_path / "plan-digits.png").read_text() == "mine"
+
+
+def test_measurements_decide_where_the_rule_is_turned_off(command, tmp_path):
+    options = ("--no-small-data-rule", "--sizes", "32,64", "--json", "p.json")
+    assert command("plan", "digits", *CPU, *options).code == 0
+    plan = read(tmp_path / "p.json")
+    assert plan["decided_by"] in {"throughput", "noise scale"}
+    assert [row["batch_size"] for row in plan["rows"]] == [32, 64]
+
+
+def test_the_second_plan_comes_from_the_cache(command):
+    options = ("--sizes", "64,128")
+    assert "from the cache" not in command("plan", *CPU, *options).out
+    assert "from the cache" in command("plan", *CPU, *options).out
+    assert "from the cache" not in command("plan", *CPU, *options, "--no-cache").out
+
+
+def test_another_devices_memory_and_margin_decide(command, tmp_path):
+    options = ("--memory", "2.5MB", "--margin", "100kB", "--json", "plan.json")
+    found = command("plan", "digits", *CPU, *options)
+    assert found.code == 0
+    plan = read(tmp_path / "plan.json")
+    assert plan["decided_by"] == "memory"
+    assert plan["micro_batches"] > 1
+    assert plan["batch_size"] == 1079
+    assert [row["fits"] for row in plan["rows"]][-1] is False
+
+
+def test_nothing_that_fits_is_an_error_with_the_table(command, tmp_path):
+    found = command("plan", "digits", *CPU, "--memory", "1MB")
+    assert found.code == 2
+    assert "gdopt: error: no mini-batch fits the memory: 1.00 MB" in found.err
+    assert "predicted not to fit" in found.err
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sizes", "64,32"), "must rise, as 64,128,256, got '64,32'"),
+        (("--sizes", "0"), "must be whole numbers of at least 1"),
+        (("--memory", "lots"), "memory must be bytes, or a number with one of the"),
+        (("nowhere.csv",), "data must be digits or a file that exists"),
+    ],
+)
+def test_bad_options_are_refused(command, options, message):
+    found = command("plan", *options, *CPU)
+    assert found.code == 2
+    assert message in found.err
+
+
+def test_training_may_plan_its_batch_size(command, tmp_path):
+    options = ("--batch-size", "auto", "--no-small-data-rule", "--epochs", 2)
+    found = command("train", "digits", *CPU, *options, "--out", "planned")
+    assert found.code == 0
+    settings = read(tmp_path / "planned" / "settings.json")
+    size = settings["batch_size"]
+    assert found.out.startswith(f"batch size {size}: ")
+    assert f"mini-batches of {size};" in found.out
+    assert settings["plan"]["size"] == size
+    # Planning has moved nothing: the same size gives the same bits.
+    again = command(
+        "train", *CPU, "--batch-size", size, "--epochs", 2, "--out", "given"
+    )
+    assert again.code == 0
+    one, other = (load(tmp_path / name / "model.npz") for name in ("planned", "given"))
+    for name, array in one["params"].items():
+        assert array.tobytes() == other["params"][name].tobytes()
+
+
+def test_training_on_little_data_takes_the_whole_batch(command):
+    options = ("--batch-size", "auto", "--epochs", 1, "--hidden", 8)
+    found = command("train", "digits", *CPU, *options)
+    assert "mini-batches of 1079;" in found.out
+
+
+def test_the_bar_shows_what_is_tried():
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80)
+    with PlanningBar(console) as bar:
+        bar.show(3, 10, "memory of 64 examples")
+    assert "\x1b[" in file.getvalue()
+    assert "memory of 64 examples" in file.getvalue()
+
+
+def test_lines_tell_each_kind_of_trial_once(capsys):
+    with PlanningLines() as lines:
+        for k in range(5):
+            lines.show(k, 9, "examples a second")
+        lines.show(9, 9, "64 examples once more")
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "planning 0/9: examples a second",
+        "planning 9/9: 64 examples once more",
+    ]
+
+
+def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    assert type(planning_progress()) is PlanningLines

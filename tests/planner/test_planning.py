@@ -1,0 +1,296 @@
+import random
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.planner import NetworkStep
+from gdopt.planner.evidence import throughput
+
+SIZES = [64, 128, 256, 512, 1024]
+
+
+def sizes_of(plan):
+    return [row.batch_size for row in plan.rows]
+
+
+@pytest.fixture
+def small():
+    """Give ``small(count)``: a network's step, and so many examples."""
+
+    def make(count, features=10, **options):
+        network = gdopt.nn.Network((features, 16, 3), seed=0, backend="numpy")
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((count, features), dtype=np.float32) + 1
+        data = X, rng.integers(0, 3, count)
+        return NetworkStep(network, gdopt.Adam(network.params), **options), data
+
+    return make
+
+
+def test_nothing_moves(work, quick, hashed):
+    before = hashed(*work.things)
+    plan = quick(work.step, work.data, work.state, gradient=work.gradient)
+    assert plan.noise_scale is not None
+    assert len(work.sizes) > 30
+    assert hashed(*work.things) == before
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("at", [1, 2, 3, 7, 20, 35, 48])
+def test_nothing_moves_where_a_step_fails(work, quick, hashed, error, at):
+    before = hashed(*work.things)
+
+    def step(x, y):
+        work.step(x, y)
+        if len(work.sizes) == at:
+            raise error
+
+    if error is MemoryError:
+        try:
+            plan = quick(step, work.data, work.state)
+        except gdopt.PlanError as failure:
+            assert "ran out of it (MemoryError" in str(failure)  # noqa: PT017
+        else:
+            assert plan.size in SIZES
+    else:
+        with pytest.raises(error) as caught:
+            quick(step, work.data, work.state)
+        told = getattr(caught.value, "__notes__", [])
+        assert (error is KeyboardInterrupt) or "a trial step of batch size" in told[0]
+    assert hashed(*work.things) == before
+
+
+def test_a_step_sees_whole_batches_and_the_last_smaller_one(work, quick):
+    quick(work.step, work.data, work.state)
+    tried = work.sizes
+    assert tried[:3] == [32, 32, 3000 % 32]  # warm-up
+    start = 3 + 4 + 4  # two steps of 32 and of 64, twice, tell what one takes
+    for size in SIZES:
+        found = tried[start : start + 2 + bool(3000 % size)]
+        assert found == [size, size, *([3000 % size] if 3000 % size else [])]
+        start += len(found)
+
+
+def test_the_throughput_chooses_among_more_than_2000_examples(
+    work, quick, clock, monkeypatch
+):
+    # 1 ms a step and 10 us an example, but beyond 300 examples 10 us more for each.
+    def step(x, _):
+        clock.now += 1e-3 + 1e-5 * len(x) + 1e-5 * max(0, len(x) - 300)
+
+    plan = quick(step, work.data, repeats=20)
+    rates = [row.examples_per_second for row in plan.rows]
+    assert rates == pytest.approx(
+        [64 / 1.64e-3, 128 / 2.28e-3, 256 / 3.56e-3, *rates[3:]]
+    )
+    assert (plan.size, plan.decided_by) == (256, "throughput")
+    assert plan.rows[2].examples_per_second_low == pytest.approx(rates[2])
+    monkeypatch.setattr(throughput, "SECONDS", 1e-9)
+    assert quick(step, work.data, repeats=2).size == 256
+
+
+def test_up_to_2000_examples_go_whole_and_the_others_are_measured(small, quick):
+    step, data = small(1079)
+    plan = quick(step, data)
+    assert (plan.size, plan.decided_by) == (1079, "small data")
+    assert sizes_of(plan) == [*SIZES, 1079]
+    assert all(row.examples_per_second for row in plan.rows)
+    assert "1,079 examples, and up to 2,000 go whole" in plan.reason
+
+
+def test_the_rule_for_small_data_may_be_left_out(small, quick, clock):
+    step, data = small(1079)
+    slow = type(step).__call__
+
+    def timed(*batch):
+        clock.now += 1.0 * len(batch[0])
+        return slow(step, *batch)
+
+    plan = quick(timed, data, step.planned_state, small_data_rule=False)
+    assert (plan.size, plan.decided_by) == (64, "throughput")
+    assert sizes_of(plan) == SIZES
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 63])
+def test_fewer_examples_than_the_smallest_size_go_whole(small, quick, count):
+    step, data = small(count)
+    for rule in (True, False):
+        plan = quick(step, data, small_data_rule=rule)
+        assert (plan.size, sizes_of(plan)) == (count, [count])
+
+
+def test_one_array_and_columns_are_data_too(quick):
+    seen = set()
+    X = np.zeros((5, 3000))
+    plan = quick(lambda x: seen.add(x.shape), X, axis=1)
+    assert seen >= {(5, 64), (5, 1024), (5, 3000 % 1024)}
+    assert plan.examples == 3000
+
+
+def test_the_noise_scale_may_be_measured_later_in_training(small, quick):
+    step, data = small(3000)
+    now = quick(step, data, noise_after=0).noise_scale
+    later = quick(step, data, noise_after=100).noise_scale
+    assert now == quick(step, data).noise_scale  # where the parameters were
+    assert now != later
+    assert step.optimizer.t == 0
+
+
+def test_a_batch_that_is_asked_for_is_tried_too(small, quick):
+    step, data = small(3000)
+    plan = quick(step, data, batch_size=300)
+    assert (plan.size, plan.decided_by, plan.micro_batches) == (300, "asked", 1)
+    assert sizes_of(plan) == [64, 128, 256, 300, 512, 1024]
+
+
+def test_another_devices_memory_decides(small, quick):
+    step, data = small(3000, features=1000)
+    need = quick(step, data, margin=0).rows[2].predicted_bytes + 100_000
+    plan = quick(step, data, memory=need, margin=0, batch_size=1000)
+    assert [row.fits for row in plan.rows] == [True] * 3 + [False] * 3
+    assert sizes_of(plan) == [64, 128, 256, 512, 1000, 1024]
+    assert plan.memory_bytes == need
+    assert plan.rows[-1].measured_bytes is None
+    assert plan.rows[-1].note == "predicted not to fit"
+    assert (plan.decided_by, plan.batch_size) == ("memory", 1000)
+    assert plan.micro_batches == -(-1000 // plan.size)
+    assert f"{plan.micro_batches} of them accumulated to a batch of 1,000" in str(plan)
+
+
+def test_a_size_too_large_for_this_machine_may_fit_another(small, quick, free):
+    step, data = small(3000)
+    free.bytes = quick(step, data, margin=0).rows[1].measured_bytes
+    plan = quick(step, data, memory="1TB", margin=0)
+    assert all(row.fits for row in plan.rows)
+    tried = [row.measured_bytes is not None for row in plan.rows]
+    assert tried == [True, True, *tried[2:]]
+    assert not tried[-1]
+    assert plan.rows[-1].note == "predicted to fit there; too large to be tried here"
+
+
+def test_nothing_that_fits_is_an_error_with_the_table_and_a_way_out(small, quick):
+    step, data = small(3000)
+    need = quick(step, data, sizes=[16]).rows[0].predicted_bytes
+    with pytest.raises(gdopt.PlanError) as caught:
+        quick(step, data, memory=need, margin=0)
+    error = caught.value
+    assert isinstance(error, MemoryError)
+    assert [row.batch_size for row in error.rows] == SIZES
+    assert not any(row.fits for row in error.rows)
+    text = str(error)
+    assert "1,024" in text
+    assert "predicted not to fit" in text
+    assert "batches of 1" in text  # 16 or a few more
+    assert "of them accumulated make 64" in text
+
+
+def test_where_not_even_one_example_fits_the_error_says_what_would(small, quick):
+    step, data = small(3000)
+    with pytest.raises(gdopt.PlanError, match=r"even 1 example takes .* a device with"):
+        quick(step, data, memory=1000, margin=0)
+
+
+def test_the_margin_is_5_percent_or_256_mib(small, quick, free):
+    step, data = small(3000)
+    free.bytes = 1 << 33
+    assert quick(step, data).rows[0].margin_bytes == pytest.approx(
+        0.05 * 2**33, rel=0.01
+    )
+    free.bytes = 1 << 30
+    assert quick(step, data).rows[0].margin_bytes == 256 << 20
+    assert quick(step, data, margin="1MB").rows[0].margin_bytes == 1_000_000
+
+
+def test_what_was_predicted_too_low_widens_the_margin(quick):
+    def step(x):
+        np.zeros(len(x) ** 2 * 100)  # not a line
+
+    memory = 100_000_000
+    plan = quick(step, np.zeros((3000, 2)), margin=0, memory=memory)
+    rows = plan.rows
+    assert [row.measured_bytes is not None for row in rows] == [True] * 3 + [False] * 2
+    assert rows[2].measured_bytes > 2 * rows[2].predicted_bytes
+    assert rows[4].predicted_bytes < memory  # but for what was seen at 256
+    assert rows[4].margin_bytes >= 3.9 * (
+        rows[2].measured_bytes - rows[2].predicted_bytes
+    )
+
+
+def test_progress_goes_up_to_its_end(small, quick):
+    told = []
+    step, data = small(3000)
+    quick(step, data, progress=lambda *now: told.append(now))
+    done, total, texts = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert set(total) == {total[0]}
+    assert done[-1] <= total[0]
+    assert done[-1] >= 0.5 * total[0]
+    assert "memory of 1,024 examples" in texts
+
+
+def test_evaluation_counts_as_memory(quick):
+    X = np.zeros((3000, 2))
+    plan = quick(lambda x: None, X, evaluate=lambda: np.zeros(1_000_000))
+    assert plan.rows[0].measured_bytes > 8_000_000
+    assert plan.rows[0].predicted_bytes == pytest.approx(
+        plan.rows[0].measured_bytes, rel=0.05
+    )
+
+
+def test_global_random_numbers_come_back(quick):
+    state = random.getstate()
+    quick(lambda x: random.random(), np.zeros((100, 2)))  # noqa: S311
+    assert random.getstate() == state
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": 3}, "step must be callable, got int"),
+        ({"evaluate": 3}, "evaluate must be callable, got int"),
+        ({"gradient": 3}, "gradient must be callable, got int"),
+        ({"data": ()}, "at least one array must be given"),
+        ({"data": [np.zeros(3), np.zeros(4)]}, "examples"),
+        ({"data": ["text"]}, r"data\[0\] must be a NumPy or CuPy array"),
+        ({"sizes": [64, 64]}, "sizes must rise strictly"),
+        ({"sizes": [0, 1]}, r"sizes\[0\] must be a whole number of at least 1"),
+        ({"sizes": []}, "sizes must name at least one"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
+        ({"batch_size": 101}, "batch_size must be at most 100, the examples, got 101"),
+        ({"memory": "lots"}, "memory must be bytes, or"),
+        ({"margin": -1}, "margin must be a whole number of at least 0"),
+        ({"repeats": 1}, "repeats must be a whole number of at least 2"),
+        ({"noise_examples": 3}, "noise_examples must be a whole number of at least 4"),
+        ({"noise_after": -1}, "noise_after must be a whole number of at least 0"),
+        ({"axis": 2}, "axis must be 0"),
+        ({"device": "gpu"}, "device must be 'cpu' or like 'cuda:0', got 'gpu'"),
+        ({"small_data_rule": 1}, "small_data_rule must be True or False"),
+        ({"cache": "no"}, "cache must be True or False"),
+        ({"state": [object()]}, r"state\[0\] must be an array, an optim"),
+    ],
+)
+def test_bad_arguments_are_refused_before_a_step_is_done(quick, options, message):
+    steps = []
+    usual = {"step": lambda x: steps.append(1), "data": np.zeros((100, 2))}
+    given = usual | options
+    with pytest.raises(gdopt.GdoptError, match=message):
+        quick(given.pop("step"), given.pop("data"), given.pop("state", None), **given)
+    assert steps == []
+
+
+def test_a_networks_step_refuses_what_does_not_fit_it(small, quick):
+    step, (X, y) = small(100)
+    with pytest.raises(gdopt.ArgumentError, match="must be examples and labels, got 1"):
+        quick(step, X)
+    with pytest.raises(gdopt.ArgumentError, match="labels must be class numbers"):
+        quick(step, (X, y + 5))
+    with pytest.raises(gdopt.ArgumentTypeError, match="must be left out with a Netw"):
+        quick(step, (X, y), evaluate=lambda: None)
+    other = gdopt.nn.Network((10, 16, 3), seed=0, backend="numpy")
+    with pytest.raises(gdopt.ArgumentTypeError, match="of other arrays"):
+        NetworkStep(other, step.optimizer)
+    with pytest.raises(
+        gdopt.ArgumentTypeError, match="network must be a gdopt Network"
+    ):
+        NetworkStep(lambda x: x, step.optimizer)
