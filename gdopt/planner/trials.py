@@ -130,7 +130,10 @@ class Trials:
         fell = before - after
         others = ""
         if fell > SHRUNK * before:
-            others = f"{format_bytes(fell)} of memory went to somebody else meanwhile"
+            others = (
+                f"the free memory fell by {format_bytes(fell)} for good: another "
+                "process, or what libraries keep"
+            )
             self.notices.append(f"while {row.batch_size:,} was tried, {others}")
         if failure is not None:
             row.fits, row.note = False, f"ran out of memory ({failure})"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gdopt
+from gdopt.planner import NetworkStep
 from gdopt.planner.evidence import throughput
 from gdopt.planner.memory.host import HostMemory
 
@@ -115,3 +116,17 @@ def free(monkeypatch):
     made = SimpleNamespace(bytes=1 << 40)
     monkeypatch.setattr(HostMemory, "free", lambda _: made.bytes)
     return made
+
+
+@pytest.fixture
+def small():
+    """Give ``small(count)``: a network's step, and so many examples."""
+
+    def make(count, features=10, **options):
+        network = gdopt.nn.Network((features, 16, 3), seed=0, backend="numpy")
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((count, features), dtype=np.float32) + 1
+        data = X, rng.integers(0, 3, count)
+        return NetworkStep(network, gdopt.Adam(network.params), **options), data
+
+    return make
