@@ -57,16 +57,15 @@ class DeviceMemory:
         """Give the bytes that this process may still take, cached blocks included."""
         with self._backend.on(self.device):
             self._release()
-            cached = int(self._cupy.get_default_memory_pool().free_bytes())
-            left = self._info()[0] + (cached if self._own else 0)
+            left = self._info()[0]
             # A step that keeps an array for its next turn gives it back there.
             left += sum(int(pool.total_bytes()) for pool in self._left_over)
             limit = self._limit()
         return left if limit is None else min(left, limit)
 
     def _release(self) -> None:
-        """Give back what trials have left in their pools."""
-        for pool in self._left_over:
+        """Give back what is cached: by trials, in their pools, and by the user's."""
+        for pool in [*self._left_over, self._cupy.get_default_memory_pool()]:
             pool.free_all_blocks()
         self._left_over = [pool for pool in self._left_over if pool.total_bytes()]
 
@@ -78,7 +77,7 @@ class DeviceMemory:
         """
         peak = Peak()
         with self._backend.on(self.device):
-            self.tidy()
+            self._release()
             pool, hook = self._pool(), _hook(self._cupy)
             before = self._info()[0]
             try:
@@ -132,7 +131,6 @@ class DeviceMemory:
         gc.collect()
         with self._backend.on(self.device):
             self._release()
-            self._cupy.get_default_memory_pool().free_all_blocks()
 
     def describe(self) -> str:
         """Name the device, for people."""

@@ -50,7 +50,6 @@ class HostMemory:
 
         Moments are the lines of Python that are run, each with the peak on its way.
         """
-        gc.collect()
         started = not tracemalloc.is_tracing()
         if started:
             tracemalloc.start(1)
