@@ -6,8 +6,9 @@
 # Needs Python with CuPy, pytest and pytest-benchmark; no network, and nothing is
 # installed: the checkout is put on the path. A peer (torch, optax) that is not there is
 # left out and named. Writes to OUTDIR: tests.txt, benchmark.json (pytest-benchmark's),
-# summary.json, summary.txt. GDOPT_BENCH_REHEARSE=1 tries everything on a machine without
-# a GPU, on small arrays with a stand-in for CuPy: its figures mean nothing.
+# plan.json (of the batch-size planner), summary.json, summary.txt.
+# GDOPT_BENCH_REHEARSE=1 tries everything on a machine without a GPU, on small arrays
+# with a stand-in for CuPy: its figures mean nothing.
 # GDOPT_BENCH_COMMIT names the commit where the checkout is no repository;
 # GDOPT_BENCH_ONLY names what to run, as pytest's -k does.
 set -uo pipefail
@@ -41,7 +42,10 @@ timeout 290 "$python" -m pytest "${quiet[@]}" -rs -p gpu_plugin bench/gpu/speed.
   tee "$out/benchmark.txt" | grep -vE '^(bench|speed|---|Name|\.|$)' | tail -n 40
 measured=${PIPESTATUS[0]}
 
+timeout 60 "$python" bench/gpu/plan.py "$out"
+planned=$?
+
 "$python" bench/gpu/summary.py "$out"
 summed=$?
-echo "GPU tests: exit $tested; benchmark: exit $measured; summary: exit $summed"
-[ "$tested" -eq 0 ] && [ "$measured" -eq 0 ] && [ "$summed" -eq 0 ]
+echo "GPU tests: exit $tested; benchmark: exit $measured; plan: exit $planned; summary: exit $summed"
+[ "$tested" -eq 0 ] && [ "$measured" -eq 0 ] && [ "$planned" -eq 0 ] && [ "$summed" -eq 0 ]

@@ -177,4 +177,9 @@ def test_the_script_is_rehearsed(tmp_path):
     peers = {"torch_fused", "torch_foreach", "optax", "cupy"}
     assert {f"ratio_{peer}" for peer in peers} <= set(found["cases"]["adam_f32_1e6"])
     assert {"device", "driver", "versions", "commit", "date"} <= set(found["meta"])
-    assert "exit 0; benchmark: exit 0; summary: exit 0" in done.stdout
+    told = "exit 0; benchmark: exit 0; plan: exit 0; summary: exit 0"
+    assert told in done.stdout
+    planned = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert planned["rehearsed"]
+    assert max(planned["predicted_over_measured"]) < 1.05
+    assert set(planned["meta"]) == set(found["meta"])

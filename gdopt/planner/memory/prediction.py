@@ -14,8 +14,9 @@ TURNS = 5  # of trying small sizes, at most
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
-    """Round every buffer up to a multiple of the device's unit."""
-    return {name: -(-int(size) // unit) * unit for name, size in buffers.items()}
+    """Round every buffer up to a multiple of the device's unit; drop empty ones."""
+    sizes = {name: -(-int(size) // unit) * unit for name, size in buffers.items()}
+    return {name: size for name, size in sizes.items() if size}
 
 
 @dataclass(frozen=True)
