@@ -1,6 +1,7 @@
 """A small network to learn and to test on: rows are examples, gradients by hand."""
 
 from gdopt.nn.dropout import dropout
+from gdopt.nn.examples import example_gradients
 from gdopt.nn.initialization import glorot, he, xavier, zeros
 from gdopt.nn.layers import dense, relu, sigmoid, tanh
 from gdopt.nn.losses import (
@@ -16,6 +17,7 @@ __all__ = [
     "binary_cross_entropy",
     "dense",
     "dropout",
+    "example_gradients",
     "glorot",
     "he",
     "logistic",

@@ -112,7 +112,8 @@ class Kept:
             self._keep(f"{name}.planned_state", thing.planned_state)
         elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
             saved = copy.deepcopy(thing.state_dict())
-            self._restores.append(lambda: thing.load_state_dict(saved))
+            load = thing.load_state_dict  # which may keep what it is given
+            self._restores.append(lambda: load(copy.deepcopy(saved)))
         else:
             message = (
                 f"{name} must be an array, an optimizer, a random generator, anything "

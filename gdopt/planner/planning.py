@@ -216,6 +216,10 @@ class Planning:
     ) -> Plan:
         request, meter = self._request, self._meter
         prediction: Any = trials.prediction
+        if request.memory is not None:
+            trials.notices.append(
+                f"planned for {format_bytes(request.memory)}; speeds are this device's"
+            )
         lasting = {"state and data": trials.held, "order of the examples": trials.order}
         return Plan(
             size=decision.size,

@@ -136,6 +136,7 @@ def test_another_devices_memory_decides(small, quick):
     assert [row.fits for row in plan.rows] == [True] * 3 + [False] * 3
     assert sizes_of(plan) == [64, 128, 256, 512, 1000, 1024]
     assert plan.memory_bytes == need
+    assert "speeds are this device's" in plan.notices[-1]
     assert plan.rows[-1].measured_bytes is None
     assert plan.rows[-1].note == "predicted not to fit"
     assert (plan.decided_by, plan.batch_size) == ("memory", 1000)

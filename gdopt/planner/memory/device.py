@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -78,14 +79,13 @@ class DeviceMemory:
         peak = Peak()
         with self._backend.on(self.device):
             self._release()
-            pool, hook = self._pool(), _hook(self._cupy)
+            pool, hook = self._pool(), _hook(self._cupy, peak)
             before = self._info()[0]
             try:
                 with self._using(pool), hook:
                     yield peak
                     self._backend.synchronize()
             finally:
-                peak.used, peak.moments = hook.peak, hook.moments
                 fell = before - self._info()[0]
                 peak.reserved = fell if pool is None else int(pool.total_bytes())
                 beside = fell - peak.reserved
@@ -138,8 +138,8 @@ class DeviceMemory:
             return self._backend.describe().removesuffix(", with CuPy")
 
 
-def _hook(cupy: Any) -> Any:
-    """Make a hook that follows the bytes of arrays allocated since, and their peak."""
+def _hook(cupy: Any, peak: Peak) -> Any:
+    """Make a hook that follows the bytes of arrays allocated since, for a peak."""
     base: Any = cupy.cuda.MemoryHook
 
     class PeakHook(base):  # type: ignore[misc]
@@ -147,15 +147,14 @@ def _hook(cupy: Any) -> Any:
 
         def __init__(self) -> None:
             self.live: dict[int, int] = {}
-            self.now = self.peak = 0
-            self.moments: list[int] = []
+            self.now = 0
 
         def malloc_postprocess(self, **event: Any) -> None:
             if event["mem_ptr"]:  # 0 where the allocation failed
                 self.live[event["mem_ptr"]] = event["mem_size"]
                 self.now += event["mem_size"]
-                self.peak = max(self.peak, self.now)
-                self.moments.append(self.now)
+                peak.used = max(peak.used, self.now)
+                peak.note(sys._getframe(1), self.now)  # noqa: SLF001 - CuPy's caller
 
         def free_postprocess(self, **event: Any) -> None:
             self.now -= self.live.pop(event["mem_ptr"], 0)

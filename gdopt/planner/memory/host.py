@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from gdopt.extras import load_extra
@@ -55,15 +56,22 @@ class HostMemory:
             tracemalloc.start(1)
         status = PROC / "self" / "status"
         before = _fields(status) if status.is_file() else {}
-        at_first = tracemalloc.get_traced_memory()[0]
+        # In use before, and by the notes that are taken.
+        own = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         peak = Peak()
         tracer = sys.gettrace()
 
-        def moment(*_: Any) -> Any:
-            peak.moments.append(tracemalloc.get_traced_memory()[1] - at_first)
+        def moment(frame: FrameType, *_: Any) -> Any:
+            nonlocal own
+            if len(peak.moments) >= MOMENTS:
+                return None
+            now, highest = tracemalloc.get_traced_memory()
+            peak.used = max(peak.used, highest - own)
+            peak.note(frame, highest - own)
+            own += tracemalloc.get_traced_memory()[0] - now
             tracemalloc.reset_peak()
-            return moment if len(peak.moments) < MOMENTS else None
+            return moment
 
         if moments:
             sys.settrace(moment)
@@ -72,8 +80,7 @@ class HostMemory:
         finally:
             if moments:
                 sys.settrace(tracer)
-            peak.moments.append(tracemalloc.get_traced_memory()[1] - at_first)
-            peak.used = max(peak.moments)
+            peak.used = max(peak.used, tracemalloc.get_traced_memory()[1] - own)
             if started:
                 tracemalloc.stop()
             if before:

@@ -10,7 +10,6 @@ from gdopt.planner.memory import Meter, Peak
 from gdopt.planner.steps import Step
 
 BATCHES = "two batches"
-TURNS = 5  # of trying small sizes, at most
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
@@ -47,13 +46,14 @@ def lines_through(peaks: Mapping[int, Peak]) -> list[Line]:
     """Draw a line for every moment of a step that was tried at one or two sizes.
 
     What is highest at a small size need not be so at a large one: each moment grows
-    along a line of its own, and the highest of the lines counts. Where the step did not
-    go the same way at both sizes, there is but one line, for their peaks.
+    along a line of its own, and the highest of the lines counts. Moments that only one
+    of the sizes came by are left out.
     """
-    (low, small), (high, large) = min(peaks.items()), max(peaks.items())
-    if len(small.moments) != len(large.moments):
-        return [Line.through(low, small.used, high, large.used)]
-    pairs = set(zip(small.moments, large.moments, strict=True))
+    low, high = min(peaks), max(peaks)
+    small, large = peaks[low], peaks[high]
+    pairs = {(small.used, large.used)}
+    for moment in small.moments.keys() & large.moments.keys():
+        pairs.add((small.moments[moment], large.moments[moment]))
     return [Line.through(low, below, high, above) for below, above in pairs]
 
 
@@ -82,19 +82,14 @@ class Prediction:
             self._evaluation = {"evaluation": float(peak.used)}
 
     def _tried(self, meter: Meter, small: tuple[int, ...]) -> dict[int, Peak]:
-        """Do two steps at each size, until they go the same way; the first fill caches.
-
-        They may not, as where something is sent to a device again or not.
-        """
+        """Do two steps at each size, twice: the first time may fill caches."""
         peaks: dict[int, Peak] = {}
-        for turn in range(TURNS):
+        for _ in range(2):
             for size in small:
                 batch = self._source.batches(size)(0)
                 with meter.watch(moments=True) as peaks[size]:
                     for _ in range(2):
                         self._step(*batch)
-            if turn and len({len(peak.moments) for peak in peaks.values()}) == 1:
-                break
         return peaks
 
     def _batch(self, rows: int) -> float:
