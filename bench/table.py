@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,37 +104,55 @@ def describe(machine: dict[str, Any]) -> str:
     )
 
 
-def tables(results: Path) -> str:
-    """Give all that stands in README.md between the marks."""
+def tables(results: Sequence[Path]) -> str:
+    """Give all that stands in README.md: of each table the first folder's that has it.
+
+    Raises:
+        FileNotFoundError: no folder holds any.
+    """
     parts = []
-    for name, title in (("ratios.json", "Ratios"), ("speed.json", "Time of a step")):
-        file = results / name
-        found = json.loads(file.read_text(encoding="utf-8"))
-        parts += [f"## {title}", f"From `{file.relative_to(HERE)}`."]
-        if name == "ratios.json":
-            parts += [describe(found["machine"]), markdown(RATIOS, ratio_rows(found))]
-        else:
-            parts += [describe(found["machine_info"]), speed_table(found)]
-    notes = results / "notes.json"
-    if notes.exists():
-        parts += notes_parts(notes)
+    for name, section in (
+        ("ratios.json", ratios_section),
+        ("speed.json", speed_section),
+        ("notes.json", notes_section),
+    ):
+        files = [folder / name for folder in results if (folder / name).is_file()]
+        if files:
+            title, *body = section(json.loads(files[0].read_text(encoding="utf-8")))
+            source = f"From `{files[0].relative_to(HERE)}`."
+            parts += [f"## {title}", source, *body]
+    if not parts:
+        message = f"no results in {', '.join(map(str, results))}: run python bench"
+        raise FileNotFoundError(message)
     return "\n\n".join(parts)
 
 
-def notes_parts(file: Path) -> list[str]:
+def ratios_section(found: dict[str, Any]) -> list[str]:
+    """Give the section on what gdopt promises."""
+    return [
+        "Ratios",
+        describe(found["machine"]),
+        markdown(RATIOS, ratio_rows(found)),
+    ]
+
+
+def speed_section(found: dict[str, Any]) -> list[str]:
+    """Give the section on the time of a step."""
+    return ["Time of a step", describe(found["machine_info"]), speed_table(found)]
+
+
+def notes_section(found: dict[str, Any]) -> list[str]:
     """Give the section on what the course's notes claim."""
-    found = json.loads(file.read_text(encoding="utf-8"))
-    head = ["## The course's claims", f"From `{file.relative_to(HERE)}`."]
+    parts = ["The course's claims", describe(found["machine"]), claims.about(found)]
     if found["quick"]:
-        head.append("Tried on small sizes: no figures to quote.")
-    head += [describe(found["machine"]), claims.about(found)]
-    body = [markdown(claims.HEAD, claims.claim_rows(found))]
+        parts.append("Tried on small sizes: no figures to quote.")
+    parts.append(markdown(claims.HEAD, claims.claim_rows(found)))
     if rows := claims.target_rows(found["target"]):
-        body.append(markdown(claims.TARGET, rows))
-    return head + body
+        parts.append(markdown(claims.TARGET, rows))
+    return parts
 
 
-def write(results: Path, readme: Path = README) -> None:
+def write(results: Sequence[Path], readme: Path = README) -> None:
     """Put the tables between the marks of README.md."""
     text = readme.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
@@ -144,10 +163,16 @@ def write(results: Path, readme: Path = README) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", help="default: this machine's")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="*",
+        metavar="FOLDER",
+        help="of results, the first that has a table counts (this machine's)",
+    )
     parser.add_argument("--write", action="store_true", help="into README.md")
     options = parser.parse_args()
-    results = (options.folder or folder()).resolve()
+    results = [path.resolve() for path in options.folders or [folder()]]
     if options.write:
         write(results)
     else:

@@ -159,7 +159,7 @@ def test_the_readme_gets_a_section_where_there_are_results(
     monkeypatch.setattr(table, "HERE", tmp_path)
     file = tmp_path / "notes.json"
     file.write_text(json.dumps(FOUND | {"quick": quick}), encoding="utf-8")
-    text = "\n\n".join(table.notes_parts(file))
+    text = table.tables([tmp_path])
     assert text.startswith("## The course's claims\n\nFrom `notes.json`.")
     assert "Adam on 784-256-10" in text
     assert "| 1.020 (1.010-1.030) | holds |" in text
@@ -167,17 +167,19 @@ def test_the_readme_gets_a_section_where_there_are_results(
     assert ("no figures to quote" in text) is quick
 
 
-def test_the_readme_has_the_section_only_with_the_file(tmp_path, monkeypatch):
+def test_each_table_comes_from_the_first_folder_that_has_it(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "HERE", tmp_path)
-    monkeypatch.setattr(table, "markdown", lambda *_: "")
-    monkeypatch.setattr(table, "ratio_rows", lambda _: [])
-    monkeypatch.setattr(table, "speed_table", lambda _: "")
-    found = {"machine": FOUND["machine"], "machine_info": FOUND["machine"]}
-    for name in ("ratios.json", "speed.json"):
-        (tmp_path / name).write_text(json.dumps(found), encoding="utf-8")
-    assert "claims" not in table.tables(tmp_path)
-    (tmp_path / "notes.json").write_text(json.dumps(FOUND), encoding="utf-8")
-    assert table.tables(tmp_path).count("## The course's claims") == 1
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    with pytest.raises(FileNotFoundError, match="run python bench"):
+        table.tables([one, other])
+    (other / "notes.json").write_text(json.dumps(FOUND), encoding="utf-8")
+    assert "From `other/notes.json`." in table.tables([one, other])
+    (one / "notes.json").write_text(json.dumps(FOUND), encoding="utf-8")
+    text = table.tables([one, other])
+    assert "From `one/notes.json`." in text
+    assert text.count("## The course's claims") == 1
 
 
 def test_time_is_divided_by_the_size_of_the_batch(monkeypatch):

@@ -8,6 +8,7 @@ import table
 from machine import HERE
 
 TEXT = (HERE / "README.md").read_text(encoding="utf-8")
+FILES = ["ratios.json", "speed.json", "notes.json"]
 ROW = {
     "what": "fresh arrays",
     "one": "gdopt NumPy",
@@ -23,9 +24,10 @@ ROW = {
 
 
 def test_the_readme_shows_what_the_results_say():
-    (ratios,) = re.findall(r"`(results/.*)/ratios.json`", TEXT)
     shown = TEXT.split(table.BEGIN)[1].split(table.END)[0].strip()
-    assert shown == table.tables(HERE / ratios)
+    files = re.findall(r"^From `(results/.*/.*\.json)`\.$", shown, re.MULTILINE)
+    assert [file.rpartition("/")[2] for file in files] == FILES
+    assert shown == table.tables([(HERE / file).parent for file in files])
 
 
 def test_writing_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
@@ -33,7 +35,7 @@ def test_writing_replaces_what_is_between_the_marks(tmp_path, monkeypatch):
     readme.write_text(f"head\n{table.BEGIN}\nold\n{table.END}\ntail\n", "utf-8")
     monkeypatch.setattr(table, "tables", lambda _: "new")
     for _ in range(2):
-        table.write(tmp_path, readme)
+        table.write([tmp_path], readme)
     expected = f"head\n{table.BEGIN}\n\nnew\n\n{table.END}\ntail\n"
     assert readme.read_text(encoding="utf-8") == expected
 
