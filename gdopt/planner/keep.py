@@ -73,14 +73,13 @@ class Kept:
                 good; all else has been.
         """
         failures = []
+        waits = [backend.synchronize for backend in self._backends]
         with Uninterrupted():
-            for restore in self._restores:
+            for restore in (*self._restores, *waits):
                 try:
                     restore()
                 except Exception as error:  # noqa: BLE001 - told below, after the rest
                     failures.append(error)
-            for backend in self._backends:
-                backend.synchronize()
         if failures:
             message = f"the state could not be put back: {failures[0]}"
             raise StateError(message) from failures[0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from gdopt.planner.memory import Meter
 
@@ -101,9 +102,7 @@ def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
     tails = itertools.accumulate(math.comb(n, k) / 2**n for k in range(n))
     beyond = sum(1 for tail in tails if 2 * tail <= 1 - confidence)
     place = max(0, min(beyond - 1, (n - 1) // 2))
-    return Throughput(
-        statistics.median(ordered), ordered[place], ordered[n - 1 - place]
-    )
+    return Throughput(float(np.median(ordered)), ordered[place], ordered[n - 1 - place])
 
 
 def smallest_near_best(scores: dict[int, float], within: float) -> int:
