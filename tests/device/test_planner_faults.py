@@ -201,6 +201,20 @@ def test_gaps_between_arrays_count_as_taken(trapped):
     assert not plan.rows[2].fits
 
 
+def test_trials_stay_below_the_limit_of_the_pool(trapped):
+    pool = STATE.memory.default
+    pool.set_limit(size=pool.used_bytes() + 40 * MIB)
+
+    def step(x):
+        trapped.step(x)
+        if len(x) == 256:  # not a line: it is predicted to fit
+            gdopt.get_backend("cupy").xp.empty(50 * MIB, np.uint8)
+
+    plan = quick(step, trapped.data, trapped.state, margin=0)
+    assert [row.fits for row in plan.rows] == [True, True, False]
+    assert "ran out of memory (FakeOutOfMemoryError" in plan.rows[2].note
+
+
 def test_a_driver_that_spills_to_main_memory_is_found_out(trapped):
     memory = STATE.memory
     memory.capacity = 1024 * MIB
