@@ -43,12 +43,8 @@ def progress(epochs: int, steps: int) -> Progress:
     return Lines(epochs)
 
 
-class Lines:
-    """Plain lines, for pipes and logs."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._every = max(1, epochs // LINES)
+class Plain:
+    """A context with nothing to open or close."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +56,32 @@ class Lines:
         trace: TracebackType | None,
     ) -> None:
         """Nothing is open."""
+
+
+class Live:
+    """A context in which a bar of rich's is shown."""
+
+    _bar: Any
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+class Lines(Plain):
+    """Plain lines, for pipes and logs."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._every = max(1, epochs // LINES)
 
     def show(self, record: Record) -> None:
         """Write a line at the end of every so many epochs."""
@@ -78,7 +100,7 @@ class Lines:
         sys.stderr.flush()
 
 
-class Bar:
+class Bar(Live):
     """A bar that grows, with the cost and the accuracy beside it."""
 
     def __init__(self, console: Any, epochs: int, steps: int) -> None:
@@ -103,18 +125,6 @@ class Bar:
         )
         self._accuracy = "-"
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
     def show(self, record: Record) -> None:
         """Set the bar to a record."""
         if record.dev_accuracy is not None:
@@ -132,22 +142,11 @@ class Bar:
         self._bar.console.print(text, highlight=False, markup=False)
 
 
-class PlanningLines:
+class PlanningLines(Plain):
     """Plain lines for pipes and logs, one for each kind of trial."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing is open."""
 
     def show(self, done: int, total: int, text: str) -> None:
         """Write what is tried, once."""
@@ -157,11 +156,10 @@ class PlanningLines:
             sys.stderr.flush()
 
 
-class PlanningBar(PlanningLines):
+class PlanningBar(Live):
     """A bar that grows with the trials."""
 
     def __init__(self, console: Any) -> None:
-        super().__init__()
         rich = load_extra("rich.progress", "train", "gdopt plan")
         self._bar = rich.Progress(
             rich.TextColumn("planning"),
@@ -172,24 +170,12 @@ class PlanningBar(PlanningLines):
         )
         self._task = self._bar.add_task("", total=1)
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
     def show(self, done: int, total: int, text: str) -> None:
         """Set the bar."""
         self._bar.update(self._task, completed=done, total=total, description=text)
 
 
-def planning_progress() -> PlanningLines:
+def planning_progress() -> PlanningBar | PlanningLines:
     """Make the progress of a plan.
 
     Raises:
