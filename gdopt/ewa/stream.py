@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
-from gdopt.checks import as_number, check_number
-from gdopt.errors import ArgumentTypeError
+from gdopt.checks import as_number, check_number, whole
+from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.ewa.formula import (
     BETA,
     average,
@@ -89,6 +92,34 @@ class EWA:
             self._raw = average(self._raw, number, beta=self.beta)
         self.t += 1
         return self.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy how many values were seen, and the average before its correction."""
+        raw = self._raw
+        if raw is not None and not isinstance(raw, float):
+            raw = np.array(backend_of(raw).to_host(raw))
+        return {"t": self.t, "value": raw}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken.
+
+        Args:
+            state: of an average of the same kind; an array stays on its device.
+
+        Raises:
+            StateError: it is no such state; nothing has changed.
+        """
+        raw = state.get("value")
+        try:
+            t = whole("t", state.get("t"), least=0)
+        except GdoptError as error:
+            message = f"the state is damaged: {error}"
+            raise StateError(message) from error
+        if set(state) != {"t", "value"} or (raw is None) != (t == 0):
+            message = f"the state must hold t and value, got {dict(state)!r}"
+            raise StateError(message)
+        self.t = t
+        self._raw = raw if raw is None or isinstance(raw, float) else raw.copy()
 
     def _first(self, number: float) -> float:
         if isinstance(self._initial, str):

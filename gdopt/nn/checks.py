@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from gdopt.arrays import Array, backend_of
-from gdopt.checks import sequence, whole
+from gdopt.checks import Range, check_number, sequence, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
+
+KEEP = Range.parse("(0, 1]")
 
 
 def check_examples(x: Array, features: int, dtype: Any) -> None:
@@ -123,3 +125,18 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
         message = f"sizes must end with 2 classes or more for softmax, got {checked}"
         raise ArgumentError(message)
     return checked
+
+
+def check_keep(keep: Any, hidden: int) -> tuple[float, ...]:
+    """Return the probability to keep a unit of each hidden layer.
+
+    Raises:
+        ArgumentError: one is not in (0, 1], or there are not as many as layers.
+        ArgumentTypeError: one is no number.
+    """
+    if not isinstance(keep, list | tuple):
+        return (check_number("keep", keep, KEEP),) * hidden
+    if len(keep) != hidden:
+        message = f"keep must name {hidden} hidden layers, got {len(keep)} numbers"
+        raise ArgumentError(message)
+    return tuple(check_number(f"keep[{k}]", p, KEEP) for k, p in enumerate(keep))

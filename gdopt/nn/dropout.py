@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.checks import Range, check_number
+from gdopt.checks import check_number
 from gdopt.errors import ArgumentTypeError
-from gdopt.nn.checks import check_like
+from gdopt.nn.checks import KEEP, check_like
 from gdopt.nn.layers import Backprop
-
-KEEP = Range.parse("(0, 1]")
 
 
 def dropout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gdopt.arrays import Arena, Array
+from gdopt.errors import ArgumentError
 from gdopt.nn.layers import Backprop, dense
 from gdopt.nn.network import Network
 
@@ -30,6 +31,8 @@ def example_gradients(
         the network's dtype, on its device.
 
     Raises:
+        ArgumentError: the network drops units or normalizes batches, so that examples
+            have no gradients of their own.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
     Source:
@@ -44,6 +47,12 @@ def example_gradients(
     >>> bool(abs(squares[0] - (grads.flat**2).sum()) < 1e-6)
     True
     """
+    if not network.plain:
+        message = (
+            "network must have neither dropout nor batch normalization: with them no "
+            "example has a gradient of its own"
+        )
+        raise ArgumentError(message)
     count = len(x)
     squares: list[Array] = []
     dots: list[Array] = []

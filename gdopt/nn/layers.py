@@ -26,9 +26,9 @@ Backprop = Callable[[Array], Array]
 def dense(
     x: Array,
     weights: Array,
-    bias: Array,
+    bias: Array | None,
     d_weights: Array,
-    d_bias: Array,
+    d_bias: Array | None,
     *,
     input_gradient: bool = True,
 ) -> tuple[Array, Backprop]:
@@ -40,9 +40,9 @@ def dense(
     Args:
         x: X (m, n_in), examples as rows; float32 or float64, as all others.
         weights: W (n_in, n_out).
-        bias: b (n_out,).
+        bias: b (n_out,), or None where batch normalization follows.
         d_weights: (n_in, n_out), written to by backprop.
-        d_bias: (n_out,), written to by backprop.
+        d_bias: (n_out,), written to by backprop; None without a bias.
         input_gradient: whether backprop is to compute dX. The first layer of a
             network needs none: a quarter of the work in a 784-512-256-10 one.
 
@@ -64,23 +64,24 @@ def dense(
     array([[1., 1., 1.],
            [2., 2., 2.]])
     """
-    backend = common_backend(
-        (("x", x), ("weights", weights), ("bias", bias), ("d_weights", d_weights))
-    )
+    named = [("x", x), ("weights", weights), ("d_weights", d_weights)]
+    backend = common_backend(named if bias is None else [*named, ("bias", bias)])
     if weights.ndim != 2 or weights.size == 0:
         message = f"weights must have shape (n_in, n_out), got {weights.shape}"
         raise ArgumentError(message)
     check_examples(x, weights.shape[0], weights.dtype)
-    check_like("bias", bias, weights[0])
     check_like("d_weights", d_weights, weights)
-    check_like("d_bias", d_bias, bias)
     output = backend.matmul(x, weights)
-    output += bias
+    if bias is not None:
+        check_like("bias", bias, weights[0])
+        check_like("d_bias", d_bias, bias)
+        output += bias
 
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
         backend.matmul(x.T, d_output, out=d_weights)
-        backend.xp.sum(d_output, axis=0, out=d_bias)
+        if bias is not None:
+            backend.xp.sum(d_output, axis=0, out=d_bias)
         return backend.matmul(d_output, weights.T) if input_gradient else None
 
     return output, backprop

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.arrays.backend import common_backend
-from gdopt.checks import NOT_NEGATIVE, check_number, whole
-from gdopt.errors import ArgumentTypeError
+from gdopt.checks import check_flag, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.nn.checks import (
     check_choice,
-    check_classes,
-    check_examples,
-    check_finite,
-    check_labels,
+    check_keep,
     check_sizes,
 )
+from gdopt.nn.evaluation import LOSSES, Evaluation
+from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
-from gdopt.nn.layers import Backprop, dense, relu, sigmoid, tanh
-from gdopt.nn.losses import (
-    binary_cross_entropy,
-    logistic,
-    softmax,
-    softmax_cross_entropy,
-)
-from gdopt.nn.penalty import add_l2_gradient, l2_cost
-
-ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
-LOSSES = {"softmax": softmax_cross_entropy, "sigmoid": binary_cross_entropy}
-ROWS = 4096  # examples looked at in one go where no gradient is asked for
+from gdopt.nn.layers import dense
+from gdopt.nn.penalty import Penalty
+from gdopt.nn.statistics import Statistics
 
 
-class Network:
+class Network(Evaluation):
     """Dense layers with an activation between them, and a cross-entropy behind.
 
-    Its cost is ``mean_i(cross-entropy_i) + l2 / (2 m) * sum(W**2)`` over the m examples
-    of the batch at hand, the last and smaller one included; biases are not decayed.
-    Frameworks' ``weight_decay`` is ``l2 / m``.
+    Its cost is ``mean_i(cross-entropy_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) *
+    sum(|W|)`` over the m examples of the batch at hand, the last and smaller one
+    included; biases are not decayed. Frameworks' ``weight_decay`` is ``l2 / m``.
+
+    `loss_and_grads` trains: units are dropped, and batches normalized by themselves.
+    All else uses what was learned: every unit, and averages of mean and variance.
 
     Args:
         sizes: of the input and of every layer, at least 1 each: ``(784, 256, 10)``.
@@ -49,11 +41,18 @@ class Network:
         initialization: ``"he"``, ``"xavier"``, ``"glorot"`` or ``"zeros"``; by default
             He for ReLU and Xavier for the others.
         seed: whole number, at least 0; the same weights on every backend.
+        keep: probability to keep a hidden unit, in (0, 1], for all hidden layers or one
+            for each; 1 is no dropout. Which are dropped depends on `seed` and on how
+            many batches were seen.
+        batch_norm: whether hidden layers are normalized before their activation; their
+            biases then give way to ``gamma`` and ``beta``.
+        statistics_beta: of the averages of mean and variance, in [0, 1).
         dtype: float32 or float64.
         backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; by default the one in force.
 
     Attributes:
-        params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out).
+        params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
+            normalization ``W1, gamma1, beta1, ..., WL, bL``.
         grads: the arena laid out alike that `loss_and_grads` writes to.
 
     Raises:
@@ -82,6 +81,9 @@ class Network:
         activation: str = "relu",
         output: str = "softmax",
         initialization: str | None = None,
+        keep: float | Sequence[float] = 1.0,
+        batch_norm: bool = False,
+        statistics_beta: float = 0.9,
         seed: int,
         dtype: Any = np.float32,
         backend: str | None = None,
@@ -98,12 +100,25 @@ class Network:
             raise ArgumentTypeError(message)
         self.activation = activation
         self.output = output
-        arrays = draw(self.sizes, initialization, whole("seed", seed, least=0))
+        self.keep = check_keep(keep, len(self.sizes) - 2)
+        self.batch_norm = check_flag("batch_norm", batch_norm)
+        self._seed = whole("seed", seed, least=0)
+        arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
         home = get_backend(backend)
         self.params = Arena.of(
             {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
         )
         self.grads = self.params.like()
+        self._batches_seen = 0
+        averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
+        self._layers = Layers(
+            len(self.sizes) - 1,
+            activation,
+            self.keep,
+            self.params,
+            self.grads,
+            averages if self.batch_norm else None,
+        )
 
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
@@ -112,18 +127,31 @@ class Network:
             f"{self.dtype} on {self.params.device})"
         )
 
+    @property
+    def plain(self) -> bool:
+        """Whether there is neither dropout nor batch normalization."""
+        return self._layers.plain
+
     def loss_and_grads(
-        self, x: Array, y: Array, *, l2: float = 0.0, checked: bool = False
+        self,
+        x: Array,
+        y: Array,
+        *,
+        l2: float = 0.0,
+        l1: float = 0.0,
+        checked: bool = False,
     ) -> tuple[Array, Arena]:
         """Give the cost of a batch, and write its gradients into `grads`.
 
-        ``dW = dW of the cross-entropy + l2 / m * W``, and db without that term.
+        ``dW = dW of the cross-entropy + l2 / m W + l1 / (2 m) sign(W)``, and db without
+        these terms.
 
         Args:
             x: (m, sizes[0]), examples as rows, of the network's dtype and device.
             y: (m,), class numbers from 0, any integer dtype; 0 or 1 in (m,) or (m, 1)
                 for a sigmoid output.
             l2: the course's lambda, at least 0.
+            l1: that of the absolute values, at least 0.
             checked: whether `check_data` has seen these labels. Without it they are
                 looked at, for which a GPU has to wait.
 
@@ -136,11 +164,11 @@ class Network:
             ArgumentTypeError: x is of another dtype, or y is not of an integer one.
             BackendError: an array is on another device.
         """
-        l2 = check_number("l2", l2, NOT_NEGATIVE)
+        penalty = Penalty.of(l2, l1)
         cost = self.propagate(x, y, checked=checked)
-        if l2:
-            cost = cost + l2_cost(self.params, l2, len(x))
-            add_l2_gradient(self.params, self.grads, l2, len(x))
+        if penalty:
+            cost = cost + penalty.cost(self.params, len(x))
+            penalty.add_gradient(self.params, self.grads, len(x))
         return cost, self.grads
 
     def propagate(
@@ -151,103 +179,55 @@ class Network:
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may stand in its place. All else is as in `loss_and_grads`.
         """
-        logits, backprops = self._forward(x, layer)
-        cost, gradient = LOSSES[self.output](logits, y, checked=checked)
-        for backprop in reversed(backprops):
+        generator = None
+        if self._layers.drops:
+            key = (self._batches_seen,)
+            entropy = np.random.SeedSequence(self._seed, spawn_key=key)
+            generator = np.random.default_rng(entropy)
+        done = run(self._layers, x, layer=layer, training=True, generator=generator)
+        cost, gradient = LOSSES[self.output](done.output, y, checked=checked)
+        for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
+        if self._layers.statistics is not None:
+            self._layers.statistics.see(done.seen)
+        self._batches_seen += 1
         return cost
 
-    def loss(self, x: Array, y: Array, *, l2: float = 0.0) -> float:
-        """Give the cost of any number of examples, without gradients.
+    def use_statistics_of(self, x: Array) -> None:
+        """Normalize by mean and variance of these examples until one is trained on.
 
-        Args:
-            x: (m, sizes[0]), as in `loss_and_grads`.
-            y: (m,), as in `loss_and_grads`.
-            l2: the course's lambda, at least 0.
+        The course's other way: statistics of the whole training set, layer by layer,
+        in place of averages over the batches.
 
         Raises:
-            GdoptError: x or y does not fit, as in `loss_and_grads`.
-        """
-        l2 = check_number("l2", l2, NOT_NEGATIVE)
-        self._check_labelled(x, y)
-        total = 0.0
-        for rows, logits in self._logits(x):
-            cost, _ = LOSSES[self.output](logits, y[rows], checked=True)
-            total += float(cost) * len(logits)
-        return total / len(x) + (float(l2_cost(self.params, l2, len(x))) if l2 else 0.0)
-
-    def predict_proba(self, x: Array) -> Array:
-        """Give probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.
-
-        Raises:
+            ArgumentError: the network has no batch normalization.
             GdoptError: x does not fit, as in `loss_and_grads`.
         """
-        if self.output == "softmax":
-            return self._of_logits(x, softmax)
-        return self._of_logits(x, lambda logits: logistic(logits[:, 0]))
-
-    def predict(self, x: Array) -> Array:
-        """Give the most probable class numbers: (m,), int64.
-
-        Raises:
-            GdoptError: x does not fit, as in `loss_and_grads`.
-        """
-        if self.output == "softmax":
-            return self._of_logits(x, lambda logits: logits.argmax(axis=1))
-        return self._of_logits(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
-
-    def accuracy(self, x: Array, y: Array) -> float:
-        """Give the share of examples whose class is predicted, from 0 to 1.
-
-        Raises:
-            GdoptError: x or y does not fit, as in `loss_and_grads`.
-        """
-        self._check_labelled(x, y)
-        return float((self.predict(x) == y.reshape(-1)).mean())
-
-    def check_data(self, x: Array, y: Array) -> None:
-        """Refuse what the network cannot be trained on; once for a whole data set.
-
-        Raises:
-            ArgumentError: x holds NaN or infinities.
-            GdoptError: x or y does not fit, as in `loss_and_grads`.
-        """
-        self._check_labelled(x, y)
-        check_finite(x)
-
-    def _check_x(self, x: Array) -> None:
-        common_backend((("W1", self.params["W1"]), ("x", x)))
-        check_examples(x, self.sizes[0], self.dtype)
-
-    def _check_labelled(self, x: Array, y: Array) -> None:
         self._check_x(x)
-        common_backend((("x", x), ("y", y)))
-        column = (len(x), 1)
-        shapes = (column[:1],) if self.output == "softmax" else (column[:1], column)
-        check_labels(y, shapes)
-        check_classes(y, max(self.sizes[-1], 2))
+        if self._layers.statistics is None:
+            message = "use_statistics_of needs a network with batch_norm=True"
+            raise ArgumentError(message)
+        self._layers.statistics.fix(run(self._layers, x, training=True).seen)
 
-    def _forward(self, x: Array, layer: Any = dense) -> tuple[Array, list[Backprop]]:
-        params, grads = self.params, self.grads
-        activate = ACTIVATIONS[self.activation]
-        backprops = []
-        for k in range(1, len(self.sizes)):
-            if k > 1:
-                x, backprop = activate(x, in_place=True)
-                backprops.append(backprop)
-            W, b = f"W{k}", f"b{k}"
-            x, backprop = layer(
-                x, params[W], params[b], grads[W], grads[b], input_gradient=k > 1
-            )
-            backprops.append(backprop)
-        return x, backprops
+    def state_dict(self) -> dict[str, Any]:
+        """Copy what a resumed run needs beside the parameters."""
+        statistics = self._layers.statistics
+        averages = {} if statistics is None else statistics.state_dict()
+        return {"batches_seen": self._batches_seen, "statistics": averages}
 
-    def _logits(self, x: Array) -> Iterator[tuple[slice, Array]]:
-        """Run forward in slices, so that activations of a large set fit in memory."""
-        for start in range(0, len(x), ROWS):
-            yield (rows := slice(start, start + ROWS)), self._forward(x[rows])[0]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken.
 
-    def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
-        self._check_x(x)
-        parts = [function(logits) for _, logits in self._logits(x)]
-        return self.params.backend.xp.concatenate(parts)
+        Raises:
+            StateError: it is of another network; nothing has changed.
+        """
+        seen = state.get("batches_seen")
+        if set(state) != {"batches_seen", "statistics"} or not isinstance(seen, int):
+            message = f"the state must hold batches_seen and statistics, got {state!r}"
+            raise StateError(message)
+        if self._layers.statistics is not None:
+            self._layers.statistics.load_state_dict(state["statistics"])
+        elif state["statistics"]:
+            message = "the state must be of a network without batch normalization"
+            raise StateError(message)
+        self._batches_seen = seen

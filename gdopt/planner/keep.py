@@ -168,6 +168,8 @@ class Kept:
     def _keep_network(self, name: str, network: Network) -> None:
         self._keep(f"{name}.params", network.params)
         self._keep(f"{name}.grads", network.grads)
+        state = network.state_dict()
+        self._restores.append(lambda: network.load_state_dict(state))
 
     def _keep_optimizer(self, name: str, optimizer: Optimizer) -> None:
         self._keep(f"{name}.params", optimizer.params)

@@ -136,8 +136,6 @@ class NetworkStep:
     1
     """
 
-    looks = True
-
     def __init__(
         self,
         network: Network,
@@ -164,6 +162,8 @@ class NetworkStep:
         self.dev = dev
         self.planned_state = (network, optimizer)
         self.evaluate = None if dev is None else self._judge
+        # With dropout or batch normalization no example has a gradient of its own.
+        self.looks = network.plain
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the cost before it."""
@@ -187,13 +187,17 @@ class NetworkStep:
             self.network.check_data(*data)
 
     def stages(self, rows: int) -> Stages | None:
-        """See `Step`."""
+        """See `Step`; known without dropout and batch normalization."""
+        if not self.network.plain:
+            return None
         return step_stages(self.network, rows, l2=self.l2)
 
     def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
         """See `Step`."""
         if self.dev is None:
             return {}
+        if not self.network.plain:
+            return None
         return evaluation_stage(self.network, len(self.dev[0]))
 
     def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:

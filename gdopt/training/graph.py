@@ -9,11 +9,11 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.graphs import CapturedWork
-from gdopt.checks import NOT_NEGATIVE, check_number
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
+from gdopt.nn.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.optim.interrupt import Uninterrupted
 
@@ -43,11 +43,12 @@ class TrainingGraph:
         batches: of examples and labels on the same GPU, rows as examples. The labels
             must have been seen by ``network.check_data``.
         l2: the course's lambda, at least 0.
+        l1: that of the absolute values, at least 0.
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: batches are no pairs; examples are not rows in one piece of
-            memory; l2 is negative.
+        ArgumentError: the network has dropout or batch normalization; batches are no
+            pairs; examples are not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
     ``torch.compile(mode="reduce-overhead")`` does the like.
@@ -60,11 +61,18 @@ class TrainingGraph:
         batches: MiniBatches,
         *,
         l2: float = 0.0,
+        l1: float = 0.0,
     ) -> None:
         backend = network.params.backend
         if backend.name != "cupy":
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
+        if not network.plain:
+            message = (
+                "a graph needs a network without dropout and batch norm: their "
+                "masks and averages are made by the host"
+            )
+            raise ArgumentError(message)
         if optimizer.params is not network.params:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
@@ -81,7 +89,8 @@ class TrainingGraph:
                     f"along axis 0, got strides {array.strides}, axis {batches.axis}"
                 )
                 raise ArgumentError(message)
-        self._l2 = check_number("l2", l2, NOT_NEGATIVE)
+        Penalty.of(l2, l1)
+        self._l2, self._l1 = l2, l1
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
@@ -145,7 +154,7 @@ class TrainingGraph:
             for launch in launches:
                 launch({})
             cost, grads = self._network.loss_and_grads(
-                *outputs, l2=self._l2, checked=True
+                *outputs, l2=self._l2, l1=self._l1, checked=True
             )
             self._optimizer.passes.launch(grads)
             return cost

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.checks import NOT_NEGATIVE, check_flag, check_number, whole
+from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
+from gdopt.nn.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.costs import Costs, blame
 from gdopt.training.graph import TrainingGraph
@@ -30,6 +31,7 @@ def fit(
     *,
     epochs: int,
     l2: float = 0.0,
+    l1: float = 0.0,
     dev: tuple[Array, Array] | None = None,
     smoothing: float = 0.9,
     record_every: int = 1,
@@ -52,6 +54,7 @@ def fit(
         epochs: how many to run, at least 1. The rest of an epoch, where `batches` goes
             on in the middle of one, counts as one.
         l2: the course's lambda, at least 0.
+        l1: that of the absolute values, at least 0.
         dev: examples and labels whose accuracy is measured at the end of each epoch.
         smoothing: beta of the average of the costs, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
@@ -81,6 +84,7 @@ def fit(
     >>> import numpy as np
     >>> from gdopt.data import minibatches
     >>> from gdopt.nn import Network
+    from gdopt.nn.penalty import Penalty
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     >>> y = np.array([0, 1, 1, 0])
     >>> network = Network((2, 8, 2), seed=0, backend="numpy")
@@ -102,17 +106,17 @@ def fit(
     ):
         message = "optimizer must update network.params, got one of other arrays"
         raise ArgumentTypeError(message)
-    l2 = check_number("l2", l2, NOT_NEGATIVE)
+    penalty = Penalty.of(l2, l1)
     graph = None
     if check_flag("captured", captured):
-        graph = TrainingGraph(network, optimizer, batches, l2=l2)
+        graph = TrainingGraph(network, optimizer, batches, l2=penalty.l2, l1=penalty.l1)
         if not checked:
             network.check_data(*_pair(batches.arrays))
     loop = _Loop(
         network,
         optimizer,
         batches,
-        l2=l2,
+        penalty=penalty,
         dev=dev,
         checked=checked,
         graph=graph,
@@ -128,7 +132,7 @@ class _Loop:
     network: Network
     optimizer: Optimizer
     batches: MiniBatches
-    l2: float
+    penalty: Penalty
     dev: tuple[Array, Array] | None
     checked: bool
     graph: TrainingGraph | None
@@ -179,7 +183,11 @@ class _Loop:
         # A network that diverges overflows first; its cost tells.
         with np.errstate(over="ignore", invalid="ignore"):
             cost, grads = self.network.loss_and_grads(
-                x, y, l2=self.l2, checked=self.checked
+                x,
+                y,
+                l2=self.penalty.l2,
+                l1=self.penalty.l1,
+                checked=self.checked,
             )
             number = self._finite(float(cost)) if read else math.nan
             self.optimizer.step(grads)

@@ -13,6 +13,7 @@ from gdopt.nn import Network
 from gdopt.optim import Optimizer
 
 PARTS = ("params", "optimizer", "batches")
+LAYERS = "layers"  # state of dropout and batch normalization, where there are any
 
 
 def capture(
@@ -27,10 +28,11 @@ def capture(
 
     Returns:
         ``{"params": ..., "optimizer": ..., "batches": ...}``, NumPy arrays and numbers,
-        to be saved with `save`.
+        to be saved with `save`; with dropout or batch normalization ``"layers"``, too.
     """
     to_host = network.params.backend.to_host
-    return {
+    layers = {} if network.plain else {LAYERS: network.state_dict()}
+    return layers | {
         "params": {
             name: np.array(to_host(array)) for name, array in network.params.items()
         },
@@ -73,17 +75,21 @@ def restore(
     >>> bool((rest[0].params.flat == whole[0].params.flat).all())
     True
     """
-    missing = [part for part in PARTS if part not in tree]
+    parts = PARTS if network.plain else (*PARTS, LAYERS)
+    missing = [part for part in parts if part not in tree]
     if missing:
-        message = f"tree must hold {', '.join(PARTS)}, got no {', '.join(missing)}"
+        message = f"tree must hold {', '.join(parts)}, got no {', '.join(missing)}"
         raise StateError(message)
     _check_params(tree["params"], network)
-    before = optimizer.state_dict()
-    optimizer.load_state_dict(tree["optimizer"])
+    before = optimizer.state_dict(), network.state_dict()
     try:
+        optimizer.load_state_dict(tree["optimizer"])
+        if not network.plain:
+            network.load_state_dict(tree[LAYERS])
         batches.load_state_dict(tree["batches"])
     except StateError:
-        optimizer.load_state_dict(before)
+        optimizer.load_state_dict(before[0])
+        network.load_state_dict(before[1])
         raise
     params = network.params
     for name, array in tree["params"].items():

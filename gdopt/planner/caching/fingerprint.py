@@ -150,7 +150,7 @@ class _Walk:
 
     def _add_network(self, network: Network, _depth: int) -> None:
         settings = network.sizes, network.activation, network.output
-        self._put(settings, str(network.dtype))
+        self._put(settings, network.keep, network.batch_norm, str(network.dtype))
 
     def _add_optimizer(self, optimizer: Optimizer, depth: int) -> None:
         self.add((optimizer.rule.name, vars(optimizer.options)), depth)

@@ -1,0 +1,80 @@
+"""Means and variances of a network's layers, for use when it is not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gdopt.arrays import Arena, Array
+from gdopt.errors import StateError
+from gdopt.ewa import EWA
+
+Pair = tuple[Array, Array]
+
+
+class Statistics:
+    """Exponentially weighted averages of mean and variance, layer by layer.
+
+    Before anything was seen they are 0 and 1. `fix` puts others in their place, as
+    those of the whole training set, until the next batch is seen.
+
+    Args:
+        sizes: units of each layer that is normalized.
+        params: whose device and dtype the averages have.
+        beta: of the averages, in [0, 1).
+    """
+
+    def __init__(self, sizes: tuple[int, ...], params: Arena, beta: float) -> None:
+        self._sizes, self._params = sizes, params
+        self._averages = [(EWA(beta), EWA(beta)) for _ in sizes]
+        self._fixed: list[Pair] | None = None
+
+    def see(self, layers: list[Pair]) -> None:
+        """Take in mean and variance of a batch, for every layer."""
+        self._fixed = None
+        for pair, seen in zip(self._averages, layers, strict=True):
+            for average, value in zip(pair, seen, strict=True):
+                average.update(value)
+
+    def fix(self, layers: list[Pair]) -> None:
+        """Use these until the next batch is seen."""
+        self._fixed = layers
+
+    def of(self, place: int) -> Pair:
+        """Give mean and variance of a layer, by its place."""
+        if self._fixed is not None:
+            return self._fixed[place]
+        mean, variance = (average.value for average in self._averages[place])
+        if mean is not None:
+            return mean, variance
+        params = self._params
+        zeros = params.backend.zeros(
+            self._sizes[place], next(iter(params.buffers)), params.device
+        )
+        return zeros, zeros + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy the averages, by the numbers of their layers."""
+        return {
+            str(place): {"mean": mean.state_dict(), "variance": variance.state_dict()}
+            for place, (mean, variance) in enumerate(self._averages, start=1)
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over averages.
+
+        Raises:
+            StateError: they are of other layers; nothing has changed.
+        """
+        expected = [str(place + 1) for place in range(len(self._averages))]
+        if sorted(state) != sorted(expected):
+            message = f"layers must be {expected}, as here, got {sorted(state)}"
+            raise StateError(message)
+        backend, device = self._params.backend, self._params.device
+        for (mean, variance), number in zip(self._averages, expected, strict=True):
+            for average, name in ((mean, "mean"), (variance, "variance")):
+                saved = dict(state[number][name])
+                if saved.get("value") is not None:
+                    saved["value"] = backend.from_host(saved["value"], device)
+                average.load_state_dict(saved)
+        self._fixed = None

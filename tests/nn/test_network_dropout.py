@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.training import capture, fit, load, restore, save
+
+
+def make(**options):
+    usual = {"keep": 0.5, "seed": 0, "backend": "numpy"}
+    return gdopt.nn.Network((6, 40, 30, 2), **usual | options)
+
+
+def data(count=60):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((count, 6)).astype(np.float32)
+    return X, (X[:, 0] > 0).astype(int)
+
+
+def test_units_are_dropped_while_training_alone():
+    network, (x, y) = make(), data()
+    costs = {float(network.loss_and_grads(x, y)[0]) for _ in range(5)}
+    assert len(costs) == 5
+    assert network.loss(x, y) == network.loss(x, y)
+    assert (network.predict_proba(x) == network.predict_proba(x)).all()
+
+
+def test_the_same_seed_drops_the_same_units():
+    x, y = data()
+    one, two, other = make(seed=1), make(seed=1), make(seed=2)
+    other.params.flat[...] = one.params.flat
+    for _ in range(3):
+        costs = [float(net.loss_and_grads(x, y)[0]) for net in (one, two, other)]
+        assert costs[0] == costs[1] != costs[2]
+
+
+def test_the_share_that_is_kept_is_that_of_each_layer():
+    network, (x, y) = make(keep=[1.0, 0.25]), data(500)
+    network.loss_and_grads(x, y)
+    # A dropped unit has no gradient from this example: columns of W3's input.
+    zeros = []
+
+    def watched(inputs, *rest, **options):
+        zeros.append(float((inputs == 0).mean()))
+        return gdopt.nn.dense(inputs, *rest, **options)
+
+    make(keep=[1.0, 0.25], activation="tanh").propagate(x, y, layer=watched)
+    assert zeros[1] == 0  # all of the first hidden layer is kept
+    assert zeros[2] == pytest.approx(0.75, abs=0.02)
+
+
+def test_the_expected_activation_is_unchanged():
+    x, y = data(2000)
+    sums = {}
+    for keep in (1.0, 0.5):
+
+        def watched(inputs, *rest, keep=keep, **options):
+            sums.setdefault(keep, []).append(float(np.abs(inputs).mean()))
+            return gdopt.nn.dense(inputs, *rest, **options)
+
+        make(keep=keep).propagate(x, y, layer=watched)
+    assert sums[0.5][1] == pytest.approx(sums[1.0][1], rel=0.02)
+
+
+def test_the_gradients_are_those_of_the_units_that_were_kept(
+    numeric_gradient, relative_error
+):
+    network, (x, y) = make(dtype=np.float64), data(8)
+    x = x.astype(np.float64)
+    state = network.state_dict()
+
+    def cost():
+        network.load_state_dict(state)  # the same units again
+        return float(network.loss_and_grads(x, y)[0])
+
+    cost()
+    own = {name: network.grads[name].copy() for name in network.grads}
+    for name, array in network.params.items():
+        assert relative_error(own[name], numeric_gradient(cost, array)) < 1e-6
+
+
+def parts(**options):
+    network = make(**options)
+    optimizer = gdopt.Adam(network.params, lr=0.01)
+    return network, optimizer, gdopt.minibatches(*data(), size=25, seed=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True}])
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(options, tmp_path):
+    whole, first, rest = parts(**options), parts(**options), parts(**options)
+    list(fit(*whole, epochs=4, dev=data()))
+    list(fit(*first, epochs=2))
+    save(tmp_path / "half.npz", capture(*first))
+    restore(load(tmp_path / "half.npz"), *rest)
+    list(fit(*rest, epochs=2))
+    assert rest[0].params.flat.tobytes() == whole[0].params.flat.tobytes()
+    x, _ = data()
+    assert (rest[0].predict_proba(x) == whole[0].predict_proba(x)).all()
+
+
+def test_a_state_of_another_network_is_refused_and_changes_nothing():
+    one, normed = parts(), parts(batch_norm=True)
+    tree = capture(*one)
+    before = repr(normed[0].state_dict())
+    with pytest.raises(gdopt.StateError):
+        restore(tree, *normed)
+    assert repr(normed[0].state_dict()) == before
+    plain = parts(keep=1.0)
+    with pytest.raises(gdopt.StateError, match="got no layers"):
+        restore(capture(*plain), *one)
+    with pytest.raises(gdopt.StateError, match="must hold batches_seen"):
+        one[0].load_state_dict({"batches_seen": "many", "statistics": {}})
+    with pytest.raises(gdopt.StateError, match="without batch normalization"):
+        one[0].load_state_dict(normed[0].state_dict() | {"statistics": {"1": {}}})
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (0, r"keep must be in \(0, 1\]"),
+        (1.5, r"keep must be in \(0, 1\]"),
+        ([0.5], "keep must name 2 hidden layers, got 1 numbers"),
+        ([0.5, 0], r"keep\[1\] must be in \(0, 1\]"),
+        ("half", "keep must be a number"),
+    ],
+)
+def test_what_is_no_probability_is_refused(keep, message):
+    with pytest.raises(gdopt.GdoptError, match=message):
+        make(keep=keep)
+
+
+def test_examples_have_no_gradients_of_their_own():
+    network, (x, y) = make(), data()
+    with pytest.raises(gdopt.ArgumentError, match="neither dropout nor batch norm"):
+        gdopt.nn.example_gradients(network, x, y)
+
+
+def test_a_batch_size_is_planned_all_the_same(numpy_engine):
+    network, (x, y) = make(batch_norm=True), data(3000)
+    step = gdopt.planner.NetworkStep(network, gdopt.Adam(network.params), dev=(x, y))
+    network.loss_and_grads(x, y)
+    before = repr(network.state_dict()), network.params.flat.tobytes()
+    plan = gdopt.plan_batch_size(step, (x, y), cache=False, repeats=2, sizes=(64, 128))
+    assert plan.noise_scale is None
+    for row in plan.rows:
+        assert row.predicted_bytes == pytest.approx(row.measured_bytes, rel=0.1)
+    assert (repr(network.state_dict()), network.params.flat.tobytes()) == before
