@@ -207,7 +207,7 @@ def matmul_outside(*arguments, out=None):
 
 UFUNCS = """add subtract multiply divide sqrt exp log log1p abs maximum minimum tanh
 square where isfinite isnan matmul sum ones_like zeros_like argmax moveaxis power equal
-negative""".split()  # noqa: SIM905
+negative sign""".split()  # noqa: SIM905
 
 
 @contextlib.contextmanager

@@ -105,6 +105,15 @@ def batch_sizes(text: str) -> list[int]:
     return found
 
 
+def probability(text: str) -> float:
+    """Read a number above 0, up to 1."""
+    number = _finite(text)
+    if not 0 < number <= 1:
+        message = f"must be a number above 0, up to 1, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
 def positive(text: str) -> float:
     """Read a finite number above 0."""
     number = _finite(text)

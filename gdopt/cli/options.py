@@ -39,7 +39,7 @@ def add_problem(add: Callable[..., Any]) -> None:
 
 
 def add_network(add: Callable[..., Any]) -> None:
-    """Add what is trained: the network, its optimizer, its L2 cost."""
+    """Add what is trained: the network, its optimizer, and what holds it back."""
     text = f"one of {', '.join(OPTIMIZERS)} (%(default)s)"
     add("--optimizer", choices=OPTIMIZERS, default="adam", metavar="NAME", help=text)
     add(
@@ -56,6 +56,30 @@ def add_network(add: Callable[..., Any]) -> None:
         default=0.03,
         metavar="LAMBDA",
         help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
+    )
+    add_regularization(add)
+
+
+def add_regularization(add: Callable[..., Any]) -> None:
+    """Add what keeps a network from learning its examples by heart."""
+    add(
+        "--l1",
+        type=choices.not_negative,
+        default=0.0,
+        metavar="LAMBDA",
+        help="weight of the L1 cost, LAMBDA / (2 m) sum of |W| (%(default)s)",
+    )
+    add(
+        "--keep",
+        type=choices.probability,
+        default=1.0,
+        metavar="P",
+        help="probability to keep a hidden unit; below 1 is dropout (%(default)s)",
+    )
+    add(
+        "--batch-norm",
+        action="store_true",
+        help="normalize hidden layers over each mini-batch",
     )
 
 

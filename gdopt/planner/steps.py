@@ -9,11 +9,12 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.naming import named_arrays
-from gdopt.checks import NOT_NEGATIVE, check_flag, check_number
+from gdopt.checks import check_flag
 from gdopt.data.checks import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
+from gdopt.nn.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.planner.evidence.noise import Look
 from gdopt.planner.memory.network import evaluation_stage, step_stages
@@ -118,6 +119,7 @@ class NetworkStep:
         network: gives the cost and the gradients.
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
+        l1: that of the absolute values, at least 0.
         dev: examples and labels that are judged between epochs.
         checked: whether ``network.check_data`` has seen the examples. Without it every
             batch is looked at, as in `gdopt.fit`.
@@ -142,6 +144,7 @@ class NetworkStep:
         optimizer: Optimizer,
         *,
         l2: float = 0.0,
+        l1: float = 0.0,
         dev: tuple[Array, Array] | None = None,
         checked: bool = False,
     ) -> None:
@@ -157,7 +160,7 @@ class NetworkStep:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
         self.network, self.optimizer = network, optimizer
-        self.l2 = check_number("l2", l2, NOT_NEGATIVE)
+        self.penalty = Penalty.of(l2, l1)
         self.checked = check_flag("checked", checked)
         self.dev = dev
         self.planned_state = (network, optimizer)
@@ -168,8 +171,9 @@ class NetworkStep:
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the cost before it."""
         x, y = batch
+        held = self.penalty
         cost, grads = self.network.loss_and_grads(
-            x, y, l2=self.l2, checked=self.checked
+            x, y, l2=held.l2, l1=held.l1, checked=self.checked
         )
         self.optimizer.step(grads)
         return cost
@@ -190,7 +194,7 @@ class NetworkStep:
         """See `Step`; known without dropout and batch normalization."""
         if not self.network.plain:
             return None
-        return step_stages(self.network, rows, l2=self.l2)
+        return step_stages(self.network, rows, penalized=bool(self.penalty))
 
     def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
         """See `Step`."""

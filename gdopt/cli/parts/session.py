@@ -72,6 +72,8 @@ class Session:
                 "sizes": network.sizes,
                 "activation": network.activation,
                 "output": network.output,
+                "keep": network.keep,
+                "batch_norm": network.batch_norm,
             },
             "classes": self.problem.classes,
             "normalizer": self.problem.normalizer.state_dict(),
@@ -89,7 +91,13 @@ def make_network(
     """
     problem = load_problem(arguments.data, arguments.seed, backend)
     sizes = (problem.features, *hidden_units(arguments), len(problem.classes))
-    network = Network(sizes, seed=arguments.seed, backend=backend.name)
+    network = Network(
+        sizes,
+        keep=arguments.keep,
+        batch_norm=arguments.batch_norm,
+        seed=arguments.seed,
+        backend=backend.name,
+    )
     for part in problem.parts.values():
         network.check_data(*part)
     return problem, network
@@ -106,7 +114,12 @@ def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> P
     method = OPTIMIZERS[arguments.optimizer]
     optimizer = method.kind(network.params, lr=method.lr)
     step = NetworkStep(
-        network, optimizer, l2=arguments.l2, dev=problem.dev, checked=True
+        network,
+        optimizer,
+        l2=arguments.l2,
+        l1=arguments.l1,
+        dev=problem.dev,
+        checked=True,
     )
     options = vars(arguments)
     sizes = options.get("sizes") or SIZES
@@ -175,6 +188,7 @@ def train(
         session.batches,
         epochs=epochs,
         l2=session.settings["l2"],
+        l1=session.settings["l1"],
         dev=session.problem.dev,
         record_every=max(1, epochs * steps // RECORDS),
         checked=True,

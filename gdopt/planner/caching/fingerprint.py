@@ -146,7 +146,7 @@ class _Walk:
 
     def _add_network_step(self, step: NetworkStep, depth: int) -> None:
         dev = None if step.dev is None else list(step.dev)
-        self.add((step.network, step.optimizer, step.l2, step.checked, dev), depth)
+        self.add((step.network, step.optimizer, step.penalty, step.checked, dev), depth)
 
     def _add_network(self, network: Network, _depth: int) -> None:
         settings = network.sizes, network.activation, network.output

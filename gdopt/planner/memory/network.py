@@ -21,11 +21,11 @@ LOSS_VECTORS = 6  # numbers for each example, while the cost is computed
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
-def step_stages(network: Network, rows: int, *, l2: float) -> dict[str, Buffers]:
+def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
     """Give, for each stage of a step, its buffers and their bytes.
 
     A stage is a moment at which memory may be highest: each activation forwards, the
-    cost, each layer backwards, the L2 cost.
+    cost, each layer backwards, the cost of large weights.
     """
     sizes, item = network.sizes, network.dtype.itemsize
     stages = _forward_stages(network, rows)
@@ -39,9 +39,9 @@ def step_stages(network: Network, rows: int, *, l2: float) -> dict[str, Buffers]
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
         slope = _slope(network, rows * sizes[k - 1])
         stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
-    if l2:
+    if penalized:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
-        stages["L2 cost"] = {"squares of the weights": float(largest * item)}
+        stages["penalty"] = {"squares of the weights": float(largest * item)}
     return stages
 
 
