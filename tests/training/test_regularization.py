@@ -1,0 +1,118 @@
+"""What holds a network back, on the points of the course's exercise."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.plots.boundaries import boundary_length, decision_boundaries
+
+POINTS = Path(__file__).with_name("points_2d.json")
+
+
+@pytest.fixture(scope="module")
+def points():
+    """Give the points in the plane: columns are examples, as in the course."""
+    saved = json.loads(POINTS.read_text(encoding="utf-8"))
+    arrays = {name: np.array(saved[name]).T for name in saved if name != "about"}
+    normalizer = gdopt.Normalizer.fit(arrays["train_X"])
+    X, T = (
+        normalizer.transform(arrays[name]).astype(np.float32)
+        for name in ("train_X", "test_X")
+    )
+    y, t = (arrays[name].ravel().astype(int) for name in ("train_Y", "test_Y"))
+    return SimpleNamespace(X=X, y=y, T=T, t=t)
+
+
+@pytest.fixture(scope="module")
+def trained(points):
+    """Give ``trained(**options)``: a network, trained by batch gradient descent."""
+    made = {}
+
+    def train(*, keep=1.0, l2=0.0, l1=0.0):
+        key = keep, l2, l1
+        if key not in made:
+            network = gdopt.nn.Network(
+                (2, 50, 20, 1), output="sigmoid", keep=keep, seed=0, backend="numpy"
+            )
+            optimizer = gdopt.Adam(network.params, lr=0.01)
+            batches = gdopt.minibatches(points.X, points.y, size=211, seed=0)
+            options = {"l2": l2, "l1": l1, "record_every": 500, "checked": True}
+            list(gdopt.fit(network, optimizer, batches, epochs=1500, **options))
+            made[key] = network
+        return made[key]
+
+    return train
+
+
+def weights(network):
+    return np.concatenate([a.ravel() for a in network.params.values() if a.ndim == 2])
+
+
+def gap(network, points):
+    train = network.accuracy(points.X, points.y)
+    return train - network.accuracy(points.T, points.t)
+
+
+def test_a_larger_lambda_gives_smaller_weights(trained):
+    lengths = [np.linalg.norm(weights(trained(l2=l2))) for l2 in (0, 1, 5, 30)]
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] > 5 * lengths[1]
+
+
+def test_a_network_that_is_held_back_draws_a_simpler_boundary(trained, points):
+    def length(**options):
+        return boundary_length(trained(**options).predict_proba, points.X)
+
+    free = length()
+    assert length(l2=1.0) < 0.6 * free
+    assert length(l2=30.0) < 0.6 * free
+    assert length(keep=0.86) < free
+    assert length(keep=0.6) < 0.6 * free
+
+
+def test_it_learns_less_by_heart(trained, points):
+    assert trained().accuracy(points.X, points.y) == 1.0
+    free = gap(trained(), points)
+    assert free > 0.05
+    for options in ({"l2": 1.0}, {"keep": 0.86}, {"keep": 0.6}, {"l1": 1.0}):
+        assert gap(trained(**options), points) < 0.75 * free
+
+
+def test_and_predicts_unseen_points_as_well(trained, points):
+    free = trained().accuracy(points.T, points.t)
+    for options in ({"l2": 1.0}, {"keep": 0.86}):
+        # Of 200 points one is .005.
+        assert trained(**options).accuracy(points.T, points.t) >= free - 0.015
+
+
+def test_l1_leaves_most_weights_at_nothing(trained):
+    share = [
+        float((np.abs(weights(trained(**options))) < 1e-2).mean())
+        for options in ({"l1": 1.0}, {"l2": 1.0}, {})
+    ]
+    assert share[0] > 0.9
+    assert share[0] > share[2] + 0.5
+
+
+def test_the_boundaries_are_drawn_in_a_panel_each(trained, points, tmp_path):
+    pytest.importorskip("matplotlib")
+    models = {
+        f"l2 {l2:g}": trained(l2=l2).predict_proba for l2 in (0.0, 1.0, 5.0, 30.0)
+    }
+    decision_boundaries(models, points.X, points.y, tmp_path / "points.png", title="x")
+    content = (tmp_path / "points.png").read_bytes()
+    assert content[:4] == b"\x89PNG"
+    assert int.from_bytes(content[16:20]) == 1800  # three panels of 4 inches
+
+
+def test_what_cannot_be_drawn_is_refused(points, tmp_path):
+    with pytest.raises(gdopt.ArgumentError, match="models must hold at least one"):
+        decision_boundaries({}, points.X, points.y, tmp_path / "x.png")
+    with pytest.raises(gdopt.ArgumentError, match=r"X must have shape \(m, 2\)"):
+        decision_boundaries(
+            {"a": len}, np.zeros((3, 4)), np.zeros(3), tmp_path / "x.png"
+        )
