@@ -104,6 +104,11 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing():
     with pytest.raises(gdopt.StateError):
         restore(tree, *normed)
     assert repr(normed[0].state_dict()) == before
+    trained = parts()
+    list(fit(*trained, epochs=1))
+    with pytest.raises(gdopt.StateError, match="state must be of batches with count"):
+        restore(capture(*trained) | {"batches": tree["batches"] | {"count": 5}}, *one)
+    assert one[0].state_dict()["batches_seen"] == 0
     plain = parts(keep=1.0)
     with pytest.raises(gdopt.StateError, match="got no layers"):
         restore(capture(*plain), *one)
