@@ -37,6 +37,7 @@ from gdopt.kernels import (
     square,
     where,
 )
+from gdopt.nn.gradient_check import GradientCheck, check_gradient
 from gdopt.optim import (
     SGD,
     Adam,
@@ -64,6 +65,7 @@ __all__ = [
     "DataWarning",
     "DivergenceError",
     "GdoptError",
+    "GradientCheck",
     "Kernel",
     "MiniBatches",
     "MissingExtraError",
@@ -81,6 +83,7 @@ __all__ = [
     "__version__",
     "as_array",
     "backend_of",
+    "check_gradient",
     "compare_distributions",
     "equal",
     "ewa",

@@ -56,6 +56,11 @@ COURSE = {
         "nn/test_network_dropout.py::test_units_are_dropped_while_training_alone",
         "nn/test_network_dropout.py::test_the_expected_activation_is_unchanged",
     ),
+    # Gradient checking
+    "two-sided differences, |a - n| / (|a| + |n|), 1e-7, 1e-5, 1e-3": (
+        "nn/test_gradient_check.py::test_the_verdicts_are_the_courses",
+        "nn/test_gradient_check_mistakes.py::test_planted_mistakes_are_found_and_named",
+    ),
     # Mini-batches
     "an epoch is one pass through all examples": (
         "data/test_batches.py::test_an_epoch_visits_every_example_once",

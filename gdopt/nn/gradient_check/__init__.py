@@ -1,0 +1,6 @@
+"""Are the gradients of a function right? Two-sided differences tell."""
+
+from gdopt.nn.gradient_check.check import check_gradient
+from gdopt.nn.gradient_check.report import GradientCheck, ParameterCheck
+
+__all__ = ["GradientCheck", "ParameterCheck", "check_gradient"]

@@ -1,0 +1,220 @@
+"""A user's function, and parameters that are moved in place and put back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from gdopt.arrays import Array
+from gdopt.arrays.backend import common_backend
+from gdopt.arrays.naming import named_arrays, refuse_other_names
+from gdopt.arrays.storage import is_float
+from gdopt.checks import as_number
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.nn.checks import check_like
+from gdopt.optim.interrupt import Uninterrupted
+from gdopt.optim.parameters import Parameters, finite
+
+Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
+
+
+class Probe:
+    """Calls a function at parameters nearby; leaving the context puts them back.
+
+    Args:
+        function: ``function(params) -> (loss, grads)``.
+        params: as the user holds them.
+
+    Raises:
+        GdoptError: the parameters cannot be used, or are not finite.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], params: Any) -> None:
+        checked = Parameters.of(params)
+        self.function, self.params = function, params
+        self.arrays, self.backend = dict(checked.arrays), checked.backend
+        self.device = checked.device
+        self.entries = _entries(params)
+        self.calls = 0
+        self.loss_dtype: Any = np.dtype(np.float64)  # where the loss has no other
+        for name, array in self.arrays.items():
+            if not finite(self.backend, array):
+                message = f"params must be finite, got NaN or infinity in {name!r}"
+                raise ArgumentError(message)
+        # On the device, so that putting back needs no memory there.
+        self.kept = {name: array.copy() for name, array in self.arrays.items()}
+        self.hosts = {n: self.backend.to_host(kept) for n, kept in self.kept.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with Uninterrupted():
+            self.put_back()
+            if isinstance(self.params, dict) and self.rebound():
+                self.params.clear()
+                self.params.update(self.entries)
+            elif isinstance(self.params, list) and self.rebound():
+                self.params[:] = self.entries.values()
+
+    def put_back(self) -> None:
+        """Give every element the bits that it had."""
+        for name, array in self.arrays.items():
+            array[...] = self.kept[name]
+
+    def rebound(self) -> list[str]:
+        """Name the entries of the user's container that are other arrays by now."""
+        now = _entries(self.params)
+        return [
+            name for name, array in self.entries.items() if now.get(name) is not array
+        ]
+
+    def changed(self) -> list[str]:
+        """Name the parameters that are no longer what they were."""
+        moved = [n for n, a in self.arrays.items() if bool((a != self.kept[n]).any())]
+        return [*moved, *self.rebound()]
+
+    def call(self, where: str) -> tuple[float, Any]:
+        """Call the function; give its loss, and its gradients as they came.
+
+        Raises:
+            ArgumentTypeError: it returns no pair, or a loss that is no number.
+            ArgumentError: the loss is not finite.
+        """
+        self.calls += 1
+        result = self.function(self.params)
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            got = type(result).__name__
+            message = f"loss_and_grads must return a pair (loss, grads), got {got}"
+            raise ArgumentTypeError(message)
+        loss = self._number(result[0])
+        if not math.isfinite(loss):
+            message = f"the loss must be finite, got {loss} {where}"
+            raise ArgumentError(message)
+        return loss, result[1]
+
+    def _number(self, loss: Any) -> float:
+        dtype = getattr(loss, "dtype", None)
+        if dtype is None or not hasattr(loss, "shape"):
+            return as_number("the loss", loss)
+        if loss.shape != () or np.dtype(dtype).kind not in "fiuV":
+            message = (
+                f"the loss must be one real number, got {dtype} of shape {loss.shape}"
+            )
+            raise ArgumentTypeError(message)
+        if is_float(dtype):
+            self.loss_dtype = np.dtype(dtype)
+        return float(loss)
+
+    def gradients(self, grads: Any) -> dict[str, np.ndarray]:
+        """Copy gradients to the host as float64, in the parameters' order.
+
+        Raises:
+            GdoptError: a gradient is missing, unknown, of another shape or dtype, on
+                another device, or not finite.
+        """
+        named = named_arrays(grads, "grads")
+        if isinstance(grads, Mapping):
+            refuse_other_names(list(self.arrays), named, "grads")
+        elif len(named) != len(self.arrays):
+            message = (
+                f"grads must hold {len(self.arrays)} arrays, one for each parameter, "
+                f"got {len(named)}"
+            )
+            raise ArgumentError(message)
+        else:
+            named = dict(zip(self.arrays, named.values(), strict=True))
+        return {name: self._gradient(name, named[name]) for name in self.arrays}
+
+    def _gradient(self, name: str, gradient: Any) -> np.ndarray:
+        what = f"the gradient of {name!r}"
+        if isinstance(gradient, np.generic):  # what arithmetic makes of 0-d arrays
+            gradient = np.asarray(gradient)
+        device = common_backend([(what, gradient)]).device(gradient)
+        if device != self.device:
+            message = f"{what} must be on {self.device}, got one on {device}"
+            raise BackendError(message)
+        check_like(what, gradient, self.arrays[name])
+        host = np.array(self.backend.to_host(gradient), dtype=np.float64)
+        strange = ~np.isfinite(host)
+        if strange.any():
+            index = tuple(int(k) for k in np.argwhere(strange)[0])
+            message = f"{what} must be finite, got {host[index]} at {list(index)}"
+            raise ArgumentError(message)
+        return host
+
+    def element(self, name: str, index: tuple[int, ...], step: float) -> float:
+        """Give ``(f(p + h) - f(p - h)) / 2h``, p one element; 2h as it is stored.
+
+        Raises:
+            ArgumentError: the step vanishes in the element, or a loss is not finite.
+        """
+        array, middle = self.arrays[name], self.hosts[name][index]
+        place = f"{name!r}{list(index)}" if index else repr(name)
+        losses, ends = [], []
+        for move in (step, -step):
+            with np.errstate(over="ignore"):  # told with the loss
+                end = middle.dtype.type(float(middle) + move)
+            array[index] = end
+            ends.append(float(end))
+            losses.append(self.call(f"with {place} moved by {move:+g}")[0])
+        array[index] = middle
+        if ends[0] == ends[1]:
+            message = (
+                f"step must move every parameter, but {step:g} leaves {place} = "
+                f"{float(middle):g} as it is in {middle.dtype}"
+            )
+            raise ArgumentError(message)
+        return (losses[0] - losses[1]) / (ends[0] - ends[1])
+
+    def along(
+        self, direction: Values, gradient: Values, step: float, what: str
+    ) -> tuple[float, float]:
+        """Give the derivative along a direction by the gradient, and by differences.
+
+        The gradient is multiplied by how far the parameters were moved as stored, so
+        that their rounding does not count.
+
+        Raises:
+            ArgumentError: the step vanishes, or a loss is not finite.
+        """
+        high = self.move(direction, step)
+        above = self.call(f"{step:g} along {what}")[0]
+        low = self.move(direction, -step)
+        below = self.call(f"{-step:g} along {what}")[0]
+        self.put_back()
+        moves = {name: high[name] - low[name] for name in direction}
+        if not any(move.any() for move in moves.values()):
+            message = f"step must move the parameters, but {step:g} leaves all as is"
+            raise ArgumentError(message)
+        by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)
+        return by_gradient / (2 * step), (above - below) / (2 * step)
+
+    def move(self, direction: Values, distance: float) -> dict[str, np.ndarray]:
+        """Write ``p + distance * direction``; give what was stored, as float64."""
+        stored = {}
+        for name, part in direction.items():
+            host = self.hosts[name]
+            with np.errstate(over="ignore"):
+                moved = (host.astype(np.float64) + distance * part).astype(host.dtype)
+            self.arrays[name][...] = self.backend.from_host(moved, self.device)
+            stored[name] = moved.astype(np.float64)
+        return stored
+
+
+def unit(direction: Values) -> dict[str, np.ndarray]:
+    """Scale a direction to length 1, all its arrays together."""
+    total = math.hypot(*(float(np.linalg.norm(part)) for part in direction.values()))
+    return {name: part / (total or 1.0) for name, part in direction.items()}
+
+
+def _entries(params: Any) -> dict[str, Array]:
+    """Name what the container holds now, whatever has become of it."""
+    if isinstance(params, Mapping):
+        return dict(params)
+    if isinstance(params, list | tuple):
+        return {str(k): array for k, array in enumerate(params)}
+    return {}

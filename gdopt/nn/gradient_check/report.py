@@ -1,0 +1,169 @@
+"""What a gradient check found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gdopt.tables import aligned
+
+# Ng, Improving deep neural networks, week 1, "Gradient checking": with a step of 1e-7
+# an error near 1e-7 is great, near 1e-5 deserves a look, near 1e-3 is probably a
+# mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
+GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
+
+
+def relative_error(analytic: np.ndarray, numeric: np.ndarray) -> float:
+    """Measure ``|a - n| / (|a| + |n|)``: 0 where both are zero, 1 where one is.
+
+    >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, 4.0]) * 2)
+    0.3333333333333333
+    """
+    total = length(analytic) + length(numeric)
+    return length(analytic - numeric) / total if total else 0.0
+
+
+def length(vector: np.ndarray) -> float:
+    """Measure the Euclidean norm, where squares would overflow or vanish as well."""
+    largest = float(np.abs(vector).max(initial=0.0))
+    return largest * float(np.linalg.norm(vector / largest)) if largest else 0.0
+
+
+@dataclass(frozen=True)
+class ParameterCheck:
+    """What was found for one parameter.
+
+    Attributes:
+        name: its key, or its position.
+        shape: of the array.
+        error: ``|a - n| / (|a| + |n|)`` of this parameter alone.
+        rounding: of `error`, what the rounding of the losses alone may give.
+        index: of the element where both differ most; None where no element was looked
+            at by itself.
+        analytic: the gradient given for that element.
+        numeric: the two-sided difference there.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    error: float
+    rounding: float
+    index: tuple[int, ...] | None = None
+    analytic: float = math.nan
+    numeric: float = math.nan
+
+    @property
+    def difference(self) -> float:
+        """How far analytic and numeric gradient differ at that element."""
+        return abs(self.analytic - self.numeric)
+
+    def at(
+        self, index: Sequence[Any], analytic: np.ndarray, numeric: np.ndarray
+    ) -> ParameterCheck:
+        """Add the element where both differ most."""
+        place = tuple(int(k) for k in index)
+        a, n = float(analytic[place]), float(numeric[place])
+        return replace(self, index=place, analytic=a, numeric=n)
+
+    @property
+    def place(self) -> str:
+        """The element in words: ``"'W1'[0, 2]"``."""
+        return f"{self.name!r}{list(self.index)}" if self.index else repr(self.name)
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """Analytic and numeric gradients, compared; `gdopt.check_gradient` makes it.
+
+    ``print(check)`` shows a table.
+
+    Attributes:
+        error: ``|a - n| / (|a| + |n|)`` of the whole vector, or along all directions.
+        rounding: of `error`, what the rounding of the losses alone may give; near or
+            above 1 the gradient is too small beside the loss to be checked with this
+            step.
+        parameters: by name. Along directions they are looked at one by one only where
+            the whole deserves it, and are empty otherwise.
+        worst: the parameter that holds the element where both differ most, or None.
+        loss: at the parameters as they are.
+        step: of the differences.
+        directions: how many were taken; None for every element.
+        calls: of the function.
+    """
+
+    error: float
+    rounding: float
+    parameters: Mapping[str, ParameterCheck]
+    worst: ParameterCheck | None
+    loss: float
+    step: float
+    directions: int | None
+    calls: int
+
+    @property
+    def suspects(self) -> tuple[str, ...]:
+        """Names of parameters that by themselves are wrong, beyond all rounding."""
+        return tuple(
+            name
+            for name, one in self.parameters.items()
+            if one.error >= WRONG and one.error > one.rounding
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The error in words: ``"great"``, ``"fine"``, ``"look again"``, ``"wrong"``.
+
+        They are below 1e-7, below 1e-5, below 1e-3, and from there on. It is "look
+        again" as well where an error above is no larger than `rounding`, and where
+        the whole is right but a parameter by itself is wrong.
+        """
+        if self.error >= WRONG:
+            return "wrong" if self.error > self.rounding else "look again"
+        if self.error >= FINE or self.suspects:
+            return "look again"
+        return "fine" if self.error >= GREAT else "great"
+
+    def __str__(self) -> str:
+        where = "every element"
+        if self.directions is not None:
+            where = f"{self.directions} random directions"
+        headline = (
+            f"{self.verdict}: relative error {self.error:.1e} over {where}, with a "
+            f"step of {self.step:g}"
+        )
+        bands = f"(great below {GREAT:g}, fine below {FINE:g}, wrong from {WRONG:g})"
+        lines = [headline, bands]
+        if self.parameters:
+            lines += ["", *self._table(), ""]
+        if self.worst is not None and self.worst.index is not None:
+            lines.append(
+                f"they differ most at {self.worst.place}: the analytic gradient is "
+                f"{self.worst.analytic:.6g}, the difference gives "
+                f"{self.worst.numeric:.6g}"
+            )
+        if self.suspects:
+            names = ", ".join(map(repr, self.suspects))
+            lines.append(f"wrong by themselves: {names}")
+        if self.error >= FINE and self.error <= self.rounding:
+            lines.append(
+                f"rounding of the loss alone may give {self.rounding:.1e}, as the "
+                "gradient is small beside it: check elsewhere, or with a larger step"
+            )
+        return "\n".join(lines)
+
+    def _table(self) -> list[str]:
+        header = ["  parameter", "shape", "error", "at", "analytic", "numeric"]
+        lines = [header, *(self._cells(one) for one in self.parameters.values())]
+        return aligned(lines)
+
+    def _cells(self, one: ParameterCheck) -> list[str]:
+        mark = ">" if self.worst is one else " "
+        first = [f"{mark} {one.name}", str(one.shape), f"{one.error:.1e}"]
+        if one.index is None:
+            return [*first, "-", "-", "-"]
+        at = str(list(one.index)) if one.index else "-"
+        return [*first, at, f"{one.analytic:.6g}", f"{one.numeric:.6g}"]
