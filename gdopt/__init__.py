@@ -1,5 +1,8 @@
 """gdopt: gradient descent for people who hold arrays."""
 
+import importlib
+from typing import Any
+
 from gdopt import nn, schedules, training
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
 from gdopt.data import (
@@ -112,3 +115,19 @@ __all__ = [
     "use",
     "where",
 ]
+# Imported when first asked for: they are not needed to train, or need an extra.
+_LATER = {
+    "MLPClassifier": "gdopt.estimators",
+    "MLPRegressor": "gdopt.estimators",
+    "gallery": "gdopt",
+    "problems": "gdopt",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        message = f"module 'gdopt' has no attribute {name!r}"
+        raise AttributeError(message)
+    if _LATER[name] == "gdopt":
+        return importlib.import_module(f"gdopt.{name}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -1,7 +1,8 @@
-"""Files: those that must be there, the cache, and writing whole or not at all."""
+"""Files: those that must be there, free names, and writing whole or not at all."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -30,6 +31,16 @@ def cache_folder() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "gdopt"
+
+
+def free_name(stem: str, suffix: str) -> Path:
+    """Give the first of STEM, STEM-2, ..., each with the suffix, that is not there.
+
+    >>> free_name("surely-not-there", ".png").name
+    'surely-not-there.png'
+    """
+    names = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
+    return next(path for name in names if not (path := Path(name + suffix)).exists())
 
 
 def write_whole(path: Path, text: str) -> None:

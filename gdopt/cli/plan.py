@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-from pathlib import Path
 from typing import Any
 
 from gdopt.cli import choices, options
 from gdopt.cli.parts.session import make_network, plan
 from gdopt.extras import load_extra
+from gdopt.files import free_name
 
 EXAMPLES = """\
 Every size is tried with real training steps, and everything is put back. Sizes are
@@ -74,13 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(f"{found}\n")
     if arguments.json is not None:
         found.save(arguments.json)
-    picture = arguments.picture or _free_name(f"plan-{problem.name}")
+    picture = arguments.picture or free_name(f"plan-{problem.name}", ".png")
     found.draw(picture)
     sys.stdout.write(f"picture {picture}\n")
     return 0
-
-
-def _free_name(stem: str) -> Path:
-    """Give the first of NAME.png, NAME-2.png, ... that is not there."""
-    names = itertools.chain([stem], (f"{stem}-{k}" for k in itertools.count(2)))
-    return next(path for name in names if not (path := Path(f"{name}.png")).exists())

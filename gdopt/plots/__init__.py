@@ -1,6 +1,15 @@
 """Every picture that gdopt draws."""
 
+from gdopt.plots.averages import averages
+from gdopt.plots.boundaries import decision_boundaries
+from gdopt.plots.depth import initializations
 from gdopt.plots.planning import batch_sizes
 from gdopt.plots.training import curves
 
-__all__ = ["batch_sizes", "curves"]
+__all__ = [
+    "averages",
+    "batch_sizes",
+    "curves",
+    "decision_boundaries",
+    "initializations",
+]

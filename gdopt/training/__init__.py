@@ -6,8 +6,10 @@ from gdopt.training.loop import fit
 from gdopt.training.record import Record
 from gdopt.training.report import RunFolder
 from gdopt.training.resume import capture, restore
+from gdopt.training.stopping import EarlyStopping
 
 __all__ = [
+    "EarlyStopping",
     "Record",
     "RunFolder",
     "TrainingGraph",

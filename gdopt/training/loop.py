@@ -84,7 +84,6 @@ def fit(
     >>> import numpy as np
     >>> from gdopt.data import minibatches
     >>> from gdopt.nn import Network
-    from gdopt.nn.penalty import Penalty
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     >>> y = np.array([0, 1, 1, 0])
     >>> network = Network((2, 8, 2), seed=0, backend="numpy")

@@ -30,7 +30,10 @@ def test_the_package_runs_as_a_module():
     assert (found.returncode, found.stdout) == (0, f"gdopt {gdopt.__version__}\n")
 
 
-@pytest.mark.parametrize("name", [[], ["train"], ["plan"], ["info"]])
+COMMANDS = [[], ["train"], ["plan"], ["ewa"], ["gallery"], ["info"]]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_every_command_has_examples(command, name):
     found = command(*name, "--help")
     assert found.code == 0

@@ -100,7 +100,8 @@ class Probe:
         dtype = getattr(loss, "dtype", None)
         if dtype is None or not hasattr(loss, "shape"):
             return as_number("the loss", loss)
-        if loss.shape != () or np.dtype(dtype).kind not in "fiuV":
+        real = is_float(dtype) or np.dtype(dtype).kind in "fiu"
+        if loss.shape != () or not real:
             message = (
                 f"the loss must be one real number, got {dtype} of shape {loss.shape}"
             )

@@ -1,0 +1,179 @@
+"""``gdopt ewa``: averages of a column of a CSV file, as a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gdopt.data.readers.column import read_column
+from gdopt.errors import ArgumentError
+from gdopt.ewa import ewa, ewa_window
+from gdopt.ewa.formula import BETA
+from gdopt.extras import load_extra
+from gdopt.files import free_name, write_whole
+from gdopt.plots.averages import COLORS, averages, window_text
+
+BETAS = [0.9, 0.98, 0.5]
+HEAD = ("beta", "window", "last, corrected", "not corrected", "roughness", "lag")
+NOTES = """\
+window     values that an average is about, 1 / (1 - beta)
+roughness  change from value to value (root mean square), over that of the series
+lag        steps behind a series that rises steadily, beta / (1 - beta)
+"""
+EXAMPLES = """\
+The average of beta is v = beta v + (1 - beta) x, which starts from zero; corrected, it
+is divided by 1 - beta**t after t values.
+
+examples:
+  gdopt ewa temperatures.csv
+  gdopt ewa temperatures.csv --column temperature --beta .9 .98 .5
+  gdopt ewa metrics.csv --column 3 --beta .99 --json averages.json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "ewa",
+        help="average a column of a CSV file, with a picture",
+        description="Exponentially weighted averages of a column of a CSV file.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
+    add(
+        "--column",
+        metavar="N | NAME",
+        help="number from 1, or name in the first line (the only column)",
+    )
+    add(
+        "--beta",
+        type=_beta,
+        nargs="+",
+        default=BETAS,
+        metavar="BETA",
+        help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
+    )
+    add("--json", metavar="FILE", help="where the averages are written for programs")
+    add(
+        "--picture",
+        metavar="FILE",
+        help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
+    )
+    parser.set_defaults(run=run)
+
+
+def _beta(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = BETA.high
+    if number not in BETA:
+        message = f"must be in {BETA.text}, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the column, print the table, and leave the picture.
+
+    Raises:
+        ArgumentError: the file has no such column, or a cell of it holds no number.
+    """
+    load_extra("matplotlib.figure", "train", "gdopt ewa")  # missed now, not at the end
+    if len(arguments.beta) > len(COLORS):
+        message = (
+            f"--beta must be 1 to {len(COLORS)} numbers, got {len(arguments.beta)}"
+        )
+        raise ArgumentError(message)
+    column = read_column(arguments.file, arguments.column)
+    rows = [Average.of(column.values, beta) for beta in arguments.beta]
+    file = Path(arguments.file)
+    title = f"{file.name}, {column.label}"
+    last = f"{column.values.size:,} values, the last {column.values[-1]:.6g}"
+    sys.stdout.write(f"{title}: {last}\n{_table(rows)}{NOTES}")
+    if arguments.json is not None:
+        found = {
+            "file": arguments.file,
+            "column": column.label,
+            "values": column.values.tolist(),
+            "averages": [row.to_dict() for row in rows],
+        }
+        write_whole(Path(arguments.json), json.dumps(found, indent=1) + "\n")
+    picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
+    averages(column.values, arguments.beta, picture, title=title, name=column.name)
+    sys.stdout.write(f"picture {picture}\n")
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Average:
+    """The averages of a series with one beta, and what they are like.
+
+    Attributes:
+        beta: in [0, 1).
+        corrected: (n,) float64, with bias correction.
+        uncorrected: alike, without.
+        roughness: root mean square of the corrected average's changes over that of the
+            series' own; None where the series never changes.
+    """
+
+    beta: float
+    corrected: np.ndarray
+    uncorrected: np.ndarray
+    roughness: float | None
+
+    @classmethod
+    def of(cls, values: np.ndarray, beta: float) -> Average:
+        """Average a series."""
+        fair, plain = (ewa(values, beta, bias_correction=way) for way in (True, False))
+        # In units of the largest value, so that no square is too large.
+        unit = float(np.abs(values).max()) or 1.0
+        own, changes = (np.diff(line / unit) for line in (values, fair))
+        moves = float(np.sqrt(np.mean(own**2))) if own.size else 0.0
+        rough = float(np.sqrt(np.mean(changes**2))) / moves if moves else None
+        return cls(beta, fair, plain, rough)
+
+    @property
+    def lag(self) -> float:
+        """Mean age of the values in the average: beta / (1 - beta)."""
+        return self.beta / (1 - self.beta)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON takes it."""
+        return {
+            "beta": self.beta,
+            "window": ewa_window(self.beta),
+            "lag": self.lag,
+            "roughness": self.roughness,
+            "corrected": self.corrected.tolist(),
+            "uncorrected": self.uncorrected.tolist(),
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        """Give the cells of the table."""
+        return (
+            f"{self.beta:g}",
+            window_text(self.beta),
+            f"{self.corrected[-1]:.6g}",
+            f"{self.uncorrected[-1]:.6g}",
+            "-" if self.roughness is None else f"{self.roughness:.3f}",
+            f"{self.lag:,.0f}" if self.lag >= 9.5 else f"{self.lag:.3g}",
+        )
+
+
+def _table(rows: list[Average]) -> str:
+    lines = [HEAD, *(row.cells() for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        + "\n"
+        for line in lines
+    )

@@ -1,0 +1,170 @@
+"""A classifier with scikit-learn's conventions."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from gdopt.errors import ArgumentError
+from gdopt.estimators.base import MLP
+from gdopt.estimators.conventions import base, check_data, multiclass
+from gdopt.estimators.model import Model
+from gdopt.estimators.settings import Settings
+from gdopt.estimators.training import Part
+from gdopt.nn import Network
+
+
+class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
+    """Classify by a network of dense layers, in scikit-learn's pipelines and searches.
+
+    It descends ``mean_i(cross-entropy_i) + alpha / (2 m) sum(W**2)`` over mini-batches
+    of m examples. Two classes have one output, a sigmoid; more have a softmax.
+
+    Args:
+        hidden_layer_sizes: units of each hidden layer; a number is one layer.
+        activation: between layers, ``"relu"``, ``"tanh"`` or ``"logistic"``.
+        optimizer: ``"sgd"``, ``"momentum"``, ``"nesterov"``, ``"rmsprop"``, ``"adam"``,
+            ``"adamw"``, or anything that is called as ``gdopt.Adam(params, lr=...)``.
+        learning_rate_init: positive; or a schedule, of the step.
+        alpha: the course's lambda, at least 0.
+        batch_size: examples in a mini-batch, at most n; ``"auto"`` is min(200, n).
+        max_iter: epochs, at most.
+        random_state: seed, RandomState, or None, for weights, batches and what is kept.
+        early_stopping: whether a share of the examples is kept, by classes, to judge
+            each epoch by their accuracy; the weights of the best epoch come back.
+        validation_fraction: that share, in (0, 1).
+        n_iter_no_change: training ends after more epochs than that in a row without a
+            gain, in the mean cost of an epoch or in the accuracy of what was kept.
+        tol: gain below which an epoch counts as none, at least 0.
+        warm_start: whether `fit` goes on from the weights there are, with an optimizer
+            that begins anew.
+        device: ``"cpu"`` or ``"gpu"``; X, y and predictions are NumPy's on both.
+
+    Attributes:
+        classes_: the classes, sorted.
+        coefs_: weights of each layer, (n_in, n_out).
+        intercepts_: biases of each layer.
+        loss_curve_: mean cost of each epoch since the weights were drawn.
+        loss_: the last one.
+        n_iter_: how many there are.
+        validation_scores_: of what was kept, after each epoch; else None.
+        best_validation_score_: the highest one; else None.
+        n_features_in_: features of X.
+        feature_names_in_: their names, where X had some.
+
+    Other libraries: names, defaults and cost are those of scikit-learn's MLPClassifier;
+    its `solver` is `optimizer` here. Weights start from He's or Xavier's normal numbers
+    and not from Glorot's uniform ones, biases from 0; Adam's eps stands at the
+    corrected root. A batch_size above n is refused, not cut. There are no
+    sample_weight, no sparse X and no multilabel y.
+
+    >>> import numpy as np
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> y = np.array(["same", "other", "other", "same"])
+    >>> model = MLPClassifier(16, learning_rate_init=0.05, random_state=0)
+    >>> model.fit(X, y).predict(X)
+    array(['same', 'other', 'other', 'same'], dtype='<U5')
+    """
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Train for one epoch on these examples.
+
+        Args:
+            X: (n, features), as in `fit`.
+            y: (n,), classes.
+            classes: all there are, sorted or not; the first call needs them.
+
+        Raises:
+            ArgumentError: classes are missing at the first call, or others than before.
+            ValueError: as in `fit`.
+        """
+        if classes is not None:
+            classes = np.unique(np.asarray(classes))
+        if not hasattr(self, "_model") and classes is None:
+            message = "classes must be passed on the first call to partial_fit"
+            raise ArgumentError(message)
+        return self._fit_part(X, y, classes=classes)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the most probable class of each example, (n,), of the kind of `y`.
+
+        Args:
+            X: (n, features), as in `fit`.
+
+        Raises:
+            ValueError: X is not what scikit-learn takes for data.
+        """
+        numbers = self._ask("predict", X)
+        named: np.ndarray = self.classes_[numbers]
+        return named
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Give the probability of each class, (n, classes), in the order of `classes_`.
+
+        Args:
+            X: (n, features), as in `fit`.
+
+        Raises:
+            ValueError: X is not what scikit-learn takes for data.
+        """
+        probabilities = self._ask("predict_proba", X)
+        if probabilities.ndim == 1:
+            probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+        return probabilities
+
+    def _ask(self, question: str, X: Any) -> np.ndarray:
+        model = self._fitted()
+        X = check_data(self, X, dtype=model.network.dtype, reset=False)
+        return model.to_host(getattr(model.network, question)(model.to_device(X)))
+
+    def _take(
+        self, X: Any, y: Any, *, reset: bool, classes: Any = None
+    ) -> tuple[Any, Any, int]:
+        X, y = check_data(self, X, y, reset=reset)
+        multiclass.check_classification_targets(y)
+        found = np.unique(y)
+        if reset and classes is None:
+            classes = found
+        if not reset and classes is not None and list(classes) != list(self.classes_):
+            message = (
+                f"classes must be those of the first call, {self.classes_}, "
+                f"got {classes}"
+            )
+            raise ArgumentError(message)
+        known = classes if reset else self.classes_
+        unknown = found[~np.isin(found, known)]
+        if unknown.size:
+            message = f"y must hold the classes {known} alone, got {unknown[0]!r}"
+            raise ArgumentError(message)
+        if len(known) < 2:
+            message = f"y must hold 2 classes or more, got one class: {known[0]!r}"
+            raise ArgumentError(message)
+        self.classes_ = known
+        outputs = 1 if len(known) == 2 else len(known)
+        return X, np.searchsorted(known, y), outputs
+
+    def _make(
+        self, settings: Settings, sizes: tuple[int, ...], *, dtype: Any, seed: int
+    ) -> Model:
+        return Model(
+            Network,
+            settings.optimizer,
+            settings.learning_rate_init,
+            sizes=sizes,
+            activation=settings.activation,
+            output="sigmoid" if sizes[-1] == 1 else "softmax",
+            seed=seed,
+            dtype=dtype,
+            backend=settings.device,
+        )
+
+    def _typed(self, _model: Model, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+        return targets
+
+    def _judge(self, model: Model, part: Part) -> float:
+        accuracy: float = model.network.accuracy(*map(model.to_device, part))
+        return accuracy

@@ -1,0 +1,161 @@
+"""An estimator's parameters, checked where they are used, as scikit-learn has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from gdopt.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    check_flag,
+    check_number,
+    sequence,
+    whole,
+)
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.nn.checks import check_choice
+from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
+DEVICES = {"cpu": "numpy", "gpu": "cupy"}
+AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of an estimator, in gdopt's words.
+
+    Attributes:
+        hidden_layer_sizes: units of the hidden layers.
+        activation: a key of `gdopt.nn.forward.ACTIVATIONS`.
+        optimizer: called with parameters and ``lr=``.
+        learning_rate_init: number or schedule.
+        alpha: the course's lambda.
+        batch_size: None for scikit-learn's ``"auto"``.
+        max_iter: epochs.
+        early_stopping: whether a part of the examples is kept to judge by.
+        validation_fraction: size of that part.
+        n_iter_no_change: epochs without gain that are borne.
+        tol: gain below which an epoch counts as none.
+        warm_start: whether `fit` goes on from the weights there are.
+        device: name of the backend.
+    """
+
+    hidden_layer_sizes: tuple[int, ...]
+    activation: str
+    optimizer: Callable[..., Optimizer]
+    learning_rate_init: Any
+    alpha: float
+    batch_size: int | None
+    max_iter: int
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    warm_start: bool
+    device: str
+
+    @classmethod
+    def of(cls, estimator: Any) -> Settings:
+        """Check the parameters of an estimator.
+
+        Raises:
+            ArgumentError: one is out of its range, or none of the names there are.
+            ArgumentTypeError: one is of the wrong kind.
+        """
+        given = {field.name: getattr(estimator, field.name) for field in fields(cls)}
+        return cls(**{name: CHECKS[name](name, given[name]) for name in given})
+
+    def size_of_batch(self, examples: int) -> int:
+        """Give the examples of a mini-batch, of so many to train on.
+
+        Raises:
+            ArgumentError: there are fewer than were asked for.
+        """
+        if self.batch_size is None:
+            return min(AUTO, examples)
+        if self.batch_size > examples:
+            message = (
+                "batch_size must be 'auto' or at most the number of examples to train "
+                f"on, {examples}, got {self.batch_size}"
+            )
+            raise ArgumentError(message)
+        return self.batch_size
+
+
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        value = (whole(name, value, least=1),)
+    return tuple(
+        whole(f"{name}[{k}]", size, least=1)
+        for k, size in enumerate(sequence(name, value))
+    )
+
+
+def _one_of(choices: dict[str, str]) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        check_choice(name, value, choices)
+        return choices[value]
+
+    return check
+
+
+def _optimizer(name: str, value: Any) -> Callable[..., Optimizer]:
+    if callable(value):
+        chosen: Callable[..., Optimizer] = value
+        return chosen
+    if not isinstance(value, str):
+        message = f"{name} must be a name or a class, got {type(value).__name__}"
+        raise ArgumentTypeError(message)
+    check_choice(name, value, OPTIMIZERS)
+    return OPTIMIZERS[value]
+
+
+def _rate(name: str, value: Any) -> Any:
+    return value if callable(value) else check_number(name, value, POSITIVE)
+
+
+def _batch_size(name: str, value: Any) -> int | None:
+    if isinstance(value, str) and value == "auto":
+        return None
+    return whole(name, value, least=1)
+
+
+def _number(bounds: Range) -> Callable[[str, Any], float]:
+    return lambda name, value: check_number(name, value, bounds)
+
+
+def _count(name: str, value: Any) -> int:
+    return whole(name, value, least=1)
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "hidden_layer_sizes": _sizes,
+    "activation": _one_of(ACTIVATIONS),
+    "optimizer": _optimizer,
+    "learning_rate_init": _rate,
+    "alpha": _number(NOT_NEGATIVE),
+    "batch_size": _batch_size,
+    "max_iter": _count,
+    "early_stopping": check_flag,
+    "validation_fraction": _number(Range.parse("(0, 1)")),
+    "n_iter_no_change": _count,
+    "tol": _number(NOT_NEGATIVE),
+    "warm_start": check_flag,
+    "device": _one_of(DEVICES),
+}

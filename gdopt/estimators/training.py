@@ -1,0 +1,114 @@
+"""Training an estimator's network until it comes to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gdopt.data import MiniBatches, minibatches
+from gdopt.estimators.model import Model
+from gdopt.estimators.settings import Settings
+from gdopt.estimators.stopping import Stopping
+from gdopt.training import fit
+
+Part = tuple[np.ndarray, np.ndarray]
+
+
+class Parts(NamedTuple):
+    """Examples and targets to train on, and to judge by where they were kept."""
+
+    train: Part
+    dev: Part | None
+
+
+@dataclass
+class History:
+    """What came of training.
+
+    Attributes:
+        losses: mean cost of each epoch, with the L2 term.
+        scores: of the examples kept, after each epoch.
+        rested: whether training came to rest before its last epoch.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    rested: bool = False
+
+
+def train(
+    model: Model,
+    parts: Parts,
+    settings: Settings,
+    *,
+    epochs: int,
+    size: int,
+    seed: int,
+    judge: Callable[[Model, Part], float],
+) -> History:
+    """Train for so many epochs, or until none has brought a gain for a while.
+
+    Where examples were kept to judge by, the weights of the best epoch come back.
+
+    Args:
+        model: what is trained.
+        parts: on the host.
+        settings: of the estimator.
+        epochs: at most.
+        size: examples in a mini-batch.
+        seed: of the order of the examples.
+        judge: gives the score of a model on examples and targets.
+
+    Raises:
+        DivergenceError: the cost is no longer finite.
+    """
+    batches = minibatches(
+        *map(model.to_device, parts.train),
+        size=size,
+        seed=seed,
+        allow_nan=True,  # looked for when the data were taken
+    )
+    history = History()
+    stopping = Stopping(settings.tol, settings.n_iter_no_change)
+    weights, best = model.network.params.flat, None
+    for loss in _epochs(model, batches, settings, epochs):
+        history.losses.append(loss)
+        value = -loss
+        if parts.dev is not None:
+            value = judge(model, parts.dev)
+            history.scores.append(value)
+            if value > stopping.best:
+                best = weights.copy()
+        if stopping.see(value):
+            history.rested = True
+            break
+    if best is not None:
+        weights[...] = best
+    return history
+
+
+def _epochs(
+    model: Model, batches: MiniBatches, settings: Settings, epochs: int
+) -> Iterator[float]:
+    """Train epoch by epoch, and yield the mean cost of its examples."""
+    steps, size = len(batches), batches.size
+    examples = len(batches.arrays[0])
+    network: Any = model.network
+    records = fit(
+        network,
+        model.optimizer,
+        batches,
+        epochs=epochs,
+        l2=settings.alpha,
+        checked=True,
+    )
+    total = 0.0
+    for number, record in enumerate(records, start=1):
+        if number % steps:
+            total += record.cost * size
+            continue
+        yield (total + record.cost * (examples - (steps - 1) * size)) / examples
+        total = 0.0

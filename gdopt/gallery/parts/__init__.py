@@ -1,0 +1,1 @@
+"""What several pictures need: what one is, its sheet, and descents."""

@@ -1,0 +1,153 @@
+"""A series and its exponentially weighted averages, corrected and not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import refuse_unusable_dtype
+from gdopt.arrays.backend import Array, backend_of
+from gdopt.checks import check_number, sequence
+from gdopt.errors import ArgumentError
+from gdopt.ewa import ewa, ewa_window
+from gdopt.ewa.formula import BETA
+from gdopt.extras import load_extra
+from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, panels, save
+
+# The rest of Okabe & Ito 2008 that is told apart on white, behind the style's own.
+COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")
+DRAWN = 5000  # values: a picture 1,350 pixels wide shows no more
+FEW = 200  # values, up to which dots are drawn large
+
+
+def averages(
+    series: Array,
+    betas: Sequence[float],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    name: str = "",
+) -> None:
+    """Draw a series as dots, and its averages v = beta v + (1 - beta) x as lines.
+
+    A solid line is the average with bias correction, v / (1 - beta**t); a dashed one of
+    the same colour is v itself, which starts from zero. The legend tells the windows,
+    1 / (1 - beta). Of a series longer than 5,000 values some at equal distances are
+    drawn, all of which are averages of the whole.
+
+    Args:
+        series: (n,) finite floats, at least one.
+        betas: one to six, each in [0, 1).
+        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+            ``.pdf``.
+        title: what stands above.
+        name: what the values are, beside their axis.
+
+    Raises:
+        ArgumentError: the series is empty, of several dimensions or not finite; there
+            are too few or too many betas, or one is out of its range.
+        ArgumentTypeError: the series is no float array, or the betas are no list.
+        MissingExtraError: matplotlib is not installed.
+
+    Source: Ng, Improving deep neural networks, week 2, "Understanding exponentially
+    weighted averages" and "Bias correction".
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name, "averages.png")
+    >>> averages(np.array([40.0, 49.0, 45.0]), [0.9, 0.5], path, name="temperature")
+    >>> folder.cleanup()
+    """
+    values = _values(series)
+    betas = [check_number("betas", beta, BETA) for beta in sequence("betas", betas)]
+    if not 1 <= len(betas) <= len(COLORS):
+        message = f"betas must be 1 to {len(COLORS)} numbers, got {len(betas)}"
+        raise ArgumentError(message)
+    figure, (axis,) = panels([4.6])
+    shown = slice(None, None, -(-values.size // DRAWN))
+    steps = np.arange(1, values.size + 1)[shown]
+    _draw_series(axis, steps, values[shown])
+    for beta, color in zip(betas, COLORS, strict=False):
+        _draw_average(axis, steps, values, shown, beta, color=color)
+    axis.plot([], [], color=INK, linestyle="--", linewidth=1.8, label="not corrected")
+    edge = max(0.5, 0.01 * values.size)
+    axis.set_xlim(1 - edge, values.size + edge)
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    axis.xaxis.set_major_locator(tickers.MaxNLocator(integer=True, min_n_ticks=1))
+    thinned = f" (one in {shown.step:,} is drawn)" if shown.step > 1 else ""
+    axis.set_xlabel(f"number of the value{thinned}", **STYLE)
+    axis.set_ylabel(name or "value", **STYLE)
+    # Beside the lines, which may be anywhere within.
+    figure.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=12,
+        labelcolor=INK,
+    )
+    save(figure, path, title)
+
+
+def window_text(beta: float) -> str:
+    """Write how many values an average is about.
+
+    >>> window_text(0.9999), window_text(0.7)
+    ('10,000', '3.33')
+    """
+    window = ewa_window(beta)
+    return f"{window:,.0f}" if window >= 10 else f"{window:.3g}"
+
+
+def _values(series: Array) -> np.ndarray:
+    backend = backend_of(series)
+    refuse_unusable_dtype("series", series.dtype)
+    if series.ndim != 1 or series.size == 0:
+        message = f"series must be of shape (n,), n at least 1, got {series.shape}"
+        raise ArgumentError(message)
+    values = backend.to_host(series).astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        place = int(finite.argmin())
+        message = f"series must be finite, got {values[place]} at [{place}]"
+        raise ArgumentError(message)
+    return values
+
+
+def _draw_series(axis: Any, steps: np.ndarray, values: np.ndarray) -> None:
+    size = 5 if steps.size <= FEW else 3
+    axis.plot(
+        steps,
+        values,
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markeredgewidth=0,
+        color=INK,
+        alpha=0.4,
+        label="series",
+    )
+
+
+def _draw_average(
+    axis: Any,
+    steps: np.ndarray,
+    values: np.ndarray,
+    shown: slice,
+    beta: float,
+    *,
+    color: str,
+) -> None:
+    """Draw both lines of a beta; the smoother, the thicker and the further in front."""
+    fair, plain = (
+        ewa(values, beta, bias_correction=corrected)[shown]
+        for corrected in (True, False)
+    )
+    look = {"color": color, "linewidth": 1.2 + beta, "zorder": 2 + beta}
+    dot = {"marker": "o", "markersize": 6} if steps.size == 1 else {}
+    window = window_text(beta)
+    label = f"beta {beta:g}: about\n{window} value{'s' if window != '1' else ''}"
+    axis.plot(steps, plain, linestyle="--", markerfacecolor="none", **look, **dot)
+    axis.plot(steps, fair, label=label, **look, **dot)

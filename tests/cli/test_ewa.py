@@ -1,0 +1,192 @@
+"""``gdopt ewa`` reads a column, prints a table, and leaves JSON and a picture."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.cli import ewa
+from gdopt.data.readers.column import read_column
+
+pytest.importorskip("matplotlib")
+DAYS = "day,degrees\n1,40\n2,49\n\n3,45\n"
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Give ``command(...)``: run gdopt ewa in an empty folder; gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser(prog="gdopt")
+    ewa.add_parser(parser.add_subparsers(required=True))
+
+    def run(*arguments):
+        chosen = parser.parse_args(["ewa", *arguments])
+        assert chosen.run(chosen) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Give ``write(text)``: leave a file in the folder of the test."""
+
+    def make(text, name="days.csv"):
+        (tmp_path / name).write_bytes(
+            text if isinstance(text, bytes) else text.encode()
+        )
+        return name
+
+    return make
+
+
+def test_the_figures_of_the_course_stand_in_the_table(command, write):
+    write("degrees\n40\n50\n")
+    lines = command("days.csv", "--beta", ".98").splitlines()
+    assert lines[0] == "days.csv, degrees: 2 values, the last 50"
+    head, row = lines[1:3]
+    assert head.split("  ") == [
+        *("beta", "window", "last, corrected", "not corrected", "roughness", "lag")
+    ]
+    # (.0196 * 40 + .02 * 50) / .0396; the average's only change over the series'.
+    assert row.split() == ["0.98", "50", "45.0505", "1.784", "0.505", "49"]
+    assert lines[-1] == "picture days-ewa.png"
+
+
+def test_json_holds_the_series_and_both_averages_of_every_beta(
+    command, write, tmp_path
+):
+    write(DAYS)
+    command("days.csv", "--column", "degrees", "--json", "deep/er.json")
+    found = json.loads((tmp_path / "deep" / "er.json").read_text(encoding="utf-8"))
+    assert (found["file"], found["column"]) == ("days.csv", "degrees")
+    series = np.array(found["values"])
+    assert series.tolist() == [40, 49, 45]
+    assert [row["beta"] for row in found["averages"]] == [0.9, 0.98, 0.5]
+    for row in found["averages"]:
+        beta, v = row["beta"], 0.0
+        for t, x in enumerate(series, 1):
+            v = beta * v + (1 - beta) * x
+            assert row["uncorrected"][t - 1] == pytest.approx(v)
+            assert row["corrected"][t - 1] == pytest.approx(v / (1 - beta**t))
+        assert row["window"] == pytest.approx(1 / (1 - beta))
+        assert row["lag"] == pytest.approx(beta / (1 - beta))
+
+
+def test_a_rising_series_is_followed_at_the_lag(command, write, tmp_path):
+    write("\n".join(str(3 * k) for k in range(500)))
+    command("days.csv", "--beta", "0.9", "--json", "found.json")
+    (row,) = json.loads((tmp_path / "found.json").read_text())["averages"]
+    assert (3 * 499 - row["corrected"][-1]) / 3 == pytest.approx(row["lag"])
+
+
+def test_roughness_is_that_of_noise_averaged(command, write, tmp_path):
+    noise = np.random.default_rng(0).standard_normal(20_000)
+    write("\n".join(map(repr, noise.tolist())))
+    command("days.csv", "--beta", "0", "0.5", "0.9", "--json", "found.json")
+    rows = json.loads((tmp_path / "found.json").read_text())["averages"]
+    # Differences of averaged white noise have the variance 2 (1 - b)**2 / (1 + b).
+    for row in rows:
+        beta = row["beta"]
+        expected = (1 - beta) / np.sqrt(1 + beta)
+        assert row["roughness"] == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("text", ["7\n7\n7\n", "7\n"])
+def test_a_series_that_never_changes_has_no_roughness(command, write, tmp_path, text):
+    write(text)
+    out = command("days.csv", "--beta", "0.9", "--json", "found.json")
+    assert out.splitlines()[2].split()[-2] == "-"
+    (row,) = json.loads((tmp_path / "found.json").read_text())["averages"]
+    assert row["roughness"] is None
+    assert row["corrected"] == pytest.approx([7] * text.count("7"))
+
+
+def test_pictures_that_are_there_are_let_be(command, write, tmp_path):
+    write(DAYS)
+    (tmp_path / "days-ewa.png").write_text("mine")
+    assert "picture days-ewa-2.png" in command("days.csv", "--column", "2")
+    assert "picture days-ewa-3.png" in command("days.csv", "--column", "2")
+    assert (tmp_path / "days-ewa.png").read_text() == "mine"
+    assert (tmp_path / "days-ewa-3.png").read_bytes()[:4] == b"\x89PNG"
+    assert "picture my.png" in command(
+        "days.csv", "--column", "2", "--picture", "my.png"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "expected"),
+    [
+        (DAYS, "degrees", (2, "degrees", [40, 49, 45])),
+        (DAYS, 2, (2, "degrees", [40, 49, 45])),
+        (DAYS, "1", (1, "day", [1, 2, 3])),
+        ("5\n6\n", None, (1, "", [5, 6])),
+        ("5,a\n6,b\n", 1, (1, "", [5, 6])),
+        ("2,9\n3,8\n", "2", (2, "", [9, 8])),
+        ("2019,2020\n3,8\n", "2020", (2, "2020", [8])),
+        ('\ufeff"a, b", c \n" 1",2e3', "c", (2, "c", [2000])),
+        ("a\n-1.5\n", "a", (1, "a", [-1.5])),
+    ],
+)
+def test_a_column_is_found_by_name_or_number(write, tmp_path, text, column, expected):
+    write(text)
+    found = read_column(tmp_path / "days.csv", column)
+    assert expected == (found.number, found.name, found.values.tolist())
+    assert found.values.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("a,b\n1,2\n3,\n", "b", r"days.csv: line 3, column 2 \(b\) .* got ''$"),
+        ("a,b\n1,2\n3,x\n", "b", r"line 3, column 2 \(b\) must be a finite .* 'x'"),
+        ("1\n2\nnan\n", None, "line 3, column 1 must be a finite number, got 'nan'"),
+        ("1\n-inf\n", None, "line 2, column 1 must be a finite number, got '-inf'"),
+        ("inf\n1\n", None, "line 1, column 1 must be a finite number, got 'inf'"),
+        ("a,b\n1,2\n3\n", "b", "line 3 must have 2 cells like the first, got 1"),
+        ("a,b\n1,2\n3,4,5\n", "b", "line 3 must have 2 cells like the first, got 3"),
+        ("2019,x\n1,2\n", 2, "line 1, column 2 must be a number or a name among"),
+        ("a,\n1,2\n", 2, "line 1, column 2 must be a number or a name among names"),
+        ("a,b\n1,2\n", "c", "a number from 1 to 2, got 'c'; the first line is a, b"),
+        ("a,b\n1,2\n", 0, "a number from 1 to 2, got 0"),
+        ("a,b\n1,2\n", "3", "a number from 1 to 2, got '3'"),
+        ("a,a\n1,2\n", "a", "column must be the name of one"),
+        ("a,b\n1,2\n", None, "column must be given where there are several, here 2"),
+        ("", None, "must hold a table, got an empty file"),
+        ("a\n", None, "must hold values, got names alone"),
+        (b"a\n\xff\n", None, "must be text in UTF-8"),
+        ('a\n"1\n', None, "line 2 must be CSV"),
+    ],
+)
+def test_what_is_no_series_is_refused_by_line(write, tmp_path, text, column, message):
+    write(text)
+    with pytest.raises(gdopt.ArgumentError, match=message):
+        read_column(tmp_path / "days.csv", column)
+
+
+@pytest.mark.parametrize("column", [True, 1.0, ["a"]])
+def test_a_column_of_another_kind_is_refused(write, tmp_path, column):
+    write(DAYS)
+    with pytest.raises(gdopt.ArgumentTypeError, match="column must be a column's name"):
+        read_column(tmp_path / "days.csv", column)
+
+
+def test_a_refused_file_leaves_nothing_behind(command, write, tmp_path):
+    write("1\nx\n")
+    with pytest.raises(gdopt.ArgumentError, match="line 2"):
+        command("days.csv", "--json", "found.json")
+    with pytest.raises(gdopt.ArgumentError, match="--beta must be 1 to 6 numbers"):
+        command("days.csv", "--beta", *["0.5"] * 7)
+    with pytest.raises(gdopt.ArgumentError, match="a file that exists"):
+        command("nowhere.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["days.csv"]
+
+
+@pytest.mark.parametrize("beta", ["1", "-0.1", "nan", "much"])
+def test_a_beta_out_of_its_range_is_refused(command, write, capsys, beta):
+    write(DAYS)
+    with pytest.raises(SystemExit):
+        command("days.csv", f"--beta={beta}")
+    assert f"must be in [0, 1), got '{beta}'" in capsys.readouterr().err

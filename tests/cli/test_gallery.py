@@ -1,0 +1,106 @@
+import argparse
+import io
+import subprocess
+import sys
+
+import pytest
+
+import gdopt
+from gdopt.cli import gallery
+from gdopt.gallery import PICTURES
+
+Console = pytest.importorskip("rich.console").Console
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, numpy_engine):
+    """Give ``run(...)``: the command, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser(prog="gdopt")
+    gallery.add_parser(parser.add_subparsers(required=True))
+
+    def run(*arguments):
+        chosen = parser.parse_args(["gallery", *arguments])
+        return chosen.run(chosen)
+
+    return run
+
+
+def test_pictures_are_drawn_with_a_line_for_each(run, tmp_path, capsys):
+    assert run("out", "--only", "weights", "correction") == 0
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["correction.png", "weights.png"]
+    out, err = capsys.readouterr()
+    assert out == "2 pictures in out\n"
+    assert err == "drawing 1/2: weights\ndrawing 2/2: correction\n"
+
+
+def test_the_list_names_every_picture_with_its_claim_and_draws_none(
+    run, tmp_path, capsys
+):
+    assert run("--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [p.name for p in PICTURES]
+    assert all(
+        line.endswith(picture.claim)
+        for line, picture in zip(lines, PICTURES, strict=True)
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_refused(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(gdopt.ArgumentError, match=r"with notes\.txt in it"):
+        run(".", "--only", "weights")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_without_a_folder_the_error_names_it(run):
+    with pytest.raises(gdopt.ArgumentError, match="OUT must name a folder"):
+        run("--only", "weights")
+
+
+def test_an_unknown_name_is_refused_with_those_that_there_are(run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        run("out", "--only", "sadle")
+    assert exit_code.value.code == 2
+    said = capsys.readouterr().err
+    assert "sadle" in said
+    assert "saddle-film" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_shows_examples(run, capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        run("--help")
+    assert exit_code.value.code == 0
+    said = capsys.readouterr().out
+    assert "gdopt gallery pictures --only saddle plateau" in said
+    assert "--list" in said
+
+
+def test_the_bar_counts_the_pictures_and_names_the_next():
+    file = io.StringIO()
+    with gallery.DrawingBar(Console(file=file, force_terminal=True, width=80)) as bar:
+        bar.show(0, 18, "family")
+        bar.show(3, 18, "saddle-film")
+    last = file.getvalue().rpartition("drawing")[2]
+    assert "3/18" in last
+    assert "saddle-film" in last
+
+
+def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(gallery.drawing_progress(), gallery.DrawingLines)
+
+
+def test_importing_the_command_imports_neither_matplotlib_nor_rich():
+    program = (
+        "import sys, gdopt.cli.gallery;"
+        "print({'matplotlib', 'rich', 'PIL'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

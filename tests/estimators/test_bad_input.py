@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+import gdopt
+
+pytest.importorskip("sklearn")
+from gdopt.estimators import MLPClassifier, MLPRegressor
+
+pytestmark = [
+    pytest.mark.usefixtures("numpy_engine"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("hidden_layer_sizes", 0, "hidden_layer_sizes must be a whole number of at"),
+        ("hidden_layer_sizes", (8, 2.0), r"hidden_layer_sizes\[1\] must be a whole"),
+        ("activation", "sigmoid", "activation must be one of relu, tanh, logistic"),
+        ("optimizer", "lbfgs", "optimizer must be one of sgd, momentum"),
+        ("optimizer", None, "optimizer must be a name or a class, got NoneType"),
+        ("learning_rate_init", 0, r"learning_rate_init must be in \(0, inf\)"),
+        ("learning_rate_init", np.nan, "learning_rate_init must be in"),
+        ("alpha", -1, r"alpha must be in \[0, inf\) and finite, got -1"),
+        ("batch_size", "all", "batch_size must be a whole number of at least 1"),
+        ("batch_size", 91, "batch_size must be 'auto' or at most .* 90, got 91"),
+        ("max_iter", 0, "max_iter must be a whole number of at least 1, got 0"),
+        ("random_state", "seed", "'seed' cannot be used to seed"),
+        ("early_stopping", 1, "early_stopping must be True or False, got 1"),
+        ("validation_fraction", 1.0, r"validation_fraction must be in \(0, 1\)"),
+        ("n_iter_no_change", 0, "n_iter_no_change must be a whole number"),
+        ("tol", -1e-4, "tol must be in"),
+        ("warm_start", None, "warm_start must be True or False"),
+        ("device", "tpu", "device must be one of cpu, gpu, got 'tpu'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_bad_parameter_is_refused_and_nothing_changes(
+    kind, name, value, message, blobs
+):
+    X, y = blobs
+    model = kind(4, max_iter=2, random_state=0).fit(X, y)
+    before = model.predict(X), model.n_iter_, [a.copy() for a in model.coefs_]
+    good = model.get_params()[name]
+    model.set_params(**{name: value})
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.fit(X, y)
+    model.set_params(**{name: good})
+    assert (model.predict(X) == before[0]).all()
+    assert model.n_iter_ == before[1]
+    for array, kept in zip(model.coefs_, before[2], strict=True):
+        assert array.tobytes() == kept.tobytes()
+
+
+def test_one_class_cannot_be_told_apart(blobs):
+    X, _ = blobs
+    with pytest.raises(gdopt.ArgumentError, match="2 classes or more, got one class"):
+        MLPClassifier().fit(X, np.ones(90))
+
+
+def test_the_first_partial_fit_needs_all_classes(blobs):
+    X, y = blobs
+    model = MLPClassifier(4, random_state=0)
+    with pytest.raises(gdopt.ArgumentError, match="classes must be passed on the fir"):
+        model.partial_fit(X, y)
+    with pytest.raises(gdopt.ArgumentError, match=r"classes \[0 1\] alone, got .*2"):
+        model.partial_fit(X, y, classes=[0, 1])
+    model.partial_fit(X[y < 2], y[y < 2], classes=[2, 0, 1])
+    assert model.classes_.tolist() == [0, 1, 2]
+    before = [array.copy() for array in model.coefs_]
+    with pytest.raises(gdopt.ArgumentError, match="must be those of the first call"):
+        model.partial_fit(X, y, classes=[0, 1, 2, 3])
+    with pytest.raises(gdopt.ArgumentError, match=r"alone, got .*5"):
+        model.partial_fit(X, np.where(y == 2, 5, y))
+    for array, kept in zip(model.coefs_, before, strict=True):
+        assert array.tobytes() == kept.tobytes()
+
+
+def test_partial_fits_know_no_early_stopping(blobs):
+    model = MLPClassifier(early_stopping=True)
+    with pytest.raises(gdopt.ArgumentError, match="early_stopping must be False"):
+        model.partial_fit(*blobs, classes=[0, 1, 2])
+
+
+def test_a_warm_start_keeps_sizes_and_outputs(blobs):
+    X, y = blobs
+    model = MLPRegressor(4, max_iter=2, warm_start=True, random_state=0).fit(X, y)
+    with pytest.raises(gdopt.ArgumentError, match="y must have 1 outputs, as before"):
+        model.fit(X, np.stack([y, y], axis=1))
+    model.set_params(hidden_layer_sizes=(4, 4))
+    with pytest.raises(gdopt.ArgumentError, match=r"must stay \(4,\) where training"):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_examples_that_are_not_finite_are_refused(value, blobs):
+    X, y = blobs
+    X[3, 2] = value
+    with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+        MLPClassifier().fit(X, y)
+
+
+def test_an_estimator_that_was_not_fitted_says_so(blobs):
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415
+
+    for question in ("predict", "predict_proba"):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            getattr(MLPClassifier(), question)(blobs[0])
+    with pytest.raises(NotFittedError):
+        _ = MLPRegressor().coefs_

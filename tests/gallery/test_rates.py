@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from gdopt import gallery, schedules
+from gdopt.gallery.rates import DECAYS, NOISE
+from gdopt.gallery.schedules import DRAWN, STEPS
+
+
+def test_a_decaying_rate_is_as_fast_at_first_and_ends_nearer(numbers):
+    distances = numbers(gallery.decay)["distances"]
+    large, small, decaying = (distances[name] for name in DECAYS)
+    assert large[15] < 0.2 * large[0]
+    assert decaying[25] < large[25] * 1.1
+    assert decaying[25] < 0.15 * small[25]
+    assert decaying[-1] < large[-1] / 4
+    assert decaying[-1] < small[-1]
+
+
+def test_a_fixed_rate_ends_as_far_away_as_theory_says(numbers):
+    """On curvature c the variance settles at rate noise^2 / (c (2 - rate c))."""
+    found = numbers(gallery.decay)["distances"]["fixed at 0.2"][-100:]
+    rate = 0.2
+    expected = sum(rate * NOISE**2 / (c * (2 - rate * c)) for c in (1.0, 2.0))
+    assert np.mean(found**2) == pytest.approx(expected, rel=0.03)  # of 400 runs
+
+
+def test_descent_diverges_at_a_rate_at_which_rmsprop_converges(numbers):
+    distances = numbers(gallery.large_rate)["distances"]
+    wrong = distances["SGD, rate 0.05"]
+    # Across, the error is multiplied by 1 - 0.05 50 = -1.5 in each step.
+    assert wrong[100:] / wrong[99:-1] == pytest.approx(1.5, rel=1e-9)
+    assert wrong[-1] > 1e30
+    right = distances["RMSprop, rate 0.05"]
+    assert right[-60:].max() < 3 * 0.05 < right[0] / 20
+    assert distances["SGD, rate 0.03"][-1] < 0.01  # a smaller rate serves both
+
+
+def test_adagrad_stalls_at_its_best_rate_and_rmsprop_goes_on(numbers):
+    case = numbers(gallery.stalling)
+    adagrad, rmsprop = case["walks"]["Adagrad"], case["walks"]["RMSprop"]
+    assert adagrad.arrived is None
+    assert rmsprop.arrived == 279
+    distance = case["problem"].distance
+    assert distance(adagrad.points[-1]) > 0.5
+    # In the last thousand steps it has come no further than RMSprop does in twenty.
+    assert np.linalg.norm(adagrad.points[-1] - adagrad.points[-1000]) < 0.4
+    assert distance(rmsprop.points[-1]) < 0.1
+
+
+def test_adagrads_rate_only_falls_and_that_of_rmsprop_recovers(numbers):
+    factors = numbers(gallery.stalling)["factors"]
+    falls = np.diff(factors["Adagrad"], axis=0)
+    assert (falls <= 1e-9 * factors["Adagrad"][:-1]).all()
+    along_x = factors["RMSprop"][:, 0]
+    assert along_x[250] > 1000 * along_x[:20].min()
+    # The first is rate / sqrt(0.1 g^2), by the formula.
+    case = numbers(gallery.stalling)
+    slope = abs(case["problem"].gradient(np.array([4.0, 4.0]))[0])
+    rate = case["walks"]["RMSprop"].rate
+    assert along_x[0] == pytest.approx(rate / np.sqrt(0.1 * slope**2), rel=1e-6)
+    first = case["walks"]["Adagrad"].rate / slope
+    assert factors["Adagrad"][0, 0] == pytest.approx(first, rel=1e-6)
+
+
+def test_every_schedule_is_drawn():
+    drawn = " ".join(DRAWN)
+    assert [name for name in schedules.__all__ if name not in drawn] == ["Schedule"]
+
+
+@pytest.mark.parametrize("text", DRAWN)
+def test_a_schedule_is_what_stands_above_it(numbers, text):
+    made = eval(text, vars(schedules).copy())  # noqa: S307 - the project's own text
+    expected = [made(step) for step in range(STEPS)]
+    np.testing.assert_array_equal(numbers(gallery.decay_schedules)[text], expected)
+
+
+def test_the_courses_decay_has_the_courses_values(numbers):
+    text = "per_epoch(inverse_time(0.2, 1),\nsteps=20, first=1)"
+    values = numbers(gallery.decay_schedules)[text]
+    assert values[::20].round(4).tolist() == [0.1, 0.0667, 0.05, 0.04, 0.0333]
+
+
+def test_all_but_constant_and_rising_ones_fall(numbers):
+    for text, values in numbers(gallery.decay_schedules).items():
+        rises = (np.diff(values) > 0).any()
+        assert rises == text.startswith(("warmup", "join")), text
+        assert (values[-1] < values.max()) == (not text.startswith("constant")), text
