@@ -57,6 +57,12 @@ COURSE = {
         units_are_dropped_while_training_alone
         the_expected_activation_is_unchanged
     """,
+    "data augmentation: rotations, reflections, shifts": """
+        a_share_of_the_images_is_flipped
+        shifts_equal_scipys
+        rotations_equal_scipys
+        labels_stay_with_their_images
+    """,
     "early stopping": """
         a_network_that_overfits_is_stopped_and_gets_its_best_weights_back
     """,

@@ -1,0 +1,173 @@
+"""Batches of images with some of them flipped, shifted or rotated."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import refuse_unusable_dtype
+from gdopt.arrays.backend import Array
+from gdopt.arrays.storage import compute_dtype
+from gdopt.checks import Range, check_number, whole
+from gdopt.data.augment.pixels import (
+    as_images,
+    check_fill,
+    check_generator,
+    pixels_at,
+    sent,
+    split_places,
+)
+from gdopt.errors import ArgumentError
+
+SHARE, DEGREES = Range.parse("[0, 1]"), Range.parse("[0, 180]")
+
+
+def flip(
+    images: Array,
+    *,
+    generator: np.random.Generator,
+    axis: int,
+    share: float = 0.5,
+    shape: tuple[int, ...] | None = None,
+) -> Array:
+    """Flip some of the images: ``x[i, j] <- x[i, w - 1 - j]`` where ``rand < share``.
+
+    Args:
+        images: as `gdopt.data.augment` says; of any dtype.
+        generator: of NumPy.
+        axis: 2 swaps left and right, 1 top and bottom.
+        share: of the images, each by a draw of its own; in [0, 1].
+        shape: of an image, where images are flat.
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        ArgumentError: an argument is out of its range, `shape` does not fit.
+        ArgumentTypeError: an argument is of the wrong kind.
+
+    >>> generator = np.random.default_rng(0)
+    >>> flip(np.array([[[1, 2], [3, 4]]]), axis=2, share=1, generator=generator)
+    array([[[2, 1],
+            [4, 3]]])
+    """
+    backend, x = as_images(images, shape)
+    share = check_number("share", share, SHARE)
+    if isinstance(axis, bool) or axis not in (1, 2):
+        message = f"axis must be 1 (top and bottom) or 2 (left and right), got {axis!r}"
+        raise ArgumentError(message)
+    flipped = x[:, ::-1] if axis == 1 else x[:, :, ::-1]
+    with backend.on(backend.device(images)):
+        chosen = check_generator(generator).random(len(x)) < share
+        (mask,) = sent(backend, x, chosen.reshape(-1, *(1,) * (x.ndim - 1)))
+        return backend.xp.where(mask, flipped, x).reshape(images.shape)
+
+
+def shift(
+    images: Array,
+    *,
+    generator: np.random.Generator,
+    most: int,
+    fill: str = "zero",
+    shape: tuple[int, ...] | None = None,
+) -> Array:
+    """Shift images by whole pixels: ``x[i, j] <- x[i - down, j - right]``.
+
+    Args:
+        images: as `gdopt.data.augment` says; of any dtype.
+        generator: of NumPy.
+        most: pixels; `down` and `right` are drawn from -most to most, each as likely.
+            At least 0, and less than h and w.
+        fill: what comes in: ``"zero"``, which is the mean where images are normalized
+            pixel by pixel, or ``"edge"``, the nearest pixel's value.
+        shape: of an image, where images are flat.
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        ArgumentError: an argument is out of its range, `shape` does not fit.
+        ArgumentTypeError: an argument is of the wrong kind.
+
+    >>> generator = np.random.default_rng(0)
+    >>> shift(np.array([[[1, 2], [3, 4]]]), most=1, generator=generator)
+    array([[[0, 0],
+            [1, 2]]])
+    """
+    backend, x = as_images(images, shape)
+    most, fill = whole("most", most, least=0), check_fill(fill)
+    if most >= min(x.shape[1:3]):
+        message = f"most must be less than h and w, {x.shape[1:3]}, got {most}"
+        raise ArgumentError(message)
+    count = 2, len(x), 1
+    steps = check_generator(generator).integers(-most, most, count, endpoint=True)
+    rows, columns = (np.arange(x.shape[k + 1]) - steps[k] for k in (0, 1))
+    with backend.on(backend.device(images)):
+        rows, columns = sent(backend, x, rows[:, :, None], columns[:, None, :])
+        return pixels_at(backend, x, rows, columns, fill).reshape(images.shape)
+
+
+def rotate(
+    images: Array,
+    *,
+    generator: np.random.Generator,
+    degrees: float,
+    fill: str = "zero",
+    shape: tuple[int, ...] | None = None,
+) -> Array:
+    """Rotate images about their centre, with bilinear interpolation.
+
+        x[i, j] <- x[cos a (i - i0) + sin a (j - j0) + i0,
+                     cos a (j - j0) - sin a (i - i0) + j0],    i0 = (h - 1) / 2
+
+    Args:
+        images: as `gdopt.data.augment` says; floating.
+        generator: of NumPy.
+        degrees: a is drawn from -degrees to degrees, uniformly; in [0, 180].
+        fill: what an image is surrounded by: ``"zero"``, or ``"edge"``, the values at
+            its edge. SciPy's ``ndimage.rotate`` calls them ``"grid-constant"`` and
+            ``"nearest"``; its default cuts off what lies beyond the outermost pixels.
+        shape: of an image, where images are flat.
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        ArgumentError: an argument is out of its range, `shape` does not fit.
+        ArgumentTypeError: an argument is of the wrong kind, images are whole numbers.
+
+    >>> generator = np.random.default_rng(0)
+    >>> rotate(np.eye(3)[None], degrees=20, generator=generator).round(1)
+    array([[[0.8, 0. , 0. ],
+            [0.1, 1. , 0.1],
+            [0. , 0. , 0.8]]])
+    """
+    backend, x = as_images(images, shape)
+    refuse_unusable_dtype("images", x.dtype)
+    degrees, fill = check_number("degrees", degrees, DEGREES), check_fill(fill)
+    dtype, (h, w) = compute_dtype(x.dtype), x.shape[1:3]
+    drawn = check_generator(generator).uniform(-degrees, degrees, (len(x), 1, 1))
+    angles, i0, j0 = np.deg2rad(drawn), (h - 1) / 2, (w - 1) / 2
+    parts = (
+        np.cos(angles),
+        np.sin(angles),
+        np.arange(h)[:, None] - i0,
+        np.arange(w) - j0,
+    )
+    with backend.on(backend.device(images)):
+        cos, sin, down, right = sent(
+            backend, x, *(part.astype(dtype) for part in parts)
+        )
+        turned = cos * down + sin * right + i0, cos * right - sin * down + j0
+        (rows, row_share), (columns, column_share) = (
+            split_places(backend.xp, places, size, fill)
+            for places, size in zip(turned, (h, w), strict=True)
+        )
+        total: Any = 0
+        for below, across in itertools.product((0, 1), (0, 1)):
+            pixels = pixels_at(backend, x, rows + below, columns + across, fill)
+            weight = row_share[below] * column_share[across]
+            total = total + pixels * weight.reshape(*weight.shape, *(1,) * (x.ndim - 3))
+        return total.astype(x.dtype).reshape(images.shape)
