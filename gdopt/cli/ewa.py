@@ -17,7 +17,7 @@ from gdopt.ewa import ewa, ewa_window
 from gdopt.ewa.formula import BETA
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
-from gdopt.plots.averages import COLORS, averages, window_text
+from gdopt.plots.series import COLORS, averages, window_text
 
 BETAS = [0.9, 0.98, 0.5]
 HEAD = ("beta", "window", "last, corrected", "not corrected", "roughness", "lag")

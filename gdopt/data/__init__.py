@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gdopt.data import augment
 from gdopt.data.batches import MiniBatches, minibatches
 from gdopt.data.distribution import Difference, compare_distributions
 from gdopt.data.normalize import Normalizer
@@ -18,6 +19,7 @@ __all__ = [
     "MiniBatches",
     "Normalizer",
     "Split",
+    "augment",
     "compare_distributions",
     "minibatches",
     "prefetch",

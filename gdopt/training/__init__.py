@@ -1,5 +1,6 @@
 """Training: the loop that yields records, checkpoints, and the folder of a run."""
 
+from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import fit
@@ -14,6 +15,7 @@ __all__ = [
     "RunFolder",
     "TrainingGraph",
     "capture",
+    "diagnosis",
     "fit",
     "load",
     "restore",

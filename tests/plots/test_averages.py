@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.plots import averages as module
-from gdopt.plots.averages import averages
+from gdopt.plots import series as series_module
+from gdopt.plots.series import averages
 
 pytest.importorskip("matplotlib")
 SERIES = 10 + np.random.default_rng(0).standard_normal(300).cumsum()
@@ -19,7 +19,9 @@ def lines(monkeypatch, tmp_path):
 
     def draw(series, betas, **words):
         figures = []
-        monkeypatch.setattr(module, "save", lambda figure, *_: figures.append(figure))
+        monkeypatch.setattr(
+            series_module, "save", lambda figure, *_: figures.append(figure)
+        )
         averages(series, betas, tmp_path / "unwritten.png", **words)
         (axis,) = figures[0].axes
         return axis, axis.get_lines()
