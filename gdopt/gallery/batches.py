@@ -15,6 +15,7 @@ from gdopt.gallery.parts.canvas import (
     LETTERS,
     contours,
     head,
+    logarithmic,
     sheet,
     start_mark,
     told,
@@ -97,7 +98,7 @@ def _paint_batches(numbers: Numbers, path: Path, claim: str) -> None:
         top.plot(passes, costs, **style, label="of the batch, before the update")
         whole = numbers["wholes"][name][1:]
         top.plot(passes, whole, color=GREEN, linewidth=2.6, label="of all, after it")
-        top.set_xscale("log")
+        logarithmic(top, "x")
         top.set_ylim(0, 2)
         top.set_xlim(1 / EXAMPLES, PASSES)
         top.set_xlabel("passes over the examples", **LETTERS)
@@ -134,7 +135,7 @@ def _measure_normalization() -> Numbers:
         numbers["conditions"][name] = float(np.linalg.cond(X.T @ X))
         low = problem.least + 1e-4 * (float(np.mean(y**2)) / 2 - problem.least)
         there = partial(_below, problem, low)
-        numbers["walks"][name] = tuned(problem, "SGD", SGD, steps=5000, there=there)
+        numbers["walks"][name] = tuned(problem, "SGD", SGD, steps=600, there=there)
     return numbers
 
 

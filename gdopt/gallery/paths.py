@@ -23,6 +23,7 @@ from gdopt.gallery.parts.canvas import (
     WIDTHS,
     contours,
     head,
+    logarithmic,
     sheet,
     start_mark,
     told,
@@ -120,11 +121,11 @@ def _measure_many_minima() -> Numbers:
 
 
 def _paint_race(
-    numbers: Numbers, path: Path, claim: str, *, logarithmic: bool = False
+    numbers: Numbers, path: Path, claim: str, *, by_decades: bool = False
 ) -> None:
     """Draw paths over contours, and beside them how the value falls."""
     figure, axes = sheet(1, 2, size=(12, 5.2))
-    _paint_row(axes[0], numbers, numbers["problem"].name, logarithmic=logarithmic)
+    _paint_row(axes[0], numbers, numbers["problem"].name, by_decades=by_decades)
     save(figure, path, claim)
 
 
@@ -139,10 +140,10 @@ def _paint_both(numbers: Numbers, path: Path, claim: str, *, text: str) -> None:
 
 
 def _paint_row(
-    row: Any, numbers: Numbers, text: str, *, logarithmic: bool = False
+    row: Any, numbers: Numbers, text: str, *, by_decades: bool = False
 ) -> None:
     problem: Problem = numbers["problem"]
-    contours(row[0], problem, logarithmic=logarithmic)
+    contours(row[0], problem, by_decades=by_decades)
     head(row[0], text)
     longest = max(walk.arrived or 0 for walk in numbers["walks"].values())
     for name, walk in numbers["walks"].items():
@@ -154,10 +155,10 @@ def _paint_row(
             until, above[until], "o", color=COLOURS[name], label=told(walk), zorder=3
         )
     start_mark(row[0], problem.start)
-    row[1].set_yscale("log")
+    logarithmic(row[1], "y")
     row[1].set_ylim(1e-6, 300 * above[0])  # room for the legend
     if longest > 1000:
-        row[1].set_xscale("log")
+        logarithmic(row[1], "x")
         row[1].set_xlim(left=1)
     row[1].set_xlabel("step", **LETTERS)
     head(row[1], "value above the least; a dot: there, to stay")
@@ -198,7 +199,7 @@ rosenbrock_paths = Picture(
     "rosenbrock",
     "Along a curved valley momentum needs the fewest steps",
     _measure_rosenbrock,
-    partial(_paint_race, logarithmic=True),
+    partial(_paint_race, by_decades=True),
 )
 saddle_paths = Picture(
     "saddle",

@@ -11,6 +11,7 @@ from gdopt.gallery.parts.canvas import (
     LETTERS,
     contours,
     head,
+    logarithmic,
     sheet,
     start_mark,
 )
@@ -68,7 +69,7 @@ def _paint_decay(numbers: Numbers, path: Path, claim: str) -> None:
     start_mark(left, numbers["problem"].start)
     head(left, "one run of each, with the same noise")
     head(right, f"distance from the minimum (root mean square of {RUNS} runs)")
-    right.set_yscale("log")
+    logarithmic(right, "y")
     right.set_xlabel("step t", **LETTERS)
     right.legend(**LEGEND)
     save(figure, path, claim)
@@ -109,7 +110,7 @@ def _paint_large_rate(numbers: Numbers, path: Path, claim: str) -> None:
     start_mark(left, numbers["problem"].start)
     head(left, "condition 50: the limit is 0.04")
     head(right, "distance from the minimum")
-    right.set_yscale("log")
+    logarithmic(right, "y")
     right.set_ylim(1e-3, 1e6)
     right.set_xlabel("step", **LETTERS)
     right.legend(**LEGEND, loc="upper right")
@@ -142,7 +143,7 @@ def _factors(problem: Problem, points: np.ndarray) -> np.ndarray:
 def _paint_adagrad(numbers: Numbers, path: Path, claim: str) -> None:
     figure, axes = sheet(1, 2, size=(12, 5.4))
     left, right = axes[0]
-    contours(left, numbers["problem"], logarithmic=True)
+    contours(left, numbers["problem"], by_decades=True)
     for name, colour in {"Adagrad": BLUE, "RMSprop": ORANGE}.items():
         walk = numbers["walks"][name]
         until = walk.arrived or len(walk.points) - 1
@@ -155,8 +156,7 @@ def _paint_adagrad(numbers: Numbers, path: Path, claim: str) -> None:
     start_mark(left, numbers["problem"].start)
     head(left, "Beale's function from its steep corner")
     head(right, "what the gradient along x is multiplied by")
-    right.set_yscale("log")
-    right.set_xscale("log")
+    logarithmic(right, "x", "y")
     right.set_xlabel("step", **LETTERS)
     right.set_ylim(top=100)
     right.legend(**LEGEND, loc="upper left")

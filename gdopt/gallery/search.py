@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from gdopt.gallery.parts.canvas import LEGEND, LETTERS, head, sheet
+from gdopt.gallery.parts.canvas import LEGEND, LETTERS, head, logarithmic, sheet
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
 from gdopt.plots.style import BLUE, FAINT, INK, ORANGE, save
 
@@ -33,13 +33,14 @@ def _measure_minima() -> Numbers:
     Dauphin et al. 2014 (arXiv 1406.2572); Dean & Majumdar 2006 (the rate).
     """
     rng = np.random.default_rng(0)
-    shares = {}
+    shares, saddles = {}, {}
     for size in range(1, LARGEST + 1):
         half = rng.standard_normal((MATRICES, size, size))
         values = np.linalg.eigvalsh(half + half.swapaxes(1, 2))
         shares[size] = float((values[:, 0] > 0).mean())
+        saddles[size] = float(((values[:, 0] < 0) & (values[:, -1] > 0)).mean())
     coins = {size: 0.5**size for size in shares}
-    return {"shares": shares, "coins": coins, "known": KNOWN}
+    return {"shares": shares, "saddles": saddles, "coins": coins, "known": KNOWN}
 
 
 def _paint_minima(numbers: Numbers, path: Path, claim: str) -> None:
@@ -56,7 +57,7 @@ def _paint_minima(numbers: Numbers, path: Path, claim: str) -> None:
     for size, share in zip(sizes, shares, strict=True):
         place = {"xytext": (0, -20), "textcoords": "offset points", "ha": "right"}
         axis.annotate(f"{share:.2g} ", (size, share), **place, **LETTERS)
-    axis.set_yscale("log")
+    logarithmic(axis, "y")
     axis.set_xticks(sizes)
     axis.set_xlim(0.6, LARGEST + 0.4)
     axis.set_ylim(bottom=min(shares) / 3)
@@ -136,7 +137,7 @@ def _paint_search(numbers: Numbers, path: Path, claim: str) -> None:
 
 share_of_minima = Picture(
     "minima-share",
-    "The more dimensions, the fewer critical points are minima; the rest are saddles",
+    "The more dimensions, the fewer critical points are minima, the more are saddles",
     _measure_minima,
     _paint_minima,
 )

@@ -19,6 +19,16 @@ def test_the_share_of_minima_falls_with_dimension_and_faster_than_coins(numbers)
     assert 0 < shares[-1] < 1e-3
 
 
+def test_what_is_neither_minimum_nor_as_rare_a_maximum_is_a_saddle(numbers):
+    case = numbers(gallery.share_of_minima)
+    saddles = list(case["saddles"].values())
+    assert saddles[0] == 0
+    assert all(np.diff(saddles) > 0)
+    assert saddles[-1] > 0.999
+    expected = [1 - 2 * share for share in case["shares"].values()]
+    assert saddles == pytest.approx(expected, abs=0.006)  # 4 deviations of the count
+
+
 def test_the_shares_are_the_exact_ones_where_these_are_known(numbers):
     """For n = 2: a normal vector (trace/2, difference/2, off) in a cone of 45 degrees.
 

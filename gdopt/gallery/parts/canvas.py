@@ -46,11 +46,21 @@ def head(axis: Any, text: str) -> None:
     axis.set_title(text, fontsize=12, color=INK, loc="left")
 
 
+def logarithmic(axis: Any, *sides: str) -> None:
+    """Give the sides ``"x"``, ``"y"`` logarithmic scales with plain numbers: 0.01."""
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    for side in sides:
+        axis.set(**{f"{side}scale": "log"})
+        ticks = getattr(axis, f"{side}axis")
+        ticks.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+        ticks.set_minor_formatter(tickers.NullFormatter())
+
+
 def contours(
     axis: Any,
     problem: Problem,
     *,
-    logarithmic: bool = False,
+    by_decades: bool = False,
     filled: bool = True,
     points: int = 201,
 ) -> None:
@@ -62,7 +72,7 @@ def contours(
     x, y = np.linspace(left, right, points), np.linspace(low, high, points)
     heights = problem.value(np.stack(np.meshgrid(x, y), axis=-1))
     heights -= min(heights.min(), problem.least) if problem.minima else heights.min()
-    heights = np.log10(heights + 1e-3) if logarithmic else np.sqrt(heights)
+    heights = np.log10(heights + 1e-3) if by_decades else np.sqrt(heights)
     levels = np.linspace(heights.min(), heights.max(), 17)
     if filled:
         colours = load_extra("matplotlib.colors", "train", "drawing")
