@@ -15,7 +15,6 @@ from gdopt.gallery.parts.canvas import (
     LETTERS,
     contours,
     head,
-    logarithmic,
     sheet,
     start_mark,
     told,
@@ -23,7 +22,7 @@ from gdopt.gallery.parts.canvas import (
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
 from gdopt.gallery.parts.walks import Walk, tuned
 from gdopt.optim import SGD
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, save
+from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, logarithmic, save
 from gdopt.problems import Problem
 
 EXAMPLES, PASSES, RATE = 512, 20, 0.05

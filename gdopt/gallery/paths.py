@@ -23,7 +23,6 @@ from gdopt.gallery.parts.canvas import (
     WIDTHS,
     contours,
     head,
-    logarithmic,
     sheet,
     start_mark,
     told,
@@ -31,7 +30,7 @@ from gdopt.gallery.parts.canvas import (
 )
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
 from gdopt.gallery.parts.walks import OPTIMIZERS, RATES, Walk, descend, near, race
-from gdopt.plots.style import FAINT, save
+from gdopt.plots.style import FAINT, logarithmic, save
 from gdopt.problems import (
     Problem,
     bounded_saddle,

@@ -11,14 +11,13 @@ from gdopt.gallery.parts.canvas import (
     LETTERS,
     contours,
     head,
-    logarithmic,
     sheet,
     start_mark,
 )
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
 from gdopt.gallery.parts.walks import descend, make_adagrad, near, tuned
 from gdopt.optim import SGD, RMSprop
-from gdopt.plots.style import BLUE, INK, ORANGE, save
+from gdopt.plots.style import BLUE, INK, ORANGE, logarithmic, save
 from gdopt.problems import Problem, beale, bowl
 from gdopt.schedules import inverse_time
 

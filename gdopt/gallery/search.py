@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from gdopt.gallery.parts.canvas import LEGEND, LETTERS, head, logarithmic, sheet
+from gdopt.gallery.parts.canvas import LEGEND, LETTERS, head, sheet
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
-from gdopt.plots.style import BLUE, FAINT, INK, ORANGE, save
+from gdopt.plots.style import BLUE, FAINT, INK, ORANGE, logarithmic, save
 
 LARGEST, MATRICES = 5, 100_000
 SIDE, SEARCHES = 5, 2_000  # trials along an axis of the grid; repetitions

@@ -9,7 +9,16 @@ from typing import Any
 
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, prepare, save
+from gdopt.plots.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    STYLE,
+    logarithmic,
+    prepare,
+    save,
+)
 from gdopt.training.diagnosis import LayerNorms
 
 ROWS = {
@@ -105,7 +114,7 @@ def _draw(
     styles: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Draw one panel: lines where there is something, marks on the edge where not."""
-    axis.set_yscale("log")
+    logarithmic(axis, "y")
     edge = axis.get_xaxis_transform()
     gone = []
     for name, norms in lines.items():

@@ -31,6 +31,16 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
     return figure, axes
 
 
+def logarithmic(axis: Any, *sides: str) -> None:
+    """Give the sides ``"x"``, ``"y"`` logarithmic scales with plain numbers: 0.01."""
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    for side in sides:
+        axis.set(**{f"{side}scale": "log"})
+        ticks = getattr(axis, f"{side}axis")
+        ticks.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+        ticks.set_minor_formatter(tickers.NullFormatter())
+
+
 def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
     if title:

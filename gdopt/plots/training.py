@@ -8,7 +8,7 @@ from typing import Any
 
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, panels, save
+from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, logarithmic, panels, save
 from gdopt.training import Record
 
 WIDE = 50  # times from the least to the largest cost, from which the scale is a log one
@@ -75,9 +75,7 @@ def _draw_cost(axis: Any, records: Sequence[Record]) -> None:
     _line(axis, steps, costs, color=BLUE, label="mini-batch", **faint)
     _line(axis, steps, smoothed, color=BLUE, label="average")
     if min(costs) > 0 and max(costs) > WIDE * min(costs):
-        axis.set_yscale("log")
-        tickers = load_extra("matplotlib.ticker", "train", "drawing")
-        axis.yaxis.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+        logarithmic(axis, "y")
     else:
         axis.set_ylim(bottom=0)
     axis.set_ylabel("cost", **STYLE)

@@ -46,16 +46,6 @@ def head(axis: Any, text: str) -> None:
     axis.set_title(text, fontsize=12, color=INK, loc="left")
 
 
-def logarithmic(axis: Any, *sides: str) -> None:
-    """Give the sides ``"x"``, ``"y"`` logarithmic scales with plain numbers: 0.01."""
-    tickers = load_extra("matplotlib.ticker", "train", "drawing")
-    for side in sides:
-        axis.set(**{f"{side}scale": "log"})
-        ticks = getattr(axis, f"{side}axis")
-        ticks.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
-        ticks.set_minor_formatter(tickers.NullFormatter())
-
-
 def contours(
     axis: Any,
     problem: Problem,
