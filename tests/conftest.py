@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from types import ModuleType, SimpleNamespace
@@ -17,7 +18,10 @@ collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
 
 def pytest_configure(config):
-    """Keep the loops that tests compile out of the user's cache."""
+    """Let Ctrl-C through, and keep compiled loops out of the user's cache."""
+    # A shell's jobs in the background, as those of scripts, are started deaf to it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "GDOPT_CACHE_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="gdopt-tests-")
         os.environ["GDOPT_CACHE_DIR"] = folder
