@@ -43,6 +43,32 @@ def free_name(stem: str, suffix: str) -> Path:
     return next(path for name in names if not (path := Path(name + suffix)).exists())
 
 
+def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
+    """Make a folder, or take an empty one; nothing that is there is overwritten.
+
+    Args:
+        name: of the argument, for the error.
+        folder: its path.
+
+    Raises:
+        ArgumentError: it is a file, or something is in it.
+        OSError: it cannot be made.
+    """
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        message = f"{name} must name a new folder, got a file: '{path}'"
+        raise ArgumentError(message)
+    path.mkdir(parents=True, exist_ok=True)
+    there = sorted(entry.name for entry in path.iterdir())
+    if there:
+        message = (
+            f"{name} must name a new or empty folder, got '{path}' with "
+            f"{', '.join(there[:3])} in it"
+        )
+        raise ArgumentError(message)
+    return path
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file by a temporary one, so that it is whole at every moment.
 

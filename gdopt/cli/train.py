@@ -10,7 +10,8 @@ from typing import Any
 
 from gdopt.cli import choices, options
 from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
-from gdopt.cli.parts.session import Session, finish, prepare, train
+from gdopt.cli.parts.running import finish, train
+from gdopt.cli.parts.session import Session, prepare
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.training import RunFolder
@@ -25,6 +26,7 @@ schedules (e counts epochs from 0, T is the number of steps in all):
 examples:
   gdopt train digits
   gdopt train digits --batch-size auto
+  gdopt train digits --epochs 500 --patience 20
   gdopt train digits --optimizer momentum --schedule inverse_time --hidden 64,32
   gdopt train points.csv --epochs 200 --l2 0.1 --out runs/points
   gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --device gpu
@@ -77,6 +79,13 @@ def _add_method(add: Callable[..., Any]) -> None:
         default=60,
         metavar="N",
         help="passes over the training examples (%(default)s)",
+    )
+    add(
+        "--patience",
+        type=choices.whole_number(least=1),
+        metavar="N",
+        help="stop after N epochs without a better dev accuracy, and keep the best "
+        "weights (early stopping; if not given, all epochs are run)",
     )
 
 

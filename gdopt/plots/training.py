@@ -19,6 +19,7 @@ def curves(
     path: str | os.PathLike[str],
     *,
     title: str = "",
+    best: Record | None = None,
 ) -> None:
     """Draw how a training went: cost, dev accuracy and learning rate over the steps.
 
@@ -31,6 +32,7 @@ def curves(
         path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
             ``.pdf``.
         title: what stands above.
+        best: the record whose parameters were kept, by `EarlyStopping`; it is marked.
 
     Raises:
         ArgumentError: there is no record.
@@ -54,6 +56,17 @@ def curves(
     figure, axes = panels([height for _, height in draws])
     for (draw, _), axis in zip(draws, axes, strict=True):
         draw(axis, records)
+        if best is not None:
+            axis.axvline(best.step, color=INK, linestyle=":", linewidth=1.6)
+    if best is not None:
+        axes[0].annotate(
+            f"best: epoch {best.epoch} ",
+            (best.step, 1),
+            xycoords=("data", "axes fraction"),
+            ha="right" if best.step > records[-1].step / 2 else "left",
+            va="top",
+            **STYLE,
+        )
     axes[-1].set_xlabel("step", **STYLE)
     axes[-1].set_xlim(0, max(records[-1].step, 1) * 1.01)
     tickers = load_extra("matplotlib.ticker", "train", "drawing")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gdopt.errors import ArgumentError
+from gdopt.files import empty_folder
 from gdopt.training.checkpoint import save
 from gdopt.training.record import Record
 
@@ -43,18 +43,7 @@ class RunFolder:
     def __init__(
         self, path: str | os.PathLike[str], settings: Mapping[str, Any]
     ) -> None:
-        self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
-            message = f"path must name a new folder, got a file: '{self.path}'"
-            raise ArgumentError(message)
-        self.path.mkdir(parents=True, exist_ok=True)
-        there = sorted(entry.name for entry in self.path.iterdir())
-        if there:
-            message = (
-                f"path must name a new or empty folder, got '{self.path}' with "
-                f"{', '.join(there[:3])} in it"
-            )
-            raise ArgumentError(message)
+        self.path = empty_folder("path", path)
         self._write_json("settings.json", settings)
         self._metrics = (self.path / "metrics.jsonl").open("x", encoding="utf-8")
 

@@ -1,45 +1,39 @@
-"""One run of ``gdopt train``: its parts, its loop, its end."""
+"""One run of ``gdopt train``: its parts."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from gdopt import plots
 from gdopt.arrays.backend import Backend
 from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.info import surroundings
 from gdopt.cli.options import hidden_units
-from gdopt.cli.parts.interrupt import Interrupt
 from gdopt.cli.parts.problem import Problem, load_problem
-from gdopt.cli.parts.progress import planning_progress, progress
+from gdopt.cli.parts.progress import planning_progress
 from gdopt.data import MiniBatches, minibatches
-from gdopt.errors import ArgumentError, DivergenceError
-from gdopt.extras import load_extra
+from gdopt.errors import ArgumentError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
 from gdopt.planner.request import SIZES
-from gdopt.training import Record, RunFolder, capture, fit
-
-RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
+from gdopt.training import EarlyStopping, Record, capture
 
 
 @dataclass
 class Session:
-    """The parts of a run, and the records that it has yielded."""
+    """The parts of a run, its records, and the one whose parameters were put back."""
 
     problem: Problem
     network: Network
     optimizer: Optimizer
     batches: MiniBatches
     settings: dict[str, Any]
+    stopping: EarlyStopping | None = None
     records: list[Record] = field(default_factory=list)
+    best: Record | None = None
     seconds: float = 0.0
 
     @property
@@ -47,9 +41,10 @@ class Session:
         """The run in a line."""
         shape = "-".join(map(str, self.network.sizes))
         epochs = self.settings["epochs"]
+        most = "at most " if self.stopping else ""
         return (
             f"{self.problem.name}: network {shape}, {self.settings['optimizer']}, "
-            f"{epochs} epochs, {epochs * len(self.batches)} steps"
+            f"{most}{epochs} epochs, {epochs * len(self.batches)} steps"
         )
 
     def describe(self) -> str:
@@ -174,81 +169,12 @@ def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
         "surroundings": surroundings(),
     }
     optimizer = method.kind(network.params, lr=rate)
-    return Session(problem, network, optimizer, batches, settings)
+    stopping = _stopping(network, arguments.patience)
+    return Session(problem, network, optimizer, batches, settings, stopping)
 
 
-def train(
-    session: Session, folder: RunFolder
-) -> KeyboardInterrupt | DivergenceError | None:
-    """Run the loop; give what stopped it before its end, if anything did."""
-    epochs, steps = session.settings["epochs"], len(session.batches)
-    records = fit(
-        session.network,
-        session.optimizer,
-        session.batches,
-        epochs=epochs,
-        l2=session.settings["l2"],
-        l1=session.settings["l1"],
-        dev=session.problem.dev,
-        record_every=max(1, epochs * steps // RECORDS),
-        checked=True,
-    )
-    begin = time.perf_counter()
-    try:
-        with progress(epochs, steps) as shown, Interrupt() as interrupt:
-            for record in records:
-                session.records.append(record)
-                folder.write(record)
-                shown.show(record)
-                if record.notice:
-                    shown.note(f"note: {record.notice}")
-                if interrupt.asked:
-                    return KeyboardInterrupt(f"after step {record.step}")
-    except DivergenceError as error:
-        return error
-    finally:
-        session.seconds = time.perf_counter() - begin
-    return None
-
-
-def finish(session: Session, folder: RunFolder, stopped: BaseException | None) -> None:
-    """Judge the network, save it, draw the picture and print the closing table."""
-    with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
-        accuracy = {
-            name: session.network.accuracy(*part)
-            for name, part in session.problem.parts.items()
-        }
-    last = session.records[-1] if session.records else None
-    summary = {
-        "finished": stopped is None,
-        "stopped": None if stopped is None else f"{type(stopped).__name__}: {stopped}",
-        "epoch": last and last.epoch,
-        "steps": session.optimizer.t,
-        "smoothed_cost": last and last.smoothed_cost,
-        "accuracy": accuracy,
-        "seconds": session.seconds,
-    }
-    folder.finish(session.model(), summary)
-    if session.records:
-        plots.curves(session.records, folder.path / "curves.png", title=session.title)
-    if not isinstance(stopped, DivergenceError):
-        _print_table(session, accuracy)
-        sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
-    sys.stdout.write(f"run folder {folder.path}\n")
-
-
-def _print_table(session: Session, accuracy: dict[str, float]) -> None:
-    tables = load_extra("rich.table", "train", "gdopt train")
-    console = load_extra("rich.console", "train", "gdopt train").Console()
-    steps, seconds = session.optimizer.t, session.seconds
-    table = tables.Table(
-        title=f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second",
-        title_justify="left",
-    )
-    table.add_column("part")
-    for column in ("examples", "accuracy", "wrong"):
-        table.add_column(column, justify="right")
-    for name, count in session.problem.counts.items():
-        wrong = round((1 - accuracy[name]) * count)
-        table.add_row(name, str(count), f"{accuracy[name]:.3f}", str(wrong))
-    console.print(table)
+def _stopping(network: Network, patience: int | None) -> EarlyStopping | None:
+    if patience is None:
+        return None
+    layers = network if network.batch_norm else None
+    return EarlyStopping(network.params, patience=patience, layers=layers)
