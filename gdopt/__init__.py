@@ -121,6 +121,7 @@ _LATER = {
     "MLPRegressor": "gdopt.estimators",
     "gallery": "gdopt",
     "problems": "gdopt",
+    "tune": "gdopt",
 }
 
 

@@ -163,6 +163,25 @@ COURSE = {
     "random search rather than a grid": """
         random_search_tries_more_values_and_finds_better_ones
     """,
+    "their order: the rate; beta, units, batch; layers, decay": """
+        the_course_has_its_order_and_its_scales
+        adams_betas_are_left_alone_unless_asked_for
+    """,
+    "rates by their logarithm, beta by that of 1 - beta": """
+        each_decade_gets_a_third_of_the_draws
+        each_decade_of_one_minus_beta_gets_a_third_of_the_draws
+    """,
+    "from coarse to fine": """
+        the_course_is_searched_from_coarse_to_fine
+        zooming_gives_the_box_around_the_best_share
+    """,
+    "caviar: many models at once": """
+        processes_find_what_one_finds
+    """,
+    "panda: one that is looked after, and decay by hand": """
+        a_rule_changes_the_rate_between_epochs_and_the_log_tells
+        a_hand_changes_what_it_likes_at_any_record
+    """,
     # Batch normalization
     "gamma and beta are learned": """
         each_column_gets_the_mean_and_deviation_that_are_learned

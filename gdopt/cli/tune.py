@@ -1,0 +1,249 @@
+"""``gdopt tune``: a search for hyper-parameters, with a table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gdopt.cli import choices, options
+from gdopt.cli.choices import OPTIMIZERS
+from gdopt.cli.parts.problem import Problem, load_problem
+from gdopt.cli.parts.progress import Live, Plain
+from gdopt.extras import load_extra
+from gdopt.files import free_name, write_whole
+from gdopt.nn.checks import check_finite
+from gdopt.plots.tuning import parallel_coordinates
+from gdopt.tune import (
+    NetworkObjective,
+    Outcome,
+    Space,
+    Study,
+    course_space,
+    tune,
+    zoom,
+)
+
+EXAMPLES = """\
+What is searched, the most important first: the learning rate; beta of momentum, hidden
+units, batch size; layers, decay of the learning rate. Trials are judged by the accuracy
+on the dev examples; the test examples are not looked at.
+
+examples:
+  gdopt tune digits
+  gdopt tune digits --trials 100 --prune --storage digits.journal
+  gdopt tune points.csv --trials 40 --fine 20 --jobs 4
+  gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --device gpu
+"""
+MOMENTA = ("momentum", "nesterov")
+LINES = 10  # in a whole search, where there is no terminal; those of failures aside
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "tune",
+        help="search for hyper-parameters, at random and from coarse to fine",
+        description="Search for the hyper-parameters of a network.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    options.add_problem(add)
+    add("--json", metavar="FILE", help="where every trial is written for programs")
+    add(
+        "--picture",
+        metavar="FILE",
+        help="a PNG; if not given, tune-NAME.png, or a number behind where it is taken",
+    )
+    _add_trial(parser.add_argument_group("a trial").add_argument)
+    _add_search(parser.add_argument_group("the search").add_argument)
+    parser.set_defaults(run=run)
+
+
+def _add_trial(add: Callable[..., Any]) -> None:
+    text = f"one of {', '.join(OPTIMIZERS)} (%(default)s)"
+    default = "momentum"
+    add("--optimizer", choices=OPTIMIZERS, default=default, metavar="NAME", help=text)
+    add(
+        "--epochs",
+        type=choices.whole_number(least=1),
+        default=10,
+        metavar="N",
+        help="of each trial (%(default)s)",
+    )
+    add(
+        "--l2",
+        type=choices.not_negative,
+        default=0.03,
+        metavar="LAMBDA",
+        help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
+    )
+
+
+def _add_search(add: Callable[..., Any]) -> None:
+    count = choices.whole_number(least=1)
+    text = "how many, those of a search that goes on included (%(default)s)"
+    add("--trials", type=count, default=30, metavar="N", help=text)
+    text = "more trials around the best quarter, of which there must be 2"
+    add("--fine", type=count, metavar="N", help=text)
+    text = "how values are drawn: at random, or by Optuna's TPE (%(default)s)"
+    add("--method", choices=("random", "tpe"), default="random", help=text)
+    text = "end trials that are worse than the median of those before"
+    add("--prune", action="store_true", help=text)
+    text = "processes that run trials beside each other (%(default)s)"
+    add("--jobs", type=count, default=1, metavar="N", help=text)
+    add("--storage", metavar="FILE", help="keep the search, to go on with it later")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, print the table, and leave the picture.
+
+    Raises:
+        GdoptError: the data cannot be read, or no trial was complete.
+        KeyboardInterrupt: Ctrl-C was pressed; it says whether the search can go on.
+    """
+    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+        load_extra(module, "train", "gdopt tune")
+    load_extra("optuna", "tune", "gdopt tune")
+    problem = load_problem(
+        arguments.data, arguments.seed, options.chosen_backend(arguments)
+    )
+    for X, _ in problem.parts.values():
+        check_finite(X)
+    examples = problem.counts["train"]
+    momentum = arguments.optimizer in MOMENTA
+    space = course_space(momentum=momentum, examples=examples)
+    sys.stdout.write(
+        f"{problem.name}: {examples:,} training examples; {arguments.optimizer}, "
+        f"{arguments.epochs} epochs a trial\n"
+    )
+    studies = {"search": _search(arguments, problem, space, "search", arguments.trials)}
+    if arguments.fine is not None:
+        box = zoom(studies["search"])
+        studies["fine"] = _search(arguments, problem, box, "fine", arguments.fine)
+    if arguments.json is not None:
+        found = {name: study.to_dict() for name, study in studies.items()}
+        write_whole(Path(arguments.json), json.dumps(found, indent=1) + "\n")
+    _draw(arguments, problem, studies)
+    return 0
+
+
+def _search(
+    arguments: argparse.Namespace,
+    problem: Problem,
+    space: Space,
+    name: str,
+    trials: int,
+) -> Study:
+    """Run one search, and print what it has found."""
+    objective = NetworkObjective(
+        problem.train,
+        problem.dev,
+        classes=len(problem.classes),
+        epochs=arguments.epochs,
+        optimizer=OPTIMIZERS[arguments.optimizer].kind,
+        l2=arguments.l2,
+        seed=arguments.seed,
+    )
+    shown = trial_progress()
+    try:
+        with shown:
+            study = tune(
+                objective,
+                space,
+                trials=trials,
+                seed=arguments.seed,
+                method=arguments.method,
+                prune=arguments.prune,
+                storage=arguments.storage,
+                name=name,
+                jobs=arguments.jobs,
+                progress=shown.show,
+            )
+    except KeyboardInterrupt:
+        kept = f"; the same command goes on from '{arguments.storage}'"
+        said = f"after {shown.done} of {trials} trials"
+        raise KeyboardInterrupt(said + (kept if arguments.storage else "")) from None
+    sys.stdout.write(f"{study}\nbest dev accuracy {study.best.score:.3f}\n")
+    sys.stdout.flush()
+    return study
+
+
+def _draw(
+    arguments: argparse.Namespace, problem: Problem, studies: dict[str, Study]
+) -> None:
+    for name, study in studies.items():
+        path = free_name(f"tune-{problem.name}", ".png")
+        if arguments.picture is not None:
+            path = Path(arguments.picture)
+            if name == "fine":
+                path = path.with_stem(f"{path.stem}-fine")
+        title = f"{problem.name}: dev accuracy of {len(study.trials)} trials"
+        parallel_coordinates(study, path, title=title)
+        sys.stdout.write(f"picture {path}\n")
+
+
+class TrialLines(Plain):
+    """Plain lines for pipes and logs: now and then, and for every failure."""
+
+    done = 0
+    best = "-"
+
+    def show(self, trial: Outcome, done: int, total: int) -> None:
+        """Take in a trial that has ended."""
+        self.done = done
+        if trial.score is not None:
+            self.best = max(self.best, f"{trial.score:.3f}")  # "-" is before digits
+        if trial.error is not None:
+            self.note(f"trial {trial.number} failed: {trial.error}")
+        self.grow(done, total)
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def grow(self, done: int, total: int) -> None:
+        """Write how far the search is, where it is due."""
+        if done == total or done % max(1, total // LINES) == 0:
+            self.note(f"trial {done}/{total}, best dev accuracy {self.best}")
+
+
+class TrialBar(Live, TrialLines):
+    """A bar that grows with the trials, and a line above it for every failure."""
+
+    def __init__(self, console: Any) -> None:
+        rich = load_extra("rich.progress", "train", "gdopt tune")
+        self._bar = rich.Progress(
+            rich.TextColumn("trial {task.completed} of {task.total}"),
+            rich.BarColumn(),
+            rich.TextColumn("best dev accuracy [bold]{task.description}"),
+            rich.TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self._task = self._bar.add_task("-", total=1)
+
+    def note(self, text: str) -> None:
+        """Write a line above the bar."""
+        self._bar.console.print(text, highlight=False, markup=False)
+
+    def grow(self, done: int, total: int) -> None:
+        """Set the bar."""
+        state = {"completed": done, "total": total, "description": self.best}
+        self._bar.update(self._task, **state)
+
+
+def trial_progress() -> TrialLines:
+    """Make the progress of a search.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    console = load_extra("rich.console", "train", "gdopt tune").Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TrialBar(console)
+    return TrialLines()

@@ -1,0 +1,1 @@
+"""What runs a search: trials, the file that keeps them, processes beside each other."""

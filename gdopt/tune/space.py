@@ -1,0 +1,138 @@
+"""The space of a search: hyper-parameters by name, each with its scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gdopt.checks import check_flag, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.tune.discrete import power_of_two, uniform_int
+from gdopt.tune.scales import Scale, log, log_one_minus
+
+LARGEST = 512  # mini-batch; the course takes 64 to 512
+
+
+class Space(Mapping[str, Scale]):
+    """Hyper-parameters by name, the most important first, each with its scale.
+
+    ``space | {"beta": ...}`` is a space with more of them, or others.
+
+    Args:
+        scales: from names to scales, at least one.
+
+    Raises:
+        ArgumentError: there is none, or a name is empty or taken twice.
+        ArgumentTypeError: a name is no text, or a scale is none.
+
+    >>> space = Space({"lr": log(1e-4, 1)}) | {"units": uniform_int(50, 100)}
+    >>> space
+    Space(lr=log(low=0.0001, high=1.0), units=uniform_int(low=50, high=100))
+    """
+
+    def __init__(self, scales: Mapping[str, Scale]) -> None:
+        if not isinstance(scales, Mapping):
+            kind = type(scales).__name__
+            message = f"scales must be a mapping from names to scales, got {kind}"
+            raise ArgumentTypeError(message)
+        if not scales:
+            message = "scales must hold at least one, got none"
+            raise ArgumentError(message)
+        for name, scale in scales.items():
+            if not isinstance(name, str):
+                message = f"scales must have text for names, got {name!r}"
+                raise ArgumentTypeError(message)
+            if not name:
+                message = "scales must have names that are not empty, got ''"
+                raise ArgumentError(message)
+            if not isinstance(scale, Scale):
+                message = (
+                    f"scales[{name!r}] must be a scale, as gdopt.tune.log(1e-4, 1), "
+                    f"got {scale!r}"
+                )
+                raise ArgumentTypeError(message)
+        labels = [scale.label(name) for name, scale in scales.items()]
+        for label in labels:
+            if labels.count(label) > 1:
+                message = f"scales must not keep two numbers as {label!r}"
+                raise ArgumentError(message)
+        self._scales = dict(scales)
+
+    def __getitem__(self, name: str) -> Scale:
+        return self._scales[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scales)
+
+    def __len__(self) -> int:
+        return len(self._scales)
+
+    def __or__(self, others: Mapping[str, Scale]) -> Space:
+        if not isinstance(others, Mapping):
+            return NotImplemented
+        return Space({**self._scales, **others})
+
+    def __repr__(self) -> str:
+        return f"Space({', '.join(f'{n}={s}' for n, s in self.items())})"
+
+    def read(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the values of what Optuna keeps."""
+        return {
+            name: scale.value(kept[scale.label(name)])
+            for name, scale in self.items()
+            if scale.label(name) in kept
+        }
+
+
+def course_space(
+    *, momentum: bool = True, adam: bool = False, examples: int | None = None
+) -> Space:
+    """Give the course's hyper-parameters, in its order of importance.
+
+    First the learning rate, 0.0001 to 1 by its logarithm. Then beta of momentum, 0.9 to
+    0.999 by the logarithm of 1 - beta, the hidden units of a layer, 50 to 100, and the
+    mini-batch size, a power of two from 64 to 512. Then the layers, 2 to 4, the last
+    one counted, and the rate of the decay ``lr / (1 + decay_rate epoch)``, 0.001 to 1
+    by its logarithm. The betas of Adam are left alone.
+
+    Args:
+        momentum: whether there is a ``beta``.
+        adam: whether Adam's ``beta1``, 0.8 to 0.99, and ``beta2``, 0.9 to 0.9999, both
+            by the logarithm of 1 - beta, are searched after all.
+        examples: to train on, at least 1: of fewer than 512, the mini-batch size is at
+            most the power of two below, and at least an eighth of that.
+
+    Raises:
+        ArgumentError: `examples` is below 1.
+        ArgumentTypeError: an argument is of the wrong kind.
+
+    Source:
+        Ng, Improving deep neural networks, week 3, "Tuning process" and "Using an
+        appropriate scale to pick hyperparameters". The range of the decay rate and
+        those of Adam's betas are gdopt's.
+
+    >>> list(course_space())  # doctest: +NORMALIZE_WHITESPACE
+    ['learning_rate', 'beta', 'hidden_units', 'batch_size', 'layers', 'decay_rate']
+    """
+    space: dict[str, Scale] = {"learning_rate": log(1e-4, 1)}
+    if check_flag("momentum", momentum):
+        space["beta"] = log_one_minus(0.9, 0.999)
+    space |= {
+        "hidden_units": uniform_int(50, 100),
+        "batch_size": _batch_sizes(examples),
+        "layers": uniform_int(2, 4),
+        "decay_rate": log(1e-3, 1),
+    }
+    if check_flag("adam", adam):
+        space |= {
+            "beta1": log_one_minus(0.8, 0.99),
+            "beta2": log_one_minus(0.9, 0.9999),
+        }
+    return Space(space)
+
+
+def _batch_sizes(examples: int | None) -> Scale:
+    if examples is None or whole("examples", examples, least=1) >= LARGEST:
+        return power_of_two(LARGEST // 8, LARGEST)
+    most = 1 << (examples.bit_length() - 1)
+    return power_of_two(max(1, most // 8), most)

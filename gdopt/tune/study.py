@@ -1,0 +1,164 @@
+"""What a search has found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.checks import Range, check_number
+from gdopt.errors import ArgumentError
+from gdopt.tables import aligned
+from gdopt.tune.engine.trial import COMPLETE, FAILED, PRUNED
+from gdopt.tune.space import Space
+
+SHOWN = 5  # trials, in the table that `print` gives
+DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that has ended.
+
+    Attributes:
+        number: of the trial, from 0.
+        values: its hyper-parameters by name.
+        state: ``"complete"``, ``"pruned"`` or ``"failed"``.
+        score: what the objective returned; None unless complete.
+        reports: scores that it told on the way, by step.
+        error: of a failed trial, what was raised.
+        seconds: that it took.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    state: str
+    score: float | None = None
+    reports: Mapping[int, float] | None = None
+    error: str | None = None
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as JSON knows it."""
+        return {**vars(self), "values": dict(self.values)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials of a search, in the order of their numbers.
+
+    ``print(study)`` shows how many there were and the best of them.
+
+    Attributes:
+        space: that was searched.
+        trials: those that have ended.
+        direction: ``"maximize"`` or ``"minimize"``.
+
+    >>> from gdopt.tune import log
+    >>> trials = [Outcome(k, {"lr": 10.0**-k}, "complete", 1 / (1 + k)) for k in (0, 1)]
+    >>> print(Study(Space({"lr": log(0.1, 1)}), trials))
+    2 trials: 2 complete, 0 pruned, 0 failed
+    trial  score   lr
+    0          1    1
+    1        0.5  0.1
+    """
+
+    space: Space
+    trials: Sequence[Outcome]
+    direction: str = "maximize"
+
+    @property
+    def ranked(self) -> list[Outcome]:
+        """The complete trials, the best first; of equals, the first run."""
+        sign = -1 if self.direction == "maximize" else 1
+        scored = [(sign * t.score, t) for t in self.trials if t.score is not None]
+        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])]
+
+    @property
+    def best(self) -> Outcome:
+        """The best complete trial.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        ranked = self.ranked
+        if ranked:
+            return ranked[0]
+        message = f"best needs a trial that is complete, got none of {len(self.trials)}"
+        if self.failed:
+            first = self.failed[0]
+            message += f"; trial {first.number} failed with {first.error}"
+        raise ArgumentError(message)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The trials that an error has ended."""
+        return [trial for trial in self.trials if trial.state == FAILED]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all of it as JSON knows it."""
+        return {
+            "direction": self.direction,
+            "space": {name: repr(scale) for name, scale in self.space.items()},
+            "trials": [trial.to_dict() for trial in self.trials],
+        }
+
+    def __str__(self) -> str:
+        states = [trial.state for trial in self.trials]
+        counts = (f"{states.count(s)} {s}" for s in (COMPLETE, PRUNED, FAILED))
+        lines = [f"{len(states)} trials: {', '.join(counts)}"]
+        if self.failed:
+            first = self.failed[0]
+            lines.append(f"trial {first.number} failed with {first.error}")
+        if ranked := self.ranked[:SHOWN]:
+            head = ["trial", "score", *self.space]
+            rows = [
+                [f"{t.number}", f"{t.score:.4g}", *map(_cell, t.values.values())]
+                for t in ranked
+            ]
+            lines += aligned([head, *rows])
+        return "\n".join(lines)
+
+
+def zoom(study: Study, *, share: float = 0.25) -> Space:
+    """Give the box around the best trials, to be searched more finely.
+
+    Of each hyper-parameter it spans from the least to the largest value among the best
+    trials, on the same scale; of a `choice`, the options among them stay.
+
+    Args:
+        study: with 2 complete trials or more.
+        share: of all complete and pruned trials, in (0, 1]; of these the complete ones
+            are taken, at least 2.
+
+    Raises:
+        ArgumentError: the share is out of its range, or there are fewer trials.
+
+    Source: Ng, Improving deep neural networks, week 3, "Tuning process": coarse to
+    fine.
+
+    >>> from gdopt.tune import log
+    >>> trials = [
+    ...     Outcome(k, {"lr": 10.0**-k}, "complete", -abs(k - 2)) for k in range(8)
+    ... ]
+    >>> zoom(Study(Space({"lr": log(1e-8, 1)}), trials), share=0.3)
+    Space(lr=log(low=0.001, high=0.1))
+    """
+    share = check_number("share", share, Range.parse("(0, 1]"))
+    ranked = study.ranked
+    if len(ranked) < 2:
+        message = f"study must hold 2 complete trials or more, got {len(ranked)}"
+        raise ArgumentError(message)
+    judged = sum(trial.state in (COMPLETE, PRUNED) for trial in study.trials)
+    best = ranked[: max(2, math.ceil(share * judged))]
+    return Space(
+        {
+            name: scale.narrowed(trial.values[name] for trial in best)
+            for name, scale in study.space.items()
+        }
+    )
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}"

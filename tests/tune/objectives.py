@@ -1,0 +1,46 @@
+"""Objectives that other processes can import, and a search to be killed."""
+
+import os
+import signal
+import sys
+import time
+
+from gdopt.tune import choice, log, log_one_minus, power_of_two, tune, uniform_int
+
+SPACE = {
+    "rate": log(1e-4, 1),
+    "beta": log_one_minus(0.9, 0.999),
+    "units": uniform_int(5, 9),
+    "size": power_of_two(8, 64),
+    "kind": choice(["a", "b", "c"]),
+}
+
+
+def near(trial):
+    """Score how near the rate is to 0.1, and tell it in four steps."""
+    score = -abs(trial["rate"] - 0.1)
+    for step in range(4):
+        trial.report(score * (5 - step), step=step)
+        if os.environ.get("DIE_AT") == f"{trial.number}-{step}":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return score
+
+
+def die_at_two(trial):
+    """Kill the process in trial 2."""
+    if trial.number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return near(trial)
+
+
+def wait_and_tell(trial):
+    """Say in a file who runs, and take long."""
+    with open(os.environ["TOLD"], "a", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(f"{os.getpid()}\n")
+    time.sleep(60)
+    return near(trial)
+
+
+if __name__ == "__main__":
+    path, method = sys.argv[1:]
+    tune(near, SPACE, trials=12, seed=3, method=method, prune=True, storage=path)

@@ -1,0 +1,178 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gdopt
+from gdopt.tune import log, tune, uniform
+
+pytest.importorskip("optuna")
+from tune import objectives
+from tune.objectives import SPACE, near
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "search.journal"
+
+
+def facts(study):
+    return [
+        (t.number, dict(t.values), t.state, t.score, t.reports) for t in study.trials
+    ]
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_killed_search_goes_on_as_if_nothing_had_happened(method, file):
+    whole = tune(near, SPACE, trials=12, seed=3, method=method, prune=True)
+    assert {trial.state for trial in whole.trials} == {"complete", "pruned"}
+    command = [sys.executable, objectives.__file__, str(file), method]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run(
+        command, env={**environment, "DIE_AT": "8-2"}, check=False, timeout=60
+    )
+    assert killed.returncode == -9
+    told = []
+    resumed = tune(
+        near,
+        SPACE,
+        trials=12,
+        seed=3,
+        method=method,
+        prune=True,
+        storage=file,
+        progress=lambda trial, done, _: told.append((trial.number, done)),
+    )
+    assert facts(resumed) == facts(whole)
+    assert told[0] == (8, 9)
+
+
+def test_an_interrupted_trial_is_run_anew_with_its_values(file):
+    seen = []
+
+    def objective(trial):
+        seen.append((trial.number, dict(trial)))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return near(trial)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(objective, SPACE, trials=5, seed=1, storage=file)
+    study = tune(objective, SPACE, trials=5, seed=1, storage=file)
+    assert [number for number, _ in seen] == [0, 1, 2, 2, 3, 4]
+    assert seen[2] == seen[3]
+    assert facts(study) == facts(tune(near, SPACE, trials=5, seed=1))
+
+
+def test_a_search_takes_more_trials_but_no_fewer(file):
+    first = tune(near, SPACE, trials=3, seed=1, storage=file)
+    more = tune(near, SPACE, trials=6, seed=1, storage=file)
+    assert facts(more)[:3] == facts(first)
+    assert facts(more) == facts(tune(near, SPACE, trials=6, seed=1))
+    calls = []
+    again = tune(calls.append, SPACE, trials=2, seed=1, storage=file)
+    assert calls == []
+    assert facts(again) == facts(more)
+    assert again.trials[4].seconds == more.trials[4].seconds > 0
+
+
+def test_failures_are_kept_too(file):
+    def objective(trial):
+        message = f"trial {trial.number}"
+        raise RuntimeError(message)
+
+    tune(objective, SPACE, trials=2, seed=0, storage=file)
+    study = tune(objective, SPACE, trials=2, seed=0, storage=file)
+    assert [t.error for t in study.failed] == [
+        "RuntimeError: trial 0",
+        "RuntimeError: trial 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 2}, "seed must be 1, as when the search 'search' began, got 2"),
+        ({"method": "tpe"}, "method must be 'random', as when"),
+        ({"prune": True}, "prune must be False, as when"),
+        ({"direction": "minimize"}, "direction must be 'maximize', as when"),
+        ({"space": SPACE | {"rate": log(1e-3, 1)}}, "space must be .*low=0.0001"),
+        ({"space": dict(reversed(SPACE.items()))}, "space must be"),
+        ({"space": {f"my {k}": v for k, v in SPACE.items()}}, "space must be"),
+    ],
+)
+def test_another_search_by_the_same_name_is_refused(options, message, file):
+    tune(near, SPACE, trials=2, seed=1, storage=file)
+    before = file.read_bytes()
+    given = {"space": SPACE, "seed": 1, **options}
+    with pytest.raises(gdopt.StateError, match=message):
+        tune(near, given.pop("space"), trials=4, storage=file, **given)
+    assert file.read_bytes() == before
+
+
+def test_one_file_keeps_several_searches(file):
+    coarse = tune(near, SPACE, trials=3, seed=1, storage=file)
+    fine = tune(near, {"rate": uniform(0, 1)}, trials=2, seed=1, storage=file, name="f")
+    assert len(fine.trials) == 2
+    assert facts(tune(near, SPACE, trials=3, seed=1, storage=file)) == facts(coarse)
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out(file):
+    tune(near, SPACE, trials=3, seed=1, storage=file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    # Trial 2's end was under way.
+    file.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    study = tune(near, SPACE, trials=4, seed=1, storage=file)
+    assert facts(study) == facts(tune(near, SPACE, trials=4, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"not a journal", 1),
+        (b"{}\n", 1),
+        (b'{"op_code": 0}\n[1]\n', 2),
+        (b"\xff\n", 1),
+    ],
+)
+def test_another_file_is_refused_and_stays_as_it_is(content, line, file):
+    file.write_bytes(content)
+    message = f"must be a journal of Optuna's, but line {line} is not"
+    with pytest.raises(gdopt.StateError, match=message):
+        tune(near, SPACE, trials=1, seed=0, storage=file)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(gdopt.ArgumentError, match="storage must name a file"):
+        tune(near, SPACE, trials=1, seed=0, storage=tmp_path)
+
+
+def test_a_study_of_another_program_is_refused(file):
+    import optuna  # noqa: PLC0415 - behind importorskip
+    from optuna.storages import journal  # noqa: PLC0415
+
+    storage = journal.JournalStorage(journal.JournalFileBackend(str(file)))
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(storage=storage, study_name="search")
+    finally:
+        optuna.logging.set_verbosity(level)
+    study.ask()
+    with pytest.raises(gdopt.StateError, match="must be of a search of gdopt's"):
+        tune(near, SPACE, trials=1, seed=0, storage=file, direction="minimize")
+
+
+def test_a_file_with_a_search_under_way_is_refused(file):
+    def objective(trial):
+        with pytest.raises(gdopt.StateError, match="another search is under way"):
+            tune(near, SPACE, trials=1, seed=0, storage=file)
+        return near(trial)
+
+    study = tune(objective, SPACE, trials=2, seed=1, storage=file)
+    assert study.failed == []
+    assert len(tune(near, SPACE, trials=3, seed=1, storage=file).trials) == 3
+    assert [path.name for path in Path(file.parent).iterdir()] == [file.name]
