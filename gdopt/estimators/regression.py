@@ -10,8 +10,8 @@ from gdopt.arrays import Arena, Array, get_backend
 from gdopt.nn.evaluation import ROWS
 from gdopt.nn.forward import Layers, run
 from gdopt.nn.initialization import draw
-from gdopt.nn.penalty import Penalty
-from gdopt.nn.squared_error import squared_error
+from gdopt.nn.losses.penalty import Penalty
+from gdopt.nn.losses.squared_error import squared_error
 
 
 class RegressionNetwork:

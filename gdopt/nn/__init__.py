@@ -1,10 +1,11 @@
 """A small network to learn and to test on: rows are examples, gradients by hand."""
 
-from gdopt.nn.dropout import dropout
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.initialization import glorot, he, xavier, zeros
-from gdopt.nn.layers import dense, relu, sigmoid, tanh
-from gdopt.nn.losses import (
+from gdopt.nn.layers.activations import relu, sigmoid, tanh
+from gdopt.nn.layers.dense import dense
+from gdopt.nn.layers.dropout import dropout
+from gdopt.nn.losses.cross_entropy import (
     binary_cross_entropy,
     logistic,
     softmax,

@@ -11,13 +11,13 @@ from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import common_backend
 from gdopt.nn.checks import check_classes, check_examples, check_finite, check_labels
 from gdopt.nn.forward import Layers, run
-from gdopt.nn.losses import (
+from gdopt.nn.losses.cross_entropy import (
     binary_cross_entropy,
     logistic,
     softmax,
     softmax_cross_entropy,
 )
-from gdopt.nn.penalty import Penalty
+from gdopt.nn.losses.penalty import Penalty
 
 LOSSES = {"softmax": softmax_cross_entropy, "sigmoid": binary_cross_entropy}
 ROWS = 4096  # examples looked at in one go where no gradient is asked for

@@ -18,9 +18,9 @@ from gdopt.nn.checks import (
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
-from gdopt.nn.layers import dense
-from gdopt.nn.penalty import Penalty
-from gdopt.nn.statistics import Statistics
+from gdopt.nn.layers.dense import dense
+from gdopt.nn.layers.statistics import Statistics
+from gdopt.nn.losses.penalty import Penalty
 
 
 class Network(Evaluation):

@@ -13,7 +13,7 @@ from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
-from gdopt.nn.penalty import Penalty
+from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.optim.interrupt import Uninterrupted
 

@@ -17,7 +17,7 @@ from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
-from gdopt.nn.penalty import Penalty
+from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.costs import Costs, blame
 from gdopt.training.graph import TrainingGraph

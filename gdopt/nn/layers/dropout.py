@@ -10,7 +10,7 @@ from gdopt.arrays import Array, backend_of
 from gdopt.checks import check_number
 from gdopt.errors import ArgumentTypeError
 from gdopt.nn.checks import KEEP, check_like
-from gdopt.nn.layers import Backprop
+from gdopt.nn.layers.dense import Backprop
 
 
 def dropout(

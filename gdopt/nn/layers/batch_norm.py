@@ -5,7 +5,7 @@ from __future__ import annotations
 from gdopt.arrays import Array, backend_of
 from gdopt.errors import ArgumentError
 from gdopt.nn.checks import check_like
-from gdopt.nn.layers import Backprop
+from gdopt.nn.layers.dense import Backprop
 
 EPS = 1e-5
 

@@ -1,0 +1,1 @@
+"""Costs with their gradients, and what weights cost."""
