@@ -1,7 +1,7 @@
 """gdopt: gradient descent for people who hold arrays."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gdopt import nn, schedules, training
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
@@ -52,8 +52,16 @@ from gdopt.optim import (
     Rule,
     rule,
 )
-from gdopt.planner import Plan, plan_batch_size
 from gdopt.training import fit, load, save
+
+if TYPE_CHECKING:
+    from gdopt import gallery as gallery
+    from gdopt import planner as planner
+    from gdopt import problems as problems
+    from gdopt import tune as tune
+    from gdopt.estimators import MLPClassifier as MLPClassifier
+    from gdopt.estimators import MLPRegressor as MLPRegressor
+    from gdopt.planner import Plan, plan_batch_size
 
 __version__ = "0.1.0"
 __all__ = [
@@ -119,7 +127,10 @@ __all__ = [
 _LATER = {
     "MLPClassifier": "gdopt.estimators",
     "MLPRegressor": "gdopt.estimators",
+    "Plan": "gdopt.planner",
     "gallery": "gdopt",
+    "plan_batch_size": "gdopt.planner",
+    "planner": "gdopt",
     "problems": "gdopt",
     "tune": "gdopt",
 }

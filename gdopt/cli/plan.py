@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gdopt.cli import choices, options
+from gdopt.cli.parts import choices, options
 from gdopt.cli.parts.session import make_network, plan
 from gdopt.extras import load_extra
 from gdopt.files import free_name

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli import choices, options
-from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts import choices, options
+from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.parts.running import finish, train
 from gdopt.cli.parts.session import Session, prepare
 from gdopt.errors import ArgumentError

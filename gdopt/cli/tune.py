@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli import choices, options
-from gdopt.cli.choices import OPTIMIZERS
+from gdopt.cli.parts import choices, options
+from gdopt.cli.parts.choices import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import Live, Plain
 from gdopt.extras import load_extra

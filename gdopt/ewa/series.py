@@ -15,7 +15,7 @@ from gdopt.arrays.storage import compute_dtype
 from gdopt.checks import check_number
 from gdopt.errors import ArgumentError
 from gdopt.ewa.formula import BETA, average_kernel, check_initial, initial_row
-from gdopt.kernels.flush import FlushToZero
+from gdopt.kernels.cpu.flush import FlushToZero
 
 
 def ewa(

@@ -201,9 +201,9 @@ def _build(
 
         return Cuda(program, stored, compute)
     if engine == "numba":
-        from gdopt.kernels.loops import Loop  # noqa: PLC0415
+        from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
 
         return Loop(program, compute)
-    from gdopt.kernels.blocks import Blocks  # noqa: PLC0415
+    from gdopt.kernels.cpu.blocks import Blocks  # noqa: PLC0415
 
     return Blocks(program, compute)

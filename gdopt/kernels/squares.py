@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.kernels.flush import FlushToZero
+from gdopt.kernels.cpu.flush import FlushToZero
 
 TOTALS = 256
 MOST_LANES = 1 << 17  # 32 Ki threads of four: enough reads under way for any GPU

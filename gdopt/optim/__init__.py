@@ -1,9 +1,9 @@
 """Update rules, and the optimizer that runs them."""
 
-from gdopt.optim.adaptive import Adam, AdamW, RMSprop
-from gdopt.optim.descent import SGD, Momentum, Nesterov
 from gdopt.optim.optimizer import Optimizer
-from gdopt.optim.rule import Rule, rule
+from gdopt.optim.rules.adaptive import Adam, AdamW, RMSprop
+from gdopt.optim.rules.descent import SGD, Momentum, Nesterov
+from gdopt.optim.rules.rule import Rule, rule
 
 __all__ = [
     "SGD",

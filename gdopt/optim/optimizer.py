@@ -10,16 +10,16 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim import state
-from gdopt.optim.compose import AVERAGE, MASTER, extended
 from gdopt.optim.gradients import Gradients
-from gdopt.optim.hyper import Hyper
 from gdopt.optim.interrupt import Uninterrupted
-from gdopt.optim.keywords import refuse_keywords
-from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
-from gdopt.optim.rule import Rule
-from gdopt.optim.rule import rule as make_rule
+from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
+from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rules.rule import rule as make_rule
+from gdopt.optim.settings.hyper import Hyper
+from gdopt.optim.settings.keywords import refuse_keywords
+from gdopt.optim.settings.options import Options
 
 
 class Optimizer:

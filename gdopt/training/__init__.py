@@ -1,12 +1,12 @@
 """Training: the loop that yields records, checkpoints, and the folder of a run."""
 
 from gdopt.training import diagnosis
-from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import fit
 from gdopt.training.record import Record
 from gdopt.training.report import RunFolder
-from gdopt.training.resume import capture, restore
+from gdopt.training.saving.checkpoint import load, save
+from gdopt.training.saving.resume import capture, restore
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [

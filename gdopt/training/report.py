@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from gdopt.files import empty_folder
-from gdopt.training.checkpoint import save
 from gdopt.training.record import Record
+from gdopt.training.saving.checkpoint import save
 
 
 class RunFolder:

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.parts import running
+from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
 from gdopt.training import RunFolder, load
 
 pytest.importorskip("rich")

@@ -6,7 +6,7 @@ import pytest
 from twins import LAYOUTS, Twins, draw
 
 import gdopt
-from gdopt.kernels.flush import can_flush
+from gdopt.kernels.cpu.flush import can_flush
 
 DTYPES = ("float32", "float64", "float16")
 

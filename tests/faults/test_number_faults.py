@@ -5,7 +5,7 @@ import pytest
 from oracles import CASES
 
 import gdopt
-from gdopt.kernels.flush import can_flush
+from gdopt.kernels.cpu.flush import can_flush
 
 STATEFUL = [name for name, case in CASES.items() if "adam" in name or "rms" in name]
 DTYPES = pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -9,10 +9,10 @@ import pytest
 from gdopt.arrays import Layout
 from gdopt.arrays.arena import PADDING
 from gdopt.arrays.backend import byte_bounds, get_backend
-from gdopt.kernels import blocks
-from gdopt.kernels.blocks import Blocks
+from gdopt.kernels.cpu import blocks
+from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.packing import split
-from gdopt.optim.descent import sgd
+from gdopt.optim.rules.descent import sgd
 
 LARGE = 3 * 2**30 + 1  # one more than whole blocks, whatever their size
 ROWS = 65 * 23_077 + 1  # of 2,000: one more than whole pieces of 65
@@ -134,7 +134,7 @@ def test_packing_cuts_a_large_matrix_into_rows():
 def compiled_loop():
     """Compile the text of a loop in memory, where Numba tells its types."""
     pytest.importorskip("numba")
-    loops = pytest.importorskip("gdopt.kernels.loops")
+    loops = pytest.importorskip("gdopt.kernels.cpu.loops")
     text = loops.print_loop(sgd.kernel.program(), flush=False, cache=False)
     scope = {}
     exec(text, scope)  # noqa: S102 - gdopt's own text

@@ -8,8 +8,8 @@ import pytest
 from fake_arrays import aligned
 from rules import KERNELS, SCALARS, bits, special_arrays
 
-from gdopt.kernels.blocks import Blocks
-from gdopt.kernels.flush import FlushToZero
+from gdopt.kernels.cpu.blocks import Blocks
+from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.trace import compile_host
 
 SIZES = (0, 1, 3, 1023, 100_003)
@@ -33,7 +33,7 @@ def assert_same_bits(expected, actual, program):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", KERNELS)
 def test_numba_gives_the_bits_of_numpy(name, dtype):
-    loops = pytest.importorskip("gdopt.kernels.loops")
+    loops = pytest.importorskip("gdopt.kernels.cpu.loops")
     program = KERNELS[name].program()
     engine = loops.Loop(program, dtype)
     values = engine.cast(values_of(program))
@@ -89,7 +89,7 @@ def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_give_the_bits_of_one_thread(dtype):
-    loops = pytest.importorskip("gdopt.kernels.loops")
+    loops = pytest.importorskip("gdopt.kernels.cpu.loops")
     program = KERNELS["adam_corrected"].program()
     size = 1_000_003
     alone = special_arrays(len(program.inputs), size, dtype)

@@ -154,8 +154,9 @@ def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
 @pytest.mark.parametrize("on_device", [(), ("lr",), ("lr", "norm")])
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
-    program = gdopt.optim.compose.extended(
-        gdopt.optim.adaptive.adam("corrected", bias_correction=True), ("clip_norm",)
+    program = gdopt.optim.rules.compose.extended(
+        gdopt.optim.rules.adaptive.adam("corrected", bias_correction=True),
+        ("clip_norm",),
     ).kernel.program()
     if "momentum" in name:
         program = KERNELS[name].program()

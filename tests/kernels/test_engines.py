@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels import flush
-from gdopt.kernels.blocks import Blocks, cache_bytes
+from gdopt.kernels.cpu import flush
+from gdopt.kernels.cpu.blocks import Blocks, cache_bytes
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.packing import split
 

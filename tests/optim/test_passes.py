@@ -5,7 +5,7 @@ import pytest
 from oracles import CASES
 
 import gdopt
-from gdopt.kernels.blocks import Blocks
+from gdopt.kernels.cpu.blocks import Blocks
 
 GENERATOR = np.random.default_rng(7)
 SHAPES = {"W": (5, 13), "b": (13,), "scale": (), "none": (0, 3), "U": (130,)}

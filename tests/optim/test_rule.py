@@ -5,8 +5,8 @@ import pytest
 from oracles import CASES, by_rule
 
 import gdopt
-from gdopt.optim.adaptive import adam
-from gdopt.optim.descent import sgd
+from gdopt.optim.rules.adaptive import adam
+from gdopt.optim.rules.descent import sgd
 
 GENERATOR = np.random.default_rng(19)
 START = GENERATOR.standard_normal(9)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gdopt.arrays.backend import Backend
-from gdopt.cli.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.info import surroundings
-from gdopt.cli.options import hidden_units
+from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts.options import hidden_units
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import planning_progress
 from gdopt.data import MiniBatches, minibatches

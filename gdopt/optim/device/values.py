@@ -16,7 +16,7 @@ from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 from gdopt.optim.device.clock import AHEAD
 from gdopt.optim.device.tables import Rows, send_table
-from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.settings.hyper import Hyper, Values
 
 
 def is_on_device(value: Any) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from gdopt.arrays.backend import Backend
-from gdopt.arrays.cublas import WORKSPACE
+from gdopt.arrays.cuda.cublas import WORKSPACE
 from gdopt.planner.memory.meter import Peak
 from gdopt.planner.memory.sizes import format_bytes
 

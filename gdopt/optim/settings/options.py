@@ -9,8 +9,8 @@ from gdopt.arrays.arena import Layout
 from gdopt.arrays.storage import STORED_HALF, Stored, as_dtype, compute_name
 from gdopt.checks import check_flag, whole
 from gdopt.errors import ArgumentError
-from gdopt.optim.compose import AVERAGE, MASTER
-from gdopt.optim.rule import Rule
+from gdopt.optim.rules.compose import AVERAGE, MASTER
+from gdopt.optim.rules.rule import Rule
 
 EXACT = (AVERAGE, MASTER)  # whatever the dtype of other state
 CHOICES: dict[str, tuple[str | None, ...]] = {

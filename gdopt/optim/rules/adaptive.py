@@ -10,7 +10,7 @@ from gdopt.errors import ArgumentError
 from gdopt.ewa import average
 from gdopt.kernels.ops import sqrt
 from gdopt.optim.optimizer import Optimizer
-from gdopt.optim.rule import BETA, DECAY, EPS, LR, Rule, rule
+from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.files import cache_folder, write_whole
-from gdopt.kernels.flush import can_flush
+from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program
@@ -71,7 +71,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
         "first": parameters[0],
         "slice": SLICE,
         "slices": ", ".join(f"{name}[low:high]" for name in parameters),
-        "imports": "\nfrom gdopt.kernels.numba_flush import enter, leave\n"
+        "imports": "\nfrom gdopt.kernels.cpu.numba_flush import enter, leave\n"
         if flush
         else "",
     }

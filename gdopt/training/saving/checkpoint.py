@@ -18,7 +18,7 @@ import numpy as np
 
 from gdopt.errors import StateError
 from gdopt.files import existing_file
-from gdopt.training.packing import Packed, digest, pack, parse, unpack
+from gdopt.training.saving.packing import Packed, digest, pack, parse, unpack
 
 HEADER = "$header"
 HEADER_DIGEST = "$header.sha256"

@@ -8,8 +8,8 @@ from typing import Any
 
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
-from gdopt.cli import choices
-from gdopt.cli.choices import OPTIMIZERS
+from gdopt.cli.parts import choices
+from gdopt.cli.parts.choices import OPTIMIZERS
 
 DEVICES = {"auto": None, "cpu": "numpy", "gpu": "cupy"}
 

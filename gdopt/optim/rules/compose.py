@@ -10,7 +10,7 @@ from typing import Any
 from gdopt.errors import RuleError
 from gdopt.ewa import average
 from gdopt.kernels.ops import where
-from gdopt.optim.rule import BETA, Rule, rule
+from gdopt.optim.rules.rule import BETA, Rule, rule
 
 AVERAGE = "average"  # the state that holds the average of the parameters
 MASTER = "master"  # the float32 copy of half-precision parameters

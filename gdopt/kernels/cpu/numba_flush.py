@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gdopt.kernels.flush import FLUSH
+from gdopt.kernels.cpu.flush import FLUSH
 
 WORD = ir.IntType(32)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import get_backend
-from gdopt.kernels.flush import FlushToZero
+from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol

@@ -15,7 +15,7 @@ from gdopt.arrays.storage import compute_dtype
 from gdopt.checks import Range, as_number, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rule import Rule
+from gdopt.optim.rules.rule import Rule
 
 ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
 

@@ -9,7 +9,7 @@ from gdopt.checks import check_flag
 from gdopt.errors import ArgumentError
 from gdopt.ewa import average, corrected
 from gdopt.optim.optimizer import Optimizer
-from gdopt.optim.rule import BETA, LR, Rule, rule
+from gdopt.optim.rules.rule import BETA, LR, Rule, rule
 
 
 @rule(ranges={"lr": LR})

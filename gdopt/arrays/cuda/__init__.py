@@ -1,0 +1,1 @@
+"""What CuPy leaves to be called by hand: cuBLAS and CUDA graphs."""

@@ -1,0 +1,1 @@
+"""Engines of the CPU: blocks of NumPy, and loops of Numba."""

@@ -1,0 +1,1 @@
+"""The rules as their papers write them, and how they are put together."""

@@ -1,0 +1,1 @@
+"""What an optimizer is set to: hyper-parameters and options."""
