@@ -12,14 +12,13 @@ from typing import Any
 from gdopt.cli.parts import choices, options
 from gdopt.cli.parts.choices import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
-from gdopt.cli.parts.progress import Live, Plain
+from gdopt.cli.parts.trials import trial_progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.nn.checks import check_finite
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import (
     NetworkObjective,
-    Outcome,
     Space,
     Study,
     course_space,
@@ -39,7 +38,6 @@ examples:
   gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --device gpu
 """
 MOMENTA = ("momentum", "nesterov")
-LINES = 10  # in a whole search, where there is no terminal; those of failures aside
 
 
 def add_parser(commands: Any) -> None:
@@ -149,7 +147,7 @@ def _search(
         l2=arguments.l2,
         seed=arguments.seed,
     )
-    shown = trial_progress()
+    shown = trial_progress(trials)
     try:
         with shown:
             study = tune(
@@ -185,65 +183,3 @@ def _draw(
         title = f"{problem.name}: dev accuracy of {len(study.trials)} trials"
         parallel_coordinates(study, path, title=title)
         sys.stdout.write(f"picture {path}\n")
-
-
-class TrialLines(Plain):
-    """Plain lines for pipes and logs: now and then, and for every failure."""
-
-    done = 0
-    best = "-"
-
-    def show(self, trial: Outcome, done: int, total: int) -> None:
-        """Take in a trial that has ended."""
-        self.done = done
-        if trial.score is not None:
-            self.best = max(self.best, f"{trial.score:.3f}")  # "-" is before digits
-        if trial.error is not None:
-            self.note(f"trial {trial.number} failed: {trial.error}")
-        self.grow(done, total)
-
-    def note(self, text: str) -> None:
-        """Write a line."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-    def grow(self, done: int, total: int) -> None:
-        """Write how far the search is, where it is due."""
-        if done == total or done % max(1, total // LINES) == 0:
-            self.note(f"trial {done}/{total}, best dev accuracy {self.best}")
-
-
-class TrialBar(Live, TrialLines):
-    """A bar that grows with the trials, and a line above it for every failure."""
-
-    def __init__(self, console: Any) -> None:
-        rich = load_extra("rich.progress", "train", "gdopt tune")
-        self._bar = rich.Progress(
-            rich.TextColumn("trial {task.completed} of {task.total}"),
-            rich.BarColumn(),
-            rich.TextColumn("best dev accuracy [bold]{task.description}"),
-            rich.TimeRemainingColumn(compact=True),
-            console=console,
-        )
-        self._task = self._bar.add_task("-", total=1)
-
-    def note(self, text: str) -> None:
-        """Write a line above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False)
-
-    def grow(self, done: int, total: int) -> None:
-        """Set the bar."""
-        state = {"completed": done, "total": total, "description": self.best}
-        self._bar.update(self._task, **state)
-
-
-def trial_progress() -> TrialLines:
-    """Make the progress of a search.
-
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    console = load_extra("rich.console", "train", "gdopt tune").Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return TrialBar(console)
-    return TrialLines()

@@ -9,6 +9,7 @@ import pytest
 
 import gdopt
 from gdopt.cli import tune
+from gdopt.cli.parts import trials
 from gdopt.tune import Outcome
 
 Console = pytest.importorskip("rich.console").Console
@@ -177,7 +178,9 @@ def test_without_optuna_the_error_names_the_extra(run, monkeypatch):
 def test_the_bar_shows_the_best_and_the_failures():
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100)
-    with tune.TrialBar(console) as bar:
+    with trials.TrialBar(console, 3) as bar:
+        bar._bar.refresh()
+        assert "trial 0 of 3" in file.getvalue()
         bar.show(Outcome(0, {}, "complete", 0.91), 1, 3)
         bar.show(Outcome(1, {}, "complete", 0.5), 2, 3)
         bar.show(Outcome(2, {}, "failed", error="no"), 3, 3)
@@ -191,4 +194,4 @@ def test_the_bar_shows_the_best_and_the_failures():
 def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
-    assert type(tune.trial_progress()) is tune.TrialLines
+    assert type(trials.trial_progress(3)) is trials.TrialLines
