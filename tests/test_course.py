@@ -44,6 +44,7 @@ COURSE = {
     "a larger lambda: smaller weights, a simpler boundary": """
         a_larger_lambda_gives_smaller_weights
         a_network_that_is_held_back_draws_a_simpler_boundary
+        a_larger_lambda_gives_smaller_weights_and_a_shorter_boundary
     """,
     "weight decay": """
         weight_decay_shrinks_by_rate_times_decay_where_there_is_no_gradient
@@ -56,6 +57,7 @@ COURSE = {
         units_are_kept_with_that_probability_and_the_mean_stays
         units_are_dropped_while_training_alone
         the_expected_activation_is_unchanged
+        dropout_divided_by_keep_leaves_the_mean_of_all_units
     """,
     "data augmentation: rotations, reflections, shifts": """
         a_share_of_the_images_is_flipped
@@ -65,6 +67,7 @@ COURSE = {
     """,
     "early stopping": """
         a_network_that_overfits_is_stopped_and_gets_its_best_weights_back
+        had_it_gone_on_only_the_training_cost_would_have_fallen
     """,
     # Gradient checking
     "two-sided differences, |a - n| / (|a| + |n|), 1e-7, 1e-5, 1e-3": """
@@ -94,6 +97,7 @@ COURSE = {
     """,
     "1,024 rather than 1,000; in between is fastest": """
         the_readme_shows_what_the_results_say
+        one_example_takes_many_more_steps_and_all_many_more_examples
     """,
     "batch, mini-batch and stochastic costs and paths": """
         the_cost_of_batches_falls_always_that_of_smaller_ones_jumps_the_more
@@ -170,10 +174,12 @@ COURSE = {
     "rates by their logarithm, beta by that of 1 - beta": """
         each_decade_gets_a_third_of_the_draws
         each_decade_of_one_minus_beta_gets_a_third_of_the_draws
+        drawn_evenly_nine_rates_of_ten_lie_in_the_top_decade
     """,
     "from coarse to fine": """
         the_course_is_searched_from_coarse_to_fine
         zooming_gives_the_box_around_the_best_share
+        from_coarse_to_fine_a_search_comes_nearer
     """,
     "caviar: many models at once": """
         processes_find_what_one_finds
@@ -198,6 +204,7 @@ COURSE = {
     """,
     "hidden distributions stay where the input shifts": """
         hidden_distributions_stay_where_the_input_shifts
+        normalized_by_their_own_batch_units_keep_mean_and_spread
     """,
 }
 

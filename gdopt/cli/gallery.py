@@ -1,4 +1,4 @@
-"""``gdopt gallery``: pictures of optimizers, rates, batches and averages."""
+"""``gdopt gallery``: pictures of the course's ideas."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from gdopt.cli.parts.progress import Live, Plain
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
-from gdopt.gallery import PICTURES, draw
+from gdopt.gallery import PICTURES, THEMES, draw
 
 EXAMPLES = """\
-Every picture is drawn from what gdopt computes as it is drawn, with its own optimizers
-and fixed seeds.
+Every picture shows what gdopt computes as it is drawn, with fixed seeds: always the
+same, but for the times in cost-of-time, which are those of this machine.
 
 examples:
   gdopt gallery pictures
@@ -26,8 +26,8 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "gallery",
-        help="draw pictures of optimizers, rates, batches and averages",
-        description="Draw pictures of what the optimizers do, into a new folder.",
+        help="draw pictures of the course's ideas",
+        description="Draw the course's ideas, one by one, into a new folder.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,7 +41,8 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="draw these alone, as --list names them",
     )
-    add("--list", action="store_true", help="list the pictures and draw none")
+    add("--small", action="store_true", help="halve them, for a page of many")
+    add("--list", action="store_true", help="list the pictures by theme and draw none")
     parser.set_defaults(run=run)
 
 
@@ -53,17 +54,33 @@ def run(arguments: argparse.Namespace) -> int:
         MissingExtraError: matplotlib or rich is not installed.
     """
     if arguments.list:
-        width = max(len(picture.name) for picture in PICTURES)
-        for picture in PICTURES:
-            sys.stdout.write(f"{picture.name:{width}}  {picture.claim}\n")
+        sys.stdout.write(listed())
         return 0
     if arguments.out is None:
         message = "OUT must name a folder that is new or empty, got none"
         raise ArgumentError(message)
     with drawing_progress() as shown:
-        drawn = draw(arguments.out, arguments.only, progress=shown.show)
+        drawn = draw(
+            arguments.out,
+            arguments.only,
+            small=arguments.small,
+            progress=shown.show,
+        )
     sys.stdout.write(f"{len(drawn)} pictures in {arguments.out}\n")
     return 0
+
+
+def listed() -> str:
+    """List the pictures with their claims, under headings that follow the course."""
+    width = max(len(picture.name) for picture in PICTURES)
+    parts = [
+        "".join(
+            [f"{theme}\n"]
+            + [f"  {picture.name:{width}}  {picture.claim}\n" for picture in pictures]
+        )
+        for theme, pictures in THEMES.items()
+    ]
+    return "\n".join(parts)
 
 
 class DrawingLines(Plain):

@@ -1,8 +1,11 @@
 """Pictures that teach: each draws what was computed, and its claim has a test.
 
+`THEMES` are the pictures under headings in the order of the course, `PICTURES` all of
+them in that order.
+
 >>> from gdopt import gallery
 >>> len(gallery.PICTURES), gallery.saddle_paths.file
-(18, 'saddle.png')
+(26, 'saddle.png')
 >>> gallery.plateau_paths.measure()["left"]  # steps until half of the way is done
 {'SGD': 290, 'Momentum': 54, 'RMSprop': 31, 'Adam': 8}
 """
@@ -11,68 +14,90 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from gdopt.checks import sequence
+from gdopt.checks import check_flag, sequence
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
+from gdopt.files import empty_folder
 from gdopt.gallery.averages import averages, correction, weights
-from gdopt.gallery.batches import batch_sizes, normalization
-from gdopt.gallery.family import family_tree
-from gdopt.gallery.film import saddle_film
+from gdopt.gallery.batch_norm import input_shift
+from gdopt.gallery.optimization.batches import batch_sizes
+from gdopt.gallery.optimization.cost_of_time import cost_of_time
+from gdopt.gallery.optimization.family import family_tree
+from gdopt.gallery.optimization.film import saddle_film
+from gdopt.gallery.optimization.minima import share_of_minima
+from gdopt.gallery.optimization.paths import (
+    bowl_paths,
+    many_minima_paths,
+    plateau_paths,
+    rosenbrock_paths,
+    saddle_paths,
+)
 from gdopt.gallery.parts.picture import Numbers, Picture
-from gdopt.gallery.paths import (
-    bowl_paths,
-    many_minima_paths,
-    plateau_paths,
-    rosenbrock_paths,
-    saddle_paths,
-)
-from gdopt.gallery.rates import decay, large_rate, stalling
-from gdopt.gallery.schedules import decay_schedules
-from gdopt.gallery.search import random_search, share_of_minima
+from gdopt.gallery.parts.shrink import shrink
+from gdopt.gallery.rates.descents import decay, large_rate, stalling
+from gdopt.gallery.rates.schedules import decay_schedules
+from gdopt.gallery.regularization.boundaries import boundaries
+from gdopt.gallery.regularization.dropout import dropout_mean
+from gdopt.gallery.regularization.stopping import patience
+from gdopt.gallery.search.random_search import random_search
+from gdopt.gallery.search.scales import scales
+from gdopt.gallery.search.zoom import coarse_to_fine
+from gdopt.gallery.setting_up.depth import depth
+from gdopt.gallery.setting_up.normalization import normalization
 
-PICTURES = (
-    family_tree,
-    bowl_paths,
-    rosenbrock_paths,
-    saddle_paths,
-    saddle_film,
-    plateau_paths,
-    many_minima_paths,
-    batch_sizes,
-    normalization,
-    decay,
-    decay_schedules,
-    large_rate,
-    stalling,
-    averages,
-    correction,
-    weights,
-    share_of_minima,
-    random_search,
-)
+THEMES = {
+    "Setting up": (normalization, depth),
+    "Regularization": (boundaries, dropout_mean, patience),
+    "Mini-batches": (batch_sizes, cost_of_time),
+    "Exponentially weighted averages": (averages, weights, correction),
+    "Optimizers": (
+        family_tree,
+        bowl_paths,
+        large_rate,
+        stalling,
+        rosenbrock_paths,
+        saddle_paths,
+        saddle_film,
+        plateau_paths,
+        share_of_minima,
+        many_minima_paths,
+    ),
+    "Learning-rate decay": (decay, decay_schedules),
+    "Hyper-parameters": (random_search, scales, coarse_to_fine),
+    "Batch normalization": (input_shift,),
+}
+PICTURES = tuple(picture for pictures in THEMES.values() for picture in pictures)
 
 __all__ = [
     "PICTURES",
+    "THEMES",
     "Numbers",
     "Picture",
     "averages",
     "batch_sizes",
+    "boundaries",
     "bowl_paths",
+    "coarse_to_fine",
     "correction",
+    "cost_of_time",
     "decay",
     "decay_schedules",
+    "depth",
     "draw",
+    "dropout_mean",
     "family_tree",
+    "input_shift",
     "large_rate",
     "many_minima_paths",
     "normalization",
+    "patience",
     "plateau_paths",
     "random_search",
     "rosenbrock_paths",
     "saddle_film",
     "saddle_paths",
+    "scales",
     "share_of_minima",
     "stalling",
     "weights",
@@ -83,6 +108,7 @@ def draw(
     folder: str | os.PathLike[str],
     names: Sequence[str] | None = None,
     *,
+    small: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Numbers]:
     """Draw pictures into a new folder: ``NAME.png`` each, and ``saddle-film.gif``.
@@ -90,6 +116,7 @@ def draw(
     Args:
         folder: one that does not exist yet, or is empty.
         names: of the pictures, as their `Picture.name` has it; by default all.
+        small: halve the PNGs in both directions, in 128 colours: for a page of many.
         progress: called with how many are done, how many there are to draw in all, and
             the name of the next one; at the end with "".
 
@@ -99,7 +126,7 @@ def draw(
     Raises:
         ArgumentError: a name is unknown or comes twice, or something is in the folder;
             nothing is drawn then.
-        ArgumentTypeError: the names are no list or tuple.
+        ArgumentTypeError: the names are no list or tuple, or `small` is no truth value.
         MissingExtraError: matplotlib is not installed.
         OSError: the folder or a file cannot be written.
 
@@ -113,7 +140,8 @@ def draw(
     """
     load_extra("matplotlib.figure", "train", "drawing")
     pictures = PICTURES if names is None else _chosen(names)
-    path = _empty(folder)
+    shrinking = check_flag("small", small)
+    path = empty_folder("folder", folder)
     numbers = {}
     for done, picture in enumerate(pictures):
         if progress is not None:
@@ -121,6 +149,8 @@ def draw(
         file = path / picture.file
         try:
             numbers[picture.name] = picture(file)
+            if shrinking and picture.ending == ".png":
+                shrink(file)
         except BaseException:
             file.unlink(missing_ok=True)  # what was written of it
             raise
@@ -140,20 +170,3 @@ def _chosen(names: Sequence[str]) -> tuple[Picture, ...]:
             message = f"names must differ from each other, got {name!r} twice"
             raise ArgumentError(message)
     return tuple(known[name] for name in names)
-
-
-def _empty(folder: str | os.PathLike[str]) -> Path:
-    """Make a folder, or take an empty one; nothing that is there is overwritten."""
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        message = f"folder must be a new folder, got a file: '{path}'"
-        raise ArgumentError(message)
-    path.mkdir(parents=True, exist_ok=True)
-    there = sorted(entry.name for entry in path.iterdir())
-    if there:
-        message = (
-            f"folder must be new or empty, got '{path}' with {', '.join(there[:3])} "
-            "in it"
-        )
-        raise ArgumentError(message)
-    return path

@@ -7,7 +7,7 @@ import pytest
 
 import gdopt
 from gdopt.cli import gallery
-from gdopt.gallery import PICTURES
+from gdopt.gallery import PICTURES, THEMES
 
 Console = pytest.importorskip("rich.console").Console
 pytest.importorskip("matplotlib")
@@ -40,13 +40,21 @@ def test_the_list_names_every_picture_with_its_claim_and_draws_none(
     run, tmp_path, capsys
 ):
     assert run("--list") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [p.name for p in PICTURES]
-    assert all(
-        line.endswith(picture.claim)
-        for line, picture in zip(lines, PICTURES, strict=True)
-    )
+    said = capsys.readouterr().out
+    found = [line.split(maxsplit=1) for line in said.splitlines() if line[:2] == "  "]
+    assert found == [[picture.name, picture.claim] for picture in PICTURES]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_list_has_headings_that_follow_the_course(run, capsys):
+    run("--list")
+    themes = capsys.readouterr().out.split("\n\n")
+    heads = [theme.splitlines()[0] for theme in themes]
+    assert heads == list(THEMES)
+    assert heads[0] == "Setting up"
+    assert heads[-2:] == ["Hyper-parameters", "Batch normalization"]
+    for theme, pictures in zip(themes, THEMES.values(), strict=True):
+        assert len(theme.splitlines()) == 1 + len(pictures)
 
 
 def test_a_folder_with_something_in_it_is_refused(run, tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from gdopt import gallery
-from gdopt.gallery.batches import PASSES, SIZES, regression
+from gdopt.gallery.optimization.batches import PASSES, SIZES
+from gdopt.gallery.parts.regression import regression
 
 
 def test_the_cost_of_batches_falls_always_that_of_smaller_ones_jumps_the_more(numbers):
@@ -56,26 +57,3 @@ def test_the_cost_of_a_regression_and_its_minimum_are_those_of_its_definition():
     np.testing.assert_allclose(problem.gradient(points), expected, rtol=1e-11)
     assert problem.value(np.array(problem.minima[0])) == pytest.approx(problem.least)
     assert problem.gradient(np.array(problem.minima[0])) == pytest.approx(0, abs=1e-14)
-
-
-def test_normalization_makes_the_contours_round_and_descent_short(numbers):
-    case = numbers(gallery.normalization)
-    conditions, walks = case["conditions"], case["walks"]
-    assert conditions["as it is"] == pytest.approx(405, abs=1)
-    assert conditions["normalized"] == pytest.approx(1, abs=1e-12)
-    assert walks["as it is"].arrived == pytest.approx(416, abs=2)
-    assert walks["normalized"].arrived == 1
-    costs = [walk.values[0] for walk in walks.values()]
-    assert costs[0] == pytest.approx(costs[1], rel=1e-12)  # they start alike
-    least = [problem.least for problem in case["problems"].values()]
-    assert least[0] == pytest.approx(least[1], rel=1e-9)  # and fit alike
-
-
-def test_the_condition_is_that_of_mean_and_deviation(numbers):
-    """For (w, b): the matrix ((E x^2, E x), (E x, 1)), of mean about 3 and sd 1/2."""
-    mean, deviation = 3.0, 0.5
-    trace, determinant = mean**2 + deviation**2 + 1, deviation**2
-    root = np.sqrt(trace**2 / 4 - determinant)
-    expected = (trace / 2 + root) / (trace / 2 - root)
-    found = numbers(gallery.normalization)["conditions"]["as it is"]
-    assert found == pytest.approx(expected, rel=0.1)  # of a sample

@@ -4,35 +4,28 @@ import pytest
 
 import gdopt
 from gdopt import gallery
-from gdopt.gallery import film
+from gdopt.gallery.optimization import film
 from gdopt.gallery.parts import canvas
 
 figures = pytest.importorskip("matplotlib.figure")
 NAMES = [picture.name for picture in gallery.PICTURES]
 
 
-@pytest.fixture
-def laid_out(monkeypatch):
-    """Give the figures that were saved: laid out, but not turned into pixels."""
-    saved = []
-
-    def keep(figure, _path, **_):
-        figure.draw_without_rendering()
-        saved.append(figure)
-
-    monkeypatch.setattr(figures.Figure, "savefig", keep)
-    return saved
-
-
 def test_pictures_have_names_of_their_own_and_claims():
-    assert len(set(NAMES)) == len(NAMES) == 18
+    assert len(set(NAMES)) == len(NAMES) == 26
     exported = [vars(gallery)[name] for name in gallery.__all__]
     drawn = [thing for thing in exported if isinstance(thing, gallery.Picture)]
     assert set(drawn) == set(gallery.PICTURES)
     for picture in gallery.PICTURES:
         assert picture.claim[0].isupper()
         assert not picture.claim.endswith(".")
+        assert picture.claim.isascii()  # --list writes it to any terminal
         assert picture.measure.__doc__
+
+
+def test_every_picture_has_a_theme():
+    themed = [picture for pictures in gallery.THEMES.values() for picture in pictures]
+    assert themed == list(gallery.PICTURES)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +155,17 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
 def test_the_optimizers_have_colours_and_widths():
     assert list(canvas.COLOURS) == list(canvas.WIDTHS)
     assert len(set(canvas.COLOURS.values())) == 4
+
+
+def test_small_pictures_have_half_the_width_and_few_colours(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    found = {}
+    for small in (False, True):
+        folder = tmp_path / f"small-{small}"
+        gallery.draw(folder, ["weights"], small=small)
+        with images.open(folder / "weights.png") as image:
+            colours = image.convert("RGB").getcolors(1 << 20)
+            found[small] = (*image.size, len(colours))
+    (width, height, many), (half_width, half_height, few) = found[False], found[True]
+    assert (half_width, half_height) == (width // 2, height // 2)
+    assert many > 128 >= few

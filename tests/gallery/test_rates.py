@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from gdopt import gallery, schedules
-from gdopt.gallery.rates import DECAYS, NOISE
-from gdopt.gallery.schedules import DRAWN, STEPS
+from gdopt.gallery.rates.descents import DECAYS, NOISE
+from gdopt.gallery.rates.schedules import DRAWN, STEPS
 
 
 def test_a_decaying_rate_is_as_fast_at_first_and_ends_nearer(numbers):

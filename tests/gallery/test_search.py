@@ -4,56 +4,8 @@ import numpy as np
 import pytest
 
 from gdopt import gallery
-from gdopt.gallery.search import MATRICES
-
-
-def test_the_share_of_minima_falls_with_dimension_and_faster_than_coins(numbers):
-    case = numbers(gallery.share_of_minima)
-    shares, coins = list(case["shares"].values()), list(case["coins"].values())
-    assert list(case["shares"]) == [1, 2, 3, 4, 5]
-    assert all(np.diff(shares) < 0)
-    assert coins == [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32]
-    ratios = np.array(shares[1:]) / coins[1:]
-    assert (ratios < 0.7).all()
-    assert all(np.diff(ratios) < 0)
-    assert 0 < shares[-1] < 1e-3
-
-
-def test_what_is_neither_minimum_nor_as_rare_a_maximum_is_a_saddle(numbers):
-    case = numbers(gallery.share_of_minima)
-    saddles = list(case["saddles"].values())
-    assert saddles[0] == 0
-    assert all(np.diff(saddles) > 0)
-    assert saddles[-1] > 0.999
-    expected = [1 - 2 * share for share in case["shares"].values()]
-    assert saddles == pytest.approx(expected, abs=0.006)  # 4 deviations of the count
-
-
-def test_the_shares_are_the_exact_ones_where_these_are_known(numbers):
-    """For n = 2: a normal vector (trace/2, difference/2, off) in a cone of 45 degrees.
-
-    The cone's share of all directions is (1 - cos 45) / 2; that of n = 3 is taken from
-    sums over the ensemble's density: (pi - 2 sqrt 2) / (4 pi).
-    """
-    case = numbers(gallery.share_of_minima)
-    exact = [1 / 2, (1 - math.cos(math.pi / 4)) / 2, 0.0249209]
-    assert list(case["known"].values()) == pytest.approx(exact, rel=1e-4)
-    for size, share in case["known"].items():
-        error = math.sqrt(share * (1 - share) / MATRICES)
-        assert case["shares"][size] == pytest.approx(share, abs=4 * error)
-
-
-def test_the_known_share_of_three_dimensions_is_that_of_another_count():
-    """By Sylvester's criterion, with the elements drawn one by one."""
-    count = 200_000
-    rng = np.random.default_rng(1)
-    a, b, c = math.sqrt(2) * rng.standard_normal((3, count))
-    d, e, f = rng.standard_normal((3, count))  # above the diagonal
-    second = a * b - d * d
-    third = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
-    share = ((a > 0) & (second > 0) & (third > 0)).mean()
-    known = (math.pi - 2 * math.sqrt(2)) / (4 * math.pi)
-    assert share == pytest.approx(known, abs=4 * math.sqrt(known / count))
+from gdopt.gallery.search.scales import BETA, DRAWS, RATE
+from gdopt.gallery.search.zoom import LAMBDAS, RATES, TRIALS, narrowed, score
 
 
 def test_random_search_tries_more_values_and_finds_better_ones(numbers):
@@ -74,3 +26,94 @@ def test_the_grids_mean_is_that_of_an_integral(numbers):
     expected = math.sqrt(math.pi / 50) / 0.2 * math.erf(0.1 * math.sqrt(50))
     found = numbers(gallery.random_search)["grid_best"].mean()
     assert found == pytest.approx(expected, abs=0.008)
+
+
+def test_drawn_evenly_nine_rates_of_ten_lie_in_the_top_decade(numbers):
+    shares = numbers(gallery.scales)["shares"]["rates"]["evenly"]
+    assert shares.sum() == 1
+    expected = np.diff([1e-4, 1e-3, 1e-2, 1e-1, 1]) / (1 - 1e-4)
+    np.testing.assert_allclose(expected[-1], 0.9, rtol=1e-3)
+    np.testing.assert_allclose(shares, expected, atol=4 * 0.015)  # 4 deviations
+
+
+def test_drawn_by_decades_each_has_a_quarter(numbers):
+    shares = numbers(gallery.scales)["shares"]["rates"]["evenly by decades"]
+    assert shares.sum() == 1
+    np.testing.assert_allclose(shares, 0.25, atol=3 * math.sqrt(0.25 * 0.75 / DRAWS))
+
+
+def test_of_betas_drawn_evenly_one_in_ten_is_above_099(numbers):
+    shares = numbers(gallery.scales)["shares"]["rests"]
+    assert shares["evenly"][0] == pytest.approx(0.1, abs=4 * 0.015)
+    assert shares["evenly by decades"][0] == pytest.approx(0.5, abs=3 * 0.025)
+    rests = numbers(gallery.scales)["rests"]["evenly by decades"]
+    assert ((rests <= 0.01).mean() == shares["evenly by decades"][0]).all()
+
+
+def test_draws_are_those_of_the_scales_to_tune_on(numbers):
+    tune = pytest.importorskip("gdopt.tune.scales")
+    case = numbers(gallery.scales)
+    even = [tune.uniform(*RATE).place(rate) for rate in case["rates"]["evenly"]]
+    by_decades = [
+        tune.log(*RATE).place(rate) for rate in case["rates"]["evenly by decades"]
+    ]
+    np.testing.assert_allclose(by_decades, even, atol=1e-9)
+    betas = 1 - case["rests"]["evenly by decades"]
+    places = [tune.log_one_minus(*BETA).place(beta) for beta in betas]
+    np.testing.assert_allclose(places, 1 - np.array(even), atol=1e-9)
+
+
+def test_from_coarse_to_fine_a_search_comes_nearer(numbers):
+    case = numbers(gallery.coarse_to_fine)
+    one, two = case["one"], case["two"]
+    assert len(one) == len(two) == 2000
+    assert one.mean() == pytest.approx(0.861, abs=0.01)
+    assert two.mean() == pytest.approx(0.946, abs=0.01)
+    assert (two > one).mean() == pytest.approx(0.76, abs=0.02)
+    assert (two < one).mean() < 0.15
+    gain = (two - one)[case["shown"]]
+    assert gain == pytest.approx(np.median(two - one), abs=1e-4)
+
+
+def test_both_searches_have_as_many_trials_and_begin_alike(numbers):
+    case = numbers(gallery.coarse_to_fine)
+    assert case["coarse"].shape == case["more"].shape == case["fine"].shape
+    assert len(case["coarse"]) == TRIALS / 2 == 16
+    for name, later in {"one": "more", "two": "fine"}.items():
+        tried = np.concatenate([case["coarse"], case[later]])
+        assert case[name][case["shown"]] == score(tried, case["best"]).max()
+
+
+def test_the_coarse_half_is_spread_over_all_and_the_fine_one_over_a_box(numbers):
+    case = numbers(gallery.coarse_to_fine)
+    wide = np.concatenate([case["coarse"], case["more"]])
+    for axis, (low, high) in enumerate((RATES, LAMBDAS)):
+        assert low <= wide[:, axis].min() < low + 0.5
+        assert high - 0.5 < wide[:, axis].max() <= high
+    low, high = case["box"]
+    assert ((low <= case["fine"]) & (case["fine"] <= high)).all()
+    best = np.argsort(score(case["coarse"], case["best"]))[-4:]
+    np.testing.assert_array_equal(low, case["coarse"][best].min(axis=0))
+    np.testing.assert_array_equal(high, case["coarse"][best].max(axis=0))
+
+
+def test_the_box_is_the_one_that_tune_zooms_into():
+    tune = pytest.importorskip("gdopt.tune")
+    rng = np.random.default_rng(2)
+    points, scores = rng.uniform(-3, 0, (10, 2)), rng.uniform(size=10)
+    space = tune.Space({"a": tune.uniform(-3, 0), "b": tune.uniform(-3, 0)})
+    trials = [
+        tune.Outcome(k, {"a": float(a), "b": float(b)}, "complete", float(scores[k]))
+        for k, (a, b) in enumerate(points)
+    ]
+    zoomed = tune.zoom(tune.Study(space, trials))
+    low, high = narrowed(points, scores)
+    assert [scale.low for scale in zoomed.values()] == low.tolist()
+    assert [scale.high for scale in zoomed.values()] == high.tolist()
+
+
+def test_a_score_falls_as_a_bell_by_decades():
+    best = np.array([-2.0, -3.0])
+    points = np.array([[-2.0, -3.0], [-1.5, -3.0], [-2.0, -4.0], [-1.0, -3.0]])
+    expected = [1, math.exp(-0.5), math.exp(-0.5), math.exp(-2)]
+    np.testing.assert_allclose(score(points, best), expected)

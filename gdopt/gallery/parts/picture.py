@@ -20,7 +20,7 @@ class Picture:
     Attributes:
         name: in lower case, with hyphens.
         claim: what it shows, in a sentence without its point; stands above it.
-        measure: makes the numbers that are drawn, always the same.
+        measure: makes the numbers that are drawn, always the same but for a clock's.
         paint: draws numbers into a file: ``paint(numbers, path, claim)``.
         ending: of its file.
     """

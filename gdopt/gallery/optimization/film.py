@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.extras import load_extra
+from gdopt.gallery.optimization.paths import saddle_paths
 from gdopt.gallery.parts.canvas import (
     COLOURS,
     LEGEND,
@@ -17,7 +18,6 @@ from gdopt.gallery.parts.canvas import (
     start_mark,
 )
 from gdopt.gallery.parts.picture import Numbers, Path, Picture
-from gdopt.gallery.paths import saddle_paths
 from gdopt.plots.style import INK
 
 EVERY = 3  # steps from one frame to the next

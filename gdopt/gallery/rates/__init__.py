@@ -1,0 +1,1 @@
+"""Learning rates: too large, fixed, decaying, and every schedule."""

@@ -1,0 +1,1 @@
+"""What holds a network back from learning noise by heart."""
