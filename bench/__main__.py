@@ -1,32 +1,75 @@
-"""Measures everything on this machine and renews README.md: ``python bench``."""
+"""Measures everything on this machine, and renews README.md.
 
+    python bench [--out FOLDER] [--only NAME] [--quick]
+
+With ``--out`` the figures go there alone, and README.md stays as it is.
+"""
+
+import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from interleave import MISSED
 from machine import HERE, folder
-from ratios import MISSED
+
+INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 
-def commands(results: Path) -> list[list[str]]:
-    """List what to run, each in a process of its own."""
-    ratios, speed = results / "ratios.json", results / "speed.json"
-    notes = results / "notes.json"
-    suite = ["--benchmark-disable-gc", "--benchmark-max-time=0.5", "-q", "-rs"]
-    return [
-        [str(HERE / "ratios.py"), "--json", str(ratios)],
-        ["-m", "pytest", str(HERE), f"--benchmark-json={speed}", *suite],
-        [str(HERE / "notes.py"), "--json", str(notes)],
-        [str(HERE / "table.py"), str(results), "--write"],
-    ]
+def commands(
+    results: Path,
+    *,
+    only: str | None = None,
+    quick: bool = False,
+    renew: bool = True,
+) -> list[list[str]]:
+    """List what to run, each in a process of its own.
+
+    Args:
+        results: the folder for the figures.
+        only: what the cases are found by, as pytest's ``-k`` does: nothing but the time
+            of a step is measured then.
+        quick: try everything on small arrays.
+        renew: write the tables into README.md.
+    """
+    json = f"--benchmark-json={results / 'speed.json'}"
+    limit = f"--benchmark-max-time={0.01 if quick else 0.5}"
+    suite = [json, "--benchmark-disable-gc", limit, "-q", "-rs"]
+    if only or quick:
+        suite += ["-k", only or "1e3"]
+    if not renew:
+        suite += ["-p", "no:cacheprovider"]  # HERE may be read-only
+    speed = ["-m", "pytest", str(HERE), *suite]
+    if only:
+        return [speed]
+    ratios, *others = (
+        [str(HERE / f"{name}.py"), "--json", str(results / f"{name}.json")]
+        + ["--quick"] * quick
+        for name in ("ratios", "averages", "estimators", "notes")
+    )
+    table = [[str(HERE / "table.py"), str(results), "--write"]] * renew
+    return [ratios, speed, *others, *table]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Stop where a measurement fails; a missed target is a measurement too."""
-    results = folder()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    text = "for the figures; README.md stays as it is then"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=text)
+    text = "only the time of a step, in the cases that pytest's -k finds by it"
+    parser.add_argument("--only", metavar="NAME", help=text)
+    text = "try everything on small arrays; needs --out"
+    parser.add_argument("--quick", action="store_true", help=text)
+    options = parser.parse_args(arguments)
+    if options.out is None and (options.only or options.quick):
+        parser.error("--only and --quick need --out: README.md shows whole runs alone")
+    results = folder() if options.out is None else options.out.resolve()
     results.mkdir(parents=True, exist_ok=True)
     missed = 0
-    for command in commands(results):
+    for command in commands(
+        results, only=options.only, quick=options.quick, renew=options.out is None
+    ):
         done = subprocess.run([sys.executable, *command], check=False)  # noqa: S603 - its own scripts
         if done.returncode not in {0, MISSED}:
             return done.returncode
@@ -35,4 +78,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # what it runs has been told, too
+        sys.exit(INTERRUPTED)

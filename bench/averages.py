@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from adapters import Contender
 from claims import plain
-from interleave import Effort, interleave, steady
+from interleave import MISSED, Effort, interleave, steady
 from machine import describe
-from ratios import MISSED
 
 import gdopt
 
@@ -99,19 +98,15 @@ def run(*, values: int = VALUES, quick: bool = False) -> dict[str, Any]:
     series = np.random.default_rng(0).standard_normal(FEW if quick else values)
     effort = QUICK if quick else FULL
     rows = [compare(what, series, effort) for what in KINDS]
-    versions = {"pandas": _version()}
-    return {"machine": describe(), **versions, "quick": quick, "averages": rows}
+    return {"machine": describe(), "quick": quick, "averages": rows}
 
 
-def _version() -> str | None:
-    if importlib.util.find_spec("pandas") is None:
-        return None
-    import pandas as pd  # noqa: PLC0415
-
-    return str(pd.__version__)
+def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Give the cells of the table."""
+    return [_cells(row) for row in found["averages"]]
 
 
-def cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     """Give the cells of a row of the table."""
     what = f"{row['values']:,} values, {row['what']}"
     if "left_out" in row:
@@ -142,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = run(values=options.values, quick=options.quick)
     if found["quick"]:
         sys.stdout.write("Tried on few values: no figures to quote.\n")
-    sys.stdout.write(plain(HEAD, [cells(row) for row in found["averages"]]) + "\n")
+    sys.stdout.write(plain(HEAD, rows(found)) + "\n")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

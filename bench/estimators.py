@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.metadata
 import importlib.util
 import json
 import statistics
@@ -179,8 +178,7 @@ def run(*, quick: bool = False, say: Say = lambda _: None) -> dict[str, Any]:
             fit(makers()[SIDES[0]], case.parts(0), max_iter=1)
             found.append(compare(case, **effort))
     return {
-        "machine": describe()
-        | {"scikit-learn": importlib.metadata.version("scikit-learn")},
+        "machine": describe(),
         "quick": quick,
         "rows": found,
     }

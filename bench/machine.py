@@ -8,12 +8,16 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gdopt.cli.info import collect, processor
+
 HERE = Path(__file__).parent
 PACKAGES = ("gdopt", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch")
-PACKAGES += ("jax", "jaxlib", "optax")
+PACKAGES += ("jax", "jaxlib", "optax", "pandas", "scikit-learn")
+UNKNOWN = "unknown"  # where there is no repository, or no git
 
 
 def cores() -> int:
@@ -21,16 +25,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def processor() -> str:
-    """Name the model of the processor."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def folder() -> Path:
@@ -45,7 +39,7 @@ def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed words
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return UNKNOWN
     return done.stdout.strip()
 
 
@@ -56,15 +50,28 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _commit() -> str:
+    """Name the commit: an image that holds no repository has a variable for it."""
+    return os.environ.get("GDOPT_BENCH_COMMIT") or _git("rev-parse", "HEAD")
+
+
+@cache
+def _info() -> dict[str, Any]:
+    """Give what ``gdopt info --json`` tells, which a process does not change."""
+    return collect()
+
+
 def describe() -> dict[str, Any]:
     """Give what a reader needs to judge a figure, and to measure it again."""
+    changes = _git("status", "--porcelain", "--", "../gdopt")
     return {
         "cpu": processor(),
         "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_since": _git("status", "--porcelain", "--", "../gdopt") != "",
+        "commit": _commit(),
+        "changed_since": None if changes == UNKNOWN else changes != "",
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "info": _info(),
     }

@@ -11,7 +11,9 @@
 # with a stand-in for CuPy: its figures mean nothing.
 # GDOPT_BENCH_COMMIT names the commit where the checkout is no repository;
 # GDOPT_BENCH_ONLY names what to run, as pytest's -k does.
+# Ctrl-C ends all of it, with 130; what is there by then stays.
 set -uo pipefail
+trap 'exit 130' INT
 out=${1:?usage: bench/on_gpu.sh OUTDIR}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -30,19 +32,20 @@ fi
 # Warnings of the libraries that are there are none of ours to mend here.
 quiet=(-p no:cacheprovider -W ignore --no-header -q -rf)
 
-timeout 180 "$python" -m pytest "${quiet[@]}" -m "$marked" \
+# In the foreground: Ctrl-C would not reach a group of its own.
+timeout --foreground 180 "$python" -m pytest "${quiet[@]}" -m "$marked" \
   ${GDOPT_BENCH_ONLY:+-k "$GDOPT_BENCH_ONLY"} tests/device 2>&1 |
   tee "$out/tests.txt" | tail -n 15
 tested=${PIPESTATUS[0]}
 
-timeout 290 "$python" -m pytest "${quiet[@]}" -rs -p gpu_plugin bench/gpu/speed.py \
+timeout --foreground 290 "$python" -m pytest "${quiet[@]}" -rs -p gpu_plugin bench/gpu/speed.py \
   --rootdir bench/gpu --confcutdir bench/gpu \
   ${GDOPT_BENCH_ONLY:+-k "$GDOPT_BENCH_ONLY"} \
   --benchmark-json="$out/benchmark.json" --benchmark-disable-gc --benchmark-quiet 2>&1 |
   tee "$out/benchmark.txt" | grep -vE '^(bench|speed|---|Name|\.|$)' | tail -n 40
 measured=${PIPESTATUS[0]}
 
-timeout 60 "$python" bench/gpu/plan.py "$out"
+timeout --foreground 60 "$python" bench/gpu/plan.py "$out"
 planned=$?
 
 "$python" bench/gpu/summary.py "$out"

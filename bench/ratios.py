@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 from adapters import ADAPTERS, Adapter, check
 from cases import CASES, DTYPE, Case, Training, one_array
-from interleave import Effort, Side, after_zeros, interleave, steady
+from interleave import MISSED, Effort, Side, after_zeros, interleave, steady
 from machine import describe
 from table import print_ratios
 
 FULL = Effort(makes=6, rounds=3, seconds=0.05)
 QUICK = Effort(makes=2, rounds=1, seconds=0.001)
-MISSED = 10  # exit status, which neither Python nor pytest gives to errors
 ENGINES = ("NumPy", "Numba")
 
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import averages
 import claims
+import estimators
 from adapters import ADAPTERS
 from machine import HERE, folder
 
@@ -93,19 +95,19 @@ def speed_table(found: dict[str, Any]) -> str:
     return markdown(("case", *names), rows)
 
 
-def describe(machine: dict[str, Any]) -> str:
+def describe(machine: dict[str, Any], dtypes: str = "float32") -> str:
     """Say in a line on what and when the figures were made."""
     versions = [f"{name} {v}" for name, v in machine["versions"].items() if v]
     changed = " and changes since" if machine["changed_since"] else ""
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python "
-        f"{machine['python']}, {', '.join(versions)}; float32; {machine['date']}, "
+        f"{machine['python']}, {', '.join(versions)}; {dtypes}; {machine['date']}, "
         f"commit {machine['commit'][:10]}{changed}."
     )
 
 
 def tables(results: Sequence[Path]) -> str:
-    """Give all that stands in README.md: of each table the first folder's that has it.
+    """Give all that stands in README.md: each table of every folder that has it.
 
     Raises:
         FileNotFoundError: no folder holds any.
@@ -114,13 +116,15 @@ def tables(results: Sequence[Path]) -> str:
     for name, section in (
         ("ratios.json", ratios_section),
         ("speed.json", speed_section),
+        ("averages.json", averages_section),
+        ("estimators.json", estimators_section),
         ("notes.json", notes_section),
     ):
-        files = [folder / name for folder in results if (folder / name).is_file()]
-        if files:
-            title, *body = section(json.loads(files[0].read_text(encoding="utf-8")))
-            source = f"From `{files[0].relative_to(HERE)}`."
-            parts += [f"## {title}", source, *body]
+        for file in (path / name for path in results):
+            if file.is_file():
+                title, *body = section(json.loads(file.read_text(encoding="utf-8")))
+                heading = f"## {title}: {file.parent.name}"
+                parts += [heading, f"From `{file.relative_to(HERE)}`.", *body]
     if not parts:
         message = f"no results in {', '.join(map(str, results))}: run python bench"
         raise FileNotFoundError(message)
@@ -139,6 +143,31 @@ def ratios_section(found: dict[str, Any]) -> list[str]:
 def speed_section(found: dict[str, Any]) -> list[str]:
     """Give the section on the time of a step."""
     return ["Time of a step", describe(found["machine_info"]), speed_table(found)]
+
+
+def averages_section(found: dict[str, Any]) -> list[str]:
+    """Give the section on averages of a long series."""
+    return _tried(
+        "Averages of a series", found, "float64", averages.HEAD, averages.rows(found)
+    )
+
+
+def estimators_section(found: dict[str, Any]) -> list[str]:
+    """Give the section on the classifier beside scikit-learn's."""
+    return _tried(
+        "Classifiers",
+        found,
+        "float32 and float64",
+        estimators.HEAD,
+        estimators.rows(found),
+    )
+
+
+def _tried(
+    title: str, found: dict[str, Any], dtypes: str, head: tuple[str, ...], rows: Any
+) -> list[str]:
+    tried = ["Tried in a hurry: no figures to quote."] if found["quick"] else []
+    return [title, describe(found["machine"], dtypes), *tried, markdown(head, rows)]
 
 
 def notes_section(found: dict[str, Any]) -> list[str]:
@@ -168,7 +197,7 @@ def main() -> None:
         type=Path,
         nargs="*",
         metavar="FOLDER",
-        help="of results, the first that has a table counts (this machine's)",
+        help="of results (this machine's)",
     )
     parser.add_argument("--write", action="store_true", help="into README.md")
     options = parser.parse_args()

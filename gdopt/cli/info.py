@@ -6,13 +6,21 @@ import argparse
 import json
 import os
 import platform
+import re
+import shutil
+import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gdopt import __version__
 from gdopt.arrays import get_backend
-from gdopt.errors import GdoptError
+from gdopt.arrays.backend import Backend
+from gdopt.cli.parts import options
+from gdopt.errors import BackendError, GdoptError
 from gdopt.kernels.kernel import cpu_engine
 
 EXAMPLES = """\
@@ -22,8 +30,21 @@ examples:
 """
 PACKAGES = {
     "numpy": ("numpy",),
+    "scipy": ("scipy",),
     "numba": ("numba",),
+    "llvmlite": ("llvmlite",),
+    "ml_dtypes": ("ml_dtypes",),
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+    "nvrtc": ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"),
+    "cuda-runtime": ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"),
+    "cublas": ("nvidia-cublas", "nvidia-cublas-cu12"),
+    "nccl": ("nvidia-nccl-cu13", "nvidia-nccl-cu12"),
+    "torch": ("torch",),
+    "jax": ("jax",),
+    "jaxlib": ("jaxlib",),
+    "optax": ("optax",),
+    "optuna": ("optuna",),
+    "pandas": ("pandas",),
     "scikit-learn": ("scikit-learn",),
     "matplotlib": ("matplotlib",),
     "rich": ("rich",),
@@ -32,12 +53,19 @@ PACKAGES = {
 VARIABLES = (
     "GDOPT_BACKEND",
     "GDOPT_CPU_ENGINE",
+    "GDOPT_IMAGE",
+    "GDOPT_BENCH_COMMIT",
     "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+DRIVERS = "CUDA 12 needs an NVIDIA driver of 525 or later, CUDA 13 one of 580 or later"
+PIP = 'pip install "gdopt[cuda12x]" (or cuda13x)'
+TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 
 def add_parser(commands: Any) -> None:
@@ -62,9 +90,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def collect() -> dict[str, Any]:
-    """Gather what `surroundings` does, and the GPU, for which CuPy is imported."""
-    gpu = _asked(lambda: get_backend("cupy").describe())
-    return {**surroundings(), "gpu": gpu}
+    """Gather what `surroundings` does, all that is installed, and the GPU.
+
+    Returns:
+        JSON as it is: ``gpu`` names the GPU or says why there is none, ``cuda`` holds
+        its device, driver and versions (None without one), ``advice`` how to get at a
+        GPU (None with one), ``default_seed`` is that of ``gdopt train``, and
+        ``distributions`` lists every installed one with its version.
+    """
+    found = surroundings()
+    found |= _gpu(found["packages"]["cupy"])
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {
+        **found,
+        "default_seed": _default_seed(),
+        "distributions": dict(sorted(installed.items())),
+    }
 
 
 def surroundings() -> dict[str, Any]:
@@ -74,11 +115,23 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "machine": platform.machine(),
+        "processor": processor(),
         "cpus": os.cpu_count(),
-        "packages": {name: _version(options) for name, options in PACKAGES.items()},
+        "packages": {name: _version(named) for name, named in PACKAGES.items()},
+        "blas": _blas(),
         "cpu_engine": _asked(cpu_engine),
         "environment": {name: os.environ.get(name) for name in VARIABLES},
     }
+
+
+def processor() -> str:
+    """Name the model of the processor, by which BLAS chooses how it multiplies."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _version(distributions: tuple[str, ...]) -> str | None:
@@ -90,6 +143,19 @@ def _version(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
+def _blas() -> str:
+    """Name the library that NumPy multiplies matrices with."""
+    built: Any = np.show_config(mode="dicts")
+    blas = built["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas['version']}"
+
+
+def _default_seed() -> int:
+    parser = argparse.ArgumentParser()
+    options.add_problem(parser.add_argument)
+    return int(parser.get_default("seed"))
+
+
 def _asked(question: Any) -> str:
     """Give the answer, or the error that says why there is none."""
     try:
@@ -98,15 +164,82 @@ def _asked(question: Any) -> str:
         return f"none: {error}"
 
 
+def _gpu(cupy: str | None) -> dict[str, Any]:
+    """Tell the GPU and what drives it, or why there is none and how to get at one."""
+    try:
+        backend = get_backend("cupy")
+    except BackendError as error:
+        return {"gpu": f"none: {error}", "cuda": None, "advice": _advice(cupy)}
+    return {"gpu": backend.describe(), "cuda": _cuda(backend), "advice": None}
+
+
+def _cuda(backend: Backend) -> dict[str, Any]:
+    """Tell the device, its driver, and what compiles and runs kernels for it."""
+    cuda = backend.xp.cuda
+    properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
+    nvrtc = getattr(cuda, "nvrtc", None)  # stand-ins for CuPy compile elsewhere
+    return {
+        "device": properties["name"].decode(),
+        "capability": [properties.get("major"), properties.get("minor")],
+        "memory_bytes": properties.get("totalGlobalMem"),
+        "driver": _driver(),
+        "driver_cuda": _dotted(cuda.runtime.driverGetVersion()),
+        "runtime": _dotted(cuda.runtime.runtimeGetVersion()),
+        "nvrtc": nvrtc and ".".join(map(str, nvrtc.getVersion())),
+    }
+
+
+def _dotted(version: int) -> str:
+    """Write CUDA's number of a version as people do: 12090 is 12.9."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _driver() -> str | None:
+    """Give the version of the driver, as nvidia-smi tells it."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    return next(iter(done.stdout.split()), None) if done.returncode == 0 else None
+
+
+def _advice(cupy: str | None) -> str:
+    """Say how to get at a GPU: in the project's images, and elsewhere."""
+    image = os.environ.get("GDOPT_IMAGE")
+    if image and cupy:
+        return f"{TOOLKIT} {image} info; {DRIVERS}"
+    if image:
+        return (
+            "this image has no CUDA: docker build -f docker/gpu.Dockerfile -t gdopt . "
+            f"and, {TOOLKIT} gdopt info; {DRIVERS}"
+        )
+    if cupy:
+        return f"`nvidia-smi` must list a GPU; {DRIVERS}"
+    return f"for an NVIDIA GPU: {PIP}; {DRIVERS}"
+
+
 def _lines(found: dict[str, Any]) -> str:
+    cuda = found["cuda"] or {}
+    packages = found["packages"]
+    absent = [name for name, version in packages.items() if version is None]
     rows = [
         ("gdopt", found["gdopt"]),
         ("Python", f"{found['python']} on {found['platform']} {found['machine']}"),
-        ("CPUs", found["cpus"]),
+        ("processor", f"{found['processor']}, {found['cpus']} CPUs"),
         ("CPU engine", found["cpu_engine"]),
+        ("BLAS", found["blas"]),
         ("GPU", found["gpu"]),
-        *((name, version or "-") for name, version in found["packages"].items()),
-        *((name, value) for name, value in found["environment"].items() if value),
+        ("for a GPU", found["advice"]),
+        ("driver", cuda.get("driver")),
+        ("driver's CUDA", cuda.get("driver_cuda")),
+        ("CUDA runtime", cuda.get("runtime")),
+        ("NVRTC", cuda.get("nvrtc")),
+        ("default seed", found["default_seed"]),
+        *packages.items(),
+        ("not installed", ", ".join(absent)),
+        *found["environment"].items(),
     ]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+    told = [(name, value) for name, value in rows if value not in {None, ""}]
+    width = max(len(name) for name, _ in told)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in told)

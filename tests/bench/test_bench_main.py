@@ -32,8 +32,8 @@ def outcome(codes, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
-        ((0, 0, 0, 0), (0, 4)),
-        ((ratios.MISSED, 0, 0, 0), (ratios.MISSED, 4)),
+        ((0,) * 6, (0, 6)),
+        ((ratios.MISSED, *(0,) * 5), (ratios.MISSED, 6)),
         ((1,), (1, 1)),
         ((0, 4), (4, 2)),
         ((ratios.MISSED, 4), (4, 2)),

@@ -160,14 +160,14 @@ def test_the_readme_gets_a_section_where_there_are_results(
     file = tmp_path / "notes.json"
     file.write_text(json.dumps(FOUND | {"quick": quick}), encoding="utf-8")
     text = table.tables([tmp_path])
-    assert text.startswith("## The course's claims\n\nFrom `notes.json`.")
+    assert text.startswith(f"## The course's claims: {tmp_path.name}\n\nFrom ")
     assert "Adam on 784-256-10" in text
     assert "| 1.020 (1.010-1.030) | holds |" in text
     assert "| 64 | 0.5 | 1,200 | 41.4 | 0.250 (0.200-0.300) | 25 of 25 |" in text
     assert ("no figures to quote" in text) is quick
 
 
-def test_each_table_comes_from_the_first_folder_that_has_it(tmp_path, monkeypatch):
+def test_every_folder_that_has_results_has_its_table(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "HERE", tmp_path)
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
@@ -178,8 +178,11 @@ def test_each_table_comes_from_the_first_folder_that_has_it(tmp_path, monkeypatc
     assert "From `other/notes.json`." in table.tables([one, other])
     (one / "notes.json").write_text(json.dumps(FOUND), encoding="utf-8")
     text = table.tables([one, other])
-    assert "From `one/notes.json`." in text
-    assert text.count("## The course's claims") == 1
+    places = [
+        f"claims: {name}\n\nFrom `{name}/notes.json`." for name in ("one", "other")
+    ]
+    assert [text.count(place) for place in places] == [1, 1]
+    assert text.index(places[0]) < text.index(places[1])
 
 
 def test_time_is_divided_by_the_size_of_the_batch(monkeypatch):

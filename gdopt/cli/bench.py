@@ -1,0 +1,195 @@
+"""``gdopt bench``: how fast gdopt is on this machine, beside its peers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gdopt
+from gdopt.arrays.backend import Backend
+from gdopt.cli.info import collect
+from gdopt.cli.parts import options
+from gdopt.errors import ArgumentError, BackendError
+from gdopt.extras import load_extra
+from gdopt.files import empty_folder, write_whole
+
+EXAMPLES = """\
+The benchmark suite is the folder bench of a checkout; it is not in the wheel. It takes
+8 minutes on a GPU, half an hour on a CPU: leave the machine alone meanwhile. Peers that
+are not installed are left out and named.
+
+examples:
+  gdopt bench
+  gdopt bench --quick
+  gdopt bench --device cpu --only "1e6" --out results/cpu
+  gdopt bench --suite ~/gdopt/bench
+"""
+VARIABLE = "GDOPT_BENCH_SUITE"
+FILES = ("__main__.py", "on_gpu.sh")  # by which the suite is known
+SMALL = "100000"  # by which --quick divides the sizes of the GPU's cases
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure how fast gdopt is here, beside its peers",
+        description="Measure how fast gdopt is on this machine, beside its peers.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--out",
+        metavar="FOLDER",
+        help="new or empty; if not given, runs/bench-1 and so on",
+    )
+    add(
+        "--device",
+        choices=options.DEVICES,
+        default="auto",
+        help="auto is the GPU where there is one",
+    )
+    text = "only the time of a step, in the cases that pytest's -k finds by it"
+    add("--only", metavar="NAME", help=text)
+    text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
+    add("--suite", metavar="FOLDER", help=text)
+    text = "try everything on small arrays: no figures to quote"
+    add("--quick", action="store_true", help=text)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the suite in a process of its own, and give its exit code.
+
+    Returns:
+        0; 10 where a target is missed on a CPU; else the code of what failed, 128 and
+        its number where a signal ended it.
+
+    Raises:
+        ArgumentError: there is no suite, or something is in the folder already.
+        BackendError: a GPU was asked for and is not there.
+        MissingExtraError: pytest-benchmark is not installed.
+        KeyboardInterrupt: Ctrl-C was pressed; it names the folder of what was done.
+    """
+    suite = find_suite(arguments.suite)
+    load_extra("pytest_benchmark", "bench", "gdopt bench")
+    backend = options.chosen_backend(arguments)
+    told = {name: value for name, value in vars(arguments).items() if name != "run"}
+    folder = _folder(arguments.out)
+    settings = {**told, "suite": str(suite), "info": collect()}
+    write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
+    sys.stdout.write(f"{suite} on {backend.describe()}, into {folder}\n")
+    sys.stdout.flush()
+    code = _wait(*_command(arguments, suite, folder, backend), folder)
+    if arguments.quick:
+        sys.stdout.write("Tried on small arrays: no figures to quote.\n")
+    sys.stdout.write(f"results in {folder}\n")
+    return code
+
+
+def find_suite(given: str | None = None) -> Path:
+    """Find the benchmark suite: where it is said to be, else beside the package.
+
+    Args:
+        given: its folder; if not, ``GDOPT_BENCH_SUITE`` names it, else it is the folder
+            ``bench`` beside ``gdopt``, as in a checkout.
+
+    Raises:
+        ArgumentError: it is not there.
+
+    >>> import pathlib
+    >>> here = pathlib.Path(gdopt.__file__).parents[1] / "bench"
+    >>> find_suite() == here if here.is_dir() else True
+    True
+    """
+    beside = Path(gdopt.__file__).resolve().parents[1] / "bench"
+    named = os.environ.get(VARIABLE)
+    origin, folder = "the suite", beside
+    if given is not None:
+        origin, folder = "--suite", Path(given)
+    elif named:
+        origin, folder = VARIABLE, Path(named)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        message = (
+            f"{origin} must be the folder bench of a checkout of gdopt, got "
+            f"'{folder}' without {' and '.join(missing)}: the suite is not in the "
+            f"wheel; name it with --suite FOLDER or {VARIABLE}"
+        )
+        raise ArgumentError(message)
+    return folder.resolve()
+
+
+def _folder(out: str | None) -> Path:
+    """Make the folder of the results; nothing that is there is overwritten."""
+    if out is not None:
+        return empty_folder("--out", out)
+    number = 1
+    while True:  # another program may take a number first
+        path = Path("runs", f"bench-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _command(
+    arguments: argparse.Namespace, suite: Path, folder: Path, backend: Backend
+) -> tuple[list[str], dict[str, str]]:
+    """Give what is run, and the variables that it is told more by."""
+    if backend.name == "numpy":
+        command = [sys.executable, str(suite), "--out", str(folder)]
+        if arguments.only is not None:
+            command += ["--only", arguments.only]
+        return command + ["--quick"] * arguments.quick, {}
+    bash = shutil.which("bash")
+    if bash is None:
+        message = "the GPU's suite needs bash, which is not installed: --device cpu"
+        raise BackendError(message)
+    variables = {"PYTHON": sys.executable}
+    if arguments.only is not None:
+        variables["GDOPT_BENCH_ONLY"] = arguments.only
+    if arguments.quick:
+        variables["GDOPT_BENCH_SCALE"] = SMALL
+    return [bash, str(suite / "on_gpu.sh"), str(folder)], variables
+
+
+def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
+    """Run a command to its end; Ctrl-C reaches all that it has started, once."""
+    # In a group of its own: a terminal would interrupt it as well, before it is told.
+    with subprocess.Popen(  # noqa: S603 - the suite's own programs
+        command,
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        process_group=0 if os.name == "posix" else None,
+    ) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            _interrupt(process)
+            message = f"; what was measured is in {folder}"
+            raise KeyboardInterrupt(message) from None
+    return 128 - code if code < 0 else code
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Pass Ctrl-C on, and wait; a second one ends it at once."""
+    if os.name != "posix":
+        return  # the console has told it already
+    try:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,298 @@
+"""``gdopt bench`` finds the suite, runs it apart, and passes on how it has ended."""
+
+import argparse
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import gdopt
+from gdopt.cli import bench
+from gdopt.cli.info import collect
+
+pytest.importorskip("pytest_benchmark")
+
+CPU = """\
+import json, os, sys, pathlib
+arguments = sys.argv[1:]
+out = pathlib.Path(arguments[arguments.index("--out") + 1])
+(out / "told.json").write_text(json.dumps(arguments))
+{end}
+"""
+GPU = """\
+#!/usr/bin/env bash
+printf '%s\\n' "$PYTHON" "${GDOPT_BENCH_ONLY-}" "${GDOPT_BENCH_SCALE-}" > "$1/told.txt"
+exit 5
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Give ``suite(end)``: a suite whose ``python bench`` ends by this line."""
+
+    def make(end=""):
+        folder = tmp_path / "checkout" / "bench"
+        folder.mkdir(parents=True)
+        (folder / "__main__.py").write_text(CPU.replace("{end}", end))
+        (folder / "on_gpu.sh").write_text(GPU)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, numpy_engine):
+    """Give ``run(...)``: the command, in an empty folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.delenv(bench.VARIABLE, raising=False)
+    parser = argparse.ArgumentParser(prog="gdopt")
+    bench.add_parser(parser.add_subparsers(required=True))
+
+    def run(*arguments):
+        chosen = parser.parse_args(["bench", *map(str, arguments)])
+        return chosen.run(chosen)
+
+    return run
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Put a GPU that does nothing in the place of the one that is chosen."""
+    backend = SimpleNamespace(name="cupy", describe=lambda: "a GPU")
+    monkeypatch.setattr(bench.options, "chosen_backend", lambda _: backend)
+
+
+def names(folder="."):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def test_the_suite_of_the_cpu_is_told_where_and_what(run, suite, capsys):
+    folder = suite()
+    code = run("--suite", folder, "--device", "cpu", "--only", "1e6", "--quick")
+    assert code == 0
+    expected = ["--out", "runs/bench-1", "--only", "1e6", "--quick"]
+    assert read("runs/bench-1/told.json") == expected
+    said = capsys.readouterr().out
+    assert f"{folder} on the CPU" in said
+    assert said.endswith("no figures to quote.\nresults in runs/bench-1\n")
+
+
+def test_nothing_is_added_to_a_whole_run(run, suite, capsys):
+    assert run("--suite", suite(), "--device", "cpu") == 0
+    assert read("runs/bench-1/told.json") == ["--out", "runs/bench-1"]
+    assert "no figures to quote" not in capsys.readouterr().out
+
+
+def test_the_folder_holds_what_gdopt_info_tells(run, suite):
+    run("--suite", suite(), "--device", "cpu", "--out", "here")
+    settings = read("here/settings.json")
+    assert settings["info"]["gdopt"] == gdopt.__version__
+    assert settings["info"]["default_seed"] == 0
+    assert settings["device"] == "cpu"
+
+
+def test_the_suite_of_the_gpu_is_told_by_variables(run, suite, gpu):
+    assert run("--suite", suite(), "--only", "copy", "--quick") == 5
+    told = Path("runs/bench-1/told.txt").read_text().splitlines()
+    assert told == [sys.executable, "copy", bench.SMALL]
+
+
+def test_the_suite_writes_into_its_folder_alone(run):
+    suite = Path(__file__).parents[2] / "bench"
+    before = {path: path.stat().st_mtime_ns for path in suite.rglob("*.[mj][ds]*")}
+    assert suite / "README.md" in before
+    code = run(
+        *("--suite", suite, "--device", "cpu", "--out", "here", "--quick"),
+        *("--only", "1e3 and (textbook or gdopt) and not own"),
+    )
+    assert code == 0
+    assert names("here") == ["settings.json", "speed.json"]
+    found = read("here/speed.json")
+    assert found["machine_info"]["info"] == read("here/settings.json")["info"]
+    contenders = {entry["params"]["contender"] for entry in found["benchmarks"]}
+    assert {"textbook NumPy", "gdopt NumPy"} <= contenders
+    after = {path: path.stat().st_mtime_ns for path in suite.rglob("*.[mj][ds]*")}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("sys.exit(10)", 10),
+        ("sys.exit(3)", 3),
+        ("os.kill(os.getpid(), 9)", 128 + 9),
+    ],
+)
+def test_how_the_suite_has_ended_is_passed_on(run, suite, end, code):
+    assert run("--suite", suite(end), "--device", "cpu") == code
+
+
+def test_every_run_has_a_folder_of_its_own(run, suite):
+    folder = suite()
+    for _ in range(2):
+        run("--suite", folder, "--device", "cpu")
+    assert names("runs") == ["bench-1", "bench-2"]
+
+
+def test_a_folder_with_something_in_it_is_refused(run, suite, tmp_path):
+    folder = suite("(out / 'overwritten').touch()")
+    Path("mine").mkdir()
+    Path("mine", "notes.txt").write_text("mine")
+    with pytest.raises(gdopt.ArgumentError, match=r"--out must .* with notes\.txt in"):
+        run("--suite", folder, "--device", "cpu", "--out", "mine")
+    assert names("mine") == ["notes.txt"]
+
+
+def test_the_suite_beside_the_package_is_that_of_a_checkout():
+    checkout = Path(gdopt.__file__).parents[1]
+    if not (checkout / "bench").is_dir():
+        pytest.skip("gdopt is installed without its checkout")
+    assert bench.find_suite() == checkout / "bench"
+
+
+def test_the_variable_names_the_suite_and_the_option_comes_first(suite, monkeypatch):
+    folder = suite()
+    monkeypatch.setenv(bench.VARIABLE, str(folder))
+    assert bench.find_suite() == folder
+    with pytest.raises(gdopt.ArgumentError, match=r"^--suite must be the folder bench"):
+        bench.find_suite("elsewhere")
+
+
+def test_without_a_suite_the_error_says_what_to_do(run, monkeypatch, tmp_path):
+    alone = tmp_path / "site-packages" / "gdopt" / "__init__.py"
+    monkeypatch.setattr(gdopt, "__file__", str(alone))
+    with pytest.raises(gdopt.ArgumentError) as refused:
+        run()
+    said = str(refused.value)
+    assert "not in the wheel" in said
+    assert "--suite FOLDER or GDOPT_BENCH_SUITE" in said
+    assert not names()
+
+
+def test_a_suite_that_lacks_a_file_names_it(suite):
+    folder = suite()
+    (folder / "on_gpu.sh").unlink()
+    with pytest.raises(gdopt.ArgumentError, match=r"bench' without on_gpu\.sh: the"):
+        bench.find_suite(folder)
+
+
+def test_a_gpu_that_is_not_there_leaves_no_folder(run, suite):
+    try:
+        gdopt.get_backend("cupy")
+    except gdopt.BackendError:
+        with pytest.raises(gdopt.BackendError, match="is missing"):
+            run("--suite", suite(), "--device", "gpu")
+        assert not names()
+    else:
+        pytest.skip("there is a GPU")
+
+
+def test_without_its_extra_the_error_names_it(run, suite, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
+    with pytest.raises(gdopt.MissingExtraError, match=r"gdopt\[bench\]"):
+        run("--suite", suite(), "--device", "cpu")
+    assert not names()
+
+
+SLOW = """\
+import signal, time
+def note(*_):
+    with (out / "interrupts").open("a") as file:
+        file.write("once\\n")
+    sys.exit(7)
+signal.signal(signal.SIGINT, note)
+(out / "ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_ctrl_c_reaches_the_suite_once_and_names_the_folder(suite, tmp_path):
+    folder, out = suite(SLOW), tmp_path / "out"
+    program = (
+        "import argparse, sys; from gdopt.cli import bench\n"
+        "parser = argparse.ArgumentParser()\n"
+        "bench.add_parser(parser.add_subparsers())\n"
+        "chosen = parser.parse_args(sys.argv[1:])\n"
+        "try:\n    bench.run(chosen)\n"
+        "except KeyboardInterrupt as told:\n    print(told)\n"
+    )
+    options = ["bench", "--suite", folder, "--device", "cpu", "--out", out]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, options)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (out / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate()
+    assert process.returncode == 0
+    assert said.endswith(f"; what was measured is in {out}\n")
+    assert (out / "interrupts").read_text() == "once\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_the_gpus_script_ends_by_ctrl_c(tmp_path):
+    bash = shutil.which("bash")
+    if bash is None or shutil.which("timeout") is None:
+        pytest.skip("needs bash and timeout")
+    script = Path(__file__).parents[2] / "bench" / "on_gpu.sh"
+    waiting = tmp_path / "python"
+    program = f"cd '{tmp_path}'; touch ready-$$; sleep 20; touch late"
+    waiting.write_text(f"#!{bash}\n{program}\n")
+    waiting.chmod(0o755)
+    with subprocess.Popen(
+        [bash, script, tmp_path / "out"],
+        env=os.environ | {"PYTHON": str(waiting)},
+        stdout=subprocess.DEVNULL,
+        process_group=0,
+    ) as process:
+        while not list(tmp_path.glob("ready-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 130
+    assert len(list(tmp_path.glob("ready-*"))) == 1
+    assert not (tmp_path / "late").exists()
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Give what the suite tells of the machine, as a module."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "bench"))
+    return importlib.import_module("machine")
+
+
+def test_figures_carry_what_gdopt_info_tells(machine):
+    assert machine.describe()["info"] == collect()
+
+
+def test_an_image_without_a_repository_names_its_commit(machine, monkeypatch):
+    monkeypatch.setattr(machine, "_git", lambda *_: "unknown")
+    monkeypatch.setenv("GDOPT_BENCH_COMMIT", "abc123")
+    found = machine.describe()
+    assert (found["commit"], found["changed_since"]) == ("abc123", None)
+
+
+@pytest.mark.parametrize(("said", "changed"), [("", False), (" M optim.py", True)])
+def test_a_repository_tells_whether_it_has_changed(machine, monkeypatch, said, changed):
+    monkeypatch.delenv("GDOPT_BENCH_COMMIT", raising=False)
+    monkeypatch.setattr(machine, "_git", lambda *_: said)
+    found = machine.describe()
+    assert (found["commit"], found["changed_since"]) == (said, changed)
