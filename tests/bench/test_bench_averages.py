@@ -47,7 +47,7 @@ def test_sides_that_disagree_are_not_compared(monkeypatch):
         averages.compare("wrong", np.ones(10), averages.QUICK)
 
 
-def test_without_pandas_it_is_named(monkeypatch, capsys):
-    monkeypatch.setattr(averages.importlib.util, "find_spec", lambda _: None)
+def test_without_pandas_it_is_named(without, capsys):
+    without("pandas")
     assert averages.main(["--quick"]) == 0
     assert "not installed: pandas" in capsys.readouterr().out

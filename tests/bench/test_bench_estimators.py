@@ -40,8 +40,8 @@ def test_accuracy_is_averaged_over_seeds_and_time_over_all_rounds():
     assert (found["epochs"], found["seconds"]) == (15, 4.0)
 
 
-def test_without_scikit_learn_it_is_left_out(monkeypatch, capsys):
-    monkeypatch.setattr(estimators.importlib.util, "find_spec", lambda _: None)
+def test_without_scikit_learn_it_is_left_out(without, capsys):
+    without("sklearn")
     assert estimators.main([]) == 0
     assert "not installed: scikit-learn" in capsys.readouterr().err
 

@@ -69,12 +69,12 @@ def test_what_is_left_out_says_why():
 
 
 @pytest.mark.parametrize("rich", [True, False])
-def test_ratios_are_shown_with_rich_and_without(rich, monkeypatch, capsys):
+def test_ratios_are_shown_with_rich_and_without(rich, monkeypatch, without, capsys):
     if rich:
         pytest.importorskip("rich")
     else:
         monkeypatch.setitem(sys.modules, "rich", None)
-        monkeypatch.setattr(table.importlib.util, "find_spec", lambda _: None)
+        without("rich")
     table.print_ratios({"quick": False, "ratios": [ROW]})
     shown = capsys.readouterr().out
     assert "0.612" in shown
