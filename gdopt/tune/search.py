@@ -165,9 +165,7 @@ class _Search:
         known = max(before.intermediate_values, default=-1) if before else -1
 
         def told(score: float, step: int) -> bool:
-            if step < known:
-                return False
-            if step > known:
+            if step > known:  # a trial that is run anew has told some already
                 handle.report(score, step)
             pruned: bool = handle.should_prune()
             return pruned
