@@ -121,6 +121,18 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse what is no object of a class of gdopt's.
+
+    Raises:
+        ArgumentTypeError: it is not.
+    """
+    if not isinstance(value, kind):
+        got = type(value).__name__
+        message = f"{name} must be a gdopt {kind.__name__}, got {got}"
+        raise ArgumentTypeError(message)
+
+
 def sequence(name: str, values: Any) -> Sequence[Any]:
     """Take a list or tuple as it is.
 

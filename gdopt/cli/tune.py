@@ -63,9 +63,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_trial(add: Callable[..., Any]) -> None:
-    text = f"one of {', '.join(OPTIMIZERS)} (%(default)s)"
-    default = "momentum"
-    add("--optimizer", choices=OPTIMIZERS, default=default, metavar="NAME", help=text)
+    options.add_optimizer(add, default="momentum")
     add(
         "--epochs",
         type=choices.whole_number(least=1),
@@ -73,13 +71,7 @@ def _add_trial(add: Callable[..., Any]) -> None:
         metavar="N",
         help="of each trial (%(default)s)",
     )
-    add(
-        "--l2",
-        type=choices.not_negative,
-        default=0.03,
-        metavar="LAMBDA",
-        help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
-    )
+    options.add_l2(add)
 
 
 def _add_search(add: Callable[..., Any]) -> None:

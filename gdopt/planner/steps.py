@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.naming import named_arrays
-from gdopt.checks import check_flag
+from gdopt.checks import check_flag, check_kind
 from gdopt.data.checks import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
@@ -148,14 +148,8 @@ class NetworkStep:
         dev: tuple[Array, Array] | None = None,
         checked: bool = False,
     ) -> None:
-        for name, given, kind in (
-            ("network", network, Network),
-            ("optimizer", optimizer, Optimizer),
-        ):
-            if not isinstance(given, kind):
-                got = type(given).__name__
-                message = f"{name} must be a gdopt {kind.__name__}, got {got}"
-                raise ArgumentTypeError(message)
+        check_kind("network", network, Network)
+        check_kind("optimizer", optimizer, Optimizer)
         if optimizer.params is not network.params:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gdopt.checks import check_kind
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError
 from gdopt.optim import Optimizer
@@ -80,14 +81,8 @@ class Nurse:
         batches: MiniBatches,
         rule: Rule | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("optimizer", optimizer, Optimizer),
-            ("batches", batches, MiniBatches),
-        ):
-            if not isinstance(value, kind):
-                got = type(value).__name__
-                message = f"{name} must be a gdopt {kind.__name__}, got {got}"
-                raise ArgumentTypeError(message)
+        check_kind("optimizer", optimizer, Optimizer)
+        check_kind("batches", batches, MiniBatches)
         if rule is not None and not callable(rule):
             message = f"rule must be a function of a record, got {rule!r}"
             raise ArgumentTypeError(message)

@@ -40,8 +40,7 @@ def add_problem(add: Callable[..., Any]) -> None:
 
 def add_network(add: Callable[..., Any]) -> None:
     """Add what is trained: the network, its optimizer, and what holds it back."""
-    text = f"one of {', '.join(OPTIMIZERS)} (%(default)s)"
-    add("--optimizer", choices=OPTIMIZERS, default="adam", metavar="NAME", help=text)
+    add_optimizer(add, default="adam")
     add(
         "--hidden",
         type=choices.sizes,
@@ -50,6 +49,18 @@ def add_network(add: Callable[..., Any]) -> None:
         metavar="N",
         help="units of the hidden layers, as 64,32 (256)",
     )
+    add_l2(add)
+    add_regularization(add)
+
+
+def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
+    """Add the optimizer."""
+    text = f"one of {', '.join(OPTIMIZERS)} (%(default)s)"
+    add("--optimizer", choices=OPTIMIZERS, default=default, metavar="NAME", help=text)
+
+
+def add_l2(add: Callable[..., Any]) -> None:
+    """Add the weight of the L2 cost."""
     add(
         "--l2",
         type=choices.not_negative,
@@ -57,7 +68,6 @@ def add_network(add: Callable[..., Any]) -> None:
         metavar="LAMBDA",
         help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
     )
-    add_regularization(add)
 
 
 def add_regularization(add: Callable[..., Any]) -> None:

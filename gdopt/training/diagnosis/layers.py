@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.checks import Range, check_number
-from gdopt.errors import ArgumentTypeError
+from gdopt.checks import Range, check_kind, check_number
 from gdopt.nn import Network, dense
 from gdopt.nn.layers.dense import Backprop
 from gdopt.tables import aligned
@@ -163,10 +162,7 @@ def layer_norms(
     >>> layer_norms(network, x, y).verdict
     'vanishing'
     """
-    if not isinstance(network, Network):
-        kind = type(network).__name__
-        message = f"network must be a gdopt.nn.Network, got {kind}"
-        raise ArgumentTypeError(message)
+    check_kind("network", network, Network)
     limit = check_number("limit", limit, ABOVE_ONE)
     watch = _Watch()
     state = network.state_dict()
