@@ -17,7 +17,7 @@ trap 'exit 130' INT
 out=${1:?usage: bench/on_gpu.sh OUTDIR}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PYTHONPATH="$PWD:$PWD/tests:$PWD/bench/gpu${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 GDOPT_BENCH_COMMIT=${GDOPT_BENCH_COMMIT:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 export GDOPT_BENCH_COMMIT

