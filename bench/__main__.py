@@ -39,7 +39,8 @@ def commands(
     if only or quick:
         suite += ["-k", only or "1e3"]
     if not renew:
-        suite += ["-p", "no:cacheprovider"]  # HERE may be read-only
+        # HERE may be read-only, and nothing is left where the command was given.
+        suite += ["-p", "no:cacheprovider", f"--benchmark-storage=file://{results}"]
     speed = ["-m", "pytest", str(HERE), *suite]
     if only:
         return [speed]

@@ -4,7 +4,7 @@
 #   docker run --gpus all gdopt bench
 #
 # CUDA comes in wheels: NVRTC, the headers, cuBLAS and NCCL; the driver is the host's.
-# --build-arg PEERS=optax adds optax and JAX with its CUDA, a gigabyte, to the benchmark.
+# --build-arg PEERS=optax adds optax and JAX with its CUDA to the benchmark, 2.4 GB.
 # docker/README.md tells the rest. Nothing is installed that docker/requirements does
 # not name with its hash.
 FROM docker.io/library/python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS base

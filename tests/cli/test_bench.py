@@ -120,6 +120,7 @@ def test_the_suite_writes_into_its_folder_alone(run):
         *("--only", "1e3 and (textbook or gdopt) and not own"),
     )
     assert code == 0
+    assert names() == ["here"]
     assert names("here") == ["settings.json", "speed.json"]
     found = read("here/speed.json")
     assert found["machine_info"]["info"] == read("here/settings.json")["info"]
