@@ -5,8 +5,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,27 @@ def test_the_script_is_rehearsed(tmp_path):
     assert planned["rehearsed"]
     assert max(planned["predicted_over_measured"]) < 1.05
     assert set(planned["meta"]) == set(found["meta"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
+def test_the_gpus_script_ends_by_ctrl_c(tmp_path):
+    bash = shutil.which("bash")
+    if bash is None or shutil.which("timeout") is None:
+        pytest.skip("needs bash and timeout")
+    waiting = tmp_path / "python"
+    program = f"cd '{tmp_path}'; touch ready-$$; sleep 20; touch late"
+    waiting.write_text(f"#!{bash}\n{program}\n")
+    waiting.chmod(0o755)
+    with subprocess.Popen(
+        [bash, BENCH / "on_gpu.sh", tmp_path / "out"],
+        env=os.environ | {"PYTHON": str(waiting)},
+        stdout=subprocess.DEVNULL,
+        process_group=0,
+    ) as process:
+        while not list(tmp_path.glob("ready-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 130
+    assert len(list(tmp_path.glob("ready-*"))) == 1
+    assert not (tmp_path / "late").exists()

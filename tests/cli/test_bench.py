@@ -1,10 +1,8 @@
 """``gdopt bench`` finds the suite, runs it apart, and passes on how it has ended."""
 
 import argparse
-import importlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +14,6 @@ import pytest
 
 import gdopt
 from gdopt.cli import bench
-from gdopt.cli.info import collect
 
 pytest.importorskip("pytest_benchmark")
 
@@ -246,54 +243,3 @@ def test_ctrl_c_reaches_the_suite_once_and_names_the_folder(suite, tmp_path):
     assert process.returncode == 0
     assert said.endswith(f"; what was measured is in {out}\n")
     assert (out / "interrupts").read_text() == "once\n"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX's")
-def test_the_gpus_script_ends_by_ctrl_c(tmp_path):
-    bash = shutil.which("bash")
-    if bash is None or shutil.which("timeout") is None:
-        pytest.skip("needs bash and timeout")
-    script = Path(__file__).parents[2] / "bench" / "on_gpu.sh"
-    waiting = tmp_path / "python"
-    program = f"cd '{tmp_path}'; touch ready-$$; sleep 20; touch late"
-    waiting.write_text(f"#!{bash}\n{program}\n")
-    waiting.chmod(0o755)
-    with subprocess.Popen(
-        [bash, script, tmp_path / "out"],
-        env=os.environ | {"PYTHON": str(waiting)},
-        stdout=subprocess.DEVNULL,
-        process_group=0,
-    ) as process:
-        while not list(tmp_path.glob("ready-*")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait() == 130
-    assert len(list(tmp_path.glob("ready-*"))) == 1
-    assert not (tmp_path / "late").exists()
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """Give what the suite tells of the machine, as a module."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "bench"))
-    return importlib.import_module("machine")
-
-
-def test_figures_carry_what_gdopt_info_tells(machine):
-    assert machine.describe()["info"] == collect()
-
-
-def test_an_image_without_a_repository_names_its_commit(machine, monkeypatch):
-    monkeypatch.setattr(machine, "_git", lambda *_: "unknown")
-    monkeypatch.setenv("GDOPT_BENCH_COMMIT", "abc123")
-    found = machine.describe()
-    assert (found["commit"], found["changed_since"]) == ("abc123", None)
-
-
-@pytest.mark.parametrize(("said", "changed"), [("", False), (" M optim.py", True)])
-def test_a_repository_tells_whether_it_has_changed(machine, monkeypatch, said, changed):
-    monkeypatch.delenv("GDOPT_BENCH_COMMIT", raising=False)
-    monkeypatch.setattr(machine, "_git", lambda *_: said)
-    found = machine.describe()
-    assert (found["commit"], found["changed_since"]) == (said, changed)

@@ -16,6 +16,7 @@ from gdopt.kernels import cuda
 pytestmark = pytest.mark.cuda_text
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")
+ENDS = ("75", "120")  # where 64-bit indices are compared, too
 FULL = "adam_corrected"  # seen in every layout, and with every way to give values
 MOST_REGISTERS = 64
 
@@ -41,13 +42,14 @@ def compiled(cuda_text):
     for storage, arch in product(forms.STORAGE, ARCHITECTURES):
         job = partial(cuda_text.compile_many, texts_of(storage), arch=f"sm_{arch}")
         jobs[storage, arch] = pool.submit(job)
-        job = partial(job, arch=f"compute_{arch}", small_index=False)
-        jobs[storage, arch, "64 bits"] = pool.submit(job)
+        if arch in ENDS:
+            job = partial(job, arch=f"compute_{arch}", small_index=False)
+            jobs[storage, arch, "64 bits"] = pool.submit(job)
     yield lambda *unit: jobs[unit].result()
     pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ENDS)
 @pytest.mark.parametrize("storage", forms.STORAGE)
 def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, arch, compiled):
     small, large = compiled(storage, arch), compiled(storage, arch, "64 bits")
