@@ -16,8 +16,8 @@ NUMPY_NAMES = {"unsigned": np.uint32, "int": np.int32, "long long": np.int64}
 NUMPY_NAMES |= {"bool": np.bool_, "float": np.float32, "double": np.float64}
 NUMPY_NAMES |= {"unsigned short": np.uint16, "unsigned long long": np.uint64}
 SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
-# The check script watches every kernel for undefined behaviour, which takes twice as
-# long; a kernel that shows any ends the tests at once.
+# The check script watches the kernels of steps for undefined behaviour, which takes
+# twice as long; a kernel that shows any ends the tests at once.
 ALWAYS = SANITIZER if os.environ.get("GDOPT_SANITIZE") else ()
 COMMAND = "g++ -std=c++17 -O1 -shared -fPIC -w -ffp-contract=off -fno-strict-aliasing"
 
