@@ -1,9 +1,11 @@
 """Compiles the text of kernels with g++ behind a shim, to run them on the CPU."""
 
+import atexit
 import ctypes
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 
 SHIM = Path(__file__).with_name("kernel_shim.hpp")
 FOLDER = Path(tempfile.mkdtemp(prefix="gdopt-kernels-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 NUMPY_NAMES = {"unsigned": np.uint32, "int": np.int32, "long long": np.int64}
 NUMPY_NAMES |= {"bool": np.bool_, "float": np.float32, "double": np.float64}
 NUMPY_NAMES |= {"unsigned short": np.uint16, "unsigned long long": np.uint64}
