@@ -33,7 +33,7 @@ on the dev examples; the test examples are not looked at.
 
 examples:
   gdopt tune digits
-  gdopt tune digits --trials 100 --prune --storage digits.journal
+  gdopt tune digits --trials 100 --prune --storage digits.db
   gdopt tune points.csv --trials 40 --fine 20 --jobs 4
   gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --device gpu
 """

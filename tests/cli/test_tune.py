@@ -88,7 +88,7 @@ def test_a_fine_search_follows_in_the_box_of_the_best(run, drawn, tmp_path):
 
 
 def test_a_search_that_is_kept_goes_on(run, tmp_path):
-    kept = (*FEW, "--storage", "s.journal", "--json", "a.json")
+    kept = (*FEW, "--storage", "s.db", "--json", "a.json")
     run("digits", *kept)
     first = read(tmp_path / "a.json")["search"]["trials"]
     again = run("digits", *kept, "--trials", 6)
