@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from gdopt import plots
 from gdopt.cli.parts.interrupt import Interrupt
-from gdopt.cli.parts.progress import progress
+from gdopt.cli.parts.progress import Progress
 from gdopt.cli.parts.session import Session
 from gdopt.errors import DivergenceError
 from gdopt.extras import load_extra
@@ -40,13 +41,12 @@ def train(
     )
     begin, stopped = time.perf_counter(), None
     try:
-        with progress(epochs, steps) as shown, Interrupt() as interrupt:
+        with Progress() as shown, Interrupt() as interrupt:
+            show = _reporter(shown, epochs, steps)
             for record in records:
                 session.records.append(record)
                 folder.write(record)
-                shown.show(record)
-                if record.notice:
-                    shown.note(f"note: {record.notice}")
+                show(record)
                 enough = _judge(session, record)
                 if interrupt.asked:
                     stopped = KeyboardInterrupt(f"after step {record.step}")
@@ -59,6 +59,25 @@ def train(
         session.seconds = time.perf_counter() - begin
     _restore_best(session)
     return stopped
+
+
+def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], None]:
+    """Return what shows a record, with the last dev accuracy before it."""
+    width, accuracy = len(str(epochs)), "-"
+
+    def show(record: Record) -> None:
+        nonlocal accuracy
+        if record.dev_accuracy is not None:
+            accuracy = f"{record.dev_accuracy:.3f}"
+        text = (
+            f"epoch {record.epoch:{width}}/{epochs}"
+            f"  cost {record.smoothed_cost:.4f}  dev accuracy {accuracy}"
+        )
+        shown.show(record.step, epochs * steps, text)
+        if record.notice:
+            shown.note(f"note: {record.notice}")
+
+    return show
 
 
 def _judge(session: Session, record: Record) -> bool:
