@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.cli.parts import choices
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
 from gdopt.ewa import ewa, ewa_window
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
     )
     add(
         "--beta",
-        type=_beta,
+        type=choices.number(f"in {BETA.text}", lambda beta: beta in BETA),
         nargs="+",
         default=BETAS,
         metavar="BETA",
@@ -68,17 +69,6 @@ def add_parser(commands: Any) -> None:
         help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
     )
     parser.set_defaults(run=run)
-
-
-def _beta(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = BETA.high
-    if number not in BETA:
-        message = f"must be in {BETA.text}, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return number
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from gdopt.cli.parts.interrupt import Interrupt
 from gdopt.cli.parts.progress import Progress
 from gdopt.cli.parts.session import Session
 from gdopt.errors import DivergenceError
-from gdopt.extras import load_extra
+from gdopt.tables import aligned
 from gdopt.training import Record, RunFolder, fit
 
 RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
@@ -124,23 +124,16 @@ def finish(session: Session, folder: RunFolder, stopped: BaseException | None) -
             f"{session.records[-1].epoch} epochs in all; its weights are kept\n"
         )
     if not isinstance(stopped, DivergenceError):
-        _print_table(session, accuracy)
+        sys.stdout.write(f"{_table(session, accuracy)}\n")
         sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
     sys.stdout.write(f"run folder {folder.path}\n")
 
 
-def _print_table(session: Session, accuracy: dict[str, float]) -> None:
-    tables = load_extra("rich.table", "train", "gdopt train")
-    console = load_extra("rich.console", "train", "gdopt train").Console()
+def _table(session: Session, accuracy: dict[str, float]) -> str:
     steps, seconds = session.optimizer.t, session.seconds
-    table = tables.Table(
-        title=f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second",
-        title_justify="left",
-    )
-    table.add_column("part")
-    for column in ("examples", "accuracy", "wrong"):
-        table.add_column(column, justify="right")
+    lines = [("part", "examples", "accuracy", "wrong")]
     for name, count in session.problem.counts.items():
         wrong = round((1 - accuracy[name]) * count)
-        table.add_row(name, str(count), f"{accuracy[name]:.3f}", str(wrong))
-    console.print(table)
+        lines.append((name, f"{count:,}", f"{accuracy[name]:.3f}", f"{wrong:,}"))
+    head = f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second"
+    return "\n".join([head, *aligned(lines)])
