@@ -180,13 +180,11 @@ class MiniBatches:
 
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
-        if not self._shuffle:
-            return self._backend.from_host(
-                np.arange(self._count), self._backend.device(self.arrays[0])
-            )
-        # A key beside the seed: [seed, 0] would repeat the stream of the seed alone.
-        entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
-        order = np.random.default_rng(entropy).permutation(self._count)
+        order = np.arange(self._count)
+        if self._shuffle:
+            # A spawn key, as [seed, 0] would repeat the stream of the seed alone.
+            entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
+            order = np.random.default_rng(entropy).permutation(self._count)
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 
     def _settings(self) -> dict[str, int | bool]:
