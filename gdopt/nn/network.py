@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.checks import check_flag, whole
-from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.checks import check_flag, check_state, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.checks import (
     check_choice,
     check_keep,
@@ -221,13 +221,10 @@ class Network(Evaluation):
         Raises:
             StateError: it is of another network; nothing has changed.
         """
-        seen = state.get("batches_seen")
-        if set(state) != {"batches_seen", "statistics"} or not isinstance(seen, int):
-            message = f"the state must hold batches_seen and statistics, got {state!r}"
-            raise StateError(message)
+        state = check_state("state", state, ["statistics"], counts=["batches_seen"])
         if self._layers.statistics is not None:
             self._layers.statistics.load_state_dict(state["statistics"])
-        elif state["statistics"]:
-            message = "the state must be of a network without batch normalization"
-            raise StateError(message)
-        self._batches_seen = seen
+        else:
+            what = "statistics of a network without batch normalization"
+            check_state(what, state["statistics"])
+        self._batches_seen = state["batches_seen"]

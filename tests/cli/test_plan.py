@@ -14,10 +14,9 @@ CPU = ("--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
-def short(tmp_path, monkeypatch, numpy_engine):
-    """Make the turns of timing short, and keep plans in a folder of the test's."""
+def short(monkeypatch, numpy_engine):
+    """Make the turns of timing short."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
-    monkeypatch.setenv("GDOPT_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -77,13 +76,6 @@ def test_measurements_decide_where_the_rule_is_turned_off(command, tmp_path):
     plan = read(tmp_path / "p.json")
     assert plan["decided_by"] in {"throughput", "noise scale"}
     assert [row["batch_size"] for row in plan["rows"]] == [32, 64]
-
-
-def test_the_second_plan_comes_from_the_cache(command):
-    options = ("--sizes", "64,128")
-    assert "from the cache" not in command("plan", *CPU, *options).out
-    assert "from the cache" in command("plan", *CPU, *options).out
-    assert "from the cache" not in command("plan", *CPU, *options, "--no-cache").out
 
 
 def test_another_devices_memory_and_margin_decide(command, tmp_path):

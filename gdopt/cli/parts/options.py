@@ -101,11 +101,6 @@ def add_planning(add: Callable[..., Any]) -> None:
         action="store_true",
         help="let measurements decide for up to 2,000 examples, too",
     )
-    add(
-        "--no-cache",
-        action="store_true",
-        help="measure, even if there is a plan from before",
-    )
 
 
 def chosen_backend(arguments: argparse.Namespace) -> Backend:

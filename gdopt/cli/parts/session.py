@@ -128,7 +128,6 @@ def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> P
             margin=options.get("margin"),
             small_data_rule=not arguments.no_small_data_rule,
             noise_after=min(200, problem.counts["train"] // min(sizes)),
-            cache=not arguments.no_cache,
             progress=_reporter(shown),
         )
 
