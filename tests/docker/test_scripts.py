@@ -25,7 +25,7 @@ def run(script, *arguments, **variables):
 @pytest.fixture
 def bare(tmp_path):
     """Give a PATH with what every Linux has, and no tool of a rehearsal."""
-    for name in ("bash", "dirname", "id", "sed", "diff", "grep", "sort", "mktemp", "cp", "rm"):
+    for name in ("bash", "dirname", "id", "sed", "grep", "sort", "mktemp", "cp", "rm"):
         found = shutil.which(name)
         if found is None:
             pytest.skip(f"{name} is not installed")
