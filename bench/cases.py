@@ -42,8 +42,8 @@ class Case:
             ``"apart"``: a dictionary of arrays, as are the gradients.
             ``"fresh"``: the same, but its gradients are elsewhere at every step.
         dtype: of parameters and gradients, which are drawn in float32.
-        own: gdopt's user writes the rule as a formula of his own.
-        options: of gdopt's optimizer; peers do what says the same, or have nothing.
+        own: gdopt gets the rule as a formula that its user has written.
+        options: of gdopt's optimizer; a peer takes those that it has something for.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def is_half(self) -> bool:
-        """Tell whether parameters or state are rounded to bfloat16."""
+        """Whether parameters or state are rounded to bfloat16."""
         return "bfloat16" in {self.dtype, self.options.get("state_dtype")}
 
     @property
@@ -111,7 +111,7 @@ class Training:
         return [array.astype(DTYPE) for array in params]
 
     def examples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give all examples, (batch * batches, n_in), and their class numbers."""
+        """Return all examples, (batch * batches, n_in), and their class numbers."""
         return _examples(self.batch * self.batches, self.sizes[0], self.sizes[-1])
 
     def data(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -149,7 +149,13 @@ look() { # at what the image is, by its own means
   found=$(inside sh -c 'find /opt /usr /etc -writable ! -type l 2> /dev/null || true')
   [ -z "$found" ] || fail "the user can write to $found"
   if inside touch /opt/gdopt/new 2> /dev/null; then fail "the user can write to /opt"; fi
-  [ "$(inside stat --format=%a /cache)" = 1777 ] || fail "not every user can write to /cache"
+  found=$(image inspect --type image --format \
+    "{{range \$path, \$_ := .Docker.Config.Volumes}}{{\$path}} {{end}}{{.Docker.Config.WorkingDir}}" "$tag")
+  [ "$found" = "/cache /work /work" ] || fail "volumes and the working directory are $found"
+  found=$(image mount "$container")
+  [ "$(stat --format=%a "$found/cache" "$found/work" | uniq)" = 1777 ] ||
+    fail "not every user can write to /cache and /work"
+  image umount "$container" > /dev/null
   found=$(inside sh -c 'ls -d /opt/gdopt/suite/.git /opt/gdopt/suite/.venv 2> /dev/null || true')
   [ -z "$found" ] || fail "the build context is not what .dockerignore says: $found"
   for tool in pip pip3 uv gcc g++ cc c++ clang ld as make cmake git; do

@@ -145,7 +145,7 @@ def _few_steps(contender: Contender, case: Case | Training) -> list[np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _textbook(case: Case | Training) -> list[np.ndarray]:
-    """Give what the textbook gives in float32, kept for the next contender."""
+    """Return what the textbook ends with in float32, kept for the next contender."""
     if isinstance(case, Case):
         case = replace(case, dtype="float32")
     return _few_steps(ADAPTERS["textbook NumPy"].make(case), case)
