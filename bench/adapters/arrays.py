@@ -16,7 +16,8 @@ def library(device: str) -> Any:
 
 def place(arrays: Iterable[np.ndarray], device: str, dtype: str = "float32") -> list:
     """Copy arrays to a device."""
-    return [library(device).asarray(array.astype(dtype)) for array in arrays]
+    xp, kind = library(device), np.dtype(dtype)
+    return [xp.asarray(array.astype(kind)) for array in arrays]
 
 
 def host(arrays: Iterable[Any]) -> list[np.ndarray]:

@@ -67,7 +67,7 @@ def make(form: str, case: Case, device: str) -> Contender:
     place = functools.partial(
         torch.tensor, dtype=getattr(torch, case.dtype), device=device
     )
-    params = [torch.nn.Parameter(place(array)) for array in case.params()]
+    params = [place(array, requires_grad=True) for array in case.params()]
     for p, array in zip(params, case.gradients(), strict=True):
         p.grad = place(array)
 
