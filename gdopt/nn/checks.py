@@ -37,9 +37,9 @@ def check_finite(array: Array, name: str = "x") -> None:
     Raises:
         ArgumentError: a value is not finite; the first one is named.
     """
-    strange = ~backend_of(array).xp.isfinite(array)
-    if strange.any():
-        row, column = divmod(int(strange.argmax()), array.shape[1])
+    finite = backend_of(array).xp.isfinite(array)
+    if not finite.all():
+        row, column = divmod(int(finite.argmin()), array.shape[1])
         value = float(array[row, column])
         message = f"{name} must be finite, got {value} in row {row}, column {column}"
         raise ArgumentError(message)

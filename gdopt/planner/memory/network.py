@@ -87,7 +87,7 @@ def evaluation_stage(network: Network, examples: int) -> Buffers:
         before = {"outputs of the slice before": outputs * (examples > ROWS)}
         stages = [stage | before for stage in stages]
         stages.append({"outputs, their gradient and squares": 3 * outputs})
-        stages.append({"finite targets": 2.0 * examples * network.sizes[-1]})
+        stages.append({"whether targets are finite": examples * network.sizes[-1]})
         rest = {}
     else:
         # Class numbers in int64, in pieces and joined, and whether they are right.
