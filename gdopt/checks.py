@@ -1,4 +1,4 @@
-"""What a number must be, and the errors that say so."""
+"""What numbers and saved states must be, and the errors that say so."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
+from gdopt.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GdoptError,
+    RuleError,
+    StateError,
+)
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,56 @@ def rising(name: str, values: Any) -> tuple[int, ...]:
         message = f"{name} must rise strictly, got {numbers}"
         raise ArgumentError(message)
     return numbers
+
+
+def check_state(
+    name: str,
+    saved: Any,
+    keys: Iterable[str] = (),
+    *,
+    counts: Iterable[str] = (),
+    same: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Take a saved state that has exactly these keys, as a new dictionary.
+
+    What `counts` name must be whole numbers of at least 0, and `same` holds values that
+    must be equal to the saved ones; the caller checks those of `keys`.
+
+    Raises:
+        StateError: it is not a mapping, a key is missing or unknown, or a value does
+            not fit.
+    """
+    same = same or {}
+    expected = sorted({*keys, *counts, *same})
+    found: Any = type(saved).__name__
+    if isinstance(saved, Mapping):
+        found = sorted(saved, key=str)
+    if found != expected:
+        message = f"{name} must have the keys {expected}, got {found}"
+        raise StateError(message)
+    for key, own in same.items():
+        if not np.array_equal(saved[key], own):  # as a file may hold arrays of shape ()
+            message = f"{key} of {name} must be {own!r}, as here, got {saved[key]!r}"
+            raise StateError(message)
+    try:
+        return {**saved, **{key: whole(key, saved[key], least=0) for key in counts}}
+    except GdoptError as error:
+        message = f"{name} is damaged: {error}"
+        raise StateError(message) from error
+
+
+def check_saved_array(name: str, saved: Any, own: Any) -> Any:
+    """Take a saved array that has the dtype and shape of the array it replaces.
+
+    Raises:
+        StateError: it has others.
+    """
+    array = saved if hasattr(saved, "dtype") else np.asarray(saved)
+    here, there = (f"{one.dtype} of shape {one.shape}" for one in (own, array))
+    if here != there:
+        message = f"{name} must be {here}, as here, got {there}"
+        raise StateError(message)
+    return array
 
 
 FINITE = Range.parse("(-inf, inf)")

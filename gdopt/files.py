@@ -69,6 +69,25 @@ def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
     return path
 
 
+def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
+    """Make the first of ``prefix-1``, ``prefix-2``, ... that does not exist.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    first = Path(prefix)
+    first.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:  # another program may take a number first
+        path = first.with_name(f"{first.name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file by a temporary one, so that it is whole at every moment.
 

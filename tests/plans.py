@@ -28,7 +28,7 @@ def digest(step, *others):
 
 
 def quick(step, data, state=None, **options):
-    usual = {"repeats": 2, "cache": False, "sizes": (64, 128, 256)}
+    usual = {"repeats": 2, "sizes": (64, 128, 256)}
     return gdopt.plan_batch_size(step, data, state, **usual | options)
 
 

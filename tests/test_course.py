@@ -185,8 +185,7 @@ COURSE = {
         processes_find_what_one_finds
     """,
     "panda: one that is looked after, and decay by hand": """
-        a_rule_changes_the_rate_between_epochs_and_the_log_tells
-        a_hand_changes_what_it_likes_at_any_record
+        assigning_takes_effect_with_the_next_step
     """,
     # Batch normalization
     "gamma and beta are learned": """

@@ -18,7 +18,7 @@ from gdopt.cli.info import collect
 from gdopt.cli.parts import options
 from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
-from gdopt.files import empty_folder, write_whole
+from gdopt.files import empty_folder, numbered_folder, write_whole
 
 EXAMPLES = """\
 The benchmark suite is the folder bench of a checkout; it is not in the wheel. It takes
@@ -51,12 +51,7 @@ def add_parser(commands: Any) -> None:
         metavar="FOLDER",
         help="new or empty; if not given, runs/bench-1 and so on",
     )
-    add(
-        "--device",
-        choices=options.DEVICES,
-        default="auto",
-        help="auto is the GPU where there is one",
-    )
+    options.add_device(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
     text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
@@ -83,7 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     load_extra("pytest_benchmark", "bench", "gdopt bench")
     backend = options.chosen_backend(arguments)
     told = {name: value for name, value in vars(arguments).items() if name != "run"}
-    folder = _folder(arguments.out)
+    if arguments.out is None:
+        folder = numbered_folder(Path("runs", "bench"))
+    else:
+        folder = empty_folder("--out", arguments.out)
     settings = {**told, "suite": str(suite), "info": collect()}
     write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
     sys.stdout.write(f"{suite} on {backend.describe()}, into {folder}\n")
@@ -126,21 +124,6 @@ def find_suite(given: str | None = None) -> Path:
         )
         raise ArgumentError(message)
     return folder.resolve()
-
-
-def _folder(out: str | None) -> Path:
-    """Make the folder of the results; nothing that is there is overwritten."""
-    if out is not None:
-        return empty_folder("--out", out)
-    number = 1
-    while True:  # another program may take a number first
-        path = Path("runs", f"bench-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return path
 
 
 def _command(

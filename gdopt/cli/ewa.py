@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.cli.parts import choices
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
 from gdopt.ewa import ewa, ewa_window
@@ -18,13 +19,13 @@ from gdopt.ewa.formula import BETA
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.plots.series import COLORS, averages, window_text
+from gdopt.tables import aligned
 
 BETAS = [0.9, 0.98, 0.5]
-HEAD = ("beta", "window", "last, corrected", "not corrected", "roughness", "lag")
+HEAD = ("beta", "window", "last, corrected", "not corrected", "lag")
 NOTES = """\
-window     values that an average is about, 1 / (1 - beta)
-roughness  change from value to value (root mean square), over that of the series
-lag        steps behind a series that rises steadily, beta / (1 - beta)
+window  values that an average is about, 1 / (1 - beta)
+lag     steps behind a series that rises steadily, beta / (1 - beta)
 """
 EXAMPLES = """\
 The average of beta is v = beta v + (1 - beta) x, which starts from zero; corrected, it
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
     )
     add(
         "--beta",
-        type=_beta,
+        type=choices.number(f"in {BETA.text}", lambda beta: beta in BETA),
         nargs="+",
         default=BETAS,
         metavar="BETA",
@@ -68,17 +69,6 @@ def add_parser(commands: Any) -> None:
         help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
     )
     parser.set_defaults(run=run)
-
-
-def _beta(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = BETA.high
-    if number not in BETA:
-        message = f"must be in {BETA.text}, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     file = Path(arguments.file)
     title = f"{file.name}, {column.label}"
     last = f"{column.values.size:,} values, the last {column.values[-1]:.6g}"
-    sys.stdout.write(f"{title}: {last}\n{_table(rows)}{NOTES}")
+    table = "\n".join(aligned([HEAD, *(row.cells() for row in rows)]))
+    sys.stdout.write(f"{title}: {last}\n{table}\n{NOTES}")
     if arguments.json is not None:
         found = {
             "file": arguments.file,
@@ -120,26 +111,18 @@ class Average:
     Attributes:
         beta: in [0, 1).
         corrected: (n,) float64, with bias correction.
-        uncorrected: alike, without.
-        roughness: root mean square of the corrected average's changes over that of the
-            series' own; None where the series never changes.
+        uncorrected: the same without bias correction.
     """
 
     beta: float
     corrected: np.ndarray
     uncorrected: np.ndarray
-    roughness: float | None
 
     @classmethod
     def of(cls, values: np.ndarray, beta: float) -> Average:
         """Average a series."""
         fair, plain = (ewa(values, beta, bias_correction=way) for way in (True, False))
-        # In units of the largest value, so that no square is too large.
-        unit = float(np.abs(values).max()) or 1.0
-        own, changes = (np.diff(line / unit) for line in (values, fair))
-        moves = float(np.sqrt(np.mean(own**2))) if own.size else 0.0
-        rough = float(np.sqrt(np.mean(changes**2))) / moves if moves else None
-        return cls(beta, fair, plain, rough)
+        return cls(beta, fair, plain)
 
     @property
     def lag(self) -> float:
@@ -152,7 +135,6 @@ class Average:
             "beta": self.beta,
             "window": ewa_window(self.beta),
             "lag": self.lag,
-            "roughness": self.roughness,
             "corrected": self.corrected.tolist(),
             "uncorrected": self.uncorrected.tolist(),
         }
@@ -164,16 +146,5 @@ class Average:
             window_text(self.beta),
             f"{self.corrected[-1]:.6g}",
             f"{self.uncorrected[-1]:.6g}",
-            "-" if self.roughness is None else f"{self.roughness:.3f}",
             f"{self.lag:,.0f}" if self.lag >= 9.5 else f"{self.lag:.3g}",
         )
-
-
-def _table(rows: list[Average]) -> str:
-    lines = [HEAD, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        + "\n"
-        for line in lines
-    )

@@ -6,9 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gdopt.cli.parts.progress import Live, Plain
 from gdopt.errors import ArgumentError
-from gdopt.extras import load_extra
 from gdopt.gallery import PICTURES, THEMES, draw
 
 EXAMPLES = """\
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ArgumentError: OUT is missing, or something is in it; a name comes twice.
-        MissingExtraError: matplotlib or rich is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     if arguments.list:
         sys.stdout.write(listed())
@@ -59,13 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         message = "OUT must name a folder that is new or empty, got none"
         raise ArgumentError(message)
-    with drawing_progress() as shown:
-        drawn = draw(
-            arguments.out,
-            arguments.only,
-            small=arguments.small,
-            progress=shown.show,
-        )
+    drawn = draw(arguments.out, arguments.only, small=arguments.small)
     sys.stdout.write(f"{len(drawn)} pictures in {arguments.out}\n")
     return 0
 
@@ -81,44 +73,3 @@ def listed() -> str:
         for theme, pictures in THEMES.items()
     ]
     return "\n".join(parts)
-
-
-class DrawingLines(Plain):
-    """Plain lines for pipes and logs, one for each picture."""
-
-    def show(self, done: int, total: int, name: str) -> None:
-        """Write what is drawn next."""
-        if name:
-            sys.stderr.write(f"drawing {done + 1}/{total}: {name}\n")
-            sys.stderr.flush()
-
-
-class DrawingBar(Live):
-    """A bar that grows with the pictures."""
-
-    def __init__(self, console: Any) -> None:
-        rich = load_extra("rich.progress", "train", "gdopt gallery")
-        self._bar = rich.Progress(
-            rich.TextColumn("drawing"),
-            rich.BarColumn(),
-            rich.MofNCompleteColumn(),
-            rich.TextColumn("{task.description}"),
-            console=console,
-        )
-        self._task = self._bar.add_task("", total=None)
-
-    def show(self, done: int, total: int, name: str) -> None:
-        """Set the bar."""
-        self._bar.update(self._task, completed=done, total=total, description=name)
-
-
-def drawing_progress() -> DrawingBar | DrawingLines:
-    """Make the progress of drawing.
-
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    console = load_extra("rich.console", "train", "gdopt gallery").Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return DrawingBar(console)
-    return DrawingLines()

@@ -14,13 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gdopt import __version__
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
 from gdopt.cli.parts import options
-from gdopt.errors import BackendError, GdoptError
+from gdopt.errors import BackendError, GdoptError, MissingExtraError
+from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
 EXAMPLES = """\
@@ -109,7 +108,10 @@ def collect() -> dict[str, Any]:
 
 
 def surroundings() -> dict[str, Any]:
-    """Gather what the bits of a result may depend on; nothing is imported for it."""
+    """Gather what the bits of a result may depend on, without importing libraries.
+
+    The exception is threadpoolctl, which names BLAS.
+    """
     return {
         "gdopt": __version__,
         "python": platform.python_version(),
@@ -144,10 +146,17 @@ def _version(distributions: tuple[str, ...]) -> str | None:
 
 
 def _blas() -> str:
-    """Name the library that NumPy multiplies matrices with."""
-    built: Any = np.show_config(mode="dicts")
-    blas = built["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
+    """Name the library that NumPy multiplies matrices with, and count its threads."""
+    try:
+        threadpoolctl = load_extra("threadpoolctl", "train", "the name of BLAS")
+    except MissingExtraError as error:
+        return f"unknown: {error}"
+    pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+    if not pools:
+        return "unknown: no BLAS that threadpoolctl knows is loaded"
+    # SciPy and others load one of their own; NumPy's wheel holds numpy.libs/*.so.
+    blas = min(pools, key=lambda p: ("numpy" not in p["filepath"], p["filepath"]))
+    return f"{blas['internal_api']} {blas['version']}, threads: {blas['num_threads']}"
 
 
 def _default_seed() -> int:

@@ -12,13 +12,14 @@ from typing import Any
 from gdopt.cli.parts import choices, options
 from gdopt.cli.parts.choices import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
-from gdopt.cli.parts.trials import trial_progress
+from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.nn.checks import check_finite
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import (
     NetworkObjective,
+    Outcome,
     Space,
     Study,
     course_space,
@@ -33,7 +34,7 @@ on the dev examples; the test examples are not looked at.
 
 examples:
   gdopt tune digits
-  gdopt tune digits --trials 100 --prune --storage digits.journal
+  gdopt tune digits --trials 100 --prune --storage digits.db
   gdopt tune points.csv --trials 40 --fine 20 --jobs 4
   gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --device gpu
 """
@@ -139,7 +140,7 @@ def _search(
         l2=arguments.l2,
         seed=arguments.seed,
     )
-    shown = trial_progress(trials)
+    shown = Progress(f"{trials} trials")
     try:
         with shown:
             study = tune(
@@ -152,7 +153,7 @@ def _search(
                 storage=arguments.storage,
                 name=name,
                 jobs=arguments.jobs,
-                progress=shown.show,
+                progress=_reporter(shown),
             )
     except KeyboardInterrupt:
         kept = f"; the same command goes on from '{arguments.storage}'"
@@ -161,6 +162,21 @@ def _search(
     sys.stdout.write(f"{study}\nbest dev accuracy {study.best.score:.3f}\n")
     sys.stdout.flush()
     return study
+
+
+def _reporter(shown: Progress) -> Callable[[Outcome, int, int], None]:
+    """Return what shows the best trial so far, and each one that failed."""
+    best = "-"
+
+    def show(trial: Outcome, done: int, total: int) -> None:
+        nonlocal best
+        if trial.score is not None:
+            best = max(best, f"{trial.score:.3f}")  # "-" is before digits
+        if trial.error is not None:
+            shown.note(f"trial {trial.number} failed: {trial.error}")
+        shown.show(done, total, f"trial {done}/{total}, best dev accuracy {best}")
+
+    return show
 
 
 def _draw(

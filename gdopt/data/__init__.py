@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from gdopt.data import augment
 from gdopt.data.batches import MiniBatches, minibatches
-from gdopt.data.distribution import Difference, compare_distributions
 from gdopt.data.normalize import Normalizer
 from gdopt.data.prefetch import prefetch
 from gdopt.data.split import Split, split
@@ -15,12 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
-    "Difference",
     "MiniBatches",
     "Normalizer",
     "Split",
     "augment",
-    "compare_distributions",
     "minibatches",
     "prefetch",
     "read",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, check_state, whole
 from gdopt.data.checks import check_arrays, check_axis, check_seed, refuse_nan
 from gdopt.data.gather import gathered, viewed
-from gdopt.errors import ArgumentError, GdoptError, StateError
+from gdopt.errors import ArgumentError, StateError
 
 
 def minibatches(
@@ -180,13 +180,11 @@ class MiniBatches:
 
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
-        if not self._shuffle:
-            return self._backend.from_host(
-                np.arange(self._count), self._backend.device(self.arrays[0])
-            )
-        # A key beside the seed: [seed, 0] would repeat the stream of the seed alone.
-        entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
-        order = np.random.default_rng(entropy).permutation(self._count)
+        order = np.arange(self._count)
+        if self._shuffle:
+            # A spawn key, as [seed, 0] would repeat the stream of the seed alone.
+            entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
+            order = np.random.default_rng(entropy).permutation(self._count)
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 
     def _settings(self) -> dict[str, int | bool]:
@@ -221,30 +219,12 @@ class MiniBatches:
             StateError: a name is missing or unknown, the state is of other batches, or
                 its position lies outside the epoch; nothing has changed.
         """
-        settings = self._settings()
-        expected = {*settings, "epoch", "position"}
-        if set(state) != expected:
-            message = (
-                f"state must have the names {', '.join(sorted(expected))}, "
-                f"got {', '.join(sorted(map(str, state)))}"
-            )
-            raise StateError(message)
-        for name, own in settings.items():
-            if not np.array_equal(state[name], own):
-                message = (
-                    f"state must be of batches with {name} = {own}, "
-                    f"got {name} = {state[name]}"
-                )
-                raise StateError(message)
-        try:
-            epoch = whole("epoch", state["epoch"], 0)
-            position = whole("position", state["position"], 0)
-        except GdoptError as error:
-            message = f"state is damaged: {error}"
-            raise StateError(message) from error
+        counts = "epoch", "position"
+        checked = check_state("state", state, counts=counts, same=self._settings())
+        position = checked["position"]
         if position >= len(self):
             message = f"position in state must be below {len(self)}, got {position}"
             raise StateError(message)
-        self._epoch, self._position = epoch, position
+        self._epoch, self._position = checked["epoch"], position
         self._resuming = True
         self._latest = object()

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
+from gdopt.checks import check_state
 from gdopt.data.checks import (
     check_arrays,
     check_axis,
@@ -138,13 +139,7 @@ class Normalizer:
         Raises:
             StateError: a name is missing or unknown, or a value cannot be.
         """
-        expected = {"mean", "scale", "axis", "dtype"}
-        if set(state) != expected:
-            message = (
-                f"state must have the names {', '.join(sorted(expected))}, "
-                f"got {', '.join(sorted(map(str, state)))}"
-            )
-            raise StateError(message)
+        state = check_state("state", state, ("mean", "scale", "axis", "dtype"))
         try:
             mean, scale = (
                 np.array(state[key], np.float64) for key in ("mean", "scale")

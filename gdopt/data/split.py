@@ -11,7 +11,7 @@ from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.checks import check_flag
 from gdopt.data.allotment import by_class, part_sizes
 from gdopt.data.checks import check_arrays, check_axis, check_seed, example_axis
-from gdopt.data.distribution import classes_of, compare_distributions
+from gdopt.data.distribution import classes_of, differences
 from gdopt.errors import ArgumentError, DataWarning
 
 
@@ -42,9 +42,11 @@ def split(
     """Split arrays into training, dev and test parts, in a random order.
 
     The order is drawn on the host: one seed gives the same parts on every backend.
-    Warns, with `DataWarning`, where dev and test differ in distribution (at most once
-    in 1000 splits of data in random order, see `compare_distributions`), and where an
-    array of classes has some in dev or test that training never sees.
+    Warns, with `DataWarning`, where dev and test differ in the mean of a feature or the
+    share of a class (at most once in 1000 splits of data in random order), and where an
+    array of classes has some in dev or test that training never sees. An array of whole
+    numbers, truth values or text with one value per example, and at most 1000 distinct
+    ones, holds classes; all other numbers are features.
 
     Args:
         *arrays: arrays on one device, with equally many examples, m, along `axis`; in
@@ -100,7 +102,7 @@ def split(
     parts = [tuple(_take(backend, a, i, axis) for a in arrays) for i in chosen]
     _warn_of_unseen(backend, arrays, chosen, axis)
     if dev is not None:
-        _warn_of_difference(parts[1], parts[2], axis)
+        _warn_of_difference(backend, parts[1], parts[2], axis)
     result = [part if len(part) > 1 else part[0] for part in parts]
     return Split(result[0], None if dev is None else result[1], result[2])
 
@@ -151,14 +153,13 @@ def _warn_of_unseen(
 
 
 def _warn_of_difference(
-    dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
+    backend: Backend, dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
 ) -> None:
     """Warn where dev and test are not of one distribution."""
-    differences = compare_distributions(dev, test, axis=axis)
-    if differences:
+    if found := differences(backend, dev, test, axis):
         message = (
-            f"dev and test differ in distribution: {differences[0]}"
-            f"{_more(len(differences))}; what is chosen on dev may not hold on test"
+            f"dev and test differ in distribution: {found[0]}"
+            f"{_more(len(found))}; what is chosen on dev may not hold on test"
         )
         warnings.warn(message, DataWarning, stacklevel=3)
 

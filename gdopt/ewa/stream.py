@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
-from gdopt.checks import as_number, check_number, whole
+from gdopt.checks import as_number, check_number, check_state
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.ewa.formula import (
     BETA,
@@ -109,17 +109,17 @@ class EWA:
         Raises:
             StateError: it is no such state; nothing has changed.
         """
-        raw = state.get("value")
-        try:
-            t = whole("t", state.get("t"), least=0)
-        except GdoptError as error:
-            message = f"the state is damaged: {error}"
-            raise StateError(message) from error
-        if set(state) != {"t", "value"} or (raw is None) != (t == 0):
-            message = f"the state must hold t and value, got {dict(state)!r}"
+        checked = check_state("state", state, ["value"], counts=["t"])
+        t, raw = checked["t"], checked["value"]
+        if (raw is None) != (t == 0):
+            message = f"state must have a value where t is above 0, got {checked!r}"
             raise StateError(message)
+        try:
+            self._raw = None if raw is None else _copied(raw)
+        except GdoptError as error:
+            message = f"state is damaged: {error}"
+            raise StateError(message) from error
         self.t = t
-        self._raw = raw if raw is None or isinstance(raw, float) else raw.copy()
 
     def _first(self, number: float) -> float:
         if isinstance(self._initial, str):
@@ -137,3 +137,12 @@ class EWA:
             raise ArgumentTypeError(message)
         average_kernel()(raw, x, beta=self.beta)
         self._raw = raw
+
+
+def _copied(raw: Any) -> Any:
+    """Copy a saved average: a float, or an array that an update can move."""
+    if getattr(raw, "ndim", 0) == 0:
+        return as_number("value", raw)
+    backend_of(raw)
+    refuse_unusable_dtype("value", raw.dtype)
+    return raw.copy()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.checks import check_flag, whole
-from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.checks import check_flag, check_state, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.checks import as_targets, check_choice, check_keep, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
@@ -239,20 +239,12 @@ class Network(Evaluation):
         Raises:
             StateError: it is of another network; nothing has changed.
         """
-        seen, keys = state.get("batches_seen"), {"batches_seen", "output", "statistics"}
-        if set(state) != keys or not isinstance(seen, int):
-            message = (
-                "the state must hold batches_seen, output and statistics, "
-                f"got {state!r}"
-            )
-            raise StateError(message)
-        if state["output"] != self.output:
-            rule = f"must be {self.output!r}, as here"
-            message = f"output of the state {rule}, got {state['output']!r}"
-            raise StateError(message)
+        same = {"output": self.output}
+        counts = ["batches_seen"]
+        state = check_state("state", state, ["statistics"], counts=counts, same=same)
         if self._layers.statistics is not None:
             self._layers.statistics.load_state_dict(state["statistics"])
-        elif state["statistics"]:
-            message = "the state must be of a network without batch normalization"
-            raise StateError(message)
-        self._batches_seen = seen
+        else:
+            what = "statistics of a network without batch normalization"
+            check_state(what, state["statistics"])
+        self._batches_seen = state["batches_seen"]

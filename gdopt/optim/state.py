@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.checks import as_number
+from gdopt.checks import as_number, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
@@ -46,31 +46,17 @@ def load(
     Raises:
         StateError: it does not fit; nothing has changed.
     """
-    _mapping("the saved state", saved)
-    _names("keys", {"format", "rule", "t", "hyper", "state"}, saved)
+    keys, same = ("format", "hyper", "state"), {"rule": rule.name}
+    saved = check_state("the saved state", saved, keys, counts=["t"], same=same)
     _check_format(saved["format"])
-    _same("rule", rule.name, saved["rule"])
-    t = saved["t"]
-    if isinstance(t, bool) or not isinstance(t, int | np.integer) or t < 0:
-        message = f"t must be a whole number of at least 0, got {t!r}"
-        raise StateError(message)
-    _mapping("hyper", saved["hyper"])
-    _names("hyper-parameters saved as numbers", hyper.state_dict(), saved["hyper"])
-    _mapping("state", saved["state"])
-    _names("parameters", parameters.arrays, saved["state"])
+    check_state("hyper", saved["hyper"], hyper.state_dict())
+    check_state("state", saved["state"], parameters.arrays)
     for key, arrays in saved["state"].items():
-        _mapping(f"the state of {key!r}", arrays)
-        _names(f"the state of {key!r}", states, arrays)
+        check_state(f"the state of {key!r}", arrays, states)
         for name, array in arrays.items():
-            own = states[name][key]
-            _same(f"the shape of {key!r}'s {name}", own.shape, np.shape(array))
-            _same(
-                f"the dtype of {key!r}'s {name}",
-                str(own.dtype),
-                str(np.asarray(array).dtype),
-            )
+            check_saved_array(f"the {name} of {key!r}", array, states[name][key])
     _take_hyper(hyper, saved["hyper"])
-    hyper.step = int(t)
+    hyper.step = saved["t"]
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
             own = states[name][key]
@@ -97,20 +83,4 @@ def _check_format(found: Any) -> None:
     if not whole or not 1 <= found <= FORMAT:
         newer = ": a newer gdopt wrote it" if whole and found > FORMAT else ""
         message = f"the state must be of format {FORMAT} or older, got {found!r}{newer}"
-        raise StateError(message)
-
-
-def _mapping(what: str, saved: Any) -> None:
-    if not isinstance(saved, Mapping):
-        message = f"{what} must be a mapping, got {saved!r} ({type(saved).__name__})"
-        raise StateError(message)
-
-
-def _names(what: str, own: Iterable[str], saved: Iterable[Any]) -> None:
-    _same(what, sorted(own), sorted(saved, key=str))
-
-
-def _same(what: str, own: Any, saved: Any) -> None:
-    if own != saved:
-        message = f"{what} must be {own}, as here; the saved state has {saved}"
         raise StateError(message)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.memory import format_bytes
@@ -73,7 +72,6 @@ class Plan:
         notices: what else a reader should know.
         date: of the measurements.
         seconds: that they took.
-        cached: whether they were read from the cache.
     """
 
     size: int
@@ -92,7 +90,6 @@ class Plan:
     notices: list[str] = field(default_factory=list)
     date: str = ""
     seconds: float = 0.0
-    cached: bool = False
 
     def __str__(self) -> str:
         lines = [self.headline(), "", *table(self.rows, self.size), ""]
@@ -116,27 +113,11 @@ class Plan:
                 f", {self.micro_batches} of them accumulated to a batch of "
                 f"{self.batch_size:,}"
             )
-        cached = f" (from the cache, measured {self.date})" if self.cached else ""
-        return f"batch size {self.size:,}{several}: {self.reason}{cached}"
+        return f"batch size {self.size:,}{several}: {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON knows it; what is infinite is None."""
         return {"format": FORMAT, **_finite(asdict(self))}
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gave.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something is of another kind.
-        """
-        parts = {one.name: saved[one.name] for one in fields(cls)}
-        parts["rows"] = [Row(**row) for row in parts["rows"]]
-        if parts["noise_scale"] is not None:
-            ends = {k: math.inf for k, v in parts["noise_scale"].items() if v is None}
-            parts["noise_scale"] = NoiseScale(**(parts["noise_scale"] | ends))
-        return cls(**parts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything as JSON.

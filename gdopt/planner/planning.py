@@ -11,7 +11,6 @@ from typing import Any
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.errors import StateError
-from gdopt.planner.caching import Cache
 from gdopt.planner.decision import SMALL_DATA, Decision, add_goodput, decide
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.evidence.source import Source
@@ -59,14 +58,6 @@ class Request:
         first = self.candidates[0]
         return tuple(sorted({max(1, first // 2), first}))
 
-    @property
-    def settings(self) -> tuple[Any, ...]:
-        """What a cached plan depends on beside the step and the device."""
-        shapes = tuple((array.shape, str(array.dtype)) for array in self.data)
-        own = (self.axis, self.sizes, self.wanted, self.small_data_rule, self.memory)
-        rest = (self.margin, self.noise_examples, self.noise_after, self.repeats)
-        return shapes + own + rest
-
 
 class Planning:
     """One call of `plan_batch_size`.
@@ -98,18 +89,10 @@ class Planning:
         if self._progress is not None:
             self._progress(min(self._done, self._total), self._total, text)
 
-    def run(self, *, use_cache: bool) -> Plan:
-        """Give the plan: a cached one that still fits, or one measured now."""
-        request, meter = self._request, self._meter
-        parts = (request.step, request.settings)
-        cache = Cache(f"{meter.device} {meter.describe()}", parts, used=use_cache)
-        found = cache.load()
-        if found is not None and self._still_fits(found, cache):
-            if self._progress is not None:
-                self._progress(1, 1, "read from the cache")
-            return found
+    def run(self) -> Plan:
+        """Measure and decide, and put everything in the state back as it was."""
         begin = time.perf_counter()
-        kept = Kept(request.state, request.step.planned_state)
+        kept = Kept(self._request.state, self._request.step.planned_state)
         try:
             plan = self._measured(kept)
         except BaseException as error:
@@ -121,22 +104,7 @@ class Planning:
         kept.restore()
         self._meter.tidy()
         plan.seconds = time.perf_counter() - begin
-        plan.notices = list(dict.fromkeys(cache.notices + plan.notices))
-        cache.store(plan)
         return plan
-
-    def _still_fits(self, plan: Plan, cache: Cache) -> bool:
-        """Tell whether the size of a cached plan fits the memory that is free now."""
-        row = next(row for row in plan.rows if row.batch_size == plan.size)
-        need = row.predicted_bytes - plan.held_bytes + row.margin_bytes
-        free = self._meter.free()
-        if self._request.memory is not None or need <= free:
-            return True
-        cache.notices.append(
-            f"the cached plan is ignored: its {plan.size:,} examples would take "
-            f"{format_bytes(need)} more, and {format_bytes(free)} are free"
-        )
-        return False
 
     def _measured(self, kept: Kept) -> Plan:
         """Try, time and decide; the caller puts everything back."""
@@ -235,6 +203,6 @@ class Planning:
             device_name=meter.describe(),
             memory_bytes=trials.budget(),
             held_bytes=trials.held,
-            notices=meter.notices + trials.notices,
+            notices=list(dict.fromkeys(meter.notices + trials.notices)),
             date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         )

@@ -35,7 +35,6 @@ def plan_batch_size(
     noise_examples: int = 2048,
     noise_after: int = 0,
     repeats: int = 20,
-    cache: bool = True,
     progress: Progress | None = None,
 ) -> Plan:
     """Say which mini-batch size to use here: by memory, speed and gradient noise.
@@ -76,8 +75,6 @@ def plan_batch_size(
         noise_after: steps of training, with the smallest batches, before that: the
             noise scale of an untrained model is the smallest.
         repeats: rounds of timing, at least 2.
-        cache: whether a plan from before is used, and this one kept: by device, driver,
-            versions, and a hash of the step, its settings and the shapes of arrays.
         progress: called with what is done, what is to do in all, and what it was.
 
     Returns:
@@ -106,7 +103,7 @@ def plan_batch_size(
     >>> opt = gdopt.SGD(w, lr=0.1)
     >>> def step(x, target):
     ...     opt.step(x.T @ (x @ w - target) / len(x))
-    >>> plan = gdopt.plan_batch_size(step, (X, y), state=opt, cache=False, repeats=2)
+    >>> plan = gdopt.plan_batch_size(step, (X, y), state=opt, repeats=2)
     >>> plan.size in (64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
     (True, [True, True, True, True, True])
     >>> opt.t, bool(w.any())
@@ -147,8 +144,7 @@ def plan_batch_size(
         repeats=whole("repeats", repeats, least=2),
     )
     home = _home(backend, arrays[0], device)
-    used = check_flag("cache", cache)
-    return Planning(request, backend, meter_of(*home), progress).run(use_cache=used)
+    return Planning(request, backend, meter_of(*home), progress).run()
 
 
 def _home(backend: Backend, array: Array, device: str | None) -> tuple[Backend, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from gdopt.extras import load_extra
@@ -21,7 +19,7 @@ from gdopt.tune import (
     uniform,
     uniform_int,
 )
-from gdopt.tune.engine.trial import FAILED, PRUNED
+from gdopt.tune.trial import FAILED, PRUNED
 
 WIDE, HIGH = 1.35, 3.8  # inches of an axis
 NEAR = 0.09  # of an axis: ticks nearer than that would run into each other
@@ -39,7 +37,7 @@ def parallel_coordinates(
 
     Args:
         study: of `gdopt.tune.tune`, with one complete trial at least.
-        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+        path: of the picture; its ending sets the format, ``.png``, ``.svg`` or
             ``.pdf``.
         title: what stands above; by default the number of trials.
 
@@ -58,74 +56,47 @@ def parallel_coordinates(
     >>> folder.cleanup()
     """
     best = study.best
-    axes = [*_axes(study), _score_axis(study)]
+    scores = [trial.score for trial in study.ranked if trial.score is not None]
+    axes = {**study.space, "score": uniform(min(scores), max(scores))}
     figure, (panel,) = panels([HIGH])
     figure.set_size_inches(max(9, WIDE * len(axes) + 1.5), HIGH + 1.5)
     panel.axis("off")
-    panel.set_xlim(-0.55, len(axes) - 0.7)
+    panel.set_xlim(-0.65, len(axes) - 0.7)
     panel.set_ylim(-0.12, 1.17)
-    _draw_lines(figure, panel, axes, study)
-    for place, axis in enumerate(axes):
-        _draw_axis(panel, place, axis, axis.of(best))
-    panel.text(-0.5, -0.1, "best", ha="left", fontsize=12, color=ORANGE)
-    save(figure, path, (title or f"{len(study.trials)} trials") + _rest(study))
-
-
-def _rest(study: Study) -> str:
-    """Say how many trials have no score."""
+    _draw_lines(figure, panel, list(axes.values()), study)
+    values = {**best.values, "score": best.score}
+    for place, (name, scale) in enumerate(axes.items()):
+        _draw_axis(panel, place, name, scale, _text(values[name]))
+    panel.text(-0.64, -0.1, "best", ha="left", fontsize=12, color=ORANGE)
     states = [trial.state for trial in study.trials]
-    counts = ((PRUNED, "pruned, dashed"), (FAILED, "failed"))
-    said = [f"{states.count(s)} {words}" for s, words in counts if s in states]
-    return f" ({'; '.join(said)})" if said else ""
+    kinds = {PRUNED: "pruned, dashed", FAILED: "failed"}
+    counts = [f"{states.count(k)} {text}" for k, text in kinds.items() if k in states]
+    heading = title or f"{len(study.trials)} trials"
+    save(figure, path, heading + (f" ({'; '.join(counts)})" if counts else ""))
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """An axis: what stands above it, and where values stand on it."""
-
-    name: str
-    scale: Scale
-
-    def of(self, trial: Outcome) -> Any:
-        """Give the trial's value on it."""
-        return trial.values[self.name]
-
-
-class _ScoreAxis(_Axis):
-    def of(self, trial: Outcome) -> Any:
-        """Give the trial's score."""
-        return trial.score
-
-
-def _axes(study: Study) -> list[_Axis]:
-    return [_Axis(name, scale) for name, scale in study.space.items()]
-
-
-def _score_axis(study: Study) -> _Axis:
-    scores = [trial.score for trial in study.ranked if trial.score is not None]
-    return _ScoreAxis("score", uniform(min(scores), max(scores)))
-
-
-def _draw_lines(figure: Any, panel: Any, axes: Sequence[_Axis], study: Study) -> None:
+def _draw_lines(figure: Any, panel: Any, scales: list[Scale], study: Study) -> None:
     """Draw the worst first, so that the best lie above."""
     matplotlib = load_extra("matplotlib", "train", "drawing")
     colours = load_extra("matplotlib.cm", "train", "drawing")
-    scales = load_extra("matplotlib.colors", "train", "drawing")
+    norms = load_extra("matplotlib.colors", "train", "drawing")
+
+    def places(trial: Outcome) -> list[float]:
+        score = [] if trial.score is None else [trial.score]
+        pairs = zip(scales, (*trial.values.values(), *score), strict=False)
+        return [scale.place(value) for scale, value in pairs]
+
     # Nunez et al. 2018: to colour-blind eyes as to others, and light for the worst.
     ranks = colours.ScalarMappable(
-        scales.Normalize(1, max(2, len(study.ranked))),
-        matplotlib.colormaps["cividis"],
+        norms.Normalize(1, max(2, len(study.ranked))), matplotlib.colormaps["cividis"]
     )
     for trial in study.trials:
         if trial.state == PRUNED:
-            places = [axis.scale.place(axis.of(trial)) for axis in axes[:-1]]
-            panel.plot(places, "--", color="#999999", linewidth=0.9)
-    for rank, trial in reversed(list(enumerate(study.ranked, start=1))):
-        places = [axis.scale.place(axis.of(trial)) for axis in axes]
-        if rank == 1:
-            panel.plot(places, "o-", color=ORANGE, linewidth=3, markersize=6, zorder=4)
-        else:
-            panel.plot(places, color=ranks.to_rgba(rank), linewidth=1.4, alpha=0.9)
+            panel.plot(places(trial), "--", color="#999999", linewidth=0.9)
+    for rank, trial in reversed(list(enumerate(study.ranked[1:], start=2))):
+        panel.plot(places(trial), color=ranks.to_rgba(rank), linewidth=1.4, alpha=0.9)
+    style = {"color": ORANGE, "linewidth": 3, "markersize": 6, "zorder": 4}
+    panel.plot(places(study.best), "o-", **style)
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     whole = tickers.MaxNLocator(integer=True)
     bar = figure.colorbar(ranks, ax=panel, fraction=0.03, pad=0.01, ticks=whole)
@@ -135,23 +106,21 @@ def _draw_lines(figure: Any, panel: Any, axes: Sequence[_Axis], study: Study) ->
     bar.outline.set_visible(False)
 
 
-def _draw_axis(panel: Any, place: int, axis: _Axis, best: Any) -> None:
+def _draw_axis(panel: Any, place: int, name: str, scale: Scale, best: str) -> None:
     """Draw the axis with its name above, its ticks, and the best value below."""
     panel.plot([place, place], [0, 1], color=INK, linewidth=1.2, zorder=3)
-    name = axis.name.replace("_", "\n", 1)
-    panel.text(place, 1.05, name, ha="center", va="bottom", fontsize=12, color=INK)
+    text = {"fontsize": 12, "ha": "center"}
+    panel.text(place, 1.05, name.replace("_", "\n", 1), va="bottom", color=INK, **text)
+    panel.text(place, -0.1, best, color=ORANGE, **text)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-    for height, text in ticks(axis.scale).items():
+    text = {"fontsize": 11, "color": INK, "bbox": box, "ha": "right", "va": "center"}
+    for height, label in ticks(scale).items():
         panel.plot([place - 0.04, place], [height] * 2, color=INK, zorder=3)
-        style: Mapping[str, Any] = {"fontsize": 11, "color": INK, "bbox": box}
-        panel.text(
-            place - 0.06, height, text, ha="right", va="center", zorder=5, **style
-        )
-    panel.text(place, -0.1, _text(best), ha="center", fontsize=12, color=ORANGE)
+        panel.text(place - 0.06, height, label, zorder=5, **text)
 
 
 def ticks(scale: Scale) -> dict[float, str]:
-    """Give the heights of an axis's ticks, and what stands there.
+    """Return the heights of an axis's ticks, and their labels.
 
     >>> from gdopt.tune import log_one_minus
     >>> list(ticks(log_one_minus(0.9, 0.999)).values())
@@ -169,7 +138,7 @@ def ticks(scale: Scale) -> dict[float, str]:
 
 
 def _round_values(scale: Any) -> Sequence[Any]:
-    """Give values with few digits between the ends of a scale."""
+    """Return values with few digits between the ends of a scale."""
     if isinstance(scale, power_of_two):
         powers = range(scale.low.bit_length() - 1, scale.high.bit_length())
         return [1 << power for power in powers]
@@ -185,16 +154,16 @@ def _round_values(scale: Any) -> Sequence[Any]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Give powers of ten between two numbers, and 2 and 5 times them if few."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    """Return powers of ten between two numbers, and 2 and 5 times them if few."""
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
     slack = 1e-9  # 1 - 0.9 is not quite 0.1
-
-    def between(factors: Sequence[int]) -> list[float]:
-        values = [factor * 10.0**power for power in exponents for factor in factors]
-        return [v for v in values if low * (1 - slack) <= v <= high * (1 + slack)]
-
-    tens = between([1])
-    return tens if len(tens) > 2 else between([1, 2, 5])
+    for factors in ((1,), (1, 2, 5)):
+        locator = tickers.LogLocator(subs=factors, numticks=100)
+        values = locator.tick_values(low, high).tolist()
+        found = [v for v in values if low * (1 - slack) <= v <= high * (1 + slack)]
+        if len(found) > 2:
+            break
+    return found
 
 
 def _text(value: Any) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gdopt.files import empty_folder
+from gdopt.files import empty_folder, numbered_folder
 from gdopt.training.record import Record
 from gdopt.training.saving.checkpoint import save
 
@@ -56,17 +55,7 @@ class RunFolder:
         Raises:
             OSError: the folder cannot be made.
         """
-        first = Path(prefix)
-        first.parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:  # another program may take a number first
-            path = first.with_name(f"{first.name}-{number}")
-            try:
-                path.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return cls(path, settings)
+        return cls(numbered_folder(prefix), settings)
 
     def __enter__(self) -> Self:
         return self

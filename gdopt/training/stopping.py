@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.checks import NOT_NEGATIVE, as_number, check_number, whole
+from gdopt.checks import (
+    NOT_NEGATIVE,
+    as_number,
+    check_number,
+    check_saved_array,
+    check_state,
+    whole,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
 from gdopt.optim.interrupt import Uninterrupted
 from gdopt.optim.parameters import Parameters
 
 FORMAT = 1
-KEYS = {"format", "mode", "updates", "nans", "best", "best_update", "params", "layers"}
+KEYS = ("best", "best_update", "params", "layers")  # checked one by one
 
 
 class EarlyStopping:
@@ -186,16 +193,9 @@ class EarlyStopping:
         Raises:
             StateError: it does not fit, or is damaged; nothing has changed.
         """
-        if not isinstance(state, Mapping) or set(state) != KEYS:
-            message = (
-                f"state must have the names {', '.join(sorted(KEYS))}, got {state!r}"
-            )
-            raise StateError(message)
-        for name, own in (("format", FORMAT), ("mode", self.mode)):
-            if state[name] != own:
-                message = f"{name} of the state must be {own!r}, got {state[name]!r}"
-                raise StateError(message)
-        updates, nans, best, best_update = _counts(state)
+        counts, same = ("updates", "nans"), {"format": FORMAT, "mode": self.mode}
+        state = check_state("state", state, KEYS, counts=counts, same=same)
+        best, best_update = _best(state)
         moved = {} if best is None else self._moved(state["params"])
         wanted = self._layers is not None and best is not None
         if isinstance(state["layers"], Mapping) != wanted:
@@ -203,37 +203,30 @@ class EarlyStopping:
             message = f"layers of the state must be {rule}, got {state['layers']!r}"
             raise StateError(message)
         self._copy(moved, self._kept)
-        self.updates, self.nans = updates, nans
+        self.updates, self.nans = state["updates"], state["nans"]
         self.best, self.best_update = best, best_update
         self._layers_state = copy.deepcopy(state["layers"])
 
     def _moved(self, saved: Any) -> dict[str, Array]:
         """Check saved parameters, and move them to the device."""
-        own = self._kept
-        if not isinstance(saved, Mapping) or saved.keys() != own.keys():
-            got = ", ".join(saved) if isinstance(saved, Mapping) else repr(saved)
-            message = f"params must be {', '.join(own)}, as here; the state has {got}"
-            raise StateError(message)
-        host = {name: np.asarray(saved[name]) for name in own}
-        for name, arrays in ((name, (own[name], host[name])) for name in own):
-            here, there = (f"{array.dtype} of shape {array.shape}" for array in arrays)
-            if here != there:
-                message = f"params[{name!r}] must be {here}, got {there}"
-                raise StateError(message)
+        saved = check_state("params", saved, self._kept)
+        host = {
+            name: check_saved_array(f"params[{name!r}]", saved[name], own)
+            for name, own in self._kept.items()
+        }
         move, device = self._parameters.backend.from_host, self._parameters.device
         return {name: move(array, device) for name, array in host.items()}
 
 
-def _counts(state: Mapping[str, Any]) -> tuple[int, int, float | None, int | None]:
-    """Read the numbers of a state.
+def _best(state: Mapping[str, Any]) -> tuple[float | None, int | None]:
+    """Read the best value of a state, and the number of its update.
 
     Raises:
         StateError: they cannot belong together.
     """
+    updates, nans = state["updates"], state["nans"]
+    best, place = state["best"], state["best_update"]
     try:
-        updates = whole("updates", state["updates"], least=0)
-        nans = whole("nans", state["nans"], least=0)
-        best, place = state["best"], state["best_update"]
         if best is None:
             fits = place is None and state["params"] is None and nans == updates
         else:
@@ -246,4 +239,4 @@ def _counts(state: Mapping[str, Any]) -> tuple[int, int, float | None, int | Non
         counts = {name: state[name] for name in ("updates", "nans", "best_update")}
         message = f"state is damaged: best is {best!r} with {counts}"
         raise StateError(message)
-    return updates, nans, best, place
+    return best, place

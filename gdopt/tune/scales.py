@@ -7,74 +7,76 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from gdopt.checks import FINITE, POSITIVE, Range, check_number
-from gdopt.errors import ArgumentError
+from gdopt.checks import FINITE, POSITIVE, Range, check_number, sequence, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 class Scale(ABC):
-    """What a hyper-parameter may be; every one is a frozen dataclass."""
+    """What a hyper-parameter may be; every scale is a frozen dataclass."""
 
-    def label(self, name: str) -> str:
-        """Give the name by which Optuna keeps it."""
-        return name
+    prefix: ClassVar[str] = ""  # of the name under which Optuna stores what it draws
 
     @abstractmethod
     def draw(self, trial: Any, label: str) -> Any:
-        """Ask a trial of Optuna's for what it keeps."""
+        """Return what Optuna's trial draws; `value` makes the value of it."""
 
-    def value(self, kept: Any) -> Any:
-        """Give the value of what Optuna keeps."""
-        return kept
+    def value(self, drawn: Any) -> Any:
+        """Return the hyper-parameter's value for what Optuna has drawn."""
+        return drawn
 
     @abstractmethod
     def place(self, value: Any) -> float:
-        """Give where a value stands between low, 0, and high, 1, as draws see it."""
+        """Return the position of a value between low, 0, and high, 1, as drawn."""
 
     @abstractmethod
     def narrowed(self, values: Iterable[Any]) -> Scale:
-        """Give the same scale from the least to the largest of some values."""
+        """Return the same scale from the smallest to the largest of some values."""
 
 
+@dataclass(frozen=True)
 class Interval(Scale):
     """A scale from low to high, both included."""
 
     low: Any
     high: Any
+    bounds: ClassVar[Range] = FINITE
+    by_log: ClassVar[bool] = False  # whether the logarithm is drawn evenly
 
-    def _settle(self, low: Any, high: Any) -> None:
-        """Set the ends to their checked values.
-
-        Raises:
-            ArgumentError: they stand the wrong way round.
-        """
-        if low > high:
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, self._check(name, getattr(self, name)))
+        if self.low > self.high:
             message = f"low must be at most high, got {self}"
             raise ArgumentError(message)
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+
+    def _check(self, name: str, end: Any) -> Any:
+        return check_number(name, end, self.bounds)
+
+    def _drawn(self, value: Any) -> Any:
+        """Return what Optuna draws for a value: the inverse of `value`."""
+        return value
+
+    def draw(self, trial: Any, label: str) -> Any:
+        """See `Scale.draw`."""
+        low, high = sorted([self._drawn(self.low), self._drawn(self.high)])
+        if isinstance(low, int):
+            return trial.suggest_int(label, low, high)
+        return trial.suggest_float(label, low, high, log=self.by_log)
 
     def place(self, value: Any) -> float:
         """See `Scale.place`; where low is high, it is in the middle."""
-        first, last = self._stretched(self.low), self._stretched(self.high)
-        return (
-            (self._stretched(value) - first) / (last - first) if last > first else 0.5
-        )
-
-    def _stretched(self, value: Any) -> float:
-        """Give what is drawn evenly."""
-        return float(value)
+        drawn = [self._drawn(one) for one in (self.low, value, self.high)]
+        low, at, high = map(math.log, drawn) if self.by_log else drawn
+        return (at - low) / (high - low) if high != low else 0.5
 
     def narrowed(self, values: Iterable[Any]) -> Scale:
         """See `Scale.narrowed`."""
         values = list(values)
-        kind: Any = type(self)
-        narrow: Scale = kind(min(values), max(values))
-        return narrow
+        return type(self)(min(values), max(values))
 
 
-@dataclass(frozen=True)
 class uniform(Interval):
     """A number, drawn evenly from low to high.
 
@@ -86,21 +88,7 @@ class uniform(Interval):
     0.25
     """
 
-    low: float
-    high: float
 
-    def __post_init__(self) -> None:
-        self._settle(
-            check_number("low", self.low, FINITE),
-            check_number("high", self.high, FINITE),
-        )
-
-    def draw(self, trial: Any, label: str) -> Any:
-        """See `Scale.draw`."""
-        return trial.suggest_float(label, self.low, self.high)
-
-
-@dataclass(frozen=True)
 class log(Interval):
     """A number whose logarithm is drawn evenly: each decade gets as many draws.
 
@@ -117,29 +105,15 @@ class log(Interval):
     0.5
     """
 
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        self._settle(
-            check_number("low", self.low, POSITIVE),
-            check_number("high", self.high, POSITIVE),
-        )
-
-    def draw(self, trial: Any, label: str) -> Any:
-        """See `Scale.draw`."""
-        return trial.suggest_float(label, self.low, self.high, log=True)
-
-    def _stretched(self, value: Any) -> float:
-        return math.log(value)
+    bounds = POSITIVE
+    by_log = True
 
 
-@dataclass(frozen=True)
 class log_one_minus(Interval):
     """A number v for which the logarithm of 1 - v is drawn evenly.
 
     For the beta of an average over 1/(1 - beta) values: of 0.9 to 0.999, as many draws
-    average over 10 to 100 values as over 100 to 1,000. Optuna keeps ``1 - v``.
+    average over 10 to 100 values as over 100 to 1,000. Optuna stores ``1 - v``.
 
     Args:
         low: in [0, 1).
@@ -152,27 +126,104 @@ class log_one_minus(Interval):
     0.5
     """
 
-    low: float
-    high: float
+    prefix = "1 - "
+    bounds = Range.parse("[0, 1)")
+    by_log = True
+
+    def _drawn(self, value: Any) -> Any:
+        return 1 - value
+
+    def value(self, drawn: Any) -> Any:
+        """See `Scale.value`; a rounding beyond an end is taken back."""
+        return min(max(1 - drawn, self.low), self.high)
+
+
+class uniform_int(Interval):
+    """A whole number, drawn evenly from low to high.
+
+    Args:
+        low: at least 0.
+        high: at least low.
+
+    >>> uniform_int(2, 4).place(3)
+    0.5
+    """
+
+    def _check(self, name: str, end: Any) -> int:
+        return whole(name, end, least=0)
+
+
+class power_of_two(Interval):
+    """A power of two, each drawn as often: mini-batches of 64, 128, 256 or 512.
+
+    Optuna stores the exponent.
+
+    Args:
+        low: a power of two, at least 1.
+        high: a power of two, at least low.
+
+    >>> power_of_two(64, 1024).place(256)
+    0.5
+    """
+
+    prefix = "log2 "
+
+    def _check(self, name: str, end: Any) -> int:
+        number = whole(name, end, least=1)
+        if number & (number - 1):
+            message = f"{name} must be a power of two, got {number}"
+            raise ArgumentError(message)
+        return number
+
+    def _drawn(self, value: Any) -> Any:
+        return int(value).bit_length() - 1
+
+    def value(self, drawn: Any) -> Any:
+        """See `Scale.value`."""
+        return 1 << int(drawn)
+
+
+@dataclass(frozen=True)
+class choice(Scale):
+    """One of some options, each drawn as often; they have no order.
+
+    Args:
+        options: text, numbers, True, False or None; at least one, all different.
+
+    >>> choice(["relu", "tanh", "sigmoid"]).place("tanh")
+    0.5
+    """
+
+    options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        below_one = Range.parse("[0, 1)")
-        self._settle(
-            check_number("low", self.low, below_one),
-            check_number("high", self.high, below_one),
-        )
-
-    def label(self, name: str) -> str:
-        """See `Scale.label`."""
-        return f"1 - {name}"
+        options = tuple(sequence("options", self.options))
+        if not options:
+            message = "options must hold at least one, got none"
+            raise ArgumentError(message)
+        for option in options:
+            if not isinstance(option, str | bool | int | float | None):
+                message = (
+                    "options must be text, numbers, True, False or None, "
+                    f"got {option!r} ({type(option).__name__})"
+                )
+                raise ArgumentTypeError(message)
+        # Optuna tells options apart by ==, to which 1 and True are one.
+        if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
+            message = f"options must all be different, got {options}"
+            raise ArgumentError(message)
+        object.__setattr__(self, "options", options)
 
     def draw(self, trial: Any, label: str) -> Any:
         """See `Scale.draw`."""
-        return trial.suggest_float(label, 1 - self.high, 1 - self.low, log=True)
+        return trial.suggest_categorical(label, self.options)
 
-    def value(self, kept: Any) -> Any:
-        """See `Scale.value`; a rounding beyond an end is taken back."""
-        return min(max(1 - kept, self.low), self.high)
+    def place(self, value: Any) -> float:
+        """Return the position of an option among all of them, from 0 to 1."""
+        last = len(self.options) - 1
+        return self.options.index(value) / last if last else 0.5
 
-    def _stretched(self, value: Any) -> float:
-        return -math.log1p(-value)
+    def narrowed(self, values: Iterable[Any]) -> Scale:
+        """Return the options that are among some values, in their order here."""
+        chosen = set(values)
+        return choice(tuple(option for option in self.options if option in chosen))

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from gdopt.checks import check_flag, whole
-from gdopt.errors import ArgumentTypeError
-from gdopt.extras import load_extra
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.checks import check_choice
-from gdopt.tune.engine.crew import Alone, Objective, Processes, Task
-from gdopt.tune.engine.journal import opened
-from gdopt.tune.engine.kept import STATES, begin, ended, quiet
-from gdopt.tune.engine.sampler import EXTRA, PURPOSE, SAMPLERS
-from gdopt.tune.engine.trial import COMPLETE, Verdict
 from gdopt.tune.space import Space
-from gdopt.tune.study import DIRECTIONS, Outcome, Study
+from gdopt.tune.storage import (
+    SAMPLERS,
+    STATES,
+    load_study,
+    locked,
+    opened,
+    quiet,
+    store,
+)
+from gdopt.tune.study import DIRECTIONS, Study
+from gdopt.tune.trial import COMPLETE, Outcome
+from gdopt.tune.workers import Objective, check_pickles, run_in_processes, run_trial
 
 Progress = Callable[[Outcome, int, int], None]
 
@@ -41,20 +47,19 @@ def tune(
 
     The course's advice: draw at random and on a grid never, as nobody knows beforehand
     which hyper-parameter matters; each on its proper scale; from coarse to fine, by
-    `zoom`; many models beside each other ("caviar", `jobs`) where there are processors
-    enough, or else one that is looked after (`Nurse`).
+    `zoom`; many models at a time ("caviar", `jobs`) where there are processors enough.
 
     What trial k draws depends on the seed and on k alone, and with ``method="tpe"`` on
-    the trials before, too. With a `storage`, a search that was broken off, by kill -9
-    even, goes on when it is called again: the trial under way is run anew with the same
-    values, and all ends as if nothing had happened. More `trials` than before go on
-    from there.
+    the trials before, too. With a `storage`, a search that was broken off, even by kill
+    -9, goes on when it is called again: a trial that was running is run again under its
+    own number with the same values, and the search ends with the trials of one that was
+    not broken off. More `trials` than before go on from there.
 
     A trial that raises an error counts as failed and the search goes on; `progress`
-    and the study tell of it.
+    and the study report it.
 
     Args:
-        objective: takes a `Trial` and gives its score, a finite number.
+        objective: takes a `Trial` and returns its score, a finite number.
         space: what to draw from.
         trials: how many there shall be in all, those of earlier calls included.
         seed: whole number, at least 0.
@@ -63,14 +68,15 @@ def tune(
         prune: whether a trial ends, by `Trial.report`, where its best report so far is
             worse than the median of the complete trials' at that step; the first 5 are
             run to their end.
-        storage: file that keeps the search, a journal of Optuna's, which its dashboard
-            shows; it must be this search's alone while it runs.
+        storage: file that stores the search, an SQLite database of Optuna's, which its
+            dashboard shows. While the search runs, a lock on ``STORAGE.lock`` keeps
+            others out.
         name: of the search in that file, which may hold several.
-        jobs: 1, or the number of processes that run trials beside each other. The
+        jobs: 1, or the number of processes that run trials at the same time. The
             objective must then pickle, and each process has its share of the cores,
             so that sums in matrix products may be rounded otherwise than alone. With
-            ``"tpe"`` and with pruning, what comes of a search then depends on which
-            trials happen to end first.
+            ``"tpe"`` and with pruning, the result then depends on which trials happen
+            to end first. A process that dies fails its own trial alone.
         progress: called after every trial with its `Outcome`, how many have ended and
             how many there shall be.
 
@@ -80,8 +86,8 @@ def tune(
     Raises:
         ArgumentError: an argument is out of its range.
         ArgumentTypeError: an argument is of the wrong kind.
-        StateError: the file holds another search by that name, another process has it,
-            or it is no journal; nothing has changed.
+        StateError: the file holds another search by that name, another search is
+            running in it, or it is not a database of Optuna's; nothing has changed.
         MissingExtraError: Optuna is not installed.
 
     Source: Bergstra & Bengio 2012, Random search for hyper-parameter optimization; Ng,
@@ -104,6 +110,9 @@ def tune(
     trials, jobs = whole("trials", trials, least=1), whole("jobs", jobs, least=1)
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
+    if not isinstance(name, str) or not name:
+        message = f"name must be text that is not empty, got {name!r}"
+        raise ArgumentError(message)
     settings = {
         "seed": whole("seed", seed, least=0),
         "method": method,
@@ -111,89 +120,66 @@ def tune(
         "direction": direction,
         "space": [[key, repr(scale)] for key, scale in space.items()],
     }
-    crew = Alone(objective) if jobs == 1 else Processes(objective, jobs)
-    with quiet(), opened(None if storage is None else Path(storage)) as kept:
-        study = begin(kept, name, settings)
-        _Search(study, space, trials, progress).run(crew)
-        found = [_outcome(trial, space) for trial in ended(study)]
+    if jobs > 1:
+        check_pickles(objective)
+    with quiet(), _file(storage, jobs) as path, opened(path) as kept:
+        study = load_study(kept, name, settings)
+        done = len(_ended(study))
+        numbers = _numbers(study, trials) if done < trials else iter(())
+        if jobs == 1:
+            ended = (run_trial(objective, space, study, number) for number in numbers)
+        else:
+            search = objective, space, path, name, settings
+            ended = run_in_processes(jobs, numbers, *search)
+        with closing(ended):
+            for outcome in ended:
+                stored = store(study, outcome)
+                done += 1
+                if progress is not None:
+                    progress(_outcome(stored, space), done, trials)
+        found = [_outcome(stored, space) for stored in _ended(study)]
     return Study(space, found, direction)
 
 
-@dataclass
-class _Search:
-    """One call of `tune`."""
+@contextmanager
+def _file(storage: str | os.PathLike[str] | None, jobs: int) -> Iterator[Path | None]:
+    """Return the path of the search's file, locked; None for one in memory.
 
-    study: Any
-    space: Space
-    trials: int
-    progress: Progress | None
-    done: int = 0
-
-    def run(self, crew: Alone | Processes) -> None:
-        """Run trials until there are enough."""
-        self.done = len(ended(self.study))
-        if self.done >= self.trials:
-            return
-        tasks = self._tasks()
-        under_way = 0
-        with crew:
-            while True:
-                while under_way < crew.room and (task := next(tasks, None)):
-                    crew.begin(task)
-                    under_way += 1
-                if not under_way:
-                    return
-                self._end(*crew.ended())
-                under_way -= 1
-
-    def _tasks(self) -> Iterator[Task]:
-        """Give broken-off trials, then new ones, each drawn when it is due."""
-        optuna = load_extra("optuna", EXTRA, PURPOSE)
-        before = self.study.get_trials()
-        for trial in before:
-            if trial.state.name == "RUNNING":
-                identity = trial._trial_id  # noqa: SLF001 - Optuna says it nowhere else
-                yield self._task(optuna.trial.Trial(self.study, identity), trial)
-        for _ in range(len(before), self.trials):
-            yield self._task(self.study.ask())
-
-    def _task(self, handle: Any, before: Any = None) -> Task:
-        values = {
-            key: scale.value(scale.draw(handle, scale.label(key)))
-            for key, scale in self.space.items()
-        }
-        known = max(before.intermediate_values, default=-1) if before else -1
-
-        def told(score: float, step: int) -> bool:
-            if step > known:  # a trial that is run anew has told some already
-                handle.report(score, step)
-            pruned: bool = handle.should_prune()
-            return pruned
-
-        return Task(handle.number, values, told, handle)
-
-    def _end(self, task: Task, verdict: Verdict) -> None:
-        """Keep what came of a trial, and tell it."""
-        states = load_extra("optuna.trial", EXTRA, PURPOSE).TrialState
-        task.handle.set_user_attr("seconds", verdict.seconds)
-        if verdict.error is not None:
-            task.handle.set_user_attr("error", verdict.error)
-        state = next(s for s in states if STATES.get(s.name) == verdict.state)
-        trial = self.study.tell(task.number, verdict.score, state=state)
-        self.done += 1
-        if self.progress is not None:
-            self.progress(_outcome(trial, self.space), self.done, self.trials)
+    Processes share a search through a file, a temporary one where none is named.
+    """
+    if storage is not None:
+        path = Path(storage)
+        with locked(path):
+            yield path
+    elif jobs > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder, "search.db")
+    else:
+        yield None
 
 
-def _outcome(trial: Any, space: Space) -> Outcome:
-    """Read what Optuna keeps of a trial."""
-    state = STATES[trial.state.name]
+def _numbers(study: Any, trials: int) -> Iterator[int]:
+    """Yield the trials that were broken off, then new ones, as each is due."""
+    before = study.get_trials(deepcopy=False)
+    yield from (trial.number for trial in before if trial.state.name == "RUNNING")
+    for _ in range(len(before), trials):
+        yield study.ask().number
+
+
+def _ended(study: Any) -> list[Any]:
+    """Return Optuna's trials that have ended, in the order of their numbers."""
+    return [trial for trial in study.get_trials() if trial.state.name in STATES]
+
+
+def _outcome(stored: Any, space: Space) -> Outcome:
+    """Return what Optuna has stored of a trial."""
+    state = STATES[stored.state.name]
     return Outcome(
-        number=trial.number,
-        values=space.read(trial.params),
+        number=stored.number,
+        values=space.read(stored.params),
         state=state,
-        score=trial.value if state == COMPLETE else None,
-        reports=dict(trial.intermediate_values),
-        error=trial.user_attrs.get("error"),
-        seconds=trial.user_attrs.get("seconds"),
+        score=stored.value if state == COMPLETE else None,
+        reports=dict(stored.intermediate_values),
+        error=stored.user_attrs.get("error"),
+        seconds=stored.user_attrs.get("seconds"),
     )

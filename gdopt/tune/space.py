@@ -7,8 +7,7 @@ from typing import Any
 
 from gdopt.checks import check_flag, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.tune.discrete import power_of_two, uniform_int
-from gdopt.tune.scales import Scale, log, log_one_minus
+from gdopt.tune.scales import Scale, log, log_one_minus, power_of_two, uniform_int
 
 LARGEST = 512  # mini-batch; the course takes 64 to 512
 
@@ -51,7 +50,7 @@ class Space(Mapping[str, Scale]):
                     f"got {scale!r}"
                 )
                 raise ArgumentTypeError(message)
-        labels = [scale.label(name) for name, scale in scales.items()]
+        labels = [scale.prefix + name for name, scale in scales.items()]
         for label in labels:
             if labels.count(label) > 1:
                 message = f"scales must not keep two numbers as {label!r}"
@@ -75,12 +74,19 @@ class Space(Mapping[str, Scale]):
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{n}={s}' for n, s in self.items())})"
 
-    def read(self, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the values of what Optuna keeps."""
+    def draw(self, trial: Any) -> dict[str, Any]:
+        """Return the values that Optuna's trial draws, or has drawn before."""
         return {
-            name: scale.value(kept[scale.label(name)])
+            name: scale.value(scale.draw(trial, scale.prefix + name))
             for name, scale in self.items()
-            if scale.label(name) in kept
+        }
+
+    def read(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of what Optuna has stored."""
+        return {
+            name: scale.value(drawn[scale.prefix + name])
+            for name, scale in self.items()
+            if scale.prefix + name in drawn
         }
 
 

@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gdopt.checks import Range, check_number
 from gdopt.errors import ArgumentError
 from gdopt.tables import aligned
-from gdopt.tune.engine.trial import COMPLETE, FAILED, PRUNED
 from gdopt.tune.space import Space
+from gdopt.tune.trial import COMPLETE, FAILED, PRUNED, Outcome
 
 SHOWN = 5  # trials, in the table that `print` gives
 DIRECTIONS = ("maximize", "minimize")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trial that has ended.
-
-    Attributes:
-        number: of the trial, from 0.
-        values: its hyper-parameters by name.
-        state: ``"complete"``, ``"pruned"`` or ``"failed"``.
-        score: what the objective returned; None unless complete.
-        reports: scores that it told on the way, by step.
-        error: of a failed trial, what was raised.
-        seconds: that it took.
-    """
-
-    number: int
-    values: Mapping[str, Any]
-    state: str
-    score: float | None = None
-    reports: Mapping[int, float] | None = None
-    error: str | None = None
-    seconds: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON knows it."""
-        return {**vars(self), "values": dict(self.values)}
 
 
 @dataclass(frozen=True)
@@ -97,7 +70,7 @@ class Study:
         return [trial for trial in self.trials if trial.state == FAILED]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON knows it."""
+        """Return all of it in JSON's types."""
         return {
             "direction": self.direction,
             "space": {name: repr(scale) for name, scale in self.space.items()},

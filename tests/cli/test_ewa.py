@@ -48,10 +48,10 @@ def test_the_figures_of_the_course_stand_in_the_table(command, write):
     assert lines[0] == "days.csv, degrees: 2 values, the last 50"
     head, row = lines[1:3]
     assert head.split("  ") == [
-        *("beta", "window", "last, corrected", "not corrected", "roughness", "lag")
+        *("beta", "window", "last, corrected", "not corrected", "lag")
     ]
-    # (.0196 * 40 + .02 * 50) / .0396; the average's only change over the series'.
-    assert row.split() == ["0.98", "50", "45.0505", "1.784", "0.505", "49"]
+    # With bias correction: (.0196 * 40 + .02 * 50) / .0396
+    assert row.split() == ["0.98", "50", "45.0505", "1.784", "49"]
     assert lines[-1] == "picture days-ewa.png"
 
 
@@ -82,25 +82,11 @@ def test_a_rising_series_is_followed_at_the_lag(command, write, tmp_path):
     assert (3 * 499 - row["corrected"][-1]) / 3 == pytest.approx(row["lag"])
 
 
-def test_roughness_is_that_of_noise_averaged(command, write, tmp_path):
-    noise = np.random.default_rng(0).standard_normal(20_000)
-    write("\n".join(map(repr, noise.tolist())))
-    command("days.csv", "--beta", "0", "0.5", "0.9", "--json", "found.json")
-    rows = json.loads((tmp_path / "found.json").read_text())["averages"]
-    # Differences of averaged white noise have the variance 2 (1 - b)**2 / (1 + b).
-    for row in rows:
-        beta = row["beta"]
-        expected = (1 - beta) / np.sqrt(1 + beta)
-        assert row["roughness"] == pytest.approx(expected, rel=0.02)
-
-
 @pytest.mark.parametrize("text", ["7\n7\n7\n", "7\n"])
-def test_a_series_that_never_changes_has_no_roughness(command, write, tmp_path, text):
+def test_a_constant_series_is_its_own_average(command, write, tmp_path, text):
     write(text)
-    out = command("days.csv", "--beta", "0.9", "--json", "found.json")
-    assert out.splitlines()[2].split()[-2] == "-"
+    command("days.csv", "--beta", "0.9", "--json", "found.json")
     (row,) = json.loads((tmp_path / "found.json").read_text())["averages"]
-    assert row["roughness"] is None
     assert row["corrected"] == pytest.approx([7] * text.count("7"))
 
 

@@ -1,5 +1,4 @@
 import argparse
-import io
 import subprocess
 import sys
 
@@ -9,7 +8,6 @@ import gdopt
 from gdopt.cli import gallery
 from gdopt.gallery import PICTURES, THEMES
 
-Console = pytest.importorskip("rich.console").Console
 pytest.importorskip("matplotlib")
 
 
@@ -27,13 +25,13 @@ def run(tmp_path, monkeypatch, numpy_engine):
     return run
 
 
-def test_pictures_are_drawn_with_a_line_for_each(run, tmp_path, capsys):
+def test_pictures_are_drawn(run, tmp_path, capsys):
     assert run("out", "--only", "weights", "correction") == 0
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == ["correction.png", "weights.png"]
     out, err = capsys.readouterr()
     assert out == "2 pictures in out\n"
-    assert err == "drawing 1/2: weights\ndrawing 2/2: correction\n"
+    assert err == ""
 
 
 def test_the_list_names_every_picture_with_its_claim_and_draws_none(
@@ -86,22 +84,6 @@ def test_the_help_shows_examples(run, capsys):
     said = capsys.readouterr().out
     assert "gdopt gallery pictures --only saddle plateau" in said
     assert "--list" in said
-
-
-def test_the_bar_counts_the_pictures_and_names_the_next():
-    file = io.StringIO()
-    with gallery.DrawingBar(Console(file=file, force_terminal=True, width=80)) as bar:
-        bar.show(0, 18, "family")
-        bar.show(3, 18, "saddle-film")
-    last = file.getvalue().rpartition("drawing")[2]
-    assert "3/18" in last
-    assert "saddle-film" in last
-
-
-def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    assert isinstance(gallery.drawing_progress(), gallery.DrawingLines)
 
 
 def test_importing_the_command_imports_neither_matplotlib_nor_rich():

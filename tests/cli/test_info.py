@@ -18,6 +18,7 @@ PROPERTIES = {
     "minor": 0,
     "totalGlobalMem": 150_754_820_096,
 }
+OPENMP = {"user_api": "openmp", "internal_api": "openmp", "num_threads": 2}
 
 
 @pytest.fixture
@@ -71,12 +72,43 @@ def test_every_installed_distribution_is_told_with_its_version():
     assert list(found) == sorted(found)
 
 
-def test_the_blas_and_the_seed_of_a_training_are_told(command):
-    pytest.importorskip("rich")
-    found = info.collect()
+def test_the_blas_and_its_threads_are_those_of_numpy(command):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    assert found["blas"] == f"{built['name']} {built['version']}"
-    assert found["default_seed"] == 0
+    if "openblas" not in built["name"]:
+        pytest.skip("the BLAS is one that threadpoolctl may not know")
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        told = rows(command)["BLAS"]
+    assert told == f"openblas {built['version']}, threads: 1"
+
+
+def test_numpys_blas_is_told_where_scipys_is_loaded_as_well(command, monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pools = [
+        {"user_api": "blas", "filepath": f"/lib/{package}.libs/libopenblas.so"}
+        | {"internal_api": "openblas", "version": version, "num_threads": 2}
+        for package, version in (("a", "1"), ("numpy", "2"), ("scipy", "3"))
+    ]
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [OPENMP, *pools])
+    assert rows(command)["BLAS"] == "openblas 2, threads: 2"
+
+
+def test_a_blas_that_threadpoolctl_does_not_know_is_unknown(command, monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [OPENMP])
+    told = rows(command)["BLAS"]
+    assert told == "unknown: no BLAS that threadpoolctl knows is loaded"
+
+
+def test_without_threadpoolctl_the_blas_is_unknown(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    told = rows(command)["BLAS"]
+    assert told.startswith("unknown: the name of BLAS needs threadpoolctl, which is")
+
+
+def test_the_seed_of_a_training_is_told(command):
+    pytest.importorskip("rich")
+    assert info.collect()["default_seed"] == 0
     assert "mini-batches (0)" in " ".join(command("train", "--help").out.split())
 
 

@@ -1,24 +1,22 @@
-import io
 import json
+import re
 
 import numpy as np
 import pytest
 
-from gdopt.cli.parts.progress import PlanningBar, PlanningLines, planning_progress
 from gdopt.planner.evidence import throughput
 from gdopt.training import load
 
-Console = pytest.importorskip("rich.console").Console
+pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 CPU = ("--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
-def short(tmp_path, monkeypatch, numpy_engine):
-    """Make the turns of timing short, and keep plans in a folder of the test's."""
+def short(monkeypatch, numpy_engine):
+    """Make the turns of timing short."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
-    monkeypatch.setenv("GDOPT_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -80,13 +78,6 @@ def test_measurements_decide_where_the_rule_is_turned_off(command, tmp_path):
     assert [row["batch_size"] for row in plan["rows"]] == [32, 64]
 
 
-def test_the_second_plan_comes_from_the_cache(command):
-    options = ("--sizes", "64,128")
-    assert "from the cache" not in command("plan", *CPU, *options).out
-    assert "from the cache" in command("plan", *CPU, *options).out
-    assert "from the cache" not in command("plan", *CPU, *options, "--no-cache").out
-
-
 def test_another_devices_memory_and_margin_decide(command, tmp_path):
     options = ("--memory", "2.5MB", "--margin", "100kB", "--json", "plan.json")
     found = command("plan", "digits", *CPU, *options)
@@ -146,28 +137,14 @@ def test_training_on_little_data_takes_the_whole_batch(command):
     assert "mini-batches of 1079;" in found.out
 
 
-def test_the_bar_shows_what_is_tried():
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=80)
-    with PlanningBar(console) as bar:
-        bar.show(3, 10, "memory of 64 examples")
-    assert "\x1b[" in file.getvalue()
-    assert "memory of 64 examples" in file.getvalue()
-
-
-def test_lines_tell_each_kind_of_trial_once(capsys):
-    with PlanningLines() as lines:
-        for k in range(5):
-            lines.show(k, 9, "examples a second")
-        lines.show(9, 9, "64 examples once more")
-    told = capsys.readouterr().err.splitlines()
-    assert told == [
-        "planning 0/9: examples a second",
-        "planning 9/9: 64 examples once more",
+def test_a_pipe_gets_a_line_for_each_kind_of_trial(command):
+    found = command("plan", "digits", *CPU, "--sizes", "64,128")
+    kinds = [line.partition(": ")[2] for line in found.err.splitlines()]
+    assert kinds == [
+        "first steps, 32 examples",
+        *(f"memory of {size} examples" for size in ("64", "128", "1,079")),
+        "examples a second",
+        "noise of the gradients",
+        "1,079 examples once more",
     ]
-
-
-def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    assert type(planning_progress()) is PlanningLines
+    assert re.match(r"planning 1/\d+: ", found.err)

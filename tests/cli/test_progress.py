@@ -1,54 +1,137 @@
 import io
+import sys
 
 import pytest
 
-from gdopt.cli.parts.progress import Bar, Lines, progress
+from gdopt.cli.parts.progress import Progress
+from gdopt.cli.parts.running import _reporter
 from gdopt.training import Record
 
-Console = pytest.importorskip("rich.console").Console
+pytest.importorskip("rich")
+TRAINING = "epoch    1/1000  cost 0.2500  dev accuracy 0.875"
 
 
-def record(step, epoch, accuracy=None):
-    return Record(epoch, step, 0.5, 0.25, 0.1, accuracy, 1e4)
+@pytest.fixture
+def terminal(monkeypatch):
+    """Return ``terminal(width)``: what is written to a terminal from here on."""
+
+    def prepare(width, kind="xterm-256color"):
+        written = io.StringIO()
+        written.isatty = lambda: True
+        monkeypatch.setattr(sys, "stderr", written)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("TERM", kind)
+        for name in ("TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        return written
+
+    return prepare
 
 
-def test_the_bar_shows_epoch_cost_and_accuracy():
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=100)
-    with Bar(console, epochs=3, steps=2) as bar:
-        bar.show(record(2, 1, accuracy=0.875))
-        bar.show(record(3, 2))
-        bar.note("note: [the] cost rose")
-    shown = file.getvalue()
-    assert "\x1b[" in shown
-    last = shown.rpartition("epoch")[2]
-    assert " 2 of 3" in last
-    assert "0.2500" in last
-    assert "0.875" in last  # that of the epoch before
-    assert "note: [the] cost rose" in shown
+@pytest.fixture
+def pipe(monkeypatch):
+    """Remove what makes rich take a pipe for a terminal."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])
-def test_the_bar_fits_into_a_line(width):
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=width)
-    with Bar(console, epochs=1000, steps=100) as bar:
-        bar.show(record(2, 1, accuracy=0.875))
-    assert "0.875" in file.getvalue().rpartition("epoch")[2]
+def test_the_bar_fits_into_a_line_of_the_terminal(terminal, width):
+    written = terminal(width)
+    with Progress() as shown:
+        shown.show(1, 100, TRAINING)
+    assert "\x1b[" in written.getvalue()
+    assert TRAINING in written.getvalue().splitlines()[-2]
 
 
-def test_lines_come_ten_times_and_at_the_end(capsys):
-    with Lines(epochs=25) as lines:
-        for epoch in range(1, 26):
-            lines.show(record(2 * epoch - 1, epoch))
-            lines.show(record(2 * epoch, epoch, accuracy=0.5))
+def test_the_bar_shows_its_text_before_the_first_call_and_the_last_one_at_the_end(
+    terminal,
+):
+    written = terminal(100)
+    with Progress("30 trials [all]") as shown:
+        shown._bar.refresh()
+        assert "30 trials [all]" in written.getvalue()
+        assert shown.done == 0
+        shown.show(1, 3, "trial 1/3")
+        shown.show(2, 3, "trial 2/3")
+        assert shown.done == 2
+    assert "trial 2/3" in written.getvalue().splitlines()[-2]
+
+
+def test_a_note_stands_above_the_bar_as_it_is(terminal):
+    written, note = terminal(60), f"note: [the] cost :x: rose{' and rose' * 9}"
+    with Progress() as shown:
+        shown.show(1, 3, "trial 1/3")
+        shown.note(note)
+    before, _, after = written.getvalue().partition(note)
+    assert "trial 1/3" in after
+    assert "trial 1/3" not in before.replace(note, "")
+
+
+def test_the_time_that_remains_is_known_where_a_trial_takes_minutes(terminal):
+    terminal(100)
+    with Progress() as shown:
+        now = 0.0
+        shown._bar.get_time = shown._bar.tasks[0]._get_time = lambda: now
+        for done in (1, 2, 3):
+            now += 300
+            shown.show(done, 5, "")
+        assert shown._bar.tasks[0].time_remaining == 600
+
+
+@pytest.mark.usefixtures("pipe")
+@pytest.mark.parametrize(
+    ("total", "lines"),
+    [
+        (3, [1, 2, 3]),
+        (19, [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 19]),
+        (1000, [1, *range(100, 1001, 100)]),
+    ],
+)
+def test_a_pipe_gets_a_line_at_first_and_after_every_tenth(capsys, total, lines):
+    with Progress("hidden") as shown:
+        for done in range(1, total + 1):
+            shown.show(done, total, str(done))
     out, err = capsys.readouterr()
-    told = [line.split()[1] for line in err.splitlines()]
     assert out == ""
-    assert told == [f"{epoch}/25" for epoch in (*range(2, 25, 2), 25)]
+    assert err == "".join(f"{done}\n" for done in lines)
 
 
-def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    assert isinstance(progress(2, 3), Lines)
+@pytest.mark.usefixtures("pipe")
+def test_the_caller_may_choose_the_lines(capsys):
+    with Progress() as shown:
+        for done in range(1, 11):
+            shown.show(done, 10, str(done), line=done in {2, 7})
+    assert capsys.readouterr().err == "2\n7\n"
+
+
+@pytest.mark.usefixtures("pipe")
+def test_a_pipe_gets_every_note_whole(capsys):
+    note = f"note: [the] cost :x: rose{' and rose' * 20}"
+    with Progress() as shown:
+        for done in range(1, 31):
+            shown.show(done, 1000, "text")
+            shown.note(note)
+    assert capsys.readouterr().err == f"text\n{note}\n" + 29 * f"{note}\n"
+
+
+def test_a_terminal_without_a_cursor_gets_lines(terminal):
+    written = terminal(80, kind="dumb")
+    with Progress() as shown:
+        shown.show(1, 3, "trial 1/3")
+    assert written.getvalue() == "trial 1/3\n"
+
+
+@pytest.mark.usefixtures("pipe")
+def test_a_training_shows_the_accuracy_of_the_epoch_before(capsys):
+    with Progress() as shown:
+        show = _reporter(shown, epochs=12, steps=2)
+        show(Record(1, 2, 0.5, 0.25, 0.1, 0.875, 1e4))
+        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, notice="the cost rose"))
+        show(Record(12, 24, 0.5, 0.125, 0.1, 0.5, 1e4))
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch  1/12  cost 0.2500  dev accuracy 0.875",
+        "epoch  2/12  cost 0.7500  dev accuracy 0.875",
+        "note: the cost rose",
+        "epoch 12/12  cost 0.1250  dev accuracy 0.500",
+    ]

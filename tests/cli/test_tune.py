@@ -1,5 +1,4 @@
 import argparse
-import io
 import json
 import re
 from types import SimpleNamespace
@@ -9,10 +8,10 @@ import pytest
 
 import gdopt
 from gdopt.cli import tune
-from gdopt.cli.parts import trials
+from gdopt.cli.parts.progress import Progress
 from gdopt.tune import Outcome
 
-Console = pytest.importorskip("rich.console").Console
+pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 pytest.importorskip("optuna")
@@ -88,7 +87,7 @@ def test_a_fine_search_follows_in_the_box_of_the_best(run, drawn, tmp_path):
 
 
 def test_a_search_that_is_kept_goes_on(run, tmp_path):
-    kept = (*FEW, "--storage", "s.journal", "--json", "a.json")
+    kept = (*FEW, "--storage", "s.db", "--json", "a.json")
     run("digits", *kept)
     first = read(tmp_path / "a.json")["search"]["trials"]
     again = run("digits", *kept, "--trials", 6)
@@ -175,23 +174,17 @@ def test_without_optuna_the_error_names_the_extra(run, monkeypatch):
         run("digits", *FEW)
 
 
-def test_the_bar_shows_the_best_and_the_failures():
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=100)
-    with trials.TrialBar(console, 3) as bar:
-        bar._bar.refresh()
-        assert "trial 0 of 3" in file.getvalue()
-        bar.show(Outcome(0, {}, "complete", 0.91), 1, 3)
-        bar.show(Outcome(1, {}, "complete", 0.5), 2, 3)
-        bar.show(Outcome(2, {}, "failed", error="no"), 3, 3)
-        assert (bar.done, bar.best) == (3, "0.910")
-    said = file.getvalue()
-    assert "\x1b[" in said
-    assert "0.910" in said
-    assert "trial 2 failed: no" in said
-
-
-def test_progress_is_plain_where_there_is_no_terminal(monkeypatch):
-    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    assert type(trials.trial_progress(3)) is trials.TrialLines
+def test_progress_shows_the_best_and_the_failures():
+    shown, told = Progress(), []
+    shown.show = lambda *state: told.append(state)
+    shown.note = told.append
+    show = tune._reporter(shown)
+    show(Outcome(0, {}, "failed", error="no"), 1, 3)
+    show(Outcome(1, {}, "complete", 0.91), 2, 3)
+    show(Outcome(2, {}, "complete", 0.5), 3, 3)
+    assert told == [
+        "trial 0 failed: no",
+        (1, 3, "trial 1/3, best dev accuracy -"),
+        (2, 3, "trial 2/3, best dev accuracy 0.910"),
+        (3, 3, "trial 3/3, best dev accuracy 0.910"),
+    ]

@@ -107,15 +107,15 @@ def test_changing_a_state_dict_does_not_change_the_batches():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 5}, "size = 4, got size = 5"),
-        ({"count": 13}, "count = 12, got count = 13"),
-        ({"seed": 1}, "seed = 0, got seed = 1"),
-        ({"shuffle": False}, "shuffle = True, got shuffle = False"),
-        ({"drop_last": True}, "drop_last = False, got drop_last = True"),
+        ({"size": 5}, "size of state must be 4, as here, got 5"),
+        ({"count": 13}, "count of state must be 12, as here, got 13"),
+        ({"seed": 1}, "seed of state must be 0, as here, got 1"),
+        ({"shuffle": False}, "shuffle of state must be True, as here, got False"),
+        ({"drop_last": True}, "drop_last of state must be False, as here, got True"),
         ({"position": 3}, "position in state must be below 3, got 3"),
         ({"position": -1}, "position must be a whole number of at least 0, got -1"),
         ({"epoch": 1.5}, "epoch must be a whole number of at least 0, got 1.5"),
-        ({"extra": 1}, "state must have the names count.*, got .*extra"),
+        ({"extra": 1}, "state must have the keys .*, got .*'extra'"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
@@ -130,5 +130,5 @@ def test_a_state_without_a_name_is_refused():
     batches = minibatches(rows(12), size=4, seed=0)
     state = batches.state_dict()
     del state["epoch"]
-    with pytest.raises(StateError, match=r"names count, .*epoch"):
+    with pytest.raises(StateError, match=r"keys .*'epoch'.*, got \['count'"):
         batches.load_state_dict(state)

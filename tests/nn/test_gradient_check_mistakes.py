@@ -43,13 +43,10 @@ def test_planted_mistakes_are_found_and_named(spoil, name, own_error, directions
         assert other == name or one.error < 1e-5
 
 
-@pytest.mark.parametrize("directions", [None, 6])
-def test_one_wrong_element_is_named_by_its_index(directions):
+def test_one_wrong_element_is_named_by_its_index():
     params, cost = make()
     right = cost(params)[1]["W1"][2, 3]
-    check = check_gradient(
-        lambda p: cost(p, one_element), params, directions=directions
-    )
+    check = check_gradient(lambda p: cost(p, one_element), params)
     assert check.worst.index == (2, 3)
     assert check.worst.analytic == pytest.approx(right + 0.01, rel=1e-12)
     assert check.worst.numeric == pytest.approx(right, abs=1e-8)
@@ -121,9 +118,10 @@ def test_along_directions_the_larger_mistake_is_named():
 
     check = check_gradient(cost, params, directions=4)
     assert check.worst.name == "W"
-    assert check.worst.index == (7, 11)
+    assert check.worst is check.parameters["W"]
     assert check.suspects == ("W", "b")
-    assert check.parameters["b"].index is None
+    assert {one.index for one in check.parameters.values()} == {None}
+    assert "differ most at" not in str(check)
 
 
 def device_check(backend):
@@ -154,7 +152,7 @@ def test_a_stand_in_for_a_gpu_gives_what_numpy_gives():
     # By their texts: NaN, which stands where no element is named, equals nothing.
     assert repr(right) == repr(expected_right)
     assert repr(wrong) == repr(expected_wrong)
-    assert {check.worst.index for check in wrong} == {(1, 1)}
+    assert [check.worst.index for check in wrong] == [(1, 1), None]
 
 
 @pytest.mark.gpu
@@ -162,4 +160,4 @@ def test_a_gpu_tells_right_from_wrong():
     right, wrong = device_check(gdopt.get_backend("cupy"))
     assert {check.verdict for check in right} <= {"great", "fine"}
     assert {check.verdict for check in wrong} == {"wrong"}
-    assert {check.worst.index for check in wrong} == {(1, 1)}
+    assert [check.worst.index for check in wrong] == [(1, 1), None]

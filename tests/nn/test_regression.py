@@ -299,7 +299,7 @@ def test_the_state_of_another_output_is_refused_and_nothing_changes(outputs, opt
         gdopt.StateError, match=rf"must be '{outputs[1]}', .*{outputs[0]}"
     ):
         loaded[0].load_state_dict(saved[0].state_dict())
-    with pytest.raises(gdopt.StateError, match=r"output of the state|got no layers"):
+    with pytest.raises(gdopt.StateError, match=r"output of state|got no layers"):
         restore(capture(*saved), *loaded)
     np.testing.assert_array_equal(loaded[0].params.flat, before[0])
     assert repr(loaded[0].state_dict()) == before[1]

@@ -86,12 +86,11 @@ def work(numpy_engine):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Give ``quick(...)``: a plan of few and short rounds, not cached."""
+    """Give ``quick(...)``: a plan of few and short rounds."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
 
     def plan(*arguments, **options):
-        usual = {"repeats": 2, "cache": False}
-        return gdopt.plan_batch_size(*arguments, **usual | options)
+        return gdopt.plan_batch_size(*arguments, **{"repeats": 2} | options)
 
     return plan
 

@@ -27,7 +27,6 @@ from gdopt.planner import NetworkStep
         ({"axis": 2}, "axis must be 0"),
         ({"device": "gpu"}, "device must be 'cpu' or like 'cuda:0', got 'gpu'"),
         ({"small_data_rule": 1}, "small_data_rule must be True or False"),
-        ({"cache": "no"}, "cache must be True or False"),
         ({"state": [object()]}, r"state\[0\] must be an array, an optim"),
     ],
 )

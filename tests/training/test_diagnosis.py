@@ -61,7 +61,7 @@ def test_a_dev_set_that_is_easier_is_told():
     assert "measure the test error" in found.advice[0]
     found = bias_variance(0.2, 0.1)
     assert found.verdict == "high bias"
-    assert "compare_distributions" in found.advice[-1]
+    assert "see whether both come from one distribution" in found.advice[-1]
 
 
 def test_it_reads_as_a_sentence_and_a_list():

@@ -63,20 +63,26 @@ def misfits(run, tree):
     W = np.zeros((2, 2), np.float32)
     return {
         "no part": ({"params": params}, "got no optimizer, batches"),
-        "params": ({**tree, "params": {"W1": W}}, "params must be W1, b1, W2, b2"),
-        "no dict": ({**tree, "params": 3}, "the saved ones are int"),
+        "params": (
+            {**tree, "params": {"W1": W}},
+            r"keys \['W1', 'W2', 'b1', 'b2'\], got",
+        ),
+        "no dict": ({**tree, "params": 3}, "params must have the keys .*, got int"),
         "shape": (
             {**tree, "params": {**params, "W1": W}},
             r"params\['W1'\] must be float32 of shape \(3, 16\)",
         ),
         "dtype": (
             {**tree, "params": {**params, "b1": np.zeros(16)}},
-            r"params\['b1'\] must be float32 .* the saved is float64",
+            r"params\['b1'\] must be float32 .* got float64 of",
         ),
-        "rule": ({**tree, "optimizer": {**optimizer, "rule": "sgd"}}, "rule must be"),
+        "rule": (
+            {**tree, "optimizer": {**optimizer, "rule": "sgd"}},
+            "rule of the saved state must be",
+        ),
         "batches": (
             {**tree, "batches": {**tree["batches"], "size": 9}},
-            "batches with size = 8, got size = 9",
+            "size of state must be 8, as here, got 9",
         ),
     }
 

@@ -1,5 +1,6 @@
 """Objectives that other processes can import, and a search to be killed."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -17,13 +18,26 @@ SPACE = {
 
 
 def near(trial):
-    """Score how near the rate is to 0.1, and tell it in four steps."""
+    """Score how near the rate is to 0.1, and report it in four steps.
+
+    At the trial and step in DIE_AT, the process that tunes is killed.
+    """
     score = -abs(trial["rate"] - 0.1)
     for step in range(4):
         trial.report(score * (5 - step), step=step)
         if os.environ.get("DIE_AT") == f"{trial.number}-{step}":
-            os.kill(os.getpid(), signal.SIGKILL)
+            tuner = (
+                multiprocessing.parent_process() or multiprocessing.current_process()
+            )
+            os.kill(tuner.pid, signal.SIGKILL)
+            time.sleep(60)  # until this process has noticed
     return score
+
+
+def slow_near(trial):
+    """Score as `near`, in a tenth of a second, so that a search can be broken off."""
+    time.sleep(0.1)
+    return near(trial)
 
 
 def die_at_two(trial):
@@ -42,5 +56,6 @@ def wait_and_tell(trial):
 
 
 if __name__ == "__main__":
-    path, method = sys.argv[1:]
-    tune(near, SPACE, trials=12, seed=3, method=method, prune=True, storage=path)
+    path, method, jobs = sys.argv[1:]
+    options = {"method": method, "prune": jobs == "1", "jobs": int(jobs)}
+    tune(near, SPACE, trials=12, seed=3, storage=path, **options)

@@ -8,7 +8,7 @@ import pytest
 
 import gdopt
 from gdopt.tune import tune
-from gdopt.tune.engine import crew
+from gdopt.tune import workers as crew
 
 pytest.importorskip("optuna")
 from tune.objectives import SPACE, die_at_two, near

@@ -1,7 +1,8 @@
 import os
+import sqlite3
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import closing
 
 import pytest
 
@@ -15,7 +16,7 @@ from tune.objectives import SPACE, near
 
 @pytest.fixture
 def file(tmp_path):
-    return tmp_path / "search.journal"
+    return tmp_path / "search.db"
 
 
 def facts(study):
@@ -24,29 +25,37 @@ def facts(study):
     ]
 
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
-def test_a_killed_search_goes_on_as_if_nothing_had_happened(method, file):
-    whole = tune(near, SPACE, trials=12, seed=3, method=method, prune=True)
-    assert {trial.state for trial in whole.trials} == {"complete", "pruned"}
-    command = [sys.executable, objectives.__file__, str(file), method]
+@pytest.mark.parametrize(("method", "jobs"), [("random", 1), ("tpe", 1), ("random", 2)])
+def test_a_killed_search_goes_on_as_if_nothing_had_happened(method, jobs, file):
+    options = {"trials": 12, "seed": 3, "method": method, "prune": jobs == 1}
+    whole = tune(near, SPACE, **options)
+    if jobs == 1:
+        assert {trial.state for trial in whole.trials} == {"complete", "pruned"}
+    command = [sys.executable, objectives.__file__, str(file), method, str(jobs)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     killed = subprocess.run(
-        command, env={**environment, "DIE_AT": "8-2"}, check=False, timeout=60
+        command,
+        env={**environment, "DIE_AT": "6-2"},
+        check=False,
+        timeout=60,
+        stderr=subprocess.PIPE,
     )
     assert killed.returncode == -9
-    told = []
+    with closing(sqlite3.connect(file)) as connection:
+        states = connection.execute("SELECT number, state FROM trials").fetchall()
+    assert (6, "RUNNING") in states
+    reported = []
     resumed = tune(
         near,
         SPACE,
-        trials=12,
-        seed=3,
-        method=method,
-        prune=True,
+        **options,
         storage=file,
-        progress=lambda trial, done, _: told.append((trial.number, done)),
+        progress=lambda trial, done, _: reported.append((trial.number, done)),
     )
     assert facts(resumed) == facts(whole)
-    assert told[0] == (8, 9)
+    ended = sum(state != "RUNNING" for _, state in states)
+    first = min(number for number, state in states if state == "RUNNING")
+    assert reported[0] == (first, ended + 1)
 
 
 def test_an_interrupted_trial_is_run_anew_with_its_values(file):
@@ -119,30 +128,48 @@ def test_one_file_keeps_several_searches(file):
     assert facts(tune(near, SPACE, trials=3, seed=1, storage=file)) == facts(coarse)
 
 
-def test_a_line_that_a_crash_cut_short_is_left_out(file):
-    tune(near, SPACE, trials=3, seed=1, storage=file)
-    lines = file.read_bytes().splitlines(keepends=True)
-    # Trial 2's end was under way.
-    file.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
-    study = tune(near, SPACE, trials=4, seed=1, storage=file)
-    assert facts(study) == facts(tune(near, SPACE, trials=4, seed=1))
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b"not a journal", 1),
-        (b"{}\n", 1),
-        (b'{"op_code": 0}\n[1]\n', 2),
-        (b"\xff\n", 1),
-    ],
-)
-def test_another_file_is_refused_and_stays_as_it_is(content, line, file):
+@pytest.mark.parametrize("content", [b"not a database", b"{}\n", b"\xff\n", b" " * 600])
+def test_another_file_is_refused_and_stays_as_it_is(content, file):
     file.write_bytes(content)
-    message = f"must be a journal of Optuna's, but line {line} is not"
+    message = (
+        "storage must be an Optuna database, but .* is not: file is not a database"
+    )
     with pytest.raises(gdopt.StateError, match=message):
         tune(near, SPACE, trials=1, seed=0, storage=file)
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("table", ["bookmarks", "Trials_of_drugs"])
+def test_the_database_of_another_program_stays_as_it_is(table, file):
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(f"CREATE TABLE {table} (name TEXT)")
+    before = file.read_bytes()
+    with pytest.raises(gdopt.StateError, match=f"an Optuna database, .*: {table}"):
+        tune(near, SPACE, trials=1, seed=0, storage=file)
+    assert file.read_bytes() == before
+
+
+def test_a_database_of_another_version_of_optuna_stays_as_it_is(file):
+    tune(near, SPACE, trials=1, seed=0, storage=file)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v99'")
+    before = file.read_bytes()
+    with pytest.raises(gdopt.StateError, match="storage must fit the installed Optuna"):
+        tune(near, SPACE, trials=2, seed=0, storage=file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory.db", "50%25 {x}#1.db", "ä b.db"])
+def test_the_file_may_have_any_name(name, tmp_path):
+    first = tune(near, SPACE, trials=2, seed=0, storage=tmp_path / name)
+    again = tune(near, SPACE, trials=2, seed=0, storage=tmp_path / name)
+    assert facts(first) == facts(again)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.lock"]
+
+
+def test_an_empty_file_is_taken(file):
+    file.touch()
+    assert len(tune(near, SPACE, trials=2, seed=0, storage=file).trials) == 2
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -152,9 +179,8 @@ def test_a_folder_is_refused(tmp_path):
 
 def test_a_study_of_another_program_is_refused(file):
     import optuna  # noqa: PLC0415 - behind importorskip
-    from optuna.storages import journal  # noqa: PLC0415
 
-    storage = journal.JournalStorage(journal.JournalFileBackend(str(file)))
+    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -162,17 +188,20 @@ def test_a_study_of_another_program_is_refused(file):
     finally:
         optuna.logging.set_verbosity(level)
     study.ask()
+    storage.remove_session()
+    storage.engine.dispose()
     with pytest.raises(gdopt.StateError, match="must be of a search of gdopt's"):
         tune(near, SPACE, trials=1, seed=0, storage=file, direction="minimize")
 
 
-def test_a_file_with_a_search_under_way_is_refused(file):
+def test_a_file_with_a_running_search_is_refused(file):
     def objective(trial):
-        with pytest.raises(gdopt.StateError, match="another search is under way"):
+        with pytest.raises(gdopt.StateError, match="another search is running"):
             tune(near, SPACE, trials=1, seed=0, storage=file)
         return near(trial)
 
     study = tune(objective, SPACE, trials=2, seed=1, storage=file)
     assert study.failed == []
     assert len(tune(near, SPACE, trials=3, seed=1, storage=file).trials) == 3
-    assert [path.name for path in Path(file.parent).iterdir()] == [file.name]
+    names = [file.name, f"{file.name}.lock"]
+    assert sorted(path.name for path in file.parent.iterdir()) == names

@@ -163,7 +163,7 @@ def test_optuna_says_nothing_and_its_loudness_stays(loud, capfd):
         ({"space": {}}, "ArgumentError", "scales must hold at least one"),
         ({"space": {"x": 1.0}}, "ArgumentTypeError", "must be a scale"),
         ({"objective": None}, "ArgumentTypeError", "objective must be a function"),
-        ({"storage": "no/where.journal"}, "ArgumentError", "folder that exists"),
+        ({"storage": "no/where.db"}, "ArgumentError", "folder that exists"),
     ],
 )
 def test_bad_arguments_are_refused(options, error, message):

@@ -91,6 +91,27 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
+def number(rule: str, allowed: Callable[[float], bool]) -> Callable[[str], float]:
+    """Make a reader of finite numbers; `rule` says which are `allowed`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and allowed(value)):
+            message = f"must be {rule}, got {text!r}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return read
+
+
+positive = number("a positive number", lambda value: value > 0)
+not_negative = number("a number of at least 0", lambda value: value >= 0)
+probability = number("a number above 0, up to 1", lambda value: 0 < value <= 1)
+
+
 def batch_size(text: str) -> int | None:
     """Read a whole number of at least 1, or ``auto``, which is None."""
     return None if text == "auto" else whole_number(least=1)(text)
@@ -105,33 +126,6 @@ def batch_sizes(text: str) -> list[int]:
     return found
 
 
-def probability(text: str) -> float:
-    """Read a number above 0, up to 1."""
-    number = _finite(text)
-    if not 0 < number <= 1:
-        message = f"must be a number above 0, up to 1, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def positive(text: str) -> float:
-    """Read a finite number above 0."""
-    number = _finite(text)
-    if not number > 0:
-        message = f"must be a positive number, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def not_negative(text: str) -> float:
-    """Read a finite number of at least 0."""
-    number = _finite(text)
-    if not number >= 0:
-        message = f"must be a number of at least 0, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
 def sizes(text: str) -> list[int]:
     """Read the sizes of layers: ``64,32``."""
     read = whole_number(least=1)
@@ -140,12 +134,3 @@ def sizes(text: str) -> list[int]:
     except argparse.ArgumentTypeError:
         message = f"must be whole numbers of at least 1, as 64,32, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None
-
-
-def _finite(text: str) -> float:
-    """Read a number; NaN, which no rule lets pass, where there is none."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan

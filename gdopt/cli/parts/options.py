@@ -23,12 +23,7 @@ def add_problem(add: Callable[..., Any]) -> None:
         metavar="digits | FILE",
         help="scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]",
     )
-    add(
-        "--device",
-        choices=DEVICES,
-        default="auto",
-        help="auto is the GPU where there is one",
-    )
+    add_device(add)
     add(
         "--seed",
         type=choices.whole_number(least=0),
@@ -36,6 +31,12 @@ def add_problem(add: Callable[..., Any]) -> None:
         metavar="N",
         help="of split, weights and mini-batches (%(default)s)",
     )
+
+
+def add_device(add: Callable[..., Any]) -> None:
+    """Add where it is computed."""
+    text = "auto is the GPU where there is one"
+    add("--device", choices=DEVICES, default="auto", help=text)
 
 
 def add_network(add: Callable[..., Any]) -> None:
@@ -99,11 +100,6 @@ def add_planning(add: Callable[..., Any]) -> None:
         "--no-small-data-rule",
         action="store_true",
         help="let measurements decide for up to 2,000 examples, too",
-    )
-    add(
-        "--no-cache",
-        action="store_true",
-        help="measure, even if there is a plan from before",
     )
 
 

@@ -2,186 +2,76 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
-from typing import Any, Protocol, Self
+import math
+from typing import Self
 
 from gdopt.extras import load_extra
-from gdopt.training import Record
 
-LINES = 10  # in a whole run, where there is no terminal
-
-
-class Progress(Protocol):
-    """What shows a run while it is under way; a context manager."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def show(self, record: Record) -> None:
-        """Take in a record."""
-
-    def note(self, text: str) -> None:
-        """Say something beside."""
+LINES = 10  # in a run, after its first, where there is no terminal
 
 
-def progress(epochs: int, steps: int) -> Progress:
-    """Make the progress of a run of so many epochs of so many steps.
+class Progress:
+    """Shows how far a command has come, on standard error; a context manager.
+
+    On a terminal this is a bar with the time that remains. In a pipe, in a log and on a
+    terminal that cannot move its cursor, it is a line now and then.
+
+    Args:
+        text: shown on the bar until the first call of `show`.
+
+    Attributes:
+        done: as given to the last call of `show`; 0 before.
 
     Raises:
         MissingExtraError: rich is not installed.
     """
-    console = load_extra("rich.console", "train", "gdopt train").Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return Bar(console, epochs, steps)
-    return Lines(epochs)
 
-
-class Plain:
-    """A context with nothing to open or close."""
+    def __init__(self, text: str = "") -> None:
+        rich = load_extra("rich.progress", "train", "a progress bar")
+        self._console = load_extra("rich.console", "train", "a progress bar").Console(
+            stderr=True
+        )
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = rich.Progress(
+            rich.BarColumn(bar_width=20),  # all that a training says fits into 80
+            rich.TimeRemainingColumn(compact=True),
+            rich.TextColumn("{task.description}", markup=False),
+            console=self._console,
+            speed_estimate_period=math.inf,  # one trial of a search may take minutes
+        )
+        self._task = self._bar.add_task(text, total=None)
+        self._line_at = 0.0
+        self.done = 0
 
     def __enter__(self) -> Self:
+        if self._live:
+            self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+    def __exit__(self, *_error: object) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def show(
+        self, done: int, total: int, text: str, *, line: bool | None = None
     ) -> None:
-        """Nothing is open."""
+        """Set the bar, or write a line where one is due.
 
-
-class Live:
-    """A context in which a bar of rich's is shown."""
-
-    _bar: Any
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-
-class Lines(Plain):
-    """Plain lines, for pipes and logs."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._every = max(1, epochs // LINES)
-
-    def show(self, record: Record) -> None:
-        """Write a line at the end of every so many epochs."""
-        due = record.epoch % self._every == 0 or record.epoch == self._epochs
-        if record.dev_accuracy is not None and due:
-            width = len(str(self._epochs))
-            self.note(
-                f"epoch {record.epoch:{width}}/{self._epochs}"
-                f"  cost {record.smoothed_cost:.4f}"
-                f"  dev accuracy {record.dev_accuracy:.3f}"
-            )
+        Args:
+            done: steps, trials or whatever is counted, of which `total` are to be done.
+            total: at least 1.
+            text: what is known at this point.
+            line: whether a line is due, where there is no bar; by default, one is at
+                the first call and after every tenth of the total.
+        """
+        self.done = done
+        if self._live:
+            state = {"completed": done, "total": total, "description": text}
+            self._bar.update(self._task, **state)
+        elif done >= self._line_at if line is None else line:
+            self._line_at = (done * LINES // total + 1) * total / LINES
+            self.note(text)
 
     def note(self, text: str) -> None:
-        """Write a line."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-
-class Bar(Live):
-    """A bar that grows, with the cost and the accuracy beside it."""
-
-    def __init__(self, console: Any, epochs: int, steps: int) -> None:
-        rich = load_extra("rich.progress", "train", "gdopt train")
-        self._bar = rich.Progress(
-            rich.TextColumn("epoch {task.fields[epoch]:>{task.fields[width]}}"),
-            rich.TextColumn("of {task.fields[epochs]}"),
-            rich.BarColumn(),
-            rich.TextColumn("cost [bold]{task.fields[cost]}"),
-            rich.TextColumn("dev accuracy [bold]{task.fields[accuracy]}"),
-            rich.TimeRemainingColumn(compact=True),
-            console=console,
-        )
-        self._task = self._bar.add_task(
-            "",
-            total=epochs * steps,
-            epoch=1,
-            epochs=epochs,
-            width=len(str(epochs)),
-            cost="-",
-            accuracy="-",
-        )
-        self._accuracy = "-"
-
-    def show(self, record: Record) -> None:
-        """Set the bar to a record."""
-        if record.dev_accuracy is not None:
-            self._accuracy = f"{record.dev_accuracy:.3f}"
-        self._bar.update(
-            self._task,
-            completed=record.step,
-            epoch=record.epoch,
-            cost=f"{record.smoothed_cost:.4f}",
-            accuracy=self._accuracy,
-        )
-
-    def note(self, text: str) -> None:
-        """Write a line above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False)
-
-
-class PlanningLines(Plain):
-    """Plain lines for pipes and logs, one for each kind of trial."""
-
-    def __init__(self) -> None:
-        self._told: set[str] = set()
-
-    def show(self, done: int, total: int, text: str) -> None:
-        """Write what is tried, once."""
-        if text not in self._told:
-            self._told.add(text)
-            sys.stderr.write(f"planning {done}/{total}: {text}\n")
-            sys.stderr.flush()
-
-
-class PlanningBar(Live):
-    """A bar that grows with the trials."""
-
-    def __init__(self, console: Any) -> None:
-        rich = load_extra("rich.progress", "train", "gdopt plan")
-        self._bar = rich.Progress(
-            rich.TextColumn("planning"),
-            rich.BarColumn(),
-            rich.TextColumn("{task.description}"),
-            rich.TimeRemainingColumn(compact=True),
-            console=console,
-        )
-        self._task = self._bar.add_task("", total=1)
-
-    def show(self, done: int, total: int, text: str) -> None:
-        """Set the bar."""
-        self._bar.update(self._task, completed=done, total=total, description=text)
-
-
-def planning_progress() -> PlanningBar | PlanningLines:
-    """Make the progress of a plan.
-
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    console = load_extra("rich.console", "train", "gdopt plan").Console(stderr=True)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return PlanningBar(console)
-    return PlanningLines()
+        """Write a line, above the bar where there is one."""
+        self._console.out(text, highlight=False)

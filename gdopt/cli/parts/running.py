@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from gdopt import plots
 from gdopt.cli.parts.interrupt import Interrupt
-from gdopt.cli.parts.progress import progress
+from gdopt.cli.parts.progress import Progress
 from gdopt.cli.parts.session import Session
 from gdopt.errors import DivergenceError
-from gdopt.extras import load_extra
+from gdopt.tables import aligned
 from gdopt.training import Record, RunFolder, fit
 
 RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
@@ -40,13 +41,12 @@ def train(
     )
     begin, stopped = time.perf_counter(), None
     try:
-        with progress(epochs, steps) as shown, Interrupt() as interrupt:
+        with Progress() as shown, Interrupt() as interrupt:
+            show = _reporter(shown, epochs, steps)
             for record in records:
                 session.records.append(record)
                 folder.write(record)
-                shown.show(record)
-                if record.notice:
-                    shown.note(f"note: {record.notice}")
+                show(record)
                 enough = _judge(session, record)
                 if interrupt.asked:
                     stopped = KeyboardInterrupt(f"after step {record.step}")
@@ -59,6 +59,25 @@ def train(
         session.seconds = time.perf_counter() - begin
     _restore_best(session)
     return stopped
+
+
+def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], None]:
+    """Return what shows a record, with the last dev accuracy before it."""
+    width, accuracy = len(str(epochs)), "-"
+
+    def show(record: Record) -> None:
+        nonlocal accuracy
+        if record.dev_accuracy is not None:
+            accuracy = f"{record.dev_accuracy:.3f}"
+        text = (
+            f"epoch {record.epoch:{width}}/{epochs}"
+            f"  cost {record.smoothed_cost:.4f}  dev accuracy {accuracy}"
+        )
+        shown.show(record.step, epochs * steps, text)
+        if record.notice:
+            shown.note(f"note: {record.notice}")
+
+    return show
 
 
 def _judge(session: Session, record: Record) -> bool:
@@ -105,23 +124,16 @@ def finish(session: Session, folder: RunFolder, stopped: BaseException | None) -
             f"{session.records[-1].epoch} epochs in all; its weights are kept\n"
         )
     if not isinstance(stopped, DivergenceError):
-        _print_table(session, accuracy)
+        sys.stdout.write(f"{_table(session, accuracy)}\n")
         sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
     sys.stdout.write(f"run folder {folder.path}\n")
 
 
-def _print_table(session: Session, accuracy: dict[str, float]) -> None:
-    tables = load_extra("rich.table", "train", "gdopt train")
-    console = load_extra("rich.console", "train", "gdopt train").Console()
+def _table(session: Session, accuracy: dict[str, float]) -> str:
     steps, seconds = session.optimizer.t, session.seconds
-    table = tables.Table(
-        title=f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second",
-        title_justify="left",
-    )
-    table.add_column("part")
-    for column in ("examples", "accuracy", "wrong"):
-        table.add_column(column, justify="right")
+    lines = [("part", "examples", "accuracy", "wrong")]
     for name, count in session.problem.counts.items():
         wrong = round((1 - accuracy[name]) * count)
-        table.add_row(name, str(count), f"{accuracy[name]:.3f}", str(wrong))
-    console.print(table)
+        lines.append((name, f"{count:,}", f"{accuracy[name]:.3f}", f"{wrong:,}"))
+    head = f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second"
+    return "\n".join([head, *aligned(lines)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from gdopt.cli.info import surroundings
 from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
 from gdopt.cli.parts.options import hidden_units
 from gdopt.cli.parts.problem import Problem, load_problem
-from gdopt.cli.parts.progress import planning_progress
+from gdopt.cli.parts.progress import Progress
 from gdopt.data import MiniBatches, minibatches
 from gdopt.errors import ArgumentError
 from gdopt.nn import Network
@@ -118,7 +119,7 @@ def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> P
     )
     options = vars(arguments)
     sizes = options.get("sizes") or SIZES
-    with planning_progress() as shown:
+    with Progress("planning") as shown:
         return plan_batch_size(
             step,
             problem.train,
@@ -127,9 +128,20 @@ def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> P
             margin=options.get("margin"),
             small_data_rule=not arguments.no_small_data_rule,
             noise_after=min(200, problem.counts["train"] // min(sizes)),
-            cache=not arguments.no_cache,
-            progress=shown.show,
+            progress=_reporter(shown),
         )
+
+
+def _reporter(shown: Progress) -> Callable[[int, int, str], None]:
+    """Return what shows a trial of a plan, in a line of its own if it is a new kind."""
+    tried = set()
+
+    def show(done: int, total: int, kind: str) -> None:
+        text = f"planning {done}/{total}: {kind}"
+        shown.show(done, total, text, line=kind not in tried)
+        tried.add(kind)
+
+    return show
 
 
 def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import sequence, whole
-from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
+from gdopt.checks import check_state, sequence, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEY = 0x617567  # beside the seed, so that batches of that seed draw other numbers
 Transform = Callable[..., Array]
@@ -82,14 +82,5 @@ class Augment:
         Raises:
             StateError: it is of another seed, or damaged; nothing has changed.
         """
-        if not isinstance(state, Mapping) or set(state) != {"seed", "calls"}:
-            message = f"state must have the names calls, seed, got {state!r}"
-            raise StateError(message)
-        if state["seed"] != self.seed:
-            message = f"state must be of seed {self.seed}, got {state['seed']!r}"
-            raise StateError(message)
-        try:
-            self.calls = whole("calls", state["calls"], least=0)
-        except GdoptError as error:
-            message = f"state is damaged: {error}"
-            raise StateError(message) from error
+        same = {"seed": self.seed}
+        self.calls = check_state("state", state, counts=["calls"], same=same)["calls"]

@@ -49,11 +49,12 @@ def check_gradient(
             dtypes need one: about 1e-3 for float32.
         directions: how many random directions of length 1 to take the derivative along,
             in place of every element, for large models. Where they disagree, the
-            parameters are told apart, and one element is looked for by halving.
+            parameters are told apart, but not their elements.
         seed: of the directions, at least 0; on every backend the same ones.
 
     Returns:
-        The errors, with the element where both differ most; ``print`` shows a table.
+        The errors, with the element where both differ most, or along directions the
+        parameter; ``print`` shows a table.
 
     Raises:
         ArgumentError: two calls with the same parameters differ, as with dropout on;

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from gdopt.errors import ArgumentError
-from gdopt.nn.gradient_check.halving import Halving
 from gdopt.nn.gradient_check.probe import Probe, unit
 from gdopt.nn.gradient_check.report import (
     FINE,
@@ -25,7 +24,9 @@ SAME_LOSS, SAME_GRADIENT = 100, 1e4  # times EPS
 NOISE_POINTS, NOISE_ORDER = 8, 4
 CERTAIN = 4  # times the expected error is what rounding may give
 
-Compared = tuple[dict[str, ParameterCheck], np.ndarray, np.ndarray]
+Compared = tuple[
+    dict[str, ParameterCheck], ParameterCheck | None, np.ndarray, np.ndarray
+]
 
 
 class Comparison:
@@ -59,16 +60,15 @@ class Comparison:
     def run(self, directions: int | None) -> GradientCheck:
         """Compare along so many directions, or every element, and make the report."""
         if directions is None:
-            checks, analytic, numeric = self._every_element()
+            checks, worst, analytic, numeric = self._every_element()
         else:
-            checks, analytic, numeric = self._directions(directions)
+            checks, worst, analytic, numeric = self._directions(directions)
         self._same_loss()
-        located = [one for one in checks.values() if one.index is not None]
         return GradientCheck(
             error=relative_error(analytic, numeric),
             rounding=self.rounding(analytic, numeric),
             parameters=checks,
-            worst=max(located, key=lambda one: one.difference) if located else None,
+            worst=worst,
             loss=self.loss,
             step=self.step,
             directions=directions,
@@ -138,23 +138,23 @@ class Comparison:
                 place = int(np.abs(analytic - numerics[name]).argmax())
                 found = np.unravel_index(place, analytic.shape)
                 checks[name] = checks[name].at(found, analytic, numerics[name])
-        return checks, _joined(self.gradient), _joined(numerics)
+        located = [one for one in checks.values() if one.index is not None]
+        worst = max(located, key=lambda one: one.difference, default=None)
+        return checks, worst, _joined(self.gradient), _joined(numerics)
 
     def _directions(self, count: int) -> Compared:
         """Compare along whole directions, and where they disagree find out why."""
         analytic, numeric = self._pairs(list(self.gradient), count)
         error = relative_error(analytic, numeric)
         if error < FINE or error <= self.rounding(analytic, numeric):
-            return {}, analytic, numeric
+            return {}, None, analytic, numeric
         checks, scores = {}, {}
         for name, gradient in self.gradient.items():
             own, theirs = self._pairs([name], count if gradient.size else 0)
             checks[name] = self._check_of(name, own, theirs)
             scores[name] = length(own - theirs) * math.sqrt(gradient.size)
         worst = max(scores, key=lambda name: scores[name])
-        halving = Halving(self.probe, worst, self.gradient[worst], self.step)
-        checks[worst] = halving.locate(checks[worst], self.generator)
-        return checks, analytic, numeric
+        return checks, checks[worst], analytic, numeric
 
     def _pairs(self, names: list[str], count: int) -> tuple[np.ndarray, np.ndarray]:
         """Derive along `count` directions, in which the named parameters move."""

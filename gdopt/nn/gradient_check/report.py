@@ -42,8 +42,8 @@ class ParameterCheck:
         shape: of the array.
         error: ``|a - n| / (|a| + |n|)`` of this parameter alone.
         rounding: of `error`, what the rounding of the losses alone may give.
-        index: of the element where both differ most; None where no element was looked
-            at by itself.
+        index: of the element where both differ most; None along directions, and where
+            there is no element.
         analytic: the gradient given for that element.
         numeric: the two-sided difference there.
     """
@@ -88,7 +88,9 @@ class GradientCheck:
             step.
         parameters: by name. Along directions they are looked at one by one only where
             the whole deserves it, and are empty otherwise.
-        worst: the parameter that holds the element where both differ most, or None.
+        worst: the parameter that holds the element where both differ most; along
+            directions, the parameter that differs most, or None where none was looked
+            at.
         loss: at the parameters as they are.
         step: of the differences.
         directions: how many were taken; None for every element.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gdopt.arrays import Arena, Array
-from gdopt.errors import StateError
+from gdopt.checks import check_saved_array, check_state
 from gdopt.ewa import EWA
 
 Pair = tuple[Array, Array]
@@ -25,7 +25,7 @@ class Statistics:
     """
 
     def __init__(self, sizes: tuple[int, ...], params: Arena, beta: float) -> None:
-        self._sizes, self._params = sizes, params
+        self._sizes, self._params, self._beta = sizes, params, beta
         self._averages = [(EWA(beta), EWA(beta)) for _ in sizes]
         self._fixed: list[Pair] | None = None
 
@@ -66,15 +66,21 @@ class Statistics:
         Raises:
             StateError: they are of other layers; nothing has changed.
         """
-        expected = [str(place + 1) for place in range(len(self._averages))]
-        if sorted(state) != sorted(expected):
-            message = f"layers must be {expected}, as here, got {sorted(state)}"
-            raise StateError(message)
-        backend, device = self._params.backend, self._params.device
-        for (mean, variance), number in zip(self._averages, expected, strict=True):
-            for average, name in ((mean, "mean"), (variance, "variance")):
-                saved = dict(state[number][name])
-                if saved.get("value") is not None:
-                    saved["value"] = backend.from_host(saved["value"], device)
-                average.load_state_dict(saved)
-        self._fixed = None
+        numbers = [str(place + 1) for place in range(len(self._averages))]
+        state = check_state("statistics", state, numbers)
+        loaded = [self._loaded(place, state[n]) for place, n in enumerate(numbers)]
+        self._averages, self._fixed = loaded, None
+
+    def _loaded(self, place: int, saved: Any) -> tuple[EWA, EWA]:
+        """Make the averages of a layer from saved ones."""
+        names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
+        what = f"statistics of layer {place + 1}"
+        saved = check_state(what, saved, names)
+        averages = EWA(self._beta), EWA(self._beta)
+        for name, average in zip(names, averages, strict=True):
+            part = check_state(f"{what}, {name}", saved[name], ("t", "value"))
+            if part["value"] is not None:
+                array = check_saved_array(f"{what}, {name}", part["value"], own)
+                part["value"] = params.backend.from_host(array, params.device)
+            average.load_state_dict(part)
+        return averages

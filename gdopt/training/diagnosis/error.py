@@ -22,7 +22,7 @@ VARIANCE_ADVICE = (
 )
 EASIER = (
     "the dev set is easier than the training set: see whether both come from one "
-    "distribution (gdopt.compare_distributions)"
+    "distribution"
 )
 DONE = "neither is in the way: measure the test error"
 

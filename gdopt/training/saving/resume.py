@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import check_saved_array, check_state
 from gdopt.data import MiniBatches
 from gdopt.errors import StateError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 
 PARTS = ("params", "optimizer", "batches")
-LAYERS = "layers"  # the network's own state, where it has any
+LAYERS = "layers"  # state of the network itself, where a checkpoint needs it
 
 
 def capture(
@@ -98,19 +99,11 @@ def restore(
 
 
 def _has_state(network: Network) -> bool:
-    """Return whether parameters alone do not say how the network goes on."""
+    """Return whether a checkpoint needs the state of the network itself."""
     return not network.plain or network.output == "linear"
 
 
 def _check_params(saved: Any, network: Network) -> None:
-    own = network.params
-    if not isinstance(saved, Mapping) or saved.keys() != own.keys():
-        got = ", ".join(saved) if isinstance(saved, Mapping) else type(saved).__name__
-        message = f"params must be {', '.join(own)}, as here; the saved ones are {got}"
-        raise StateError(message)
-    for name, array in own.items():
-        here = f"{array.dtype} of shape {array.shape}"
-        there = f"{saved[name].dtype} of shape {saved[name].shape}"
-        if here != there:
-            message = f"params[{name!r}] must be {here}, as here; the saved is {there}"
-            raise StateError(message)
+    saved = check_state("params", saved, network.params)
+    for name, own in network.params.items():
+        check_saved_array(f"params[{name!r}]", saved[name], own)

@@ -1,4 +1,4 @@
-"""A trial under way, and what comes of it."""
+"""A trial: its hyper-parameters, its reports, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gdopt.errors import GdoptError
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 
 
-class Pruned(GdoptError):  # noqa: N818 - no error: Optuna says TrialPruned
+class Pruned(GdoptError):  # noqa: N818 - not an error: Optuna says TrialPruned
     """A trial is not worth going on with; let it pass, and the next one begins."""
 
 
@@ -36,14 +36,14 @@ class Trial(Mapping[str, Any]):
         self,
         number: int,
         values: Mapping[str, Any],
-        told: Callable[[float, int], bool] | None = None,
+        should_prune: Callable[[float, int], bool] | None = None,
     ) -> None:
         self.number = number
         self._values = dict(values)
-        self._told = told  # tells whether the trial is not worth going on with
+        self._should_prune = should_prune  # takes each report
 
     def report(self, score: float, *, step: int) -> None:
-        """Tell how the trial stands; where pruning is on, that may end it.
+        """Report how the trial stands; where pruning is on, that may end it.
 
         Args:
             score: of the kind that the objective returns.
@@ -51,11 +51,11 @@ class Trial(Mapping[str, Any]):
 
         Raises:
             Pruned: the trial does worse than the median of those before it.
-            ArgumentTypeError: the score is no number, or the step is none.
+            ArgumentTypeError: the score is not a number, or the step not a whole one.
         """
         score = as_number("score", score)
         step = whole("step", step, least=0)
-        if self._told is not None and self._told(score, step):
+        if self._should_prune is not None and self._should_prune(score, step):
             message = f"trial {self.number} is worse than the median at step {step}"
             raise Pruned(message)
 
@@ -74,35 +74,46 @@ class Trial(Mapping[str, Any]):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How a trial ended.
+class Outcome:
+    """A trial that has ended.
 
     Attributes:
-        state: `COMPLETE`, `PRUNED` or `FAILED`.
-        score: what the objective returned, of a complete trial.
-        error: what was raised, of a failed one.
+        number: of the trial, from 0.
+        values: its hyper-parameters by name.
+        state: ``"complete"``, ``"pruned"`` or ``"failed"``.
+        score: what the objective returned; None unless complete.
+        reports: scores that it reported on the way, by step.
+        error: of a failed trial, what was raised.
         seconds: that it took.
     """
 
+    number: int
+    values: Mapping[str, Any]
     state: str
     score: float | None = None
+    reports: Mapping[int, float] | None = None
     error: str | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in JSON's types."""
+        return {**vars(self), "values": dict(self.values)}
 
 
-def evaluate(objective: Callable[[Trial], float], trial: Trial) -> Verdict:
-    """Run the objective on a trial; its errors are the trial's end, and no more."""
+def evaluate(objective: Callable[[Trial], float], trial: Trial) -> Outcome:
+    """Run the objective on a trial; an error of its own ends the trial only."""
     begin = time.perf_counter()
 
-    def verdict(state: str, **found: Any) -> Verdict:
-        return Verdict(state, seconds=time.perf_counter() - begin, **found)
+    def outcome(state: str, **found: Any) -> Outcome:
+        seconds = time.perf_counter() - begin
+        return Outcome(trial.number, dict(trial), state, seconds=seconds, **found)
 
     try:
         score = as_number("the objective's score", objective(trial))
     except Pruned:
-        return verdict(PRUNED)
+        return outcome(PRUNED)
     except Exception as error:  # noqa: BLE001 - whatever it is, the search goes on
-        return verdict(FAILED, error=f"{type(error).__name__}: {error}")
+        return outcome(FAILED, error=f"{type(error).__name__}: {error}")
     if not math.isfinite(score):
-        return verdict(FAILED, error=f"the objective's score is {score}")
-    return verdict(COMPLETE, score=score)
+        return outcome(FAILED, error=f"the objective's score is {score}")
+    return outcome(COMPLETE, score=score)

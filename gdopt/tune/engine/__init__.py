@@ -1,1 +1,0 @@
-"""What runs a search: trials, the file that keeps them, processes beside each other."""
