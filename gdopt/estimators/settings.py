@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,26 +137,21 @@ def _batch_size(name: str, value: Any) -> int | None:
     return whole(name, value, least=1)
 
 
-def _number(bounds: Range) -> Callable[[str, Any], float]:
-    return lambda name, value: check_number(name, value, bounds)
-
-
-def _count(name: str, value: Any) -> int:
-    return whole(name, value, least=1)
-
-
+_count = partial(whole, least=1)
+_share = partial(check_number, bounds=Range.parse("(0, 1)"))
+_not_negative = partial(check_number, bounds=NOT_NEGATIVE)
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "hidden_layer_sizes": _sizes,
     "activation": _one_of(ACTIVATIONS),
     "optimizer": _optimizer,
     "learning_rate_init": _rate,
-    "alpha": _number(NOT_NEGATIVE),
+    "alpha": _not_negative,
     "batch_size": _batch_size,
     "max_iter": _count,
     "early_stopping": check_flag,
-    "validation_fraction": _number(Range.parse("(0, 1)")),
+    "validation_fraction": _share,
     "n_iter_no_change": _count,
-    "tol": _number(NOT_NEGATIVE),
+    "tol": _not_negative,
     "warm_start": check_flag,
     "device": _one_of(DEVICES),
 }
