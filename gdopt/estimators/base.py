@@ -46,7 +46,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        device: str = "cpu",
+        backend: str = "numpy",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -61,7 +61,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
-        self.device = device
+        self.backend = backend
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -161,7 +161,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             output=self._output(outputs),
             seed=seed,
             dtype=X.dtype,
-            backend=settings.device,
+            backend=settings.backend,
         )
 
     def _divide(

@@ -37,7 +37,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         tol: gain below which an epoch counts as none, at least 0.
         warm_start: whether `fit` goes on from the weights there are, with an optimizer
             that begins anew.
-        device: ``"cpu"`` or ``"gpu"``; X, y and predictions are NumPy's on both.
+        backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
+            answers; X, y and predictions are NumPy arrays in any case.
 
     Attributes:
         classes_: the classes, sorted.

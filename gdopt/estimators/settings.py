@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import NAMES
 from gdopt.checks import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -31,7 +32,6 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
 }
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
-DEVICES = {"cpu": "numpy", "gpu": "cupy"}
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
 
 
@@ -52,7 +52,7 @@ class Settings:
         n_iter_no_change: epochs without gain that are borne.
         tol: gain below which an epoch counts as none.
         warm_start: whether `fit` goes on from the weights there are.
-        device: name of the backend.
+        backend: its name.
     """
 
     hidden_layer_sizes: tuple[int, ...]
@@ -67,7 +67,7 @@ class Settings:
     n_iter_no_change: int
     tol: float
     warm_start: bool
-    device: str
+    backend: str
 
     @classmethod
     def of(cls, estimator: Any) -> Settings:
@@ -153,5 +153,5 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "n_iter_no_change": _count,
     "tol": _not_negative,
     "warm_start": check_flag,
-    "device": _one_of(DEVICES),
+    "backend": _one_of({name: name for name in NAMES}),
 }
