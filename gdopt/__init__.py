@@ -55,7 +55,6 @@ from gdopt.optim import (
 from gdopt.training import fit, load, save
 
 if TYPE_CHECKING:
-    from gdopt import gallery as gallery
     from gdopt import planner as planner
     from gdopt import problems as problems
     from gdopt import tune as tune
@@ -128,7 +127,6 @@ _LATER = {
     "MLPClassifier": "gdopt.estimators",
     "MLPRegressor": "gdopt.estimators",
     "Plan": "gdopt.planner",
-    "gallery": "gdopt",
     "plan_batch_size": "gdopt.planner",
     "planner": "gdopt",
     "problems": "gdopt",
