@@ -52,7 +52,7 @@ class Row:
 class Plan:
     """Which mini-batch size to use, and the evidence; `gdopt.plan_batch_size` makes it.
 
-    ``print(plan)`` shows a table, `save` writes JSON, `draw` makes a PNG.
+    ``print(plan)`` shows a table, `save` writes JSON, `gdopt.plots.batch_sizes` draws.
 
     Attributes:
         size: examples that go through a step at once.
@@ -127,17 +127,6 @@ class Plan:
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
-
-    def draw(self, path: str | os.PathLike[str]) -> None:
-        """Draw bytes, throughput and goodput over the sizes as a PNG.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            OSError: the file cannot be written.
-        """
-        from gdopt import plots  # noqa: PLC0415 - a picture is asked for seldom
-
-        plots.batch_sizes(self, path)
 
 
 def _finite(value: Any) -> Any:

@@ -26,6 +26,7 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        OSError: the file cannot be written.
     """
     draws: list[tuple[Callable[..., None], float]] = [(_draw_bytes, 2.6)]
     if any(row.examples_per_second is not None for row in plan.rows):
