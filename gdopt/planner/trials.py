@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from gdopt.planner.evidence.noise import NoiseScale, measure_noise
 from gdopt.planner.evidence.source import Source
 from gdopt.planner.evidence.throughput import measure_throughput
 from gdopt.planner.keep import Kept
-from gdopt.planner.memory import Meter, Peak, format_bytes, is_out_of_memory
+from gdopt.planner.memory import Meter, Peak, attempt, format_bytes
 from gdopt.planner.memory.prediction import Prediction
 from gdopt.planner.plan import Row
 from gdopt.planner.steps import Step
@@ -87,23 +88,9 @@ class Trials:
             made = Prediction(self.step, self.source, self.meter, small)
             self.prediction = made
 
-        _, failure = self.attempt(small[0], work)
+        _, failure = attempt(self.meter, small[0], work)
         self.tell(f"first steps, {small[0]:,} examples")
         return failure
-
-    def attempt(self, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:
-        """Do some work; give its result, and how it ran out of memory, if it did."""
-        result = failure = None
-        try:
-            result = work()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                error.add_note(f"raised by a trial step of batch size {size:,}")
-                raise
-            failure = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if failure is not None:  # out of the except block: its traceback holds arrays
-            self.meter.tidy()
-        return result, failure
 
     def row(self, size: int) -> Row:
         """Predict what a size takes, try it where that fits, and judge it."""
@@ -125,7 +112,7 @@ class Trials:
         """Do an epoch's steps of a size, and see what they take."""
         before = self.available()
         size = row.batch_size
-        peak, failure = self.attempt(size, partial(self._epoch, size))
+        peak, failure = attempt(self.meter, size, partial(self._epoch, size))
         after = self.available()
         fell = before - after
         others = ""
@@ -166,23 +153,8 @@ class Trials:
         by_size = {r.batch_size: r for r in rows if r.fits and r.measured_bytes}
 
         def make(size: int) -> Callable[[], Any]:
-            batch, number = self.source.batches(size), 0
-
-            def step() -> None:
-                nonlocal number
-                rows = batch(number)
-                number += 1
-                self.step(*rows)
-
-            return step
-
-        def failed(size: int, error: Exception) -> bool:
-            if not is_out_of_memory(error):
-                error.add_note(f"raised by a trial step of batch size {size:,}")
-                return False
-            by_size[size].fits = False
-            by_size[size].note = "ran out of memory while it was timed"
-            return True
+            batch, numbers = self.source.batches(size), itertools.count()
+            return lambda: self.step(*batch(next(numbers)))
 
         found = measure_throughput(
             self.meter,
@@ -190,13 +162,15 @@ class Trials:
             make,
             repeats=repeats,
             done=partial(self.tell, "examples a second"),
-            failed=failed,
         )
         self.meter.tidy()
-        for size, speed in found.items():
-            by_size[size].examples_per_second = speed.median
-            by_size[size].examples_per_second_low = speed.low
-            by_size[size].examples_per_second_high = speed.high
+        for size, row in by_size.items():
+            if size not in found:
+                row.fits, row.note = False, "ran out of memory while it was timed"
+                continue
+            row.examples_per_second = found[size].median
+            row.examples_per_second_low = found[size].low
+            row.examples_per_second_high = found[size].high
 
     def noise(self, fitting: int, examples: int, after: int) -> NoiseScale | None:
         """Measure the noise scale, after some steps of training; None if impossible.
@@ -225,7 +199,7 @@ class Trials:
             return measure_noise(self.step.look, batches, done)
 
         found: NoiseScale | None
-        found, failure = self.attempt(size, work)
+        found, failure = attempt(self.meter, size, work)
         if failure is not None:
             notice = f"the noise scale is not known: ran out of memory ({failure})"
             self.notices.append(notice)

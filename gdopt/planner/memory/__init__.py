@@ -2,7 +2,7 @@
 
 from gdopt.arrays.backend import Backend
 from gdopt.planner.memory.device import DeviceMemory
-from gdopt.planner.memory.failures import is_out_of_memory
+from gdopt.planner.memory.failures import attempt, is_out_of_memory
 from gdopt.planner.memory.host import HostMemory
 from gdopt.planner.memory.meter import Meter, Peak
 from gdopt.planner.memory.sizes import format_bytes, parse_bytes
@@ -16,6 +16,7 @@ def meter_of(backend: Backend, device: str) -> Meter:
 __all__ = [
     "Meter",
     "Peak",
+    "attempt",
     "format_bytes",
     "is_out_of_memory",
     "meter_of",
