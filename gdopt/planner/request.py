@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.arrays.backend import Backend, get_backend
+from gdopt.arrays.backend import get_backend
 from gdopt.checks import check_flag, rising, whole
 from gdopt.data.checks import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.planner.memory import meter_of, parse_bytes
+from gdopt.planner.memory import DeviceMemory, HostMemory, Meter, parse_bytes
 from gdopt.planner.plan import Plan
-from gdopt.planner.planning import Planning, Progress, Request
+from gdopt.planner.planning import carry_out
 from gdopt.planner.steps import FunctionStep, NetworkStep, Step
+from gdopt.planner.trials import Progress, Request
 
 SIZES = (64, 128, 256, 512, 1024)
 
@@ -132,6 +133,7 @@ def plan_batch_size(
         step=planned,
         state=state,
         data=arrays,
+        backend=backend,
         axis=axis,
         count=count,
         sizes=rising("sizes", sizes),
@@ -142,19 +144,18 @@ def plan_batch_size(
         noise_examples=whole("noise_examples", noise_examples, least=4),
         noise_after=whole("noise_after", noise_after, least=0),
         repeats=whole("repeats", repeats, least=2),
+        progress=progress,
+        meter=_meter(backend.device(arrays[0]) if device is None else device),
     )
-    home = _home(backend, arrays[0], device)
-    return Planning(request, backend, meter_of(*home), progress).run()
+    return carry_out(request)
 
 
-def _home(backend: Backend, array: Array, device: str | None) -> tuple[Backend, str]:
-    """Give the device whose memory counts, and its backend."""
-    if device is None:
-        return backend, backend.device(array)
+def _meter(device: Any) -> Meter:
+    """Return the meter of a device's memory."""
     if device == "cpu":
-        return get_backend("numpy"), device
+        return HostMemory()
     number = device.removeprefix("cuda:") if isinstance(device, str) else ""
     if not number.isdigit():
         message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
         raise ArgumentError(message)
-    return get_backend("cupy"), device
+    return DeviceMemory(get_backend("cupy"), device)
