@@ -75,7 +75,7 @@ class Prediction:
         self._worst = 0.0  # bytes for each example above what was predicted
         if step.stages(1) is None:
             self._lines = lines_through(self._tried(meter, small))
-        self._evaluation = step.evaluation(1)
+        self._evaluation = step.evaluation()
         if self._evaluation is None and step.evaluate is not None:
             with meter.watch() as peak:
                 step.evaluate()
