@@ -10,7 +10,7 @@ from typing import Any
 
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.cuda.cublas import WORKSPACE
-from gdopt.planner.memory.meter import Peak
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.memory.sizes import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable
-from typing import Any
-
-from gdopt.planner.memory.meter import Meter
 
 # What libraries say in errors that are no MemoryError.
 WORDS = re.compile(
@@ -46,25 +42,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     False
     """
     return any(map(_is_one, _chain(error))) and not _is_lost(error)
-
-
-def attempt(meter: Meter, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:
-    """Do some work with batches of a size.
-
-    Return its result, and how it ran out of memory, or None if it did not. Any other
-    error is raised with a note of the size.
-    """
-    result = failure = None
-    try:
-        result = work()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            error.add_note(f"raised by a trial step of batch size {size:,}")
-            raise
-        failure = f"{type(error).__name__}: {error}".partition("\n")[0]
-    if failure is not None:  # out of the except block: its traceback holds arrays
-        meter.tidy()
-    return result, failure
 
 
 def _is_lost(error: BaseException) -> bool:
