@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import FrameType
 
-Moment = tuple[tuple[str, int], int]
-
 
 @dataclass
 class Peak:
@@ -23,7 +21,7 @@ class Peak:
 
     used: int = 0
     reserved: int = 0
-    moments: dict[Moment, int] = field(default_factory=dict)
+    moments: dict[tuple[tuple[str, int], int], int] = field(default_factory=dict)
     _times: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def note(self, frame: FrameType, size: int) -> None:
