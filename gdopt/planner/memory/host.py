@@ -162,10 +162,8 @@ def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[
 
 def _left_below_limits() -> Iterator[int]:
     """Give what is left of address space and data, where the process is limited."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return
+    import resource  # noqa: PLC0415 - not on Windows, which has no PROC either
+
     status = _fields(PROC / "self" / "status")
     for limit, used in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
         most, _ = resource.getrlimit(getattr(resource, limit))

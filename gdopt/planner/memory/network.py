@@ -34,10 +34,13 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
     loss = rows * ((2 * sizes[last] + LOSS_VECTORS) * item + 8)
     stages["cost"] = kept | {"cost and its gradient": loss}
     for k in range(last, 1, -1):
+        values = rows * sizes[k - 1]
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
-        outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
+        outgoing = {f"gradient of layer {k - 1}": float(values * item)}
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
-        slope = _slope(network, rows * sizes[k - 1])
+        slope = float(values * item)
+        if network.activation == "relu":  # its slope is a truth value
+            slope = values + min(slope, _cast(network))
         stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
     if penalized:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
@@ -62,13 +65,6 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
 
 def _on_host(network: Network) -> bool:
     return network.params.backend.name == "numpy"
-
-
-def _slope(network: Network, count: int) -> float:
-    """Give the bytes of an activation's slope; ReLU's is a truth value."""
-    if network.activation != "relu":
-        return float(count * network.dtype.itemsize)
-    return float(count + min(count * network.dtype.itemsize, _cast(network)))
 
 
 def _cast(network: Network) -> float:
