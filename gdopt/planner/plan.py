@@ -11,6 +11,7 @@ from typing import Any
 
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.memory import format_bytes
+from gdopt.tables import aligned
 
 FORMAT = 1
 
@@ -151,14 +152,13 @@ HEADER = ("size", "predicted", "measured", "fits", "examples/s", "95 %", "goodpu
 
 def table(rows: list[Row], chosen: int | None) -> list[str]:
     """Lay the rows out in columns of text; the chosen one is marked."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(HEADER))]
-    lines = []
-    for line, row in zip(cells, [None, *rows], strict=True):
-        mark = ">" if row is not None and row.batch_size == chosen else " "
-        texts = "  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True))
-        note = f"  {row.note}" if row is not None and row.note else ""
-        lines.append(f"{mark} {texts}{note}".rstrip())
+    # The first column is empty, for the mark.
+    lines = aligned([("", *cells) for cells in (HEADER, *map(_cells, rows))])
+    for k, row in enumerate(rows, start=1):
+        if row.batch_size == chosen:
+            lines[k] = ">" + lines[k][1:]
+        if row.note:
+            lines[k] += f"  {row.note}"
     return lines
 
 
@@ -166,14 +166,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     def rate(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
 
-    tried = row.measured_bytes is not None
-    low, high = row.examples_per_second_low, row.examples_per_second_high
+    measured, low = row.measured_bytes, row.examples_per_second_low
     return (
         f"{row.batch_size:,}",
         format_bytes(row.predicted_bytes),
-        format_bytes(row.measured_bytes or 0) if tried else "not tried",
+        "not tried" if measured is None else format_bytes(measured),
         "yes" if row.fits else "no",
         rate(row.examples_per_second),
-        "-" if low is None else f"{rate(low)}-{rate(high)}",
+        "-" if low is None else f"{rate(low)}-{rate(row.examples_per_second_high)}",
         rate(row.goodput),
     )
