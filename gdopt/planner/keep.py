@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,13 +145,7 @@ class Kept:
 
     def _keep_mapping(self, name: str, thing: Mapping[Any, Any]) -> None:
         if isinstance(thing, dict):
-            entries = dict(thing)
-
-            def restore() -> None:
-                thing.clear()
-                thing.update(entries)
-
-            self._restores.append(restore)
+            self._restores += [thing.clear, partial(thing.update, dict(thing))]
         for key, part in thing.items():
             self._keep(f"{name}[{key!r}]", part)
 
@@ -199,12 +194,8 @@ class Kept:
 
     def _keep_generator(self, _name: str, generator: Any) -> None:
         bits = getattr(generator, "bit_generator", generator)
-        state = copy.deepcopy(bits.state)
-
-        def restore() -> None:
-            bits.state = state
-
-        self._restores.append(restore)
+        saved = copy.deepcopy(bits.state)
+        self._restores.append(partial(setattr, bits, "state", saved))
 
     def _keep_legacy(self, _name: str, generator: np.random.RandomState) -> None:
         state = generator.get_state(legacy=False)
