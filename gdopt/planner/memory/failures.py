@@ -41,15 +41,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(ValueError("the game is out of memory cards"))
     False
     """
-    return any(map(_is_one, _chain(error))) and not _is_lost(error)
+    chain = _chain(error)
+    return any(map(_is_one, chain)) and not any(map(_is_lost, chain))
 
 
 def _is_lost(error: BaseException) -> bool:
-    return any(
-        LOST_WORDS.search(str(one))
-        or (_of_cuda(one) and getattr(one, "status", None) in LOST)
-        for one in _chain(error)
-    )
+    lost = _of_cuda(error) and getattr(error, "status", None) in LOST
+    return lost or bool(LOST_WORDS.search(str(error)))
 
 
 def _of_cuda(error: BaseException) -> bool:
