@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.evidence.throughput import smallest_near_best
-from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.plan import Row
 
 NEAR = 0.03  # a smaller size within 3 % is as fast, and learns in more steps

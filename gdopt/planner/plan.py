@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gdopt.planner.evidence.noise import NoiseScale
-from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.tables import aligned
 
 FORMAT = 1

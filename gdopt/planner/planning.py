@@ -9,7 +9,7 @@ from gdopt.errors import PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.keep import Kept
-from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.plan import Plan, Row, table
 from gdopt.planner.trials import Request, Trials
 

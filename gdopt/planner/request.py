@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.arrays.backend import get_backend
 from gdopt.checks import check_flag, rising, whole
 from gdopt.data.checks import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.planner.memory import DeviceMemory, HostMemory, Meter, parse_bytes
+from gdopt.planner.memory.meter import meter_of
+from gdopt.planner.memory.sizes import parse_bytes
 from gdopt.planner.plan import Plan
 from gdopt.planner.planning import carry_out
 from gdopt.planner.steps import FunctionStep, NetworkStep, Step
@@ -145,17 +145,6 @@ def plan_batch_size(
         noise_after=whole("noise_after", noise_after, least=0),
         repeats=whole("repeats", repeats, least=2),
         progress=progress,
-        meter=_meter(backend.device(arrays[0]) if device is None else device),
+        meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )
     return carry_out(request)
-
-
-def _meter(device: Any) -> Meter:
-    """Return the meter of a device's memory."""
-    if device == "cpu":
-        return HostMemory()
-    number = device.removeprefix("cuda:") if isinstance(device, str) else ""
-    if not number.isdigit():
-        message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
-        raise ArgumentError(message)
-    return DeviceMemory(get_backend("cupy"), device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,8 +17,10 @@ from gdopt.planner.evidence.noise import NoiseScale, measure_noise
 from gdopt.planner.evidence.source import Source
 from gdopt.planner.evidence.throughput import measure_throughput
 from gdopt.planner.keep import Kept
-from gdopt.planner.memory import Meter, Peak, attempt, format_bytes
+from gdopt.planner.memory.meter import Meter, attempt
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.memory.prediction import Prediction
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.plan import Row
 from gdopt.planner.steps import Step
 
@@ -232,10 +234,7 @@ class Trials:
             batch = self.source.batches(fitting[0])
             for number in range(self.request.noise_after):
                 self.step(*batch(number))
-
-            def batches() -> Iterator[tuple[Array, ...]]:
-                return map(self.source.batches(size), range(count // size))
-
+            batches = partial(map, self.source.batches(size), range(count // size))
             done = partial(self.tell, "noise of the gradients")
             return measure_noise(self.step.look, batches, done)
 

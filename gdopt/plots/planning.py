@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.planner import Plan
-from gdopt.planner.memory import format_bytes
-from gdopt.planner.memory.sizes import NAMES
+from gdopt.planner.memory.sizes import NAMES, format_bytes
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 
 NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn
@@ -86,12 +85,8 @@ def _draw_bytes(axis: Any, plan: Plan) -> None:
 
 def _draw_speed(axis: Any, plan: Plan) -> None:
     rates = [
-        (
-            row.examples_per_second_low,
-            row.examples_per_second,
-            row.examples_per_second_high,
-        )
-        for row in plan.rows
+        (r.examples_per_second_low, r.examples_per_second, r.examples_per_second_high)
+        for r in plan.rows
     ]
     low, middle, high = np.array(rates, float).T / 1e3
     axis.errorbar(
@@ -110,8 +105,8 @@ def _draw_speed(axis: Any, plan: Plan) -> None:
 
 
 def _draw_goodput(axis: Any, plan: Plan) -> None:
-    known = [(k, row.goodput) for k, row in enumerate(plan.rows) if row.goodput]
-    places, values = zip(*((k, value / 1e3) for k, value in known), strict=True)
+    known = [(k, r.goodput / 1e3) for k, r in enumerate(plan.rows) if r.goodput]
+    places, values = zip(*known, strict=True)
     axis.plot(places, values, "o-", color=GREEN, linewidth=2.2)
     axis.set_ylim(bottom=0, top=1.12 * max(values))
     scale = plan.noise_scale

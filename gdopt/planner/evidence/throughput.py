@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.planner.memory import Meter, attempt
+from gdopt.planner.memory.meter import Meter, attempt
 
 SECONDS = 0.02  # that a turn takes at least
 MOST_STEPS = 1000  # in a turn

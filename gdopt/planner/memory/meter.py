@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gdopt.arrays.backend import get_backend
+from gdopt.errors import ArgumentError
 from gdopt.planner.memory.device import DeviceMemory
 from gdopt.planner.memory.failures import is_out_of_memory
 from gdopt.planner.memory.host import HostMemory
 
 Meter = HostMemory | DeviceMemory
+
+
+def meter_of(device: Any) -> Meter:
+    """Return the meter of a device's memory.
+
+    Raises:
+        ArgumentError: there is no device of that name.
+    """
+    if device == "cpu":
+        return HostMemory()
+    number = device.removeprefix("cuda:") if isinstance(device, str) else ""
+    if not number.isdigit():
+        message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
+        raise ArgumentError(message)
+    return DeviceMemory(get_backend("cupy"), device)
 
 
 def attempt(meter: Meter, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gdopt.planner.evidence.source import Source
-from gdopt.planner.memory import Meter, Peak
+from gdopt.planner.memory.meter import Meter
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.steps import Step
 
 
