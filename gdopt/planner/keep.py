@@ -62,9 +62,8 @@ class Kept:
         }
         self._keep("state", state)
         self._keep("step", own)
-        ours, theirs = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
-        self._restores.append(lambda: random.setstate(ours))
-        self._restores.append(lambda: np.random.set_state(theirs))  # noqa: NPY002
+        self._keep_python_random("random", random)
+        self._keep_legacy("numpy.random", np.random)
 
     def restore(self) -> None:
         """Put everything back as it was; Ctrl-C waits until it is done.
@@ -197,10 +196,10 @@ class Kept:
         saved = copy.deepcopy(bits.state)
         self._restores.append(partial(setattr, bits, "state", saved))
 
-    def _keep_legacy(self, _name: str, generator: np.random.RandomState) -> None:
+    def _keep_legacy(self, _name: str, generator: Any) -> None:
         state = generator.get_state(legacy=False)
         self._restores.append(lambda: generator.set_state(state))
 
-    def _keep_python_random(self, _name: str, generator: random.Random) -> None:
+    def _keep_python_random(self, _name: str, generator: Any) -> None:
         state = generator.getstate()
         self._restores.append(lambda: generator.setstate(state))

@@ -119,9 +119,9 @@ def plan_batch_size(
             message = "evaluate and gradient must be left out with a NetworkStep"
             raise ArgumentTypeError(message)
         planned = step
+        step.check(arrays)
     else:
         planned = FunctionStep(step, evaluate, gradient, axis)
-    planned.check(arrays)
     wanted = None if batch_size is None else whole("batch_size", batch_size, least=1)
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"

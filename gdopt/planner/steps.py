@@ -55,16 +55,13 @@ class FunctionStep:
                 raise ArgumentTypeError(message)
         self.function = function
         self.evaluate = evaluate
-        self._gradient = gradient
+        self._gradient: Any = gradient
         self._axis = axis
         self.looks = gradient is not None
 
     def __call__(self, *batch: Array) -> Any:
         """Do one update."""
         return self.function(*batch)
-
-    def check(self, data: tuple[Array, ...]) -> None:
-        """Refuse nothing: a function checks its data itself."""
 
     def stages(self, rows: int) -> Stages | None:  # noqa: ARG002
         """Return None: the buffers of a function are not known."""
@@ -76,8 +73,7 @@ class FunctionStep:
 
     def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
         """Look at the gradients of a batch; as a whole it is one group of examples."""
-        gradient: Any = self._gradient
-        arrays = list(named_arrays(gradient(*batch), "gradient").values())
+        arrays = list(named_arrays(self._gradient(*batch), "gradient").values())
 
         def products(others: list[Array]) -> np.ndarray:
             pairs = zip(arrays, others, strict=True)

@@ -78,8 +78,13 @@ class DeviceMemory:
         peak = Peak()
         with self._backend.on(self.device):
             self._release()
-            pool, allocating = self._pool(), nullcontext()
-            if pool is not None:
+            pool, allocating = None, nullcontext()
+            if self._own:
+                pool = self._cupy.cuda.MemoryPool()
+                limit = self._limit()  # what is left below that of the user's pool
+                if limit is not None:
+                    pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
+                self._left_over.append(pool)
                 allocating = self._cupy.cuda.using_allocator(pool.malloc)
             before = self._left()
             try:
@@ -95,17 +100,6 @@ class DeviceMemory:
                         f"the device's free memory fell by {format_bytes(beside)} more "
                         "than arrays took: workspaces of libraries, or another process"
                     )
-
-    def _pool(self) -> Any:
-        """Make a pool with what is left of the limit of the user's."""
-        if not self._own:
-            return None
-        pool = self._cupy.cuda.MemoryPool()
-        limit = self._limit()
-        if limit is not None:
-            pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
-        self._left_over.append(pool)
-        return pool
 
     def time(self, work: Callable[[], Any]) -> float:
         """Give the seconds between two events on the device."""

@@ -145,19 +145,18 @@ def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[
     # In a container the path may be that of the host, and the group be the root here.
     group = root / path.strip("/")
     group = group if group.is_dir() else root
-    while True:
+    for folder in (group, *group.parents):
         try:
-            most = (group / limit).read_text(encoding="ascii").strip()
-            used = int((group / usage).read_text(encoding="ascii"))
-            stat = (group / "memory.stat").read_text(encoding="ascii").split()
+            most = (folder / limit).read_text(encoding="ascii").strip()
+            used = int((folder / usage).read_text(encoding="ascii"))
+            stat = (folder / "memory.stat").read_text(encoding="ascii").split()
         except (OSError, ValueError):
             most, used, stat = "max", 0, []
         if most.isdigit() and int(most) < UNLIMITED:
             spare = int(stat[stat.index(cached) + 1]) if cached in stat else 0
             yield int(most) - used + spare
-        if group == root:
+        if folder == root:
             return
-        group = group.parent
 
 
 def _left_below_limits() -> Iterator[int]:
