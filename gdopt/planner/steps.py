@@ -139,9 +139,8 @@ class NetworkStep:
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the cost before it."""
         x, y = batch
-        held = self.penalty
         cost, grads = self.network.loss_and_grads(
-            x, y, l2=held.l2, l1=held.l1, checked=self.checked
+            x, y, l2=self.penalty.l2, l1=self.penalty.l1, checked=self.checked
         )
         self.optimizer.step(grads)
         return cost

@@ -93,7 +93,8 @@ class Trials:
         self.held = kept.held_bytes(device, request.data)
         self.held += self.meter.workspace if known else 0
         self.order = 8 * request.count  # of an epoch's permutation, int64
-        self.lent = self.source.held_bytes(device)  # to the plan, which gives it back
+        # Lent to the plan, which gives it back.
+        self.lent = self.source.pool.nbytes if self.source.device == device else 0
         if device == "cpu":
             copied = [a for a in kept.arrays if isinstance(a, np.ndarray)]
             self.lent += sum(a.nbytes for a in copied)

@@ -40,10 +40,8 @@ class HostMemory:
         if not (PROC / "meminfo").is_file():
             psutil = load_extra("psutil", "train", "telling how much memory is free")
             return int(psutil.virtual_memory().available)
-        left = [_fields(PROC / "meminfo")["MemAvailable"]]
-        left += _left_in_groups()
-        left += _left_below_limits()
-        return max(0, min(left))
+        available = _fields(PROC / "meminfo")["MemAvailable"]
+        return max(0, min([available, *_left_in_groups(), *_left_below_limits()]))
 
     @contextmanager
     def watch(self, *, moments: bool = False) -> Iterator[Peak]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +16,10 @@ Meter = HostMemory | DeviceMemory
 
 
 def meter_of(device: Any) -> Meter:
-    """Return the meter of a device's memory.
-
-    Raises:
-        ArgumentError: there is no device of that name.
-    """
+    """Return the meter of a device's memory."""
     if device == "cpu":
         return HostMemory()
-    number = device.removeprefix("cuda:") if isinstance(device, str) else ""
-    if not number.isdigit():
+    if not re.fullmatch(r"cuda:\d+", str(device)):
         message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
         raise ArgumentError(message)
     return DeviceMemory(get_backend("cupy"), device)

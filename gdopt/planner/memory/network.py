@@ -16,8 +16,6 @@ Buffers = dict[str, float]
 KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
 FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
 LOSS_VECTORS = 6  # numbers for each example, while the cost is computed
-
-
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
@@ -52,7 +50,7 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
     """Give the buffers at each activation, and at the end, ``"forwards"``."""
     sizes, item = network.sizes, network.dtype.itemsize
     kept: Buffers = {}
-    if _on_host(network):
+    if network.params.backend.name == "numpy":
         kept["Python's objects"] = float(OBJECTS * len(sizes))
     stages = {}
     for k, size in enumerate(sizes[1:-1], start=1):
@@ -63,14 +61,10 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
     return {**stages, "forwards": kept}
 
 
-def _on_host(network: Network) -> bool:
-    return network.params.backend.name == "numpy"
-
-
 def _cast(network: Network) -> float:
     """Give the bytes of NumPy's buffer, where truth values become numbers."""
-    buffer: int = np.getbufsize() if _on_host(network) else 0
-    return float(buffer * network.dtype.itemsize)
+    on_host = network.params.backend.name == "numpy"
+    return float(np.getbufsize() * network.dtype.itemsize) if on_host else 0.0
 
 
 def evaluation_stage(network: Network, examples: int) -> Buffers:
