@@ -94,7 +94,7 @@ class NetworkStep:
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels that are judged between epochs.
+        dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
         checked: whether ``network.check_data`` has seen the examples. Without it every
             batch is looked at, as in `gdopt.fit`.
 
@@ -132,7 +132,8 @@ class NetworkStep:
         self.checked = check_flag("checked", checked)
         self.dev = dev
         self.planned_state = (network, optimizer)
-        self.evaluate = None if dev is None else partial(network.accuracy, *dev)
+        judge = network.loss if network.output == "linear" else network.accuracy
+        self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
         self.looks = network.plain
 
