@@ -18,9 +18,7 @@ from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.planner.evidence.noise import Look
-from gdopt.planner.memory.network import evaluation_stage, step_stages
-
-Stages = dict[str, dict[str, float]]
+from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages
 
 
 class FunctionStep:
@@ -63,11 +61,11 @@ class FunctionStep:
         """Do one update."""
         return self.function(*batch)
 
-    def stages(self, rows: int) -> Stages | None:  # noqa: ARG002
+    def stages(self, rows: int) -> dict[str, Buffers] | None:  # noqa: ARG002
         """Return None: the buffers of a function are not known."""
         return None
 
-    def evaluation(self) -> dict[str, float] | None:
+    def evaluation(self) -> Buffers | None:
         """Return None: what `evaluate` allocates is not known."""
         return None
 
@@ -154,7 +152,7 @@ class NetworkStep:
         if not self.checked:
             self.network.check_data(*data)
 
-    def stages(self, rows: int) -> Stages | None:
+    def stages(self, rows: int) -> dict[str, Buffers] | None:
         """Return the bytes of every buffer at every stage; None where it is unknown.
 
         They are known without dropout and batch normalization.
@@ -163,7 +161,7 @@ class NetworkStep:
             return None
         return step_stages(self.network, rows, penalized=bool(self.penalty))
 
-    def evaluation(self) -> dict[str, float] | None:
+    def evaluation(self) -> Buffers | None:
         """Return the bytes of every buffer while it evaluates; None where unknown."""
         if self.dev is None:
             return {}

@@ -57,20 +57,11 @@ def _draw_bytes(axis: Any, plan: Plan) -> None:
     scale = 1000.0**power
     predicted, measured = heights.T / scale
     outline = {"fill": False, "edgecolor": BLUE, "linewidth": 1.8}
-    axis.bar(places - 0.2, predicted, width=0.36, label="predicted", **outline)
+    bars = axis.bar(places - 0.2, predicted, width=0.36, label="predicted", **outline)
+    notes = ["" if row.fits else "does not fit" for row in rows]
+    axis.bar_label(bars, notes, padding=2, fontsize=11, color=ORANGE)
     colors = [BLUE if row.fits else ORANGE for row in rows]
     axis.bar(places + 0.2, measured, width=0.36, color=colors)
-    for row, place, height in zip(rows, places, predicted, strict=True):
-        if not row.fits:
-            axis.annotate(
-                "does not fit",
-                (place, height),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=11,
-                color=ORANGE,
-            )
     axis.bar([0], [0], width=0.36, color=BLUE, label="measured")
     limit = (plan.memory_bytes - max(row.margin_bytes for row in rows)) / scale
     text = f"{format_bytes(plan.memory_bytes)} less the margin"
