@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from gdopt import plots
 from gdopt.cli.parts import choices, options
 from gdopt.cli.parts.session import make_network, plan
 from gdopt.extras import load_extra
@@ -74,6 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         found.save(arguments.json)
     picture = arguments.picture or free_name(f"plan-{problem.name}", ".png")
-    found.draw(picture)
+    plots.batch_sizes(found, picture)
     sys.stdout.write(f"picture {picture}\n")
     return 0
