@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.arrays.backend import Array, common_backend
+from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.naming import named_arrays, refuse_other_names
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters, alias, finite
@@ -148,7 +148,7 @@ class Gradients:
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
         foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
-        if foreign or hasattr(array, "__cuda_array_interface__"):
+        if foreign or is_on_device(array):
             message = (
                 f"the gradient of {name!r} must be {wanted} on "
                 f"{self._parameters.device}, got a {kind}"
