@@ -67,15 +67,16 @@ class Hyper(Mapping[str, Any]):
         if self.clock is not None:
             self.clock.stop()
 
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Give the settings with their names; one by name as each of its parts."""
+        for name, setting in self.settings.items():
+            for part in setting.values() if isinstance(setting, dict) else [setting]:
+                yield name, part
+
     @property
     def reads_host_arrays(self) -> bool:
         """Tell whether a setting is a 0-d NumPy array, to be read at every step."""
-        parts = [
-            part
-            for setting in self.settings.values()
-            for part in (setting.values() if isinstance(setting, dict) else [setting])
-        ]
-        return any(isinstance(part, np.ndarray) and part.ndim == 0 for part in parts)
+        return any(isinstance(p, np.ndarray) and p.ndim == 0 for _, p in self.parts())
 
     def __setitem__(self, name: str, setting: Any) -> None:
         if name not in self._rule.scalars:
