@@ -12,14 +12,14 @@ from gdopt.arrays.storage import as_dtype
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim import state
 from gdopt.optim.gradients import Gradients
+from gdopt.optim.hyper import Hyper
 from gdopt.optim.interrupt import Uninterrupted
+from gdopt.optim.options import Options, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
 from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
 from gdopt.optim.rules.rule import Rule
 from gdopt.optim.rules.rule import rule as make_rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.options import Options, refuse_keywords
 
 
 class Optimizer:

@@ -15,11 +15,11 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.rounding import Rounding, group_seed
 from gdopt.kernels.squares import add_in_order, square_totals
+from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.compose import MASTER
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper, Values
-from gdopt.optim.settings.options import Options
 
 
 @dataclass(frozen=True)

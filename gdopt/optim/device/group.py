@@ -15,11 +15,11 @@ from gdopt.kernels.cuda import Duties, Form, Launch, as_bits, print_fused
 from gdopt.optim.device.norm import SquareSum
 from gdopt.optim.device.tables import Tables
 from gdopt.optim.device.values import HoistedValues
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.compose import MASTER
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.options import Options
 
 
 class GroupPass:

@@ -14,10 +14,10 @@ from gdopt.kernels.rounding import group_seed
 from gdopt.optim.device.group import GroupPass
 from gdopt.optim.device.norm import SquareSum
 from gdopt.optim.device.values import AHEAD, Clock
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.options import Options
 
 
 class DevicePasses:

@@ -14,8 +14,8 @@ from gdopt.kernels.cuda import Duties, Launch, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 from gdopt.optim.device.tables import block_counts
+from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.settings.hyper import Hyper, Values
 
 AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
 
