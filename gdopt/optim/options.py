@@ -1,14 +1,16 @@
-"""What an optimizer does around its rule, in the same pass over memory."""
+"""The keywords that an optimizer takes: those that all share, and its rule's own."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gdopt.arrays.arena import Layout
-from gdopt.arrays.storage import STORED_HALF, Stored, as_dtype, compute_name
+from gdopt.arrays.storage import STORED_HALF, Stored, compute_name
 from gdopt.checks import check_flag, whole
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim.rules.compose import AVERAGE, MASTER
 from gdopt.optim.rules.rule import Rule
 
@@ -17,6 +19,26 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "non_finite": ("ignore", "skip", "raise"),
     "state_dtype": (None, "bfloat16"),
     "rounding": ("nearest", "stochastic"),
+}
+ELSEWHERE = {  # keywords of other libraries, and what says the same here
+    "learning_rate": "lr",
+    "alpha": "lr (the course's alpha) or beta (torch's RMSprop)",
+    "rho": "beta",
+    "decay": "beta, or a schedule as lr",
+    "betas": "beta1 and beta2",
+    "beta_1": "beta1",
+    "beta_2": "beta2",
+    "epsilon": "eps",
+    "momentum": "Momentum(beta=...) or Nesterov(beta=...)",
+    "nesterov": "Nesterov(beta=...)",
+    "max_norm": "clip_norm",
+    "clipnorm": "clip_norm",
+    "global_clipnorm": "clip_norm",
+    "use_ema": "ema, which is the average's beta",
+    "ema_momentum": "ema",
+    "loss_scale_factor": "loss_scale",
+    "dampening": 'Momentum(form="ewa")',
+    "weight_decay": "AdamW(weight_decay=...)",
 }
 
 
@@ -92,8 +114,29 @@ class Options:
         compute = compute_name(group)
         return compute if state in EXACT else self.state_dtype or compute
 
-    def state_dtypes(self, state: str, layout: Layout) -> dict[str, Any]:
-        """Give the dtypes of a state's buffers, by the parameters' dtype."""
-        return {
-            group: as_dtype(self.state_dtype_of(state, group)) for group in layout.sizes
-        }
+
+def refuse_keywords(kind: str, known: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that a rule does not have, and miss those it has.
+
+    Args:
+        kind: the optimizer's name.
+        known: the rule's hyper-parameters.
+        given: the keyword arguments.
+
+    Raises:
+        ArgumentTypeError: one is unknown, with what may be meant; or one is missing.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = ELSEWHERE.get(name) or (near[0] if near else "")
+            message = (
+                f"{kind} got an unknown keyword {name!r}"
+                + (f"; did you mean {hint}?" if hint else "")
+                + f" It takes {', '.join(known)}"
+            )
+            raise ArgumentTypeError(message)
+    for name in known:
+        if name not in given:
+            message = f"{kind} needs {name}, a number or a schedule, got none"
+            raise ArgumentTypeError(message)

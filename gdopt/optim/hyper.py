@@ -12,7 +12,7 @@ from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.naming import refuse_other_names
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import Range, as_number, check_number
+from gdopt.checks import as_number, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
@@ -67,15 +67,16 @@ class Hyper(Mapping[str, Any]):
         if self.clock is not None:
             self.clock.stop()
 
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Give the settings with their names; one by name as each of its parts."""
+        for name, setting in self.settings.items():
+            for part in setting.values() if isinstance(setting, dict) else [setting]:
+                yield name, part
+
     @property
     def reads_host_arrays(self) -> bool:
         """Tell whether a setting is a 0-d NumPy array, to be read at every step."""
-        parts = [
-            part
-            for setting in self.settings.values()
-            for part in (setting.values() if isinstance(setting, dict) else [setting])
-        ]
-        return any(isinstance(part, np.ndarray) and part.ndim == 0 for part in parts)
+        return any(isinstance(p, np.ndarray) and p.ndim == 0 for _, p in self.parts())
 
     def __setitem__(self, name: str, setting: Any) -> None:
         if name not in self._rule.scalars:
@@ -99,8 +100,6 @@ class Hyper(Mapping[str, Any]):
             self._check(label, name, part)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
         arena = self._lay_out(name, parts) if has_arrays else None
-        if parts is setting:
-            setting = {key: _copy(part) for key, part in parts.items()}
         self.settings[name] = _copy(setting)
         self.elements.pop(name, None)
         if arena is not None:
@@ -115,8 +114,9 @@ class Hyper(Mapping[str, Any]):
         """Refuse what cannot be a setting; schedules are checked when they are read."""
         if callable(setting):
             return
+        bounds = self._rule.bounds(name)
         if not _is_array(setting):
-            check_number(label, setting, self._bounds(name), self._dtype)
+            check_number(label, setting, bounds, self._dtype)
             return
         backend = common_backend([(label, setting)])
         device = backend.device(setting)
@@ -131,12 +131,9 @@ class Hyper(Mapping[str, Any]):
             raise ArgumentTypeError(message)
         if setting.ndim and setting.size:
             for value in (setting.min(), setting.max()):  # NaN shows in both
-                check_number(label, float(value), self._bounds(name), self._dtype)
+                check_number(label, float(value), bounds, self._dtype)
         elif not setting.ndim:
             self._read(label, name, setting, self.step)
-
-    def _bounds(self, name: str) -> Range:
-        return self._rule.bounds(name)
 
     def _lay_out(self, name: str, parts: Mapping[str, Any]) -> Arena:
         """Spread arrays over the parameters, in the dtype of the arithmetic."""
@@ -196,13 +193,12 @@ class Hyper(Mapping[str, Any]):
             if not isinstance(setting, np.ndarray):
                 return setting  # on the device, which is not waited for
             setting = setting.item()
-        return check_number(label, setting, self._bounds(name), self._dtype)
+        return check_number(label, setting, self._rule.bounds(name), self._dtype)
 
     def __getitem__(self, name: str) -> Any:
         setting = self.settings[name]
         if name in self.elements:
-            parts = setting.items() if isinstance(setting, dict) else ()
-            return {k: _copy(p) for k, p in parts} if parts else _copy(setting)
+            return _copy(setting)
         values = self.at(self.step)
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)
@@ -225,7 +221,9 @@ class Hyper(Mapping[str, Any]):
 
 
 def _copy(setting: Any) -> Any:
-    """Copy an array that is not read anew at every step."""
+    """Copy arrays that are not read anew at every step."""
+    if isinstance(setting, dict):
+        return {key: _copy(part) for key, part in setting.items()}
     return setting.copy() if _is_array(setting, least=1) else setting
 
 
