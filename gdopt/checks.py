@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,17 @@ def check_flag(name: str, value: Any) -> bool:
         message = f"{name} must be True or False, got {value!r}"
         raise ArgumentTypeError(message)
     return bool(value)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a name that is none of the choices.
+
+    Raises:
+        ArgumentError: it is none of them.
+    """
+    if value not in choices:
+        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+        raise ArgumentError(message)
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:

@@ -12,13 +12,13 @@ from gdopt.checks import (
     NOT_NEGATIVE,
     POSITIVE,
     Range,
+    check_choice,
     check_flag,
     check_number,
     sequence,
     whole,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import check_choice
 from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

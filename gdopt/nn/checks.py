@@ -93,17 +93,6 @@ def check_like(name: str, array: Array, model: Array) -> None:
         raise ArgumentTypeError(message)
 
 
-def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a name that is none of the choices.
-
-    Raises:
-        ArgumentError: it is none of them.
-    """
-    if value not in choices:
-        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
-        raise ArgumentError(message)
-
-
 def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
     """Return the sizes of a network as a tuple.
 

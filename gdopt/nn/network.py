@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.checks import check_flag, check_state, whole
+from gdopt.checks import check_choice, check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.checks import (
-    check_choice,
     check_keep,
     check_sizes,
 )

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
-from gdopt.checks import NOT_NEGATIVE, POSITIVE, check_number, rising, sequence, whole
+from gdopt.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_choice,
+    check_number,
+    rising,
+    sequence,
+    whole,
+)
 from gdopt.errors import ArgumentError
 from gdopt.schedules.schedule import Schedule
 
@@ -51,9 +59,7 @@ class piecewise(Schedule):
                 f"{len(values)} values for {len(boundaries)} boundaries"
             )
             raise ArgumentError(message)
-        if self.at_boundary not in ("new", "old"):
-            message = f"at_boundary must be 'new' or 'old', got {self.at_boundary!r}"
-            raise ArgumentError(message)
+        check_choice("at_boundary", self.at_boundary, ("new", "old"))
         self._settle(boundaries=boundaries, values=values)
 
     def _at(self, step: int) -> float:

@@ -49,18 +49,6 @@ def check_generator(generator: Any) -> np.random.Generator:
     return generator
 
 
-def check_fill(fill: Any) -> str:
-    """Take ``"zero"`` or ``"edge"``.
-
-    Raises:
-        ArgumentError: it is anything else.
-    """
-    if fill not in FILLS:
-        message = f"fill must be 'zero' or 'edge', got {fill!r}"
-        raise ArgumentError(message)
-    return str(fill)
-
-
 def sent(backend: Backend, x: Array, *arrays: np.ndarray) -> list[Array]:
     """Move what was drawn to the images' device."""
     return [backend.from_host(array, backend.device(x)) for array in arrays]

@@ -10,10 +10,10 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import Range, check_number, whole
+from gdopt.checks import Range, check_choice, check_number, whole
 from gdopt.data.augment.pixels import (
+    FILLS,
     as_images,
-    check_fill,
     check_generator,
     pixels_at,
     sent,
@@ -97,7 +97,8 @@ def shift(
             [1, 2]]])
     """
     backend, x = as_images(images, shape)
-    most, fill = whole("most", most, least=0), check_fill(fill)
+    most = whole("most", most, least=0)
+    check_choice("fill", fill, FILLS)
     if most >= min(x.shape[1:3]):
         message = f"most must be less than h and w, {x.shape[1:3]}, got {most}"
         raise ArgumentError(message)
@@ -146,7 +147,8 @@ def rotate(
     """
     backend, x = as_images(images, shape)
     refuse_unusable_dtype("images", x.dtype)
-    degrees, fill = check_number("degrees", degrees, DEGREES), check_fill(fill)
+    degrees = check_number("degrees", degrees, DEGREES)
+    check_choice("fill", fill, FILLS)
     dtype, (h, w) = compute_dtype(x.dtype), x.shape[1:3]
     drawn = check_generator(generator).uniform(-degrees, degrees, (len(x), 1, 1))
     angles, i0, j0 = np.deg2rad(drawn), (h - 1) / 2, (w - 1) / 2
