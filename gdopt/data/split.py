@@ -100,9 +100,10 @@ def split(
     else:
         chosen = _by_class(order, _class_numbers(stratify, count), sizes)
     parts = [tuple(_take(backend, a, i, axis) for a in arrays) for i in chosen]
-    _warn_of_unseen(backend, arrays, chosen, axis)
+    classes = [classes_of(backend, array, axis) for array in arrays]
+    _warn_of_unseen(classes, chosen)
     if dev is not None:
-        _warn_of_difference(backend, parts[1], parts[2], axis)
+        _warn_of_difference(backend, parts[1:], classes, chosen[1:], axis)
     result = [part if len(part) > 1 else part[0] for part in parts]
     return Split(result[0], None if dev is None else result[1], result[2])
 
@@ -183,7 +184,7 @@ def _class_numbers(stratify: Array, count: int) -> np.ndarray:
             f"most 1000, got {stratify.dtype}"
         )
         raise ArgumentError(message)
-    return backend.to_host(found[1])
+    return found[1]
 
 
 def _by_class(
@@ -215,16 +216,13 @@ def _take(backend: Backend, array: Array, indices: np.ndarray, axis: int) -> Arr
     return array[(slice(None),) * example_axis(array, axis) + (there,)]
 
 
-def _warn_of_unseen(
-    backend: Backend, arrays: tuple[Array, ...], chosen: list[np.ndarray], axis: int
-) -> None:
+def _warn_of_unseen(classes: list[Any], chosen: list[np.ndarray]) -> None:
     """Warn of classes in dev or test that training never sees."""
-    for k, array in enumerate(arrays):
-        found = classes_of(backend, array, axis)
+    for k, found in enumerate(classes):
         # Whole numbers that are hardly ever met twice are quantities.
-        if found is None or 2 * len(found[0]) > array.size:
+        if found is None or 2 * len(found[0]) > len(found[1]):
             continue
-        names, codes = found[0], backend.to_host(found[1])
+        names, codes = found
         seen, *others = (np.bincount(codes[i], minlength=len(names)) for i in chosen)
         unseen = np.flatnonzero((seen == 0) & (sum(others) > 0))
         if unseen.size:
@@ -237,10 +235,20 @@ def _warn_of_unseen(
 
 
 def _warn_of_difference(
-    backend: Backend, dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
+    backend: Backend,
+    parts: list[tuple[Array, ...]],
+    classes: list[Any],
+    chosen: list[np.ndarray],
+    axis: int,
 ) -> None:
     """Warn where dev and test are not of one distribution."""
-    if found := differences(backend, dev, test, axis):
+    compared = (
+        (dev, test, None)
+        if found is None
+        else (*(found[1][i] for i in chosen), found[0])
+        for dev, test, found in zip(*parts, classes, strict=True)
+    )
+    if found := differences(backend, compared, axis):
         message = (
             f"dev and test differ in distribution: {found[0]}"
             f"{_more(len(found))}; what is chosen on dev may not hold on test"
