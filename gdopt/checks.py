@@ -6,9 +6,9 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,12 @@ def sequence(name: str, values: Any) -> Sequence[Any]:
     return values
 
 
+def each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[T, ...]:
+    """Take a list or tuple as a tuple, after a check of each of its members."""
+    numbered = enumerate(sequence(name, values))
+    return tuple(check(f"{name}[{k}]", value) for k, value in numbered)
+
+
 def rising(name: str, values: Any) -> tuple[int, ...]:
     """Take whole numbers of at least 1 that rise strictly, as a tuple.
 
@@ -169,10 +177,7 @@ def rising(name: str, values: Any) -> tuple[int, ...]:
         ArgumentTypeError: it is no sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
-    numbers = tuple(
-        whole(f"{name}[{k}]", value, least=1)
-        for k, value in enumerate(sequence(name, values))
-    )
+    numbers = each(functools.partial(whole, least=1), name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must rise strictly, got {numbers}"
         raise ArgumentError(message)

@@ -7,19 +7,17 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Literal
 
-from gdopt.checks import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    check_choice,
-    check_number,
-    rising,
-    sequence,
-    whole,
+from gdopt.checks import check_choice, each, rising
+from gdopt.schedules.schedule import (
+    Schedule,
+    check_boundaries,
+    count,
+    not_negative,
+    positive,
 )
-from gdopt.errors import ArgumentError
-from gdopt.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,9 @@ class piecewise(Schedule):
     at_boundary: Literal["new", "old"] = "new"
 
     def __post_init__(self) -> None:
-        boundaries = rising("boundaries", self.boundaries)
-        values = tuple(
-            check_number(f"values[{k}]", value, NOT_NEGATIVE)
-            for k, value in enumerate(sequence("values", self.values))
-        )
-        if len(values) != len(boundaries) + 1:
-            message = (
-                "values must be one more than boundaries, got "
-                f"{len(values)} values for {len(boundaries)} boundaries"
-            )
-            raise ArgumentError(message)
+        self._check(boundaries=rising, values=partial(each, not_negative))
+        check_boundaries("values", self.values, self.boundaries)
         check_choice("at_boundary", self.at_boundary, ("new", "old"))
-        self._settle(boundaries=boundaries, values=values)
 
     def _at(self, step: int) -> float:
         passed = bisect_right if self.at_boundary == "new" else bisect_left
@@ -93,12 +81,7 @@ class polynomial(Schedule):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        self._settle(
-            start=check_number("start", self.start, NOT_NEGATIVE),
-            end=check_number("end", self.end, NOT_NEGATIVE),
-            steps=whole("steps", self.steps, least=1),
-            power=check_number("power", self.power, POSITIVE),
-        )
+        self._check(start=not_negative, end=not_negative, steps=count, power=positive)
 
     def _at(self, step: int) -> float:
         left = self.steps - min(step, self.steps)
@@ -130,11 +113,7 @@ class cosine(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        self._settle(
-            start=check_number("start", self.start, NOT_NEGATIVE),
-            end=check_number("end", self.end, NOT_NEGATIVE),
-            steps=whole("steps", self.steps, least=1),
-        )
+        self._check(start=not_negative, end=not_negative, steps=count)
 
     def _at(self, step: int) -> float:
         share = (1 + math.cos(math.pi * min(step, self.steps) / self.steps)) / 2

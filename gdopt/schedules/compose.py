@@ -6,19 +6,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any
 
-from gdopt.checks import NOT_NEGATIVE, check_number, rising, sequence, whole
+from gdopt.checks import each, rising, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.schedule import Function, Schedule
+from gdopt.schedules.schedule import (
+    Function,
+    Schedule,
+    check_boundaries,
+    count,
+    not_negative,
+)
 
 
-def _function_or_number(name: str, value: Any) -> Function | float:
+def _function_or_number(name: str, value: Any) -> Any:
     """Return a function as it is, and a number checked."""
-    if callable(value):
-        function: Function = value
-        return function
-    return check_number(name, value, NOT_NEGATIVE)
+    return value if callable(value) else not_negative(name, value)
 
 
 def _value(schedule: Function | float, step: int) -> float:
@@ -50,10 +54,7 @@ class warmup(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        self._settle(
-            schedule=_function_or_number("schedule", self.schedule),
-            steps=whole("steps", self.steps, least=1),
-        )
+        self._check(schedule=_function_or_number, steps=count)
 
     def _at(self, step: int) -> float:
         value = _value(self.schedule, step)
@@ -82,18 +83,8 @@ class join(Schedule):
     boundaries: Sequence[int]
 
     def __post_init__(self) -> None:
-        schedules = tuple(
-            _function_or_number(f"schedules[{k}]", schedule)
-            for k, schedule in enumerate(sequence("schedules", self.schedules))
-        )
-        boundaries = rising("boundaries", self.boundaries)
-        if len(schedules) != len(boundaries) + 1:
-            message = (
-                "schedules must be one more than boundaries, got "
-                f"{len(schedules)} schedules for {len(boundaries)} boundaries"
-            )
-            raise ArgumentError(message)
-        self._settle(schedules=schedules, boundaries=boundaries)
+        self._check(schedules=partial(each, _function_or_number), boundaries=rising)
+        check_boundaries("schedules", self.schedules, self.boundaries)
 
     def _at(self, step: int) -> float:
         passed = bisect_right(self.boundaries, step)
@@ -122,15 +113,12 @@ class per_epoch(Schedule):
     first: int = 0
 
     def __post_init__(self) -> None:
-        first = whole("first", self.first, least=0)
-        if first > 1:
-            message = f"first must be 0 or 1, got {first}"
-            raise ArgumentError(message)
-        self._settle(
-            schedule=_function_or_number("schedule", self.schedule),
-            steps=whole("steps", self.steps, least=1),
-            first=first,
+        self._check(
+            first=partial(whole, least=0), schedule=_function_or_number, steps=count
         )
+        if self.first > 1:
+            message = f"first must be 0 or 1, got {self.first}"
+            raise ArgumentError(message)
 
     def _at(self, step: int) -> float:
         return _value(self.schedule, self.first + step // self.steps)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import KW_ONLY, dataclass
 
-from gdopt.checks import NOT_NEGATIVE, Range, check_number, whole
-from gdopt.schedules.schedule import Schedule
+from gdopt.checks import Range, check_number
+from gdopt.schedules.schedule import Schedule, count, not_negative
+
+_factor = functools.partial(check_number, bounds=Range.parse("(0, 1]"))
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class constant(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        self._settle(value=check_number("value", self.value, NOT_NEGATIVE))
+        self._check(value=not_negative)
 
     def _at(self, step: int) -> float:  # noqa: ARG002 - it depends on nothing
         return self.value
@@ -54,10 +57,7 @@ class inverse_time(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        self._settle(
-            start=check_number("start", self.start, NOT_NEGATIVE),
-            rate=check_number("rate", self.rate, NOT_NEGATIVE),
-        )
+        self._check(start=not_negative, rate=not_negative)
 
     def _at(self, step: int) -> float:
         return self.start / (1 + self.rate * step)
@@ -92,11 +92,7 @@ class exponential(Schedule):
     staircase: bool = False
 
     def __post_init__(self) -> None:
-        self._settle(
-            start=check_number("start", self.start, NOT_NEGATIVE),
-            rate=check_number("rate", self.rate, Range.parse("(0, 1]")),
-            steps=whole("steps", self.steps, least=1),
-        )
+        self._check(start=not_negative, rate=_factor, steps=count)
 
     def _at(self, step: int) -> float:
         exponent = step // self.steps if self.staircase else step / self.steps
@@ -113,8 +109,7 @@ def halving(start: float, every: int) -> exponential:
     >>> [halving(0.8, every=100)(step) for step in (0, 99, 100, 200)]
     [0.8, 0.8, 0.4, 0.2]
     """
-    every = whole("every", every, least=1)
-    return exponential(start, 0.5, every, staircase=True)
+    return exponential(start, 0.5, count("every", every), staircase=True)
 
 
 @dataclass(frozen=True)
@@ -139,10 +134,7 @@ class inv_sqrt(Schedule):
     k: float = 1.0
 
     def __post_init__(self) -> None:
-        self._settle(
-            start=check_number("start", self.start, NOT_NEGATIVE),
-            k=check_number("k", self.k, NOT_NEGATIVE),
-        )
+        self._check(start=not_negative, k=not_negative)
 
     def _at(self, step: int) -> float:
         return self.start * self.k / math.sqrt(step + 1)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdopt.checks import whole
+from gdopt.checks import NOT_NEGATIVE, POSITIVE, check_number, whole
 from gdopt.errors import ArgumentError
+
+Function = Callable[[int], float]
+Check = Callable[[str, Any], Any]  # of a name and a value: the value to use
+
+count: Check = functools.partial(whole, least=1)
+not_negative: Check = functools.partial(check_number, bounds=NOT_NEGATIVE)
+positive: Check = functools.partial(check_number, bounds=POSITIVE)
 
 
 class Schedule(ABC):
@@ -43,10 +51,23 @@ class Schedule(ABC):
     def _at(self, step: int) -> float:
         """Give the value at a step that was checked."""
 
-    def _settle(self, **fields: Any) -> None:
+    def _check(self, **checks: Check) -> None:
         """Set fields of this frozen dataclass to their checked values."""
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        for name, check in checks.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
 
 
-Function = Callable[[int], float]
+def check_boundaries(
+    name: str, values: Sequence[Any], boundaries: Sequence[int]
+) -> None:
+    """Refuse boundaries that do not lie between values.
+
+    Raises:
+        ArgumentError: the values are not one more.
+    """
+    if len(values) != len(boundaries) + 1:
+        message = (
+            f"{name} must be one more than boundaries, got {len(values)} {name} for "
+            f"{len(boundaries)} boundaries"
+        )
+        raise ArgumentError(message)
