@@ -55,7 +55,8 @@ def fit(
             on in the middle of one, counts as one.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels whose accuracy is measured at the end of each epoch.
+        dev: examples and labels whose accuracy is measured at the end of each epoch;
+            examples and targets whose loss is, where the network's output is linear.
         smoothing: beta of the average of the costs, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
             is recorded in any case. Costs between are not read: a GPU would wait.
@@ -195,10 +196,13 @@ class _Loop:
     def _record(
         self, cost: float, lr: float | None, speed: float, *, ends_epoch: bool
     ) -> Record:
-        step, dev_accuracy = self.optimizer.t, None
+        step, dev_accuracy, dev_loss = self.optimizer.t, None, None
         if ends_epoch and self.dev is not None:
             with np.errstate(over="ignore", invalid="ignore"):
-                dev_accuracy = self.network.accuracy(*self.dev)
+                if self.network.output == "linear":
+                    dev_loss = self.network.loss(*self.dev)
+                else:
+                    dev_accuracy = self.network.accuracy(*self.dev)
         return Record(
             epoch=self.batches.epoch + 1,
             step=step,
@@ -208,6 +212,7 @@ class _Loop:
             dev_accuracy=dev_accuracy,
             examples_per_second=speed,
             notice=self.costs.notice(cost, step, lr),
+            dev_loss=dev_loss,
         )
 
     def _divergence(self, cost: float) -> DivergenceError:

@@ -19,6 +19,8 @@ class Record:
             that ends an epoch; None between, and without dev examples.
         examples_per_second: since the record before, evaluations left out.
         notice: what deserves attention, and its likely cause; None otherwise.
+        dev_loss: mean loss of the dev examples, without the L2 and L1 terms, where the
+            network's output is linear; it takes the place of `dev_accuracy`.
     """
 
     epoch: int
@@ -29,3 +31,4 @@ class Record:
     dev_accuracy: float | None
     examples_per_second: float
     notice: str | None = None
+    dev_loss: float | None = None
