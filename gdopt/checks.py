@@ -177,7 +177,7 @@ def rising(name: str, values: Any) -> tuple[int, ...]:
         ArgumentTypeError: it is no sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
-    numbers = each(functools.partial(whole, least=1), name, values)
+    numbers = each(check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must rise strictly, got {numbers}"
         raise ArgumentError(message)
@@ -237,3 +237,7 @@ def check_saved_array(name: str, saved: Any, own: Any) -> Any:
 FINITE = Range.parse("(-inf, inf)")
 NOT_NEGATIVE = Range.parse("[0, inf)")
 POSITIVE = Range.parse("(0, inf)")
+
+check_count = functools.partial(whole, least=1)
+check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
+check_positive = functools.partial(check_number, bounds=POSITIVE)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import sequence, whole
+from gdopt.checks import check_count, each
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 FILLS = ("zero", "edge")
@@ -28,7 +28,7 @@ def as_images(images: Array, shape: Any) -> tuple[Backend, Array]:
             message = f"{rule}, got {images.shape}"
             raise ArgumentError(message)
         return backend, images
-    sizes = [whole(f"shape[{k}]", n, 1) for k, n in enumerate(sequence("shape", shape))]
+    sizes = each(check_count, "shape", shape)
     if len(sizes) not in (2, 3) or images.shape[1:] != (math.prod(sizes),):
         rule = "images must be (m, h * w * c) with shape = (h, w) or (h, w, c)"
         message = f"{rule}, got {images.shape} with {shape}"

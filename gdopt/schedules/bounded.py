@@ -10,14 +10,15 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Literal
 
-from gdopt.checks import check_choice, each, rising
-from gdopt.schedules.schedule import (
-    Schedule,
-    check_boundaries,
-    count,
-    not_negative,
-    positive,
+from gdopt.checks import (
+    check_choice,
+    check_count,
+    check_not_negative,
+    check_positive,
+    each,
+    rising,
 )
+from gdopt.schedules.schedule import Schedule, check_boundaries
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class piecewise(Schedule):
     at_boundary: Literal["new", "old"] = "new"
 
     def __post_init__(self) -> None:
-        self._check(boundaries=rising, values=partial(each, not_negative))
+        self._check(boundaries=rising, values=partial(each, check_not_negative))
         check_boundaries("values", self.values, self.boundaries)
         check_choice("at_boundary", self.at_boundary, ("new", "old"))
 
@@ -81,7 +82,12 @@ class polynomial(Schedule):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        self._check(start=not_negative, end=not_negative, steps=count, power=positive)
+        self._check(
+            start=check_not_negative,
+            end=check_not_negative,
+            steps=check_count,
+            power=check_positive,
+        )
 
     def _at(self, step: int) -> float:
         left = self.steps - min(step, self.steps)
@@ -113,7 +119,7 @@ class cosine(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        self._check(start=not_negative, end=not_negative, steps=count)
+        self._check(start=check_not_negative, end=check_not_negative, steps=check_count)
 
     def _at(self, step: int) -> float:
         share = (1 + math.cos(math.pi * min(step, self.steps) / self.steps)) / 2

@@ -9,20 +9,14 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
 
-from gdopt.checks import each, rising, whole
+from gdopt.checks import check_count, check_not_negative, each, rising, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.schedule import (
-    Function,
-    Schedule,
-    check_boundaries,
-    count,
-    not_negative,
-)
+from gdopt.schedules.schedule import Function, Schedule, check_boundaries
 
 
 def _function_or_number(name: str, value: Any) -> Any:
     """Return a function as it is, and a number checked."""
-    return value if callable(value) else not_negative(name, value)
+    return value if callable(value) else check_not_negative(name, value)
 
 
 def _value(schedule: Function | float, step: int) -> float:
@@ -54,7 +48,7 @@ class warmup(Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        self._check(schedule=_function_or_number, steps=count)
+        self._check(schedule=_function_or_number, steps=check_count)
 
     def _at(self, step: int) -> float:
         value = _value(self.schedule, step)
@@ -114,7 +108,9 @@ class per_epoch(Schedule):
 
     def __post_init__(self) -> None:
         self._check(
-            first=partial(whole, least=0), schedule=_function_or_number, steps=count
+            first=partial(whole, least=0),
+            schedule=_function_or_number,
+            steps=check_count,
         )
         if self.first > 1:
             message = f"first must be 0 or 1, got {self.first}"

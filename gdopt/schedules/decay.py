@@ -7,8 +7,8 @@ import functools
 import math
 from dataclasses import KW_ONLY, dataclass
 
-from gdopt.checks import Range, check_number
-from gdopt.schedules.schedule import Schedule, count, not_negative
+from gdopt.checks import Range, check_count, check_not_negative, check_number
+from gdopt.schedules.schedule import Schedule
 
 _factor = functools.partial(check_number, bounds=Range.parse("(0, 1]"))
 
@@ -27,7 +27,7 @@ class constant(Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        self._check(value=not_negative)
+        self._check(value=check_not_negative)
 
     def _at(self, step: int) -> float:  # noqa: ARG002 - it depends on nothing
         return self.value
@@ -57,7 +57,7 @@ class inverse_time(Schedule):
     rate: float
 
     def __post_init__(self) -> None:
-        self._check(start=not_negative, rate=not_negative)
+        self._check(start=check_not_negative, rate=check_not_negative)
 
     def _at(self, step: int) -> float:
         return self.start / (1 + self.rate * step)
@@ -92,7 +92,7 @@ class exponential(Schedule):
     staircase: bool = False
 
     def __post_init__(self) -> None:
-        self._check(start=not_negative, rate=_factor, steps=count)
+        self._check(start=check_not_negative, rate=_factor, steps=check_count)
 
     def _at(self, step: int) -> float:
         exponent = step // self.steps if self.staircase else step / self.steps
@@ -109,7 +109,7 @@ def halving(start: float, every: int) -> exponential:
     >>> [halving(0.8, every=100)(step) for step in (0, 99, 100, 200)]
     [0.8, 0.8, 0.4, 0.2]
     """
-    return exponential(start, 0.5, count("every", every), staircase=True)
+    return exponential(start, 0.5, check_count("every", every), staircase=True)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class inv_sqrt(Schedule):
     k: float = 1.0
 
     def __post_init__(self) -> None:
-        self._check(start=not_negative, k=not_negative)
+        self._check(start=check_not_negative, k=check_not_negative)
 
     def _at(self, step: int) -> float:
         return self.start * self.k / math.sqrt(step + 1)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdopt.checks import NOT_NEGATIVE, POSITIVE, check_number, whole
+from gdopt.checks import whole
 from gdopt.errors import ArgumentError
 
 Function = Callable[[int], float]
 Check = Callable[[str, Any], Any]  # of a name and a value: the value to use
-
-count: Check = functools.partial(whole, least=1)
-not_negative: Check = functools.partial(check_number, bounds=NOT_NEGATIVE)
-positive: Check = functools.partial(check_number, bounds=POSITIVE)
 
 
 class Schedule(ABC):
