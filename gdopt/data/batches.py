@@ -159,7 +159,8 @@ class MiniBatches:
                 batch = gathered(self._backend, self.arrays, *how, order)
             elif batch is None:
                 batch = viewed(self.arrays, self.axis, self.size)
-            yield batch(number)  # held by no name here: its memory is the caller's
+            # Held by no name here: its memory is the caller's.
+            yield _one_or_tuple(batch(number))
 
     def walk(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but give epoch and number of batches.
@@ -228,3 +229,7 @@ class MiniBatches:
         self._epoch, self._position = checked["epoch"], position
         self._resuming = True
         self._latest = object()
+
+
+def _one_or_tuple(parts: tuple[Array, ...]) -> Any:
+    return parts if len(parts) > 1 else parts[0]

@@ -50,6 +50,11 @@ def example_axis(array: Array, axis: int) -> int:
     return 0 if array.ndim == 1 else axis
 
 
+def examples_at(array: Array, axis: int, places: Any) -> Array:
+    """Return the examples at indices, or those of a slice as a view."""
+    return array[(slice(None),) * example_axis(array, axis) + (places,)]
+
+
 def check_arrays(
     arrays: Sequence[Array], axis: int, name: str = "array {}"
 ) -> tuple[Backend, int]:

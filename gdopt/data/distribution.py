@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.data.checks import example_axis, example_blocks
+from gdopt.data.checks import example_axis, example_blocks, examples_at
 
 # Whole numbers of more values than this are quantities, not names of classes.
 MOST_CLASSES = 1000
@@ -82,8 +82,7 @@ def scores(
     """Return the name, the kind, both means and the score of all that is compared."""
     where = example_axis(dev, axis)
     pairs = min(dev.shape[where], test.shape[where])
-    first = (slice(None),) * where + (slice(pairs),)
-    dev, test = dev[first], test[first]
+    dev, test = (examples_at(part, axis, slice(pairs)) for part in (dev, test))
     if classes is not None:
         kind, (names, sums) = "share", _class_sums(classes, dev, test)
     elif dev.dtype.kind in "biuf":

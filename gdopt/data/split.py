@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.checks import check_flag, whole
-from gdopt.data.checks import check_arrays, check_axis, check_seed, example_axis
+from gdopt.data.checks import check_arrays, check_axis, check_seed, examples_at
 from gdopt.data.distribution import classes_of, differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
@@ -99,7 +99,8 @@ def split(
         chosen = np.split(order, np.cumsum(sizes))[:3]
     else:
         chosen = _by_class(order, _class_numbers(stratify, count), sizes)
-    parts = [tuple(_take(backend, a, i, axis) for a in arrays) for i in chosen]
+    places = (backend.from_host(i, backend.device(arrays[0])) for i in chosen)
+    parts = [tuple(examples_at(a, axis, there) for a in arrays) for there in places]
     classes = [classes_of(backend, array, axis) for array in arrays]
     _warn_of_unseen(classes, chosen)
     if dev is not None:
@@ -209,11 +210,6 @@ def _by_class(
     part_of = np.empty(len(order), np.int64)
     part_of[order[np.argsort(classes[order], kind="stable")]] = numbers.repeat(lengths)
     return [order[part_of[order] == part] for part in range(len(sizes))]
-
-
-def _take(backend: Backend, array: Array, indices: np.ndarray, axis: int) -> Array:
-    there = backend.from_host(indices, backend.device(array))
-    return array[(slice(None),) * example_axis(array, axis) + (there,)]
 
 
 def _warn_of_unseen(classes: list[Any], chosen: list[np.ndarray]) -> None:
