@@ -106,14 +106,9 @@ class Problem:
         if not self.minima:
             message = f"the problem must have a minimum, got {self.name!r} without one"
             raise ArgumentError(message)
-        nearest = None
-        for minimum in np.array(self.minima, dtype=p.dtype):
-            ways = p - backend.from_host(minimum, backend.device(p))
-            lengths = backend.xp.sqrt(backend.xp.sum(ways * ways, axis=-1))
-            if nearest is not None:
-                lengths = backend.xp.minimum(nearest, lengths)
-            nearest = lengths
-        return nearest
+        minima = np.array(self.minima, dtype=p.dtype)
+        ways = p[..., None, :] - backend.from_host(minima, backend.device(p))
+        return backend.xp.sqrt(backend.xp.sum(ways * ways, axis=-1)).min(axis=-1)
 
     def turned(self, angle: float) -> Problem:
         """Turn the function around 0, in the plane of its first two axes.
