@@ -18,9 +18,8 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
     """Give batches of NumPy arrays on the device, each sent ahead of its turn.
 
     While one batch is computed with, the host copies the next into pinned memory, which
-    the device reads on a stream of
-    its own; two such buffers take turns. A batch is the caller's: it is not written to
-    again.
+    the device reads on a stream of its own; two such buffers take turns. A batch is the
+    caller's: it is not written to again.
 
     Args:
         batches: NumPy arrays or tuples of them, from `gdopt.minibatches`, say.
