@@ -81,13 +81,12 @@ def check_arrays(
             message = f"{name.format(k)} must have one dimension or more, got shape ()"
             raise ArgumentError(message)
         counts.append(int(array.shape[example_axis(array, axis)]))
-    for k, count in enumerate(counts):
-        if count != counts[0]:
+        if counts[k] != counts[0]:
             message = (
                 "arrays must hold equally many examples along axis "
                 f"{axis}: {name.format(0)} holds {counts[0]}, {name.format(k)} holds "
-                f"{count} (shapes {tuple(arrays[0].shape)} and "
-                f"{tuple(arrays[k].shape)})"
+                f"{counts[k]} (shapes {tuple(arrays[0].shape)} and "
+                f"{tuple(array.shape)})"
             )
             raise ArgumentError(message)
     return backend, counts[0]

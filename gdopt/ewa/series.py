@@ -177,10 +177,10 @@ def _average_parts(
 
 def _correct(backend: Backend, results: Array, beta: float) -> None:
     """Divide by 1 - beta**t, as long as that differs from 1."""
+    if beta == 0:
+        return
     smallest = np.finfo(results.dtype).eps / 4
-    count = results.shape[0] if beta else 0
-    if 0 < beta < 1:
-        count = min(count, math.ceil(math.log(smallest) / math.log(beta)))
+    count = min(len(results), math.ceil(math.log(smallest) / math.log(beta)))
     divisors = 1 - beta ** np.arange(1, count + 1, dtype=np.float64)
     divisors = divisors.reshape(-1, *(1 for _ in results.shape[1:]))
     device = backend.device(results)
