@@ -141,14 +141,14 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Refuse what is no object of a class of gdopt's.
+    """Refuse what is not an object of a class.
 
     Raises:
         ArgumentTypeError: it is not.
     """
     if not isinstance(value, kind):
-        got = type(value).__name__
-        message = f"{name} must be a gdopt {kind.__name__}, got {got}"
+        library, got = kind.__module__.partition(".")[0], type(value).__name__
+        message = f"{name} must be a {library} {kind.__name__}, got {got}"
         raise ArgumentTypeError(message)
 
 

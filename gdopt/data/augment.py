@@ -30,7 +30,6 @@ from gdopt.checks import (
 from gdopt.data.pixels import (
     FILLS,
     as_images,
-    check_generator,
     pixels_at,
     sent,
     split_places,
@@ -144,14 +143,14 @@ def flip(
     array([[[2, 1],
             [4, 3]]])
     """
-    backend, x = as_images(images, shape)
+    backend, x = as_images(images, shape, generator)
     share = check_number("share", share, SHARE)
     if isinstance(axis, bool) or axis not in (1, 2):
         message = f"axis must be 1 (top and bottom) or 2 (left and right), got {axis!r}"
         raise ArgumentError(message)
     flipped = x[:, ::-1] if axis == 1 else x[:, :, ::-1]
     with backend.on(backend.device(images)):
-        chosen = check_generator(generator).random(len(x)) < share
+        chosen = generator.random(len(x)) < share
         (mask,) = sent(backend, x, chosen.reshape(-1, *(1,) * (x.ndim - 1)))
         return backend.xp.where(mask, flipped, x).reshape(images.shape)
 
@@ -187,14 +186,14 @@ def shift(
     array([[[0, 0],
             [1, 2]]])
     """
-    backend, x = as_images(images, shape)
+    backend, x = as_images(images, shape, generator)
     most = whole("most", most, least=0)
     check_choice("fill", fill, FILLS)
     if most >= min(x.shape[1:3]):
         message = f"most must be less than h and w, {x.shape[1:3]}, got {most}"
         raise ArgumentError(message)
     count = 2, len(x), 1
-    steps = check_generator(generator).integers(-most, most, count, endpoint=True)
+    steps = generator.integers(-most, most, count, endpoint=True)
     rows, columns = (np.arange(x.shape[k + 1]) - steps[k] for k in (0, 1))
     with backend.on(backend.device(images)):
         rows, columns = sent(backend, x, rows[:, :, None], columns[:, None, :])
@@ -236,12 +235,12 @@ def rotate(
             [0.1, 1. , 0.1],
             [0. , 0. , 0.8]]])
     """
-    backend, x = as_images(images, shape)
+    backend, x = as_images(images, shape, generator)
     refuse_unusable_dtype("images", x.dtype)
     degrees = check_number("degrees", degrees, DEGREES)
     check_choice("fill", fill, FILLS)
     dtype, (h, w) = compute_dtype(x.dtype), x.shape[1:3]
-    drawn = check_generator(generator).uniform(-degrees, degrees, (len(x), 1, 1))
+    drawn = generator.uniform(-degrees, degrees, (len(x), 1, 1))
     angles, i0, j0 = np.deg2rad(drawn), (h - 1) / 2, (w - 1) / 2
     parts = (
         np.cos(angles),

@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import check_count, each
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.checks import check_count, check_kind, each
+from gdopt.errors import ArgumentError
 
 FILLS = ("zero", "edge")
 
 
-def as_images(images: Array, shape: Any) -> tuple[Backend, Array]:
-    """Give images as (m, h, w) or (m, h, w, c).
+def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array]:
+    """Return images as (m, h, w) or (m, h, w, c), to be changed by a generator.
 
     Raises:
         ArgumentError: their shape is another, or does not fit `shape`.
-        ArgumentTypeError: they are no array, `shape` is no list of whole numbers.
+        ArgumentTypeError: they are no array, `shape` is no list of whole numbers,
+            `generator` is no generator: a seed would draw the same every time.
     """
     backend = backend_of(images)
+    check_kind("generator", generator, np.random.Generator)
     if shape is None:
         if images.ndim not in (3, 4):
             rule = "images must be (m, h, w) or (m, h, w, c), or flat with a shape"
@@ -34,19 +36,6 @@ def as_images(images: Array, shape: Any) -> tuple[Backend, Array]:
         message = f"{rule}, got {images.shape} with {shape}"
         raise ArgumentError(message)
     return backend, images.reshape(images.shape[0], *sizes)
-
-
-def check_generator(generator: Any) -> np.random.Generator:
-    """Take a generator of NumPy; a seed in its place would draw the same every time.
-
-    Raises:
-        ArgumentTypeError: it is anything else.
-    """
-    if not isinstance(generator, np.random.Generator):
-        kind = type(generator).__name__
-        message = f"generator must be a numpy.random.Generator, got {kind}"
-        raise ArgumentTypeError(message)
-    return generator
 
 
 def sent(backend: Backend, x: Array, *arrays: np.ndarray) -> list[Array]:
