@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_state, whole
 from gdopt.data.checks import check_arrays, check_axis, check_seed, refuse_nan
-from gdopt.data.gather import gathered, viewed
+from gdopt.data.gather import gathered
 from gdopt.errors import ArgumentError, StateError
 
 
@@ -125,11 +125,10 @@ class MiniBatches:
         """
         batch: Any = None
         for epoch, number in self.walk():
-            if batch is None and self._shuffle:
-                order, how = self.order(epoch), (self.axis, self.size)
-                batch = gathered(self._backend, self.arrays, *how, order)
-            elif batch is None:
-                batch = viewed(self.arrays, self.axis, self.size)
+            if batch is None:
+                order = self.order(epoch) if self._shuffle else None
+                how = self.arrays, self.axis, self.size
+                batch = gathered(self._backend, *how, order)
             # Held by no name here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 

@@ -113,7 +113,6 @@ def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) 
         return
     bad = xp.isnan(array)
     first = np.unravel_index(int(xp.argmax(bad)), array.shape)
-    index = ", ".join(str(int(k)) for k in first)
-    found = f"{int(bad.sum())}, the first at [{index}]"
+    found = f"{int(bad.sum())}, the first at {[int(k) for k in first]}"
     message = f"{name} must not contain NaN, got {found}{hint}"
     raise ArgumentError(message)

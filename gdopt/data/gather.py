@@ -80,25 +80,21 @@ class Gatherer:
 
 
 def gathered(
-    backend: Backend, arrays: Sequence[Array], axis: int, size: int, order: Array
+    backend: Backend, arrays: Sequence[Array], axis: int, size: int, order: Array | None
 ) -> Callable[[int], tuple[Array, ...]]:
-    """Return a function that gathers a batch by its number, examples in `order`."""
-    gatherers = [Gatherer(backend, array, axis, size) for array in arrays]
+    """Return a function that gathers a batch by its number, examples in `order`.
+
+    Without an order, batches are views of the arrays.
+    """
+    take: list[Callable[[Any], Array]]
+    if order is None:
+        take = [functools.partial(examples_at, array, axis) for array in arrays]
+    else:
+        take = [Gatherer(backend, array, axis, size) for array in arrays]
 
     def batch(number: int) -> tuple[Array, ...]:
-        indices = order[number * size : (number + 1) * size]
-        return tuple([gather(indices) for gather in gatherers])
-
-    return batch
-
-
-def viewed(
-    arrays: Sequence[Array], axis: int, size: int
-) -> Callable[[int], tuple[Array, ...]]:
-    """Return a function that views a batch by its number, in the order of the data."""
-
-    def batch(number: int) -> tuple[Array, ...]:
-        place = slice(number * size, (number + 1) * size)
-        return tuple([examples_at(array, axis, place) for array in arrays])
+        places = slice(number * size, (number + 1) * size)
+        indices = places if order is None else order[places]
+        return tuple([examples(indices) for examples in take])
 
     return batch
