@@ -7,16 +7,25 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from gdopt.checks import check_count, check_not_negative, each, rising, whole
+from gdopt.checks import check_not_negative, each, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.schedule import Function, Schedule, check_boundaries
+from gdopt.schedules.schedule import (
+    Boundaries,
+    Count,
+    Function,
+    Schedule,
+    check_boundaries,
+)
 
 
 def _function_or_number(name: str, value: Any) -> Any:
     """Return a function as it is, and a number checked."""
     return value if callable(value) else check_not_negative(name, value)
+
+
+FunctionOrNumber = Annotated[Function | float, _function_or_number]
 
 
 def _value(schedule: Function | float, step: int) -> float:
@@ -44,11 +53,8 @@ class warmup(Schedule):
     [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
     """
 
-    schedule: Function | float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._check(schedule=_function_or_number, steps=check_count)
+    schedule: FunctionOrNumber
+    steps: Count
 
     def _at(self, step: int) -> float:
         value = _value(self.schedule, step)
@@ -73,11 +79,11 @@ class join(Schedule):
     [0.02, 0.1, 0.1, 0.05, 0.0, 0.0]
     """
 
-    schedules: Sequence[Function | float]
-    boundaries: Sequence[int]
+    schedules: Annotated[Sequence[Function | float], partial(each, _function_or_number)]
+    boundaries: Boundaries
 
     def __post_init__(self) -> None:
-        self._check(schedules=partial(each, _function_or_number), boundaries=rising)
+        super().__post_init__()
         check_boundaries("schedules", self.schedules, self.boundaries)
 
     def _at(self, step: int) -> float:
@@ -101,17 +107,13 @@ class per_epoch(Schedule):
     (0.19, 0.19, 0.1805)
     """
 
-    schedule: Function | float
-    steps: int
+    schedule: FunctionOrNumber
+    steps: Count
     _: KW_ONLY
-    first: int = 0
+    first: Annotated[int, partial(whole, least=0)] = 0
 
     def __post_init__(self) -> None:
-        self._check(
-            first=partial(whole, least=0),
-            schedule=_function_or_number,
-            steps=check_count,
-        )
+        super().__post_init__()
         if self.first > 1:
             message = f"first must be 0 or 1, got {self.first}"
             raise ArgumentError(message)

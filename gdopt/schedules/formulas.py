@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 from gdopt.checks import (
     Range,
@@ -18,11 +18,10 @@ from gdopt.checks import (
     check_number,
     check_positive,
     each,
-    rising,
 )
-from gdopt.schedules.schedule import Schedule, check_boundaries
+from gdopt.schedules.schedule import Boundaries, Count, Rate, Schedule, check_boundaries
 
-_factor = partial(check_number, bounds=Range.parse("(0, 1]"))
+FACTOR = partial(check_number, bounds=Range.parse("(0, 1]"))
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,7 @@ class constant(Schedule):
     0.1
     """
 
-    value: float
-
-    def __post_init__(self) -> None:
-        self._check(value=check_not_negative)
+    value: Rate
 
     def _at(self, step: int) -> float:  # noqa: ARG002 - it depends on nothing
         return self.value
@@ -65,11 +61,8 @@ class inverse_time(Schedule):
     [0.1, 0.0667, 0.05, 0.04]
     """
 
-    start: float
-    rate: float
-
-    def __post_init__(self) -> None:
-        self._check(start=check_not_negative, rate=check_not_negative)
+    start: Rate
+    rate: Rate
 
     def _at(self, step: int) -> float:
         return self.start / (1 + self.rate * step)
@@ -97,14 +90,11 @@ class exponential(Schedule):
     (0.1, 0.1, 0.096)
     """
 
-    start: float
-    rate: float
-    steps: int = 1
+    start: Rate
+    rate: Annotated[float, FACTOR]
+    steps: Count = 1
     _: KW_ONLY
     staircase: bool = False
-
-    def __post_init__(self) -> None:
-        self._check(start=check_not_negative, rate=_factor, steps=check_count)
 
     def _at(self, step: int) -> float:
         exponent = step // self.steps if self.staircase else step / self.steps
@@ -142,11 +132,8 @@ class inv_sqrt(Schedule):
     [0.2, 0.1, 0.05]
     """
 
-    start: float
-    k: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check(start=check_not_negative, k=check_not_negative)
+    start: Rate
+    k: Rate = 1.0
 
     def _at(self, step: int) -> float:
         return self.start * self.k / math.sqrt(step + 1)
@@ -172,13 +159,13 @@ class piecewise(Schedule):
     0.1
     """
 
-    boundaries: Sequence[int]
-    values: Sequence[float]
+    boundaries: Boundaries
+    values: Annotated[Sequence[float], partial(each, check_not_negative)]
     _: KW_ONLY
     at_boundary: Literal["new", "old"] = "new"
 
     def __post_init__(self) -> None:
-        self._check(boundaries=rising, values=partial(each, check_not_negative))
+        super().__post_init__()
         check_boundaries("values", self.values, self.boundaries)
         check_choice("at_boundary", self.at_boundary, ("new", "old"))
 
@@ -206,19 +193,11 @@ class polynomial(Schedule):
     [0.1, 0.075, 0.05, 0.025, 0.0, 0.0]
     """
 
-    start: float
-    end: float
-    steps: int
+    start: Rate
+    end: Rate
+    steps: Count
     _: KW_ONLY
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check(
-            start=check_not_negative,
-            end=check_not_negative,
-            steps=check_count,
-            power=check_positive,
-        )
+    power: Annotated[float, check_positive] = 1.0
 
     def _at(self, step: int) -> float:
         left = self.steps - min(step, self.steps)
@@ -245,12 +224,9 @@ class cosine(Schedule):
     [0.1, 0.0854, 0.05, 0.0, 0.0]
     """
 
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._check(start=check_not_negative, end=check_not_negative, steps=check_count)
+    start: Rate
+    end: Rate
+    steps: Count
 
     def _at(self, step: int) -> float:
         share = (1 + math.cos(math.pi * min(step, self.steps) / self.steps)) / 2

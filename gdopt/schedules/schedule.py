@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
-from gdopt.checks import whole
+from gdopt.checks import check_count, check_not_negative, rising, whole
 from gdopt.errors import ArgumentError
 
 Function = Callable[[int], float]
-Check = Callable[[str, Any], Any]  # of a name and a value: the value to use
+# Types of fields with their checks, functions of a name and a value.
+Rate = Annotated[float, check_not_negative]
+Count = Annotated[int, check_count]
+Boundaries = Annotated[Sequence[int], rising]
 
 
 class Schedule(ABC):
@@ -23,6 +26,12 @@ class Schedule(ABC):
     >>> join([lambda step: 0.1 * (step + 1), halving(0.4, every=2)], [3])(5)
     0.2
     """
+
+    def __post_init__(self) -> None:
+        """Set the fields to their checked values."""
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for check in getattr(hint, "__metadata__", ()):
+                object.__setattr__(self, name, check(name, getattr(self, name)))
 
     def __call__(self, step: int) -> float:
         """Give the value for one update.
@@ -45,11 +54,6 @@ class Schedule(ABC):
     @abstractmethod
     def _at(self, step: int) -> float:
         """Give the value at a step that was checked."""
-
-    def _check(self, **checks: Check) -> None:
-        """Set fields of this frozen dataclass to their checked values."""
-        for name, check in checks.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
 
 
 def check_boundaries(
