@@ -76,7 +76,7 @@ def check_initial(initial: Any) -> Any:
 
 
 def starts_from_zero(initial: Any) -> bool:
-    """Return whether it does; `initial` may be an array."""
+    """Return whether an average starts from zero, which its correction undoes."""
     return isinstance(initial, str) and initial == "zero"
 
 
