@@ -6,9 +6,9 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,15 +129,26 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a name that is none of the choices.
+
+    Raises:
+        ArgumentError: it is none of them.
+    """
+    if value not in choices:
+        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+        raise ArgumentError(message)
+
+
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Refuse what is no object of a class of gdopt's.
+    """Refuse what is not an object of a class.
 
     Raises:
         ArgumentTypeError: it is not.
     """
     if not isinstance(value, kind):
-        got = type(value).__name__
-        message = f"{name} must be a gdopt {kind.__name__}, got {got}"
+        library, got = kind.__module__.partition(".")[0], type(value).__name__
+        message = f"{name} must be a {library} {kind.__name__}, got {got}"
         raise ArgumentTypeError(message)
 
 
@@ -151,6 +164,12 @@ def sequence(name: str, values: Any) -> Sequence[Any]:
     return values
 
 
+def each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[T, ...]:
+    """Take a list or tuple as a tuple, after a check of each of its members."""
+    numbered = enumerate(sequence(name, values))
+    return tuple(check(f"{name}[{k}]", value) for k, value in numbered)
+
+
 def rising(name: str, values: Any) -> tuple[int, ...]:
     """Take whole numbers of at least 1 that rise strictly, as a tuple.
 
@@ -158,10 +177,7 @@ def rising(name: str, values: Any) -> tuple[int, ...]:
         ArgumentTypeError: it is no sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
-    numbers = tuple(
-        whole(f"{name}[{k}]", value, least=1)
-        for k, value in enumerate(sequence(name, values))
-    )
+    numbers = each(check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must rise strictly, got {numbers}"
         raise ArgumentError(message)
@@ -221,3 +237,7 @@ def check_saved_array(name: str, saved: Any, own: Any) -> Any:
 FINITE = Range.parse("(-inf, inf)")
 NOT_NEGATIVE = Range.parse("[0, inf)")
 POSITIVE = Range.parse("(0, inf)")
+
+check_count = functools.partial(whole, least=1)
+check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
+check_positive = functools.partial(check_number, bounds=POSITIVE)

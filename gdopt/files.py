@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -77,14 +78,11 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
     """
     first = Path(prefix)
     first.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
+    numbers = itertools.count(1)
     while True:  # another program may take a number first
-        path = first.with_name(f"{first.name}-{number}")
-        try:
+        path = first.with_name(f"{first.name}-{next(numbers)}")
+        with contextlib.suppress(FileExistsError):
             path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
             return path
 
 

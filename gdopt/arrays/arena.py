@@ -12,6 +12,7 @@ import numpy as np
 from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.arrays.naming import named_arrays
 from gdopt.arrays.storage import is_float
+from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 PADDING = 64  # elements: every view starts on 64 bytes or more, whatever its dtype
@@ -130,9 +131,7 @@ class Arena(Mapping[str, Array]):
         return self._views[name]
 
     def __setitem__(self, name: str, value: Array) -> None:
-        if name not in self._views:
-            message = f"name must be one of {', '.join(self._views)}, got {name!r}"
-            raise ArgumentError(message)
+        check_choice("name", name, self._views)
         view = self._views[name]
         if value is view:  # arena["W"] -= step has already written to the view
             return

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray: they share no static base
@@ -118,9 +119,7 @@ def get_backend(name: str | None = None) -> Backend:
         name, origin = _chosen, "gdopt.use"
     if name is None:
         name, origin = os.environ.get("GDOPT_BACKEND", "auto"), "GDOPT_BACKEND"
-    if name not in NAMES:
-        message = f"{origin} must be one of {', '.join(NAMES)}, got {name!r}"
-        raise ArgumentError(message)
+    check_choice(origin, name, NAMES)
     if name == "numpy":
         return _numpy()
     if name == "cupy":

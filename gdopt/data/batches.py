@@ -10,28 +10,28 @@ import numpy as np
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_state, whole
 from gdopt.data.checks import check_arrays, check_axis, check_seed, refuse_nan
-from gdopt.data.gather import gathered, viewed
+from gdopt.data.gather import gathered
 from gdopt.errors import ArgumentError, StateError
 
 
-def minibatches(
-    *arrays: Array,
-    size: int,
-    seed: int | None = None,
-    axis: int = 0,
-    shuffle: bool = True,
-    drop_last: bool = False,
-    allow_nan: bool = False,
-) -> MiniBatches:
+class MiniBatches:
     """Cut arrays into mini-batches of examples, in a new random order every epoch.
 
-    Each ``for`` loop over the result is one epoch. Epoch e visits the examples in a
+    Each ``for`` loop is one epoch, of `len()` batches. Epoch e visits the examples in a
     permutation drawn on the host from (seed, e) alone, so that one seed gives the same
     batches on every backend; the examples are gathered on the arrays' own device. A
     batch of one array is that array's part; of several arrays it is a tuple of parts.
 
     `size` = m, the number of examples, is batch gradient descent; `size` = 1 is
     stochastic gradient descent.
+
+    A loop begins with the first batch of its epoch; where one was broken off, the next
+    one begins the *next* epoch. Only the first loop after `load_state_dict` goes on in
+    midst of an epoch: with the batch after the last one that was handed out when the
+    state was taken (`state_dict`).
+
+    `arrays`, `axis` and `size` are as given. Every batch stays as it is for as long as
+    anything holds it or a view of it; memory that nothing holds any more is used again.
 
     Args:
         *arrays: arrays on one device, with equally many examples along `axis`; in an
@@ -45,10 +45,6 @@ def minibatches(
         drop_last: leave out the last batch of an epoch where it is smaller than `size`.
         allow_nan: let NaN in floating-point data through. The data are looked through
             once, here.
-
-    Returns:
-        A `MiniBatches`: iterable, with `len()`, `.epoch`, `.state_dict()` and
-        `.load_state_dict()`.
 
     Raises:
         ArgumentError: there is no array, or one without dimension; their numbers of
@@ -72,30 +68,6 @@ def minibatches(
     (2, 2) [2 6]
     >>> [part.shape for part in minibatches(X.T, size=5, seed=0, axis=1)]
     [(2, 5), (2, 5)]
-    """
-    return MiniBatches(
-        arrays,
-        size=size,
-        seed=seed,
-        axis=axis,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        allow_nan=allow_nan,
-    )
-
-
-class MiniBatches:
-    """The mini-batches of some arrays, epoch after epoch; `minibatches` makes one.
-
-    A ``for`` loop runs through one epoch from its first batch; where a loop was broken
-    off, the next one begins the *next* epoch. Only the first loop after
-    `load_state_dict` goes on in midst of an epoch: with the batch after the last one
-    that was handed out when the state was taken.
-
-    `arrays`, `axis` and `size` are as given. Every batch stays as it is for as long as
-    anything holds it or a view of it; memory that nothing holds any more is used again.
-
-    >>> import numpy as np
     >>> batches = minibatches(np.arange(6), size=2, seed=0)
     >>> for batch in batches:
     ...     print(batch)
@@ -110,10 +82,9 @@ class MiniBatches:
 
     def __init__(
         self,
-        arrays: tuple[Array, ...],
-        *,
+        *arrays: Array,
         size: int,
-        seed: int | None,
+        seed: int | None = None,
         axis: int = 0,
         shuffle: bool = True,
         drop_last: bool = False,
@@ -154,12 +125,12 @@ class MiniBatches:
         """
         batch: Any = None
         for epoch, number in self.walk():
-            if batch is None and self._shuffle:
-                order, how = self.order(epoch), (self.axis, self.size)
-                batch = gathered(self._backend, self.arrays, *how, order)
-            elif batch is None:
-                batch = viewed(self.arrays, self.axis, self.size)
-            yield batch(number)  # held by no name here: its memory is the caller's
+            if batch is None:
+                order = self.order(epoch) if self._shuffle else None
+                how = self.arrays, self.axis, self.size
+                batch = gathered(self._backend, *how, order)
+            # Held by no name here: its memory is the caller's.
+            yield _one_or_tuple(batch(number))
 
     def walk(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but give epoch and number of batches.
@@ -228,3 +199,10 @@ class MiniBatches:
         self._epoch, self._position = checked["epoch"], position
         self._resuming = True
         self._latest = object()
+
+
+def _one_or_tuple(parts: tuple[Array, ...]) -> Any:
+    return parts if len(parts) > 1 else parts[0]
+
+
+minibatches = MiniBatches  # the name it is called by

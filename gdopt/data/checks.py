@@ -50,6 +50,11 @@ def example_axis(array: Array, axis: int) -> int:
     return 0 if array.ndim == 1 else axis
 
 
+def examples_at(array: Array, axis: int, places: Any) -> Array:
+    """Return the examples at indices, or those of a slice as a view."""
+    return array[(slice(None),) * example_axis(array, axis) + (places,)]
+
+
 def check_arrays(
     arrays: Sequence[Array], axis: int, name: str = "array {}"
 ) -> tuple[Backend, int]:
@@ -76,13 +81,12 @@ def check_arrays(
             message = f"{name.format(k)} must have one dimension or more, got shape ()"
             raise ArgumentError(message)
         counts.append(int(array.shape[example_axis(array, axis)]))
-    for k, count in enumerate(counts):
-        if count != counts[0]:
+        if counts[k] != counts[0]:
             message = (
                 "arrays must hold equally many examples along axis "
                 f"{axis}: {name.format(0)} holds {counts[0]}, {name.format(k)} holds "
-                f"{count} (shapes {tuple(arrays[0].shape)} and "
-                f"{tuple(arrays[k].shape)})"
+                f"{counts[k]} (shapes {tuple(arrays[0].shape)} and "
+                f"{tuple(array.shape)})"
             )
             raise ArgumentError(message)
     return backend, counts[0]
@@ -109,7 +113,6 @@ def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) 
         return
     bad = xp.isnan(array)
     first = np.unravel_index(int(xp.argmax(bad)), array.shape)
-    index = ", ".join(str(int(k)) for k in first)
-    found = f"{int(bad.sum())}, the first at [{index}]"
+    found = f"{int(bad.sum())}, the first at {[int(k) for k in first]}"
     message = f"{name} must not contain NaN, got {found}{hint}"
     raise ArgumentError(message)

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.data.checks import example_axis, example_blocks
+from gdopt.data.checks import example_axis, example_blocks, examples_at
 
 # Whole numbers of more values than this are quantities, not names of classes.
 MOST_CLASSES = 1000
 FALSE_ALARM = 1e-3  # chance that parts of one distribution are said to differ
 
-
-class Scores(NamedTuple):
-    """The statistic of every feature or class of one array, on the host."""
-
-    score: np.ndarray
-    dev: np.ndarray
-    test: np.ndarray
-    names: list[str]
-    kind: str
+Compared = tuple[Array, Array, list[Any] | None]
 
 
-def differences(
-    backend: Backend, dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
-) -> list[str]:
+def classes_of(
+    backend: Backend, array: Array, axis: int
+) -> tuple[list[Any], np.ndarray] | None:
+    """Return the classes in an array, and the class number of every example, on host.
+
+    None where it holds no classes: several values per example, broken numbers, or more
+    distinct ones than classes have.
+    """
+    count = int(array.shape[example_axis(array, axis)])
+    if array.size != count or array.dtype.kind not in "biuSU":
+        return None
+    classes, codes = backend.xp.unique(array.reshape(-1), return_inverse=True)
+    if len(classes) > MOST_CLASSES:
+        return None
+    return backend.to_host(classes).tolist(), backend.to_host(codes)
+
+
+def differences(backend: Backend, compared: Iterable[Compared], axis: int) -> list[str]:
     r"""Describe features and classes whose frequency differs between dev and test.
 
     For every feature, and for the 0/1 indicator of every class, examples are paired in
@@ -42,9 +50,9 @@ def differences(
     are left out, as are the examples by which one part is larger.
 
     Args:
-        backend: of the arrays.
-        dev: arrays, examples along `axis`.
-        test: the same arrays of the other part.
+        backend: of the features.
+        compared: of every array its dev and its test part, examples along `axis`, and
+            None; or class numbers on the host, and the names of the classes.
         axis: of the examples.
 
     Returns:
@@ -54,91 +62,74 @@ def differences(
         Hoeffding 1963, Probability inequalities for sums of bounded random variables,
         theorem 2, given the sizes of the differences.
     """
-    pairs = enumerate(zip(dev, test, strict=True))
-    scored = {k: found for k, ab in pairs if (found := scores(backend, *ab, axis))}
-    tests = sum(len(found.names) for found in scored.values())
-    limit = math.sqrt(2 * math.log(2 * max(tests, 1) / FALSE_ALARM))
-    texts = []
-    for k, found in scored.items():
-        for score, a, b, name in zip(*found[:4], strict=True):
-            if score > limit:
-                means = f"{found.kind} {a:.4g} in dev, {b:.4g} in test"
-                why = f"score {score:.1f}, limit {limit:.1f}"
-                texts.append((score, f"{name} of array {k} ({means}; {why})"))
-    return [text for _, text in sorted(texts, key=lambda pair: -pair[0])]
+    rows = [
+        (f"{name} of array {k}", *numbers)
+        for k, parts in enumerate(compared)
+        for name, *numbers in scores(backend, *parts, axis)
+    ]
+    limit = math.sqrt(2 * math.log(2 * max(len(rows), 1) / FALSE_ALARM))
+    found = [row for row in rows if row[-1] > limit]
+    return [
+        f"{name} ({kind} {a:.4g} in dev, {b:.4g} in test; "
+        f"score {score:.1f}, limit {limit:.1f})"
+        for name, kind, a, b, score in sorted(found, key=lambda row: -row[-1])
+    ]
 
 
-def classes_of(
-    backend: Backend, array: Array, axis: int
-) -> tuple[list[Any], Array] | None:
-    """Give the classes in an array and the class number of every example.
-
-    None where it holds no classes: several values per example, broken numbers, or more
-    distinct ones than classes have.
-    """
-    count = int(array.shape[example_axis(array, axis)])
-    if array.size != count or array.dtype.kind not in "biuSU":
-        return None
-    classes, codes = backend.xp.unique(array.reshape(-1), return_inverse=True)
-    if len(classes) > MOST_CLASSES:
-        return None
-    return backend.to_host(classes).tolist(), codes
-
-
-def scores(backend: Backend, dev: Array, test: Array, axis: int) -> Scores | None:
-    """Compare pairs of examples; None where the values are not real numbers."""
+def scores(
+    backend: Backend, dev: Array, test: Array, classes: list[Any] | None, axis: int
+) -> list[tuple[Any, ...]]:
+    """Return the name, the kind, both means and the score of all that is compared."""
     where = example_axis(dev, axis)
     pairs = min(dev.shape[where], test.shape[where])
-    first = (slice(None),) * where + (slice(pairs),)
-    dev, test = dev[first], test[first]
-    if dev.size == pairs:
-        both = backend.xp.concatenate([dev.reshape(-1), test.reshape(-1)])
-        classes = classes_of(backend, both, 0)
-        if classes is not None:
-            return _class_scores(backend, *classes)
-    if dev.dtype.kind in "biuf":
-        return _feature_scores(backend, dev, test, axis)
-    return None
+    dev, test = (examples_at(part, axis, slice(pairs)) for part in (dev, test))
+    if classes is not None:
+        kind, (names, sums) = "share", _class_sums(classes, dev, test)
+    elif dev.dtype.kind in "biuf":
+        kind, (names, sums) = "mean", _feature_sums(backend, dev, test, axis)
+    else:
+        return []
+    total, squares, in_dev, in_test, used = sums
+    score = np.abs(total) / np.sqrt(np.where(squares > 0, squares, 1))
+    used = np.maximum(used, 1)
+    rows = zip(names, in_dev / used, in_test / used, score, strict=True)
+    return [(name, kind, *numbers) for name, *numbers in rows]
 
 
-def _class_scores(backend: Backend, classes: list[Any], codes: Array) -> Scores:
-    """Compare the share of every class; the first half of the codes is dev's."""
-    xp, pairs = backend.xp, len(codes) // 2
-    dev, test = codes[:pairs], codes[pairs:]
+def _class_sums(
+    classes: list[Any], dev: np.ndarray, test: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Add up the indicators of the classes that dev or test has."""
     in_dev, in_test, in_both = (
-        backend.to_host(xp.bincount(part, minlength=len(classes)))
+        np.bincount(part, minlength=len(classes))
         for part in (dev, test, dev[dev == test])
     )
     squares = in_dev + in_test - 2 * in_both  # pairs of which one is in the class
-    score = np.abs(in_dev - in_test) / np.sqrt(np.maximum(squares, 1))
-    names = [f"class {name}" for name in classes]
-    return Scores(score, in_dev / pairs, in_test / pairs, names, "share")
+    pairs = np.full_like(squares, len(dev))
+    present = np.flatnonzero(in_dev + in_test)
+    sums = np.stack([in_dev - in_test, squares, in_dev, in_test, pairs])
+    return [f"class {classes[k]}" for k in present], sums[:, present]
 
 
-def _feature_scores(backend: Backend, dev: Array, test: Array, axis: int) -> Scores:
-    """Compare the mean of every feature, in float64."""
+def _feature_sums(
+    backend: Backend, dev: Array, test: Array, axis: int
+) -> tuple[list[str], np.ndarray]:
+    """Add up the values of every feature, in float64."""
     xp = backend.xp
     sums: Any = 0
     # Infinities and squares beyond float64 make no alarm; they need no warning either.
     with np.errstate(invalid="ignore", over="ignore"):
-        for a, b in zip(
-            example_blocks(dev, axis), example_blocks(test, axis), strict=True
-        ):
+        blocks = (example_blocks(part, axis) for part in (dev, test))
+        for a, b in zip(*blocks, strict=True):
             difference = a.astype(np.float64) - b
             usable = xp.isfinite(difference)
-            parts = (difference, difference * difference, a, b, usable)
-            sums = sums + xp.stack(
-                [
-                    xp.where(usable, part, 0).sum(axis=0, dtype=np.float64)
-                    for part in parts
-                ]
+            kept = (
+                xp.where(usable, part, 0)
+                for part in (difference, difference * difference, a, b, usable)
             )
-    shape = sums.shape[1:]
-    total, squares, in_dev, in_test, pairs = backend.to_host(sums).reshape(5, -1)
-    score = np.abs(total) / np.sqrt(np.where(squares > 0, squares, 1))
+            sums = sums + xp.stack([x.sum(axis=0, dtype=np.float64) for x in kept])
     names = [
         f"feature {index[0] if len(index) == 1 else index}" if index else "the value"
-        for index in np.ndindex(*shape)
+        for index in np.ndindex(*sums.shape[1:])
     ]
-    pairs = np.maximum(pairs, 1)
-    return Scores(score, in_dev / pairs, in_test / pairs, names, "mean")
+    return names, backend.to_host(sums).reshape(5, -1)

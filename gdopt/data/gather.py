@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.data.checks import example_axis
+from gdopt.data.checks import example_axis, examples_at
 
 # A loop holds its last batch while the next is made, and often the one before it too.
 KEPT = 4
@@ -51,18 +50,17 @@ class Gatherer:
         self._transposed = not array.flags.c_contiguous and array.flags.f_contiguous
         if self._transposed:
             self._array, self._axis = array.T, array.ndim - 1 - self._axis
-        contiguous = self._transposed or array.flags.c_contiguous
+        contiguous = self._array.flags.c_contiguous
         self._buffered = contiguous and not array.dtype.hasobject
         self._size = size
         shape = list(self._array.shape)
         shape[self._axis] = size
-        self._make = functools.partial(
-            Buffer, backend, tuple(shape), array.dtype, backend.device(array)
-        )
+        self._form = backend, tuple(shape), array.dtype, backend.device(array)
         self._buffers: deque[Buffer] = deque(maxlen=KEPT)
-        self._take = functools.partial(
-            backend.xp.take, axis=self._axis, **_take_options(backend.xp.take)
-        )
+        # NumPy's default, mode="raise", gathers into a copy of `out` first: 68 µs
+        # against 44 for 128 rows of 784 float32. CuPy's take knows no modes.
+        options = {"mode": "clip"} if backend.name == "numpy" else {}
+        self._take = functools.partial(backend.xp.take, axis=self._axis, **options)
 
     def __call__(self, indices: Array) -> Array:
         """Give the examples at `indices`, an array of the same device."""
@@ -77,49 +75,26 @@ class Gatherer:
         for buffer in self._buffers:
             if buffer.is_free():
                 return buffer.array
-        buffer = self._make()
-        self._buffers.append(buffer)
-        return buffer.array
-
-
-@functools.cache
-def _take_options(take: Any) -> dict[str, str]:
-    """Choose how `take` treats indices out of range, of which there are none here.
-
-    NumPy's default, mode="raise", gathers into a copy of `out` first: 68 µs against 44
-    for 128 rows of 784 float32. CuPy's take knows no modes.
-    """
-    return {"mode": "clip"} if "mode" in inspect.signature(take).parameters else {}
+        self._buffers.append(Buffer(*self._form))
+        return self._buffers[-1].array
 
 
 def gathered(
-    backend: Backend, arrays: Sequence[Array], axis: int, size: int, order: Array
-) -> Callable[[int], Any]:
-    """Give a function that gathers a batch by its number, examples in `order`."""
-    gatherers = [Gatherer(backend, array, axis, size) for array in arrays]
+    backend: Backend, arrays: Sequence[Array], axis: int, size: int, order: Array | None
+) -> Callable[[int], tuple[Array, ...]]:
+    """Return a function that gathers a batch by its number, examples in `order`.
 
-    def batch(number: int) -> Any:
-        indices = order[number * size : (number + 1) * size]
-        return _one_or_tuple([gather(indices) for gather in gatherers])
+    Without an order, batches are views of the arrays.
+    """
+    take: list[Callable[[Any], Array]]
+    if order is None:
+        take = [functools.partial(examples_at, array, axis) for array in arrays]
+    else:
+        take = [Gatherer(backend, array, axis, size) for array in arrays]
 
-    return batch
-
-
-def viewed(arrays: Sequence[Array], axis: int, size: int) -> Callable[[int], Any]:
-    """Give a function that views a batch by its number, in the order of the data."""
-    leading = [(slice(None),) * example_axis(array, axis) for array in arrays]
-
-    def batch(number: int) -> Any:
-        place = slice(number * size, (number + 1) * size)
-        return _one_or_tuple(
-            [
-                array[(*before, place)]
-                for array, before in zip(arrays, leading, strict=True)
-            ]
-        )
+    def batch(number: int) -> tuple[Array, ...]:
+        places = slice(number * size, (number + 1) * size)
+        indices = places if order is None else order[places]
+        return tuple([examples(indices) for examples in take])
 
     return batch
-
-
-def _one_or_tuple(parts: list[Array]) -> Any:
-    return tuple(parts) if len(parts) > 1 else parts[0]

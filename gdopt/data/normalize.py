@@ -162,9 +162,8 @@ class Normalizer:
         if X.dtype != dtype:
             message = f"X must be {np.dtype(dtype)}, got {X.dtype}"
             raise ArgumentTypeError(message)
-        shape = list(X.shape)
-        del shape[example_axis(X, self.axis)]
-        if tuple(shape) != self.mean.shape:
+        examples = example_axis(X, self.axis)
+        if X.shape[:examples] + X.shape[examples + 1 :] != self.mean.shape:
             message = (
                 f"X must have examples of shape {self.mean.shape} along axis "
                 f"{self.axis}, got shape {tuple(X.shape)}"

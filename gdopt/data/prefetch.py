@@ -18,9 +18,8 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
     """Give batches of NumPy arrays on the device, each sent ahead of its turn.
 
     While one batch is computed with, the host copies the next into pinned memory, which
-    the device reads on a stream of
-    its own; two such buffers take turns. A batch is the caller's: it is not written to
-    again.
+    the device reads on a stream of its own; two such buffers take turns. A batch is the
+    caller's: it is not written to again.
 
     Args:
         batches: NumPy arrays or tuples of them, from `gdopt.minibatches`, say.
@@ -65,7 +64,11 @@ class _Pinned:
         if self._copied is not None:
             self._copied.synchronize()  # the device may still read the last batch
         if not self._fits(arrays):
-            self._memory = [self._pin(array) for array in arrays]
+            pin = cupy.cuda.alloc_pinned_memory
+            self._memory = [
+                np.ndarray(array.shape, array.dtype, pin(array.nbytes))
+                for array in arrays
+            ]
         # Memory that was let go is given out again: what was asked of it comes first.
         stream.wait_event(cupy.cuda.get_current_stream().record())
         sent = []
@@ -85,11 +88,6 @@ class _Pinned:
             and len(array) <= len(memory)
             for array, memory in zip(arrays, self._memory, strict=True)
         )
-
-    def _pin(self, array: np.ndarray) -> np.ndarray:
-        memory = self._cupy.cuda.alloc_pinned_memory(array.nbytes)
-        flat = np.frombuffer(memory, array.dtype, array.size)
-        return flat.reshape(array.shape)
 
 
 def _sent(cupy: Any, batches: Iterable[Any]) -> Iterator[Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import check_flag
-from gdopt.data.allotment import by_class, part_sizes
-from gdopt.data.checks import check_arrays, check_axis, check_seed, example_axis
+from gdopt.checks import check_flag, whole
+from gdopt.data.checks import check_arrays, check_axis, check_seed, examples_at
 from gdopt.data.distribution import classes_of, differences
-from gdopt.errors import ArgumentError, DataWarning
+from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
 
 class Split(NamedTuple):
@@ -91,20 +91,82 @@ def split(
     shuffle = check_flag("shuffle", shuffle)
     seed = check_seed(seed, shuffle=shuffle)
     backend, count = check_arrays(arrays, axis)
-    sizes = part_sizes(count, train, dev, test)
+    sizes = _part_sizes(count, train, dev, test)
     order = np.arange(count)
     if shuffle:
         order = np.random.default_rng(seed).permutation(count)
     if stratify is None:
         chosen = np.split(order, np.cumsum(sizes))[:3]
     else:
-        chosen = by_class(order, _class_numbers(stratify, count), sizes)
-    parts = [tuple(_take(backend, a, i, axis) for a in arrays) for i in chosen]
-    _warn_of_unseen(backend, arrays, chosen, axis)
+        chosen = _by_class(order, _class_numbers(stratify, count), sizes)
+    places = (backend.from_host(i, backend.device(arrays[0])) for i in chosen)
+    parts = [tuple(examples_at(a, axis, there) for a in arrays) for there in places]
+    classes = [classes_of(backend, array, axis) for array in arrays]
+    _warn_of_unseen(classes, chosen)
     if dev is not None:
-        _warn_of_difference(backend, parts[1], parts[2], axis)
+        _warn_of_difference(backend, parts[1:], classes, chosen[1:], axis)
     result = [part if len(part) > 1 else part[0] for part in parts]
     return Split(result[0], None if dev is None else result[1], result[2])
+
+
+def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
+    """Give the numbers of examples for training, dev and test.
+
+    Raises:
+        ArgumentTypeError: a part is no number.
+        ArgumentError: a part would be empty, or the parts do not add up.
+    """
+    if train is None:
+        train = 0.7 if dev is None else 0.6
+    if test is None:
+        test = 0.3 if dev is None else 0.2
+    asked = {"train": train, "dev": dev, "test": test}
+    if dev is None:
+        del asked["dev"]
+    for name, share in asked.items():
+        if isinstance(share, bool) or not isinstance(
+            share, int | float | np.integer | np.floating
+        ):
+            message = f"{name} must be a fraction or a whole number, got {share!r}"
+            raise ArgumentTypeError(message)
+    broken = [isinstance(share, float | np.floating) for share in asked.values()]
+    together = " + ".join(f"{name}={share}" for name, share in asked.items())
+    if not any(broken):
+        sizes = {name: whole(name, share, 1) for name, share in asked.items()}
+        if sum(sizes.values()) > count:
+            message = f"parts must add up to at most {count} examples, got {together}"
+            raise ArgumentError(message)
+    elif not all(broken):
+        message = (
+            "parts must be all fractions or all whole numbers of examples, "
+            f"got {together}"
+        )
+        raise ArgumentError(message)
+    else:
+        sizes = _rounded(asked, count, together)
+    return [sizes["train"], sizes.get("dev", 0), sizes["test"]]
+
+
+def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, int]:
+    """Turn fractions into numbers of examples, the rest going to training."""
+    for name, share in asked.items():
+        if not 0 < share < 1:
+            message = f"{name} must be a fraction in (0, 1), got {share}"
+            raise ArgumentError(message)
+    if not math.isclose(sum(asked.values()), 1, abs_tol=1e-9):
+        message = f"fractions must add up to 1, got {together}"
+        raise ArgumentError(message)
+    sizes = {name: round(share * count) for name, share in asked.items()}
+    sizes["train"] = 0
+    sizes["train"] = count - sum(sizes.values())
+    for name, size in sizes.items():
+        if size < 1:
+            message = (
+                f"{name} must get at least one example, "
+                f"got {asked[name]} of {count} examples"
+            )
+            raise ArgumentError(message)
+    return sizes
 
 
 def _class_numbers(stratify: Array, count: int) -> np.ndarray:
@@ -123,24 +185,40 @@ def _class_numbers(stratify: Array, count: int) -> np.ndarray:
             f"most 1000, got {stratify.dtype}"
         )
         raise ArgumentError(message)
-    return backend.to_host(found[1])
+    return found[1]
 
 
-def _take(backend: Backend, array: Array, indices: np.ndarray, axis: int) -> Array:
-    there = backend.from_host(indices, backend.device(array))
-    return array[(slice(None),) * example_axis(array, axis) + (there,)]
+def _by_class(
+    order: np.ndarray, classes: np.ndarray, sizes: list[int]
+) -> list[np.ndarray]:
+    """Choose indices for each part, in `order`, with every class's share of it.
+
+    Largest part first (worst error 1.4 examples for 80:10:10, against 1.8), s examples
+    out of r: classes stand one behind another on a line, and the part's share of all
+    classes up to one is floor(s N / r), N being how many they hold. So every class's
+    share differs from s n / r by less than one, and all shares add up to s.
+    scikit-learn's splitter would need an extra and two calls.
+    """
+    rest = np.bincount(classes)
+    shares = np.zeros((len(sizes), len(rest)), np.int64)
+    for part in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
+        up_to = np.cumsum(rest) * sizes[part] // max(int(rest.sum()), 1)
+        shares[part] = np.diff(up_to, prepend=0)
+        rest = rest - shares[part]
+    lengths = np.vstack([shares, rest]).T.reshape(-1)
+    numbers = np.tile(np.arange(len(sizes) + 1), len(rest))
+    part_of = np.empty(len(order), np.int64)
+    part_of[order[np.argsort(classes[order], kind="stable")]] = numbers.repeat(lengths)
+    return [order[part_of[order] == part] for part in range(len(sizes))]
 
 
-def _warn_of_unseen(
-    backend: Backend, arrays: tuple[Array, ...], chosen: list[np.ndarray], axis: int
-) -> None:
+def _warn_of_unseen(classes: list[Any], chosen: list[np.ndarray]) -> None:
     """Warn of classes in dev or test that training never sees."""
-    for k, array in enumerate(arrays):
-        found = classes_of(backend, array, axis)
+    for k, found in enumerate(classes):
         # Whole numbers that are hardly ever met twice are quantities.
-        if found is None or 2 * len(found[0]) > array.size:
+        if found is None or 2 * len(found[0]) > len(found[1]):
             continue
-        names, codes = found[0], backend.to_host(found[1])
+        names, codes = found
         seen, *others = (np.bincount(codes[i], minlength=len(names)) for i in chosen)
         unseen = np.flatnonzero((seen == 0) & (sum(others) > 0))
         if unseen.size:
@@ -153,10 +231,20 @@ def _warn_of_unseen(
 
 
 def _warn_of_difference(
-    backend: Backend, dev: tuple[Array, ...], test: tuple[Array, ...], axis: int
+    backend: Backend,
+    parts: list[tuple[Array, ...]],
+    classes: list[Any],
+    chosen: list[np.ndarray],
+    axis: int,
 ) -> None:
     """Warn where dev and test are not of one distribution."""
-    if found := differences(backend, dev, test, axis):
+    compared = (
+        (dev, test, None)
+        if found is None
+        else (*(found[1][i] for i in chosen), found[0])
+        for dev, test, found in zip(*parts, classes, strict=True)
+    )
+    if found := differences(backend, compared, axis):
         message = (
             f"dev and test differ in distribution: {found[0]}"
             f"{_more(len(found))}; what is chosen on dev may not hold on test"

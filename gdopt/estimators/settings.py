@@ -11,16 +11,16 @@ import numpy as np
 
 from gdopt.arrays.backend import NAMES
 from gdopt.checks import (
-    NOT_NEGATIVE,
-    POSITIVE,
     Range,
+    check_choice,
+    check_count,
     check_flag,
+    check_not_negative,
     check_number,
-    sequence,
-    whole,
+    check_positive,
+    each,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import check_choice
 from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -101,11 +101,8 @@ def _sizes(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
-        value = (whole(name, value, least=1),)
-    return tuple(
-        whole(f"{name}[{k}]", size, least=1)
-        for k, size in enumerate(sequence(name, value))
-    )
+        return (check_count(name, value),)
+    return each(check_count, name, value)
 
 
 def _one_of(choices: dict[str, str]) -> Callable[[str, Any], str]:
@@ -128,30 +125,28 @@ def _optimizer(name: str, value: Any) -> Callable[..., Optimizer]:
 
 
 def _rate(name: str, value: Any) -> Any:
-    return value if callable(value) else check_number(name, value, POSITIVE)
+    return value if callable(value) else check_positive(name, value)
 
 
 def _batch_size(name: str, value: Any) -> int | None:
     if isinstance(value, str) and value == "auto":
         return None
-    return whole(name, value, least=1)
+    return check_count(name, value)
 
 
-_count = partial(whole, least=1)
 _share = partial(check_number, bounds=Range.parse("(0, 1)"))
-_not_negative = partial(check_number, bounds=NOT_NEGATIVE)
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "hidden_layer_sizes": _sizes,
     "activation": _one_of(ACTIVATIONS),
     "optimizer": _optimizer,
     "learning_rate_init": _rate,
-    "alpha": _not_negative,
+    "alpha": check_not_negative,
     "batch_size": _batch_size,
-    "max_iter": _count,
+    "max_iter": check_count,
     "early_stopping": check_flag,
     "validation_fraction": _share,
-    "n_iter_no_change": _count,
-    "tol": _not_negative,
+    "n_iter_no_change": check_count,
+    "tol": check_not_negative,
     "warm_start": check_flag,
     "backend": _one_of({name: name for name in NAMES}),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import Range, check_number
+from gdopt.checks import Range, check_count, check_number
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -46,10 +46,7 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
     array([0.02  , 0.0196])
     """
     beta = check_number("beta", beta, BETA)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        message = f"count must be a whole number of at least 1, got {count!r}"
-        raise ArgumentError(message)
-    return (1 - beta) * beta ** np.arange(count)
+    return (1 - beta) * beta ** np.arange(check_count("count", count))
 
 
 def ewa_window(beta: float) -> float:
@@ -76,6 +73,11 @@ def check_initial(initial: Any) -> Any:
         message = f"initial must be 'zero', 'first' or a value, got {initial!r}"
         raise ArgumentError(message)
     return initial
+
+
+def starts_from_zero(initial: Any) -> bool:
+    """Return whether an average starts from zero, which its correction undoes."""
+    return isinstance(initial, str) and initial == "zero"
 
 
 def initial_row(backend: Backend, x: Array, initial: Any) -> Array:

@@ -14,7 +14,13 @@ from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.arrays.storage import compute_dtype
 from gdopt.checks import check_number
 from gdopt.errors import ArgumentError
-from gdopt.ewa.formula import BETA, average_kernel, check_initial, initial_row
+from gdopt.ewa.formula import (
+    BETA,
+    average_kernel,
+    check_initial,
+    initial_row,
+    starts_from_zero,
+)
 from gdopt.kernels.cpu.flush import FlushToZero
 
 
@@ -65,7 +71,7 @@ def ewa(
     start = initial_row(backend, rows[0, ...], initial)
     if out.size:
         _scan(backend, rows, results, start, beta)
-    if bias_correction and isinstance(initial, str) and initial == "zero":
+    if bias_correction and starts_from_zero(initial):
         _correct(backend, results, beta)
     return out
 
@@ -82,20 +88,16 @@ def _scan(
     """Average along the first axis: wide series row by row, others cut into parts."""
     dtype, device = compute_dtype(rows.dtype), backend.device(rows)
     if start.size >= WIDE:
-        _scan_rows(rows, results, start.astype(dtype), beta)
+        running = start.astype(dtype)
+        step = average_kernel().step(backend, [running.dtype, rows.dtype])
+        values = step.values({"beta": beta})
+        for k in range(rows.shape[0]):
+            step.run([running, rows[k, ...]], values)
+            results[k] = running
         return
     flush = FlushToZero() if dtype == np.float32 else nullcontext()
     with np.errstate(all="ignore"), flush, backend.on(device):
         _scan_parts(backend, rows, results, start.reshape(-1).astype(dtype), beta)
-
-
-def _scan_rows(rows: Array, results: Array, running: Array, beta: float) -> None:
-    """Average row by row: one fused pass for each step."""
-    step = average_kernel().step(backend_of(running), [running.dtype, rows.dtype])
-    values = step.values({"beta": beta})
-    for k in range(rows.shape[0]):
-        step.run([running, rows[k, ...]], values)
-        results[k] = running
 
 
 def _scan_parts(
@@ -175,10 +177,10 @@ def _average_parts(
 
 def _correct(backend: Backend, results: Array, beta: float) -> None:
     """Divide by 1 - beta**t, as long as that differs from 1."""
+    if beta == 0:
+        return
     smallest = np.finfo(results.dtype).eps / 4
-    count = results.shape[0] if beta else 0
-    if 0 < beta < 1:
-        count = min(count, math.ceil(math.log(smallest) / math.log(beta)))
+    count = min(len(results), math.ceil(math.log(smallest) / math.log(beta)))
     divisors = 1 - beta ** np.arange(1, count + 1, dtype=np.float64)
     divisors = divisors.reshape(-1, *(1 for _ in results.shape[1:]))
     device = backend.device(results)

@@ -18,6 +18,7 @@ from gdopt.ewa.formula import (
     check_initial,
     corrected,
     initial_row,
+    starts_from_zero,
 )
 
 
@@ -58,17 +59,10 @@ class EWA:
         """The average so far: a float, or a new array; None before the first value."""
         if self.t == 0:
             return None
-        if self._corrects and self.beta**self.t > 0:
+        corrects = self.bias_correction and starts_from_zero(self._initial)
+        if corrects and self.beta**self.t > 0:
             return corrected(self._raw, beta=self.beta, t=self.t)
         return self._raw if isinstance(self._raw, float) else self._raw.copy()
-
-    @property
-    def _corrects(self) -> bool:
-        return (
-            self.bias_correction
-            and isinstance(self._initial, str)
-            and (self._initial == "zero")
-        )
 
     def update(self, x: Any) -> Any:
         """Take in a value and return the average.

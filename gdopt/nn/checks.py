@@ -7,7 +7,7 @@ from typing import Any
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import Range, check_number, sequence, whole
+from gdopt.checks import Range, check_count, check_number, each
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")
@@ -113,17 +113,6 @@ def check_like(name: str, array: Array, model: Array) -> None:
         raise ArgumentTypeError(message)
 
 
-def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a name that is none of the choices.
-
-    Raises:
-        ArgumentError: it is none of them.
-    """
-    if value not in choices:
-        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
-        raise ArgumentError(message)
-
-
 def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
     """Return the sizes of a network as a tuple.
 
@@ -131,10 +120,7 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
         ArgumentError: one is below 1, there is no layer, or the last does not fit.
         ArgumentTypeError: one is not a whole number, or they have no order.
     """
-    checked = tuple(
-        whole(f"sizes[{k}]", size, least=1)
-        for k, size in enumerate(sequence("sizes", sizes))
-    )
+    checked = each(check_count, "sizes", sizes)
     if len(checked) < 2:
         message = f"sizes must name the input and at least one layer, got {checked}"
         raise ArgumentError(message)

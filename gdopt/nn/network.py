@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.checks import check_flag, check_state, whole
+from gdopt.checks import check_choice, check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import as_targets, check_choice, check_keep, check_sizes
+from gdopt.nn.checks import as_targets, check_keep, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw

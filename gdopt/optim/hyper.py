@@ -12,7 +12,7 @@ from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.naming import refuse_other_names
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import as_number, check_number
+from gdopt.checks import as_number, check_choice, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
@@ -79,11 +79,7 @@ class Hyper(Mapping[str, Any]):
         return any(isinstance(p, np.ndarray) and p.ndim == 0 for _, p in self.parts())
 
     def __setitem__(self, name: str, setting: Any) -> None:
-        if name not in self._rule.scalars:
-            message = (
-                f"hyper must be one of {', '.join(self._rule.scalars)}, got {name!r}"
-            )
-            raise ArgumentError(message)
+        check_choice("hyper", name, self._rule.scalars)
         if name in ONE_FOR_ALL and (
             isinstance(setting, Mapping) or _is_array(setting, least=1)
         ):

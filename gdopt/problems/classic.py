@@ -6,7 +6,7 @@ import math
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import whole
-from gdopt.problems.problem import Problem, joined
+from gdopt.problems.problem import Problem, in_plane
 
 
 def rosenbrock(size: int = 2) -> Problem:
@@ -82,17 +82,16 @@ def beale() -> Problem:
     def rests(x: Array, y: Array) -> list[Array]:
         return [c - x + x * y**k for k, c in enumerate(targets, 1)]
 
-    def slope(p: Array, backend: Backend) -> Array:
-        x, y = p[..., 0], p[..., 1]
+    def derivatives(x: Array, y: Array) -> tuple[Array, Array]:
         one, two, three = rests(x, y)
         across = one * (y - 1) + two * (y**2 - 1) + three * (y**3 - 1)
         along = one + 2 * y * two + 3 * y**2 * three
-        return joined(p, backend, 2 * across, 2 * x * along)
+        return 2 * across, 2 * x * along
 
-    return Problem(
+    return in_plane(
+        lambda x, y: sum(rest**2 for rest in rests(x, y)),
+        derivatives,
         name="Beale's function",
-        formula=lambda p, _: sum(rest**2 for rest in rests(p[..., 0], p[..., 1])),
-        slope=slope,
         start=(1.0, 1.0),
         box=((-1.0, 4.5), (-1.5, 1.5)),
         minima=((3.0, 0.5),),
@@ -115,19 +114,14 @@ def himmelblau() -> Problem:
     array([  0., 170.])
     """
 
-    def formula(p: Array, _: Backend) -> Array:
-        x, y = p[..., 0], p[..., 1]
-        return (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2
-
-    def slope(p: Array, backend: Backend) -> Array:
-        x, y = p[..., 0], p[..., 1]
+    def derivatives(x: Array, y: Array) -> tuple[Array, Array]:
         one, two = 2 * (x * x + y - 11), 2 * (x + y * y - 7)
-        return joined(p, backend, 2 * x * one + two, one + 2 * y * two)
+        return 2 * x * one + two, one + 2 * y * two
 
-    return Problem(
+    return in_plane(
+        lambda x, y: (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2,
+        derivatives,
         name="Himmelblau's function",
-        formula=formula,
-        slope=slope,
         start=(0.0, 0.0),
         box=((-5.0, 5.0), (-5.0, 5.0)),
         minima=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -105,14 +106,9 @@ class Problem:
         if not self.minima:
             message = f"the problem must have a minimum, got {self.name!r} without one"
             raise ArgumentError(message)
-        nearest = None
-        for minimum in np.array(self.minima, dtype=p.dtype):
-            ways = p - backend.from_host(minimum, backend.device(p))
-            lengths = backend.xp.sqrt(backend.xp.sum(ways * ways, axis=-1))
-            if nearest is not None:
-                lengths = backend.xp.minimum(nearest, lengths)
-            nearest = lengths
-        return nearest
+        minima = np.array(self.minima, dtype=p.dtype)
+        ways = p[..., None, :] - backend.from_host(minima, backend.device(p))
+        return backend.xp.sqrt(backend.xp.sum(ways * ways, axis=-1)).min(axis=-1)
 
     def turned(self, angle: float) -> Problem:
         """Turn the function around 0, in the plane of its first two axes.
@@ -171,9 +167,18 @@ def _turn(p: Array, backend: Backend, cosine: float, sine: float) -> Array:
     return q
 
 
-def joined(p: Array, backend: Backend, *parts: Array) -> Array:
-    """Put the derivatives by each variable together: an array like `p`."""
-    together = backend.xp.zeros_like(p)
-    for axis, part in enumerate(parts):
-        together[..., axis] = part
-    return together
+def in_plane(
+    value: Callable[[Array, Array], Array],
+    derivatives: Callable[[Array, Array], tuple[Array, Array]],
+    **known: Any,
+) -> Problem:
+    """Make a problem of functions of x and y, and of what else is known of it."""
+
+    def slope(p: Array, backend: Backend) -> Array:
+        together = backend.xp.zeros_like(p)
+        together[..., 0], together[..., 1] = derivatives(p[..., 0], p[..., 1])
+        return together
+
+    return Problem(
+        formula=lambda p, _: value(p[..., 0], p[..., 1]), slope=slope, **known
+    )

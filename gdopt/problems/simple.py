@@ -8,7 +8,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import POSITIVE, Range, check_number, whole
-from gdopt.problems.problem import Problem, joined
+from gdopt.problems.problem import Problem, in_plane
 
 
 def bowl(condition: float = 100.0, *, size: int = 2) -> Problem:
@@ -69,10 +69,10 @@ def saddle() -> Problem:
     >>> saddle().gradient(np.array([1.0, 1.0]))
     array([ 2., -2.])
     """
-    return Problem(
+    return in_plane(
+        lambda x, y: x**2 - y**2,
+        lambda x, y: (2 * x, -2 * y),
         name="saddle",
-        formula=lambda p, _: p[..., 0] ** 2 - p[..., 1] ** 2,
-        slope=lambda p, backend: joined(p, backend, 2 * p[..., 0], -2 * p[..., 1]),
         start=(-1.5, 1e-3),
         box=((-2.0, 2.0), (-2.0, 2.0)),
     )
@@ -99,19 +99,10 @@ def bounded_saddle(steepness: float = 1.0) -> Problem:
     array([ 0., -1.])
     """
     s = check_number("steepness", steepness, POSITIVE)
-
-    def formula(p: Array, _: Backend) -> Array:
-        x, y = p[..., 0], p[..., 1]
-        return s * x**2 - y**2 + y**4 / 4
-
-    def slope(p: Array, backend: Backend) -> Array:
-        x, y = p[..., 0], p[..., 1]
-        return joined(p, backend, 2 * s * x, y * (y * y - 2))
-
-    return Problem(
+    return in_plane(
+        lambda x, y: s * x**2 - y**2 + y**4 / 4,
+        lambda x, y: (2 * s * x, y * (y * y - 2)),
         name="saddle between two minima",
-        formula=formula,
-        slope=slope,
         start=(-1.5, 1e-3),
         box=((-2.0, 2.0), (-2.0, 2.0)),
         minima=((0.0, -math.sqrt(2)), (0.0, math.sqrt(2))),

@@ -4,14 +4,16 @@ Any ``function(step) -> float`` is a schedule; these are the usual ones, and wha
 them. Step 0 is the first update. Past its end a schedule keeps its last value.
 """
 
-from gdopt.schedules.bounded import cosine, piecewise, polynomial
 from gdopt.schedules.compose import join, per_epoch, warmup
-from gdopt.schedules.decay import (
+from gdopt.schedules.formulas import (
     constant,
+    cosine,
     exponential,
     halving,
     inv_sqrt,
     inverse_time,
+    piecewise,
+    polynomial,
 )
 from gdopt.schedules.schedule import Schedule
 

@@ -6,19 +6,26 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
-from gdopt.checks import NOT_NEGATIVE, check_number, rising, sequence, whole
+from gdopt.checks import check_not_negative, each, whole
 from gdopt.errors import ArgumentError
-from gdopt.schedules.schedule import Function, Schedule
+from gdopt.schedules.schedule import (
+    Boundaries,
+    Count,
+    Function,
+    Schedule,
+    check_boundaries,
+)
 
 
-def _function_or_number(name: str, value: Any) -> Function | float:
+def _function_or_number(name: str, value: Any) -> Any:
     """Return a function as it is, and a number checked."""
-    if callable(value):
-        function: Function = value
-        return function
-    return check_number(name, value, NOT_NEGATIVE)
+    return value if callable(value) else check_not_negative(name, value)
+
+
+FunctionOrNumber = Annotated[Function | float, _function_or_number]
 
 
 def _value(schedule: Function | float, step: int) -> float:
@@ -46,14 +53,8 @@ class warmup(Schedule):
     [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
     """
 
-    schedule: Function | float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._settle(
-            schedule=_function_or_number("schedule", self.schedule),
-            steps=whole("steps", self.steps, least=1),
-        )
+    schedule: FunctionOrNumber
+    steps: Count
 
     def _at(self, step: int) -> float:
         value = _value(self.schedule, step)
@@ -78,22 +79,12 @@ class join(Schedule):
     [0.02, 0.1, 0.1, 0.05, 0.0, 0.0]
     """
 
-    schedules: Sequence[Function | float]
-    boundaries: Sequence[int]
+    schedules: Annotated[Sequence[Function | float], partial(each, _function_or_number)]
+    boundaries: Boundaries
 
     def __post_init__(self) -> None:
-        schedules = tuple(
-            _function_or_number(f"schedules[{k}]", schedule)
-            for k, schedule in enumerate(sequence("schedules", self.schedules))
-        )
-        boundaries = rising("boundaries", self.boundaries)
-        if len(schedules) != len(boundaries) + 1:
-            message = (
-                "schedules must be one more than boundaries, got "
-                f"{len(schedules)} schedules for {len(boundaries)} boundaries"
-            )
-            raise ArgumentError(message)
-        self._settle(schedules=schedules, boundaries=boundaries)
+        super().__post_init__()
+        check_boundaries("schedules", self.schedules, self.boundaries)
 
     def _at(self, step: int) -> float:
         passed = bisect_right(self.boundaries, step)
@@ -116,21 +107,16 @@ class per_epoch(Schedule):
     (0.19, 0.19, 0.1805)
     """
 
-    schedule: Function | float
-    steps: int
+    schedule: FunctionOrNumber
+    steps: Count
     _: KW_ONLY
-    first: int = 0
+    first: Annotated[int, partial(whole, least=0)] = 0
 
     def __post_init__(self) -> None:
-        first = whole("first", self.first, least=0)
-        if first > 1:
-            message = f"first must be 0 or 1, got {first}"
+        super().__post_init__()
+        if self.first > 1:
+            message = f"first must be 0 or 1, got {self.first}"
             raise ArgumentError(message)
-        self._settle(
-            schedule=_function_or_number("schedule", self.schedule),
-            steps=whole("steps", self.steps, least=1),
-            first=first,
-        )
 
     def _at(self, step: int) -> float:
         return _value(self.schedule, self.first + step // self.steps)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, get_type_hints
 
-from gdopt.checks import whole
+from gdopt.checks import check_count, check_not_negative, rising, whole
 from gdopt.errors import ArgumentError
+
+Function = Callable[[int], float]
+# Types of fields with their checks, functions of a name and a value.
+Rate = Annotated[float, check_not_negative]
+Count = Annotated[int, check_count]
+Boundaries = Annotated[Sequence[int], rising]
 
 
 class Schedule(ABC):
@@ -20,6 +26,12 @@ class Schedule(ABC):
     >>> join([lambda step: 0.1 * (step + 1), halving(0.4, every=2)], [3])(5)
     0.2
     """
+
+    def __post_init__(self) -> None:
+        """Set the fields to their checked values."""
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for check in getattr(hint, "__metadata__", ()):
+                object.__setattr__(self, name, check(name, getattr(self, name)))
 
     def __call__(self, step: int) -> float:
         """Give the value for one update.
@@ -43,10 +55,18 @@ class Schedule(ABC):
     def _at(self, step: int) -> float:
         """Give the value at a step that was checked."""
 
-    def _settle(self, **fields: Any) -> None:
-        """Set fields of this frozen dataclass to their checked values."""
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
 
+def check_boundaries(
+    name: str, values: Sequence[Any], boundaries: Sequence[int]
+) -> None:
+    """Refuse boundaries that do not lie between values.
 
-Function = Callable[[int], float]
+    Raises:
+        ArgumentError: the values are not one more.
+    """
+    if len(values) != len(boundaries) + 1:
+        message = (
+            f"{name} must be one more than boundaries, got {len(values)} {name} for "
+            f"{len(boundaries)} boundaries"
+        )
+        raise ArgumentError(message)

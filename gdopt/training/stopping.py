@@ -13,12 +13,13 @@ from gdopt.arrays import Array
 from gdopt.checks import (
     NOT_NEGATIVE,
     as_number,
+    check_choice,
     check_number,
     check_saved_array,
     check_state,
     whole,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
+from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.optim.interrupt import Uninterrupted
 from gdopt.optim.parameters import Parameters
 
@@ -94,9 +95,7 @@ class EarlyStopping:
         self._parameters = Parameters.of(params)
         self.patience = whole("patience", patience, least=1)
         self.min_delta = check_number("min_delta", min_delta, NOT_NEGATIVE)
-        if mode not in ("max", "min"):
-            message = f"mode must be 'max' or 'min', got {mode!r}"
-            raise ArgumentError(message)
+        check_choice("mode", mode, ("max", "min"))
         if layers is not None and not hasattr(layers, "load_state_dict"):
             kind = type(layers).__name__
             message = f"layers must have state_dict and load_state_dict, got {kind}"

@@ -9,9 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_choice, check_flag, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import check_choice
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
     SAMPLERS,

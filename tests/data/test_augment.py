@@ -165,13 +165,13 @@ def test_no_images_are_fine():
         (
             partial(shift, most=1, fill="wrap"),
             gdopt.ArgumentError,
-            "fill must be 'zero'",
+            "fill must be one of zero, edge",
         ),
         (partial(rotate, degrees=-1), gdopt.ArgumentError, r"degrees must be in \[0"),
         (
             partial(rotate, degrees=1, fill=0),
             gdopt.ArgumentError,
-            "fill must be 'zero'",
+            "fill must be one of zero, edge",
         ),
         (partial(shift, most=1, shape=(6, 7)), gdopt.ArgumentError, "images must be"),
         (partial(shift, most=1, shape=7), gdopt.ArgumentTypeError, "shape must be a"),

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -5,15 +7,31 @@ import gdopt
 from gdopt.data import distribution
 
 
+def compared(dev, test, axis=0):
+    """Find the classes of both parts together, as a split does."""
+    backend = gdopt.backend_of(dev)
+    both = backend.xp.concatenate([dev, test], axis)
+    found = distribution.classes_of(backend, both, axis)
+    if found is None:
+        return dev, test, None
+    return *np.split(found[1], [dev.shape[axis]]), found[0]
+
+
 def differences(dev, test, axis=0):
     """Give what differs between two arrays, or two tuples of arrays."""
     dev = dev if isinstance(dev, tuple) else (dev,)
     test = test if isinstance(test, tuple) else (test,)
-    return distribution.differences(gdopt.backend_of(dev[0]), dev, test, axis)
+    pairs = [compared(*pair, axis) for pair in zip(dev, test, strict=True)]
+    return distribution.differences(gdopt.backend_of(dev[0]), pairs, axis)
 
 
 def scores(dev, test, axis=0):
-    return distribution.scores(gdopt.backend_of(dev), dev, test, axis)
+    """Give names, means in dev and in test, and scores; empty where none are."""
+    backend = gdopt.backend_of(dev)
+    rows = distribution.scores(backend, *compared(dev, test, axis), axis)
+    names, _, *numbers = zip(*rows, strict=True) if rows else [()] * 5
+    dev, test, score = map(np.array, numbers)
+    return SimpleNamespace(names=list(names), dev=dev, test=test, score=score)
 
 
 def test_the_score_of_a_feature_is_a_worked_figure(monkeypatch):
@@ -124,8 +142,8 @@ def test_small_differences_of_unsigned_numbers_do_not_wrap_around():
 
 def test_what_is_no_real_number_is_not_compared():
     dev, test = np.zeros((2, 50), complex)
-    assert scores(dev, test + 1) is None
-    assert scores(np.array([{}] * 9), np.zeros(9, object)) is None
+    assert scores(dev, test + 1).names == []
+    assert scores(np.array([{}] * 9), np.zeros(9, object)).names == []
     assert differences(dev, test + 1) == []
 
 

@@ -196,6 +196,12 @@ def test_whole_numbers_hardly_met_twice_are_no_classes():
     split(np.arange(20) ** 2, seed=0)
 
 
+def test_whether_whole_numbers_are_classes_depends_on_the_whole_array():
+    # Dev and test hold 800 distinct ones, each of them once.
+    with pytest.warns(DataWarning, match="the value of array 0 "):
+        split(np.arange(2000), shuffle=False)
+
+
 def test_one_seed_gives_the_same_parts_on_a_device(device):
     X, k = data(60)
     y = (k.astype(int) % 3).astype(np.int32)

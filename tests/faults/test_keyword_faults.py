@@ -34,9 +34,9 @@ def test_an_unknown_keyword_is_refused_with_the_nearest_known_one(kind, keyword,
 
 
 CHOICES = [
-    (ARGUMENT, gdopt.Momentum, {"form": "nesterov"}, "form must be 'ewa'"),
-    (ARGUMENT, gdopt.RMSprop, {"eps_mode": "raw"}, "eps_mode must be 'outside' or"),
-    (ARGUMENT, gdopt.Adam, {"eps_mode": "outside"}, "eps_mode must be 'corrected'"),
+    (ARGUMENT, gdopt.Momentum, {"form": "nesterov"}, "form must be one of ewa, heav"),
+    (ARGUMENT, gdopt.RMSprop, {"eps_mode": "raw"}, "eps_mode must be one of outside"),
+    (ARGUMENT, gdopt.Adam, {"eps_mode": "outside"}, "eps_mode must be one of correc"),
     (ARGUMENT, gdopt.AdamW, {"eps_mode": None}, "eps_mode must be .* got None"),
     (ARGUMENT, gdopt.AdamW, {"eps_mode": ["raw"]}, "eps_mode must be .* got"),
     (

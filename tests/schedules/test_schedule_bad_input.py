@@ -104,7 +104,7 @@ def test_steps_that_are_no_positive_count_are_refused(make, name, steps, error):
         (lambda: join([1, 2, 3], [9, 5]), r"boundaries must rise .*\(9, 5\)"),
         (lambda: piecewise([5], [1]), "values must be one more .* got 1 values for 1"),
         (lambda: join([1], [5]), "schedules must be one more .* got 1 schedules for 1"),
-        (lambda: piecewise([5], [1, 2], at_boundary="x"), "'new' or 'old', got 'x'"),
+        (lambda: piecewise([5], [1, 2], at_boundary="x"), "one of new, old, got 'x'"),
         (lambda: join([lambda _: math.nan], [])(7), "finite at every step, got nan at"),
     ],
 )

@@ -7,7 +7,6 @@ import math
 import os
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 
@@ -48,7 +47,11 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     >>> folder.cleanup()
     """
     file = existing_file(path)
-    content = _content(file)
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            content = stream.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise refusal(file, f"must be a whole gzip file: {error}") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES:
         rule = "must begin with two zero bytes and a known dtype, as IDX files do"
         raise refusal(file, f"{rule}, got {content[:4].hex(' ') or 'an empty file'}")
@@ -85,13 +88,3 @@ def read_images(path: str | os.PathLike[str]) -> Dataset:
         if candidate.is_file():
             return Dataset.of(file, read_idx(file), read_idx(candidate))
     raise refusal(file, f"its labels must lie beside it as {plain} or {plain}.gz")
-
-
-def _content(file: Path) -> bytes:
-    if file.suffix != ".gz":
-        return file.read_bytes()
-    try:
-        with gzip.open(file) as unpacked:
-            return unpacked.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise refusal(file, f"must be a whole gzip file: {error}") from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from gdopt.checks import check_flag
-from gdopt.errors import ArgumentError
+from gdopt.checks import check_choice, check_flag
 from gdopt.ewa import average
 from gdopt.kernels.ops import sqrt
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
+
+MODES = ("corrected", "raw", "inside")  # where Adam and AdamW put epsilon
 
 
 @functools.cache
@@ -62,9 +63,7 @@ class RMSprop(Optimizer):
         eps_mode: str = "outside",
         **others: Any,
     ) -> None:
-        if eps_mode not in ("outside", "inside"):
-            message = f"eps_mode must be 'outside' or 'inside', got {eps_mode!r}"
-            raise ArgumentError(message)
+        check_choice("eps_mode", eps_mode, ("outside", "inside"))
         super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
 
 
@@ -129,12 +128,6 @@ def adamw(eps_mode: str, *, bias_correction: bool) -> Rule:
     return rule(ranges={**ranges, "weight_decay": DECAY})(formula)
 
 
-def _check_mode(eps_mode: str) -> None:
-    if eps_mode not in ("corrected", "raw", "inside"):
-        message = f"eps_mode must be 'corrected', 'raw' or 'inside', got {eps_mode!r}"
-        raise ArgumentError(message)
-
-
 class Adam(Optimizer):
     """Adaptive moment estimation: momentum over RMSprop, both without bias.
 
@@ -179,7 +172,7 @@ class Adam(Optimizer):
         bias_correction: bool = True,
         **others: Any,
     ) -> None:
-        _check_mode(eps_mode)
+        check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adam(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
@@ -224,7 +217,7 @@ class AdamW(Optimizer):
         bias_correction: bool = True,
         **others: Any,
     ) -> None:
-        _check_mode(eps_mode)
+        check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adamw(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}

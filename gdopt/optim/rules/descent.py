@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from gdopt.checks import check_flag
+from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
 from gdopt.ewa import average, corrected
 from gdopt.optim.optimizer import Optimizer
@@ -100,9 +100,7 @@ class Momentum(Optimizer):
         bias_correction: bool = False,
         **others: Any,
     ) -> None:
-        if form not in ("ewa", "heavy_ball", "keras"):
-            message = f"form must be 'ewa', 'heavy_ball' or 'keras', got {form!r}"
-            raise ArgumentError(message)
+        check_choice("form", form, ("ewa", "heavy_ball", "keras"))
         bias_correction = check_flag("bias_correction", bias_correction)
         if bias_correction and form != "ewa":
             message = f"bias_correction must be False for form {form!r}, which has none"

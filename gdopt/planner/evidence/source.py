@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -49,10 +48,7 @@ class Source:
         draw = gathered(self._backend, self._arrays, self._axis, size, self.pool)
         whole = self.drawn // size
 
-        def batch(number: int) -> tuple[Array, ...]:
-            return _as_tuple(draw(number % whole))
-
-        return batch
+        return lambda number: draw(number % whole)
 
     def first_epoch(self, size: int) -> Iterator[tuple[Array, ...]]:
         """Give two whole batches, and then the smaller one that ends an epoch.
@@ -67,7 +63,7 @@ class Source:
             draw = gathered(
                 self._backend, self._arrays, self._axis, size, self.pool[:ragged]
             )
-            yield _as_tuple(draw(0))
+            yield draw(0)
 
     def ragged(self, size: int) -> int:
         """Give the examples in the last, smaller batch of an epoch; 0 without one."""
@@ -83,7 +79,3 @@ class Source:
             apart = 1.5 * PAGE if unit == 1 and size >= PAGE else 0
             total += -(-size // unit) * unit + apart
         return total
-
-
-def _as_tuple(batch: Any) -> tuple[Array, ...]:
-    return batch if isinstance(batch, tuple) else (batch,)

@@ -1,8 +1,17 @@
-"""Batches of images with some of them flipped, shifted or rotated."""
+"""Images changed at random while training: flipped, shifted, rotated.
+
+Images are (m, h, w) or (m, h, w, c); or flat, (m, h * w) or (m, h * w * c), where a
+`shape` tells (h, w) or (h, w, c). All is drawn on the host, so that one seed gives the
+same on every backend; images stay on their device, and new arrays are made of them.
+Labels have no part in this: it is the caller's to choose changes that leave a 6 a 6.
+
+Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,18 +19,99 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import Range, check_number, whole
-from gdopt.data.augment.pixels import (
+from gdopt.checks import (
+    Range,
+    check_choice,
+    check_number,
+    check_state,
+    sequence,
+    whole,
+)
+from gdopt.data.pixels import (
+    FILLS,
     as_images,
-    check_fill,
-    check_generator,
     pixels_at,
     sent,
     split_places,
 )
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+__all__ = ["Augment", "flip", "rotate", "shift"]
 
 SHARE, DEGREES = Range.parse("[0, 1]"), Range.parse("[0, 180]")
+KEY = 0x617567  # beside the seed, so that batches of that seed draw other numbers
+Transform = Callable[..., Array]
+
+
+class Augment:
+    """Apply transforms to batches of images, one after the other, seeded.
+
+    What is drawn depends on the seed, the number of the call and the transform's place
+    alone. A step of a training is one call, so that a run which resumes with the state
+    draws what an uninterrupted one draws; batches may be sent ahead of their turn.
+    Transforms do not share their draws: one more leaves those before it as they were.
+
+    Args:
+        transforms: functions ``transform(images, generator=...) -> images``, such as
+            ``functools.partial(flip, axis=2)``.
+        seed: a whole number of at least 0; that of the batches will do.
+
+    Attributes:
+        calls: how many there have been.
+
+    Raises:
+        ArgumentError: there is no transform; `seed` is negative.
+        ArgumentTypeError: an argument is of the wrong kind.
+
+    >>> from functools import partial
+    >>> from gdopt.data import minibatches
+    >>> from gdopt.data.augment import Augment, flip, shift
+    >>> flat = {"shape": (8, 8)}
+    >>> changes = [partial(shift, most=2, **flat), partial(flip, axis=2, **flat)]
+    >>> augment = Augment(changes, seed=0)
+    >>> X, y = np.ones((10, 64)), np.arange(10)
+    >>> for x, labels in minibatches(X, y, size=5, seed=0):
+    ...     x = augment(x)
+    ...     print(x.sum(axis=1))
+    [42. 42. 48. 64. 42.]
+    [49. 42. 48. 56. 42.]
+    >>> augment.state_dict()
+    {'seed': 0, 'calls': 2}
+    """
+
+    def __init__(self, transforms: Sequence[Transform], *, seed: int) -> None:
+        self.transforms = tuple(sequence("transforms", transforms))
+        if not self.transforms:
+            message = "transforms must hold at least one, got none"
+            raise ArgumentError(message)
+        for place, transform in enumerate(self.transforms):
+            if not callable(transform):
+                message = f"transforms[{place}] must be a function, got {transform!r}"
+                raise ArgumentTypeError(message)
+        self.seed = whole("seed", seed, least=0)
+        self.calls = 0
+
+    def __call__(self, images: Array) -> Array:
+        """Give changed images; those given stay as they are."""
+        for place, transform in enumerate(self.transforms):
+            key = KEY, self.calls, place
+            entropy = np.random.SeedSequence(self.seed, spawn_key=key)
+            images = transform(images, generator=np.random.default_rng(entropy))
+        self.calls += 1
+        return images
+
+    def state_dict(self) -> dict[str, int]:
+        """Give what a resumed run needs: the seed and the number of calls."""
+        return {"seed": self.seed, "calls": self.calls}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken.
+
+        Raises:
+            StateError: it is of another seed, or damaged; nothing has changed.
+        """
+        same = {"seed": self.seed}
+        self.calls = check_state("state", state, counts=["calls"], same=same)["calls"]
 
 
 def flip(
@@ -53,14 +143,14 @@ def flip(
     array([[[2, 1],
             [4, 3]]])
     """
-    backend, x = as_images(images, shape)
+    backend, x = as_images(images, shape, generator)
     share = check_number("share", share, SHARE)
     if isinstance(axis, bool) or axis not in (1, 2):
         message = f"axis must be 1 (top and bottom) or 2 (left and right), got {axis!r}"
         raise ArgumentError(message)
     flipped = x[:, ::-1] if axis == 1 else x[:, :, ::-1]
     with backend.on(backend.device(images)):
-        chosen = check_generator(generator).random(len(x)) < share
+        chosen = generator.random(len(x)) < share
         (mask,) = sent(backend, x, chosen.reshape(-1, *(1,) * (x.ndim - 1)))
         return backend.xp.where(mask, flipped, x).reshape(images.shape)
 
@@ -96,13 +186,14 @@ def shift(
     array([[[0, 0],
             [1, 2]]])
     """
-    backend, x = as_images(images, shape)
-    most, fill = whole("most", most, least=0), check_fill(fill)
+    backend, x = as_images(images, shape, generator)
+    most = whole("most", most, least=0)
+    check_choice("fill", fill, FILLS)
     if most >= min(x.shape[1:3]):
         message = f"most must be less than h and w, {x.shape[1:3]}, got {most}"
         raise ArgumentError(message)
     count = 2, len(x), 1
-    steps = check_generator(generator).integers(-most, most, count, endpoint=True)
+    steps = generator.integers(-most, most, count, endpoint=True)
     rows, columns = (np.arange(x.shape[k + 1]) - steps[k] for k in (0, 1))
     with backend.on(backend.device(images)):
         rows, columns = sent(backend, x, rows[:, :, None], columns[:, None, :])
@@ -144,11 +235,12 @@ def rotate(
             [0.1, 1. , 0.1],
             [0. , 0. , 0.8]]])
     """
-    backend, x = as_images(images, shape)
+    backend, x = as_images(images, shape, generator)
     refuse_unusable_dtype("images", x.dtype)
-    degrees, fill = check_number("degrees", degrees, DEGREES), check_fill(fill)
+    degrees = check_number("degrees", degrees, DEGREES)
+    check_choice("fill", fill, FILLS)
     dtype, (h, w) = compute_dtype(x.dtype), x.shape[1:3]
-    drawn = check_generator(generator).uniform(-degrees, degrees, (len(x), 1, 1))
+    drawn = generator.uniform(-degrees, degrees, (len(x), 1, 1))
     angles, i0, j0 = np.deg2rad(drawn), (h - 1) / 2, (w - 1) / 2
     parts = (
         np.cos(angles),

@@ -8,57 +8,34 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import sequence, whole
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.checks import check_count, check_kind, each
+from gdopt.errors import ArgumentError
 
 FILLS = ("zero", "edge")
 
 
-def as_images(images: Array, shape: Any) -> tuple[Backend, Array]:
-    """Give images as (m, h, w) or (m, h, w, c).
+def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array]:
+    """Return images as (m, h, w) or (m, h, w, c), to be changed by a generator.
 
     Raises:
         ArgumentError: their shape is another, or does not fit `shape`.
-        ArgumentTypeError: they are no array, `shape` is no list of whole numbers.
+        ArgumentTypeError: they are no array, `shape` is no list of whole numbers,
+            `generator` is no generator: a seed would draw the same every time.
     """
     backend = backend_of(images)
+    check_kind("generator", generator, np.random.Generator)
     if shape is None:
         if images.ndim not in (3, 4):
             rule = "images must be (m, h, w) or (m, h, w, c), or flat with a shape"
             message = f"{rule}, got {images.shape}"
             raise ArgumentError(message)
         return backend, images
-    sizes = [whole(f"shape[{k}]", n, 1) for k, n in enumerate(sequence("shape", shape))]
+    sizes = each(check_count, "shape", shape)
     if len(sizes) not in (2, 3) or images.shape[1:] != (math.prod(sizes),):
         rule = "images must be (m, h * w * c) with shape = (h, w) or (h, w, c)"
         message = f"{rule}, got {images.shape} with {shape}"
         raise ArgumentError(message)
     return backend, images.reshape(images.shape[0], *sizes)
-
-
-def check_generator(generator: Any) -> np.random.Generator:
-    """Take a generator of NumPy; a seed in its place would draw the same every time.
-
-    Raises:
-        ArgumentTypeError: it is anything else.
-    """
-    if not isinstance(generator, np.random.Generator):
-        kind = type(generator).__name__
-        message = f"generator must be a numpy.random.Generator, got {kind}"
-        raise ArgumentTypeError(message)
-    return generator
-
-
-def check_fill(fill: Any) -> str:
-    """Take ``"zero"`` or ``"edge"``.
-
-    Raises:
-        ArgumentError: it is anything else.
-    """
-    if fill not in FILLS:
-        message = f"fill must be 'zero' or 'edge', got {fill!r}"
-        raise ArgumentError(message)
-    return str(fill)
 
 
 def sent(backend: Backend, x: Array, *arrays: np.ndarray) -> list[Array]:

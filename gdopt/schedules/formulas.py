@@ -1,0 +1,233 @@
+# ruff: noqa: N801 - these classes are called as functions, and print as they are called
+"""Schedules by a formula of the step; the last value holds where there is an end."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+from gdopt.checks import (
+    Range,
+    check_choice,
+    check_count,
+    check_not_negative,
+    check_number,
+    check_positive,
+    each,
+)
+from gdopt.schedules.schedule import Boundaries, Count, Rate, Schedule, check_boundaries
+
+FACTOR = partial(check_number, bounds=Range.parse("(0, 1]"))
+
+
+@dataclass(frozen=True)
+class constant(Schedule):
+    """The same value at every step: ``value``.
+
+    Args:
+        value: at least 0.
+
+    >>> constant(0.1)(1000)
+    0.1
+    """
+
+    value: Rate
+
+    def _at(self, step: int) -> float:  # noqa: ARG002 - it depends on nothing
+        return self.value
+
+
+@dataclass(frozen=True)
+class inverse_time(Schedule):
+    """Decay with the reciprocal of time: ``start / (1 + rate * step)``.
+
+    The course's decay counts epochs from 1, which `per_epoch` does with ``first=1``.
+    Keras's ``InverseTimeDecay`` divides the step by ``decay_steps`` first: put that
+    into the rate.
+
+    Args:
+        start: value at step 0, at least 0.
+        rate: per step, at least 0.
+
+    Source: Andrew Ng, Improving Deep Neural Networks, "Learning rate decay".
+
+    >>> from gdopt.schedules import per_epoch
+    >>> alpha = per_epoch(inverse_time(0.2, rate=1), steps=10, first=1)
+    >>> [round(alpha(step), 4) for step in (0, 10, 20, 30)]
+    [0.1, 0.0667, 0.05, 0.04]
+    """
+
+    start: Rate
+    rate: Rate
+
+    def _at(self, step: int) -> float:
+        return self.start / (1 + self.rate * step)
+
+
+@dataclass(frozen=True)
+class exponential(Schedule):
+    """Decay by a factor every so many steps: ``start * rate**(step / steps)``.
+
+    As a staircase the exponent is a whole number, ``step // steps``: the course's
+    discrete staircase, which holds each value for ``steps`` steps. The course's
+    ``.95**epoch`` is ``per_epoch(exponential(start, .95), steps, first=1)``.
+    The arguments are those of TensorFlow's ``exponential_decay`` and Keras's
+    ``ExponentialDecay``. optax has ``transition_steps``; torch's ``ExponentialLR`` has
+    ``steps=1`` alone, its ``StepLR`` is the staircase.
+
+    Args:
+        start: value at step 0, at least 0.
+        rate: factor, in (0, 1].
+        steps: after how many steps the factor is reached, at least 1.
+        staircase: whether the value falls at once, at the end of those steps.
+
+    >>> alpha = exponential(0.1, 0.96, steps=100_000, staircase=True)
+    >>> alpha(0), alpha(99_999), alpha(100_000)
+    (0.1, 0.1, 0.096)
+    """
+
+    start: Rate
+    rate: Annotated[float, FACTOR]
+    steps: Count = 1
+    _: KW_ONLY
+    staircase: bool = False
+
+    def _at(self, step: int) -> float:
+        exponent = step // self.steps if self.staircase else step / self.steps
+        return self.start * self.rate**exponent
+
+
+def halving(start: float, every: int) -> exponential:
+    """Halve the value every so many steps: ``start * .5**(step // every)``.
+
+    Args:
+        start: value at step 0, at least 0.
+        every: steps between two halvings, at least 1.
+
+    >>> [halving(0.8, every=100)(step) for step in (0, 99, 100, 200)]
+    [0.8, 0.8, 0.4, 0.2]
+    """
+    return exponential(start, 0.5, check_count("every", every), staircase=True)
+
+
+@dataclass(frozen=True)
+class inv_sqrt(Schedule):
+    """Decay with the root of time: ``start * k / sqrt(t)``, where ``t = step + 1``.
+
+    ``t`` counts mini-batches from 1, as in the course. Its form with epochs, also from
+    1, is ``per_epoch(inv_sqrt(start, k), steps)``: as ``t`` counts from 1 already,
+    `per_epoch` keeps its ``first=0``.
+
+    Args:
+        start: at least 0.
+        k: factor, at least 0.
+
+    Source: Andrew Ng, Improving Deep Neural Networks, "Learning rate decay".
+
+    >>> [inv_sqrt(0.2)(step) for step in (0, 3, 15)]
+    [0.2, 0.1, 0.05]
+    """
+
+    start: Rate
+    k: Rate = 1.0
+
+    def _at(self, step: int) -> float:
+        return self.start * self.k / math.sqrt(step + 1)
+
+
+@dataclass(frozen=True)
+class piecewise(Schedule):
+    """Values by hand: the first up to the first boundary, and so on to the last.
+
+    ``values[k]`` where k is the number of boundaries that the step has passed. optax
+    and torch's ``MultiStepLR`` have the new value at the boundary itself; Keras's
+    ``PiecewiseConstantDecay`` keeps the old one there.
+
+    Args:
+        boundaries: steps at which the value changes, rising, at least 1 each.
+        values: one more than there are boundaries, at least 0 each.
+        at_boundary: ``"new"`` or ``"old"``, the value at the boundary itself.
+
+    >>> alpha = piecewise([100, 200], [0.1, 0.03, 0.01])
+    >>> alpha(99), alpha(100), alpha(100_000)
+    (0.1, 0.03, 0.01)
+    >>> piecewise([100, 200], [0.1, 0.03, 0.01], at_boundary="old")(100)
+    0.1
+    """
+
+    boundaries: Boundaries
+    values: Annotated[Sequence[float], partial(each, check_not_negative)]
+    _: KW_ONLY
+    at_boundary: Literal["new", "old"] = "new"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_boundaries("values", self.values, self.boundaries)
+        check_choice("at_boundary", self.at_boundary, ("new", "old"))
+
+    def _at(self, step: int) -> float:
+        passed = bisect_right if self.at_boundary == "new" else bisect_left
+        return self.values[passed(self.boundaries, step)]
+
+
+@dataclass(frozen=True)
+class polynomial(Schedule):
+    """Go from one value to another: ``end + (start - end) * (1 - t)**power``.
+
+    ``t = min(step / steps, 1)``: the end is reached after ``steps`` steps and kept.
+    A power of 1 is a straight line. The same as torch's ``PolynomialLR``, Keras's
+    ``PolynomialDecay`` and optax's ``polynomial_schedule``.
+
+    Args:
+        start: value at step 0, at least 0.
+        end: value from step ``steps`` on, at least 0; it may be above the start.
+        steps: at least 1.
+        power: above 0.
+
+    >>> alpha = polynomial(0.1, 0.0, steps=4)
+    >>> [round(alpha(step), 4) for step in range(6)]
+    [0.1, 0.075, 0.05, 0.025, 0.0, 0.0]
+    """
+
+    start: Rate
+    end: Rate
+    steps: Count
+    _: KW_ONLY
+    power: Annotated[float, check_positive] = 1.0
+
+    def _at(self, step: int) -> float:
+        left = self.steps - min(step, self.steps)
+        share = math.pow(left / self.steps, self.power)
+        return self.start * share + self.end * (1 - share)
+
+
+@dataclass(frozen=True)
+class cosine(Schedule):
+    """Half a cosine: ``end + (start - end) * (1 + cos(pi * t)) / 2``.
+
+    ``t = min(step / steps, 1)``: the end is reached after ``steps`` steps and kept, as
+    in optax and Keras. torch's ``CosineAnnealingLR`` rises again after ``T_max``.
+
+    Args:
+        start: value at step 0, at least 0.
+        end: value from step ``steps`` on, at least 0.
+        steps: at least 1.
+
+    Source: Loshchilov & Hutter 2017, SGDR, equation 5, without restarts.
+
+    >>> alpha = cosine(0.1, 0.0, steps=100)
+    >>> [round(alpha(step), 4) for step in (0, 25, 50, 100, 200)]
+    [0.1, 0.0854, 0.05, 0.0, 0.0]
+    """
+
+    start: Rate
+    end: Rate
+    steps: Count
+
+    def _at(self, step: int) -> float:
+        share = (1 + math.cos(math.pi * min(step, self.steps) / self.steps)) / 2
+        return self.start * share + self.end * (1 - share)
