@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.cli.parts import choices
+from gdopt.cli.parts import options
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
 from gdopt.ewa import ewa, ewa_window
@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
     )
     add(
         "--beta",
-        type=choices.number(f"in {BETA.text}", lambda beta: beta in BETA),
+        type=options.number(f"in {BETA.text}", BETA),
         nargs="+",
         default=BETAS,
         metavar="BETA",

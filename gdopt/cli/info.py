@@ -102,7 +102,7 @@ def collect() -> dict[str, Any]:
     installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
         **found,
-        "default_seed": _default_seed(),
+        "default_seed": options.SEED,
         "distributions": dict(sorted(installed.items())),
     }
 
@@ -157,12 +157,6 @@ def _blas() -> str:
     # SciPy and others load one of their own; NumPy's wheel holds numpy.libs/*.so.
     blas = min(pools, key=lambda p: ("numpy" not in p["filepath"], p["filepath"]))
     return f"{blas['internal_api']} {blas['version']}, threads: {blas['num_threads']}"
-
-
-def _default_seed() -> int:
-    parser = argparse.ArgumentParser()
-    options.add_problem(parser.add_argument)
-    return int(parser.get_default("seed"))
 
 
 def _asked(question: Any) -> str:

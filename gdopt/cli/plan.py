@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gdopt.cli.parts import choices, options
+from gdopt.cli.parts import options
 from gdopt.cli.parts.session import make_network, plan
 from gdopt.extras import load_extra
 from gdopt.files import free_name
@@ -45,7 +45,11 @@ def add_parser(commands: Any) -> None:
     how = parser.add_argument_group("how it is planned").add_argument
     how(
         "--sizes",
-        type=choices.batch_sizes,
+        type=options.reader(
+            options.sizes,
+            "rise, as 64,128,256",
+            lambda found: found == sorted(set(found)),
+        ),
         metavar="N,N",
         help="batch sizes to try (64,128,256,512,1024)",
     )

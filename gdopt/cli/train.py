@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli.parts import choices, options
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts import options
+from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
 from gdopt.cli.parts.running import finish, train
 from gdopt.cli.parts.session import Session, prepare
 from gdopt.errors import ArgumentError
@@ -62,31 +62,36 @@ def _add_method(add: Callable[..., Any]) -> None:
     add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
     add(
         "--lr",
-        type=choices.positive,
+        type=options.positive,
         metavar="RATE",
         help="learning rate of the first step (by optimizer, see below)",
     )
     add(
         "--batch-size",
-        type=choices.batch_size,
+        type=_batch_size,
         default=32,
         metavar="N | auto",
         help="examples in a mini-batch (%(default)s); auto: as gdopt plan says",
     )
     add(
         "--epochs",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         default=60,
         metavar="N",
         help="passes over the training examples (%(default)s)",
     )
     add(
         "--patience",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         metavar="N",
         help="stop after N epochs without a better dev accuracy, and keep the best "
         "weights (early stopping; if not given, all epochs are run)",
     )
+
+
+def _batch_size(text: str) -> int | None:
+    """Read a whole number of at least 1, or ``auto``, which is None."""
+    return None if text == "auto" else options.whole_number(least=1)(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli.parts import choices, options
-from gdopt.cli.parts.choices import OPTIMIZERS
+from gdopt.cli.parts import options
+from gdopt.cli.parts.options import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
@@ -67,7 +67,7 @@ def _add_trial(add: Callable[..., Any]) -> None:
     options.add_optimizer(add, default="momentum")
     add(
         "--epochs",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         default=10,
         metavar="N",
         help="of each trial (%(default)s)",
@@ -76,7 +76,7 @@ def _add_trial(add: Callable[..., Any]) -> None:
 
 
 def _add_search(add: Callable[..., Any]) -> None:
-    count = choices.whole_number(least=1)
+    count = options.whole_number(least=1)
     text = "how many, those of a search that goes on included (%(default)s)"
     add("--trials", type=count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of which there must be 2"

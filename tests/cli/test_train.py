@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gdopt.cli.parts import running
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
 from gdopt.training import RunFolder, load
 
 pytest.importorskip("rich")

@@ -10,8 +10,7 @@ from typing import Any
 
 from gdopt.arrays.backend import Backend
 from gdopt.cli.info import surroundings
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
-from gdopt.cli.parts.options import hidden_units
+from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import Progress
 from gdopt.data import MiniBatches, minibatches
@@ -86,9 +85,9 @@ def make_network(
         GdoptError: the data cannot be read, or do not fit the arguments.
     """
     problem = load_problem(arguments.data, arguments.seed, backend)
-    sizes = (problem.features, *hidden_units(arguments), len(problem.classes))
+    hidden = (units for sizes in arguments.hidden for units in sizes)
     network = Network(
-        sizes,
+        (problem.features, *hidden, len(problem.classes)),
         keep=arguments.keep,
         batch_norm=arguments.batch_norm,
         seed=arguments.seed,
@@ -173,7 +172,7 @@ def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
         "batch_size": size,
         "plan": planned and planned.to_dict(),
         "lr": lr,
-        "hidden": hidden_units(arguments),
+        "hidden": network.sizes[1:-1],
         "device": backend.describe(),
         "examples": problem.counts,
         "features": problem.features,
