@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gdopt.arrays.backend import Backend
+from gdopt.cli.info import surroundings
 from gdopt.cli.parts import options
 from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
-from gdopt.cli.parts.running import finish, train
-from gdopt.cli.parts.session import Session, prepare
+from gdopt.cli.parts.problem import make_network
+from gdopt.cli.parts.session import Session
+from gdopt.cli.plan import plan
+from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
-from gdopt.training import RunFolder
+from gdopt.training import EarlyStopping, RunFolder
 
 EXAMPLES = f"""\
 learning rates, where --lr is not given:
@@ -103,15 +107,60 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt train")
-    session = prepare(arguments, options.chosen_backend(arguments))
+    session = _prepare(arguments, options.chosen_backend(arguments))
     with _folder(arguments.out, session) as folder:
         sys.stdout.write(session.describe())
         sys.stdout.flush()
-        stopped = train(session, folder)
-        finish(session, folder, stopped)
+        stopped = session.train(folder)
+        session.finish(folder, stopped)
     if stopped is not None:
         raise stopped
     return 0
+
+
+def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
+    """Make the parts of a run from the command's arguments.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    problem, network = make_network(arguments, backend)
+    size, planned = arguments.batch_size, None
+    if size is None:
+        planned = plan(arguments, problem, network)
+        size = planned.size
+        sys.stdout.write(f"{planned.headline()}\n")
+    if size > problem.counts["train"]:
+        message = (
+            f"--batch-size must be at most {problem.counts['train']}, the number of "
+            f"training examples, got {size}"
+        )
+        raise ArgumentError(message)
+    batches = minibatches(*problem.train, size=size, seed=arguments.seed)
+    method = OPTIMIZERS[arguments.optimizer]
+    lr = method.lr if arguments.lr is None else arguments.lr
+    rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
+    asked = {name: value for name, value in vars(arguments).items() if name != "run"}
+    settings = {
+        **asked,
+        "batch_size": size,
+        "plan": planned and planned.to_dict(),
+        "lr": lr,
+        "hidden": network.sizes[1:-1],
+        "device": backend.describe(),
+        "examples": problem.counts,
+        "features": problem.features,
+        "classes": problem.classes,
+        "surroundings": surroundings(),
+    }
+    optimizer = method.kind(network.params, lr=rate)
+    stopping = None
+    if arguments.patience is not None:
+        layers = network if network.batch_norm else None
+        stopping = EarlyStopping(
+            network.params, patience=arguments.patience, layers=layers
+        )
+    return Session(problem, network, optimizer, batches, settings, stopping)
 
 
 def _folder(out: str | None, session: Session) -> RunFolder:
