@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
-from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
+from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.costs import Costs, blame
-from gdopt.training.graph import TrainingGraph
+from gdopt.training.graph import TrainingGraph, check_pair
 from gdopt.training.record import Record
 
 
@@ -110,7 +109,7 @@ def fit(
     if check_flag("captured", captured):
         graph = TrainingGraph(network, optimizer, batches, l2=penalty.l2, l1=penalty.l1)
         if not checked:
-            network.check_data(*_pair(batches.arrays))
+            network.check_data(*batches.arrays)
     loop = _Loop(
         network,
         optimizer,
@@ -138,47 +137,40 @@ class _Loop:
     costs: Costs
 
     def run(self, epochs: int, every: int) -> Iterator[Record]:
-        """Yield records; `every` so many steps, and at the end of an epoch."""
+        """Yield records: one in `every` steps, and at the end of an epoch."""
         steps = examples = 0
         begin = time.perf_counter()
         for _ in range(epochs):
-            for count, update in self._updates():
-                steps, examples = steps + 1, examples + count
+            for batch in self.batches if self.graph is None else self.batches.walk():
+                steps += 1
                 ends_epoch = self.batches.state_dict()["position"] == 0
-                if not ends_epoch and steps % every:
-                    update(read=False)
-                    continue
-                lr = _one_number(self.optimizer.hyper.get("lr"))
-                cost = update(read=True)
-                speed = examples / (time.perf_counter() - begin)
-                yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
-                examples, begin = 0, time.perf_counter()
+                read = ends_epoch or steps % every == 0
+                lr = self._rate() if read else None
+                count, cost = self._update(batch, read=read)
+                examples += count
+                if read:
+                    speed = examples / (time.perf_counter() - begin)
+                    yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
+                    examples, begin = 0, time.perf_counter()
 
-    def _updates(self) -> Iterator[tuple[int, Callable[..., float]]]:
-        """Give, for each batch of an epoch, its size and the function that trains."""
-        if self.graph is None:
-            for batch in self.batches:
-                x, y = _pair(batch)
-                yield len(x), partial(self._update, x, y)
-            return
-        examples, size = len(self.batches.arrays[0]), self.batches.size
-        for epoch, number in self.batches.walk():
-            count = min(size, examples - number * size)
-            yield count, partial(self._replay, self.graph, epoch, number)
+    def _rate(self) -> float | None:
+        """Return the learning rate, where it is one number."""
+        lr = self.optimizer.hyper.get("lr")
+        return lr if isinstance(lr, float | int) else None
 
-    def _replay(
-        self, graph: TrainingGraph, epoch: int, number: int, *, read: bool
-    ) -> float:
-        cost = graph.run(epoch, number)
-        return self._finite(float(cost)) if read else math.nan
+    def _update(self, batch: Any, *, read: bool) -> tuple[int, float]:
+        """Do one update; return its examples, and the cost before it if it is read.
 
-    def _finite(self, cost: float) -> float:
-        if not math.isfinite(cost):
-            raise self._divergence(cost)
-        return cost
-
-    def _update(self, x: Array, y: Array, *, read: bool) -> float:
-        """Do one update, and give the cost before it where it is to be read."""
+        The batch is one of examples and labels; for a graph, which gathers them itself,
+        it is the numbers of the epoch and of the batch.
+        """
+        if self.graph is not None:
+            epoch, number = batch
+            size = self.batches.size
+            count = min(size, len(self.batches.arrays[0]) - number * size)
+            cost = self.graph.run(epoch, number)
+            return count, self._read(cost) if read else math.nan
+        x, y = check_pair(batch)
         # A network that diverges overflows first; its cost tells.
         with np.errstate(over="ignore", invalid="ignore"):
             cost, grads = self.network.loss_and_grads(
@@ -188,8 +180,18 @@ class _Loop:
                 l1=self.penalty.l1,
                 checked=self.checked,
             )
-            number = self._finite(float(cost)) if read else math.nan
+            before = self._read(cost) if read else math.nan
             self.optimizer.step(grads)
+        return len(x), before
+
+    def _read(self, cost: Array) -> float:
+        number = float(cost)
+        if not math.isfinite(number):
+            message = (
+                f"cost must stay finite, got {number} at step {self.optimizer.t + 1}, "
+                f"in epoch {self.batches.epoch + 1}: {blame(self._rate())}"
+            )
+            raise DivergenceError(message)
         return number
 
     def _record(
@@ -209,22 +211,3 @@ class _Loop:
             examples_per_second=speed,
             notice=self.costs.notice(cost, step, lr),
         )
-
-    def _divergence(self, cost: float) -> DivergenceError:
-        lr = _one_number(self.optimizer.hyper.get("lr"))
-        return DivergenceError(
-            f"cost must stay finite, got {cost} at step {self.optimizer.t + 1}, in "
-            f"epoch {self.batches.epoch + 1}: {blame(lr)}"
-        )
-
-
-def _pair(batch: Any) -> tuple[Array, Array]:
-    if not isinstance(batch, tuple) or len(batch) != 2:
-        got = len(batch) if isinstance(batch, tuple) else 1
-        message = f"batches must be of 2 arrays, examples and labels, got {got}"
-        raise ArgumentError(message)
-    return batch
-
-
-def _one_number(lr: Any) -> float | None:
-    return lr if isinstance(lr, float | int) else None
