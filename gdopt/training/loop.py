@@ -18,9 +18,37 @@ from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
-from gdopt.training.costs import Costs, blame
 from gdopt.training.graph import TrainingGraph, check_pair
-from gdopt.training.record import Record
+
+# A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
+# share of max(1, cost) is rounding.
+RISE = 1e-5
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known after an update.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        step: number of the update, from 1.
+        cost: of the mini-batch of this update, before it; with the L2 term.
+        smoothed_cost: exponentially weighted average of the recorded costs.
+        lr: learning rate of this update; None where it is not one number.
+        dev_accuracy: share of dev examples whose class is predicted, after the update
+            that ends an epoch; None between, and without dev examples.
+        examples_per_second: since the record before, evaluations left out.
+        notice: what deserves attention, and its likely cause; None otherwise.
+    """
+
+    epoch: int
+    step: int
+    cost: float
+    smoothed_cost: float
+    lr: float | None
+    dev_accuracy: float | None
+    examples_per_second: float
+    notice: str | None = None
 
 
 def fit(
@@ -211,3 +239,31 @@ class _Loop:
             examples_per_second=speed,
             notice=self.costs.notice(cost, step, lr),
         )
+
+
+@dataclass
+class Costs:
+    """The costs recorded so far: their average, and whether the last one rose."""
+
+    average: EWA
+    full_batch: bool
+    last: float = math.inf
+    told: bool = False
+
+    def notice(self, cost: float, step: int, lr: float | None) -> str | None:
+        """Say, once, that the cost of all examples has risen."""
+        before, self.last = self.last, cost
+        rose = self.full_batch and cost > before + RISE * max(1.0, before)
+        if not rose or self.told:
+            return None
+        self.told = True
+        return (
+            f"the cost rose from {before:.6g} to {cost:.6g} at step {step}; in batch "
+            f"gradient descent it must fall at every step: {blame(lr)}"
+        )
+
+
+def blame(lr: float | None) -> str:
+    """Name the likely cause of a cost that rises."""
+    rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
+    return f"{rate} is probably too large"

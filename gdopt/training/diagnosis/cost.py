@@ -11,8 +11,8 @@ import numpy as np
 from gdopt.checks import NOT_NEGATIVE, check_flag, check_number
 from gdopt.errors import ArgumentError
 from gdopt.ewa import ewa, ewa_window
-from gdopt.training.costs import RISE, blame
 from gdopt.training.diagnosis.series import read_costs, read_norms
+from gdopt.training.loop import RISE, blame
 
 SMALLEST_WINDOW, PARTS = 10, 10  # costs in an average, and averages in a series
 SIGMAS = 3  # times what noise does to a difference of averages is a change

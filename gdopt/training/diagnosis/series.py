@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays import backend_of
 from gdopt.checks import as_number, sequence
 from gdopt.errors import ArgumentError
-from gdopt.training.record import Record
+from gdopt.training.loop import Record
 
 
 def read_costs(costs: Any) -> tuple[np.ndarray, float | None]:
