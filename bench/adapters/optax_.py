@@ -11,25 +11,57 @@ import numpy as np
 import optax
 from cases import HYPER, Case, Training
 
-from adapters import Contender
+from adapters import Contender, without_gpu
 
 
-def optimizer(rule: str):
+def optimizer(rule: str, clip_norm: float | None = None):
     h = HYPER[rule]
     if rule in {"adam", "adamw"}:
         decay = {"weight_decay": h["weight_decay"]} if rule == "adamw" else {}
         own = {"b1": h["beta1"], "b2": h["beta2"], "eps": h["eps"], **decay}
-        return (optax.adamw if rule == "adamw" else optax.adam)(h["lr"], **own)
-    if rule == "rmsprop":
+        descent = (optax.adamw if rule == "adamw" else optax.adam)(h["lr"], **own)
+    elif rule == "rmsprop":
         own = {"decay": h["beta"], "eps": h["eps"], "eps_in_sqrt": False}
-        return optax.rmsprop(h["lr"], **own)
-    return optax.sgd(h["lr"], momentum=h.get("beta"))
+        descent = optax.rmsprop(h["lr"], **own)
+    else:
+        descent = optax.sgd(h["lr"], momentum=h.get("beta"))
+    if clip_norm is None:
+        return descent
+    return optax.chain(optax.clip_by_global_norm(clip_norm), descent)
 
 
-def make(_form: str, case: Case) -> Contender:
+def placing(device: str):
+    """Return what copies an array to a device."""
+    try:
+        home = jax.devices(device)[0]
+    except RuntimeError:
+        home = jax.devices(without_gpu("jax"))[0]
+    return functools.partial(jnp.array, device=home)
+
+
+def contender(update, trees, inputs, device: str, **own) -> Contender:
+    """Bind a step of parameters, state and the next of the inputs.
+
+    On the CPU each step is waited for; a GPU is given the next one meanwhile.
+    """
+    update = jax.jit(update, donate_argnums=(0, 1))
+    done = jax.block_until_ready if device == "cpu" else lambda found: found
+
+    def step():
+        nonlocal trees
+        trees = done(update(*trees, *next(inputs)))
+
+    def values():
+        return [np.asarray(array, np.float32) for array in trees[0]]
+
+    return Contender(step, values, wait=lambda: jax.block_until_ready(trees), **own)
+
+
+def make(_form: str, case: Case, device: str) -> Contender:
     """Hold the arrays in a list, a tree as any other."""
-    params = [jnp.array(array) for array in case.params()]
-    grads = [jnp.array(array) for array in case.gradients()]
+    place = functools.partial(placing(device), dtype=case.dtype)
+    params, grads = (list(map(place, a)) for a in (case.params(), case.gradients()))
+    beta = case.options.get("ema")
     if case.rule == "ewa":
         params = [jnp.zeros_like(array) for array in params]
         state, share = (), 1 - HYPER["ewa"]["beta"]
@@ -37,33 +69,31 @@ def make(_form: str, case: Case) -> Contender:
         def update(params, state, grads):
             return optax.incremental_update(grads, params, share), state
     else:
-        descent = optimizer(case.rule)
-        state = descent.init(params)
+        descent = optimizer(case.rule, case.options.get("clip_norm"))
+        means = [] if beta is None else [jnp.array(array) for array in params]
+        state = descent.init(params), means
 
         def update(params, state, grads):
-            updates, state = descent.update(grads, state, params)
-            return optax.apply_updates(params, updates), state
-
-    update = jax.jit(update, donate_argnums=(0, 1))
-
-    def step():
-        nonlocal params, state
-        params, state = jax.block_until_ready(update(params, state, grads))
+            inner, means = state
+            updates, inner = descent.update(grads, inner, params)
+            params = optax.apply_updates(params, updates)
+            if means:
+                means = optax.incremental_update(params, means, 1 - beta)
+            return params, (inner, means)
 
     def feed(arrays):
-        nonlocal grads
-        grads = [jnp.array(array) for array in arrays]
+        grads[:] = map(place, arrays)
 
-    return Contender(step, lambda: list(map(np.asarray, params)), feed)
+    inputs = itertools.repeat((grads,))
+    return contender(update, (params, state), inputs, device, feed=feed)
 
 
-def train(_form: str, training: Training) -> Contender:
+def train(_form: str, training: Training, device: str) -> Contender:
     """Put gradient and update under one `jit`."""
-    params = [jnp.array(array) for array in training.params()]
+    place = placing(device)
+    params = list(map(place, training.params()))
     descent = optimizer("adam")
-    state = descent.init(params)
-    data = [tuple(map(jnp.array, batch)) for batch in training.data()]
-    batches = itertools.cycle(data)
+    data = [tuple(map(place, batch)) for batch in training.data()]
 
     def cost(params, x, y):
         *hidden, (W, b) = zip(params[::2], params[1::2], strict=True)
@@ -72,13 +102,9 @@ def train(_form: str, training: Training) -> Contender:
         losses = optax.softmax_cross_entropy_with_integer_labels(x @ W + b, y)
         return losses.mean()
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(params, state, x, y):
         updates, state = descent.update(jax.grad(cost)(params, x, y), state, params)
         return optax.apply_updates(params, updates), state
 
-    def step():
-        nonlocal params, state
-        params, state = jax.block_until_ready(update(params, state, *next(batches)))
-
-    return Contender(step, lambda: list(map(np.asarray, params)))
+    trees = params, descent.init(params)
+    return contender(update, trees, itertools.cycle(data), device)

@@ -1,4 +1,4 @@
-"""Plain NumPy, as the formulas stand in a textbook: an array for every operation."""
+"""Plain NumPy or CuPy, as the formulas stand in a textbook: an array an operation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from cases import HYPER, Case, Training
 
 from adapters import Contender
+from adapters.arrays import host, library, place, waiting
 
 
 def sgd(p, g, _state, _t, *, lr):
@@ -43,41 +44,49 @@ def ewa(_p, g, state, _t, *, beta):
 FORMULAS = {f.__name__: f for f in (sgd, momentum, rmsprop, adam, adamw, ewa)}
 
 
-def make(_form: str, case: Case) -> Contender:
+def make(_form: str, case: Case, device: str) -> Contender:
     """Keep arrays apart, and state in a dictionary for each."""
-    params = [array.copy() for array in case.params()]
-    grads = [array.copy() for array in case.gradients()]
-    states = [{"m": np.zeros_like(p), "v": np.zeros_like(p)} for p in params]
+    xp = library(device)
+    params, grads = place(case.params(), device), place(case.gradients(), device)
+    states = [{"m": xp.zeros_like(p), "v": xp.zeros_like(p)} for p in params]
     formula, hyper, count = FORMULAS[case.rule], HYPER[case.rule], itertools.count(1)
+    limit = case.options.get("clip_norm")
+
+    def clipped():
+        norm = xp.sqrt(sum((g * g).sum() for g in grads))
+        scale = xp.minimum(1.0, limit / norm).astype(np.float32)
+        return [g * scale for g in grads]
 
     def step():
-        t = next(count)
-        for p, g, state in zip(params, grads, states, strict=True):
+        t, used = next(count), grads if limit is None else clipped()
+        for p, g, state in zip(params, used, states, strict=True):
             formula(p, g, state, t, **hyper)
 
     def values():
-        return [s["v"] for s in states] if case.rule == "ewa" else params
+        return host([s["v"] for s in states] if case.rule == "ewa" else params)
 
     def feed(arrays):
-        grads[:] = [array.copy() for array in arrays]
+        grads[:] = place(arrays, device)
 
-    return Contender(step, values, feed)
+    return Contender(step, values, feed, wait=waiting(device))
 
 
-def train(_form: str, training: Training) -> Contender:
+def train(_form: str, training: Training, device: str) -> Contender:
     """Run forward, backward and Adam by hand."""
-    params = training.params()
-    states = [{"m": np.zeros_like(p), "v": np.zeros_like(p)} for p in params]
-    batches, count = itertools.cycle(training.data()), itertools.count(1)
+    xp = library(device)
+    params = place(training.params(), device)
+    states = [{"m": xp.zeros_like(p), "v": xp.zeros_like(p)} for p in params]
+    data = [tuple(map(xp.asarray, batch)) for batch in training.data()]
+    batches, count = itertools.cycle(data), itertools.count(1)
 
     def gradients(x, y):
         inputs, layers = [x], list(zip(params[::2], params[1::2], strict=True))
         for W, b in layers[:-1]:
-            inputs.append(np.maximum(inputs[-1] @ W + b, 0))
+            inputs.append(xp.maximum(inputs[-1] @ W + b, 0))
         logits = inputs[-1] @ params[-2] + params[-1]
-        d = np.exp(logits - logits.max(axis=1, keepdims=True))
+        d = xp.exp(logits - logits.max(axis=1, keepdims=True))
         d /= d.sum(axis=1, keepdims=True)
-        d[np.arange(len(y)), y] -= 1
+        d[xp.arange(len(y)), y] -= 1
         d /= len(y)
         found = []
         for a, (W, _) in zip(reversed(inputs), reversed(layers), strict=True):
@@ -90,4 +99,4 @@ def train(_form: str, training: Training) -> Contender:
         for p, g, state in zip(params, grads, states, strict=True):
             adam(p, g, state, t, **HYPER["adam"])
 
-    return Contender(step, lambda: params)
+    return Contender(step, lambda: host(params), wait=waiting(device))

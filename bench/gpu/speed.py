@@ -7,15 +7,17 @@ take some hundredths of a second, between two events.
 from __future__ import annotations
 
 import gc
-import importlib
+import itertools
 import os
+import sys
 import time
+from dataclasses import replace
 
-import contenders
 import cupy
 import pytest
-from adapters import UnsupportedError
-from cases_gpu import GpuTraining, cases, trainings
+from adapters import ON_GPU, UnsupportedError, check
+from cases import Training
+from cases_gpu import cases, trainings
 from gpu_clock import DeviceClock, pace
 
 SCALE = int(os.environ.get("GDOPT_BENCH_SCALE", "1"))  # above 1 rehearses
@@ -38,10 +40,9 @@ def _forget():
     yield
     gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
-    if contenders.missing("torch_fused") is None:
-        torch = importlib.import_module("torch")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def run(benchmark, step, wait, **told):
@@ -76,16 +77,27 @@ def test_copy(benchmark):
 def test_step(case, name, benchmark):
     if time.monotonic() - START > BUDGET:
         pytest.skip(f"left out: {BUDGET:.0f} s are over")
-    lacking = contenders.missing(name)
-    if lacking is not None:
-        pytest.skip(f"{name} is left out: {lacking}")
-    training = isinstance(case, GpuTraining)
+    adapter, training = ON_GPU[name], isinstance(case, Training)
     try:
-        if not training and name != "cupy":
-            contenders.check(name, case)
-        contender = contenders.make(name, case)
-    except UnsupportedError as error:
-        pytest.skip(str(error))
+        if not training:
+            check(adapter.make(case.small()), case.small())
+        contender = in_turns(adapter, case, 1 if training else case.copies)
+    except (ImportError, UnsupportedError) as error:
+        pytest.skip(f"{name} is left out: {error}")
     told = {"case": case.name, "contender": name}
     told |= {"batch": case.batch} if training else {"bytes": case.bytes}
-    run(benchmark, contender.step, contender.wait, **told)
+    with contender.setting():
+        run(benchmark, contender.step, contender.wait, **told)
+
+
+def in_turns(adapter, case, copies):
+    """Make a contender whose steps take turns on sets of arrays."""
+    made = [adapter.make(case) for _ in range(copies)]
+    if copies == 1:
+        return made[0]
+    steps = itertools.cycle([one.step for one in made])
+
+    def step():
+        next(steps)()
+
+    return replace(made[0], step=step)

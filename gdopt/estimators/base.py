@@ -6,12 +6,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.data import split
+from gdopt.data import Split, split
 from gdopt.errors import ArgumentError
-from gdopt.estimators.conventions import base, utils, validation, warn_of_no_rest
+from gdopt.estimators.conventions import (
+    base,
+    check_data,
+    utils,
+    validation,
+    warn_of_no_rest,
+)
 from gdopt.estimators.model import Model
 from gdopt.estimators.settings import Settings
-from gdopt.estimators.training import Part, Parts, train
+from gdopt.estimators.training import Part, train
 
 SEEDS = np.iinfo(np.int32).max  # below which a RandomState draws seeds on every system
 
@@ -40,7 +46,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
         warm_start: bool = False,
-        device: str = "cpu",
+        backend: str = "numpy",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -55,7 +61,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
-        self.device = device
+        self.backend = backend
 
     @property
     def coefs_(self) -> list[np.ndarray]:
@@ -86,10 +92,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         """
         settings = Settings.of(self)
         fresh = not (settings.warm_start and hasattr(self, "_model"))
-        X, targets, outputs = self._take(X, y, reset=fresh)
-        if not fresh:
-            self._refuse_other_sizes(settings)
-        return self._learn(settings, X, targets, outputs, fresh=fresh, epochs=None)
+        return self._learn(settings, X, y, fresh=fresh, epochs=None)
 
     def _fit_part(self, X: Any, y: Any, **options: Any) -> Self:
         """Train for one epoch on these examples, from the weights there are."""
@@ -98,34 +101,33 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             message = "early_stopping must be False for partial_fit, got True"
             raise ArgumentError(message)
         fresh = not hasattr(self, "_model")
-        X, targets, outputs = self._take(X, y, reset=fresh, **options)
-        if not fresh:
-            self._refuse_other_sizes(settings)
-        return self._learn(settings, X, targets, outputs, fresh=fresh, epochs=1)
+        return self._learn(settings, X, y, fresh=fresh, epochs=1, **options)
 
     def _learn(
         self,
         settings: Settings,
-        X: np.ndarray,
-        targets: np.ndarray,
-        outputs: int,
+        X: Any,
+        y: Any,
         *,
         fresh: bool,
         epochs: int | None,
+        **options: Any,
     ) -> Self:
         """Train the model, or a new one; `epochs` of None are those of `fit`."""
+        X, targets, outputs = self._take(X, y, reset=fresh, **options)
+        if not fresh:
+            self._refuse_other_sizes(settings)
         given = self.random_state if fresh else self._random
         random = utils.check_random_state(given)
         weights_seed, order_seed, split_seed = map(int, random.randint(SEEDS, size=3))
         if fresh:
-            sizes = (X.shape[1], *settings.hidden_layer_sizes, outputs)
-            model = self._make(settings, sizes, dtype=X.dtype, seed=weights_seed)
+            model = self._make(settings, X, outputs, seed=weights_seed)
         else:
             model = self._model
-            X = X.astype(model.network.dtype, copy=False)
-        parts = Parts((X, self._typed(model, targets)), None)
+        X = X.astype(model.network.dtype, copy=False)
+        parts = Split((X, targets), None, None)
         if settings.early_stopping:
-            parts = self._divide(settings, *parts.train, seed=split_seed)
+            parts = self._divide(settings, X, targets, seed=split_seed)
         size = settings.size_of_batch(len(parts.train[0]))
         if epochs is None and not fresh:
             model.restart()
@@ -148,28 +150,47 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             warn_of_no_rest(settings.max_iter)
         return self
 
+    def _make(
+        self, settings: Settings, X: np.ndarray, outputs: int, *, seed: int
+    ) -> Model:
+        return Model(
+            settings.optimizer,
+            settings.learning_rate_init,
+            sizes=(X.shape[1], *settings.hidden_layer_sizes, outputs),
+            activation=settings.activation,
+            output=self._output(outputs),
+            seed=seed,
+            dtype=X.dtype,
+            backend=settings.backend,
+        )
+
     def _divide(
         self, settings: Settings, X: np.ndarray, targets: np.ndarray, *, seed: int
-    ) -> Parts:
+    ) -> Split:
         """Keep a share of the examples to judge by."""
         share = settings.validation_fraction
-        parts = split(
+        return split(
             X,
             targets,
             train=1 - share,
             dev=None,
             test=share,
             seed=seed,
-            stratify=self._strata(targets),
+            stratify=targets if base.is_classifier(self) else None,
         )
-        return Parts(parts.train, parts.test)
+
+    def _ask(self, question: str, X: Any) -> np.ndarray:
+        """Return what the network answers, by the name of its method."""
+        model = self._fitted()
+        X = check_data(self, X, dtype=model.network.dtype, reset=False)
+        return model.ask(question, X)
 
     def _fitted(self) -> Model:
         validation.check_is_fitted(self, "n_iter_")
         return self._model
 
     def _refuse_other_sizes(self, settings: Settings) -> None:
-        hidden = self._model.sizes[1:-1]
+        hidden = self._model.network.sizes[1:-1]
         if hidden != settings.hidden_layer_sizes:
             message = (
                 f"hidden_layer_sizes must stay {hidden} where training goes on, "
@@ -182,15 +203,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _take(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any, int]:
         raise NotImplementedError
 
-    def _make(
-        self, settings: Settings, sizes: tuple[int, ...], *, dtype: Any, seed: int
-    ) -> Model:
-        raise NotImplementedError
-
-    def _typed(self, model: Model, targets: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+    def _output(self, units: int) -> str:
         raise NotImplementedError
 
     def _judge(self, model: Model, part: Part) -> float:

@@ -10,9 +10,7 @@ from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.conventions import base, check_data, multiclass
 from gdopt.estimators.model import Model
-from gdopt.estimators.settings import Settings
 from gdopt.estimators.training import Part
-from gdopt.nn import Network
 
 
 class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
@@ -39,7 +37,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         tol: gain below which an epoch counts as none, at least 0.
         warm_start: whether `fit` goes on from the weights there are, with an optimizer
             that begins anew.
-        device: ``"cpu"`` or ``"gpu"``; X, y and predictions are NumPy's on both.
+        backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
+            answers; X, y and predictions are NumPy arrays in any case.
 
     Attributes:
         classes_: the classes, sorted.
@@ -113,11 +112,6 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             probabilities = np.stack([1 - probabilities, probabilities], axis=1)
         return probabilities
 
-    def _ask(self, question: str, X: Any) -> np.ndarray:
-        model = self._fitted()
-        X = check_data(self, X, dtype=model.network.dtype, reset=False)
-        return model.to_host(getattr(model.network, question)(model.to_device(X)))
-
     def _take(
         self, X: Any, y: Any, *, reset: bool, classes: Any = None
     ) -> tuple[Any, Any, int]:
@@ -144,26 +138,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         outputs = 1 if len(known) == 2 else len(known)
         return X, np.searchsorted(known, y), outputs
 
-    def _make(
-        self, settings: Settings, sizes: tuple[int, ...], *, dtype: Any, seed: int
-    ) -> Model:
-        return Model(
-            Network,
-            settings.optimizer,
-            settings.learning_rate_init,
-            sizes=sizes,
-            activation=settings.activation,
-            output="sigmoid" if sizes[-1] == 1 else "softmax",
-            seed=seed,
-            dtype=dtype,
-            backend=settings.device,
-        )
-
-    def _typed(self, _model: Model, targets: np.ndarray) -> np.ndarray:
-        return targets
-
-    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        return targets
+    def _output(self, units: int) -> str:
+        return "sigmoid" if units == 1 else "softmax"
 
     def _judge(self, model: Model, part: Part) -> float:
         accuracy: float = model.network.accuracy(*map(model.to_device, part))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.nn import Network
 from gdopt.optim import Optimizer
 
 
@@ -18,14 +19,13 @@ class Model:
     arrays, and have the bits of the original.
 
     Args:
-        network: class of the network.
         optimizer: called with the parameters and ``lr=``.
         lr: learning rate, or its schedule.
         settings: what the network is made with.
 
     >>> import copy
     >>> import gdopt
-    >>> model = Model(gdopt.nn.Network, gdopt.Adam, 0.1, sizes=(2, 2), seed=0)
+    >>> model = Model(gdopt.Adam, 0.1, sizes=(2, 2), seed=0)
     >>> twin = copy.deepcopy(model)
     >>> bool((twin.network.params.flat == model.network.params.flat).all())
     True
@@ -33,20 +33,13 @@ class Model:
 
     def __init__(
         self,
-        network: Callable[..., Any],
         optimizer: Callable[..., Optimizer],
         lr: Any,
         **settings: Any,
     ) -> None:
-        self._recipe = network, optimizer, lr, settings
-        self.network = network(**settings)
+        self._recipe = optimizer, lr, settings
+        self.network = Network(**settings)
         self.restart()
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Of the input and of every layer."""
-        sizes: tuple[int, ...] = self.network.sizes
-        return sizes
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -60,7 +53,7 @@ class Model:
 
     def restart(self) -> None:
         """Give the parameters a new optimizer, which has no state yet."""
-        _, optimizer, lr, _ = self._recipe
+        optimizer, lr, _ = self._recipe
         self.optimizer = optimizer(self.network.params, lr=lr)
 
     def to_device(self, array: np.ndarray) -> Array:
@@ -73,8 +66,12 @@ class Model:
         host: np.ndarray = self.network.params.backend.to_host(array)
         return host
 
+    def ask(self, question: str, X: np.ndarray) -> np.ndarray:
+        """Call a method of the network, by its name, with examples of the host."""
+        return self.to_host(getattr(self.network, question)(self.to_device(X)))
+
     def _arrays(self, letter: str) -> list[np.ndarray]:
-        layers = range(1, len(self.sizes))
+        layers = range(1, len(self.network.sizes))
         return [self.to_host(self.network.params[f"{letter}{k}"]) for k in layers]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,8 +83,8 @@ class Model:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        network, optimizer, lr, settings = state["recipe"]
-        self.__init__(network, optimizer, lr, **settings)  # type: ignore[misc]
+        optimizer, lr, settings = state["recipe"]
+        self.__init__(optimizer, lr, **settings)  # type: ignore[misc]
         for name, array in state["params"].items():
             self.network.params[name] = self.to_device(array)
         self.optimizer.load_state_dict(state["optimizer"])

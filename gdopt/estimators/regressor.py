@@ -10,8 +10,6 @@ from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.conventions import base, check_data, metrics, validation
 from gdopt.estimators.model import Model
-from gdopt.estimators.regression import RegressionNetwork
-from gdopt.estimators.settings import Settings
 from gdopt.estimators.training import Part
 
 
@@ -58,47 +56,25 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
         Raises:
             ValueError: X is not what scikit-learn takes for data.
         """
-        model = self._fitted()
-        X = check_data(self, X, dtype=model.network.dtype, reset=False)
-        outputs = self._outputs(model, X)
+        outputs = self._ask("predict", X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
-
-    def _outputs(self, model: Model, X: np.ndarray) -> np.ndarray:
-        return model.to_host(model.network.predict(model.to_device(X)))
 
     def _take(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = validation.column_or_1d(y, warn=True)
         targets = y.reshape(len(y), -1)
-        outputs = targets.shape[1]
-        if not reset and outputs != self._model.sizes[-1]:
-            message = (
-                f"y must have {self._model.sizes[-1]} outputs, as before, got {outputs}"
-            )
-            raise ArgumentError(message)
-        return X, targets, outputs
+        outputs, dtype = targets.shape[1], X.dtype
+        if not reset:
+            before, dtype = self._model.network.sizes[-1], self._model.network.dtype
+            if outputs != before:
+                message = f"y must have {before} outputs, as before, got {outputs}"
+                raise ArgumentError(message)
+        return X, targets.astype(dtype, copy=False), outputs
 
-    def _make(
-        self, settings: Settings, sizes: tuple[int, ...], *, dtype: Any, seed: int
-    ) -> Model:
-        return Model(
-            RegressionNetwork,
-            settings.optimizer,
-            settings.learning_rate_init,
-            sizes=sizes,
-            activation=settings.activation,
-            seed=seed,
-            dtype=dtype,
-            backend=settings.device,
-        )
-
-    def _typed(self, model: Model, targets: np.ndarray) -> np.ndarray:
-        return targets.astype(model.network.dtype, copy=False)
-
-    def _strata(self, _targets: np.ndarray) -> np.ndarray | None:
-        return None
+    def _output(self, _units: int) -> str:
+        return "linear"
 
     def _judge(self, model: Model, part: Part) -> float:
         X, targets = part
-        return float(metrics.r2_score(targets, self._outputs(model, X)))
+        return float(metrics.r2_score(targets, model.ask("predict", X)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import NAMES
 from gdopt.checks import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -30,7 +32,6 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": AdamW,
 }
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
-DEVICES = {"cpu": "numpy", "gpu": "cupy"}
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
 
 
@@ -51,7 +52,7 @@ class Settings:
         n_iter_no_change: epochs without gain that are borne.
         tol: gain below which an epoch counts as none.
         warm_start: whether `fit` goes on from the weights there are.
-        device: name of the backend.
+        backend: its name.
     """
 
     hidden_layer_sizes: tuple[int, ...]
@@ -66,7 +67,7 @@ class Settings:
     n_iter_no_change: int
     tol: float
     warm_start: bool
-    device: str
+    backend: str
 
     @classmethod
     def of(cls, estimator: Any) -> Settings:
@@ -136,26 +137,21 @@ def _batch_size(name: str, value: Any) -> int | None:
     return whole(name, value, least=1)
 
 
-def _number(bounds: Range) -> Callable[[str, Any], float]:
-    return lambda name, value: check_number(name, value, bounds)
-
-
-def _count(name: str, value: Any) -> int:
-    return whole(name, value, least=1)
-
-
+_count = partial(whole, least=1)
+_share = partial(check_number, bounds=Range.parse("(0, 1)"))
+_not_negative = partial(check_number, bounds=NOT_NEGATIVE)
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "hidden_layer_sizes": _sizes,
     "activation": _one_of(ACTIVATIONS),
     "optimizer": _optimizer,
     "learning_rate_init": _rate,
-    "alpha": _number(NOT_NEGATIVE),
+    "alpha": _not_negative,
     "batch_size": _batch_size,
     "max_iter": _count,
     "early_stopping": check_flag,
-    "validation_fraction": _number(Range.parse("(0, 1)")),
+    "validation_fraction": _share,
     "n_iter_no_change": _count,
-    "tol": _number(NOT_NEGATIVE),
+    "tol": _not_negative,
     "warm_start": check_flag,
-    "device": _one_of(DEVICES),
+    "backend": _one_of({name: name for name in NAMES}),
 }

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gdopt.data import MiniBatches, minibatches
+from gdopt.data import MiniBatches, Split, minibatches
 from gdopt.estimators.model import Model
 from gdopt.estimators.settings import Settings
-from gdopt.estimators.stopping import Stopping
 from gdopt.training import fit
 
 Part = tuple[np.ndarray, np.ndarray]
-
-
-class Parts(NamedTuple):
-    """Examples and targets to train on, and to judge by where they were kept."""
-
-    train: Part
-    dev: Part | None
 
 
 @dataclass
@@ -41,7 +34,7 @@ class History:
 
 def train(
     model: Model,
-    parts: Parts,
+    parts: Split,
     settings: Settings,
     *,
     epochs: int,
@@ -51,11 +44,13 @@ def train(
 ) -> History:
     """Train for so many epochs, or until none has brought a gain for a while.
 
+    An epoch brings no gain where its value, the score or else minus the cost, lies
+    below ``best + tol``; more than n_iter_no_change of them in a row are the end.
     Where examples were kept to judge by, the weights of the best epoch come back.
 
     Args:
         model: what is trained.
-        parts: on the host.
+        parts: examples and targets on the host; those of `test`, or None, were kept.
         settings: of the estimator.
         epochs: at most.
         size: examples in a mini-batch.
@@ -72,17 +67,19 @@ def train(
         allow_nan=True,  # looked for when the data were taken
     )
     history = History()
-    stopping = Stopping(settings.tol, settings.n_iter_no_change)
     weights, best = model.network.params.flat, None
+    highest, without_gain = -math.inf, 0
     for loss in _epochs(model, batches, settings, epochs):
         history.losses.append(loss)
         value = -loss
-        if parts.dev is not None:
-            value = judge(model, parts.dev)
+        if parts.test is not None:
+            value = judge(model, parts.test)
             history.scores.append(value)
-            if value > stopping.best:
+            if value > highest:
                 best = weights.copy()
-        if stopping.see(value):
+        without_gain = 0 if value >= highest + settings.tol else without_gain + 1
+        highest = max(highest, value)
+        if without_gain > settings.n_iter_no_change:
             history.rested = True
             break
     if best is not None:

@@ -11,6 +11,7 @@ from gdopt.nn.losses.cross_entropy import (
     softmax,
     softmax_cross_entropy,
 )
+from gdopt.nn.losses.squared_error import squared_error
 from gdopt.nn.network import Network
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_cross_entropy",
+    "squared_error",
     "tanh",
     "xavier",
     "zeros",

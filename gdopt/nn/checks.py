@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from gdopt.arrays import Array, backend_of
+from gdopt.arrays.backend import common_backend
 from gdopt.checks import Range, check_number, sequence, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -30,18 +31,37 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
         raise ArgumentTypeError(message)
 
 
-def check_finite(x: Array) -> None:
-    """Refuse an `x` (m, n) with NaN or infinities; a GPU has to wait for the answer.
+def check_finite(array: Array, name: str = "x") -> None:
+    """Refuse an array (m, n) with NaN or infinities; a GPU has to wait for the answer.
 
     Raises:
         ArgumentError: a value is not finite; the first one is named.
     """
-    strange = ~backend_of(x).xp.isfinite(x)
-    if strange.any():
-        row, column = divmod(int(strange.argmax()), x.shape[1])
-        value = float(x[row, column])
-        message = f"x must be finite, got {value} in row {row}, column {column}"
+    finite = backend_of(array).xp.isfinite(array)
+    if not finite.all():
+        row, column = divmod(int(finite.argmin()), array.shape[1])
+        value = float(array[row, column])
+        message = f"{name} must be finite, got {value} in row {row}, column {column}"
         raise ArgumentError(message)
+
+
+def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return the targets of a regression in a shape (m, k); (m,) is read as (m, 1).
+
+    Raises:
+        ArgumentTypeError: they are not an array, or their dtype is another.
+        ArgumentError: the shape is another.
+    """
+    common_backend((("targets", targets),))
+    shapes = (shape, shape[:1]) if shape[1] == 1 else (shape,)
+    if targets.shape not in shapes:
+        rule = f"have shape {' or '.join(map(str, shapes))}, one row per example"
+        message = f"targets must {rule}, got {targets.shape}"
+        raise ArgumentError(message)
+    if targets.dtype != dtype:
+        message = f"targets must be {dtype}, as the weights are, got {targets.dtype}"
+        raise ArgumentTypeError(message)
+    return targets.reshape(shape)
 
 
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:

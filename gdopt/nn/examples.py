@@ -23,7 +23,7 @@ def example_gradients(
     Args:
         network: whose parameters the gradients are of.
         x: (m, n), as in `Network.loss_and_grads`.
-        y: (m,), as in `Network.loss_and_grads`.
+        y: labels or targets, as in `Network.loss_and_grads`.
         along: a direction, laid out as ``network.grads``, but not that arena itself.
 
     Returns:

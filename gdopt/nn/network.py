@@ -10,11 +10,7 @@ import numpy as np
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.checks import check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import (
-    check_choice,
-    check_keep,
-    check_sizes,
-)
+from gdopt.nn.checks import as_targets, check_choice, check_keep, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
@@ -24,11 +20,13 @@ from gdopt.nn.losses.penalty import Penalty
 
 
 class Network(Evaluation):
-    """Dense layers with an activation between them, and a cross-entropy behind.
+    """Dense layers with an activation between them, for classes or for regression.
 
-    Its cost is ``mean_i(cross-entropy_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) *
-    sum(|W|)`` over the m examples of the batch at hand, the last and smaller one
-    included; biases are not decayed. Frameworks' ``weight_decay`` is ``l2 / m``.
+    Its cost is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
+    the m examples of the batch at hand, the last and smaller one included; biases are
+    not decayed. Frameworks' ``weight_decay`` is ``l2 / m``. The loss of an example is
+    the cross-entropy of its class, or with a linear output half its squared error,
+    ``1/2 sum_k (p_ik - t_ik)**2``, summed over the outputs k.
 
     `loss_and_grads` trains: units are dropped, and batches normalized by themselves.
     All else uses what was learned: every unit, and averages of mean and variance.
@@ -36,8 +34,8 @@ class Network(Evaluation):
     Args:
         sizes: of the input and of every layer, at least 1 each: ``(784, 256, 10)``.
         activation: between layers, ``"relu"``, ``"tanh"`` or ``"sigmoid"``.
-        output: ``"softmax"`` over classes, or ``"sigmoid"`` for two classes with a
-            last size of 1.
+        output: ``"softmax"`` over classes, ``"sigmoid"`` for two classes with a last
+            size of 1, or ``"linear"`` for regression, with a size for each quantity.
         initialization: ``"he"``, ``"xavier"``, ``"glorot"`` or ``"zeros"``; by default
             He for ReLU and Xavier for the others.
         seed: whole number, at least 0; the same weights on every backend.
@@ -60,6 +58,11 @@ class Network(Evaluation):
         ArgumentTypeError: a size, the seed or the dtype is of a kind of its own.
         BackendError: a GPU was asked for and is not there.
 
+    Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
+    the mean over the outputs, too: ``2 / sizes[-1]`` times this loss and its gradient.
+    scikit-learn's MLPRegressor has this gradient, and reports the loss divided by the
+    number of outputs.
+
     >>> import numpy as np
     >>> network = Network((2, 8, 1), output="sigmoid", seed=0, backend="numpy")
     >>> network
@@ -72,6 +75,12 @@ class Network(Evaluation):
     ...         network.params[name] -= 0.5 * grads[name]
     >>> network.predict(X)
     array([0, 1, 1, 0])
+    >>> line = Network((1, 1), output="linear", seed=0, dtype=float, backend="numpy")
+    >>> x = np.array([[-1.0], [0.0], [1.0]])
+    >>> for _ in range(300):
+    ...     line.params.flat[...] -= 0.5 * line.loss_and_grads(x, 3 * x + 1)[1].flat
+    >>> line.predict(np.array([[2.0]])).round(3)
+    array([[7.]])
     """
 
     def __init__(
@@ -141,27 +150,30 @@ class Network(Evaluation):
         l1: float = 0.0,
         checked: bool = False,
     ) -> tuple[Array, Arena]:
-        """Give the cost of a batch, and write its gradients into `grads`.
+        """Return the cost of a batch, and write its gradients into `grads`.
 
-        ``dW = dW of the cross-entropy + l2 / m W + l1 / (2 m) sign(W)``, and db without
+        ``dW = dW of the mean loss + l2 / m W + l1 / (2 m) sign(W)``, and db without
         these terms.
 
         Args:
             x: (m, sizes[0]), examples as rows, of the network's dtype and device.
             y: (m,), class numbers from 0, any integer dtype; 0 or 1 in (m,) or (m, 1)
-                for a sigmoid output.
+                for a sigmoid output. For a linear one targets: (m, sizes[-1]), or (m,)
+                where that is 1, finite, of the network's dtype.
             l2: the course's lambda, at least 0.
             l1: that of the absolute values, at least 0.
-            checked: whether `check_data` has seen these labels. Without it they are
-                looked at, for which a GPU has to wait.
+            checked: whether `check_data` has seen these labels or targets. Without it
+                they are looked at, for which a GPU has to wait.
 
         Returns:
             The cost, a 0-d array of the backend (a NumPy scalar on the CPU), which a
             GPU is not asked to hand over; and `grads`, always the same arena.
 
         Raises:
-            ArgumentError: a shape or a label does not fit; there is no example.
-            ArgumentTypeError: x is of another dtype, or y is not of an integer one.
+            ArgumentError: a shape or a label does not fit; a target is not finite;
+                there is no example.
+            ArgumentTypeError: x or targets are of another dtype, or labels are not of
+                an integer one.
             BackendError: an array is on another device.
         """
         penalty = Penalty.of(l2, l1)
@@ -185,6 +197,8 @@ class Network(Evaluation):
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
+        if self.output == "linear":
+            y = as_targets(y, done.output.shape, self.dtype)
         cost, gradient = LOSSES[self.output](done.output, y, checked=checked)
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
@@ -213,7 +227,11 @@ class Network(Evaluation):
         """Copy what a resumed run needs beside the parameters."""
         statistics = self._layers.statistics
         averages = {} if statistics is None else statistics.state_dict()
-        return {"batches_seen": self._batches_seen, "statistics": averages}
+        return {
+            "batches_seen": self._batches_seen,
+            "output": self.output,
+            "statistics": averages,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken.
@@ -221,7 +239,9 @@ class Network(Evaluation):
         Raises:
             StateError: it is of another network; nothing has changed.
         """
-        state = check_state("state", state, ["statistics"], counts=["batches_seen"])
+        same = {"output": self.output}
+        counts = ["batches_seen"]
+        state = check_state("state", state, ["statistics"], counts=counts, same=same)
         if self._layers.statistics is not None:
             self._layers.statistics.load_state_dict(state["statistics"])
         else:

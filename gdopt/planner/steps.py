@@ -120,7 +120,7 @@ class NetworkStep:
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels that are judged between epochs.
+        dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
         checked: whether ``network.check_data`` has seen the examples. Without it every
             batch is looked at, as in `gdopt.fit`.
 
@@ -174,7 +174,8 @@ class NetworkStep:
 
     def _judge(self) -> float:
         dev: Any = self.dev
-        return self.network.accuracy(*dev)
+        linear = self.network.output == "linear"
+        return self.network.loss(*dev) if linear else self.network.accuracy(*dev)
 
     def check(self, data: tuple[Array, ...]) -> None:
         """See `Step`."""

@@ -24,8 +24,9 @@ def curves(
     """Draw how a training went: cost, dev accuracy and learning rate over the steps.
 
     The cost of each mini-batch is drawn thin, its exponentially weighted average
-    thick, on a logarithmic scale where the costs span more than a factor of 50. Panels
-    of which the records tell nothing are left out.
+    thick, on a logarithmic scale where the costs span more than a factor of 50; the
+    dev loss of a linear output joins them. Panels of which the records tell nothing are
+    left out.
 
     Args:
         records: of `gdopt.training.fit`, in order, at least one.
@@ -87,6 +88,9 @@ def _draw_cost(axis: Any, records: Sequence[Record]) -> None:
     faint = {"alpha": 0.35, "linewidth": 0.8}
     _line(axis, steps, costs, color=BLUE, label="mini-batch", **faint)
     _line(axis, steps, smoothed, color=BLUE, label="average")
+    dev = [(r.step, r.dev_loss) for r in records if r.dev_loss is not None]
+    if dev:
+        _line(axis, *zip(*dev, strict=True), color=ORANGE, marker="o", label="dev")
     if min(costs) > 0 and max(costs) > WIDE * min(costs):
         logarithmic(axis, "y")
     else:

@@ -39,6 +39,8 @@ class Record:
             that ends an epoch; None between, and without dev examples.
         examples_per_second: since the record before, evaluations left out.
         notice: what deserves attention, and its likely cause; None otherwise.
+        dev_loss: mean loss of the dev examples, without the L2 and L1 terms, where the
+            network's output is linear; it takes the place of `dev_accuracy`.
     """
 
     epoch: int
@@ -49,6 +51,7 @@ class Record:
     dev_accuracy: float | None
     examples_per_second: float
     notice: str | None = None
+    dev_loss: float | None = None
 
 
 def fit(
@@ -82,7 +85,8 @@ def fit(
             on in the middle of one, counts as one.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels whose accuracy is measured at the end of each epoch.
+        dev: examples and labels whose accuracy is measured at the end of each epoch;
+            examples and targets whose loss is, where the network's output is linear.
         smoothing: beta of the average of the costs, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
             is recorded in any case. Costs between are not read: a GPU would wait.
@@ -225,10 +229,13 @@ class _Loop:
     def _record(
         self, cost: float, lr: float | None, speed: float, *, ends_epoch: bool
     ) -> Record:
-        step, dev_accuracy = self.optimizer.t, None
+        step, dev_accuracy, dev_loss = self.optimizer.t, None, None
         if ends_epoch and self.dev is not None:
             with np.errstate(over="ignore", invalid="ignore"):
-                dev_accuracy = self.network.accuracy(*self.dev)
+                if self.network.output == "linear":
+                    dev_loss = self.network.loss(*self.dev)
+                else:
+                    dev_accuracy = self.network.accuracy(*self.dev)
         return Record(
             epoch=self.batches.epoch + 1,
             step=step,
@@ -238,6 +245,7 @@ class _Loop:
             dev_accuracy=dev_accuracy,
             examples_per_second=speed,
             notice=self.costs.notice(cost, step, lr),
+            dev_loss=dev_loss,
         )
 
 

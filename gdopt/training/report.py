@@ -65,8 +65,9 @@ class RunFolder:
     def write(self, record: Record) -> None:
         """Add a record as a line of JSON, which a crash does not lose."""
         line = {**vars(record)}
-        if record.notice is None:
-            del line["notice"]
+        for name in ("notice", "dev_loss"):
+            if line[name] is None:
+                del line[name]
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
 

@@ -24,7 +24,7 @@ from gdopt.tune.storage import (
 )
 from gdopt.tune.study import DIRECTIONS, Study
 from gdopt.tune.trial import COMPLETE, Outcome
-from gdopt.tune.workers import Job, Objective, check_pickles, run
+from gdopt.tune.workers import Objective, check_pickles, run_in_processes, run_trial
 
 Progress = Callable[[Outcome, int, int], None]
 
@@ -124,11 +124,15 @@ def tune(
         check_pickles(objective)
     with quiet(), _file(storage, jobs) as path, opened(path) as kept:
         study = load_study(kept, name, settings)
-        job = Job(objective, space, path, name, settings)
         done = len(_ended(study))
         numbers = _numbers(study, trials) if done < trials else iter(())
-        with closing(run(job, study, jobs, numbers)) as outcomes:
-            for outcome in outcomes:
+        if jobs == 1:
+            ended = (run_trial(objective, space, study, number) for number in numbers)
+        else:
+            search = objective, space, path, name, settings
+            ended = run_in_processes(jobs, numbers, *search)
+        with closing(ended):
+            for outcome in ended:
                 stored = store(study, outcome)
                 done += 1
                 if progress is not None:

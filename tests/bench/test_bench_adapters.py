@@ -2,10 +2,11 @@
 
 import importlib.util
 import os
+import shutil
 
 import numpy as np
 import pytest
-from adapters import ADAPTERS, UnsupportedError, check
+from adapters import ADAPTERS, ON_GPU, UnsupportedError, check
 from cases import CASES, HYPER, Case, Training
 
 SHAPES = ((7, 3), (5,))
@@ -71,6 +72,20 @@ def test_leaves_initial_values_and_gradients_alone(name):
     check(installed(name).make(case), case)
     for old, now in zip(before, (*case.params(), *case.gradients()), strict=True):
         np.testing.assert_array_equal(now, old)
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
+@pytest.mark.parametrize(
+    ("name", "package"), [("torch_fused", "torch"), ("optax",) * 2]
+)
+def test_without_a_gpu_its_peers_are_left_out_or_rehearsed(name, package, monkeypatch):
+    pytest.importorskip(package)
+    case = Case("tiny", SHAPES, options={"clip_norm": 1.0})
+    monkeypatch.delenv("GDOPT_BENCH_REHEARSE", raising=False)
+    with pytest.raises(UnsupportedError, match="finds no GPU"):
+        ON_GPU[name].make(case)
+    monkeypatch.setenv("GDOPT_BENCH_REHEARSE", "1")
+    check(ON_GPU[name].make(case), case)
 
 
 @pytest.mark.parametrize(

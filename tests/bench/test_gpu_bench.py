@@ -1,9 +1,9 @@
 """The GPU suite: rehearsed without one, its sums, and that it waits for the device."""
 
-import ast
 import importlib.util
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import fake_cupy
 import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -107,47 +108,23 @@ def test_the_cases_are_those_that_results_are_quoted_by():
     } <= set(names)
 
 
-def unsynchronized(source):
-    """Name the benchmarks of a text that are not timed by the device's clock."""
-    found = []
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        if "benchmark" not in [argument.arg for argument in node.args.args]:
-            continue
-        calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
-        texts = [ast.unparse(call.func) for call in calls]
-        sets_clock = "benchmark._timer = clock" in ast.unparse(node)
-        timed = sets_clock and "DeviceClock" in texts
-        by_run = "run" in texts and not any(t.startswith("benchmark") for t in texts)
-        if not (timed or by_run):
-            found.append(node.name)
-    return found
+def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(monkeypatch):
+    done = []
 
+    class Event:
+        def record(self):
+            done.append("record")
 
-def test_every_gpu_benchmark_is_timed_by_a_clock_that_waits_for_the_device():
-    assert unsynchronized((BENCH / "gpu" / "speed.py").read_text()) == []
-    clock = (BENCH / "gpu" / "gpu_clock.py").read_text()
-    (kind,) = [
-        n for n in ast.parse(clock).body if getattr(n, "name", "") == "DeviceClock"
-    ]
-    bodies = {
-        n.name: ast.unparse(n) for n in kind.body if isinstance(n, ast.FunctionDef)
-    }
-    assert "self._mark()" in bodies["__call__"]
-    wait, record = (
-        bodies["_mark"].index("self._wait()"),
-        bodies["_mark"].index("record()"),
-    )
-    assert wait < record < bodies["_mark"].index("event.synchronize()")
+        def synchronize(self):
+            done.append("synchronize")
 
-
-@pytest.mark.parametrize(
-    "body",
-    ["benchmark(step)", "benchmark.pedantic(step)", "run(other)\n    benchmark(step)"],
-)
-def test_a_benchmark_that_does_not_wait_is_found(body):
-    assert unsynchronized(f"def test_it(benchmark):\n    {body}\n") == ["test_it"]
+    with fake_cupy.installed() as cupy:
+        monkeypatch.setattr(cupy.cuda, "Event", Event)
+        monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda *_: 1500.0)
+        names = runpy.run_path(str(BENCH / "gpu" / "gpu_clock.py"))
+        clock = names["DeviceClock"](lambda: done.append("wait"))
+        assert clock() == 1.5
+    assert done == ["wait", "record", "synchronize"] * 2
 
 
 def test_the_script_is_rehearsed(tmp_path):

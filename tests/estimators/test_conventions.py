@@ -76,5 +76,5 @@ def test_a_gpu_that_is_not_there_is_an_error(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     gdopt.arrays.backend._cupy.cache_clear()
     with pytest.raises(gdopt.BackendError):
-        MLPClassifier(device="gpu").fit(*blobs)
+        MLPClassifier(backend="cupy").fit(*blobs)
     gdopt.arrays.backend._cupy.cache_clear()

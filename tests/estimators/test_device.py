@@ -35,8 +35,8 @@ def test_a_device_gives_what_the_cpu_gives(kind, early, blobs, device):
     X, y = blobs
     options = {"max_iter": 4, "early_stopping": early, "random_state": 0}
     here, there = (
-        kind(8, batch_size=30, device=name, **options).fit(X, y)
-        for name in ("cpu", "gpu")
+        kind(8, batch_size=30, backend=name, **options).fit(X, y)
+        for name in ("numpy", "cupy")
     )
     assert there._model.network.params.device == "cuda:0"
     for ours, theirs in zip(here.coefs_, there.coefs_, strict=True):

@@ -144,7 +144,7 @@ def test_good_data_pass_the_check(network, binary):
             "sizes must end with 1 for a si",
         ),
         ((4, 2), {"activation": "gelu"}, ArgumentError, "one of relu, tanh, .* 'gelu'"),
-        ((4, 2), {"output": "linear"}, ArgumentError, "output must be one of .* 'lin"),
+        ((4, 2), {"output": "logits"}, ArgumentError, "output must be one of .* 'log"),
         (
             (4, 2),
             {"initialization": "x"},

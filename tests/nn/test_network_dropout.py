@@ -113,7 +113,7 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing():
     with pytest.raises(gdopt.StateError, match="got no layers"):
         restore(capture(*plain), *one)
     with pytest.raises(gdopt.StateError, match="batches_seen must be a whole number"):
-        one[0].load_state_dict({"batches_seen": "many", "statistics": {}})
+        one[0].load_state_dict(one[0].state_dict() | {"batches_seen": "many"})
     with pytest.raises(gdopt.StateError, match="without batch normalization"):
         one[0].load_state_dict(normed[0].state_dict() | {"statistics": {"1": {}}})
 

@@ -98,3 +98,12 @@ def test_numbered_folders_begin_at_one_and_leave_what_is_there(tmp_path):
             names.append(run.path.name)
     assert names == ["digits-1", "digits-3", "digits-4"]
     assert not list((tmp_path / "runs" / "digits-2").iterdir())
+
+
+def test_a_dev_loss_stands_in_its_line_alone(tmp_path):
+    with RunFolder(tmp_path / "run", {}) as run:
+        run.write(record(1))
+        run.write(record(2, dev_loss=0.25))
+    first, second = lines_of(run.path)
+    assert "dev_loss" not in first
+    assert second["dev_loss"] == 0.25

@@ -5,24 +5,29 @@ from __future__ import annotations
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
 from gdopt.errors import ArgumentError
-from gdopt.nn.checks import check_like
+from gdopt.nn.checks import check_finite, check_like
 
 
-def squared_error(predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Give half the squared error: ``mean_i(1/2 sum_k (p_ik - t_ik)**2)``.
+def squared_error(
+    predictions: Array, targets: Array, *, checked: bool = False
+) -> tuple[Array, Array]:
+    """Return half the squared error: ``mean_i(1/2 sum_k (p_ik - t_ik)**2)``.
 
     Its gradient is ``(p - t) / m``: what the half is for.
 
     Args:
         predictions: p (m, outputs) or (m,), floating; m at least 1.
         targets: t, of the shape, dtype and device of p; nothing is broadcast.
+        checked: whether the targets are known to be finite. A look at them makes a GPU
+            wait.
 
     Returns:
         The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
         gradient, a new array of the shape of p.
 
     Raises:
-        ArgumentError: the shapes differ, or there is no example or no output.
+        ArgumentError: the shapes differ, there is no example or no output, or a target
+            is NaN or infinite.
         ArgumentTypeError: the dtypes differ.
         BackendError: the arrays are on two devices.
 
@@ -46,6 +51,8 @@ def squared_error(predictions: Array, targets: Array) -> tuple[Array, Array]:
         )
         raise ArgumentError(message)
     check_like("targets", targets, predictions)
+    if not checked:
+        check_finite(targets.reshape(len(targets), -1), "targets")
     gradient = predictions - targets
     examples = len(predictions)
     cost = xp.sum(xp.square(gradient)) / (2 * examples)

@@ -31,7 +31,8 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
     stages = _forward_stages(network, rows)
     last = len(sizes) - 1
     kept = stages.pop("forwards")
-    loss = rows * ((2 * sizes[last] + LOSS_VECTORS) * item + 8)
+    vectors = 0 if network.output == "linear" else LOSS_VECTORS * item + 8
+    loss = rows * (2 * sizes[last] * item + vectors)
     stages["cost"] = kept | {"cost and its gradient": loss}
     for k in range(last, 1, -1):
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
@@ -78,9 +79,18 @@ def _cast(network: Network) -> float:
 
 
 def evaluation_stage(network: Network, examples: int) -> Buffers:
-    """Give the buffers, and their bytes, while so many examples are judged."""
-    stages = _forward_stages(network, min(examples, ROWS)).values()
+    """Return the buffers, and their bytes, while so many examples are judged."""
+    rows = min(examples, ROWS)
+    stages = [*_forward_stages(network, rows).values()]
+    if network.output == "linear":
+        outputs = float(rows * network.sizes[-1] * network.dtype.itemsize)
+        before = {"outputs of the slice before": outputs * (examples > ROWS)}
+        stages = [stage | before for stage in stages]
+        stages.append({"outputs, their gradient and squares": 3 * outputs})
+        stages.append({"whether targets are finite": examples * network.sizes[-1]})
+        rest = {}
+    else:
+        # Class numbers in int64, in pieces and joined, and whether they are right.
+        rest = {"predictions": examples * 17.0, "their mean": _cast(network)}
     highest = max(stages, key=lambda buffers: sum(buffers.values()))
-    # Class numbers in int64, in pieces and joined, and whether they are right.
-    numbers = {"predictions": examples * 17.0, "their mean": _cast(network)}
-    return {f"evaluation: {name}": b for name, b in (highest | numbers).items()}
+    return {f"evaluation: {name}": b for name, b in (highest | rest).items()}

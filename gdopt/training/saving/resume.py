@@ -14,7 +14,7 @@ from gdopt.nn import Network
 from gdopt.optim import Optimizer
 
 PARTS = ("params", "optimizer", "batches")
-LAYERS = "layers"  # state of dropout and batch normalization, where there are any
+LAYERS = "layers"  # state of the network itself, where a checkpoint needs it
 
 
 def capture(
@@ -29,10 +29,11 @@ def capture(
 
     Returns:
         ``{"params": ..., "optimizer": ..., "batches": ...}``, NumPy arrays and numbers,
-        to be saved with `save`; with dropout or batch normalization ``"layers"``, too.
+        to be saved with `save`; with dropout, batch normalization or a linear output
+        ``"layers"``, too.
     """
     to_host = network.params.backend.to_host
-    layers = {} if network.plain else {LAYERS: network.state_dict()}
+    layers = {LAYERS: network.state_dict()} if _has_state(network) else {}
     return layers | {
         "params": {
             name: np.array(to_host(array)) for name, array in network.params.items()
@@ -76,7 +77,7 @@ def restore(
     >>> bool((rest[0].params.flat == whole[0].params.flat).all())
     True
     """
-    parts = PARTS if network.plain else (*PARTS, LAYERS)
+    parts = (*PARTS, LAYERS) if LAYERS in tree or _has_state(network) else PARTS
     missing = [part for part in parts if part not in tree]
     if missing:
         message = f"tree must hold {', '.join(parts)}, got no {', '.join(missing)}"
@@ -85,7 +86,7 @@ def restore(
     before = optimizer.state_dict(), network.state_dict()
     try:
         optimizer.load_state_dict(tree["optimizer"])
-        if not network.plain:
+        if LAYERS in parts:
             network.load_state_dict(tree[LAYERS])
         batches.load_state_dict(tree["batches"])
     except StateError:
@@ -95,6 +96,11 @@ def restore(
     params = network.params
     for name, array in tree["params"].items():
         params[name] = params.backend.from_host(array, params.device)
+
+
+def _has_state(network: Network) -> bool:
+    """Return whether a checkpoint needs the state of the network itself."""
+    return not network.plain or network.output == "linear"
 
 
 def _check_params(saved: Any, network: Network) -> None:

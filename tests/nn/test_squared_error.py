@@ -63,3 +63,12 @@ def test_the_arrays_stay_as_they_were():
 def test_what_does_not_fit_is_refused(predictions, targets, error, message):
     with pytest.raises(getattr(gdopt, error), match=message):
         squared_error(predictions, targets)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_targets_that_are_not_finite_are_refused_unless_they_were_checked(shape):
+    predictions, targets = np.ones(shape), np.zeros(shape)
+    targets[2] = np.inf
+    with pytest.raises(gdopt.ArgumentError, match="finite, got inf in row 2, column 0"):
+        squared_error(predictions, targets)
+    assert squared_error(predictions, targets, checked=True)[0] == np.inf
