@@ -26,6 +26,8 @@ NOTES = """\
 window  values that an average is about, 1 / (1 - beta)
 lag     steps behind a series that rises steadily, beta / (1 - beta)
 """
+HELP = "average a column of a CSV file, with a picture"
+DESCRIPTION = "Exponentially weighted averages of a column of a CSV file."
 EXAMPLES = """\
 The average of beta is v = beta v + (1 - beta) x, which starts from zero; corrected, it
 is divided by 1 - beta**t after t values.
@@ -37,15 +39,8 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "ewa",
-        help="average a column of a CSV file, with a picture",
-        description="Exponentially weighted averages of a column of a CSV file.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
     add(
@@ -67,7 +62,6 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from gdopt.errors import ArgumentError
 from gdopt.gallery import PICTURES, THEMES, draw
 
+HELP = "draw pictures of the course's ideas"
+DESCRIPTION = "Draw the course's ideas, one by one, into a new folder."
 EXAMPLES = """\
 Every picture shows what gdopt computes as it is drawn, with fixed seeds: always the
 same, but for the times in cost-of-time, which are those of this machine.
@@ -20,15 +21,8 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "gallery",
-        help="draw pictures of the course's ideas",
-        description="Draw the course's ideas, one by one, into a new folder.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     add("out", nargs="?", metavar="OUT", help="a folder that is new or empty")
     names = [picture.name for picture in PICTURES]
@@ -41,7 +35,6 @@ def add_parser(commands: Any) -> None:
     )
     add("--small", action="store_true", help="halve them, for a page of many")
     add("--list", action="store_true", help="list the pictures by theme and draw none")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -22,6 +22,8 @@ from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
+HELP = "tell engines, devices and versions"
+DESCRIPTION = "Tell engines, devices, versions and the environment that matters."
 EXAMPLES = """\
 examples:
   gdopt info
@@ -67,17 +69,9 @@ PIP = 'pip install "gdopt[cuda12x]" (or cuda13x)'
 TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "info",
-        help="tell engines, devices and versions",
-        description="Tell engines, devices, versions and the environment that matters.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     parser.add_argument("--json", action="store_true", help="for programs to read")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

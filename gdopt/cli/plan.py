@@ -17,6 +17,8 @@ from gdopt.nn import Network
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
 from gdopt.planner.request import SIZES
 
+HELP = "say which mini-batch size to use, and why"
+DESCRIPTION = "Say which mini-batch size to use for training on some examples."
 EXAMPLES = """\
 Every size is tried with real training steps, and everything is put back. Sizes are
 judged by the memory that they take at their peak, by examples a second, and by the
@@ -30,15 +32,8 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "plan",
-        help="say which mini-batch size to use, and why",
-        description="Say which mini-batch size to use for training on some examples.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where everything is written for programs")
@@ -67,7 +62,6 @@ def add_parser(commands: Any) -> None:
         help="to be left free: 1GB (the greater of 5 %% and 256 MiB)",
     )
     options.add_planning(how)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,8 @@ from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.training import EarlyStopping, RunFolder
 
+HELP = "train a network, with a picture and a checkpoint of it"
+DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, where --lr is not given:
   {", ".join(f"{name} {method.lr:g}" for name, method in OPTIMIZERS.items())}
@@ -37,15 +39,8 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "train",
-        help="train a network, with a picture and a checkpoint of it",
-        description="Train a network on examples split 60:20:20 into train, dev, test.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     options.add_problem(parser.add_argument)
     parser.add_argument(
         "--out",
@@ -58,7 +53,6 @@ def add_parser(commands: Any) -> None:
     options.add_planning(
         parser.add_argument_group("with --batch-size auto").add_argument
     )
-    parser.set_defaults(run=run)
 
 
 def _add_method(add: Callable[..., Any]) -> None:
@@ -140,9 +134,8 @@ def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
     method = OPTIMIZERS[arguments.optimizer]
     lr = method.lr if arguments.lr is None else arguments.lr
     rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
-    asked = {name: value for name, value in vars(arguments).items() if name != "run"}
     settings = {
-        **asked,
+        **vars(arguments),
         "batch_size": size,
         "plan": planned and planned.to_dict(),
         "lr": lr,

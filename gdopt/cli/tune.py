@@ -27,6 +27,8 @@ from gdopt.tune import (
     zoom,
 )
 
+HELP = "search for hyper-parameters, at random and from coarse to fine"
+DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\
 What is searched, the most important first: the learning rate; beta of momentum, hidden
 units, batch size; layers, decay of the learning rate. Trials are judged by the accuracy
@@ -41,15 +43,8 @@ examples:
 MOMENTA = ("momentum", "nesterov")
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "tune",
-        help="search for hyper-parameters, at random and from coarse to fine",
-        description="Search for the hyper-parameters of a network.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where every trial is written for programs")
@@ -60,7 +55,6 @@ def add_parser(commands: Any) -> None:
     )
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
-    parser.set_defaults(run=run)
 
 
 def _add_trial(add: Callable[..., Any]) -> None:

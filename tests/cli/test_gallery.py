@@ -15,12 +15,15 @@ pytest.importorskip("matplotlib")
 def run(tmp_path, monkeypatch, numpy_engine):
     """Give ``run(...)``: the command, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    parser = argparse.ArgumentParser(prog="gdopt")
-    gallery.add_parser(parser.add_subparsers(required=True))
+    parser = argparse.ArgumentParser(
+        prog="gdopt",
+        epilog=gallery.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    gallery.add_options(parser)
 
     def run(*arguments):
-        chosen = parser.parse_args(["gallery", *arguments])
-        return chosen.run(chosen)
+        return gallery.run(parser.parse_args(arguments))
 
     return run
 
