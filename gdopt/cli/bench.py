@@ -40,11 +40,7 @@ SMALL = "100000"  # by which --quick divides the sizes of the GPU's cases
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    add(
-        "--out",
-        metavar="FOLDER",
-        help="new or empty; if not given, runs/bench-1 and so on",
-    )
+    options.add_folder(add, "bench")
     options.add_device(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)

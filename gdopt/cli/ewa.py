@@ -57,11 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
     )
     add("--json", metavar="FILE", help="where the averages are written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
-    )
+    options.add_picture(add, "NAME-ewa")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -37,11 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where everything is written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, plan-NAME.png, or a number behind where it is taken",
-    )
+    options.add_picture(add, "plan-NAME")
     options.add_network(parser.add_argument_group("what is trained").add_argument)
     how = parser.add_argument_group("how it is planned").add_argument
     how(

@@ -42,11 +42,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     options.add_problem(parser.add_argument)
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="new or empty; if not given, runs/NAME-1 and so on",
-    )
+    options.add_folder(parser.add_argument, "NAME")
     method = parser.add_argument_group("how it is trained").add_argument
     options.add_network(method)
     _add_method(method)

@@ -48,11 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where every trial is written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, tune-NAME.png, or a number behind where it is taken",
-    )
+    options.add_picture(add, "tune-NAME")
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
 

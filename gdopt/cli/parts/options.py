@@ -144,6 +144,18 @@ def add_device(add: Callable[..., Any]) -> None:
     add("--device", choices=DEVICES, default="auto", help=text)
 
 
+def add_picture(add: Callable[..., Any], name: str) -> None:
+    """Add where the picture is written."""
+    text = f"a PNG; if not given, {name}.png, or a number behind where it is taken"
+    add("--picture", metavar="FILE", help=text)
+
+
+def add_folder(add: Callable[..., Any], name: str) -> None:
+    """Add where everything is written."""
+    text = f"new or empty; if not given, runs/{name}-1 and so on"
+    add("--out", metavar="FOLDER", help=text)
+
+
 def add_network(add: Callable[..., Any]) -> None:
     """Add what is trained: the network, its optimizer, and what regularizes it."""
     add_optimizer(add, default="adam")
