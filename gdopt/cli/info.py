@@ -92,10 +92,10 @@ def collect() -> dict[str, Any]:
         ``distributions`` lists every installed one with its version.
     """
     found = surroundings()
-    found |= _gpu(found["packages"]["cupy"])
     installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
         **found,
+        **_gpu(found["packages"]["cupy"]),
         "default_seed": options.SEED,
         "distributions": dict(sorted(installed.items())),
     }
@@ -106,6 +106,10 @@ def surroundings() -> dict[str, Any]:
 
     The exception is threadpoolctl, which names BLAS.
     """
+    try:
+        engine = cpu_engine()
+    except GdoptError as error:
+        engine = f"none: {error}"
     return {
         "gdopt": __version__,
         "python": platform.python_version(),
@@ -115,7 +119,7 @@ def surroundings() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "packages": {name: _version(named) for name, named in PACKAGES.items()},
         "blas": _blas(),
-        "cpu_engine": _asked(cpu_engine),
+        "cpu_engine": engine,
         "environment": {name: os.environ.get(name) for name in VARIABLES},
     }
 
@@ -151,14 +155,6 @@ def _blas() -> str:
     # SciPy and others load one of their own; NumPy's wheel holds numpy.libs/*.so.
     blas = min(pools, key=lambda p: ("numpy" not in p["filepath"], p["filepath"]))
     return f"{blas['internal_api']} {blas['version']}, threads: {blas['num_threads']}"
-
-
-def _asked(question: Any) -> str:
-    """Give the answer, or the error that says why there is none."""
-    try:
-        return str(question())
-    except GdoptError as error:
-        return f"none: {error}"
 
 
 def _gpu(cupy: str | None) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
         "hidden": network.sizes[1:-1],
         "device": backend.describe(),
         "examples": problem.counts,
-        "features": problem.features,
+        "features": network.sizes[0],
         "classes": problem.classes,
         "surroundings": surroundings(),
     }

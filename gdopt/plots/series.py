@@ -82,13 +82,7 @@ def averages(
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
     axis.set_ylabel(name or "value", **STYLE)
     # Beside the lines, which may be anywhere within.
-    figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside right upper",
-        frameon=False,
-        fontsize=12,
-        labelcolor=INK,
-    )
+    figure.legend(loc="outside right upper", frameon=False, fontsize=12, labelcolor=INK)
     save(figure, path, title)
 
 

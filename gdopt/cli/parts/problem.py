@@ -42,11 +42,6 @@ class Problem:
     normalizer: Normalizer
 
     @property
-    def features(self) -> int:
-        """Numbers in an example."""
-        return int(self.train[0].shape[1])
-
-    @property
     def parts(self) -> dict[str, Part]:
         """The three parts by name."""
         return {"train": self.train, "dev": self.dev, "test": self.test}
@@ -68,7 +63,7 @@ def make_network(
     problem = load_problem(arguments.data, arguments.seed, backend)
     hidden = (units for sizes in arguments.hidden for units in sizes)
     network = Network(
-        (problem.features, *hidden, len(problem.classes)),
+        (problem.train[0].shape[1], *hidden, len(problem.classes)),
         keep=arguments.keep,
         batch_norm=arguments.batch_norm,
         seed=arguments.seed,

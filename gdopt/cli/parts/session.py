@@ -6,10 +6,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Session:
         )
         begin, stopped, enough = time.perf_counter(), None, False
         try:
-            with Progress() as shown, Interrupt() as interrupt:
+            with Progress() as shown, _interruptible() as asked:
                 show = _reporter(shown, epochs, steps)
                 for record in records:
                     self.records.append(record)
@@ -91,9 +92,9 @@ class Session:
                     show(record)
                     if self.stopping is not None and record.dev_accuracy is not None:
                         enough = self.stopping.update(record.dev_accuracy)
-                    if interrupt.asked:
+                    if asked.is_set():
                         stopped = KeyboardInterrupt(f"after step {record.step}")
-                    if enough or interrupt.asked:
+                    if enough or stopped:
                         break
         except DivergenceError as error:
             return error
@@ -183,27 +184,24 @@ def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], No
     return show
 
 
-class Interrupt:
-    """While it is open, the first Ctrl-C sets `asked`; a second one stops at once.
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Return an event that the first Ctrl-C sets; a second one stops at once.
 
     Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
     may handle signals, nothing is changed.
     """
+    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)  # first: `set` takes a lock
+        asked.set()
 
-    def __enter__(self) -> Self:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
+    main = threading.current_thread() is threading.main_thread()
+    if main and before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        if signal.getsignal(signal.SIGINT) is ask:
+            signal.signal(signal.SIGINT, before)
