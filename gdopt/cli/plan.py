@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt plan")
-    problem, network = make_network(arguments, options.chosen_backend(arguments))
+    problem, network = make_network(arguments)
     limits = {"memory": arguments.memory, "margin": arguments.margin}
     found = plan(arguments, problem, network, arguments.sizes, **limits)
     sys.stdout.write(f"{problem.name}: {problem.counts['train']:,} training examples\n")

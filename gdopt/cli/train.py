@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.arrays.backend import Backend
 from gdopt.cli.info import surroundings
 from gdopt.cli.parts import options
 from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
@@ -18,6 +17,7 @@ from gdopt.cli.plan import plan
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
+from gdopt.files import empty_folder, numbered_folder
 from gdopt.training import EarlyStopping, RunFolder
 
 HELP = "train a network, with a picture and a checkpoint of it"
@@ -97,8 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt train")
-    session = _prepare(arguments, options.chosen_backend(arguments))
-    with _folder(arguments.out, session) as folder:
+    session = _prepare(arguments)
+    if arguments.out is None:
+        path = numbered_folder(Path("runs", session.problem.name))
+    else:
+        path = empty_folder("--out: path", arguments.out)
+    with RunFolder(path, session.settings) as folder:
         sys.stdout.write(session.describe())
         sys.stdout.flush()
         stopped = session.train(folder)
@@ -108,13 +112,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
+def _prepare(arguments: argparse.Namespace) -> Session:
     """Make the parts of a run from the command's arguments.
 
     Raises:
         GdoptError: the data cannot be read, or do not fit the arguments.
     """
-    problem, network = make_network(arguments, backend)
+    problem, network = make_network(arguments)
     size, planned = arguments.batch_size, None
     if size is None:
         planned = plan(arguments, problem, network)
@@ -136,7 +140,7 @@ def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
         "plan": planned and planned.to_dict(),
         "lr": lr,
         "hidden": network.sizes[1:-1],
-        "device": backend.describe(),
+        "device": network.params.backend.describe(),
         "examples": problem.counts,
         "features": network.sizes[0],
         "classes": problem.classes,
@@ -150,14 +154,3 @@ def _prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
             network.params, patience=arguments.patience, layers=layers
         )
     return Session(problem, network, optimizer, batches, settings, stopping)
-
-
-def _folder(out: str | None, session: Session) -> RunFolder:
-    """Make the folder of the run; nothing that is there is overwritten."""
-    if out is None:
-        return RunFolder.numbered(Path("runs", session.problem.name), session.settings)
-    try:
-        return RunFolder(out, session.settings)
-    except ArgumentError as error:
-        message = f"--out: {error}"
-        raise ArgumentError(message) from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
+from gdopt.cli.parts.options import chosen_backend
 from gdopt.data import Normalizer, read, split
 from gdopt.errors import ArgumentError, DataWarning
 from gdopt.extras import load_extra
@@ -52,14 +53,13 @@ class Problem:
         return {name: len(part[1]) for name, part in self.parts.items()}
 
 
-def make_network(
-    arguments: argparse.Namespace, backend: Backend
-) -> tuple[Problem, Network]:
-    """Read the data, and make a network for them.
+def make_network(arguments: argparse.Namespace) -> tuple[Problem, Network]:
+    """Read the data, and make a network for them on the device that was asked for.
 
     Raises:
         GdoptError: the data cannot be read, or do not fit the arguments.
     """
+    backend = chosen_backend(arguments)
     problem = load_problem(arguments.data, arguments.seed, backend)
     hidden = (units for sizes in arguments.hidden for units in sizes)
     network = Network(
