@@ -96,7 +96,7 @@ class TrainingGraph:
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
-        self._expected: tuple[int, int] | None = None
+        self._expected = -1, 0  # epoch and number for which the device is ready
         self._graphs: dict[tuple[int, int], CapturedWork] = {}
         optimizer.passes.count_on_device()
 
@@ -108,7 +108,10 @@ class TrainingGraph:
         """
         params = self._network.params
         with Uninterrupted(), params.backend.on(params.device):
-            self._go_to(epoch, number)
+            if self._expected[0] != epoch:
+                self._order[...] = self._batches.order(epoch)
+            if self._expected != (epoch, number):
+                self._position[...] = number
             size = self._batches.size
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.passes.prepare()
@@ -121,14 +124,6 @@ class TrainingGraph:
             self._optimizer.passes.count()
             self._expected = epoch, number + 1
             return cost
-
-    def _go_to(self, epoch: int, number: int) -> None:
-        """Send the order of an epoch, and the position where it is not the next."""
-        before = self._expected
-        if before is None or before[0] != epoch:
-            self._order[...] = self._batches.order(epoch)
-        if before != (epoch, number):
-            self._position[...] = number
 
     def _work(self, rows: int) -> Callable[[], Array]:
         """Make the step for batches of so many rows, with memory of its own."""

@@ -146,9 +146,8 @@ def fit(
         network,
         optimizer,
         batches,
-        penalty=penalty,
+        options={"l2": penalty.l2, "l1": penalty.l1, "checked": checked},
         dev=dev,
-        checked=checked,
         graph=graph,
         costs=Costs(EWA(smoothing), full_batch=len(batches) == 1),
     )
@@ -162,9 +161,8 @@ class _Loop:
     network: Network
     optimizer: Optimizer
     batches: MiniBatches
-    penalty: Penalty
+    options: dict[str, Any]  # of network.loss_and_grads
     dev: tuple[Array, Array] | None
-    checked: bool
     graph: TrainingGraph | None
     costs: Costs
 
@@ -205,13 +203,7 @@ class _Loop:
         x, y = check_pair(batch)
         # A network that diverges overflows first; its cost tells.
         with np.errstate(over="ignore", invalid="ignore"):
-            cost, grads = self.network.loss_and_grads(
-                x,
-                y,
-                l2=self.penalty.l2,
-                l1=self.penalty.l1,
-                checked=self.checked,
-            )
+            cost, grads = self.network.loss_and_grads(x, y, **self.options)
             before = self._read(cost) if read else math.nan
             self.optimizer.step(grads)
         return len(x), before
