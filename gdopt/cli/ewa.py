@@ -43,11 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
     add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
-    add(
-        "--column",
-        metavar="N | NAME",
-        help="number from 1, or name in the first line (the only column)",
-    )
+    text = "number from 1, or name in the first line (the only column)"
+    add("--column", metavar="N | NAME", help=text)
     add(
         "--beta",
         type=options.number(f"in {BETA.text}", BETA),

@@ -52,11 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="batch sizes to try (64,128,256,512,1024)",
     )
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
-    how(
-        "--margin",
-        metavar="BYTES",
-        help="to be left free: 1GB (the greater of 5 %% and 256 MiB)",
-    )
+    text = "to be left free: 1GB (the greater of 5 %% and 256 MiB)"
+    how("--margin", metavar="BYTES", help=text)
     options.add_planning(how)
 
 

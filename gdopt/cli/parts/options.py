@@ -182,11 +182,8 @@ def add_network(add: Callable[..., Any]) -> None:
         metavar="P",
         help="probability to keep a hidden unit; below 1 is dropout (%(default)s)",
     )
-    add(
-        "--batch-norm",
-        action="store_true",
-        help="normalize hidden layers over each mini-batch",
-    )
+    text = "normalize hidden layers over each mini-batch"
+    add("--batch-norm", action="store_true", help=text)
 
 
 def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
@@ -208,11 +205,8 @@ def add_l2(add: Callable[..., Any]) -> None:
 
 def add_planning(add: Callable[..., Any]) -> None:
     """Add what a plan of the batch size may be told."""
-    add(
-        "--no-small-data-rule",
-        action="store_true",
-        help="let measurements decide for up to 2,000 examples, too",
-    )
+    text = "let measurements decide for up to 2,000 examples, too"
+    add("--no-small-data-rule", action="store_true", help=text)
 
 
 def chosen_backend(arguments: argparse.Namespace) -> Backend:
