@@ -54,7 +54,6 @@ from gdopt.optim import (
 from gdopt.training import fit, load, save
 
 if TYPE_CHECKING:
-    from gdopt import gallery as gallery
     from gdopt import planner as planner
     from gdopt import problems as problems
     from gdopt import tune as tune
@@ -126,7 +125,6 @@ _LATER = {
     "MLPClassifier": "gdopt.estimators",
     "MLPRegressor": "gdopt.estimators",
     "Plan": "gdopt.planner",
-    "gallery": "gdopt",
     "plan_batch_size": "gdopt.planner",
     "planner": "gdopt",
     "problems": "gdopt",

@@ -18,11 +18,10 @@ from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
-from gdopt.kernels.cuda import packs
-from gdopt.kernels.cuda.text import SIGNS
+from gdopt.kernels.cuda import text as ctext
 
-PARTS = (SIGNS, packs.PACKS, packs.FLOAT16, packs.BFLOAT16, packs.RANDOM, packs.APART)
-PARTS += (packs.STRIDED,)
+PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
+PARTS += (ctext.APART, ctext.STRIDED)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
 SANITIZER = (*kernel_text.SANITIZER, "-O2")
 

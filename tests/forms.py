@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from gdopt.arrays.storage import Stored
 from gdopt.kernels.cuda import Form, print_fused, print_kernel
-from gdopt.kernels.cuda.packs import BYTES
+from gdopt.kernels.cuda.text import BYTES
 
 # Parameter and gradient, state, and the dtype of a copy where there is a master.
 STORAGE = {
@@ -69,7 +69,7 @@ def text_of(program, storage, layout="arena", values="by value"):
 
 def strided_text(program, dtype, compute):
     """Print the kernel for arrays of any strides."""
-    return print_kernel(program, [dtype] * len(program.inputs), compute)
+    return print_kernel(program, Form((Stored(dtype),) * len(program.inputs), compute))
 
 
 def pack_bytes(form):

@@ -67,7 +67,7 @@ COURSE = {
     """,
     "early stopping": """
         a_network_that_overfits_is_stopped_and_gets_its_best_weights_back
-        had_it_gone_on_only_the_training_cost_would_have_fallen
+        had_it_gone_on_only_the_training_loss_would_have_fallen
     """,
     # Gradient checking
     "two-sided differences, |a - n| / (|a| + |n|), 1e-7, 1e-5, 1e-3": """
@@ -100,7 +100,7 @@ COURSE = {
         one_example_takes_many_more_steps_and_all_many_more_examples
     """,
     "batch, mini-batch and stochastic costs and paths": """
-        the_cost_of_batches_falls_always_that_of_smaller_ones_jumps_the_more
+        the_loss_of_batches_falls_always_that_of_smaller_ones_jumps_the_more
         only_small_batches_wander_around_the_minimum
     """,
     # Exponentially weighted averages
@@ -143,7 +143,6 @@ COURSE = {
     "saddles, plateaus and local minima": """
         the_saddle_is_left_and_the_minimum_reached_sooner_than_by_descent
         the_plateau_is_crossed_sooner_than_by_descent
-        the_share_of_minima_falls_with_dimension_and_faster_than_coins
     """,
     # Learning-rate decay
     "a decaying rate ends nearer to a noisy minimum": """
@@ -185,6 +184,7 @@ COURSE = {
         processes_find_what_one_finds
     """,
     "panda: one that is looked after, and decay by hand": """
+        the_rate_is_changed_by_hand_between_epochs_and_a_list_logs_it
         assigning_takes_effect_with_the_next_step
     """,
     # Batch normalization

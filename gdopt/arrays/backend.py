@@ -189,6 +189,11 @@ def _backend_of_one(name: str, array: Array) -> Backend:
     raise ArgumentTypeError(message)
 
 
+def is_on_device(value: Any) -> bool:
+    """Tell whether a value is an array on a GPU, which the host must not wait for."""
+    return hasattr(value, "__cuda_array_interface__")
+
+
 def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
     """Give the first address an array touches and the one after its last."""
     low = high = backend.address(array)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, get_backend
+from gdopt.arrays.backend import Array, get_backend, is_on_device
 from gdopt.errors import ArgumentTypeError, BackendError
 
 HOST, CUDA = 1, 2  # kinds of device in DLPack
@@ -42,7 +42,7 @@ def as_array(array: Any) -> Array:
     if isinstance(array, np.ndarray):
         return array
     try:
-        if hasattr(array, "__cuda_array_interface__"):
+        if is_on_device(array):
             return _adopt(array)
         if hasattr(array, "__dlpack__"):
             kind = array.__dlpack_device__()[0]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from gdopt import __version__
-from gdopt.cli import bench, ewa, gallery, info, plan, train, tune
+from gdopt.cli import bench, ewa, info, plan, train, tune
 from gdopt.errors import GdoptError
 
 EXAMPLES = """\
@@ -18,7 +18,6 @@ examples:
   gdopt tune digits       search for hyper-parameters, with a picture
   gdopt bench             measure how fast gdopt is here, beside its peers
   gdopt ewa FILE.csv      average a column, with a picture
-  gdopt gallery OUT       draw the course's ideas
   gdopt info              tell engines, devices and versions
   gdopt train --help      all that can be set
 """
@@ -64,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gdopt {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, plan, tune, bench, ewa, gallery, info):
+    for command in (train, plan, tune, bench, ewa, info):
         subparser = commands.add_parser(
             command.__name__.rpartition(".")[2],
             help=command.HELP,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gdopt import plots
 from gdopt.cli.parts import options
 from gdopt.cli.parts.options import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, make_network
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         found.save(arguments.json)
     picture = arguments.picture or free_name(f"plan-{problem.name}", ".png")
-    found.draw(picture)
+    plots.batch_sizes(found, picture)
     sys.stdout.write(f"picture {picture}\n")
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Backend, common_backend
+from gdopt.arrays.backend import Backend, common_backend, is_on_device
 from gdopt.arrays.storage import as_dtype, compute_dtype, is_float
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from gdopt.kernels.packing import flat_view, run_packed
@@ -45,10 +45,6 @@ def cpu_engine() -> str:
     return name
 
 
-def _on_device(value: Any) -> bool:
-    return hasattr(value, "__cuda_array_interface__")
-
-
 class Step:
     """A kernel bound to kinds of arguments and an engine: runs without checks."""
 
@@ -64,7 +60,7 @@ class Step:
         A 0-d array on a GPU is not waited for: the device computes the values then.
         """
         ordered = [scalars[name] for name in self.program.scalars]
-        if not self.on_cpu and any(map(_on_device, ordered)):
+        if not self.on_cpu and any(map(is_on_device, ordered)):
             return self.engine.fill({n: scalars[n] for n in self.program.scalars})
         return self.engine.cast(self._host(*ordered))
 

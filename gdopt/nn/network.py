@@ -38,7 +38,8 @@ class Network(Evaluation):
             size of 1, or ``"linear"`` for regression, with a size for each quantity.
         initialization: ``"he"``, ``"xavier"``, ``"glorot"`` or ``"zeros"``; by default
             He for ReLU and Xavier for the others.
-        seed: whole number, at least 0; the same weights on every backend.
+        seed: whole number, at least 0; the same weights on every backend. By default 0,
+            so that a call without it is reproducible.
         keep: probability to keep a hidden unit, in (0, 1], for all hidden layers or one
             for each; 1 is no dropout. Which are dropped depends on `seed` and on how
             many batches were seen.
@@ -93,7 +94,7 @@ class Network(Evaluation):
         keep: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
         statistics_beta: float = 0.9,
-        seed: int,
+        seed: int = 0,
         dtype: Any = np.float32,
         backend: str | None = None,
     ) -> None:

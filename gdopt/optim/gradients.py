@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.arrays.backend import Array, common_backend
+from gdopt.arrays.backend import Array, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.naming import named_arrays, refuse_other_names
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
-from gdopt.optim.parameters import Parameters, alias, finite
+from gdopt.optim.parameters import Parameters, finite
 
 
 class Gradients:
@@ -87,10 +87,8 @@ class Gradients:
 
     def _check_arrays(self, arrays: Sequence[Array]) -> None:
         """Check fresh arrays; the loop is lean, as it runs for each at every step."""
-        device_of, owner_of = (
-            self._parameters.backend.device,
-            self._parameters.backend.owner,
-        )
+        backend = self._parameters.backend
+        device_of, owner_of = backend.device, backend.owner
         device, owners = self._parameters.device, self._owners
         for (name, parameter), array in zip(
             self._parameters.arrays.items(), arrays, strict=True
@@ -133,13 +131,16 @@ class Gradients:
 
     def _refuse_alias(self, name: str, array: Array) -> None:
         """Refuse memory that the update writes to while it reads the gradient."""
-        other = alias(self._parameters.backend, array, self._held)
-        if other is not None:
-            message = (
-                f"the gradient of {name!r} must not share memory with {other}: the "
-                "update would change it while reading it"
-            )
-            raise ArgumentError(message)
+        backend = self._parameters.backend
+        low, high = byte_bounds(backend, array)
+        for other, held in self._held.items():
+            start, stop = byte_bounds(backend, held)
+            if start < high and low < stop and backend.xp.shares_memory(array, held):
+                message = (
+                    f"the gradient of {name!r} must not share memory with {other}: the "
+                    "update would change it while reading it"
+                )
+                raise ArgumentError(message)
 
     def _refuse_kind(self, name: str, array: Any) -> None:
         wanted = f"a {self._parameters.backend.name} array"
@@ -148,7 +149,7 @@ class Gradients:
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
         foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
-        if foreign or hasattr(array, "__cuda_array_interface__"):
+        if foreign or is_on_device(array):
             message = (
                 f"the gradient of {name!r} must be {wanted} on "
                 f"{self._parameters.device}, got a {kind}"

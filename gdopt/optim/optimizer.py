@@ -8,18 +8,18 @@ from typing import Any, Self
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.arrays.storage import as_dtype
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim import state
 from gdopt.optim.gradients import Gradients
+from gdopt.optim.hyper import Hyper
 from gdopt.optim.interrupt import Uninterrupted
+from gdopt.optim.options import Options, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes
 from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
 from gdopt.optim.rules.rule import Rule
 from gdopt.optim.rules.rule import rule as make_rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.keywords import refuse_keywords
-from gdopt.optim.settings.options import Options
 
 
 class Optimizer:
@@ -115,7 +115,10 @@ class Optimizer:
         layout = parameters.layout
         states = {}
         for name in (*self.rule.states, *([MASTER] if self.options.master else ())):
-            dtypes = self.options.state_dtypes(name, layout)
+            dtypes = {
+                group: as_dtype(self.options.state_dtype_of(name, group))
+                for group in layout.sizes
+            }
             arena = Arena(layout, parameters.backend, parameters.device, dtypes)
             initial = "p" if name == MASTER else self.rule.start(name)
             for key, array in parameters.arrays.items():

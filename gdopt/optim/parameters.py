@@ -92,16 +92,6 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-def alias(backend: Backend, array: Array, held: Mapping[str, Array]) -> str | None:
-    """Name the held array that shares memory with `array`, if one does."""
-    low, high = byte_bounds(backend, array)
-    for name, other in held.items():
-        start, stop = byte_bounds(backend, other)
-        if start < high and low < stop and backend.xp.shares_memory(array, other):
-            return name
-    return None
-
-
 def finite(backend: Backend, array: Array) -> bool:
     """Tell whether all elements are finite; waits for the device."""
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,11 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.rounding import Rounding, group_seed
 from gdopt.kernels.squares import add_in_order, square_totals
+from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.compose import MASTER
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper, Values
-from gdopt.optim.settings.options import Options
 
 
 @dataclass(frozen=True)
@@ -72,32 +73,42 @@ class Passes:
         if self._version != self._hyper.version:
             self._plan()
         computed: dict[Any, Any] = {}
-        update = self._call if self._plain else self._update
         if isinstance(grads, Arena) and self._parameters.arena is not None:
             for piece in self._runs_for(values):
                 gradient = grads.buffers[piece.group][piece.start : piece.stop]
-                hoisted = self._hoisted(piece, values, own, computed)
-                update(piece, gradient, hoisted, own["t"])
+                self._update(piece, gradient, values, own, computed)
         else:
             arrays = grads.values() if isinstance(grads, Arena) else grads
             for piece, gradient in zip(self._apart, arrays, strict=True):
-                hoisted = self._hoisted(piece, values, own, computed)
-                update(piece, gradient, hoisted, own["t"])
+                self._update(piece, gradient, values, own, computed)
         self._hyper.step += 1
         return True
 
-    @staticmethod
-    def _call(piece: Piece, gradient: Array, hoisted: Any, _t: int) -> None:
-        piece.call(gradient, hoisted)
-
-    def _update(self, piece: Piece, gradient: Array, hoisted: Any, t: int) -> None:
-        """Update arrays of which some are rounded at random, or copies of masters."""
+    def _update(
+        self,
+        piece: Piece,
+        gradient: Array,
+        values: Values,
+        own: Mapping[str, Any],
+        computed: dict[Any, Any],
+    ) -> None:
+        """Update a piece; those with equal scalars share the values in `computed`."""
+        by_name: dict[str, Any] = {}
+        key: Any = piece.group
+        if values.by_name:
+            by_name = {name: by[piece.name] for name, by in values.by_name.items()}
+            key = (piece.group, *by_name.values())
+        if key not in computed:
+            computed[key] = piece.step.values({**values.shared, **by_name, **own})
+        if self._plain:
+            piece.call(gradient, computed[key])
+            return
         rounding, draws = None, self._draws[piece.group]
         if draws:
             number = list(self._steps).index(piece.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, t, piece.start, draws)
-        piece.call(gradient, hoisted, rounding)
+            rounding = Rounding(seed, own["t"], piece.start, draws)
+        piece.call(gradient, computed[key], rounding)
         if piece.copy is not None:
             half, exact = piece.copy
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -114,23 +125,6 @@ class Passes:
         ]
         return math.sqrt(add_in_order(np.concatenate(totals)))
 
-    def _hoisted(
-        self,
-        piece: Piece,
-        values: Values,
-        own: Mapping[str, Any],
-        computed: dict[Any, Any],
-    ) -> Any:
-        """Compute the hoisted values once for all pieces with equal scalars."""
-        by_name: dict[str, Any] = {}
-        key: Any = piece.group
-        if values.by_name:
-            by_name = {name: by[piece.name] for name, by in values.by_name.items()}
-            key = (piece.group, *by_name.values())
-        if key not in computed:
-            computed[key] = piece.step.values({**values.shared, **by_name, **own})
-        return computed[key]
-
     def _plan(self) -> None:
         """Find the kernels' steps and the arrays apart for the present settings."""
         parameters, elements = self._parameters, list(self._hyper.elements)
@@ -145,15 +139,15 @@ class Passes:
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._plain = not (any(self._draws.values()) or self._options.master)
         self._apart = [
-            self._piece(name, slot, lambda arena, name=name: arena[name], array)
-            for (name, slot), array in zip(
-                parameters.layout.slots.items(), parameters.arrays.values(), strict=True
-            )
+            self._piece(name, slot, operator.itemgetter(name))
+            for name, slot in parameters.layout.slots.items()
         ]
         self._runs = {}
         self._version = self._hyper.version
 
-    def _piece(self, name: str, slot: Slot, take: Any, parameter: Array) -> Piece:
+    def _piece(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Piece:
+        """Bind the kernel's step to what `take` finds in the parameters and arenas."""
+        parameter = take(self._parameters.arrays)
         states = [take(self._states[state]) for state in self._rule.states]
         step = self._steps[slot.group]
         inputs = [symbol.name for symbol in step.program.inputs]
@@ -181,7 +175,7 @@ class Passes:
         return self._runs[memo]
 
     def _join(self, keys: Mapping[str, Any]) -> list[Piece]:
-        layout, arena = self._parameters.layout, self._parameters.arena
+        layout = self._parameters.layout
         pieces = []
         for group, size in layout.sizes.items():
             inside = [(n, s) for n, s in layout.slots.items() if s.group == group]
@@ -197,5 +191,5 @@ class Passes:
                 def take(arena: Any, cut: Slot = cut) -> Array:
                     return arena.buffers[cut.group][cut.start : cut.stop]
 
-                pieces.append(self._piece(name, cut, take, take(arena)))
+                pieces.append(self._piece(name, cut, take))
         return pieces

@@ -10,9 +10,9 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.checks import as_number, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
+from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper
 
 FORMAT = 1
 

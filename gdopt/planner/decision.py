@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.evidence.throughput import smallest_near_best
-from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.plan import Row
 
 NEAR = 0.03  # a smaller size within 3 % is as fast, and learns in more steps
@@ -63,11 +63,12 @@ def decide(
     if not fitting:
         return None
     by_evidence = _by_evidence(rows, fitting, noise)
-    whole, why, name = wanted, f"{wanted or 0:,} were asked for", "asked"
-    if wanted is None and small_data_rule and examples <= SMALL_DATA:
-        why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
+    if wanted is not None:
+        whole, name, why = wanted, "asked", f"{wanted:,} were asked for"
+    elif small_data_rule and examples <= SMALL_DATA:
         whole, name = examples, "small data"
-    if whole is None:
+        why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
+    else:
         return by_evidence
     if any(row.batch_size == whole for row in fitting):
         why += _cost(fitting, by_evidence.size, whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,8 @@ class Kept:
         }
         self._keep("state", state)
         self._keep("step", own)
-        ours, theirs = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
-        self._restores.append(lambda: random.setstate(ours))
-        self._restores.append(lambda: np.random.set_state(theirs))  # noqa: NPY002
+        self._keep_python_random("random", random)
+        self._keep_legacy("numpy.random", np.random)
 
     def restore(self) -> None:
         """Put everything back as it was; Ctrl-C waits until it is done.
@@ -144,13 +144,7 @@ class Kept:
 
     def _keep_mapping(self, name: str, thing: Mapping[Any, Any]) -> None:
         if isinstance(thing, dict):
-            entries = dict(thing)
-
-            def restore() -> None:
-                thing.clear()
-                thing.update(entries)
-
-            self._restores.append(restore)
+            self._restores += [thing.clear, partial(thing.update, dict(thing))]
         for key, part in thing.items():
             self._keep(f"{name}[{key!r}]", part)
 
@@ -199,17 +193,13 @@ class Kept:
 
     def _keep_generator(self, _name: str, generator: Any) -> None:
         bits = getattr(generator, "bit_generator", generator)
-        state = copy.deepcopy(bits.state)
+        saved = copy.deepcopy(bits.state)
+        self._restores.append(partial(setattr, bits, "state", saved))
 
-        def restore() -> None:
-            bits.state = state
-
-        self._restores.append(restore)
-
-    def _keep_legacy(self, _name: str, generator: np.random.RandomState) -> None:
+    def _keep_legacy(self, _name: str, generator: Any) -> None:
         state = generator.get_state(legacy=False)
         self._restores.append(lambda: generator.set_state(state))
 
-    def _keep_python_random(self, _name: str, generator: random.Random) -> None:
+    def _keep_python_random(self, _name: str, generator: Any) -> None:
         state = generator.getstate()
         self._restores.append(lambda: generator.setstate(state))

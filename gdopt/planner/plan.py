@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gdopt.planner.evidence.noise import NoiseScale
-from gdopt.planner.memory import format_bytes
+from gdopt.planner.memory.sizes import format_bytes
+from gdopt.tables import aligned
 
 FORMAT = 1
 
@@ -52,7 +53,7 @@ class Row:
 class Plan:
     """Which mini-batch size to use, and the evidence; `gdopt.plan_batch_size` makes it.
 
-    ``print(plan)`` shows a table, `save` writes JSON, `draw` makes a PNG.
+    ``print(plan)`` shows a table, `save` writes JSON, `gdopt.plots.batch_sizes` draws.
 
     Attributes:
         size: examples that go through a step at once.
@@ -128,17 +129,6 @@ class Plan:
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
-    def draw(self, path: str | os.PathLike[str]) -> None:
-        """Draw bytes, throughput and goodput over the sizes as a PNG.
-
-        Raises:
-            MissingExtraError: matplotlib is not installed.
-            OSError: the file cannot be written.
-        """
-        from gdopt import plots  # noqa: PLC0415 - a picture is asked for seldom
-
-        plots.batch_sizes(self, path)
-
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
@@ -162,14 +152,13 @@ HEADER = ("size", "predicted", "measured", "fits", "examples/s", "95 %", "goodpu
 
 def table(rows: list[Row], chosen: int | None) -> list[str]:
     """Lay the rows out in columns of text; the chosen one is marked."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(HEADER))]
-    lines = []
-    for line, row in zip(cells, [None, *rows], strict=True):
-        mark = ">" if row is not None and row.batch_size == chosen else " "
-        texts = "  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True))
-        note = f"  {row.note}" if row is not None and row.note else ""
-        lines.append(f"{mark} {texts}{note}".rstrip())
+    # The first column is empty, for the mark.
+    lines = aligned([("", *cells) for cells in (HEADER, *map(_cells, rows))])
+    for k, row in enumerate(rows, start=1):
+        if row.batch_size == chosen:
+            lines[k] = ">" + lines[k][1:]
+        if row.note:
+            lines[k] += f"  {row.note}"
     return lines
 
 
@@ -177,14 +166,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     def rate(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
 
-    tried = row.measured_bytes is not None
-    low, high = row.examples_per_second_low, row.examples_per_second_high
+    measured, low = row.measured_bytes, row.examples_per_second_low
     return (
         f"{row.batch_size:,}",
         format_bytes(row.predicted_bytes),
-        format_bytes(row.measured_bytes or 0) if tried else "not tried",
+        "not tried" if measured is None else format_bytes(measured),
         "yes" if row.fits else "no",
         rate(row.examples_per_second),
-        "-" if low is None else f"{rate(low)}-{rate(high)}",
+        "-" if low is None else f"{rate(low)}-{rate(row.examples_per_second_high)}",
         rate(row.goodput),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,38 +18,7 @@ from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.planner.evidence.noise import Look
-from gdopt.planner.memory.network import evaluation_stage, step_stages
-
-Stages = dict[str, dict[str, float]]
-
-
-class Step(Protocol):
-    """What the planner asks of a step beyond calling it with a batch.
-
-    Attributes:
-        planned_state: what it is known to change.
-        evaluate: what is done between epochs, or None.
-        looks: whether `look` is there.
-    """
-
-    planned_state: Any
-    evaluate: Callable[[], Any] | None
-    looks: bool
-
-    def __call__(self, *batch: Array) -> Any:
-        """Do one update."""
-
-    def check(self, data: tuple[Array, ...]) -> None:
-        """Refuse data that the step cannot work on."""
-
-    def stages(self, rows: int) -> Stages | None:
-        """Give the bytes of every buffer at every stage; None where it is unknown."""
-
-    def evaluation(self, rows: int) -> dict[str, float] | None:
-        """Give the bytes of every buffer while it evaluates; None where unknown."""
-
-    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
-        """Look at the gradients of a batch, and do no update."""
+from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages
 
 
 class FunctionStep:
@@ -60,9 +30,14 @@ class FunctionStep:
         gradient: called with the arrays of a batch; gives the mean gradient over it, as
             an array, a sequence or a mapping of arrays.
         axis: of the examples.
+
+    Attributes:
+        planned_state: what the step is known to change.
+        evaluate: what is done between epochs, or None.
+        looks: whether `look` can be called.
     """
 
-    planned_state = None
+    planned_state: Any = None
 
     def __init__(
         self,
@@ -78,36 +53,33 @@ class FunctionStep:
                 raise ArgumentTypeError(message)
         self.function = function
         self.evaluate = evaluate
-        self._gradient = gradient
+        self._gradient: Any = gradient
         self._axis = axis
         self.looks = gradient is not None
 
     def __call__(self, *batch: Array) -> Any:
-        """See `Step`."""
+        """Do one update."""
         return self.function(*batch)
 
-    def check(self, data: tuple[Array, ...]) -> None:
-        """See `Step`; a function checks its data itself."""
-
-    def stages(self, rows: int) -> Stages | None:  # noqa: ARG002
-        """See `Step`."""
+    def stages(self, rows: int) -> dict[str, Buffers] | None:  # noqa: ARG002
+        """Return None: the buffers of a function are not known."""
         return None
 
-    def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
-        """See `Step`."""
+    def evaluation(self) -> Buffers | None:
+        """Return None: what `evaluate` allocates is not known."""
         return None
 
     def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
-        """See `Step`; the batch as a whole is one group of examples."""
-        gradient: Any = self._gradient
-        arrays = list(named_arrays(gradient(*batch), "gradient").values())
-        square = np.array([sum(_dot(a, a) for a in arrays)])
-        dot = None
-        if along is not None:
-            pairs = zip(arrays, along, strict=True)
-            dot = np.array([sum(_dot(a, b) for a, b in pairs)])
+        """Look at the gradients of a batch; as a whole it is one group of examples."""
+        arrays = list(named_arrays(self._gradient(*batch), "gradient").values())
+
+        def products(others: list[Array]) -> np.ndarray:
+            pairs = zip(arrays, others, strict=True)
+            return np.array([sum(_dot(a, b) for a, b in pairs)])
+
         count = batch[0].shape[example_axis(batch[0], self._axis)]
-        return Look(square, dot, arrays, group=int(count))
+        dots = None if along is None else products(along)
+        return Look(products(arrays), dots, arrays, group=int(count))
 
 
 class NetworkStep:
@@ -158,41 +130,39 @@ class NetworkStep:
         self.checked = check_flag("checked", checked)
         self.dev = dev
         self.planned_state = (network, optimizer)
-        self.evaluate = None if dev is None else self._judge
+        judge = network.loss if network.output == "linear" else network.accuracy
+        self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
         self.looks = network.plain
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the cost before it."""
         x, y = batch
-        held = self.penalty
         cost, grads = self.network.loss_and_grads(
-            x, y, l2=held.l2, l1=held.l1, checked=self.checked
+            x, y, l2=self.penalty.l2, l1=self.penalty.l1, checked=self.checked
         )
         self.optimizer.step(grads)
         return cost
 
-    def _judge(self) -> float:
-        dev: Any = self.dev
-        linear = self.network.output == "linear"
-        return self.network.loss(*dev) if linear else self.network.accuracy(*dev)
-
     def check(self, data: tuple[Array, ...]) -> None:
-        """See `Step`."""
+        """Refuse data that the step cannot work on."""
         if len(data) != 2:
             message = f"data must be examples and labels, got {len(data)} arrays"
             raise ArgumentError(message)
         if not self.checked:
             self.network.check_data(*data)
 
-    def stages(self, rows: int) -> Stages | None:
-        """See `Step`; known without dropout and batch normalization."""
+    def stages(self, rows: int) -> dict[str, Buffers] | None:
+        """Return the bytes of every buffer at every stage; None where it is unknown.
+
+        They are known without dropout and batch normalization.
+        """
         if not self.network.plain:
             return None
         return step_stages(self.network, rows, penalized=bool(self.penalty))
 
-    def evaluation(self, rows: int) -> dict[str, float] | None:  # noqa: ARG002
-        """See `Step`."""
+    def evaluation(self) -> Buffers | None:
+        """Return the bytes of every buffer while it evaluates; None where unknown."""
         if self.dev is None:
             return {}
         if not self.network.plain:
@@ -200,7 +170,10 @@ class NetworkStep:
         return evaluation_stage(self.network, len(self.dev[0]))
 
     def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
-        """See `Step`; every example is a group of its own."""
+        """Look at the gradients of a batch, and do no update.
+
+        Every example is a group of its own.
+        """
         network = self.network
         direction = None
         if along is not None:
@@ -220,3 +193,6 @@ class NetworkStep:
 def _dot(one: Array, other: Array) -> float:
     xp = backend_of(one).xp
     return float(xp.sum(one.astype(np.float64) * other.astype(np.float64)))
+
+
+Step = FunctionStep | NetworkStep

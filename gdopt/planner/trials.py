@@ -2,64 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.arrays.backend import Backend
+from gdopt.planner.decision import SMALL_DATA
 from gdopt.planner.evidence.noise import NoiseScale, measure_noise
 from gdopt.planner.evidence.source import Source
 from gdopt.planner.evidence.throughput import measure_throughput
 from gdopt.planner.keep import Kept
-from gdopt.planner.memory import Meter, Peak, format_bytes, is_out_of_memory
+from gdopt.planner.memory.meter import Meter, attempt
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.memory.prediction import Prediction
+from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.plan import Row
 from gdopt.planner.steps import Step
 
 SHARE, LEAST = 0.05, 256 << 20  # of the memory, left free where no margin is given
 SHRUNK = 0.1  # of the memory, taken by somebody else meanwhile, is worth a note
 GROUPS, CHUNK = 64, 256  # of examples whose gradients are looked at
+Progress = Callable[[int, int, str], None]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Request:
+    """What is to be planned, checked; see `plan_batch_size`."""
+
+    step: Step
+    state: Any
+    data: tuple[Array, ...]
+    backend: Backend
+    meter: Meter
+    axis: int
+    count: int
+    sizes: tuple[int, ...]
+    wanted: int | None
+    small_data_rule: bool
+    memory: int | None
+    margin: int | None
+    noise_examples: int
+    noise_after: int
+    repeats: int
+    progress: Progress | None
+
+    @property
+    def candidates(self) -> list[int]:
+        """The sizes to be tried: none above the examples, and those asked for."""
+        found = {size for size in self.sizes if size <= self.count}
+        if self.wanted is not None:
+            found.add(self.wanted)
+        if (self.small_data_rule and self.count <= SMALL_DATA) or not found:
+            found.add(self.count)
+        return sorted(found)
+
+    @property
+    def small(self) -> tuple[int, ...]:
+        """One or two small sizes, to warm up and to predict from."""
+        first = self.candidates[0]
+        return tuple(sorted({max(1, first // 2), first}))
+
+
 class Trials:
     """Tries sizes on a device, and judges what they take against its memory.
 
-    Attributes:
-        step: what is tried.
-        source: of its batches.
-        meter: of the device.
+    Args:
+        request: what is to be planned.
         kept: what the step changes.
-        data: arrays of the examples.
-        memory: to plan for, or None for what there is.
-        margin: to leave free, or None for the greater of 5 % and 256 MiB.
-        tell: called after each trial, with what was done.
     """
 
-    step: Step
-    source: Source
-    meter: Meter
-    kept: Kept
-    data: tuple[Array, ...]
-    memory: int | None
-    margin: int | None
-    tell: Callable[[str], None]
-    notices: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, request: Request, kept: Kept) -> None:
+        self.request, self.step, self.meter = request, request.step, request.meter
+        self.kept = kept
+        self.source = Source(
+            request.backend,
+            request.data,
+            request.axis,
+            count=request.count,
+            largest=max(request.candidates),
+        )
+        self.notices: list[str] = []
+        self.prediction: Prediction  # made by `predict`
         device = self.meter.device
         known = self.step.stages(1) is not None
-        self.held = self.kept.held_bytes(device, self.data)
+        self.held = kept.held_bytes(device, request.data)
         self.held += self.meter.workspace if known else 0
-        self.order = 8 * self.source.count  # of an epoch's permutation, int64
-        self.lent = self.source.held_bytes(device)  # to the plan, which gives it back
+        self.order = 8 * request.count  # of an epoch's permutation, int64
+        # Lent to the plan, which gives it back.
+        self.lent = self.source.pool.nbytes if self.source.device == device else 0
         if device == "cpu":
-            copied = [a for a in self.kept.arrays if isinstance(a, np.ndarray)]
+            copied = [a for a in kept.arrays if isinstance(a, np.ndarray)]
             self.lent += sum(a.nbytes for a in copied)
-        self.prediction: Prediction | None = None
+        self._done, self._total = 0, len(request.candidates) * (1 + request.repeats) + 2
+        if self.step.looks:
+            self._total += 2 * GROUPS
+
+    def tell(self, text: str) -> None:
+        """Tell whoever follows the plan that a trial is done."""
+        self._done += 1
+        if self.request.progress is not None:
+            self.request.progress(min(self._done, self._total), self._total, text)
 
     def available(self) -> int:
         """Give the bytes that this work has or can have on this machine."""
@@ -67,48 +114,34 @@ class Trials:
 
     def budget(self) -> int:
         """Give the bytes that the plan is for."""
-        return self.available() if self.memory is None else self.memory
+        memory = self.request.memory
+        return self.available() if memory is None else memory
 
     def least_margin(self, budget: int) -> int:
         """Give the bytes to leave free."""
-        return max(int(SHARE * budget), LEAST) if self.margin is None else self.margin
+        margin = self.request.margin
+        return max(int(SHARE * budget), LEAST) if margin is None else margin
 
     def margin_for(self, size: int, budget: int) -> int:
         """Give the bytes to leave free above a prediction: as much as it may be low."""
-        residual = self.prediction.residual(size) if self.prediction else 0
-        return max(self.least_margin(budget), residual)
+        return max(self.least_margin(budget), self.prediction.residual(size))
 
-    def predict(self, small: tuple[int, ...]) -> str | None:
+    def predict(self) -> str | None:
         """Warm the step up, and learn what it takes; give how that failed, or None."""
+        small = self.request.small
 
         def work() -> None:
             for batch in self.source.first_epoch(small[0]):
                 self.step(*batch)
-            made = Prediction(self.step, self.source, self.meter, small)
-            self.prediction = made
+            self.prediction = Prediction(self.step, self.source, self.meter, small)
 
-        _, failure = self.attempt(small[0], work)
+        _, failure = attempt(self.meter, small[0], work)
         self.tell(f"first steps, {small[0]:,} examples")
         return failure
 
-    def attempt(self, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:
-        """Do some work; give its result, and how it ran out of memory, if it did."""
-        result = failure = None
-        try:
-            result = work()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                error.add_note(f"raised by a trial step of batch size {size:,}")
-                raise
-            failure = f"{type(error).__name__}: {error}".partition("\n")[0]
-        if failure is not None:  # out of the except block: its traceback holds arrays
-            self.meter.tidy()
-        return result, failure
-
     def row(self, size: int) -> Row:
         """Predict what a size takes, try it where that fits, and judge it."""
-        prediction: Any = self.prediction
-        row = Row(size, self.held + self.order + prediction.bytes(size))
+        row = Row(size, self.held + self.order + self.prediction.bytes(size))
         budget, available = self.budget(), self.available()
         row.margin_bytes = self.margin_for(size, budget)
         row.fits = row.predicted_bytes + row.margin_bytes <= budget
@@ -125,7 +158,7 @@ class Trials:
         """Do an epoch's steps of a size, and see what they take."""
         before = self.available()
         size = row.batch_size
-        peak, failure = self.attempt(size, partial(self._epoch, size))
+        peak, failure = attempt(self.meter, size, partial(self._epoch, size))
         after = self.available()
         fell = before - after
         others = ""
@@ -143,9 +176,10 @@ class Trials:
         row.measured_bytes = base + peak.used
         row.reserved_bytes = base + peak.reserved if peak.reserved else 0
         need = max(row.measured_bytes, row.reserved_bytes)
-        prediction: Any = self.prediction
-        prediction.learn(row.batch_size, need - base)
-        memory = min(before, after) if self.memory is None else self.memory
+        self.prediction.learn(row.batch_size, need - base)
+        memory = (
+            min(before, after) if self.request.memory is None else self.request.memory
+        )
         row.margin_bytes = self.least_margin(memory)
         row.fits = need + row.margin_bytes <= memory
         if need > before:
@@ -161,71 +195,52 @@ class Trials:
                 self.step.evaluate()
         return peak
 
-    def speeds(self, rows: list[Row], repeats: int) -> None:
+    def speeds(self, rows: list[Row]) -> None:
         """Measure the throughput of the sizes that were tried and fit."""
         by_size = {r.batch_size: r for r in rows if r.fits and r.measured_bytes}
 
         def make(size: int) -> Callable[[], Any]:
-            batch, number = self.source.batches(size), 0
-
-            def step() -> None:
-                nonlocal number
-                rows = batch(number)
-                number += 1
-                self.step(*rows)
-
-            return step
-
-        def failed(size: int, error: Exception) -> bool:
-            if not is_out_of_memory(error):
-                error.add_note(f"raised by a trial step of batch size {size:,}")
-                return False
-            by_size[size].fits = False
-            by_size[size].note = "ran out of memory while it was timed"
-            return True
+            batch, numbers = self.source.batches(size), itertools.count()
+            return lambda: self.step(*batch(next(numbers)))
 
         found = measure_throughput(
             self.meter,
             list(by_size),
             make,
-            repeats=repeats,
+            repeats=self.request.repeats,
             done=partial(self.tell, "examples a second"),
-            failed=failed,
         )
         self.meter.tidy()
-        for size, speed in found.items():
-            by_size[size].examples_per_second = speed.median
-            by_size[size].examples_per_second_low = speed.low
-            by_size[size].examples_per_second_high = speed.high
+        for size, row in by_size.items():
+            if size not in found:
+                row.fits, row.note = False, "ran out of memory while it was timed"
+                continue
+            row.examples_per_second = found[size].median
+            row.examples_per_second_low = found[size].low
+            row.examples_per_second_high = found[size].high
 
-    def noise(self, fitting: int, examples: int, after: int) -> NoiseScale | None:
-        """Measure the noise scale, after some steps of training; None if impossible.
-
-        Args:
-            fitting: a size that fits.
-            examples: to look at.
-            after: steps of training that come first.
-        """
-        count = min(examples, self.source.drawn)
-        size = max(1, min(CHUNK, fitting, count // 2))
-        if self.step.stages(1) is None:  # the gradients of groups alone are known
-            size = max(1, min(fitting, count // GROUPS))
-        if count < 4:
+    def noise(self, rows: list[Row]) -> NoiseScale | None:
+        """Measure the noise scale, after some steps of training; None if impossible."""
+        fitting = [row.batch_size for row in rows if row.fits and row.measured_bytes]
+        count = min(self.request.noise_examples, self.source.drawn)
+        if not (self.step.looks and fitting) or count < 4:
             return None
+        # The noise of the gradients where they were, not after trials.
+        self.kept.restore()
+        size = max(1, min(CHUNK, fitting[0], count // 2))
+        if self.step.stages(1) is None:  # the gradients of groups alone are known
+            size = max(1, min(fitting[0], count // GROUPS))
 
         def work() -> NoiseScale:
-            batch = self.source.batches(fitting)
-            for number in range(after):
+            batch = self.source.batches(fitting[0])
+            for number in range(self.request.noise_after):
                 self.step(*batch(number))
-
-            def batches() -> Iterator[tuple[Array, ...]]:
-                return map(self.source.batches(size), range(count // size))
-
+            batches = partial(map, self.source.batches(size), range(count // size))
             done = partial(self.tell, "noise of the gradients")
             return measure_noise(self.step.look, batches, done)
 
         found: NoiseScale | None
-        found, failure = self.attempt(size, work)
+        found, failure = attempt(self.meter, size, work)
         if failure is not None:
             notice = f"the noise scale is not known: ran out of memory ({failure})"
             self.notices.append(notice)

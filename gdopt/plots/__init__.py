@@ -1,15 +1,7 @@
 """Every picture that gdopt draws."""
 
-from gdopt.plots.boundaries import decision_boundaries
-from gdopt.plots.depth import initializations
 from gdopt.plots.planning import batch_sizes
 from gdopt.plots.series import averages
 from gdopt.plots.training import curves
 
-__all__ = [
-    "averages",
-    "batch_sizes",
-    "curves",
-    "decision_boundaries",
-    "initializations",
-]
+__all__ = ["averages", "batch_sizes", "curves"]

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from gdopt.planner import Plan, Row
-from gdopt.planner.memory import format_bytes
-from gdopt.planner.memory.sizes import NAMES
+import numpy as np
+
+from gdopt.planner import Plan
+from gdopt.planner.memory.sizes import NAMES, format_bytes
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 
 NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn
@@ -26,6 +27,7 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        OSError: the file cannot be written.
     """
     draws: list[tuple[Callable[..., None], float]] = [(_draw_bytes, 2.6)]
     if any(row.examples_per_second is not None for row in plan.rows):
@@ -46,79 +48,56 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
 
 
 def _draw_bytes(axis: Any, plan: Plan) -> None:
-    top = max(_needs(row) for row in plan.rows)
-    scale, unit = _unit(top)
-    for k, row in enumerate(plan.rows):
-        label = k == 0
-        axis.bar(
-            k - 0.2,
-            row.predicted_bytes / scale,
-            width=0.36,
-            fill=False,
-            edgecolor=BLUE,
-            linewidth=1.8,
-            label="predicted" if label else None,
-        )
-        if row.measured_bytes is not None:
-            height, color = row.measured_bytes / scale, BLUE if row.fits else ORANGE
-            axis.bar(k + 0.2, height, width=0.36, color=color)
-        if not row.fits:
-            axis.annotate(
-                "does not fit",
-                (k, row.predicted_bytes / scale),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=11,
-                color=ORANGE,
-            )
+    rows, places = plan.rows, np.arange(len(plan.rows))
+    # None becomes NaN, which is not drawn.
+    heights = np.array([(r.predicted_bytes, r.measured_bytes) for r in rows], float)
+    top = np.nanmax(heights)
+    # The unit in which the tallest bar has one to three digits.
+    power = min(len(NAMES) - 1, int(math.log10(max(top, 1)) // 3))
+    scale = 1000.0**power
+    predicted, measured = heights.T / scale
+    outline = {"fill": False, "edgecolor": BLUE, "linewidth": 1.8}
+    bars = axis.bar(places - 0.2, predicted, width=0.36, label="predicted", **outline)
+    notes = ["" if row.fits else "does not fit" for row in rows]
+    axis.bar_label(bars, notes, padding=2, fontsize=11, color=ORANGE)
+    colors = [BLUE if row.fits else ORANGE for row in rows]
+    axis.bar(places + 0.2, measured, width=0.36, color=colors)
     axis.bar([0], [0], width=0.36, color=BLUE, label="measured")
-    limit = (plan.memory_bytes - max(row.margin_bytes for row in plan.rows)) / scale
+    limit = (plan.memory_bytes - max(row.margin_bytes for row in rows)) / scale
     text = f"{format_bytes(plan.memory_bytes)} less the margin"
     if limit * scale < NEAR * top:
         axis.axhline(limit, color=ORANGE, linewidth=1.6, linestyle="--", label=text)
     else:
         axis.plot([], [], color=ORANGE, linestyle="--", label=f"{text}: far above")
-    axis.set_ylabel(f"peak memory ({unit})", **STYLE)
+    axis.set_ylabel(f"peak memory ({NAMES[power]})", **STYLE)
     axis.set_ylim(bottom=0, top=axis.get_ylim()[1] * 1.35)
     axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="upper left", ncols=3)
 
 
-def _needs(row: Row) -> int:
-    return max(row.predicted_bytes, row.measured_bytes or 0)
-
-
-def _unit(most: float) -> tuple[float, str]:
-    """Choose the unit in which the tallest bar has one to three digits."""
-    power = min(len(NAMES) - 1, int(math.log10(max(most, 1)) // 3))
-    return 1000.0**power, NAMES[power]
-
-
 def _draw_speed(axis: Any, plan: Plan) -> None:
-    for k, row in enumerate(plan.rows):
-        if row.examples_per_second is None:
-            continue
-        low = row.examples_per_second_low or row.examples_per_second
-        high = row.examples_per_second_high or row.examples_per_second
-        middle = row.examples_per_second
-        axis.errorbar(
-            k,
-            middle / 1e3,
-            yerr=[[(middle - low) / 1e3], [(high - middle) / 1e3]],
-            fmt="o",
-            color=BLUE,
-            capsize=5,
-            linewidth=2,
-            label="median and 95 % interval" if k == 0 else None,
-        )
+    rates = [
+        (r.examples_per_second_low, r.examples_per_second, r.examples_per_second_high)
+        for r in plan.rows
+    ]
+    low, middle, high = np.array(rates, float).T / 1e3
+    axis.errorbar(
+        range(len(rates)),
+        middle,
+        yerr=[middle - low, high - middle],
+        fmt="o",
+        color=BLUE,
+        capsize=5,
+        linewidth=2,
+        label="median and 95 % interval",
+    )
     axis.set_ylabel("1,000 examples/s", **STYLE)
     axis.set_ylim(bottom=0)
     axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="lower right")
 
 
 def _draw_goodput(axis: Any, plan: Plan) -> None:
-    known = [(k, row.goodput) for k, row in enumerate(plan.rows) if row.goodput]
-    places, values = zip(*((k, value / 1e3) for k, value in known), strict=True)
+    known = [(k, r.goodput / 1e3) for k, r in enumerate(plan.rows) if r.goodput]
+    places, values = zip(*known, strict=True)
     axis.plot(places, values, "o-", color=GREEN, linewidth=2.2)
     axis.set_ylim(bottom=0, top=1.12 * max(values))
     scale = plan.noise_scale

@@ -34,7 +34,7 @@ def tune(
     space: Space | Mapping[str, Any],
     *,
     trials: int,
-    seed: int,
+    seed: int = 0,
     direction: str = "maximize",
     method: str = "random",
     prune: bool = False,
@@ -62,7 +62,8 @@ def tune(
         objective: takes a `Trial` and returns its score, a finite number.
         space: what to draw from.
         trials: how many there shall be in all, those of earlier calls included.
-        seed: whole number, at least 0.
+        seed: whole number, at least 0; by default 0, so that a call without it is
+            reproducible.
         direction: ``"maximize"`` a score, or ``"minimize"`` a cost.
         method: ``"random"``, or ``"tpe"``, Optuna's tree-structured Parzen estimator.
         prune: whether a trial ends, by `Trial.report`, where its best report so far is

@@ -30,7 +30,7 @@ def test_the_package_runs_as_a_module():
     assert (found.returncode, found.stdout) == (0, f"gdopt {gdopt.__version__}\n")
 
 
-COMMANDS = [[], ["train"], ["plan"], ["ewa"], ["gallery"], ["info"]]
+COMMANDS = [[], ["train"], ["plan"], ["ewa"], ["info"]]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -179,9 +179,9 @@ def test_a_network_that_cannot_be_built_is_refused(sizes, options, error, words)
         Network(sizes, **({"seed": 0, "backend": "numpy"} | options))
 
 
-def test_the_seed_must_be_given():
-    with pytest.raises(TypeError, match="seed"):
-        Network((4, 2))
+def test_the_seed_is_0_by_default():
+    one, other = (Network((4, 2), backend="numpy", **o) for o in ({}, {"seed": 0}))
+    assert np.array_equal(one.params["W1"], other.params["W1"])
 
 
 def test_every_function_used_of_the_array_library_exists_in_cupy():

@@ -114,9 +114,3 @@ def test_a_plan_without_speeds_shows_memory_alone(drawn):
     texts = drawn(make(rows=rows, size=64))
     assert "1,000 examples/s" not in texts
     assert "peak memory (MB)" in texts
-
-
-def test_a_plan_draws_itself_as_a_png(tmp_path):
-    pytest.importorskip("matplotlib")
-    make().draw(tmp_path / "plan.png")
-    assert (tmp_path / "plan.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

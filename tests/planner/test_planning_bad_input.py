@@ -26,6 +26,7 @@ from gdopt.planner import NetworkStep
         ({"noise_after": -1}, "noise_after must be a whole number of at least 0"),
         ({"axis": 2}, "axis must be 0"),
         ({"device": "gpu"}, "device must be 'cpu' or like 'cuda:0', got 'gpu'"),
+        ({"device": "0"}, "device must be 'cpu' or like 'cuda:0', got '0'"),
         ({"small_data_rule": 1}, "small_data_rule must be True or False"),
         ({"state": [object()]}, r"state\[0\] must be an array, an optim"),
     ],

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.plots.boundaries import boundary_length, decision_boundaries
 
 POINTS = Path(__file__).with_name("points_2d.json")
 
@@ -64,8 +63,10 @@ def test_a_larger_lambda_gives_smaller_weights(trained):
 
 
 def test_a_network_that_is_held_back_draws_a_simpler_boundary(trained, points):
+    pictures = pytest.importorskip("gdopt.guide.pictures.regularization")
+
     def length(**options):
-        return boundary_length(trained(**options).predict_proba, points.X)
+        return pictures.boundary_length(trained(**options).predict_proba, points.X)
 
     free = length()
     assert length(l2=1.0) < 0.6 * free
@@ -96,23 +97,3 @@ def test_l1_leaves_most_weights_at_nothing(trained):
     ]
     assert share[0] > 0.9
     assert share[0] > share[2] + 0.5
-
-
-def test_the_boundaries_are_drawn_in_a_panel_each(trained, points, tmp_path):
-    pytest.importorskip("matplotlib")
-    models = {
-        f"l2 {l2:g}": trained(l2=l2).predict_proba for l2 in (0.0, 1.0, 5.0, 30.0)
-    }
-    decision_boundaries(models, points.X, points.y, tmp_path / "points.png", title="x")
-    content = (tmp_path / "points.png").read_bytes()
-    assert content[:4] == b"\x89PNG"
-    assert int.from_bytes(content[16:20]) == 1800  # three panels of 4 inches
-
-
-def test_what_cannot_be_drawn_is_refused(points, tmp_path):
-    with pytest.raises(gdopt.ArgumentError, match="models must hold at least one"):
-        decision_boundaries({}, points.X, points.y, tmp_path / "x.png")
-    with pytest.raises(gdopt.ArgumentError, match=r"X must have shape \(m, 2\)"):
-        decision_boundaries(
-            {"a": len}, np.zeros((3, 4)), np.zeros(3), tmp_path / "x.png"
-        )

@@ -86,20 +86,19 @@ class Registers:
 
     def __init__(self) -> None:
         self.free: dict[bool, list[str]] = {False: [], True: []}
-        self.names: list[str] = []
-        self.booleans: list[bool] = []
+        self.booleans: dict[str, bool] = {}  # by name, whether it holds truth values
 
     def take(self, *, boolean: bool) -> str:
         """Give a free scratch array's name, or a new one's."""
         if self.free[boolean]:
             return self.free[boolean].pop()
-        self.names.append(f"x{len(self.names)}")
-        self.booleans.append(boolean)
-        return self.names[-1]
+        name = f"x{len(self.booleans)}"
+        self.booleans[name] = boolean
+        return name
 
     def give_back(self, name: str) -> None:
         """Take back a scratch array whose value is not needed any more."""
-        self.free[self.booleans[self.names.index(name)]].append(name)
+        self.free[self.booleans[name]].append(name)
 
 
 def print_block(program: Program) -> tuple[str, list[bool]]:
@@ -120,7 +119,7 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
         dying = [
             names[a]
             for a in dict.fromkeys(node.arguments)
-            if last[a] == k and names[a] in registers.names
+            if last[a] == k and names[a] in registers.booleans
         ]
         keeps = node.operation == "where"  # it writes before it has read everything
         for name in () if keeps else dying:
@@ -136,9 +135,9 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
             lines.append(f"    _copy({names[result]}, {array.name})")
     parameters = [symbol.name for symbol in program.inputs]
     parameters += [f"s{place}" for place in range(len(program.hoisted))]
-    parameters += registers.names
+    parameters += registers.booleans
     head = f"def block({', '.join(parameters)}):"
-    return "\n".join([head, *lines, "    return"]), registers.booleans
+    return "\n".join([head, *lines, "    return"]), [*registers.booleans.values()]
 
 
 def _own_array(

@@ -106,18 +106,9 @@ def _import(path: Path) -> Any:
     return module
 
 
-class _Forked:
-    """Whether this process is a forked child, where OpenMP's threads are gone."""
-
-    value = False
-
-    @classmethod
-    def mark(cls) -> None:
-        cls.value = True
-
-
+_forked = threading.Event()  # set in a forked child, where OpenMP's threads are gone
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Forked.mark)
+    os.register_at_fork(after_in_child=_forked.set)
 _parallel_lock = threading.Lock()  # Numba's workqueue layer takes one caller at a time
 
 
@@ -150,7 +141,7 @@ class Loop:
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""
-        if arrays[0].size < WORTH_THREADS or _Forked.value:
+        if arrays[0].size < WORTH_THREADS or _forked.is_set():
             self._serial(*arrays, values)
         else:
             with _parallel_lock:

@@ -2,11 +2,9 @@
 
 from gdopt.arrays.storage import Stored
 from gdopt.kernels.cuda.engine import Cuda, Launch, as_bits
-from gdopt.kernels.cuda.form import Form
-from gdopt.kernels.cuda.fused import print_fused
+from gdopt.kernels.cuda.fused import Form, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
 from gdopt.kernels.cuda.squares import pack_width, print_lanes, print_totals
-from gdopt.kernels.cuda.strided import print_kernel
 from gdopt.kernels.cuda.text import KernelText
 
 __all__ = [

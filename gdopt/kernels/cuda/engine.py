@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.storage import Stored
 from gdopt.errors import BackendError
-from gdopt.kernels.cuda.form import ACCESS, Form
-from gdopt.kernels.cuda.fused import print_fused
-from gdopt.kernels.cuda.packs import RAW_TYPES
+from gdopt.kernels.cuda.fused import ACCESS, Form, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
-from gdopt.kernels.cuda.strided import print_kernel
-from gdopt.kernels.cuda.text import KernelText
+from gdopt.kernels.cuda.text import RAW_TYPES, KernelText
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 
@@ -34,10 +32,6 @@ def as_bits(array: Any) -> Any:
     """View half precisions as the whole numbers that kernels take them for."""
     raw = RAW_TYPES.get(array.dtype.name)
     return array if raw is None else array.view(raw)
-
-
-def _flat_bits(array: Any) -> Any:
-    return as_bits(array.reshape(-1))
 
 
 class Launch:
@@ -90,7 +84,6 @@ class Cuda:
         self._cupy = cupy
         self.dtype = np.dtype(compute)
         self._program = program
-        self._dtypes = tuple(dtypes)
         self._read = [k for k in range(len(program.inputs)) if not program.writes(k)]
         self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
         stored = tuple(Stored(np.dtype(dtype).name) for dtype in dtypes)
@@ -106,11 +99,11 @@ class Cuda:
         scalars = [values] if is_table else values
         packs = not is_table and self._fills_packs(arrays)
         text = self._text(table=is_table, packs=packs)
-        read = [arrays[k] for k in self._read]
-        written = [arrays[k] for k in self._written]
         options = {"size": arrays[0].size // self._form.width} if packs else {}
         if packs:
-            read, written = ([*map(_flat_bits, part)] for part in (read, written))
+            arrays = [as_bits(array.reshape(-1)) for array in arrays]
+        read = [arrays[k] for k in self._read]
+        written = [arrays[k] for k in self._written]
         with arrays[0].device:
             launch(build(text), text, [*read, *scalars, *written], **options)
 
@@ -127,7 +120,7 @@ class Cuda:
     def _text(self, *, table: bool, packs: bool) -> KernelText:
         if packs:
             return print_fused(self._program, self._form)
-        return print_kernel(self._program, self._dtypes, self.dtype, table=table)
+        return print_kernel(self._program, replace(self._form, table=table))
 
     def fill(self, scalars: dict[str, Any]) -> Any:
         """Compute the hoisted values on the device, where some scalars live there.

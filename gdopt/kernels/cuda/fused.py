@@ -1,4 +1,4 @@
-"""Prints a program as one pass over an arena, or over arrays kept apart.
+"""Prints a program as one pass over an arena, over arrays apart, or of any strides.
 
 A thread updates a pack of neighbours with accesses of 16 bytes. Every array has a slot
 in one layout, padded to blocks of 64 elements; where the arrays themselves are kept
@@ -9,17 +9,88 @@ is 64 bits wide whatever CuPy chooses.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gdopt.arrays.storage import Stored
-from gdopt.kernels.cuda.form import BLOCK_BITS, Form
-from gdopt.kernels.cuda.packs import ELEMENT_TYPES, RAW_TYPES
 from gdopt.kernels.cuda.text import (
+    APART,
+    BYTES,
     C_TYPES,
+    ELEMENT_TYPES,
+    PACKS,
+    PARTS,
+    RANDOM,
+    RAW_TYPES,
+    SIGNS,
+    STRIDED,
     KernelText,
     print_statements,
-    scalar_names,
     value_name,
 )
+from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
+
+BLOCK_BITS = 6  # a block is 64 elements, what an arena pads its arrays to
+ACCESS = 16  # bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """What distinguishes the kernels of one program.
+
+    Attributes:
+        stored: each input of the program.
+        compute: the dtype of the arithmetic, float32 or float64.
+        copy: where a rounded copy of the first result goes, if anywhere.
+        table: hoisted values are read from the device, not passed by value.
+        rows: the table has several rows; a block names its own.
+        gated: a flag on the device may turn the pass into a no-op.
+        clocked: the step is counted on the device.
+        strided: the arrays kept apart have strides.
+    """
+
+    stored: tuple[Stored, ...]
+    compute: str
+    copy: Stored | None = None
+    table: bool = False
+    rows: bool = False
+    gated: bool = False
+    clocked: bool = False
+    strided: bool = False
+
+    @property
+    def all_stored(self) -> tuple[Stored, ...]:
+        """Every array of the pass: the inputs, then the copy."""
+        return self.stored + ((self.copy,) if self.copy else ())
+
+    @property
+    def width(self) -> int:
+        """How many neighbours a thread updates; with strides there are none."""
+        if self.strided:
+            return 1
+        narrowest = min(BYTES[stored.dtype] for stored in self.all_stored)
+        # Values from a table take registers that eight halves or two doubles need.
+        crowded = self.table and narrowest != BYTES["float32"]
+        return ACCESS // narrowest // (2 if crowded else 1)
+
+    @property
+    def apart(self) -> int:
+        """How many arrays a row of the table of pointers holds."""
+        return sum(stored.apart for stored in self.all_stored)
+
+    @property
+    def random(self) -> bool:
+        """Tell whether something is rounded at random."""
+        return any(stored.draw is not None for stored in self.all_stored)
+
+    def preamble(self) -> str:
+        """Join the C functions that the kernel needs."""
+        dtypes = {stored.dtype for stored in self.all_stored} | {self.compute}
+        parts = [SIGNS, PACKS, *(PARTS[name] for name in sorted(dtypes & PARTS.keys()))]
+        parts += [RANDOM] if self.random else []
+        parts += [APART] if self.apart else []
+        parts += [STRIDED] if self.strided else []
+        return "".join(parts)
 
 
 def print_fused(program: Program, form: Form) -> KernelText:
@@ -51,10 +122,7 @@ def _buffers(program: Program, form: Form, *, written: bool) -> list[str]:
 
 def _inputs(program: Program, form: Form) -> list[str]:
     parts = _buffers(program, form, written=False)
-    if form.table:
-        parts.append(f"raw {form.compute} scalars_")
-    else:
-        parts += [f"{form.compute} s{k}" for k in range(len(program.hoisted))]
+    parts += _hoisted_inputs(program, form)
     parts += ["raw int32 rows_"] if form.rows else []
     parts += ["raw bool go_"] if form.gated else []
     if form.random:
@@ -115,11 +183,8 @@ def _write_pack(stored: Stored, name: str, number: int, form: Form, value: str) 
 
 def _numbers(form: Form) -> list[int]:
     """Number the arrays that are kept apart, in their order."""
-    numbers, count = [], 0
-    for stored in form.all_stored:
-        numbers.append(count)
-        count += stored.apart
-    return numbers
+    every = form.all_stored
+    return [sum(stored.apart for stored in every[:k]) for k in range(len(every))]
 
 
 def _prelude(program: Program, form: Form) -> list[str]:
@@ -138,9 +203,7 @@ def _prelude(program: Program, form: Form) -> list[str]:
         kind = C_TYPES[form.compute]
         start = "&scalars_[0]" + (row if form.rows else "")
         lines.append(f"const {kind}* const row_ = {start};")
-        lines += [
-            f"const {kind} s{k} = row_[{k}];" for k in range(len(program.hoisted))
-        ]
+        lines += _read_hoisted(program, kind, "row_")
     if form.random and form.clocked:
         lines.append("const unsigned t_ = (unsigned)clock_[0];")
     for place, (symbol, stored) in enumerate(
@@ -164,12 +227,11 @@ def _element_loop(program: Program, form: Form) -> list[str]:
         for k, stored, _ in outs
     ]
     lines += ["#pragma unroll", f"for (int k_ = 0; k_ < {form.width}; ++k_) {{"]
-    names = {symbol: value_name(symbol.name) for symbol in program.inputs}
+    names = _input_names(program)
     for place, symbol in enumerate(program.inputs):
         if program.reads(symbol):
             value = f"gdopt_{stored_as[place].dtype}_value(in{place}_.x[k_])"
             lines.append(f"  const {kind} {value_name(symbol.name)} = {value};")
-    names |= scalar_names(program.places)
     lines += ["  " + line for line in print_statements(program.tape, names, kind)]
     for k, stored, result in outs:
         lines.append(f"  out{k}_.x[k_] = {_rounded(stored, names[result])};")
@@ -187,3 +249,48 @@ def _rounded(stored: Stored, value: str) -> str:
     word = f"gdopt_random_bits(seed_ + {stored.draw // 2}u, t_, first_ + k_)"
     noise = f"({word} >> {16 * (stored.draw % 2)}) & 0xffffu"
     return f"gdopt_{stored.dtype}_round({value}, {noise})"
+
+
+def print_kernel(program: Program, form: Form) -> KernelText:
+    """Print a program as a kernel for arrays of any strides, an element a thread.
+
+    Args:
+        program: the traced rule.
+        form: says how inputs are stored, the arithmetic's dtype, and whether the
+            hoisted values come from a table; nothing else of it counts.
+    """
+    kind = C_TYPES[form.compute]
+    inputs, outputs, body = list[str](), list[str](), list[str]()
+    for place, (symbol, stored) in enumerate(
+        zip(program.inputs, form.stored, strict=True)
+    ):
+        group = outputs if program.writes(place) else inputs
+        group.append(f"{stored.dtype} {symbol.name}")
+        if program.reads(symbol):
+            body.append(f"const {kind} {value_name(symbol.name)} = {symbol.name};")
+    inputs += _hoisted_inputs(program, form)
+    body += _read_hoisted(program, kind, "scalars_") if form.table else []
+    names = _input_names(program)
+    body += print_statements(program.tape, names, kind)
+    for place, result in enumerate(program.results):
+        if program.writes(place):
+            body.append(f"{program.inputs[place].name} = {names[result]};")
+    return KernelText(
+        ", ".join(inputs), ", ".join(outputs), "\n".join(body), f"gdopt_{program.name}"
+    )
+
+
+def _input_names(program: Program) -> dict[Symbol, str]:
+    """Name the values of the inputs, and the hoisted ones, in a kernel's text."""
+    names = {symbol: value_name(symbol.name) for symbol in program.inputs}
+    return names | {symbol: f"s{place}" for symbol, place in program.places.items()}
+
+
+def _hoisted_inputs(program: Program, form: Form) -> list[str]:
+    if form.table:
+        return [f"raw {form.compute} scalars_"]
+    return [f"{form.compute} s{k}" for k in range(len(program.hoisted))]
+
+
+def _read_hoisted(program: Program, kind: str, row: str) -> list[str]:
+    return [f"const {kind} s{k} = {row}[{k}];" for k in range(len(program.hoisted))]

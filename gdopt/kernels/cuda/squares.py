@@ -9,15 +9,14 @@ finite squares overflow, it is infinite.
 from __future__ import annotations
 
 from gdopt.arrays.storage import Stored, compute_name
-from gdopt.kernels.cuda.form import Form
 from gdopt.kernels.cuda.fused import (
+    Form,
     apart_inputs,
     find_array,
     find_place,
     read_pack,
 )
-from gdopt.kernels.cuda.packs import RAW_TYPES
-from gdopt.kernels.cuda.text import C_TYPES, KernelText
+from gdopt.kernels.cuda.text import C_TYPES, RAW_TYPES, KernelText
 from gdopt.kernels.squares import TOTALS
 
 

@@ -1,9 +1,14 @@
-"""What all CUDA kernels share: options, statements, and functions in C."""
+"""What all CUDA kernels share: options, statements, and functions in C.
+
+A pack is as many numbers as fill 16 bytes of the narrowest array: four of float32,
+eight where float16 or bfloat16 takes part; a single one where arrays have strides. Half
+precisions travel as their bits.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +43,113 @@ __device__ inline float gdopt_absolute(float x) {
 __device__ inline double gdopt_negative(double x) { return -x; }
 __device__ inline double gdopt_absolute(double x) { return fabs(x); }
 """
+PACKS = """
+template <class T, int n>
+struct alignas(n * sizeof(T) < 16 ? n * sizeof(T) : 16) gdopt_pack { T x[n]; };
+
+template <class T, int n>
+__device__ inline gdopt_pack<T, n> gdopt_read(const T* at) {
+  return *reinterpret_cast<const gdopt_pack<T, n>*>(at);
+}
+template <class T, int n>
+__device__ inline void gdopt_write(T* at, const gdopt_pack<T, n>& pack) {
+  *reinterpret_cast<gdopt_pack<T, n>*>(at) = pack;
+}
+
+__device__ inline float gdopt_float32_value(float x) { return x; }
+__device__ inline float gdopt_float32_bits(float x) { return x; }
+__device__ inline double gdopt_float64_value(double x) { return x; }
+__device__ inline double gdopt_float64_bits(double x) { return x; }
+"""
+
+FLOAT16 = """
+#include <cuda_fp16.h>
+__device__ inline float gdopt_float16_value(unsigned short bits) {
+  return __half2float(__ushort_as_half(bits));
+}
+__device__ inline unsigned short gdopt_float16_bits(float x) {
+  return __half_as_ushort(__float2half_rn(x));
+}
+"""
+
+BFLOAT16 = """
+#include <cuda_fp16.h>
+__device__ inline float gdopt_bfloat16_value(unsigned short bits) {
+  return __uint_as_float((unsigned)bits << 16);
+}
+// The upper half of x plus noise: below a half, a half (ties to even), or random.
+__device__ inline unsigned short gdopt_bfloat16_round(float x, unsigned noise) {
+  const unsigned bits = __float_as_uint(x);
+  const bool number = (bits & 0x7f800000u) != 0x7f800000u;
+  const unsigned quiet = (bits & 0x7fffffu) ? 0x40u : 0u;  // NaN stays NaN
+  return (unsigned short)(number ? (bits + noise) >> 16 : (bits >> 16) | quiet);
+}
+__device__ inline unsigned short gdopt_bfloat16_bits(float x) {
+  const unsigned odd = (__float_as_uint(x) >> 16) & 1u;
+  return gdopt_bfloat16_round(x, 0x7fffu + odd);
+}
+"""
+
+RANDOM = """
+__device__ inline unsigned gdopt_mix(unsigned x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+// 32 random bits of an element; the same ones on every engine.
+__device__ inline unsigned gdopt_random_bits(
+    unsigned seed, unsigned t, ptrdiff_t index) {
+  const unsigned start = gdopt_mix(t ^ gdopt_mix(seed));
+  const unsigned key = gdopt_mix((unsigned)(index >> 32) ^ start);
+  return gdopt_mix((unsigned)index ^ key);
+}
+"""
+
+# Arrays kept apart: some start between 16-byte boundaries, most end between packs.
+APART = """
+template <class T, int n>
+__device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count) {
+  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) return gdopt_read<T, n>(at);
+  gdopt_pack<T, n> some = {};
+  #pragma unroll
+  for (int k = 0; k < n; ++k) if (k < count) some.x[k] = at[k];
+  return some;
+}
+template <class T, int n>
+__device__ inline void gdopt_write_some(
+    T* at, ptrdiff_t count, const gdopt_pack<T, n>& pack) {
+  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) {
+    gdopt_write<T, n>(at, pack);
+    return;
+  }
+  #pragma unroll
+  for (int k = 0; k < n; ++k) if (k < count) at[k] = pack.x[k];
+}
+"""
+
+STRIDED = """
+// How far an element lies from the first one of an array; lengths and steps by axis.
+__device__ inline ptrdiff_t gdopt_place(
+    ptrdiff_t element, const long long* lengths, const long long* steps, int axes) {
+  ptrdiff_t place = 0;
+  #pragma unroll 1
+  for (int axis = axes - 1; axis >= 0; --axis) {
+    place += element % lengths[axis] * steps[axis];
+    element /= lengths[axis];
+  }
+  return place;
+}
+"""
+
+ELEMENT_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "float16": "unsigned short",
+    "bfloat16": "unsigned short",
+}
+RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # what CuPy is told of them
+BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+PARTS = {"float16": FLOAT16, "bfloat16": BFLOAT16}
 
 
 @dataclass(frozen=True)
@@ -86,8 +198,3 @@ def print_statements(
 def value_name(name: str) -> str:
     """Name an argument's value; the printers' other names do not begin with v_."""
     return f"v_{name}_"
-
-
-def scalar_names(places: Mapping[Symbol, int]) -> dict[Symbol, str]:
-    """Name the hoisted values in a kernel's text."""
-    return {symbol: f"s{place}" for symbol, place in places.items()}

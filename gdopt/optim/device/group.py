@@ -14,12 +14,12 @@ from gdopt.arrays.storage import Stored, compute_name
 from gdopt.kernels.cuda import Duties, Form, Launch, as_bits, print_fused
 from gdopt.optim.device.norm import SquareSum
 from gdopt.optim.device.tables import Tables
-from gdopt.optim.device.values import HoistedValues, Plan
+from gdopt.optim.device.values import HoistedValues
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.compose import MASTER
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.options import Options
 
 
 class GroupPass:
@@ -30,7 +30,6 @@ class GroupPass:
         *,
         rule: Rule,
         group: str,
-        plan: Plan,
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
@@ -40,29 +39,27 @@ class GroupPass:
     ) -> None:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
-        slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        self._names, self._parameters = list(slots), parameters
-        self._places = [k for k, n in enumerate(layout.slots) if n in slots]
+        self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
+        self._places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        self._parameters, self._apart = parameters, parameters.arena is None
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
-        compute = compute_name(group)
-        backend, device = parameters.backend, parameters.device
+        self._compute = compute_name(group)
         self.values = HoistedValues(
-            program=self._program,
-            compute=compute,
-            plan=plan,
-            slots=slots,
-            duties=duties,
-            hyper=hyper,
-            backend=backend,
-            device=device,
+            self._program,
+            self._slots,
+            duties,
+            hyper,
+            parameters,
+            compute=self._compute,
         )
         self._stored = options.stored(rule, group, len(elements))
-        self._gradient = len(rule.states) + 1
-        arenas = [states[name] for name in rule.states]
-        own = states[MASTER] if options.master else parameters.arena
-        inputs = [own, *arenas, None, *self._element_arenas(hyper, len(arenas) + 2)]
         names = [symbol.name for symbol in self._program.inputs]
+        self._gradient = len(rule.states) + 1
+        self._gradient_name = names[self._gradient]
+        own = states[MASTER] if options.master else parameters.arena
+        inputs = [own, *(states[name] for name in rule.states), None]
+        inputs += [hyper.elements[name] for name in names[self._gradient + 1 :]]
         self._fixed: dict[str, Any] = {
             name: as_bits(arena.buffers[group])
             for name, arena in zip(names, inputs, strict=True)
@@ -76,45 +73,35 @@ class GroupPass:
         self._tables: dict[bool, Tables] = {}
         self._launches: dict[Any, Launch] = {}
 
-    def _element_arenas(self, hyper: Hyper, first: int) -> list[Arena]:
-        return [hyper.elements[s.name] for s in self._program.inputs[first:]]
-
     def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
         """Say where the gradients are, and parameters kept apart."""
         if isinstance(grads, Arena):
-            name = self._program.inputs[self._gradient].name
-            located = {name: as_bits(grads.buffers[self.group])}
-            if self._parameters.arena is None:
-                located |= self._table_for(gradients=False).locate(None)
+            located = {self._gradient_name: as_bits(grads.buffers[self.group])}
+            if self._apart:
+                located |= self._table_for(gradients=False).locate()
             return located
         column = [grads[place] for place in self._places]
         return self._table_for(gradients=True).locate(column)
 
     def _table_for(self, *, gradients: bool) -> Tables:
         if gradients not in self._tables:
-            own = [self._parameters.arrays[name] for name in self._names]
-            apart = self._parameters.arena is None
-            before = [own] if apart and not self._copies else []
-            after = [own] if apart and self._copies else []
-            layout = self._parameters.layout
+            parameters = self._parameters
+            columns: list[Any] = [None] if gradients else []
+            if self._apart:  # in the order of the pass, whose last array is the copy
+                own = [parameters.arrays[name] for name in self._slots]
+                columns = [*columns, own] if self._copies else [own, *columns]
             self._tables[gradients] = Tables(
-                self._parameters.backend,
-                self._parameters.device,
-                [layout.slots[name] for name in self._names],
-                before,
-                after,
+                parameters.backend, parameters.device, self._slots.values(), columns
             )
         return self._tables[gradients]
 
     def add_squares(self, total: SquareSum, located: Mapping[str, Any]) -> None:
         """Add the squares of the gradients of this dtype."""
-        name = self._program.inputs[self._gradient].name
-        if name in located:
-            total.add(self.group, {"g": located[name]}, 0, 0)
+        if self._gradient_name in located:
+            total.add(self.group, {"g": located[self._gradient_name]})
             return
-        apart = self._parameters.arena is None
-        column = int(apart and not self._copies)
-        total.add(self.group, located, 1 + apart, column)
+        column = int(self._apart and not self._copies)
+        total.add(self.group, located, columns=1 + self._apart, column=column)
 
     def run_prologue(self, shared: Mapping[str, Any]) -> None:
         """Compute the values that the device knows alone."""
@@ -123,23 +110,21 @@ class GroupPass:
 
     def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         """Launch the pass."""
-        name = self._program.inputs[self._gradient].name
-        key = name in located, "axes_" in located
+        key = self._gradient_name not in located, "axes_" in located
         if key not in self._launches:
-            form = self._form(gradients_apart=not key[0], strided=key[1])
+            form = self._form(gradients_apart=key[0], strided=key[1])
             text = print_fused(self._program, form)
             self._launches[key] = Launch(text, self._size // form.width, self._fixed)
         self._launches[key]({**shared, **self.values.arguments, **located})
 
     def _form(self, *, gradients_apart: bool, strided: bool) -> Form:
-        apart = self._parameters.arena is None
         stored = list(self._stored)
-        stored[0] = replace(stored[0], apart=apart and not self._copies)
+        stored[0] = replace(stored[0], apart=self._apart and not self._copies)
         stored[self._gradient] = Stored(self.group, apart=gradients_apart)
-        copy = Stored(self.group, apart=apart) if self._copies else None
+        copy = Stored(self.group, apart=self._apart) if self._copies else None
         return Form(
             tuple(stored),
-            compute_name(self.group),
+            self._compute,
             copy=copy,
             table=not self.values.by_value,
             rows="rows_" in self.values.arguments,

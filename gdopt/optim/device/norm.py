@@ -26,14 +26,19 @@ class SquareSum:
         self.arguments = {"totals_": self.totals, "sums_": np.int32(self.totals.size)}
 
     def add(
-        self, group: str, gradients: Mapping[str, Any], columns: int, column: int
+        self,
+        group: str,
+        gradients: Mapping[str, Any],
+        *,
+        columns: int = 1,
+        column: int = 0,
     ) -> None:
         """Launch both stages for one dtype.
 
         Args:
             group: the dtype.
             gradients: the buffer g, or the tables of arrays kept apart.
-            columns: of the table of pointers; 0 for a buffer.
+            columns: of the table of pointers.
             column: which of them is the gradients'.
         """
         size = self._sizes[group]
@@ -42,15 +47,14 @@ class SquareSum:
         direct = lanes == TOTALS
         place = slice(offset, offset + TOTALS)
         partials = self.totals[place] if direct else self._partials
-        key = group, columns, column, "axes_" in gradients
+        apart, strided = "pointers_" in gradients, "axes_" in gradients
+        key = group, columns, column, apart, strided
         if key not in self._launches:
-            stored = Stored(group, apart=columns > 0)
-            text = print_lanes(
-                stored, columns=max(1, columns), column=column, strided=key[3]
-            )
+            stored = Stored(group, apart=apart)
+            text = print_lanes(stored, columns=columns, column=column, strided=strided)
             fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
             fixed["partials_"] = partials
-            width = pack_width(group, strided=key[3])
+            width = pack_width(group, strided=strided)
             self._launches[key] = Launch(text, lanes // width, fixed)
         self._launches[key](dict(gradients))
         if not direct:

@@ -11,14 +11,13 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda import Duties
 from gdopt.kernels.rounding import group_seed
-from gdopt.optim.device.clock import AHEAD, Clock
 from gdopt.optim.device.group import GroupPass
 from gdopt.optim.device.norm import SquareSum
-from gdopt.optim.device.values import Plan
+from gdopt.optim.device.values import AHEAD, Clock
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
-from gdopt.optim.settings.hyper import Hyper
-from gdopt.optim.settings.options import Options
 
 
 class DevicePasses:
@@ -142,13 +141,11 @@ class DevicePasses:
         """Prepare kernels and tables for the present settings."""
         parameters, hyper = self._parameters, self._hyper
         norm = "norm" in self._rule.kernel.signature.scalars
-        plan = Plan.of(hyper, list(parameters.layout.slots), norm=norm)
         sizes = parameters.layout.sizes
         self._groups = [
             GroupPass(
                 rule=self._rule,
                 group=group,
-                plan=plan,
                 parameters=parameters,
                 states=self._states,
                 hyper=hyper,

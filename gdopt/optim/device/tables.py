@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import PADDING, Slot
 from gdopt.arrays.backend import Array, Backend
-from gdopt.kernels.packing import cast
 
 
-def block_counts(slots: Sequence[Slot]) -> np.ndarray:
+def block_counts(slots: Collection[Slot]) -> np.ndarray:
     """Count the blocks of 64 elements that each slot takes in its layout."""
     sizes = np.array([slot.stop - slot.start for slot in slots], np.int64)
     return -(-sizes // PADDING)
@@ -26,63 +25,53 @@ class Tables:
         backend: of the arrays.
         device: of the arrays.
         slots: of the arrays in their layout, in its order.
-        before: columns of arrays that stay, before the column that changes.
-        after: columns that stay, behind it.
+        columns: of arrays that stay, with None for the column that changes.
     """
 
     def __init__(
         self,
         backend: Backend,
         device: str,
-        slots: Sequence[Slot],
-        before: Sequence[Sequence[Array]],
-        after: Sequence[Sequence[Array]],
+        slots: Collection[Slot],
+        columns: Sequence[Sequence[Array] | None],
     ) -> None:
         self._backend = backend
         self._device = device
         self._slots = slots
-        self._fixed = before, after
+        self._columns = columns
         self._seen: list[weakref.ref[Array]] = []
-        self._pointers: np.ndarray = np.zeros(0, np.uint64)
-        self._layout: Any = None
-        self.arguments: dict[str, Any] = {}
-        counts = block_counts(slots)
+        self._layout: np.ndarray = np.zeros(0)
+        self._pointers: np.ndarray = np.zeros(0)
+        self._arguments: dict[str, Any] = {}
         order = np.arange(len(slots), dtype=np.int32)
-        self._blocks = self._send(np.repeat(order, counts))
+        self._blocks = self._send(np.repeat(order, block_counts(slots)))
 
-    @property
-    def strided(self) -> bool:
-        """Tell whether one of the arrays is not contiguous."""
-        return "axes_" in self.arguments
-
-    def locate(self, changing: Sequence[Array] | None) -> dict[str, Any]:
+    def locate(self, changing: Sequence[Array] = ()) -> dict[str, Any]:
         """Give the tables as a kernel's arguments.
 
         Args:
-            changing: the column that may have moved, or None where there is none.
+            changing: the column that may have moved, where there is one.
         """
-        column = changing or ()
-        if self.arguments and len(column) == len(self._seen):
-            pairs = zip(self._seen, column, strict=True)
+        if self._arguments:
+            pairs = zip(self._seen, changing, strict=True)
             if all(reference() is array for reference, array in pairs):
-                return self.arguments
-        before, after = self._fixed
-        columns = [*before, *([column] if changing is not None else []), *after]
+                return self._arguments
+        columns = [changing if own is None else own for own in self._columns]
         pointers = np.empty((len(self._slots), len(columns)), np.uint64)
         for k, arrays in enumerate(columns):
             addresses = (array.data.ptr for array in arrays)
             pointers[:, k] = np.fromiter(addresses, np.uint64, len(arrays))
         layout = self._describe(columns)
-        arguments = dict(self.arguments)
-        if self._layout is None or not np.array_equal(layout, self._layout):
+        arguments = dict(self._arguments)
+        if not np.array_equal(layout, self._layout):
             arguments = {"blocks_": self._blocks, "slots_": self._send(layout)}
             axes = (layout.shape[1] - 2) // (1 + len(columns))
             if axes:
                 arguments["axes_"] = np.int32(axes)
         if "pointers_" not in arguments or not np.array_equal(pointers, self._pointers):
             arguments["pointers_"] = self._send(pointers)
-        self._layout, self._pointers, self.arguments = layout, pointers, arguments
-        self._seen = [weakref.ref(array) for array in column]
+        self._layout, self._pointers, self._arguments = layout, pointers, arguments
+        self._seen = [weakref.ref(array) for array in changing]
         return arguments
 
     def _describe(self, columns: Sequence[Sequence[Array]]) -> np.ndarray:
@@ -93,7 +82,7 @@ class Tables:
             for row in zip(*columns, strict=True)
         ]
         if all(flat):
-            return np.array(places, np.int64).reshape(len(places), 2)
+            return np.array(places, np.int64)
         axes = max(array.ndim for array in columns[0])
         rows = []
         for place, row in zip(places, zip(*columns, strict=True), strict=True):
@@ -107,22 +96,3 @@ class Tables:
 
     def _send(self, table: np.ndarray) -> Array:
         return self._backend.from_host(table.reshape(-1), self._device)
-
-
-class Rows:
-    """Which row of a table of values each block takes, where values go by name."""
-
-    def __init__(self, backend: Backend, device: str, slots: Sequence[Slot]) -> None:
-        self._backend = backend
-        self._device = device
-        self._counts = block_counts(slots)
-
-    def send(self, row_of_slot: Sequence[int]) -> Array:
-        """Give (blocks,) int32 on the device."""
-        blocks = np.repeat(np.array(row_of_slot, np.int32), self._counts)
-        return self._backend.from_host(blocks, self._device)
-
-
-def send_table(backend: Backend, device: str, table: np.ndarray, dtype: Any) -> Array:
-    """Round a table of float64 values once, and send it."""
-    return backend.from_host(cast(table.reshape(-1), dtype), device)

@@ -2,66 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import Slot
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Array, Backend, is_on_device
 from gdopt.errors import ArgumentTypeError
 from gdopt.kernels.cuda import Duties, Launch, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
-from gdopt.optim.device.clock import AHEAD
-from gdopt.optim.device.tables import Rows, send_table
-from gdopt.optim.settings.hyper import Hyper, Values
+from gdopt.optim.device.tables import block_counts
+from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.parameters import Parameters
+
+AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
 
 
-def is_on_device(value: Any) -> bool:
-    """Tell whether a setting is an array that the host must not wait for."""
-    return hasattr(value, "__cuda_array_interface__")
+class Clock:
+    """Steps done, on the device, and the step of the first row of values sent.
 
-
-@dataclass(frozen=True)
-class Plan:
-    """Who shares values, and which of them the device knows alone.
-
-    Attributes:
-        on_device: names of the scalars that are 0-d arrays there, and the norm.
-        names: a parameter's name for each row of values.
-        row_of: the row of each parameter.
+    A step that is skipped on the device does not advance it. The host reads it, and so
+    waits for the device, only when somebody asks, or when the rows run out.
     """
 
-    on_device: frozenset[str]
-    names: tuple[str, ...]
-    row_of: Mapping[str, int]
+    def __init__(self, backend: Backend, device: str) -> None:
+        self._backend = backend
+        self._device = device
+        self.array: Array = backend.zeros(2, np.int64, device)
+        self.running = False
+        self._rows_left = 0
+        self._version = -1
 
-    @classmethod
-    def of(cls, hyper: Hyper, names: Sequence[str], *, norm: bool) -> Plan:
-        """Read the settings as they are now."""
-        by_name = [
-            setting
-            for key, setting in hyper.settings.items()
-            if isinstance(setting, dict) and key not in hyper.elements
-        ]
-        rows: dict[Any, str] = {}
-        row_of = {}
-        for name in names:
-            shared = tuple(_identity(setting[name]) for setting in by_name)
-            rows.setdefault(shared, name)
-            row_of[name] = list(rows).index(shared)
-        on_device = {"norm"} if norm else set()
-        for key, setting in hyper.settings.items():
-            parts = setting.values() if isinstance(setting, dict) else [setting]
-            if key not in hyper.elements and any(map(is_on_device, parts)):
-                on_device.add(key)
-        return cls(frozenset(on_device), tuple(rows.values()), row_of)
+    def read(self) -> int:
+        """Give the steps done; waits for the device."""
+        return int(self._backend.to_host(self.array)[0])
+
+    def stop(self) -> None:
+        """Forget the count: the host knows better."""
+        self.running = False
+
+    def lacks_rows(self, version: int) -> bool:
+        """Tell whether values must be sent before the next step."""
+        return not self.running or self._rows_left <= 0 or version != self._version
+
+    def start(self, step: int, ahead: int, version: int) -> None:
+        """Begin with rows for `ahead` steps from `step` on."""
+        counts = np.array([step, step], np.int64)
+        self.array[...] = self._backend.from_host(counts, self._device)
+        self.running, self._rows_left, self._version = True, ahead, version
+
+    def launched(self) -> None:
+        """Note that a step has been asked for, whether it will be done or not."""
+        self._rows_left -= 1
 
 
-def _identity(setting: Any) -> Any:
-    return setting if isinstance(setting, float | int) else id(setting)
+def _equal_values(hyper: Hyper, names: Iterable[str]) -> dict[str, str]:
+    """Name for each parameter the first one whose values by name are equal."""
+    by_name = [
+        setting
+        for key, setting in hyper.settings.items()
+        if isinstance(setting, dict) and key not in hyper.elements
+    ]
+    first: dict[Any, str] = {}
+    equal = {}
+    for name in names:
+        values = [setting[name] for setting in by_name]
+        key = tuple(v if isinstance(v, float | int) else id(v) for v in values)
+        equal[name] = first.setdefault(key, name)
+    return equal
 
 
 class HoistedValues:
@@ -69,38 +79,39 @@ class HoistedValues:
 
     Args:
         program: the traced rule.
-        compute: the dtype of the arithmetic.
-        plan: who shares values.
         slots: of the parameters of that dtype, by name.
         duties: what the prologue does besides, where there is one.
         hyper: the settings.
-        backend: of the parameters.
-        device: of the parameters.
+        parameters: all of them.
+        compute: the dtype of the arithmetic.
     """
 
     def __init__(
         self,
-        *,
         program: Program,
-        compute: str,
-        plan: Plan,
         slots: Mapping[str, Slot],
         duties: Duties,
         hyper: Hyper,
-        backend: Backend,
-        device: str,
+        parameters: Parameters,
+        *,
+        compute: str,
     ) -> None:
-        self._program, self._plan = program, plan
-        self._compute = np.dtype(compute)
-        self._backend, self._device = backend, device
+        self._program, self._compute = program, np.dtype(compute)
+        self._backend, self._device = parameters.backend, parameters.device
         self._duties, self._settings = duties, hyper.settings
-        names = [plan.names[row] for row in sorted({plan.row_of[n] for n in slots})]
-        self._names = names
+        first_with = _equal_values(hyper, slots)
+        names = self._names = list(dict.fromkeys(first_with.values()))
         self.prologue: Launch | None = None
-        used = {scalar for scalar in plan.on_device if scalar in program.scalars}
-        self._split = split_hoisted(program, used)
+        self._on_device = {
+            name
+            for name, part in hyper.parts()
+            if is_on_device(part) and name not in hyper.elements
+        }
+        self._on_device |= {"norm"} if duties.norm else set()
+        self._split = split_hoisted(program, self._on_device)
         self._host = compile_host(program, self._split.known)
-        self.by_value = not (used or duties.gate or duties.clock or len(names) > 1)
+        needs_prologue = bool(self._on_device) or duties.gate or duties.clock
+        self.by_value = not needs_prologue and len(names) == 1
         self.arguments: dict[str, Any] = {}
         places = {symbol: k for k, symbol in enumerate(self._split.known)}
         self._by_value_places = [
@@ -110,29 +121,29 @@ class HoistedValues:
         ]
         if self.by_value:
             return
-        columns = max(1, len(program.hoisted))
-        self._table = backend.zeros(len(names) * columns, compute, device)
+        self._table = self._zeros(len(names) * max(1, len(program.hoisted)), compute)
         self.arguments["scalars_"] = self._table
         if len(names) > 1:
-            place = {plan.row_of[name]: k for k, name in enumerate(names)}
-            rows = [place[plan.row_of[name]] for name in slots]
-            sender = Rows(backend, device, list(slots.values()))
-            self.arguments["rows_"] = sender.send(rows)
-        if used or duties.gate or duties.clock:
+            row_of = {name: k for k, name in enumerate(names)}
+            rows = np.array([row_of[name] for name in first_with.values()], np.int32)
+            blocks = np.repeat(rows, block_counts(slots.values()))
+            self.arguments["rows_"] = self._backend.from_host(blocks, self._device)
+        if needs_prologue:
             self._prepare_prologue()
 
+    def _zeros(self, size: int, dtype: Any) -> Array:
+        return self._backend.zeros(size, dtype, self._device)
+
     def _prepare_prologue(self) -> None:
-        text = print_prologue(
-            self._program, self._split, self._compute.name, self._duties
-        )
-        width = max(1, len(self._split.given)) * len(self._names)
-        self._given = self._backend.zeros(width, np.float64, self._device)
+        split, rows = self._split, len(self._names)
+        text = print_prologue(self._program, split, self._compute.name, self._duties)
+        self._given = self._zeros(max(1, len(split.given)) * rows, np.float64)
         ahead = AHEAD if self._duties.clock else 1
-        size = max(1, ahead * len(self._names) * len(self._split.known))
-        self._known_rows = self._backend.zeros(size, np.float64, self._device)
+        size = max(1, ahead * rows * len(split.known))
+        self._known_rows = self._zeros(size, np.float64)
         fixed = {"given_": self._given, "known_": self._known_rows}
-        fixed |= {"count_": np.int32(len(self._names))}
-        self.prologue = Launch(text, 1, fixed | {"scalars_": self._table})
+        fixed |= {"count_": np.int32(rows), "scalars_": self._table}
+        self.prologue = Launch(text, 1, fixed)
 
     def take(self, steps: Sequence[tuple[int, Values]]) -> None:
         """Compute on the host what the host can know, and send what the device needs.
@@ -146,30 +157,25 @@ class HoistedValues:
             for argument, place in self._by_value_places:
                 self.arguments[argument] = row[place]
             return
-        known = np.array(
-            [
-                self._known(values, name, t)
-                for t, values in steps
-                for name in self._names
-            ],
-            np.float64,
-        ).reshape(len(steps), len(self._names), len(self._split.known))
-        if self.prologue is not None:
-            table = send_table(self._backend, self._device, known, np.float64)
-            self._known_rows[: table.size] = table  # in place, where a graph reads it
-            self.refresh()
-        else:
+        known = [
+            self._known(values, name, t) for t, values in steps for name in self._names
+        ]
+        table = np.array(known, np.float64)
+        if self.prologue is None:
             order = [place for _, place in self._by_value_places]
-            self.arguments["scalars_"] = send_table(
-                self._backend, self._device, known[0][:, order], self._compute
-            )
+            table = cast(table[:, order].reshape(-1), self._compute)
+            self.arguments["scalars_"] = self._backend.from_host(table, self._device)
+        else:  # in place, where a graph reads it
+            sent = self._backend.from_host(table.reshape(-1), self._device)
+            self._known_rows[: sent.size] = sent
+            self.refresh()
 
     def _known(self, values: Values, name: str, t: int) -> tuple[float, ...]:
         scalars = {**values.shared, "t": t}
         scalars |= {key: by[name] for key, by in values.by_name.items()}
         ordered = []
         for scalar in self._program.scalars:
-            value = 0.0 if scalar in self._plan.on_device else scalars[scalar]
+            value = 0.0 if scalar in self._on_device else scalars[scalar]
             if is_on_device(value):
                 message = (
                     f"{scalar} must be a number at step {t - 1}, got an array on the "

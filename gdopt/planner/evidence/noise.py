@@ -131,7 +131,7 @@ def measure_noise(
     """Look at all batches twice: for their mean gradient, then along it.
 
     Args:
-        look: see `gdopt.planner.steps.Step`.
+        look: see `gdopt.planner.NetworkStep.look`.
         batches: gives the same batches each time, all of one size.
         done: called after each look.
     """

@@ -38,15 +38,15 @@ class Source:
     ) -> None:
         self._backend, self._arrays, self._axis = backend, arrays, axis
         self.count = count
-        self._device = backend.device(arrays[0])
+        self.device = backend.device(arrays[0])
         self.drawn = min(count, max(POOL, 4 * largest))
         # Spread over all of the data, as training's are: it is memory that is slow.
         drawn = np.random.default_rng(0).choice(count, self.drawn, replace=False)
-        self._pool = backend.from_host(drawn, self._device)
+        self.pool = backend.from_host(drawn, self.device)
 
     def batches(self, size: int) -> Callable[[int], tuple[Array, ...]]:
         """Give a function that gathers a whole batch of this size by its number."""
-        draw = gathered(self._backend, self._arrays, self._axis, size, self._pool)
+        draw = gathered(self._backend, self._arrays, self._axis, size, self.pool)
         whole = self.drawn // size
 
         def batch(number: int) -> tuple[Array, ...]:
@@ -65,13 +65,9 @@ class Source:
         ragged = self.ragged(size)
         if ragged:
             draw = gathered(
-                self._backend, self._arrays, self._axis, size, self._pool[:ragged]
+                self._backend, self._arrays, self._axis, size, self.pool[:ragged]
             )
             yield _as_tuple(draw(0))
-
-    def held_bytes(self, device: str) -> int:
-        """Give the bytes of a device that the drawn order itself takes."""
-        return int(self._pool.nbytes) if device == self._device else 0
 
     def ragged(self, size: int) -> int:
         """Give the examples in the last, smaller batch of an epoch; 0 without one."""

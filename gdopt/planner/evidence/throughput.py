@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gdopt.planner.memory import Meter
+from gdopt.planner.memory.meter import Meter, attempt
 
 SECONDS = 0.02  # that a turn takes at least
 MOST_STEPS = 1000  # in a turn
@@ -32,7 +33,6 @@ def measure_throughput(
     *,
     repeats: int,
     done: Callable[[], None],
-    failed: Callable[[int, Exception], bool],
 ) -> dict[int, Throughput]:
     """Time every size in every round, in another order each time.
 
@@ -45,25 +45,21 @@ def measure_throughput(
         make: gives, for a size, the function that gathers a batch and does a step.
         repeats: rounds, at least 2.
         done: called after each turn.
-        failed: told of an error, says whether the size is to be left out; an error that
-            it does not take is raised.
+
+    Returns:
+        The throughput of every size that did not run out of memory.
     """
-    left = dict.fromkeys(sizes, 0)
     rates: dict[int, list[float]] = {size: [] for size in sizes}
+    steps = dict.fromkeys(sizes, 0)
     for number in range(repeats):
-        for size in _turns(list(left), number):
-            lost = None
-            try:
-                seconds, left[size] = _turn(meter, make(size), left[size])
-            except Exception as error:
-                lost = failed(size, error)
-                if not lost:
-                    raise
-            if lost:  # out of the except block, whose traceback holds arrays
-                del left[size], rates[size]
-                meter.tidy()
-            else:
+        for size in _turns(list(rates), number):
+            turn = partial(_turn, meter, make, size, steps[size])
+            measured, failure = attempt(meter, size, turn)
+            if failure is None:
+                seconds, steps[size] = measured
                 rates[size].append(size / seconds)
+            else:
+                del rates[size]
             done()
     return {size: summarize(found) for size, found in rates.items()}
 
@@ -75,8 +71,11 @@ def _turns(sizes: list[int], number: int) -> list[int]:
     return turned[::-1] if number % 2 else turned
 
 
-def _turn(meter: Meter, step: Callable[[], Any], steps: int) -> tuple[float, int]:
+def _turn(
+    meter: Meter, make: Callable[[int], Callable[[], Any]], size: int, steps: int
+) -> tuple[float, int]:
     """Give the seconds of a step, and how many steps a turn of this size takes."""
+    step = make(size)
     step()
     if not steps:
         once = max(meter.time(step), 1e-7)

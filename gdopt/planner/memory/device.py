@@ -10,7 +10,7 @@ from typing import Any
 
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.cuda.cublas import WORKSPACE
-from gdopt.planner.memory.meter import Peak
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.memory.sizes import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
@@ -33,10 +33,9 @@ class DeviceMemory:
         self.device = device
         self.notices: list[str] = []
         self._left_over: list[Any] = []  # pools in which something still lives
-        default = self._cupy.get_default_memory_pool().malloc
-        self._own = self._cupy.cuda.get_allocator() == default
+        found = self._cupy.cuda.get_allocator()
+        self._own = found == self._cupy.get_default_memory_pool().malloc
         if not self._own:
-            found = self._cupy.cuda.get_allocator()
             owner = type(getattr(found, "__self__", found)).__name__
             self.notices.append(
                 f"another allocator than CuPy's pool is installed ({owner}): it stays "
@@ -44,9 +43,9 @@ class DeviceMemory:
                 "which other processes change too"
             )
 
-    def _info(self) -> tuple[int, int]:
-        free, total = self._cupy.cuda.runtime.memGetInfo()
-        return int(free), int(total)
+    def _left(self) -> int:
+        free, _ = self._cupy.cuda.runtime.memGetInfo()
+        return int(free)
 
     def _limit(self) -> int | None:
         """Give what the limit of the user's pool leaves, if it has one."""
@@ -58,7 +57,7 @@ class DeviceMemory:
         """Give the bytes that this process may still take, cached blocks included."""
         with self._backend.on(self.device):
             self._release()
-            left = self._info()[0]
+            left = self._left()
             # A step that keeps an array for its next turn gives it back there.
             left += sum(int(pool.total_bytes()) for pool in self._left_over)
             limit = self._limit()
@@ -79,41 +78,28 @@ class DeviceMemory:
         peak = Peak()
         with self._backend.on(self.device):
             self._release()
-            pool, hook = self._pool(), _hook(self._cupy, peak)
-            before = self._info()[0]
+            pool, allocating = None, nullcontext()
+            if self._own:
+                pool = self._cupy.cuda.MemoryPool()
+                limit = self._limit()  # what is left below that of the user's pool
+                if limit is not None:
+                    pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
+                self._left_over.append(pool)
+                allocating = self._cupy.cuda.using_allocator(pool.malloc)
+            before = self._left()
             try:
-                with self._using(pool), hook:
+                with allocating, _hook(self._cupy, peak):
                     yield peak
                     self._backend.synchronize()
             finally:
-                fell = before - self._info()[0]
+                fell = before - self._left()
                 peak.reserved = fell if pool is None else int(pool.total_bytes())
                 beside = fell - peak.reserved
                 if beside > STRANGE:
-                    self._note(beside)
-
-    def _pool(self) -> Any:
-        """Make a pool with what is left of the limit of the user's."""
-        if not self._own:
-            return None
-        pool = self._cupy.cuda.MemoryPool()
-        limit = self._limit()
-        if limit is not None:
-            pool.set_limit(size=max(limit, UNIT))  # 0 would be no limit
-        self._left_over.append(pool)
-        return pool
-
-    def _using(self, pool: Any) -> Any:
-        if pool is None:
-            return nullcontext()
-        return self._cupy.cuda.using_allocator(pool.malloc)
-
-    def _note(self, beside: int) -> None:
-        notice = (
-            f"the device's free memory fell by {format_bytes(beside)} more than arrays "
-            "took: workspaces of libraries, or another process"
-        )
-        self.notices.append(notice)
+                    self.notices.append(
+                        f"the device's free memory fell by {format_bytes(beside)} more "
+                        "than arrays took: workspaces of libraries, or another process"
+                    )
 
     def time(self, work: Callable[[], Any]) -> float:
         """Give the seconds between two events on the device."""

@@ -41,28 +41,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(ValueError("the game is out of memory cards"))
     False
     """
-    return any(map(_is_one, _chain(error))) and not _is_lost(error)
+    chain = _chain(error)
+    return any(map(_is_one, chain)) and not any(map(_is_lost, chain))
 
 
 def _is_lost(error: BaseException) -> bool:
-    return any(
-        LOST_WORDS.search(str(one))
-        or (_of_cuda(one) and getattr(one, "status", None) in LOST)
-        for one in _chain(error)
-    )
+    lost = _of_cuda(error) and getattr(error, "status", None) in LOST
+    return lost or bool(LOST_WORDS.search(str(error)))
 
 
 def _of_cuda(error: BaseException) -> bool:
     return bool(MODULES.match(type(error).__module__))
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def _chain(error: BaseException | None) -> list[BaseException]:
     """Give an error and those that it was raised from."""
     found: list[BaseException] = []
-    while error not in found:
+    while error is not None and error not in found:
         found.append(error)
-        if error.__cause__ is None:
-            break
         error = error.__cause__
     return found
 

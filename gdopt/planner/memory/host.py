@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from gdopt.extras import load_extra
-from gdopt.planner.memory.meter import Peak
+from gdopt.planner.memory.peak import Peak
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -40,10 +40,8 @@ class HostMemory:
         if not (PROC / "meminfo").is_file():
             psutil = load_extra("psutil", "train", "telling how much memory is free")
             return int(psutil.virtual_memory().available)
-        left = [_fields(PROC / "meminfo")["MemAvailable"]]
-        left += _left_in_groups()
-        left += _left_below_limits()
-        return max(0, min(left))
+        available = _fields(PROC / "meminfo")["MemAvailable"]
+        return max(0, min([available, *_left_in_groups(), *_left_below_limits()]))
 
     @contextmanager
     def watch(self, *, moments: bool = False) -> Iterator[Peak]:
@@ -145,27 +143,24 @@ def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[
     # In a container the path may be that of the host, and the group be the root here.
     group = root / path.strip("/")
     group = group if group.is_dir() else root
-    while True:
+    for folder in (group, *group.parents):
         try:
-            most = (group / limit).read_text(encoding="ascii").strip()
-            used = int((group / usage).read_text(encoding="ascii"))
-            stat = (group / "memory.stat").read_text(encoding="ascii").split()
+            most = (folder / limit).read_text(encoding="ascii").strip()
+            used = int((folder / usage).read_text(encoding="ascii"))
+            stat = (folder / "memory.stat").read_text(encoding="ascii").split()
         except (OSError, ValueError):
             most, used, stat = "max", 0, []
         if most.isdigit() and int(most) < UNLIMITED:
             spare = int(stat[stat.index(cached) + 1]) if cached in stat else 0
             yield int(most) - used + spare
-        if group == root:
+        if folder == root:
             return
-        group = group.parent
 
 
 def _left_below_limits() -> Iterator[int]:
     """Give what is left of address space and data, where the process is limited."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return
+    import resource  # noqa: PLC0415 - not on Windows, which has no PROC either
+
     status = _fields(PROC / "self" / "status")
     for limit, used in (("RLIMIT_AS", "VmSize"), ("RLIMIT_DATA", "VmData")):
         most, _ = resource.getrlimit(getattr(resource, limit))

@@ -16,8 +16,6 @@ Buffers = dict[str, float]
 KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
 FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
 LOSS_VECTORS = 6  # numbers for each example, while the cost is computed
-
-
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
@@ -35,10 +33,13 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
     loss = rows * (2 * sizes[last] * item + vectors)
     stages["cost"] = kept | {"cost and its gradient": loss}
     for k in range(last, 1, -1):
+        values = rows * sizes[k - 1]
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
-        outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
+        outgoing = {f"gradient of layer {k - 1}": float(values * item)}
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
-        slope = _slope(network, rows * sizes[k - 1])
+        slope = float(values * item)
+        if network.activation == "relu":  # its slope is a truth value
+            slope = values + min(slope, _cast(network))
         stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
     if penalized:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
@@ -50,7 +51,7 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
     """Give the buffers at each activation, and at the end, ``"forwards"``."""
     sizes, item = network.sizes, network.dtype.itemsize
     kept: Buffers = {}
-    if _on_host(network):
+    if network.params.backend.name == "numpy":
         kept["Python's objects"] = float(OBJECTS * len(sizes))
     stages = {}
     for k, size in enumerate(sizes[1:-1], start=1):
@@ -61,21 +62,10 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
     return {**stages, "forwards": kept}
 
 
-def _on_host(network: Network) -> bool:
-    return network.params.backend.name == "numpy"
-
-
-def _slope(network: Network, count: int) -> float:
-    """Give the bytes of an activation's slope; ReLU's is a truth value."""
-    if network.activation != "relu":
-        return float(count * network.dtype.itemsize)
-    return float(count + min(count * network.dtype.itemsize, _cast(network)))
-
-
 def _cast(network: Network) -> float:
     """Give the bytes of NumPy's buffer, where truth values become numbers."""
-    buffer: int = np.getbufsize() if _on_host(network) else 0
-    return float(buffer * network.dtype.itemsize)
+    on_host = network.params.backend.name == "numpy"
+    return float(np.getbufsize() * network.dtype.itemsize) if on_host else 0.0
 
 
 def evaluation_stage(network: Network, examples: int) -> Buffers:

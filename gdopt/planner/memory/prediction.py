@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gdopt.planner.evidence.source import Source
-from gdopt.planner.memory import Meter, Peak
+from gdopt.planner.memory.meter import Meter
+from gdopt.planner.memory.peak import Peak
 from gdopt.planner.steps import Step
-
-BATCHES = "two batches"
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
@@ -24,12 +24,6 @@ class Line:
 
     fixed: float
     each: float
-
-    @classmethod
-    def through(cls, low: int, below: float, high: int, above: float) -> Line:
-        """Draw the line through what two sizes took, or from 0 through the same one."""
-        each = max(0.0, (above - below) / (high - low)) if high > low else below / low
-        return cls(below - each * low, each)
 
     def bytes(self, rows: int) -> float:
         """Give the bytes for so many examples."""
@@ -54,7 +48,11 @@ def lines_through(peaks: Mapping[int, Peak]) -> list[Line]:
     pairs = {(small.used, large.used)}
     for moment in small.moments.keys() & large.moments.keys():
         pairs.add((small.moments[moment], large.moments[moment]))
-    return [Line.through(low, below, high, above) for below, above in pairs]
+    lines = []
+    for below, above in pairs:  # through both sizes, or from 0 through the same one
+        each = max(0.0, (above - below) / (high - low)) if high > low else below / low
+        lines.append(Line(below - each * low, each))
+    return lines
 
 
 class Prediction:
@@ -75,7 +73,7 @@ class Prediction:
         self._worst = 0.0  # bytes for each example above what was predicted
         if step.stages(1) is None:
             self._lines = lines_through(self._tried(meter, small))
-        self._evaluation = step.evaluation(1)
+        self._evaluation = step.evaluation()
         if self._evaluation is None and step.evaluate is not None:
             with meter.watch() as peak:
                 step.evaluate()
@@ -92,27 +90,25 @@ class Prediction:
                         self._step(*batch)
         return peaks
 
-    def _batch(self, rows: int) -> float:
-        return self._source.bytes(rows, self._unit)
-
     def buffers(self, size: int) -> dict[str, int]:
         """Give the buffers of the highest moment of an epoch with such batches."""
         ragged = self._source.ragged(size)
-        batches = {BATCHES: 2 * self._batch(size)}
-        last = {"the last, smaller batch": self._batch(ragged)} if ragged else {}
+        batch = self._source.bytes(size, self._unit)
+        batches = {"two batches": 2 * batch}
+        last = {"the last, smaller batch": self._source.bytes(ragged, self._unit)}
         moments = [batches | stage for stage in self._stages(size)]
         if ragged:
             moments += [batches | last | stage for stage in self._stages(ragged)]
-        held = last or {"a batch": self._batch(size)}
+        held = last if ragged else {"a batch": batch}
         moments.append(held | (self._evaluation or {}))
         all_rounded = [rounded(moment, self._unit) for moment in moments]
         return max(all_rounded, key=lambda moment: sum(moment.values()))
 
     def _stages(self, rows: int) -> list[dict[str, float]]:
-        if self._lines:
-            highest = max(self._lines, key=lambda line: line.bytes(rows))
-            return [highest.buffers(rows)]
-        return list((self._step.stages(rows) or {}).values())
+        stages = self._step.stages(rows)
+        if stages is not None:
+            return list(stages.values())
+        return [max(self._lines, key=lambda line: line.bytes(rows)).buffers(rows)]
 
     def bytes(self, size: int) -> int:
         """Predict what an epoch with batches of this size allocates at its peak."""
@@ -128,11 +124,8 @@ class Prediction:
 
     def largest(self, most: int, limit: int) -> int:
         """Give the largest size that takes so many bytes at most, up to a limit."""
-        low, high = 0, limit
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.bytes(middle) + self.residual(middle) <= most:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+
+        def need(size: int) -> int:
+            return self.bytes(size) + self.residual(size)
+
+        return bisect.bisect_right(range(1, limit + 1), most, key=need)

@@ -1,1 +1,0 @@
-"""Mini-batches, and the paths of the optimizers."""

@@ -1,1 +1,0 @@
-"""What several pictures need: what one is, its sheet, and descents."""

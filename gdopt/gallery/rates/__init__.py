@@ -1,1 +1,0 @@
-"""Learning rates: too large, fixed, decaying, and every schedule."""

@@ -1,1 +1,0 @@
-"""What holds a network back from learning noise by heart."""

@@ -1,1 +1,0 @@
-"""How to search for hyper-parameters: at random, on scales, from coarse to fine."""

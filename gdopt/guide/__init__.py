@@ -1,0 +1,1 @@
+"""The guide to the course's ideas, and the scripts that draw its pictures."""

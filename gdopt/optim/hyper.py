@@ -1,0 +1,234 @@
+"""Hyper-parameters: floats, schedules of the step, arrays, or any of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import PADDING, Arena
+from gdopt.arrays.backend import common_backend
+from gdopt.arrays.naming import refuse_other_names
+from gdopt.arrays.storage import compute_dtype
+from gdopt.checks import as_number, check_number
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rules.rule import Rule
+
+ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
+
+
+@dataclass(frozen=True)
+class Values:
+    """Hyper-parameters at one step: those all arrays share, and those by name."""
+
+    shared: dict[str, Any]
+    by_name: dict[str, dict[str, Any]]
+
+
+class Hyper(Mapping[str, Any]):
+    """The hyper-parameters of an optimizer, by name.
+
+    Reading gives the values at the next step; assigning takes effect with it. A setting
+    is a number, a schedule ``step -> number``, an array that broadcasts to every
+    parameter (copied when assigned), a 0-d array (read anew at every step), or a
+    mapping from the parameters' names to any of these.
+    """
+
+    def __init__(
+        self, rule: Rule, parameters: Parameters, given: Mapping[str, Any]
+    ) -> None:
+        self._rule = rule
+        self._parameters = parameters
+        computed = [compute_dtype(group) for group in parameters.layout.sizes]
+        self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
+        self.settings: dict[str, Any] = {}
+        self.elements: dict[str, Arena] = {}
+        self.clock: Any = None  # where a device counts the steps: it knows best
+        self._step = 0
+        self.version = 0
+        self._constant: Values | None = None
+        self._fixed = True
+        for name in rule.scalars:
+            self[name] = given[name]
+
+    @property
+    def step(self) -> int:
+        """Steps done; where the device counts them, it is waited for."""
+        if self.clock is not None and self.clock.running:
+            self._step = self.clock.read()
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._step = step
+        if self.clock is not None:
+            self.clock.stop()
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Give the settings with their names; one by name as each of its parts."""
+        for name, setting in self.settings.items():
+            for part in setting.values() if isinstance(setting, dict) else [setting]:
+                yield name, part
+
+    @property
+    def reads_host_arrays(self) -> bool:
+        """Tell whether a setting is a 0-d NumPy array, to be read at every step."""
+        return any(isinstance(p, np.ndarray) and p.ndim == 0 for _, p in self.parts())
+
+    def __setitem__(self, name: str, setting: Any) -> None:
+        if name not in self._rule.scalars:
+            message = (
+                f"hyper must be one of {', '.join(self._rule.scalars)}, got {name!r}"
+            )
+            raise ArgumentError(message)
+        if name in ONE_FOR_ALL and (
+            isinstance(setting, Mapping) or _is_array(setting, least=1)
+        ):
+            message = f"{name} must be one value for all parameters, got {setting!r}"
+            raise ArgumentTypeError(message)
+        if isinstance(setting, Mapping):
+            refuse_other_names(list(self._parameters.arrays), setting, name)
+            setting = dict(setting)
+            parts = setting
+        else:
+            parts = dict.fromkeys(self._parameters.arrays, setting)
+        for key, part in parts.items():
+            label = f"{name}[{key!r}]" if parts is setting else name
+            self._check(label, name, part)
+        has_arrays = any(_is_array(part, least=1) for part in parts.values())
+        arena = self._lay_out(name, parts) if has_arrays else None
+        self.settings[name] = _copy(setting)
+        self.elements.pop(name, None)
+        if arena is not None:
+            self.elements[name] = arena
+        self.version += 1
+        self._constant = None
+        # Where all are numbers or arrays, they are read once, until one is assigned.
+        fixed = self.state_dict().keys() | self.elements.keys()
+        self._fixed = fixed == self.settings.keys()
+
+    def _check(self, label: str, name: str, setting: Any) -> None:
+        """Refuse what cannot be a setting; schedules are checked when they are read."""
+        if callable(setting):
+            return
+        bounds = self._rule.bounds(name)
+        if not _is_array(setting):
+            check_number(label, setting, bounds, self._dtype)
+            return
+        backend = common_backend([(label, setting)])
+        device = backend.device(setting)
+        if device != self._parameters.device and (setting.ndim or device != "cpu"):
+            message = (
+                f"{label} must be on {self._parameters.device}, got a {backend.name} "
+                f"array on {device}"
+            )
+            raise BackendError(message)
+        if setting.dtype.kind not in "iuf":
+            message = f"{label} must be an array of numbers, got {setting.dtype}"
+            raise ArgumentTypeError(message)
+        if setting.ndim and setting.size:
+            for value in (setting.min(), setting.max()):  # NaN shows in both
+                check_number(label, float(value), bounds, self._dtype)
+        elif not setting.ndim:
+            self._read(label, name, setting, self.step)
+
+    def _lay_out(self, name: str, parts: Mapping[str, Any]) -> Arena:
+        """Spread arrays over the parameters, in the dtype of the arithmetic."""
+        parameters = self._parameters
+        dtypes = {group: compute_dtype(group) for group in parameters.layout.sizes}
+        arena = Arena(parameters.layout, parameters.backend, parameters.device, dtypes)
+        for key, part in parts.items():
+            if callable(part) or _is_array(part, most=0):
+                message = (
+                    f"{name} must not mix arrays with schedules or 0-d arrays, got "
+                    f"{part!r} for {key!r}"
+                )
+                raise ArgumentTypeError(message)
+            shape = arena[key].shape
+            try:
+                arena[key][...] = part
+            except ValueError:
+                message = (
+                    f"{name} must broadcast to the parameter {key!r} of shape {shape}, "
+                    f"got shape {part.shape}"
+                )
+                raise ArgumentError(message) from None
+        for slot in parameters.layout.slots.values():  # a zero eps would give NaN there
+            buffer = arena.buffers[slot.group]
+            end = slot.start + -(-(slot.stop - slot.start) // PADDING) * PADDING
+            buffer[slot.stop : end] = buffer[slot.stop - 1 : slot.stop]
+        return arena
+
+    def at(self, step: int) -> Values:
+        """Give every value at a step, checked; arrays are in `elements`."""
+        if self._constant is not None:
+            return self._constant
+        shared: dict[str, Any] = {}
+        by_name: dict[str, dict[str, Any]] = {}
+        for name, setting in self.settings.items():
+            if name in self.elements:
+                continue
+            if isinstance(setting, dict):
+                by_name[name] = {
+                    key: self._read(f"{name}[{key!r}]", name, part, step)
+                    for key, part in setting.items()
+                }
+            else:
+                shared[name] = self._read(name, name, setting, step)
+        values = Values(shared, by_name)
+        if self._fixed:
+            self._constant = values
+        return values
+
+    def _read(self, label: str, name: str, setting: Any, step: int) -> Any:
+        if type(setting) is float or type(setting) is int:
+            return setting
+        if callable(setting):
+            label = f"{label} at step {step}"
+            setting = setting(step)
+        if _is_array(setting, most=0):
+            if not isinstance(setting, np.ndarray):
+                return setting  # on the device, which is not waited for
+            setting = setting.item()
+        return check_number(label, setting, self._rule.bounds(name), self._dtype)
+
+    def __getitem__(self, name: str) -> Any:
+        setting = self.settings[name]
+        if name in self.elements:
+            return _copy(setting)
+        values = self.at(self.step)
+        by_name = values.by_name.get(name)
+        return values.shared[name] if by_name is None else dict(by_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings)
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the settings that are numbers; the others come with the code."""
+        saved = {}
+        for name, setting in self.settings.items():
+            parts = setting if isinstance(setting, dict) else {"": setting}
+            if not any(callable(p) or _is_array(p) for p in parts.values()):
+                numbers = {key: as_number(name, part) for key, part in parts.items()}
+                saved[name] = numbers if isinstance(setting, dict) else numbers[""]
+        return saved
+
+
+def _copy(setting: Any) -> Any:
+    """Copy arrays that are not read anew at every step."""
+    if isinstance(setting, dict):
+        return {key: _copy(part) for key, part in setting.items()}
+    return setting.copy() if _is_array(setting, least=1) else setting
+
+
+def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
+    has_both = hasattr(value, "ndim") and hasattr(value, "dtype")
+    return (
+        has_both and not isinstance(value, np.generic) and least <= value.ndim <= most
+    )

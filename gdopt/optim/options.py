@@ -1,0 +1,142 @@
+"""The keywords that an optimizer takes: those that all share, and its rule's own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.arrays.arena import Layout
+from gdopt.arrays.storage import STORED_HALF, Stored, compute_name
+from gdopt.checks import check_flag, whole
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.optim.rules.compose import AVERAGE, MASTER
+from gdopt.optim.rules.rule import Rule
+
+EXACT = (AVERAGE, MASTER)  # whatever the dtype of other state
+CHOICES: dict[str, tuple[str | None, ...]] = {
+    "non_finite": ("ignore", "skip", "raise"),
+    "state_dtype": (None, "bfloat16"),
+    "rounding": ("nearest", "stochastic"),
+}
+ELSEWHERE = {  # keywords of other libraries, and what says the same here
+    "learning_rate": "lr",
+    "alpha": "lr (the course's alpha) or beta (torch's RMSprop)",
+    "rho": "beta",
+    "decay": "beta, or a schedule as lr",
+    "betas": "beta1 and beta2",
+    "beta_1": "beta1",
+    "beta_2": "beta2",
+    "epsilon": "eps",
+    "momentum": "Momentum(beta=...) or Nesterov(beta=...)",
+    "nesterov": "Nesterov(beta=...)",
+    "max_norm": "clip_norm",
+    "clipnorm": "clip_norm",
+    "global_clipnorm": "clip_norm",
+    "use_ema": "ema, which is the average's beta",
+    "ema_momentum": "ema",
+    "loss_scale_factor": "loss_scale",
+    "dampening": 'Momentum(form="ewa")',
+    "weight_decay": "AdamW(weight_decay=...)",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments that all optimizers share; see `gdopt.Optimizer`.
+
+    Raises:
+        ArgumentError: a value is none of the choices.
+        ArgumentTypeError: a value is of the wrong kind.
+    """
+
+    non_finite: str = "ignore"
+    master: bool = False
+    state_dtype: str | None = None
+    rounding: str = "nearest"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if not isinstance(value, str | None) or value not in choices:
+                *most, last = map(repr, choices)
+                message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
+                raise ArgumentError(message)
+        check_flag("master", self.master)
+        whole("seed", self.seed, least=0)
+
+    def check_layout(self, layout: Layout) -> None:
+        """Refuse what the parameters' dtypes leave no room for.
+
+        Raises:
+            ArgumentError: a master copy of parameters that are exact themselves, or
+                float64 parameters whose state would be narrowed.
+        """
+        for name, slot in layout.slots.items():
+            if self.master and slot.group not in STORED_HALF:
+                message = (
+                    "master must be False where a parameter is no half precision: "
+                    f"{name!r} is {slot.group}, got True"
+                )
+                raise ArgumentError(message)
+            if self.state_dtype is not None and slot.group == "float64":
+                message = (
+                    f"state_dtype must be None where a parameter is float64: {name!r} "
+                    f"is, got {self.state_dtype!r}"
+                )
+                raise ArgumentError(message)
+
+    def stored(self, rule: Rule, group: str, elements: int) -> tuple[Stored, ...]:
+        """Say how each input of a rule's pass is stored, and how it is rounded.
+
+        Args:
+            rule: takes the parameter, state, and the gradient.
+            group: dtype of the parameters.
+            elements: how many hyper-parameters are arrays.
+        """
+        compute = compute_name(group)
+        own = compute if self.master else group
+        dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
+        random = [self.rounding == "stochastic"]
+        random += [dtype != compute for dtype in dtypes[1:]]
+        stored, draw = [], 0
+        for dtype, at_random in zip(dtypes, random, strict=True):
+            draws = at_random and dtype == "bfloat16"
+            stored.append(Stored(dtype, draw if draws else None))
+            draw += draws
+        return (*stored, Stored(group), *([Stored(compute)] * elements))
+
+    def state_dtype_of(self, state: str, group: str) -> str:
+        """Name the dtype of a state array: averages of parameters stay exact."""
+        compute = compute_name(group)
+        return compute if state in EXACT else self.state_dtype or compute
+
+
+def refuse_keywords(kind: str, known: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that a rule does not have, and miss those it has.
+
+    Args:
+        kind: the optimizer's name.
+        known: the rule's hyper-parameters.
+        given: the keyword arguments.
+
+    Raises:
+        ArgumentTypeError: one is unknown, with what may be meant; or one is missing.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = ELSEWHERE.get(name) or (near[0] if near else "")
+            message = (
+                f"{kind} got an unknown keyword {name!r}"
+                + (f"; did you mean {hint}?" if hint else "")
+                + f" It takes {', '.join(known)}"
+            )
+            raise ArgumentTypeError(message)
+    for name in known:
+        if name not in given:
+            message = f"{kind} needs {name}, a number or a schedule, got none"
+            raise ArgumentTypeError(message)

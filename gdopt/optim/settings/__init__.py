@@ -1,1 +1,0 @@
-"""What an optimizer is set to: hyper-parameters and options."""
