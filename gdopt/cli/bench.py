@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import gdopt
 from gdopt.arrays.backend import Backend
@@ -20,6 +19,8 @@ from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder, write_whole
 
+HELP = "measure how fast gdopt is here, beside its peers"
+DESCRIPTION = "Measure how fast gdopt is on this machine, beside its peers."
 EXAMPLES = """\
 The benchmark suite is the folder bench of a checkout; it is not in the wheel. It takes
 8 minutes on a GPU, half an hour on a CPU: leave the machine alone meanwhile. Peers that
@@ -36,21 +37,10 @@ FILES = ("__main__.py", "on_gpu.sh")  # by which the suite is known
 SMALL = "100000"  # by which --quick divides the sizes of the GPU's cases
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "bench",
-        help="measure how fast gdopt is here, beside its peers",
-        description="Measure how fast gdopt is on this machine, beside its peers.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
-    add(
-        "--out",
-        metavar="FOLDER",
-        help="new or empty; if not given, runs/bench-1 and so on",
-    )
+    options.add_folder(add, "bench")
     options.add_device(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
@@ -58,7 +48,6 @@ def add_parser(commands: Any) -> None:
     add("--suite", metavar="FOLDER", help=text)
     text = "try everything on small arrays: no figures to quote"
     add("--quick", action="store_true", help=text)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,12 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     suite = find_suite(arguments.suite)
     load_extra("pytest_benchmark", "bench", "gdopt bench")
     backend = options.chosen_backend(arguments)
-    told = {name: value for name, value in vars(arguments).items() if name != "run"}
     if arguments.out is None:
         folder = numbered_folder(Path("runs", "bench"))
     else:
         folder = empty_folder("--out", arguments.out)
-    settings = {**told, "suite": str(suite), "info": collect()}
+    settings = {**vars(arguments), "suite": str(suite), "info": collect()}
     write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
     sys.stdout.write(f"{suite} on {backend.describe()}, into {folder}\n")
     sys.stdout.flush()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gdopt.cli.parts import choices
+from gdopt.cli.parts import options
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
 from gdopt.ewa import ewa, ewa_window
@@ -27,6 +26,8 @@ NOTES = """\
 window  values that an average is about, 1 / (1 - beta)
 lag     steps behind a series that rises steadily, beta / (1 - beta)
 """
+HELP = "average a column of a CSV file, with a picture"
+DESCRIPTION = "Exponentially weighted averages of a column of a CSV file."
 EXAMPLES = """\
 The average of beta is v = beta v + (1 - beta) x, which starts from zero; corrected, it
 is divided by 1 - beta**t after t values.
@@ -38,37 +39,22 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "ewa",
-        help="average a column of a CSV file, with a picture",
-        description="Exponentially weighted averages of a column of a CSV file.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
-    add(
-        "--column",
-        metavar="N | NAME",
-        help="number from 1, or name in the first line (the only column)",
-    )
+    text = "number from 1, or name in the first line (the only column)"
+    add("--column", metavar="N | NAME", help=text)
     add(
         "--beta",
-        type=choices.number(f"in {BETA.text}", lambda beta: beta in BETA),
+        type=options.number(f"in {BETA.text}", BETA),
         nargs="+",
         default=BETAS,
         metavar="BETA",
         help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
     )
     add("--json", metavar="FILE", help="where the averages are written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, NAME-ewa.png, or a number behind where it is taken",
-    )
-    parser.set_defaults(run=run)
+    options.add_picture(add, "NAME-ewa")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,18 +70,18 @@ def run(arguments: argparse.Namespace) -> int:
         )
         raise ArgumentError(message)
     column = read_column(arguments.file, arguments.column)
-    rows = [Average.of(column.values, beta) for beta in arguments.beta]
+    rows = [_average(column.values, beta) for beta in arguments.beta]
     file = Path(arguments.file)
     title = f"{file.name}, {column.label}"
     last = f"{column.values.size:,} values, the last {column.values[-1]:.6g}"
-    table = "\n".join(aligned([HEAD, *(row.cells() for row in rows)]))
+    table = "\n".join(aligned([HEAD, *map(_cells, rows)]))
     sys.stdout.write(f"{title}: {last}\n{table}\n{NOTES}")
     if arguments.json is not None:
         found = {
             "file": arguments.file,
             "column": column.label,
             "values": column.values.tolist(),
-            "averages": [row.to_dict() for row in rows],
+            "averages": rows,
         }
         write_whole(Path(arguments.json), json.dumps(found, indent=1) + "\n")
     picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
@@ -104,47 +90,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True, eq=False)
-class Average:
-    """The averages of a series with one beta, and what they are like.
+def _average(values: np.ndarray, beta: float) -> dict[str, Any]:
+    """Return the averages of a series with one beta, and what they are like."""
+    corrected, uncorrected = (
+        ewa(values, beta, bias_correction=way).tolist() for way in (True, False)
+    )
+    return {
+        "beta": beta,
+        "window": ewa_window(beta),
+        "lag": beta / (1 - beta),  # mean age of the values in the average
+        "corrected": corrected,
+        "uncorrected": uncorrected,
+    }
 
-    Attributes:
-        beta: in [0, 1).
-        corrected: (n,) float64, with bias correction.
-        uncorrected: the same without bias correction.
-    """
 
-    beta: float
-    corrected: np.ndarray
-    uncorrected: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray, beta: float) -> Average:
-        """Average a series."""
-        fair, plain = (ewa(values, beta, bias_correction=way) for way in (True, False))
-        return cls(beta, fair, plain)
-
-    @property
-    def lag(self) -> float:
-        """Mean age of the values in the average: beta / (1 - beta)."""
-        return self.beta / (1 - self.beta)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON takes it."""
-        return {
-            "beta": self.beta,
-            "window": ewa_window(self.beta),
-            "lag": self.lag,
-            "corrected": self.corrected.tolist(),
-            "uncorrected": self.uncorrected.tolist(),
-        }
-
-    def cells(self) -> tuple[str, ...]:
-        """Give the cells of the table."""
-        return (
-            f"{self.beta:g}",
-            window_text(self.beta),
-            f"{self.corrected[-1]:.6g}",
-            f"{self.uncorrected[-1]:.6g}",
-            f"{self.lag:,.0f}" if self.lag >= 9.5 else f"{self.lag:.3g}",
-        )
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return the cells of the table."""
+    lag = row["lag"]
+    return (
+        f"{row['beta']:g}",
+        window_text(row["beta"]),
+        f"{row['corrected'][-1]:.6g}",
+        f"{row['uncorrected'][-1]:.6g}",
+        f"{lag:,.0f}" if lag >= 9.5 else f"{lag:.3g}",
+    )

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
+HELP = "tell engines, devices and versions"
+DESCRIPTION = "Tell engines, devices, versions and the environment that matters."
 EXAMPLES = """\
 examples:
   gdopt info
@@ -67,17 +70,9 @@ PIP = 'pip install "gdopt[cuda12x]" (or cuda13x)'
 TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "info",
-        help="tell engines, devices and versions",
-        description="Tell engines, devices, versions and the environment that matters.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     parser.add_argument("--json", action="store_true", help="for programs to read")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,11 +93,11 @@ def collect() -> dict[str, Any]:
         ``distributions`` lists every installed one with its version.
     """
     found = surroundings()
-    found |= _gpu(found["packages"]["cupy"])
     installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
         **found,
-        "default_seed": _default_seed(),
+        **_gpu(found["packages"]["cupy"]),
+        "default_seed": options.SEED,
         "distributions": dict(sorted(installed.items())),
     }
 
@@ -112,6 +107,10 @@ def surroundings() -> dict[str, Any]:
 
     The exception is threadpoolctl, which names BLAS.
     """
+    try:
+        engine = cpu_engine()
+    except GdoptError as error:
+        engine = f"none: {error}"
     return {
         "gdopt": __version__,
         "python": platform.python_version(),
@@ -121,7 +120,7 @@ def surroundings() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "packages": {name: _version(named) for name, named in PACKAGES.items()},
         "blas": _blas(),
-        "cpu_engine": _asked(cpu_engine),
+        "cpu_engine": engine,
         "environment": {name: os.environ.get(name) for name in VARIABLES},
     }
 
@@ -138,10 +137,8 @@ def processor() -> str:
 
 def _version(distributions: tuple[str, ...]) -> str | None:
     for distribution in distributions:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
     return None
 
 
@@ -157,20 +154,6 @@ def _blas() -> str:
     # SciPy and others load one of their own; NumPy's wheel holds numpy.libs/*.so.
     blas = min(pools, key=lambda p: ("numpy" not in p["filepath"], p["filepath"]))
     return f"{blas['internal_api']} {blas['version']}, threads: {blas['num_threads']}"
-
-
-def _default_seed() -> int:
-    parser = argparse.ArgumentParser()
-    options.add_problem(parser.add_argument)
-    return int(parser.get_default("seed"))
-
-
-def _asked(question: Any) -> str:
-    """Give the answer, or the error that says why there is none."""
-    try:
-        return str(question())
-    except GdoptError as error:
-        return f"none: {error}"
 
 
 def _gpu(cupy: str | None) -> dict[str, Any]:

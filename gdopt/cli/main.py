@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # argparse has said why
         return done.code if isinstance(done.code, int) else WRONG
     try:
-        code: int = chosen.run(chosen)
+        code: int = vars(chosen).pop("run")(chosen)
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"gdopt: interrupted {interrupt}".rstrip() + "\n")
@@ -64,5 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gdopt {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (train, plan, tune, bench, ewa, info):
-        command.add_parser(commands)
+        subparser = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(subparser)
+        subparser.set_defaults(run=command.run)
     return parser

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt import plots
-from gdopt.cli.parts import choices, options
-from gdopt.cli.parts.session import make_network, plan
+from gdopt.cli.parts import options
+from gdopt.cli.parts.options import OPTIMIZERS
+from gdopt.cli.parts.problem import Problem, make_network
+from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name
+from gdopt.nn import Network
+from gdopt.planner import NetworkStep, Plan, plan_batch_size
+from gdopt.planner.request import SIZES
 
+HELP = "say which mini-batch size to use, and why"
+DESCRIPTION = "Say which mini-batch size to use for training on some examples."
 EXAMPLES = """\
 Every size is tried with real training steps, and everything is put back. Sizes are
 judged by the memory that they take at their peak, by examples a second, and by the
@@ -25,39 +33,29 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "plan",
-        help="say which mini-batch size to use, and why",
-        description="Say which mini-batch size to use for training on some examples.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where everything is written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, plan-NAME.png, or a number behind where it is taken",
-    )
+    options.add_picture(add, "plan-NAME")
     options.add_network(parser.add_argument_group("what is trained").add_argument)
     how = parser.add_argument_group("how it is planned").add_argument
     how(
         "--sizes",
-        type=choices.batch_sizes,
+        type=options.reader(
+            options.sizes,
+            "rise, as 64,128,256",
+            lambda found: found == sorted(set(found)),
+        ),
+        default=SIZES,
         metavar="N,N",
         help="batch sizes to try (64,128,256,512,1024)",
     )
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
-    how(
-        "--margin",
-        metavar="BYTES",
-        help="to be left free: 1GB (the greater of 5 %% and 256 MiB)",
-    )
+    text = "to be left free: 1GB (the greater of 5 %% and 256 MiB)"
+    how("--margin", metavar="BYTES", help=text)
     options.add_planning(how)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,8 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt plan")
-    problem, network = make_network(arguments, options.chosen_backend(arguments))
-    found = plan(arguments, problem, network)
+    problem, network = make_network(arguments)
+    limits = {"memory": arguments.memory, "margin": arguments.margin}
+    found = plan(arguments, problem, network, arguments.sizes, **limits)
     sys.stdout.write(f"{problem.name}: {problem.counts['train']:,} training examples\n")
     sys.stdout.write(f"{found}\n")
     if arguments.json is not None:
@@ -78,3 +77,51 @@ def run(arguments: argparse.Namespace) -> int:
     plots.batch_sizes(found, picture)
     sys.stdout.write(f"picture {picture}\n")
     return 0
+
+
+def plan(
+    arguments: argparse.Namespace,
+    problem: Problem,
+    network: Network,
+    sizes: Sequence[int] = SIZES,
+    **limits: Any,
+) -> Plan:
+    """Plan the batch size for training a network, with a bar on standard error.
+
+    The noise of the gradients is measured after an epoch, or 200 steps. `limits` are
+    the memory and the margin of `gdopt.plan_batch_size`.
+
+    Raises:
+        PlanError: no size fits the memory.
+    """
+    method = OPTIMIZERS[arguments.optimizer]
+    step = NetworkStep(
+        network,
+        method.kind(network.params, lr=method.lr),
+        l2=arguments.l2,
+        l1=arguments.l1,
+        dev=problem.dev,
+        checked=True,
+    )
+    with Progress("planning") as shown:
+        return plan_batch_size(
+            step,
+            problem.train,
+            sizes=sizes,
+            small_data_rule=not arguments.no_small_data_rule,
+            noise_after=min(200, problem.counts["train"] // min(sizes)),
+            progress=_reporter(shown),
+            **limits,
+        )
+
+
+def _reporter(shown: Progress) -> Callable[[int, int, str], None]:
+    """Return what shows a trial of a plan, in a line of its own if it is a new kind."""
+    tried = set()
+
+    def show(done: int, total: int, kind: str) -> None:
+        text = f"planning {done}/{total}: {kind}"
+        shown.show(done, total, text, line=kind not in tried)
+        tried.add(kind)
+
+    return show

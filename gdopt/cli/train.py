@@ -8,14 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli.parts import choices, options
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
-from gdopt.cli.parts.running import finish, train
-from gdopt.cli.parts.session import Session, prepare
+from gdopt.cli.info import surroundings
+from gdopt.cli.parts import options
+from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts.problem import make_network
+from gdopt.cli.parts.session import Session
+from gdopt.cli.plan import plan
+from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
-from gdopt.training import RunFolder
+from gdopt.files import empty_folder, numbered_folder
+from gdopt.training import EarlyStopping, RunFolder
 
+HELP = "train a network, with a picture and a checkpoint of it"
+DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, where --lr is not given:
   {", ".join(f"{name} {method.lr:g}" for name, method in OPTIMIZERS.items())}
@@ -33,28 +39,16 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "train",
-        help="train a network, with a picture and a checkpoint of it",
-        description="Train a network on examples split 60:20:20 into train, dev, test.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     options.add_problem(parser.add_argument)
-    parser.add_argument(
-        "--out",
-        metavar="FOLDER",
-        help="new or empty; if not given, runs/NAME-1 and so on",
-    )
+    options.add_folder(parser.add_argument, "NAME")
     method = parser.add_argument_group("how it is trained").add_argument
     options.add_network(method)
     _add_method(method)
     options.add_planning(
         parser.add_argument_group("with --batch-size auto").add_argument
     )
-    parser.set_defaults(run=run)
 
 
 def _add_method(add: Callable[..., Any]) -> None:
@@ -62,31 +56,36 @@ def _add_method(add: Callable[..., Any]) -> None:
     add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
     add(
         "--lr",
-        type=choices.positive,
+        type=options.positive,
         metavar="RATE",
         help="learning rate of the first step (by optimizer, see below)",
     )
     add(
         "--batch-size",
-        type=choices.batch_size,
+        type=_batch_size,
         default=32,
         metavar="N | auto",
         help="examples in a mini-batch (%(default)s); auto: as gdopt plan says",
     )
     add(
         "--epochs",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         default=60,
         metavar="N",
         help="passes over the training examples (%(default)s)",
     )
     add(
         "--patience",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         metavar="N",
         help="stop after N epochs without a better dev accuracy, and keep the best "
         "weights (early stopping; if not given, all epochs are run)",
     )
+
+
+def _batch_size(text: str) -> int | None:
+    """Read a whole number of at least 1, or ``auto``, which is None."""
+    return None if text == "auto" else options.whole_number(least=1)(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,23 +97,60 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
         load_extra(module, "train", "gdopt train")
-    session = prepare(arguments, options.chosen_backend(arguments))
-    with _folder(arguments.out, session) as folder:
+    session = _prepare(arguments)
+    if arguments.out is None:
+        path = numbered_folder(Path("runs", session.problem.name))
+    else:
+        path = empty_folder("--out: path", arguments.out)
+    with RunFolder(path, session.settings) as folder:
         sys.stdout.write(session.describe())
         sys.stdout.flush()
-        stopped = train(session, folder)
-        finish(session, folder, stopped)
+        stopped = session.train(folder)
+        session.finish(folder, stopped)
     if stopped is not None:
         raise stopped
     return 0
 
 
-def _folder(out: str | None, session: Session) -> RunFolder:
-    """Make the folder of the run; nothing that is there is overwritten."""
-    if out is None:
-        return RunFolder.numbered(Path("runs", session.problem.name), session.settings)
-    try:
-        return RunFolder(out, session.settings)
-    except ArgumentError as error:
-        message = f"--out: {error}"
-        raise ArgumentError(message) from error
+def _prepare(arguments: argparse.Namespace) -> Session:
+    """Make the parts of a run from the command's arguments.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    problem, network = make_network(arguments)
+    size, planned = arguments.batch_size, None
+    if size is None:
+        planned = plan(arguments, problem, network)
+        size = planned.size
+        sys.stdout.write(f"{planned.headline()}\n")
+    if size > problem.counts["train"]:
+        message = (
+            f"--batch-size must be at most {problem.counts['train']}, the number of "
+            f"training examples, got {size}"
+        )
+        raise ArgumentError(message)
+    batches = minibatches(*problem.train, size=size, seed=arguments.seed)
+    method = OPTIMIZERS[arguments.optimizer]
+    lr = method.lr if arguments.lr is None else arguments.lr
+    rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
+    settings = {
+        **vars(arguments),
+        "batch_size": size,
+        "plan": planned and planned.to_dict(),
+        "lr": lr,
+        "hidden": network.sizes[1:-1],
+        "device": network.params.backend.describe(),
+        "examples": problem.counts,
+        "features": network.sizes[0],
+        "classes": problem.classes,
+        "surroundings": surroundings(),
+    }
+    optimizer = method.kind(network.params, lr=rate)
+    stopping = None
+    if arguments.patience is not None:
+        layers = network if network.batch_norm else None
+        stopping = EarlyStopping(
+            network.params, patience=arguments.patience, layers=layers
+        )
+    return Session(problem, network, optimizer, batches, settings, stopping)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli.parts import choices, options
-from gdopt.cli.parts.choices import OPTIMIZERS
+from gdopt.cli.parts import options
+from gdopt.cli.parts.options import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
@@ -27,6 +27,8 @@ from gdopt.tune import (
     zoom,
 )
 
+HELP = "search for hyper-parameters, at random and from coarse to fine"
+DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\
 What is searched, the most important first: the learning rate; beta of momentum, hidden
 units, batch size; layers, decay of the learning rate. Trials are judged by the accuracy
@@ -41,33 +43,21 @@ examples:
 MOMENTA = ("momentum", "nesterov")
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser(
-        "tune",
-        help="search for hyper-parameters, at random and from coarse to fine",
-        description="Search for the hyper-parameters of a network.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes to its parser."""
     add = parser.add_argument
     options.add_problem(add)
     add("--json", metavar="FILE", help="where every trial is written for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="a PNG; if not given, tune-NAME.png, or a number behind where it is taken",
-    )
+    options.add_picture(add, "tune-NAME")
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
-    parser.set_defaults(run=run)
 
 
 def _add_trial(add: Callable[..., Any]) -> None:
     options.add_optimizer(add, default="momentum")
     add(
         "--epochs",
-        type=choices.whole_number(least=1),
+        type=options.whole_number(least=1),
         default=10,
         metavar="N",
         help="of each trial (%(default)s)",
@@ -76,7 +66,7 @@ def _add_trial(add: Callable[..., Any]) -> None:
 
 
 def _add_search(add: Callable[..., Any]) -> None:
-    count = choices.whole_number(least=1)
+    count = options.whole_number(least=1)
     text = "how many, those of a search that goes on included (%(default)s)"
     add("--trials", type=count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of which there must be 2"

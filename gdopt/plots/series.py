@@ -69,7 +69,8 @@ def averages(
     figure, (axis,) = panels([4.6])
     shown = slice(None, None, -(-values.size // DRAWN))
     steps = np.arange(1, values.size + 1)[shown]
-    _draw_series(axis, steps, values[shown])
+    dots = {"markersize": 5 if steps.size <= FEW else 3, "markeredgewidth": 0}
+    axis.plot(steps, values[shown], "o", color=INK, alpha=0.4, label="series", **dots)
     for beta, color in zip(betas, COLORS, strict=False):
         _draw_average(axis, steps, values, shown, beta, color=color)
     axis.plot([], [], color=INK, linestyle="--", linewidth=1.8, label="not corrected")
@@ -81,13 +82,7 @@ def averages(
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
     axis.set_ylabel(name or "value", **STYLE)
     # Beside the lines, which may be anywhere within.
-    figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside right upper",
-        frameon=False,
-        fontsize=12,
-        labelcolor=INK,
-    )
+    figure.legend(loc="outside right upper", frameon=False, fontsize=12, labelcolor=INK)
     save(figure, path, title)
 
 
@@ -114,21 +109,6 @@ def _values(series: Array) -> np.ndarray:
         message = f"series must be finite, got {values[place]} at [{place}]"
         raise ArgumentError(message)
     return values
-
-
-def _draw_series(axis: Any, steps: np.ndarray, values: np.ndarray) -> None:
-    size = 5 if steps.size <= FEW else 3
-    axis.plot(
-        steps,
-        values,
-        linestyle="none",
-        marker="o",
-        markersize=size,
-        markeredgewidth=0,
-        color=INK,
-        alpha=0.4,
-        label="series",
-    )
 
 
 def _draw_average(

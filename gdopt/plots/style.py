@@ -25,8 +25,12 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
     axes = figure.subplots(
         len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
     )[:, 0]
-    for axis in axes:
-        prepare(axis)
+    for axis in axes:  # frame and grid keep what helps to read values
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(INK)
+        axis.grid(visible=True, axis="y", color=FAINT, linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.tick_params(labelsize=12, colors=INK)
     figure.align_ylabels(axes)
     return figure, axes
 
@@ -46,12 +50,3 @@ def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     if title:
         figure.suptitle(title, fontsize=15, color=INK, x=0.01, ha="left")
     figure.savefig(path, dpi=150)
-
-
-def prepare(axis: Any) -> None:
-    """Leave of frame and grid what helps to read values."""
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(INK)
-    axis.grid(visible=True, axis="y", color=FAINT, linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=12, colors=INK)

@@ -2,8 +2,7 @@
 
 from gdopt.training import diagnosis
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.loop import fit
-from gdopt.training.record import Record
+from gdopt.training.loop import Record, fit
 from gdopt.training.report import RunFolder
 from gdopt.training.saving.checkpoint import load, save
 from gdopt.training.saving.resume import capture, restore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,7 @@ class TrainingGraph:
         if optimizer.params is not network.params:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
-        if len(batches.arrays) != 2:
-            got = len(batches.arrays)
-            message = f"batches must be of 2 arrays, examples and labels, got {got}"
-            raise ArgumentError(message)
+        check_pair(batches.arrays)
         named = [(f"array {k} of the batches", a) for k, a in enumerate(batches.arrays)]
         common_backend([("W1", network.params["W1"]), *named])
         for k, array in enumerate(batches.arrays):
@@ -89,8 +87,7 @@ class TrainingGraph:
                     f"along axis 0, got strides {array.strides}, axis {batches.axis}"
                 )
                 raise ArgumentError(message)
-        Penalty.of(l2, l1)
-        self._l2, self._l1 = l2, l1
+        self._penalty = Penalty.of(l2, l1)
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
@@ -99,7 +96,7 @@ class TrainingGraph:
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
-        self._expected: tuple[int, int] | None = None
+        self._expected = -1, 0  # epoch and number for which the device is ready
         self._graphs: dict[tuple[int, int], CapturedWork] = {}
         optimizer.passes.count_on_device()
 
@@ -111,7 +108,10 @@ class TrainingGraph:
         """
         params = self._network.params
         with Uninterrupted(), params.backend.on(params.device):
-            self._go_to(epoch, number)
+            if self._expected[0] != epoch:
+                self._order[...] = self._batches.order(epoch)
+            if self._expected != (epoch, number):
+                self._position[...] = number
             size = self._batches.size
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.passes.prepare()
@@ -124,14 +124,6 @@ class TrainingGraph:
             self._optimizer.passes.count()
             self._expected = epoch, number + 1
             return cost
-
-    def _go_to(self, epoch: int, number: int) -> None:
-        """Send the order of an epoch, and the position where it is not the next."""
-        before = self._expected
-        if before is None or before[0] != epoch:
-            self._order[...] = self._batches.order(epoch)
-        if before != (epoch, number):
-            self._position[...] = number
 
     def _work(self, rows: int) -> Callable[[], Array]:
         """Make the step for batches of so many rows, with memory of its own."""
@@ -154,9 +146,18 @@ class TrainingGraph:
             for launch in launches:
                 launch({})
             cost, grads = self._network.loss_and_grads(
-                *outputs, l2=self._l2, l1=self._l1, checked=True
+                *outputs, l2=self._penalty.l2, l1=self._penalty.l1, checked=True
             )
             self._optimizer.passes.launch(grads)
             return cost
 
         return work
+
+
+def check_pair(batch: Any) -> tuple[Array, Array]:
+    """Return a batch of examples and labels, and refuse any other."""
+    if not isinstance(batch, tuple) or len(batch) != 2:
+        got = len(batch) if isinstance(batch, tuple) else 1
+        message = f"batches must be of 2 arrays, examples and labels, got {got}"
+        raise ArgumentError(message)
+    return batch

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,45 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
-from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
+from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
-from gdopt.training.costs import Costs, blame
-from gdopt.training.graph import TrainingGraph
-from gdopt.training.record import Record
+from gdopt.training.graph import TrainingGraph, check_pair
+
+# A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
+# share of max(1, cost) is rounding.
+RISE = 1e-5
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known after an update.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        step: number of the update, from 1.
+        cost: of the mini-batch of this update, before it; with the L2 term.
+        smoothed_cost: exponentially weighted average of the recorded costs.
+        lr: learning rate of this update; None where it is not one number.
+        dev_accuracy: share of dev examples whose class is predicted, after the update
+            that ends an epoch; None between, and without dev examples.
+        examples_per_second: since the record before, evaluations left out.
+        notice: what deserves attention, and its likely cause; None otherwise.
+        dev_loss: mean loss of the dev examples, without the L2 and L1 terms, where the
+            network's output is linear; it takes the place of `dev_accuracy`.
+    """
+
+    epoch: int
+    step: int
+    cost: float
+    smoothed_cost: float
+    lr: float | None
+    dev_accuracy: float | None
+    examples_per_second: float
+    notice: str | None = None
+    dev_loss: float | None = None
 
 
 def fit(
@@ -111,14 +141,13 @@ def fit(
     if check_flag("captured", captured):
         graph = TrainingGraph(network, optimizer, batches, l2=penalty.l2, l1=penalty.l1)
         if not checked:
-            network.check_data(*_pair(batches.arrays))
+            network.check_data(*batches.arrays)
     loop = _Loop(
         network,
         optimizer,
         batches,
-        penalty=penalty,
+        options={"l2": penalty.l2, "l1": penalty.l1, "checked": checked},
         dev=dev,
-        checked=checked,
         graph=graph,
         costs=Costs(EWA(smoothing), full_batch=len(batches) == 1),
     )
@@ -132,65 +161,61 @@ class _Loop:
     network: Network
     optimizer: Optimizer
     batches: MiniBatches
-    penalty: Penalty
+    options: dict[str, Any]  # of network.loss_and_grads
     dev: tuple[Array, Array] | None
-    checked: bool
     graph: TrainingGraph | None
     costs: Costs
 
     def run(self, epochs: int, every: int) -> Iterator[Record]:
-        """Yield records; `every` so many steps, and at the end of an epoch."""
+        """Yield records: one in `every` steps, and at the end of an epoch."""
         steps = examples = 0
         begin = time.perf_counter()
         for _ in range(epochs):
-            for count, update in self._updates():
-                steps, examples = steps + 1, examples + count
+            for batch in self.batches if self.graph is None else self.batches.walk():
+                steps += 1
                 ends_epoch = self.batches.state_dict()["position"] == 0
-                if not ends_epoch and steps % every:
-                    update(read=False)
-                    continue
-                lr = _one_number(self.optimizer.hyper.get("lr"))
-                cost = update(read=True)
-                speed = examples / (time.perf_counter() - begin)
-                yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
-                examples, begin = 0, time.perf_counter()
+                read = ends_epoch or steps % every == 0
+                lr = self._rate() if read else None
+                count, cost = self._update(batch, read=read)
+                examples += count
+                if read:
+                    speed = examples / (time.perf_counter() - begin)
+                    yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
+                    examples, begin = 0, time.perf_counter()
 
-    def _updates(self) -> Iterator[tuple[int, Callable[..., float]]]:
-        """Give, for each batch of an epoch, its size and the function that trains."""
-        if self.graph is None:
-            for batch in self.batches:
-                x, y = _pair(batch)
-                yield len(x), partial(self._update, x, y)
-            return
-        examples, size = len(self.batches.arrays[0]), self.batches.size
-        for epoch, number in self.batches.walk():
-            count = min(size, examples - number * size)
-            yield count, partial(self._replay, self.graph, epoch, number)
+    def _rate(self) -> float | None:
+        """Return the learning rate, where it is one number."""
+        lr = self.optimizer.hyper.get("lr")
+        return lr if isinstance(lr, float | int) else None
 
-    def _replay(
-        self, graph: TrainingGraph, epoch: int, number: int, *, read: bool
-    ) -> float:
-        cost = graph.run(epoch, number)
-        return self._finite(float(cost)) if read else math.nan
+    def _update(self, batch: Any, *, read: bool) -> tuple[int, float]:
+        """Do one update; return its examples, and the cost before it if it is read.
 
-    def _finite(self, cost: float) -> float:
-        if not math.isfinite(cost):
-            raise self._divergence(cost)
-        return cost
-
-    def _update(self, x: Array, y: Array, *, read: bool) -> float:
-        """Do one update, and give the cost before it where it is to be read."""
+        The batch is one of examples and labels; for a graph, which gathers them itself,
+        it is the numbers of the epoch and of the batch.
+        """
+        if self.graph is not None:
+            epoch, number = batch
+            size = self.batches.size
+            count = min(size, len(self.batches.arrays[0]) - number * size)
+            cost = self.graph.run(epoch, number)
+            return count, self._read(cost) if read else math.nan
+        x, y = check_pair(batch)
         # A network that diverges overflows first; its cost tells.
         with np.errstate(over="ignore", invalid="ignore"):
-            cost, grads = self.network.loss_and_grads(
-                x,
-                y,
-                l2=self.penalty.l2,
-                l1=self.penalty.l1,
-                checked=self.checked,
-            )
-            number = self._finite(float(cost)) if read else math.nan
+            cost, grads = self.network.loss_and_grads(x, y, **self.options)
+            before = self._read(cost) if read else math.nan
             self.optimizer.step(grads)
+        return len(x), before
+
+    def _read(self, cost: Array) -> float:
+        number = float(cost)
+        if not math.isfinite(number):
+            message = (
+                f"cost must stay finite, got {number} at step {self.optimizer.t + 1}, "
+                f"in epoch {self.batches.epoch + 1}: {blame(self._rate())}"
+            )
+            raise DivergenceError(message)
         return number
 
     def _record(
@@ -215,21 +240,30 @@ class _Loop:
             dev_loss=dev_loss,
         )
 
-    def _divergence(self, cost: float) -> DivergenceError:
-        lr = _one_number(self.optimizer.hyper.get("lr"))
-        return DivergenceError(
-            f"cost must stay finite, got {cost} at step {self.optimizer.t + 1}, in "
-            f"epoch {self.batches.epoch + 1}: {blame(lr)}"
+
+@dataclass
+class Costs:
+    """The costs recorded so far: their average, and whether the last one rose."""
+
+    average: EWA
+    full_batch: bool
+    last: float = math.inf
+    told: bool = False
+
+    def notice(self, cost: float, step: int, lr: float | None) -> str | None:
+        """Say, once, that the cost of all examples has risen."""
+        before, self.last = self.last, cost
+        rose = self.full_batch and cost > before + RISE * max(1.0, before)
+        if not rose or self.told:
+            return None
+        self.told = True
+        return (
+            f"the cost rose from {before:.6g} to {cost:.6g} at step {step}; in batch "
+            f"gradient descent it must fall at every step: {blame(lr)}"
         )
 
 
-def _pair(batch: Any) -> tuple[Array, Array]:
-    if not isinstance(batch, tuple) or len(batch) != 2:
-        got = len(batch) if isinstance(batch, tuple) else 1
-        message = f"batches must be of 2 arrays, examples and labels, got {got}"
-        raise ArgumentError(message)
-    return batch
-
-
-def _one_number(lr: Any) -> float | None:
-    return lr if isinstance(lr, float | int) else None
+def blame(lr: float | None) -> str:
+    """Name the likely cause of a cost that rises."""
+    rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
+    return f"{rate} is probably too large"

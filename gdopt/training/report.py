@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from gdopt.files import empty_folder, numbered_folder
-from gdopt.training.record import Record
+from gdopt.training.loop import Record
 from gdopt.training.saving.checkpoint import save
 
 
@@ -60,12 +59,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._metrics.close()
 
     def write(self, record: Record) -> None:

@@ -53,11 +53,10 @@ def run(tmp_path, monkeypatch, numpy_engine):
     monkeypatch.chdir(work)
     monkeypatch.delenv(bench.VARIABLE, raising=False)
     parser = argparse.ArgumentParser(prog="gdopt")
-    bench.add_parser(parser.add_subparsers(required=True))
+    bench.add_options(parser)
 
     def run(*arguments):
-        chosen = parser.parse_args(["bench", *map(str, arguments)])
-        return chosen.run(chosen)
+        return bench.run(parser.parse_args([*map(str, arguments)]))
 
     return run
 
@@ -224,12 +223,12 @@ def test_ctrl_c_reaches_the_suite_once_and_names_the_folder(suite, tmp_path):
     program = (
         "import argparse, sys; from gdopt.cli import bench\n"
         "parser = argparse.ArgumentParser()\n"
-        "bench.add_parser(parser.add_subparsers())\n"
+        "bench.add_options(parser)\n"
         "chosen = parser.parse_args(sys.argv[1:])\n"
         "try:\n    bench.run(chosen)\n"
         "except KeyboardInterrupt as told:\n    print(told)\n"
     )
-    options = ["bench", "--suite", folder, "--device", "cpu", "--out", out]
+    options = ["--suite", folder, "--device", "cpu", "--out", out]
     with subprocess.Popen(
         [sys.executable, "-c", program, *map(str, options)],
         stdout=subprocess.PIPE,

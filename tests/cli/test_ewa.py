@@ -19,11 +19,10 @@ def command(tmp_path, monkeypatch, capsys):
     """Give ``command(...)``: run gdopt ewa in an empty folder; gives what it prints."""
     monkeypatch.chdir(tmp_path)
     parser = argparse.ArgumentParser(prog="gdopt")
-    ewa.add_parser(parser.add_subparsers(required=True))
+    ewa.add_options(parser)
 
     def run(*arguments):
-        chosen = parser.parse_args(["ewa", *arguments])
-        assert chosen.run(chosen) == 0
+        assert ewa.run(parser.parse_args(arguments)) == 0
         return capsys.readouterr().out
 
     return run

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from gdopt.cli.parts import running
+from gdopt.cli.parts import session
 from gdopt.training import load
 
 pytest.importorskip("rich")
@@ -19,7 +19,7 @@ def scripted(monkeypatch):
     def prepare(*accuracies):
         biases = []
         script = iter(accuracies)
-        ordinary = running.fit
+        ordinary = session.fit
 
         def fit(network, *arguments, **options):
             for record in ordinary(network, *arguments, **options):
@@ -29,7 +29,7 @@ def scripted(monkeypatch):
                 biases.append(network.params["b2"].copy())
                 yield dataclasses.replace(record, dev_accuracy=next(script))
 
-        monkeypatch.setattr(running, "fit", fit)
+        monkeypatch.setattr(session, "fit", fit)
         return biases
 
     return prepare

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from gdopt.cli.parts.progress import Progress
-from gdopt.cli.parts.running import _reporter
+from gdopt.cli.parts.session import _reporter
 from gdopt.training import Record
 
 pytest.importorskip("rich")

@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from gdopt.cli.parts import running
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts import session
+from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
 from gdopt.training import RunFolder, load
 
 pytest.importorskip("rich")
@@ -204,7 +204,7 @@ def test_a_second_ctrl_c_stops_at_once(quick, press, tmp_path, metrics):
 
 
 def test_long_runs_are_recorded_now_and_then(quick, monkeypatch, tmp_path, metrics):
-    monkeypatch.setattr(running, "RECORDS", 10)
+    monkeypatch.setattr(session, "RECORDS", 10)
     quick("--out", "run")  # 68 steps, of which every 6th
     steps = [line["step"] for line in metrics(tmp_path / "run")]
     assert steps == [6, 12, 18, 24, 30, 34, 36, 42, 48, 54, 60, 66, 68]

@@ -38,10 +38,10 @@ def run(tmp_path, monkeypatch, capfd, numpy_engine):
 
     def command(*arguments):
         parser = argparse.ArgumentParser()
-        tune.add_parser(parser.add_subparsers())
-        chosen = parser.parse_args(["tune", *map(str, arguments)])
+        tune.add_options(parser)
+        chosen = parser.parse_args([*map(str, arguments)])
         capfd.readouterr()
-        code = chosen.run(chosen)
+        code = tune.run(chosen)
         said = capfd.readouterr()
         return SimpleNamespace(code=code, out=said.out, err=said.err)
 

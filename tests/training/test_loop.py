@@ -10,7 +10,7 @@ from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.schedules import polynomial
 from gdopt.training import fit
-from gdopt.training.costs import Costs
+from gdopt.training.loop import Costs
 
 
 def records_of(run, **options):

@@ -1,1 +1,1 @@
-"""What commands are made of: the problem, a session of training, progress, Ctrl-C."""
+"""What commands are made of: options, the problem, a session of training, progress."""

@@ -1,17 +1,122 @@
-"""Options that several commands have: the data, the device, the network."""
+"""Options that several commands have, and what can be given for them."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from gdopt import schedules
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
-from gdopt.cli.parts import choices
-from gdopt.cli.parts.choices import OPTIMIZERS
+from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
+from gdopt.nn.checks import KEEP
+from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from gdopt.schedules import per_epoch
 
+Value = TypeVar("Value")
 DEVICES = {"auto": None, "cpu": "numpy", "gpu": "cupy"}
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    """An optimizer, and the rate that did best on the dev examples of the digits."""
+
+    kind: Callable[..., Optimizer]
+    lr: float
+
+
+OPTIMIZERS = {
+    "sgd": Method(SGD, 0.3),
+    "momentum": Method(Momentum, 0.3),
+    "nesterov": Method(Nesterov, 0.03),
+    "rmsprop": Method(RMSprop, 0.003),
+    "adam": Method(Adam, 0.003),
+    "adamw": Method(AdamW, 0.003),
+}
+
+
+@dataclass(frozen=True)
+class Decay:
+    """A schedule: its formula, and how to make it.
+
+    Attributes:
+        formula: for the help; e counts epochs from 0, T is the number of all steps.
+        make: of the rate at the first step, epochs, and steps in an epoch.
+    """
+
+    formula: str
+    make: Callable[[float, int, int], schedules.Schedule]
+
+
+SCHEDULES = {
+    "constant": Decay("lr", lambda lr, _epochs, _steps: schedules.constant(lr)),
+    "inverse_time": Decay(
+        "lr / (1 + 0.1 e)",
+        lambda lr, _, steps: per_epoch(schedules.inverse_time(lr, rate=0.1), steps),
+    ),
+    "exponential": Decay(
+        "lr 0.95^e",
+        lambda lr, _, steps: per_epoch(schedules.exponential(lr, rate=0.95), steps),
+    ),
+    "inv_sqrt": Decay(
+        "lr / sqrt(e + 1)",
+        lambda lr, _, steps: per_epoch(schedules.inv_sqrt(lr), steps),
+    ),
+    "halving": Decay(
+        "half as much after each T / 4 steps",
+        lambda lr, epochs, steps: schedules.halving(lr, max(1, epochs * steps // 4)),
+    ),
+    "polynomial": Decay(
+        "lr (1 - step / T), a straight line to 0",
+        lambda lr, epochs, steps: schedules.polynomial(lr, 0, epochs * steps),
+    ),
+    "cosine": Decay(
+        "lr (1 + cos(pi step / T)) / 2, half a cosine to 0",
+        lambda lr, epochs, steps: schedules.cosine(lr, 0, epochs * steps),
+    ),
+}
+
+
+def reader(
+    convert: Callable[[str], Value], rule: str, allowed: Callable[[Value], bool]
+) -> Callable[[str], Value]:
+    """Return what reads an option's value, for which `rule` says what it must do."""
+
+    def read(text: str) -> Value:
+        try:
+            value = convert(text)
+            fits = allowed(value)
+        except ValueError:
+            fits = False
+        if not fits:
+            message = f"must {rule}, got {text!r}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return read
+
+
+def number(rule: str, bounds: Range) -> Callable[[str], float]:
+    """Return a reader of finite numbers within bounds."""
+    return reader(float, f"be {rule}", bounds.__contains__)
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers of at least `least`."""
+    rule = f"be a whole number of at least {least}"
+    return reader(int, rule, lambda value: value >= least)
+
+
+positive = number("a positive number", POSITIVE)
+not_negative = number("a number of at least 0", NOT_NEGATIVE)
+sizes = reader(
+    lambda text: [int(part) for part in text.split(",")],
+    "be whole numbers of at least 1, as 64,32",
+    lambda found: min(found) >= 1,
+)
 
 
 def add_problem(add: Callable[..., Any]) -> None:
@@ -26,8 +131,8 @@ def add_problem(add: Callable[..., Any]) -> None:
     add_device(add)
     add(
         "--seed",
-        type=choices.whole_number(least=0),
-        default=0,
+        type=whole_number(least=0),
+        default=SEED,
         metavar="N",
         help="of split, weights and mini-batches (%(default)s)",
     )
@@ -39,19 +144,46 @@ def add_device(add: Callable[..., Any]) -> None:
     add("--device", choices=DEVICES, default="auto", help=text)
 
 
+def add_picture(add: Callable[..., Any], name: str) -> None:
+    """Add where the picture is written."""
+    text = f"a PNG; if not given, {name}.png, or a number behind where it is taken"
+    add("--picture", metavar="FILE", help=text)
+
+
+def add_folder(add: Callable[..., Any], name: str) -> None:
+    """Add where everything is written."""
+    text = f"new or empty; if not given, runs/{name}-1 and so on"
+    add("--out", metavar="FOLDER", help=text)
+
+
 def add_network(add: Callable[..., Any]) -> None:
-    """Add what is trained: the network, its optimizer, and what holds it back."""
+    """Add what is trained: the network, its optimizer, and what regularizes it."""
     add_optimizer(add, default="adam")
     add(
         "--hidden",
-        type=choices.sizes,
+        type=sizes,
         nargs="+",
         default=[[256]],
         metavar="N",
         help="units of the hidden layers, as 64,32 (256)",
     )
     add_l2(add)
-    add_regularization(add)
+    add(
+        "--l1",
+        type=not_negative,
+        default=0.0,
+        metavar="LAMBDA",
+        help="weight of the L1 cost, LAMBDA / (2 m) sum of |W| (%(default)s)",
+    )
+    add(
+        "--keep",
+        type=number("a number above 0, up to 1", KEEP),
+        default=1.0,
+        metavar="P",
+        help="probability to keep a hidden unit; below 1 is dropout (%(default)s)",
+    )
+    text = "normalize hidden layers over each mini-batch"
+    add("--batch-norm", action="store_true", help=text)
 
 
 def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
@@ -64,50 +196,19 @@ def add_l2(add: Callable[..., Any]) -> None:
     """Add the weight of the L2 cost."""
     add(
         "--l2",
-        type=choices.not_negative,
+        type=not_negative,
         default=0.03,
         metavar="LAMBDA",
         help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
     )
 
 
-def add_regularization(add: Callable[..., Any]) -> None:
-    """Add what keeps a network from learning its examples by heart."""
-    add(
-        "--l1",
-        type=choices.not_negative,
-        default=0.0,
-        metavar="LAMBDA",
-        help="weight of the L1 cost, LAMBDA / (2 m) sum of |W| (%(default)s)",
-    )
-    add(
-        "--keep",
-        type=choices.probability,
-        default=1.0,
-        metavar="P",
-        help="probability to keep a hidden unit; below 1 is dropout (%(default)s)",
-    )
-    add(
-        "--batch-norm",
-        action="store_true",
-        help="normalize hidden layers over each mini-batch",
-    )
-
-
 def add_planning(add: Callable[..., Any]) -> None:
     """Add what a plan of the batch size may be told."""
-    add(
-        "--no-small-data-rule",
-        action="store_true",
-        help="let measurements decide for up to 2,000 examples, too",
-    )
+    text = "let measurements decide for up to 2,000 examples, too"
+    add("--no-small-data-rule", action="store_true", help=text)
 
 
 def chosen_backend(arguments: argparse.Namespace) -> Backend:
     """Give the backend of the device that was asked for."""
     return get_backend(DEVICES[arguments.device])
-
-
-def hidden_units(arguments: argparse.Namespace) -> list[int]:
-    """Give the units of the hidden layers, however they were written."""
-    return [units for sizes in arguments.hidden for units in sizes]

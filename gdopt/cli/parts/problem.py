@@ -1,7 +1,8 @@
-"""What a network is trained on: examples read, split, normalized and moved."""
+"""What is trained: a network, and examples read, split, normalized and moved."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
+from gdopt.cli.parts.options import chosen_backend
 from gdopt.data import Normalizer, read, split
 from gdopt.errors import ArgumentError, DataWarning
 from gdopt.extras import load_extra
+from gdopt.nn import Network
 
 Part = tuple[Array, Array]
 
@@ -40,11 +43,6 @@ class Problem:
     normalizer: Normalizer
 
     @property
-    def features(self) -> int:
-        """Numbers in an example."""
-        return int(self.train[0].shape[1])
-
-    @property
     def parts(self) -> dict[str, Part]:
         """The three parts by name."""
         return {"train": self.train, "dev": self.dev, "test": self.test}
@@ -53,6 +51,27 @@ class Problem:
     def counts(self) -> dict[str, int]:
         """Numbers of examples in each part."""
         return {name: len(part[1]) for name, part in self.parts.items()}
+
+
+def make_network(arguments: argparse.Namespace) -> tuple[Problem, Network]:
+    """Read the data, and make a network for them on the device that was asked for.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    backend = chosen_backend(arguments)
+    problem = load_problem(arguments.data, arguments.seed, backend)
+    hidden = (units for sizes in arguments.hidden for units in sizes)
+    network = Network(
+        (problem.train[0].shape[1], *hidden, len(problem.classes)),
+        keep=arguments.keep,
+        batch_norm=arguments.batch_norm,
+        seed=arguments.seed,
+        backend=backend.name,
+    )
+    for part in problem.parts.values():
+        network.check_data(*part)
+    return problem, network
 
 
 def load_problem(source: str, seed: int, backend: Backend) -> Problem:
@@ -75,21 +94,20 @@ def load_problem(source: str, seed: int, backend: Backend) -> Problem:
         parts = split(X, y, seed=seed, stratify=y)
     for warning in caught:
         sys.stderr.write(f"gdopt: warning: {warning.message}\n")
-    together = X.dtype == np.uint8
-    normalizer = Normalizer.fit(_flat(parts.train[0], together=together))
+
+    def flat(examples: np.ndarray) -> np.ndarray:
+        return examples.reshape(-1) if X.dtype == np.uint8 else examples
+
+    normalizer = Normalizer.fit(flat(parts.train[0]))
 
     def ready(part: Part) -> Part:
-        flat = normalizer.transform(_flat(part[0], together=together))
-        examples = flat.reshape(part[0].shape).astype(np.float32, copy=False)
+        normalized = normalizer.transform(flat(part[0])).reshape(part[0].shape)
+        examples = normalized.astype(np.float32, copy=False)
         return backend.from_host(examples), backend.from_host(part[1])
 
     name = Path(source).name.partition(".")[0] or "run"
     train, dev, test = (ready(part) for part in parts)
     return Problem(name, train, dev, test, classes, normalizer)
-
-
-def _flat(X: np.ndarray, *, together: bool) -> np.ndarray:
-    return X.reshape(-1) if together else X
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

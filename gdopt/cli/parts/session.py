@@ -1,26 +1,30 @@
-"""One run of ``gdopt train``: its parts."""
+"""One run of ``gdopt train``: its parts, its loop and its end."""
 
 from __future__ import annotations
 
-import argparse
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
-from gdopt.arrays.backend import Backend
-from gdopt.cli.info import surroundings
-from gdopt.cli.parts.choices import OPTIMIZERS, SCHEDULES
-from gdopt.cli.parts.options import hidden_units
-from gdopt.cli.parts.problem import Problem, load_problem
+import numpy as np
+
+from gdopt import plots
+from gdopt.cli.parts.problem import Problem
 from gdopt.cli.parts.progress import Progress
-from gdopt.data import MiniBatches, minibatches
-from gdopt.errors import ArgumentError
+from gdopt.data import MiniBatches
+from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.planner import NetworkStep, Plan, plan_batch_size
-from gdopt.planner.request import SIZES
-from gdopt.training import EarlyStopping, Record, capture
+from gdopt.tables import aligned
+from gdopt.training import EarlyStopping, Record, RunFolder, capture, fit
+
+RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 
 
 @dataclass
@@ -60,8 +64,83 @@ class Session:
             f"l2 {settings['l2']:g}, on {settings['device']}\n"
         )
 
-    def model(self) -> dict[str, Any]:
-        """Give all that predicting and going on need, as `gdopt.training.save` does."""
+    def train(self, folder: RunFolder) -> KeyboardInterrupt | DivergenceError | None:
+        """Run the loop; return what broke it off, if anything did.
+
+        With `stopping`, the best parameters are put back at the end, unless the
+        training has diverged: then the last ones tell how.
+        """
+        epochs, steps = self.settings["epochs"], len(self.batches)
+        records = fit(
+            self.network,
+            self.optimizer,
+            self.batches,
+            epochs=epochs,
+            l2=self.settings["l2"],
+            l1=self.settings["l1"],
+            dev=self.problem.dev,
+            record_every=max(1, epochs * steps // RECORDS),
+            checked=True,
+        )
+        begin, stopped, enough = time.perf_counter(), None, False
+        try:
+            with Progress() as shown, _interruptible() as asked:
+                show = _reporter(shown, epochs, steps)
+                for record in records:
+                    self.records.append(record)
+                    folder.write(record)
+                    show(record)
+                    if self.stopping is not None and record.dev_accuracy is not None:
+                        enough = self.stopping.update(record.dev_accuracy)
+                    if asked.is_set():
+                        stopped = KeyboardInterrupt(f"after step {record.step}")
+                    if enough or stopped:
+                        break
+        except DivergenceError as error:
+            return error
+        finally:
+            self.seconds = time.perf_counter() - begin
+        if self.stopping is not None and self.stopping.best_update is not None:
+            self.stopping.restore()
+            measured = [r for r in self.records if r.dev_accuracy is not None]
+            self.best = measured[self.stopping.best_update - 1]
+        return stopped
+
+    def finish(self, folder: RunFolder, stopped: BaseException | None) -> None:
+        """Judge the network, save it, draw the picture and print the closing table."""
+        with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
+            accuracy = {
+                name: self.network.accuracy(*part)
+                for name, part in self.problem.parts.items()
+            }
+        last, best = self.records[-1] if self.records else None, self.best
+        kind = type(stopped).__name__
+        summary = {
+            "finished": stopped is None,
+            "stopped": None if stopped is None else f"{kind}: {stopped}",
+            "epoch": last and last.epoch,
+            "steps": self.optimizer.t,
+            "smoothed_cost": last and last.smoothed_cost,
+            "accuracy": accuracy,
+            "best_epoch": best and best.epoch,
+            "seconds": self.seconds,
+        }
+        folder.finish(self._model(), summary)
+        if self.records:
+            path = folder.path / "curves.png"
+            plots.curves(self.records, path, title=self.title, best=best)
+        if best is not None:
+            sys.stdout.write(
+                f"best dev accuracy {best.dev_accuracy:.3f} after epoch {best.epoch}, "
+                f"{self.records[-1].epoch} epochs in all; its weights are kept\n"
+            )
+        if not isinstance(stopped, DivergenceError):
+            sys.stdout.write(f"{self._table(accuracy)}\n")
+            sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
+        sys.stdout.write(f"run folder {folder.path}\n")
+
+    def _model(self) -> dict[str, Any]:
+        """Return all that predicting and going on need, for `gdopt.training.save`."""
         network = self.network
         return {
             "network": {
@@ -76,117 +155,53 @@ class Session:
             **capture(network, self.optimizer, self.batches),
         }
 
-
-def make_network(
-    arguments: argparse.Namespace, backend: Backend
-) -> tuple[Problem, Network]:
-    """Read the data, and make a network for them.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
-    problem = load_problem(arguments.data, arguments.seed, backend)
-    sizes = (problem.features, *hidden_units(arguments), len(problem.classes))
-    network = Network(
-        sizes,
-        keep=arguments.keep,
-        batch_norm=arguments.batch_norm,
-        seed=arguments.seed,
-        backend=backend.name,
-    )
-    for part in problem.parts.values():
-        network.check_data(*part)
-    return problem, network
+    def _table(self, accuracy: dict[str, float]) -> str:
+        steps, seconds = self.optimizer.t, self.seconds
+        lines = [("part", "examples", "accuracy", "wrong")]
+        for name, count in self.problem.counts.items():
+            wrong = round((1 - accuracy[name]) * count)
+            lines.append((name, f"{count:,}", f"{accuracy[name]:.3f}", f"{wrong:,}"))
+        head = f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second"
+        return "\n".join([head, *aligned(lines)])
 
 
-def plan(arguments: argparse.Namespace, problem: Problem, network: Network) -> Plan:
-    """Plan the batch size for training a network, with a bar on standard error.
+def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], None]:
+    """Return what shows a record, with the last dev accuracy before it."""
+    width, accuracy = len(str(epochs)), "-"
 
-    The noise of the gradients is measured after an epoch, or 200 steps.
-
-    Raises:
-        PlanError: no size fits the memory.
-    """
-    method = OPTIMIZERS[arguments.optimizer]
-    optimizer = method.kind(network.params, lr=method.lr)
-    step = NetworkStep(
-        network,
-        optimizer,
-        l2=arguments.l2,
-        l1=arguments.l1,
-        dev=problem.dev,
-        checked=True,
-    )
-    options = vars(arguments)
-    sizes = options.get("sizes") or SIZES
-    with Progress("planning") as shown:
-        return plan_batch_size(
-            step,
-            problem.train,
-            sizes=sizes,
-            memory=options.get("memory"),
-            margin=options.get("margin"),
-            small_data_rule=not arguments.no_small_data_rule,
-            noise_after=min(200, problem.counts["train"] // min(sizes)),
-            progress=_reporter(shown),
+    def show(record: Record) -> None:
+        nonlocal accuracy
+        if record.dev_accuracy is not None:
+            accuracy = f"{record.dev_accuracy:.3f}"
+        text = (
+            f"epoch {record.epoch:{width}}/{epochs}"
+            f"  cost {record.smoothed_cost:.4f}  dev accuracy {accuracy}"
         )
-
-
-def _reporter(shown: Progress) -> Callable[[int, int, str], None]:
-    """Return what shows a trial of a plan, in a line of its own if it is a new kind."""
-    tried = set()
-
-    def show(done: int, total: int, kind: str) -> None:
-        text = f"planning {done}/{total}: {kind}"
-        shown.show(done, total, text, line=kind not in tried)
-        tried.add(kind)
+        shown.show(record.step, epochs * steps, text)
+        if record.notice:
+            shown.note(f"note: {record.notice}")
 
     return show
 
 
-def prepare(arguments: argparse.Namespace, backend: Backend) -> Session:
-    """Make the parts of a run from the command's arguments.
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Return an event that the first Ctrl-C sets; a second one stops at once.
 
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
+    Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
+    may handle signals, nothing is changed.
     """
-    problem, network = make_network(arguments, backend)
-    size, seed = arguments.batch_size, arguments.seed
-    planned = None
-    if size is None:
-        planned = plan(arguments, problem, network)
-        size = planned.size
-        sys.stdout.write(f"{planned.headline()}\n")
-    if size > problem.counts["train"]:
-        message = (
-            f"--batch-size must be at most {problem.counts['train']}, the number of "
-            f"training examples, got {size}"
-        )
-        raise ArgumentError(message)
-    batches = minibatches(*problem.train, size=size, seed=seed)
-    method = OPTIMIZERS[arguments.optimizer]
-    lr = method.lr if arguments.lr is None else arguments.lr
-    rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
-    asked = {name: value for name, value in vars(arguments).items() if name != "run"}
-    settings = {
-        **asked,
-        "batch_size": size,
-        "plan": planned and planned.to_dict(),
-        "lr": lr,
-        "hidden": hidden_units(arguments),
-        "device": backend.describe(),
-        "examples": problem.counts,
-        "features": problem.features,
-        "classes": problem.classes,
-        "surroundings": surroundings(),
-    }
-    optimizer = method.kind(network.params, lr=rate)
-    stopping = _stopping(network, arguments.patience)
-    return Session(problem, network, optimizer, batches, settings, stopping)
+    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
 
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)  # first: `set` takes a lock
+        asked.set()
 
-def _stopping(network: Network, patience: int | None) -> EarlyStopping | None:
-    if patience is None:
-        return None
-    layers = network if network.batch_norm else None
-    return EarlyStopping(network.params, patience=patience, layers=layers)
+    main = threading.current_thread() is threading.main_thread()
+    if main and before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        if signal.getsignal(signal.SIGINT) is ask:
+            signal.signal(signal.SIGINT, before)
