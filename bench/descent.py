@@ -85,7 +85,7 @@ def _endless(race: Race, size: int, seed: int) -> Iterator[tuple[np.ndarray, ...
     data = race.examples, race.labels
     if size == len(race.examples):  # nobody would shuffle what is taken as a whole
         return itertools.repeat(data)
-    epochs = itertools.repeat(gdopt.minibatches(*data, size=size, seed=seed))
+    epochs = itertools.repeat(gdopt.minibatches(*data, batch_size=size, seed=seed))
     return itertools.chain.from_iterable(epochs)
 
 

@@ -55,7 +55,7 @@ class Trainer:
         network = Network(self.sizes, seed=0, backend="numpy")
         step = NetworkStep(network, gdopt.Adam(network.params), checked=True)
         data = _examples(self.sizes[0], self.sizes[-1])
-        batches = gdopt.minibatches(*data, size=size, seed=0, drop_last=True)
+        batches = gdopt.minibatches(*data, batch_size=size, seed=0, drop_last=True)
         endless = itertools.chain.from_iterable(itertools.repeat(batches))
         return Contender(
             lambda: step(*next(endless)), lambda: list(network.params.values())

@@ -121,7 +121,7 @@ rehearse() {
   cmp "$results/same-1/model.npz" "$results/same-2/model.npz"
   echo "two runs of one seed have the same bits: $(sha256sum < "$results/same-1/model.npz")"
   say "$name: the benchmark, in a hurry"
-  inside "${entry[@]}" bench --quick --device cpu --out bench > "$results/bench.txt"
+  inside "${entry[@]}" bench --quick --backend numpy --out bench > "$results/bench.txt"
   for file in settings speed ratios averages estimators notes; do
     grep -q '"default_seed"' "$results/bench/$file.json" || fail "no info in $file.json"
   done

@@ -33,7 +33,7 @@ LOADERS = {
     "optimizer": lambda: gdopt.Adam({"W": np.zeros(3)}),
     "network": normed,
     "plain network": lambda: Network((2, 2), seed=0, backend="numpy"),
-    "batches": lambda: minibatches(np.zeros(9), size=3, seed=0),
+    "batches": lambda: minibatches(np.zeros(9), batch_size=3, seed=0),
     "augmentation": lambda: augment.Augment([augment.flip], seed=0),
     "average": lambda: average(3.0),
     "average of arrays": lambda: average(np.ones(3)),

@@ -150,7 +150,7 @@ def train(form: str, training: Training, device: str) -> Contender:
     if device == "cpu":
         batches = itertools.cycle(training.data())
     else:  # gathered anew, as its users take them
-        shuffled = gdopt.minibatches(X, y, size=training.batch, seed=0)
+        shuffled = gdopt.minibatches(X, y, batch_size=training.batch, seed=0)
         batches = itertools.chain.from_iterable(itertools.repeat(shuffled))
         if training.captured:
             step = captured(network, descent, shuffled)

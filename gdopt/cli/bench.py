@@ -29,7 +29,7 @@ are not installed are left out and named.
 examples:
   gdopt bench
   gdopt bench --quick
-  gdopt bench --device cpu --only "1e6" --out results/cpu
+  gdopt bench --backend numpy --only "1e6" --out results/cpu
   gdopt bench --suite ~/gdopt/bench
 """
 VARIABLE = "GDOPT_BENCH_SUITE"
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
     options.add_folder(add, "bench")
-    options.add_device(add)
+    options.add_backend(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
     text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
@@ -125,7 +125,7 @@ def _command(
         return command + ["--quick"] * arguments.quick, {}
     bash = shutil.which("bash")
     if bash is None:
-        message = "the GPU's suite needs bash, which is not installed: --device cpu"
+        message = "the GPU's suite needs bash, which is not installed: --backend numpy"
         raise BackendError(message)
     variables = {"PYTHON": sys.executable}
     if arguments.only is not None:

@@ -29,7 +29,7 @@ examples:
   gdopt plan digits
   gdopt plan digits --no-small-data-rule --json plan.json
   gdopt plan points.csv --hidden 512,256 --sizes 128,256,512,1024,2048
-  gdopt plan train-images-idx3-ubyte.gz --device gpu --memory 8GB
+  gdopt plan train-images-idx3-ubyte.gz --backend cupy --memory 8GB
 """
 
 

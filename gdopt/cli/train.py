@@ -35,7 +35,7 @@ examples:
   gdopt train digits --epochs 500 --patience 20
   gdopt train digits --optimizer momentum --schedule inverse_time --hidden 64,32
   gdopt train points.csv --epochs 200 --l2 0.1 --out runs/points
-  gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --device gpu
+  gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --backend cupy
 """
 
 
@@ -130,7 +130,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
             f"training examples, got {size}"
         )
         raise ArgumentError(message)
-    batches = minibatches(*problem.train, size=size, seed=arguments.seed)
+    batches = minibatches(*problem.train, batch_size=size, seed=arguments.seed)
     method = OPTIMIZERS[arguments.optimizer]
     lr = method.lr if arguments.lr is None else arguments.lr
     rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))

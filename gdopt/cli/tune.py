@@ -38,7 +38,7 @@ examples:
   gdopt tune digits
   gdopt tune digits --trials 100 --prune --storage digits.db
   gdopt tune points.csv --trials 40 --fine 20 --jobs 4
-  gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --device gpu
+  gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --backend cupy
 """
 MOMENTA = ("momentum", "nesterov")
 

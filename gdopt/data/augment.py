@@ -54,7 +54,8 @@ class Augment:
     Args:
         transforms: functions ``transform(images, generator=...) -> images``, such as
             ``functools.partial(flip, axis=2)``.
-        seed: a whole number of at least 0; that of the batches will do.
+        seed: a whole number of at least 0; that of the batches will do, and 0 is the
+            default.
 
     Attributes:
         calls: how many there have been.
@@ -70,7 +71,7 @@ class Augment:
     >>> changes = [partial(shift, most=2, **flat), partial(flip, axis=2, **flat)]
     >>> augment = Augment(changes, seed=0)
     >>> X, y = np.ones((10, 64)), np.arange(10)
-    >>> for x, labels in minibatches(X, y, size=5, seed=0):
+    >>> for x, labels in minibatches(X, y, batch_size=5, seed=0):
     ...     x = augment(x)
     ...     print(x.sum(axis=1))
     [42. 42. 48. 64. 42.]
@@ -79,7 +80,7 @@ class Augment:
     {'seed': 0, 'calls': 2}
     """
 
-    def __init__(self, transforms: Sequence[Transform], *, seed: int) -> None:
+    def __init__(self, transforms: Sequence[Transform], *, seed: int = 0) -> None:
         self.transforms = tuple(sequence("transforms", transforms))
         if not self.transforms:
             message = "transforms must hold at least one, got none"

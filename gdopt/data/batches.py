@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_state, whole
-from gdopt.data.checks import check_arrays, check_axis, check_seed, refuse_nan
+from gdopt.data.checks import check_arrays, check_axis, refuse_nan
 from gdopt.data.gather import gathered
 from gdopt.errors import ArgumentError, StateError
 
@@ -22,7 +22,7 @@ class MiniBatches:
     batches on every backend; the examples are gathered on the arrays' own device. A
     batch of one array is that array's part; of several arrays it is a tuple of parts.
 
-    `size` = m, the number of examples, is batch gradient descent; `size` = 1 is
+    A `batch_size` of m, the number of examples, is batch gradient descent; one of 1 is
     stochastic gradient descent.
 
     A loop begins with the first batch of its epoch; where one was broken off, the next
@@ -30,19 +30,21 @@ class MiniBatches:
     midst of an epoch: with the batch after the last one that was handed out when the
     state was taken (`state_dict`).
 
-    `arrays`, `axis` and `size` are as given. Every batch stays as it is for as long as
-    anything holds it or a view of it; memory that nothing holds any more is used again.
+    `arrays`, `axis` and `batch_size` are as given. Every batch stays as it is for as
+    long as anything holds it or a view of it; memory that nothing holds any more is
+    used again.
 
     Args:
         *arrays: arrays on one device, with equally many examples along `axis`; in an
             array of one dimension every element is an example.
-        size: examples in a batch, 1 to m.
-        seed: a whole number of at least 0; may be left out where `shuffle` is False.
+        batch_size: examples in a batch, 1 to m.
+        seed: a whole number of at least 0; by default 0, so that a call without it is
+            reproducible.
         axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
             columns are.
         shuffle: False keeps the order of the data. Batches are then views of the
             arrays, not copies: writing to one writes to the data.
-        drop_last: leave out the last batch of an epoch where it is smaller than `size`.
+        drop_last: leave out the last batch of an epoch where it is smaller.
         allow_nan: let NaN in floating-point data through. The data are looked through
             once, here.
 
@@ -61,20 +63,20 @@ class MiniBatches:
 
     >>> import numpy as np
     >>> X, y = np.arange(20.0).reshape(10, 2), np.arange(10)
-    >>> for x, labels in minibatches(X, y, size=4, seed=0):
+    >>> for x, labels in minibatches(X, y, batch_size=4, seed=0):
     ...     print(x.shape, labels)
     (4, 2) [4 9 8 7]
     (4, 2) [5 3 0 1]
     (2, 2) [2 6]
-    >>> [part.shape for part in minibatches(X.T, size=5, seed=0, axis=1)]
+    >>> [part.shape for part in minibatches(X.T, batch_size=5, seed=0, axis=1)]
     [(2, 5), (2, 5)]
-    >>> batches = minibatches(np.arange(6), size=2, seed=0)
+    >>> batches = minibatches(np.arange(6), batch_size=2, seed=0)
     >>> for batch in batches:
     ...     print(batch)
     ...     break
     [5 3]
     >>> state = batches.state_dict()
-    >>> resumed = minibatches(np.arange(6), size=2, seed=0)
+    >>> resumed = minibatches(np.arange(6), batch_size=2, seed=0)
     >>> resumed.load_state_dict(state)
     >>> list(resumed)
     [array([0, 1]), array([2, 4])]
@@ -83,8 +85,8 @@ class MiniBatches:
     def __init__(
         self,
         *arrays: Array,
-        size: int,
-        seed: int | None = None,
+        batch_size: int,
+        seed: int = 0,
         axis: int = 0,
         shuffle: bool = True,
         drop_last: bool = False,
@@ -93,24 +95,24 @@ class MiniBatches:
         self.axis = check_axis(axis)
         self._shuffle = check_flag("shuffle", shuffle)
         self._drop_last = check_flag("drop_last", drop_last)
-        self.size = whole("size", size, 1)
-        self._seed = check_seed(seed, shuffle=self._shuffle)
+        self.batch_size = whole("batch_size", batch_size, 1)
         self._backend, self._count = check_arrays(arrays, self.axis)
-        if self.size > self._count:
+        if self.batch_size > self._count:
             most = f"at most the number of examples, {self._count}"
-            message = f"size must be {most}, got {self.size}"
+            message = f"batch_size must be {most}, got {self.batch_size}"
             raise ArgumentError(message)
         if not check_flag("allow_nan", allow_nan):
             hint = "; allow_nan=True lets it through"
             for k, array in enumerate(arrays):
                 refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
+        self._seed = whole("seed", seed, least=0)
         self.arrays = arrays
         self._epoch = self._position = 0
         self._resuming = False
         self._latest = object()
 
     def __len__(self) -> int:
-        whole_batches, rest = divmod(self._count, self.size)
+        whole_batches, rest = divmod(self._count, self.batch_size)
         return whole_batches + (rest > 0 and not self._drop_last)
 
     @property
@@ -127,7 +129,7 @@ class MiniBatches:
         for epoch, number in self.walk():
             if batch is None:
                 order = self.order(epoch) if self._shuffle else None
-                how = self.arrays, self.axis, self.size
+                how = self.arrays, self.axis, self.batch_size
                 batch = gathered(self._backend, *how, order)
             # Held by no name here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
@@ -160,13 +162,13 @@ class MiniBatches:
 
     def _settings(self) -> dict[str, int | bool]:
         """Give what decides the batches, apart from the data."""
-        settings: dict[str, int | bool] = {
+        return {
             "count": self._count,
-            "size": self.size,
+            "batch_size": self.batch_size,
             "shuffle": self._shuffle,
             "drop_last": self._drop_last,
+            "seed": self._seed,
         }
-        return settings if self._seed is None else settings | {"seed": self._seed}
 
     def state_dict(self) -> dict[str, int | bool]:
         """Give where the loop stands: whole numbers and truth values by name.
@@ -183,8 +185,8 @@ class MiniBatches:
         """Go on where the state was taken; the next ``for`` loop begins there.
 
         Args:
-            state: a `state_dict()` of batches with the same number of examples, size,
-                seed and options. What the examples hold is not checked.
+            state: a `state_dict()` of batches with the same number of examples, batch
+                size, seed and options. What the examples hold is not checked.
 
         Raises:
             StateError: a name is missing or unknown, the state is of other batches, or

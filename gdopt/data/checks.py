@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
-from gdopt.checks import whole
 from gdopt.errors import ArgumentError
 
 # Elements looked at together: one pass over large data needs no copy of it, and a GPU
@@ -27,22 +26,6 @@ def check_axis(axis: Any) -> int:
         message = f"axis must be 0 (rows are examples) or 1 (columns are), got {axis!r}"
         raise ArgumentError(message)
     return int(axis)
-
-
-def check_seed(seed: Any, *, shuffle: bool) -> int | None:
-    """Take a seed, which only a fixed order of the examples can do without.
-
-    Raises:
-        ArgumentError: it is missing or negative.
-        ArgumentTypeError: it is no whole number.
-    """
-    if seed is None and shuffle:
-        message = (
-            "seed must be a whole number of at least 0, for it decides the order of "
-            "the examples, got None"
-        )
-        raise ArgumentError(message)
-    return None if seed is None else whole("seed", seed, 0)
 
 
 def example_axis(array: Array, axis: int) -> int:

@@ -36,7 +36,7 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
     >>> import gdopt
     >>> import numpy as np
     >>> X, y = np.arange(6.0).reshape(3, 2), np.arange(3)
-    >>> batches = gdopt.minibatches(X, y, size=2, shuffle=False)
+    >>> batches = gdopt.minibatches(X, y, batch_size=2, shuffle=False)
     >>> [labels.tolist() for x, labels in prefetch(batches, backend="numpy")]
     [[0, 1], [2]]
     """

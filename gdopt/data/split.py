@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.checks import check_flag, whole
-from gdopt.data.checks import check_arrays, check_axis, check_seed, examples_at
+from gdopt.data.checks import check_arrays, check_axis, examples_at
 from gdopt.data.distribution import classes_of, differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
@@ -34,7 +34,7 @@ def split(
     train: float | None = None,
     dev: float | None = 0.2,
     test: float | None = None,
-    seed: int | None = None,
+    seed: int = 0,
     axis: int = 0,
     stratify: Array | None = None,
     shuffle: bool = True,
@@ -57,7 +57,8 @@ def split(
             the rest is for training.
         dev: 0.2 by default; None makes no dev part.
         test: 0.2 by default, or 0.3 without dev.
-        seed: a whole number of at least 0; may be left out where `shuffle` is False.
+        seed: a whole number of at least 0; by default 0, so that a call without it is
+            reproducible.
         axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
             columns are.
         stratify: classes of the m examples, whole numbers or text. Every part then gets
@@ -89,9 +90,9 @@ def split(
     """
     axis = check_axis(axis)
     shuffle = check_flag("shuffle", shuffle)
-    seed = check_seed(seed, shuffle=shuffle)
     backend, count = check_arrays(arrays, axis)
     sizes = _part_sizes(count, train, dev, test)
+    seed = whole("seed", seed, least=0)
     order = np.arange(count)
     if shuffle:
         order = np.random.default_rng(seed).permutation(count)

@@ -62,7 +62,7 @@ def train(
     """
     batches = minibatches(
         *map(model.to_device, parts.train),
-        size=size,
+        batch_size=size,
         seed=seed,
         allow_nan=True,  # looked for when the data were taken
     )
@@ -91,7 +91,7 @@ def _epochs(
     model: Model, batches: MiniBatches, settings: Settings, epochs: int
 ) -> Iterator[float]:
     """Train epoch by epoch, and yield the mean cost of its examples."""
-    steps, size = len(batches), batches.size
+    steps, size = len(batches), batches.batch_size
     examples = len(batches.arrays[0])
     network: Any = model.network
     records = fit(

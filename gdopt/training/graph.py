@@ -112,7 +112,7 @@ class TrainingGraph:
                 self._order[...] = self._batches.order(epoch)
             if self._expected != (epoch, number):
                 self._position[...] = number
-            size = self._batches.size
+            size = self._batches.batch_size
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.passes.prepare()
             if key in self._graphs:
@@ -134,7 +134,10 @@ class TrainingGraph:
                 (rows, *array.shape[1:]), array.dtype, params.device
             )
             width = out.size // rows
-            sizes = {"size_": np.int64(self._batches.size), "width_": np.int64(width)}
+            sizes = {
+                "size_": np.int64(self._batches.batch_size),
+                "width_": np.int64(width),
+            }
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
             launches.append(Launch(GATHER, out.size, sizes | places | ends))

@@ -119,7 +119,7 @@ def fit(
     >>> y = np.array([0, 1, 1, 0])
     >>> network = Network((2, 8, 2), seed=0, backend="numpy")
     >>> optimizer = gdopt.Adam(network.params, lr=0.05)
-    >>> batches = minibatches(X, y, size=2, seed=0)
+    >>> batches = minibatches(X, y, batch_size=2, seed=0)
     >>> for record in fit(network, optimizer, batches, epochs=50, dev=(X, y)):
     ...     pass
     >>> record.epoch, record.step, record.dev_accuracy
@@ -196,7 +196,7 @@ class _Loop:
         """
         if self.graph is not None:
             epoch, number = batch
-            size = self.batches.size
+            size = self.batches.batch_size
             count = min(size, len(self.batches.arrays[0]) - number * size)
             cost = self.graph.run(epoch, number)
             return count, self._read(cost) if read else math.nan

@@ -69,7 +69,9 @@ class NetworkObjective:
             backend=backend_of(X).name,
             dtype=X.dtype,
         )
-        batches = minibatches(X, y, size=trial.get("batch_size", 64), seed=self.seed)
+        batches = minibatches(
+            X, y, batch_size=trial.get("batch_size", 64), seed=self.seed
+        )
         betas = {name: trial[name] for name in BETAS if name in trial}
         rate = self._rate(trial, len(batches))
         optimizer = self.optimizer(network.params, lr=rate, **betas)

@@ -25,7 +25,7 @@ def quick(command, numpy_engine):
     """Give ``quick(...)``: a short training on the digits, on the CPU."""
 
     def run(*arguments):
-        few = ("--epochs", 2, "--hidden", 16, "--device", "cpu")
+        few = ("--epochs", 2, "--hidden", 16, "--backend", "numpy")
         return command("train", "digits", *few, *arguments)
 
     return run

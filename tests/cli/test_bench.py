@@ -78,7 +78,7 @@ def read(path):
 
 def test_the_suite_of_the_cpu_is_told_where_and_what(run, suite, capsys):
     folder = suite()
-    code = run("--suite", folder, "--device", "cpu", "--only", "1e6", "--quick")
+    code = run("--suite", folder, "--backend", "numpy", "--only", "1e6", "--quick")
     assert code == 0
     expected = ["--out", "runs/bench-1", "--only", "1e6", "--quick"]
     assert read("runs/bench-1/told.json") == expected
@@ -88,17 +88,17 @@ def test_the_suite_of_the_cpu_is_told_where_and_what(run, suite, capsys):
 
 
 def test_nothing_is_added_to_a_whole_run(run, suite, capsys):
-    assert run("--suite", suite(), "--device", "cpu") == 0
+    assert run("--suite", suite(), "--backend", "numpy") == 0
     assert read("runs/bench-1/told.json") == ["--out", "runs/bench-1"]
     assert "no figures to quote" not in capsys.readouterr().out
 
 
 def test_the_folder_holds_what_gdopt_info_tells(run, suite):
-    run("--suite", suite(), "--device", "cpu", "--out", "here")
+    run("--suite", suite(), "--backend", "numpy", "--out", "here")
     settings = read("here/settings.json")
     assert settings["info"]["gdopt"] == gdopt.__version__
     assert settings["info"]["default_seed"] == 0
-    assert settings["device"] == "cpu"
+    assert settings["backend"] == "numpy"
 
 
 def test_the_suite_of_the_gpu_is_told_by_variables(run, suite, gpu):
@@ -112,7 +112,7 @@ def test_the_suite_writes_into_its_folder_alone(run):
     before = {path: path.stat().st_mtime_ns for path in suite.rglob("*.[mj][ds]*")}
     assert suite / "README.md" in before
     code = run(
-        *("--suite", suite, "--device", "cpu", "--out", "here", "--quick"),
+        *("--suite", suite, "--backend", "numpy", "--out", "here", "--quick"),
         *("--only", "1e3 and (textbook or gdopt) and not own"),
     )
     assert code == 0
@@ -135,13 +135,13 @@ def test_the_suite_writes_into_its_folder_alone(run):
     ],
 )
 def test_how_the_suite_has_ended_is_passed_on(run, suite, end, code):
-    assert run("--suite", suite(end), "--device", "cpu") == code
+    assert run("--suite", suite(end), "--backend", "numpy") == code
 
 
 def test_every_run_has_a_folder_of_its_own(run, suite):
     folder = suite()
     for _ in range(2):
-        run("--suite", folder, "--device", "cpu")
+        run("--suite", folder, "--backend", "numpy")
     assert names("runs") == ["bench-1", "bench-2"]
 
 
@@ -150,7 +150,7 @@ def test_a_folder_with_something_in_it_is_refused(run, suite, tmp_path):
     Path("mine").mkdir()
     Path("mine", "notes.txt").write_text("mine")
     with pytest.raises(gdopt.ArgumentError, match=r"--out must .* with notes\.txt in"):
-        run("--suite", folder, "--device", "cpu", "--out", "mine")
+        run("--suite", folder, "--backend", "numpy", "--out", "mine")
     assert names("mine") == ["notes.txt"]
 
 
@@ -192,7 +192,7 @@ def test_a_gpu_that_is_not_there_leaves_no_folder(run, suite):
         gdopt.get_backend("cupy")
     except gdopt.BackendError:
         with pytest.raises(gdopt.BackendError, match="is missing"):
-            run("--suite", suite(), "--device", "gpu")
+            run("--suite", suite(), "--backend", "cupy")
         assert not names()
     else:
         pytest.skip("there is a GPU")
@@ -201,7 +201,7 @@ def test_a_gpu_that_is_not_there_leaves_no_folder(run, suite):
 def test_without_its_extra_the_error_names_it(run, suite, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest_benchmark", None)
     with pytest.raises(gdopt.MissingExtraError, match=r"gdopt\[bench\]"):
-        run("--suite", suite(), "--device", "cpu")
+        run("--suite", suite(), "--backend", "numpy")
     assert not names()
 
 
@@ -228,7 +228,7 @@ def test_ctrl_c_reaches_the_suite_once_and_names_the_folder(suite, tmp_path):
         "try:\n    bench.run(chosen)\n"
         "except KeyboardInterrupt as told:\n    print(told)\n"
     )
-    options = ["--suite", folder, "--device", "cpu", "--out", out]
+    options = ["--suite", folder, "--backend", "numpy", "--out", out]
     with subprocess.Popen(
         [sys.executable, "-c", program, *map(str, options)],
         stdout=subprocess.PIPE,

@@ -56,7 +56,7 @@ def test_the_help_of_every_command_has_examples(command, name):
         ("--hidden", "0", "argument --hidden: must be whole numbers of at least 1"),
         ("--optimizer", "adm", "argument --optimizer: invalid choice: 'adm'"),
         ("--schedule", "cosin", "argument --schedule: invalid choice: 'cosin'"),
-        ("--device", "tpu", "argument --device: invalid choice: 'tpu'"),
+        ("--backend", "tpu", "argument --backend: invalid choice: 'tpu'"),
         ("--lrr", "1", "unrecognized arguments: --lrr"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_wrong_value_names_its_flag(command, tmp_path, option, value, message)
 
 def test_a_batch_larger_than_the_training_set_names_its_flag(command, tmp_path):
     pytest.importorskip("sklearn")
-    found = command("train", "--batch-size", 1080, "--device", "cpu")
+    found = command("train", "--batch-size", 1080, "--backend", "numpy")
     assert found.code == 2
     message = "--batch-size must be at most 1079, the number of training examples, got"
     assert f"{message} 1080\n" in found.err
@@ -96,7 +96,7 @@ def test_without_the_extra_the_error_names_it(
     package = module.partition(".")[0]
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, module, None)
-    found = command("train", "digits", "--device", "cpu")
+    found = command("train", "digits", "--backend", "numpy")
     assert found.code == 2
     assert (
         f"gdopt: error: {purpose} needs {package}, which is not installed: "
@@ -112,7 +112,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_what_is_missing(command, tmp_pa
         reason = str(error)
     else:
         pytest.skip("there is a GPU")
-    found = command("train", "digits", "--device", "gpu")
+    found = command("train", "digits", "--backend", "cupy")
     assert (found.code, found.err) == (2, f"gdopt: error: {reason}\n")
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ from gdopt.training import load
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
-CPU = ("--device", "cpu")
+CPU = ("--backend", "numpy")
 
 
 @pytest.fixture(autouse=True)

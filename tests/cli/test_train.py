@@ -212,6 +212,6 @@ def test_long_runs_are_recorded_now_and_then(quick, monkeypatch, tmp_path, metri
 
 @pytest.mark.gpu
 def test_the_gpu_learns_the_digits_too(command):
-    found = command("train", "digits", "--device", "gpu", "--epochs", 10)
+    found = command("train", "digits", "--backend", "cupy", "--epochs", 10)
     assert found.code == 0
     assert accuracy_of(found) > 0.95

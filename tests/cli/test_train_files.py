@@ -20,7 +20,7 @@ def train(command, numpy_engine):
     """Give ``train(file)``: a short training on a file, on the CPU."""
 
     def run(*arguments):
-        return command("train", *arguments, "--device", "cpu", "--epochs", 30)
+        return command("train", *arguments, "--backend", "numpy", "--epochs", 30)
 
     return run
 

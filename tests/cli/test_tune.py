@@ -15,7 +15,7 @@ pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 pytest.importorskip("optuna")
-FEW = ("--device", "cpu", "--epochs", 2, "--trials", 4)
+FEW = ("--backend", "numpy", "--epochs", 2, "--trials", 4)
 
 
 @pytest.fixture(autouse=True)

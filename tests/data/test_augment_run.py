@@ -33,7 +33,7 @@ def epochs(augment, batches, count, left_after=None):
 def parts(seed=0):
     images = draw(20)
     return Augment(CHANGES, seed=seed), minibatches(
-        images, np.arange(20), size=8, seed=0
+        images, np.arange(20), batch_size=8, seed=0
     )
 
 
@@ -48,7 +48,7 @@ def test_one_seed_gives_the_same_and_every_call_another():
 def test_labels_stay_with_their_images():
     images = np.ones((20, 6, 7)) * np.arange(1.0, 21)[:, None, None]
     augment = Augment(CHANGES, seed=0)
-    for x, y in minibatches(images, np.arange(1, 21), size=8, seed=0):
+    for x, y in minibatches(images, np.arange(1, 21), batch_size=8, seed=0):
         assert augment(x).max(axis=(1, 2)) == pytest.approx(y)
 
 

@@ -12,7 +12,7 @@ from gdopt.data import gather, minibatches
 def test_batches_kept_in_a_list_stay_as_they_were():
     X = rows(1000)
     for _ in range(3):
-        kept = list(minibatches(X, size=10, seed=0))
+        kept = list(minibatches(X, batch_size=10, seed=0))
         assert list(range(1000)) == sorted(indices(kept))
         assert all((batch == batch[:, :1]).all() for batch in kept)
 
@@ -44,7 +44,7 @@ def copied(kept):
 @pytest.mark.parametrize("keep", KEEP.values(), ids=KEEP.keys())
 def test_memory_is_left_alone_while_anything_views_it(keep):
     kept = []
-    for batch in minibatches(rows(80), size=4, seed=0):
+    for batch in minibatches(rows(80), batch_size=4, seed=0):
         view = keep(batch)
         kept.append((view, copied(view), batch.copy() if copied(view) is None else 0))
         del batch, view
@@ -59,7 +59,7 @@ def test_memory_is_left_alone_in_every_pattern_of_keeping():
     # What is kept at each of 6 batches: nothing, or it, for 0 to 5 batches more.
     for lengths in itertools.product([0, 1, 5], repeat=6):
         kept = []
-        for number, batch in enumerate(minibatches(rows(24), size=4, seed=0)):
+        for number, batch in enumerate(minibatches(rows(24), batch_size=4, seed=0)):
             kept.append((number + lengths[number], batch[1:], batch.copy()))
             kept = [entry for entry in kept if entry[0] >= number]
             for _, view, original in kept:
@@ -69,7 +69,7 @@ def test_memory_is_left_alone_in_every_pattern_of_keeping():
 def test_a_batch_held_by_a_cycle_stays_until_it_is_collected():
     gc.disable()
     try:
-        batches = iter(minibatches(rows(80), size=4, seed=0))
+        batches = iter(minibatches(rows(80), batch_size=4, seed=0))
         cycle = [next(batches)]
         cycle.append(cycle)
         original = cycle[0].copy()
@@ -82,7 +82,7 @@ def test_a_batch_held_by_a_cycle_stays_until_it_is_collected():
 
 def test_the_previous_batch_is_still_there():
     previous = original = None
-    for batch in minibatches(rows(80), size=4, seed=0):
+    for batch in minibatches(rows(80), batch_size=4, seed=0):
         if previous is not None:
             np.testing.assert_array_equal(original, previous)
             assert not np.shares_memory(previous, batch)
@@ -103,32 +103,32 @@ def buffers_made(monkeypatch):
 
 
 def test_memory_that_nothing_holds_is_used_again(buffers_made):
-    for batch in minibatches(rows(800), size=4, seed=0):
+    for batch in minibatches(rows(800), batch_size=4, seed=0):
         del batch
     assert len(buffers_made) == 1
 
 
 def test_a_plain_loop_needs_two_buffers(buffers_made):
-    for _ in minibatches(rows(800), size=4, seed=0):
+    for _ in minibatches(rows(800), batch_size=4, seed=0):
         pass
     assert len(buffers_made) == 2
 
 
 def test_a_loop_that_keeps_two_batches_needs_three_buffers(buffers_made):
     recent = deque(maxlen=2)
-    for batch in minibatches(rows(800), size=4, seed=0):
+    for batch in minibatches(rows(800), batch_size=4, seed=0):
         recent.append(batch)
     assert len(buffers_made) == 3
 
 
 def test_writing_to_a_shuffled_batch_leaves_the_data_alone():
     X = rows(10)
-    for batch in minibatches(X, size=4, seed=0):
+    for batch in minibatches(X, batch_size=4, seed=0):
         batch[...] = -1
     np.testing.assert_array_equal(rows(10), X)
 
 
 def test_flags_set_on_a_batch_do_not_reach_the_next():
-    for batch in minibatches(rows(80), size=4, seed=0):
+    for batch in minibatches(rows(80), batch_size=4, seed=0):
         assert batch.flags.writeable
         batch.setflags(write=False)

@@ -8,7 +8,7 @@ from gdopt.data import minibatches
 @pytest.mark.parametrize("size", [1, 3, 4, 10])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_an_epoch_visits_every_example_once(size, drop_last):
-    batches = minibatches(rows(10), size=size, seed=1, drop_last=drop_last)
+    batches = minibatches(rows(10), batch_size=size, seed=1, drop_last=drop_last)
     sizes = [len(batch) for batch in batches]
     full, ragged = divmod(10, size)
     expected = [size] * full + ([ragged] if ragged and not drop_last else [])
@@ -19,12 +19,12 @@ def test_an_epoch_visits_every_example_once(size, drop_last):
 
 
 def test_size_m_is_batch_gradient_descent():
-    (batch,) = minibatches(rows(10), size=10, seed=0)
+    (batch,) = minibatches(rows(10), batch_size=10, seed=0)
     assert list(range(10)) == sorted(batch[:, 0])
 
 
 def test_the_order_is_numpys_permutation_from_seed_and_epoch():
-    batches = minibatches(rows(50), size=7, seed=3)
+    batches = minibatches(rows(50), batch_size=7, seed=3)
     for epoch in range(3):
         entropy = np.random.SeedSequence(3, spawn_key=(epoch,))
         expected = np.random.default_rng(entropy).permutation(50).tolist()
@@ -32,31 +32,35 @@ def test_the_order_is_numpys_permutation_from_seed_and_epoch():
 
 
 def test_epochs_and_seeds_differ_and_repeat():
-    first = minibatches(rows(50), size=7, seed=3)
+    first = minibatches(rows(50), batch_size=7, seed=3)
     orders = [tuple(indices(first)) for _ in range(3)]
-    again = minibatches(rows(50), size=7, seed=3)
+    again = minibatches(rows(50), batch_size=7, seed=3)
     assert orders == [tuple(indices(again)) for _ in range(3)]
-    other = tuple(indices(minibatches(rows(50), size=7, seed=4)))
+    other = tuple(indices(minibatches(rows(50), batch_size=7, seed=4)))
     assert len({*orders, other}) == 4
 
 
 def test_large_seeds_do_not_meet_other_epochs():
     # As words, (1, 1) and 1 + 2**32 in epoch 0 are the same entropy.
-    small = minibatches(rows(50), size=50, seed=1)
-    large = minibatches(rows(50), size=50, seed=1 + 2**32)
+    small = minibatches(rows(50), batch_size=50, seed=1)
+    large = minibatches(rows(50), batch_size=50, seed=1 + 2**32)
     assert indices(large) not in [indices(small) for _ in range(2)]
 
 
 def test_several_arrays_are_gathered_alike():
     X, y = rows(11), np.arange(11)
-    for x, labels in minibatches(X, y, size=4, seed=0):
+    for x, labels in minibatches(X, y, batch_size=4, seed=0):
         np.testing.assert_array_equal(labels, x[:, 0])
         assert (np.float32, np.int64) == (x.dtype, labels.dtype)
 
 
 def test_one_array_comes_bare_and_several_as_a_tuple():
-    assert isinstance(next(iter(minibatches(rows(4), size=2, seed=0))), np.ndarray)
-    assert isinstance(next(iter(minibatches(rows(4), rows(4), size=2, seed=0))), tuple)
+    assert isinstance(
+        next(iter(minibatches(rows(4), batch_size=2, seed=0))), np.ndarray
+    )
+    assert isinstance(
+        next(iter(minibatches(rows(4), rows(4), batch_size=2, seed=0))), tuple
+    )
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -64,7 +68,7 @@ def test_one_array_comes_bare_and_several_as_a_tuple():
 def test_columns_are_examples_with_axis_1(order, shuffle):
     X = np.array(rows(11).T, order=order)
     Y, y = X[:1] * 2, np.arange(11)
-    batches = minibatches(X, Y, y, size=4, seed=0, axis=1, shuffle=shuffle)
+    batches = minibatches(X, Y, y, batch_size=4, seed=0, axis=1, shuffle=shuffle)
     seen = []
     for x, doubled, labels in batches:
         assert (3, len(labels)) == x.shape
@@ -96,7 +100,7 @@ def test_any_layout_and_dtype_gives_the_same_batches(arrange, axis):
     X = arrange(rows(10))
     X = X if axis == 0 else X.swapaxes(0, 1)
     order = np.arange(10)
-    for x, k in minibatches(X, order, size=3, seed=0, axis=axis):
+    for x, k in minibatches(X, order, batch_size=3, seed=0, axis=axis):
         np.testing.assert_array_equal(x, np.take(X, k, axis=axis))
         assert X.dtype == x.dtype
 
@@ -110,12 +114,12 @@ def test_a_fortran_array_is_not_copied_for_every_batch(monkeypatch):
         return take(array, indices, axis, out, mode)
 
     monkeypatch.setattr(np, "take", spy)
-    list(minibatches(np.asfortranarray(rows(8)), size=4, seed=0))
+    list(minibatches(np.asfortranarray(rows(8)), batch_size=4, seed=0))
     assert sources == [(True, True, "clip")] * 2
 
 
 def test_without_shuffling_batches_are_views_in_order():
     X = rows(10)
-    batches = list(minibatches(X, size=4, shuffle=False))
+    batches = list(minibatches(X, batch_size=4, shuffle=False))
     assert list(range(10)) == indices(batches)
     assert all(np.shares_memory(X, batch) for batch in batches)

@@ -6,7 +6,7 @@ import pytest
 from data.examples import data
 
 from gdopt.data import Split, split
-from gdopt.errors import DataWarning
+from gdopt.errors import ArgumentError, DataWarning
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ def test_the_result_has_names_and_one_array_comes_bare():
     assert isinstance(one.dev, np.ndarray)
     assert isinstance(several.test, tuple)
     np.testing.assert_array_equal(one.train, several.train[0])
+
+
+def test_the_seed_is_0_by_default_and_checked_after_the_data():
+    X = np.arange(40)
+    assert np.array_equal(split(X).test, split(X, seed=0).test)
+    with pytest.raises(ArgumentError, match="array 0 holds 40, array 1 holds 39"):
+        split(X, X[1:], seed=-1)
 
 
 def test_the_seed_decides_the_parts():

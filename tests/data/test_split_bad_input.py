@@ -17,7 +17,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
         ({"train": 50, "dev": 40, "test": 20}, ArgumentError, "at most 100 examples"),
         ({"train": True}, ArgumentTypeError, "train must be .*, got True"),
         ({"dev": "20%"}, ArgumentTypeError, "dev must be .*, got '20%'"),
-        ({"seed": None}, ArgumentError, "seed must be .*, got None"),
+        ({"seed": None}, ArgumentTypeError, "seed must be .*, got None"),
         ({"seed": 1.0}, ArgumentTypeError, "seed must be .*, got 1.0"),
         ({"axis": 2}, ArgumentError, "axis must be 0 .*, got 2"),
         ({"shuffle": 0}, ArgumentTypeError, "shuffle must be True or False, got 0"),

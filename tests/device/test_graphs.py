@@ -22,8 +22,7 @@ def parts(cp, *, dtype=np.float32, shuffle=True, **options):
     network = Network(SIZES, seed=0, backend="cupy", dtype=dtype)
     rate = gdopt.schedules.exponential(0.1, 0.9)
     optimizer = gdopt.Adam(network.params, lr=rate, **options)
-    seed = 0 if shuffle else None
-    batches = gdopt.minibatches(X, y, size=8, seed=seed, shuffle=shuffle)
+    batches = gdopt.minibatches(X, y, batch_size=8, seed=0, shuffle=shuffle)
     return network, optimizer, batches
 
 
@@ -70,7 +69,9 @@ def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
         X, _ = problem(cp)
         network = Network((5, 8, 1), output="linear", seed=0, backend="cupy")
         optimizer = gdopt.Adam(network.params, lr=0.1)
-        batches = gdopt.minibatches(X, X[:, 0].copy().reshape(shape), size=8, seed=0)
+        batches = gdopt.minibatches(
+            X, X[:, 0].copy().reshape(shape), batch_size=8, seed=0
+        )
         run = network, optimizer, batches
         ends.append(train(run, captured=captured, dev=batches.arrays))
     assert ends[0][0] == ends[1][0]
@@ -112,7 +113,7 @@ def test_a_skipped_step_advances_neither_count_nor_schedule(captured, cp):
     X, y = problem(cp, count=24)
     X[3, 0] = np.nan
     network, optimizer, _ = parts(cp, non_finite="skip")
-    batches = gdopt.minibatches(X, y, size=8, seed=0, allow_nan=True)
+    batches = gdopt.minibatches(X, y, batch_size=8, seed=0, allow_nan=True)
     if captured:
         graph = gdopt.training.TrainingGraph(network, optimizer, batches)
         for _ in range(3):
@@ -156,13 +157,13 @@ def test_what_cannot_be_captured_is_refused(cp):
             network, gdopt.Adam({"a": cp.ones_like(batches.arrays[0])}), batches
         )
     X, y = batches.arrays
-    columns = gdopt.minibatches(X.T, y, size=4, seed=0, axis=1)
+    columns = gdopt.minibatches(X.T, y, batch_size=4, seed=0, axis=1)
     with pytest.raises(gdopt.ArgumentError, match="array 0 of the batches must be C-"):
         gdopt.training.TrainingGraph(network, optimizer, columns)
-    single = gdopt.minibatches(X, size=4, seed=0)
+    single = gdopt.minibatches(X, batch_size=4, seed=0)
     with pytest.raises(gdopt.ArgumentError, match="examples and labels, got 1"):
         gdopt.training.TrainingGraph(network, optimizer, single)
-    elsewhere = gdopt.minibatches(X.get(), y.get(), size=4, seed=0)
+    elsewhere = gdopt.minibatches(X.get(), y.get(), batch_size=4, seed=0)
     with pytest.raises(gdopt.BackendError, match="array 0 of the batches is on cpu"):
         gdopt.training.TrainingGraph(network, optimizer, elsewhere)
     host = Network(SIZES, seed=0, backend="numpy")

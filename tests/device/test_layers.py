@@ -14,7 +14,9 @@ def trained(backend, **options):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 6)), rng.integers(0, 3, 40)
     optimizer = gdopt.SGD(network.params, lr=0.1)
-    batches = gdopt.minibatches(home.from_host(X), home.from_host(y), size=16, seed=0)
+    batches = gdopt.minibatches(
+        home.from_host(X), home.from_host(y), batch_size=16, seed=0
+    )
     list(gdopt.fit(network, optimizer, batches, epochs=3, l2=0.1, l1=0.1))
     told = network.predict_proba(home.from_host(X))
     return network, home.to_host(network.params.flat), home.to_host(told)
@@ -45,6 +47,6 @@ def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp):
     network = gdopt.nn.Network((6, 8, 3), keep=0.5, seed=0, backend="cupy")
     X, y = cp.asarray(np.zeros((10, 6), np.float32)), cp.asarray(np.zeros(10, int))
     optimizer = gdopt.SGD(network.params, lr=0.1)
-    batches = gdopt.minibatches(X, y, size=5, seed=0)
+    batches = gdopt.minibatches(X, y, batch_size=5, seed=0)
     with pytest.raises(gdopt.ArgumentError, match="without dropout and batch norm"):
         gdopt.fit(network, optimizer, batches, epochs=1, captured=True)

@@ -13,8 +13,10 @@ def data(count=23):
 
 def test_batches_arrive_as_they_were_and_stay_so(cp):
     X, y = data()
-    expected = list(gdopt.minibatches(X, y, size=5, seed=0))
-    held = list(gdopt.prefetch(gdopt.minibatches(X, y, size=5, seed=0), backend="cupy"))
+    expected = list(gdopt.minibatches(X, y, batch_size=5, seed=0))
+    held = list(
+        gdopt.prefetch(gdopt.minibatches(X, y, batch_size=5, seed=0), backend="cupy")
+    )
     assert len(held) == len(expected) == 5
     for (x, labels), (one, other) in zip(expected, held, strict=True):
         assert isinstance(one, cp.ndarray)
@@ -36,7 +38,7 @@ def test_a_network_learns_from_what_does_not_fit_the_device(cp):
     for backend in ("numpy", "cupy"):
         network = gdopt.nn.Network((2, 8, 2), seed=0, backend=backend)
         optimizer = gdopt.Adam(network.params, lr=0.05)
-        batches = gdopt.minibatches(X, y, size=16, seed=0)
+        batches = gdopt.minibatches(X, y, batch_size=16, seed=0)
         for _ in range(10):
             for x, labels in gdopt.prefetch(batches, backend=backend):
                 optimizer.step(network.loss_and_grads(x, labels)[1])

@@ -68,7 +68,7 @@ def test_capturing_on_the_cpu_is_refused_and_nothing_is_trained():
     network = Network((2, 2), seed=0, backend="numpy")
     before = network.params.flat.copy()
     batches = gdopt.minibatches(
-        np.ones((4, 2), np.float32), np.array([0, 1, 0, 1]), size=2, seed=0
+        np.ones((4, 2), np.float32), np.array([0, 1, 0, 1]), batch_size=2, seed=0
     )
     optimizer = gdopt.Adam(network.params)
     with pytest.raises(gdopt.BackendError, match="a graph needs a network on a GPU"):

@@ -82,7 +82,7 @@ def test_the_curve_and_the_weights_are_those_of_a_training_without_a_stop(number
     home = {"dtype": np.float64, "backend": "numpy"}
     network = gdopt.nn.Network(regularization.SIZES, output="sigmoid", seed=0, **home)
     optimizer = gdopt.Adam(network.params, lr=0.01)
-    batches = gdopt.minibatches(*points, size=32, seed=0)
+    batches = gdopt.minibatches(*points, batch_size=32, seed=0)
     epochs = case["stopped"] + 10
     for record in gdopt.fit(network, optimizer, batches, epochs=epochs):
         if record.epoch == case["best"]:

@@ -81,7 +81,7 @@ def test_the_gradients_are_those_of_the_units_that_were_kept(
 def parts(**options):
     network = make(**options)
     optimizer = gdopt.Adam(network.params, lr=0.01)
-    return network, optimizer, gdopt.minibatches(*data(), size=25, seed=0)
+    return network, optimizer, gdopt.minibatches(*data(), batch_size=25, seed=0)
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True}])

@@ -105,7 +105,7 @@ def test_a_network_without_hidden_layer_ends_where_least_squares_does():
         gdopt.fit(
             network,
             optimizer,
-            gdopt.minibatches(x, t, size=30, seed=0),
+            gdopt.minibatches(x, t, batch_size=30, seed=0),
             epochs=500,
         )
     )
@@ -229,7 +229,7 @@ def parts(output="linear", targets=None, **options):
     network = make(output=output, **options)
     optimizer = gdopt.Adam(network.params, lr=0.02)
     targets = t if targets is None else targets
-    return network, optimizer, gdopt.minibatches(x, targets, size=16, seed=0)
+    return network, optimizer, gdopt.minibatches(x, targets, batch_size=16, seed=0)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -50,7 +50,7 @@ def work(numpy_engine):
     params = {"W": rng.standard_normal((40, 30)) / 6, "V": np.zeros((30, 5))}
     optimizer = gdopt.Adam(params)
     noise = np.random.default_rng(3)
-    batches = gdopt.minibatches(X, y, size=100, seed=0)
+    batches = gdopt.minibatches(X, y, batch_size=100, seed=0)
     next(iter(batches))  # in midst of an epoch
     sizes = []
 

@@ -103,7 +103,7 @@ def test_the_global_generators_are_kept_unasked():
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_mini_batches_go_on_as_if_nobody_had_looked(taken):
     def make():
-        batches = gdopt.minibatches(np.arange(10), size=3, seed=0)
+        batches = gdopt.minibatches(np.arange(10), batch_size=3, seed=0)
         for number, _ in enumerate(batches, start=1):
             if number == taken:
                 break

@@ -27,7 +27,7 @@ def make_run(device):
         return SimpleNamespace(
             network=network,
             optimizer=optimizer(network.params, lr=lr),
-            batches=minibatches(X, y, size=size, seed=seed, **options),
+            batches=minibatches(X, y, batch_size=size, seed=seed, **options),
             X=X,
             y=y,
         )

@@ -222,7 +222,7 @@ def test_an_optimizer_of_other_parameters_is_refused(make_run):
 
 def test_batches_without_labels_are_refused(make_run):
     run = make_run()
-    alone = minibatches(run.X, size=8, seed=0)
+    alone = minibatches(run.X, batch_size=8, seed=0)
     with pytest.raises(gdopt.ArgumentError, match=r"of 2 arrays, .*, got 1"):
         next(fit(run.network, run.optimizer, alone, epochs=1))
 
@@ -256,5 +256,7 @@ def test_a_network_of_float64_is_trained_alike():
     X, y = np.eye(3), np.arange(3)
     network = Network((3, 3), seed=0, dtype=np.float64, backend="numpy")
     optimizer = gdopt.SGD(network.params, lr=1.0)
-    *_, last = fit(network, optimizer, minibatches(X, y, size=3, seed=0), epochs=40)
+    *_, last = fit(
+        network, optimizer, minibatches(X, y, batch_size=3, seed=0), epochs=40
+    )
     assert last.cost < 0.1

@@ -81,8 +81,8 @@ def misfits(run, tree):
             "rule of the saved state must be",
         ),
         "batches": (
-            {**tree, "batches": {**tree["batches"], "size": 9}},
-            "size of state must be 8, as here, got 9",
+            {**tree, "batches": {**tree["batches"], "batch_size": 9}},
+            "batch_size of state must be 8, as here, got 9",
         ),
     }
 

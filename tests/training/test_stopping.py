@@ -175,7 +175,7 @@ def overfitting(device):
         network = Network((8, 64, 2), seed=0, backend=device, **options)
         put = network.params.backend.from_host
         optimizer = gdopt.Adam(network.params, lr=0.01)
-        batches = minibatches(put(X[:40]), put(y[:40]), size=10, seed=0)
+        batches = minibatches(put(X[:40]), put(y[:40]), batch_size=10, seed=0)
         return network, optimizer, batches, (put(X[40:]), put(y[40:]))
 
     return make

@@ -30,7 +30,7 @@ def test_a_trial_is_the_training_that_it_says(data):
         gdopt.schedules.inverse_time(0.2, rate=0.5), steps=4
     )
     optimizer = gdopt.Momentum(network.params, lr=rate, beta=0.8)
-    batches = gdopt.minibatches(*train, size=32, seed=5)
+    batches = gdopt.minibatches(*train, batch_size=32, seed=5)
     records = list(gdopt.fit(network, optimizer, batches, epochs=3, l2=0.1, dev=dev))
     expected = [r.dev_accuracy for r in records if r.dev_accuracy is not None]
     reports = []

@@ -9,14 +9,13 @@ from typing import Any, TypeVar
 
 from gdopt import schedules
 from gdopt.arrays import get_backend
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import NAMES, Backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
 from gdopt.nn.checks import KEEP
 from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from gdopt.schedules import per_epoch
 
 Value = TypeVar("Value")
-DEVICES = {"auto": None, "cpu": "numpy", "gpu": "cupy"}
 SEED = 0
 
 
@@ -120,7 +119,7 @@ sizes = reader(
 
 
 def add_problem(add: Callable[..., Any]) -> None:
-    """Add what is trained on: data, device and seed."""
+    """Add what is trained on, and where: data, backend and seed."""
     add(
         "data",
         nargs="?",
@@ -128,7 +127,7 @@ def add_problem(add: Callable[..., Any]) -> None:
         metavar="digits | FILE",
         help="scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]",
     )
-    add_device(add)
+    add_backend(add)
     add(
         "--seed",
         type=whole_number(least=0),
@@ -138,10 +137,10 @@ def add_problem(add: Callable[..., Any]) -> None:
     )
 
 
-def add_device(add: Callable[..., Any]) -> None:
+def add_backend(add: Callable[..., Any]) -> None:
     """Add where it is computed."""
-    text = "auto is the GPU where there is one"
-    add("--device", choices=DEVICES, default="auto", help=text)
+    text = "auto is CuPy where a GPU answers (GDOPT_BACKEND, else auto)"
+    add("--backend", choices=NAMES, help=text)
 
 
 def add_picture(add: Callable[..., Any], name: str) -> None:
@@ -210,5 +209,5 @@ def add_planning(add: Callable[..., Any]) -> None:
 
 
 def chosen_backend(arguments: argparse.Namespace) -> Backend:
-    """Give the backend of the device that was asked for."""
-    return get_backend(DEVICES[arguments.device])
+    """Return the backend that was asked for."""
+    return get_backend(arguments.backend)

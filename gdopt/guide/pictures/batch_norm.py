@@ -47,7 +47,7 @@ def cats(seed: int, *, coloured: bool) -> tuple[np.ndarray, np.ndarray]:
 def _train(*, batch_norm: bool) -> Network:
     options: Numbers = {"output": "sigmoid", "dtype": np.float64, "backend": "numpy"}
     network = Network(SIZES, batch_norm=batch_norm, seed=0, **options)
-    batches = minibatches(*cats(0, coloured=False), size=BATCH, seed=0)
+    batches = minibatches(*cats(0, coloured=False), batch_size=BATCH, seed=0)
     optimizer = Adam(network.params, lr=RATE)
     options = {"epochs": EPOCHS, "checked": True, "record_every": len(batches)}
     list(fit(network, optimizer, batches, **options))

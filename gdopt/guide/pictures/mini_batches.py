@@ -95,7 +95,7 @@ def compute_batches() -> Numbers:
         p = np.zeros(2)
         optimizer = SGD(p, lr=RATE)
         losses, points = [], [p.copy()]
-        batches = minibatches(X, y, size=size, seed=0)
+        batches = minibatches(X, y, batch_size=size, seed=0)
         for x, target in chain.from_iterable(repeat(batches, PASSES)):
             rest = x @ p - target
             losses.append(float(np.mean(rest**2) / 2))
@@ -146,7 +146,7 @@ def many_examples() -> tuple[np.ndarray, np.ndarray]:
 
 def _endless(X: np.ndarray, y: np.ndarray, size: int) -> Iterator[tuple[Any, Any]]:
     """Yield mini-batches without an end; the examples are in random order as is."""
-    batches = minibatches(X, y, size=size, shuffle=False)
+    batches = minibatches(X, y, batch_size=size, shuffle=False)
     return chain.from_iterable(repeat(batches))
 
 

@@ -88,7 +88,7 @@ def compute_boundaries() -> Numbers:
     """
     X, y = moons(POINTS, seed=0)
     unseen = moons(2000, seed=1)
-    batches = minibatches(X, y, size=POINTS, shuffle=False)
+    batches = minibatches(X, y, batch_size=POINTS, shuffle=False)
     numbers: Numbers = {"X": X, "y": y}
     for name, settings in CASES.items():
         *_, network = train(batches, seed=1, lr=0.05, epochs=240, **settings)
@@ -183,7 +183,7 @@ def compute_patience() -> Numbers:
     numbers: Numbers = {}
     train_losses: list[float] = []
     dev_losses: list[float] = []
-    batches = minibatches(*seen, size=32, seed=0)
+    batches = minibatches(*seen, batch_size=32, seed=0)
     for network in train(batches, seed=0, lr=0.01, epochs=EPOCHS):
         if not dev_losses:
             stopping = EarlyStopping(network.params, patience=PATIENCE, mode="min")

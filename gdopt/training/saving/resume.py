@@ -69,7 +69,7 @@ def restore(
     >>> def parts():
     ...     network = Network((4, 4), seed=0, backend="numpy")
     ...     optimizer = gdopt.Adam(network.params, lr=0.1)
-    ...     return network, optimizer, minibatches(X, y, size=2, seed=0)
+    ...     return network, optimizer, minibatches(X, y, batch_size=2, seed=0)
     >>> whole, first, rest = parts(), parts(), parts()
     >>> _ = list(fit(*whole, epochs=3)), list(fit(*first, epochs=1))
     >>> restore(capture(*first), *rest)
