@@ -6,6 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _numpy_alone(numpy_engine):
+    """Compile no loops, as both engines have the same bits."""
+
+
 @pytest.fixture(scope="session")
 def run_script(tmp_path_factory):
     """Return ``run_script(module)``: the folder, figures and numbers of its main()."""

@@ -8,7 +8,6 @@ from gdopt.problems import rosenbrock
 
 optimizers = pytest.importorskip("gdopt.guide.pictures.optimizers")
 
-pytestmark = pytest.mark.usefixtures("numpy_engine")
 STEPS = 30
 
 

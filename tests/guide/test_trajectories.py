@@ -8,8 +8,6 @@ trajectories = pytest.importorskip("gdopt.guide.pictures.trajectories")
 optimizers = pytest.importorskip("gdopt.guide.pictures.optimizers")
 descend, RATES = trajectories.descend, trajectories.RATES
 
-pytestmark = pytest.mark.usefixtures("numpy_engine")
-
 
 def test_descents_side_by_side_are_those_one_by_one():
     problem, rates = rosenbrock(), np.array([1e-4, 1e-3, 2e-3])

@@ -113,7 +113,7 @@ def compute_shift() -> Numbers:
 
 def draw_shift(numbers: Numbers, path: Path) -> None:
     """Draw a row for each way to normalize, and in it a panel for each hidden layer."""
-    title = "Normalized by their own batch, hidden units stay when the input shifts"
+    title = "Normalized by their own batch, units stay in place when the input shifts"
     figure, axes = figure_grid(title, (12.5, 9.6), 3, 3, sharex=True, sharey=True)
     for row, (name, case) in zip(axes, numbers.items(), strict=True):
         for k, axis in enumerate(row):

@@ -111,4 +111,4 @@ def save(figure: Any, path: Path) -> None:
     )
     # The median cut, which is the default, would take thin lines' colours away.
     few = {"method": images.Quantize.MAXCOVERAGE, "kmeans": 1000}
-    half.quantize(COLOURS, dither=images.Dither.NONE, **few).save(path, optimize=True)
+    half.quantize(COLOURS, dither=images.Dither.NONE, **few).save(path)

@@ -32,7 +32,7 @@ LONGEST = 20_000  # steps
 ROUNDS = 6  # of time measurements
 
 
-def regression_loss(X: np.ndarray, y: np.ndarray, name: str = "") -> Problem:
+def regression_loss(X: np.ndarray, y: np.ndarray) -> Problem:
     """Return the loss of a linear regression: sum of (X p - y)^2 / 2 m."""
     best: np.ndarray = np.linalg.lstsq(X, y)[0]
     square, m = X.T @ X, len(y)
@@ -43,7 +43,7 @@ def regression_loss(X: np.ndarray, y: np.ndarray, name: str = "") -> Problem:
         return least + np.sum(away @ square * away, axis=-1) / (2 * m)
 
     return Problem(
-        name,
+        "linear regression",
         formula=formula,
         slope=lambda p, _: (p - best) @ square / m,
         start=(0.0,) * len(best),

@@ -53,7 +53,7 @@ def compute_normalization() -> Numbers:
     numbers: Numbers = {"problems": {}, "trajectories": {}, "conditions": {}}
     for name, feature in {"as it is": x, "normalized": normalized}.items():
         X = np.stack([feature, np.ones_like(feature)], axis=-1)
-        problem = regression_loss(X, y, name)
+        problem = regression_loss(X, y)
         level = problem.least + 1e-4 * (float(np.mean(y**2)) / 2 - problem.least)
         one = best_trajectory(problem, "SGD", SGD, 600, level=level)
         numbers["problems"][name], numbers["trajectories"][name] = problem, one
@@ -73,8 +73,8 @@ def draw_normalization(numbers: Numbers, path: Path) -> None:
         box = tuple(zip(middle - reach, middle + reach, strict=True))
         canvas.draw_contours(axis, replace(problem, box=box))
         style = {"color": BLUE, "linewidth": 1.4, "markersize": 4}
-        path_drawn = one.points[: one.arrived + 1]
-        axis.plot(*path_drawn.T, "o-", **style, label=legend_label(one))
+        shown = one.points[: one.arrived + 1]
+        axis.plot(*shown.T, "o-", **style, label=legend_label(one))
         canvas.mark_start(axis, problem.start)
         condition = numbers["conditions"][name]
         text = f"x {name}: condition {condition:,.0f}"
