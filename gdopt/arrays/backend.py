@@ -189,7 +189,7 @@ def _backend_of_one(name: str, array: Array) -> Backend:
 
 
 def is_on_device(value: Any) -> bool:
-    """Tell whether a value is an array on a GPU, which the host must not wait for."""
+    """Return whether a value is an array on a GPU: the host must not wait for it."""
     return hasattr(value, "__cuda_array_interface__")
 
 

@@ -117,15 +117,7 @@ def plan_batch_size(
     arrays = tuple(data) if isinstance(data, list | tuple) else (data,)
     axis = check_axis(axis)
     backend, count = check_arrays(arrays, axis, "data[{}]")
-    planned: Step
-    if isinstance(step, NetworkStep):
-        if evaluate is not None or gradient is not None:
-            message = "evaluate and gradient must be left out with a NetworkStep"
-            raise ArgumentTypeError(message)
-        planned = step
-        step.check(arrays)
-    else:
-        planned = FunctionStep(step, evaluate, gradient, axis)
+    planned = _as_step(step, arrays, evaluate, gradient, axis)
     wanted = None if batch_size is None else whole("batch_size", batch_size, least=1)
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
@@ -152,6 +144,19 @@ def plan_batch_size(
         meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )
     return _carry_out(request)
+
+
+def _as_step(
+    step: Any, arrays: tuple[Array, ...], evaluate: Any, gradient: Any, axis: int
+) -> Step:
+    """Return the step as the planner knows it, checked on the data."""
+    if not isinstance(step, NetworkStep):
+        return FunctionStep(step, evaluate, gradient, axis)
+    if evaluate is not None or gradient is not None:
+        message = "evaluate and gradient must be left out with a NetworkStep"
+        raise ArgumentTypeError(message)
+    step.check(arrays)
+    return step
 
 
 def _carry_out(request: Request) -> Plan:
