@@ -14,13 +14,11 @@ from adapters import Contender, UnsupportedError
 from adapters.arrays import host, library, place, waiting
 from gdopt.ewa import average as formula
 from gdopt.nn import Network
+from gdopt.optim import OPTIMIZERS
 
 KINDS = {
-    "sgd": gdopt.SGD,
+    **OPTIMIZERS,
     "momentum": functools.partial(gdopt.Momentum, form="heavy_ball"),
-    "rmsprop": gdopt.RMSprop,
-    "adam": gdopt.Adam,
-    "adamw": gdopt.AdamW,
 }
 ARENAS = {"arena", "copied"}
 COPIES = 4  # sets of gradients that take turns where they are fresh at every step

@@ -9,12 +9,13 @@ from typing import Any
 
 from gdopt import plots
 from gdopt.cli.parts import options
-from gdopt.cli.parts.options import OPTIMIZERS
+from gdopt.cli.parts.options import LEARNING_RATES
 from gdopt.cli.parts.problem import Problem, make_network
 from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name
 from gdopt.nn import Network
+from gdopt.optim import OPTIMIZERS
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
 from gdopt.planner.request import SIZES
 
@@ -94,10 +95,10 @@ def plan(
     Raises:
         PlanError: no size fits the memory.
     """
-    method = OPTIMIZERS[arguments.optimizer]
+    name = arguments.optimizer
     step = NetworkStep(
         network,
-        method.kind(network.params, lr=method.lr),
+        OPTIMIZERS[name](network.params, lr=LEARNING_RATES[name]),
         l2=arguments.l2,
         l1=arguments.l1,
         dev=problem.dev,

@@ -10,7 +10,7 @@ from typing import Any
 
 from gdopt.cli.info import surroundings
 from gdopt.cli.parts import options
-from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts.options import LEARNING_RATES, SCHEDULES
 from gdopt.cli.parts.problem import make_network
 from gdopt.cli.parts.session import Session
 from gdopt.cli.plan import plan
@@ -18,13 +18,14 @@ from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder
+from gdopt.optim import OPTIMIZERS
 from gdopt.training import EarlyStopping, RunFolder
 
 HELP = "train a network, with a picture and a checkpoint of it"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, where --lr is not given:
-  {", ".join(f"{name} {method.lr:g}" for name, method in OPTIMIZERS.items())}
+  {", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())}
 
 schedules (e counts epochs from 0, T is the number of steps in all):
 {chr(10).join(f"  {name:13} {decay.formula}" for name, decay in SCHEDULES.items())}
@@ -131,8 +132,8 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         )
         raise ArgumentError(message)
     batches = minibatches(*problem.train, batch_size=size, seed=arguments.seed)
-    method = OPTIMIZERS[arguments.optimizer]
-    lr = method.lr if arguments.lr is None else arguments.lr
+    name, lr = arguments.optimizer, arguments.lr
+    lr = LEARNING_RATES[name] if lr is None else lr
     rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
     settings = {
         **vars(arguments),
@@ -146,7 +147,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         "classes": problem.classes,
         "surroundings": surroundings(),
     }
-    optimizer = method.kind(network.params, lr=rate)
+    optimizer = OPTIMIZERS[name](network.params, lr=rate)
     stopping = None
     if arguments.patience is not None:
         layers = network if network.batch_norm else None

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from gdopt.cli.parts import options
-from gdopt.cli.parts.options import OPTIMIZERS
 from gdopt.cli.parts.problem import Problem, load_problem
 from gdopt.cli.parts.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.nn.checks import check_finite
+from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import (
     NetworkObjective,
@@ -126,7 +126,7 @@ def _search(
         problem.dev,
         classes=len(problem.classes),
         epochs=arguments.epochs,
-        optimizer=OPTIMIZERS[arguments.optimizer].kind,
+        optimizer=OPTIMIZERS[arguments.optimizer],
         l2=arguments.l2,
         seed=arguments.seed,
     )

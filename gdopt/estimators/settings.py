@@ -21,16 +21,8 @@ from gdopt.checks import (
     each,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.optim import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from gdopt.optim import OPTIMIZERS, Optimizer
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
-}
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
 

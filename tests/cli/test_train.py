@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gdopt.cli.parts import session
-from gdopt.cli.parts.options import OPTIMIZERS, SCHEDULES
+from gdopt.cli.parts.options import LEARNING_RATES, SCHEDULES
+from gdopt.optim import OPTIMIZERS
 from gdopt.training import RunFolder, load
 
 pytest.importorskip("rich")
@@ -90,6 +91,10 @@ def test_a_pipe_gets_plain_lines(quick):
     pattern = r"^epoch 2/2  cost \d\.\d{4}  dev accuracy 0\.\d{3}$"
     assert re.search(pattern, found.err, re.MULTILINE)
     assert "epoch" not in found.out.replace("2 epochs", "")
+
+
+def test_every_optimizer_has_a_usual_rate():
+    assert list(LEARNING_RATES) == list(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -118,7 +118,7 @@ def test_among_many_minima_all_end_near_the_start_and_hardly_any_at_the_least(nu
 def test_the_rates_are_the_best_that_there_are(numbers):
     """Every other rate of the 36 takes as long at least, for every optimizer."""
     (case,) = numbers["plateau"].values()
-    for name, make in trajectories.OPTIMIZERS.items():
+    for name, make in trajectories.RACERS.items():
         points = trajectories.descend(case["problem"], make, trajectories.RATES, 1000)
         with np.errstate(all="ignore"):
             near = case["problem"].distance(points) <= 0.1

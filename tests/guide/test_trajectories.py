@@ -67,6 +67,6 @@ def test_to_arrive_may_be_to_come_down_to_a_level():
 
 
 def test_the_optimizers_have_colours_and_widths():
-    names = list(trajectories.OPTIMIZERS)
+    names = list(trajectories.RACERS)
     assert names == list(trajectories.TINTS) == list(trajectories.WIDTHS)
     assert len(set(trajectories.TINTS.values())) == 4

@@ -1,17 +1,38 @@
 """The optimizer: what it counts, shows and skips."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from oracles import CASES
 
 import gdopt
+from gdopt.optim import OPTIMIZERS
 
 
-def test_the_table_of_tested_optimizers_is_what_is_exported():
-    exported = {getattr(gdopt, name) for name in gdopt.__all__}
-    classes = {kind for kind in exported if isinstance(kind, type)}
-    named = {kind for kind in classes if issubclass(kind, gdopt.Optimizer)}
-    assert {case.kind for case in CASES.values()} == named - {gdopt.Optimizer}
+@pytest.fixture(scope="module", params=[gdopt, gdopt.optim])
+def exported(request):
+    """Return the optimizers that a package exports: all but their base class."""
+    package = request.param
+    found = [getattr(package, name) for name in package.__all__]
+    classes = {thing for thing in found if isinstance(thing, type)}
+    return {k for k in classes if issubclass(k, gdopt.Optimizer)} - {gdopt.Optimizer}
+
+
+def test_the_table_of_optimizers_has_all_that_are_exported_by_their_names(exported):
+    assert set(OPTIMIZERS.values()) == exported
+    assert all(kind.__name__.lower() == name for name, kind in OPTIMIZERS.items())
+
+
+def test_the_table_of_tested_optimizers_is_what_is_exported(exported):
+    assert {case.kind for case in CASES.values()} == exported
+
+
+def test_the_readme_lists_every_optimizer(exported):
+    readme = Path(__file__).parents[2] / "README.md"
+    listed = re.findall(r"^\| `(\w+)` \|", readme.read_text("utf-8"), re.MULTILINE)
+    assert {kind.__name__ for kind in exported} <= set(listed)
 
 
 def test_the_table_has_every_choice_of_every_optimizer():

@@ -22,16 +22,16 @@ import numpy as np
 from gdopt import problems
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
-from gdopt.optim import SGD, Adam, Momentum, Optimizer, RMSprop
+from gdopt.optim import OPTIMIZERS, Optimizer
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import Problem
 
 Make = Callable[..., Optimizer]  # make(params, lr=...)
 
 RATES = 10.0 ** (np.arange(-20, 16) / 5)  # five a decade, from 1e-4 to 1e3
-OPTIMIZERS = {"SGD": SGD, "Momentum": Momentum, "RMSprop": RMSprop, "Adam": Adam}
 TINTS = {"SGD": INK, "Momentum": BLUE, "RMSprop": ORANGE, "Adam": GREEN}
 WIDTHS = {"SGD": 3.6, "Momentum": 2.6, "RMSprop": 1.9, "Adam": 1.2}  # thin over thick
+RACERS: dict[str, Make] = {name: OPTIMIZERS[name.lower()] for name in TINTS}
 NEAR = 0.1  # of a minimum: arrived
 STARTS = 200  # on the surface of many minima
 
@@ -105,7 +105,8 @@ def race(problem: Problem, steps: int, *, level: float = math.inf) -> Numbers:
     ``left`` are the steps after which the value first was at most `level`.
     """
     trajectories = {
-        n: best_trajectory(problem, n, make, steps) for n, make in OPTIMIZERS.items()
+        name: best_trajectory(problem, name, make, steps)
+        for name, make in RACERS.items()
     }
     left = {name: int((t.values <= level).argmax()) for name, t in trajectories.items()}
     return {"problem": problem, "trajectories": trajectories, "left": left}
@@ -223,7 +224,7 @@ def compute_many_minima() -> Numbers:
     starts = rng.uniform(*problem.box[0], (STARTS, 2))
     rates = RATES[RATES < 10]
     trajectories, ends = {}, {}
-    for name, make in OPTIMIZERS.items():
+    for name, make in RACERS.items():
         last = descend(problem, make, rates, 500, starts)[-1]
         with np.errstate(all="ignore"):
             best = int(np.nanargmin(problem.value(last).mean(axis=-1)))
