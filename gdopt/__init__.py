@@ -1,9 +1,9 @@
 """gdopt: gradient descent for people who hold arrays."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from gdopt import nn, schedules, training
+from gdopt import arrays, data, kernels, nn, optim, schedules, training
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
 from gdopt.data import (
     MiniBatches,
@@ -26,6 +26,7 @@ from gdopt.errors import (
     StateError,
 )
 from gdopt.ewa import EWA, ewa, ewa_weights, ewa_window
+from gdopt.exports import lazy_getattr, public_dir
 from gdopt.kernels import (
     Kernel,
     equal,
@@ -53,13 +54,24 @@ from gdopt.optim import (
 )
 from gdopt.training import fit, load, save
 
+# Imported when first asked for: they are not needed to train, or need an extra.
+_LAZY = {
+    "MLPClassifier": "gdopt.estimators",
+    "MLPRegressor": "gdopt.estimators",
+    "Plan": "gdopt.planner",
+    "estimators": "gdopt",
+    "plan_batch_size": "gdopt.planner",
+    "planner": "gdopt",
+    "plots": "gdopt",
+    "problems": "gdopt",
+    "tune": "gdopt",
+}
 if TYPE_CHECKING:
-    from gdopt import planner as planner
-    from gdopt import problems as problems
-    from gdopt import tune as tune
-    from gdopt.estimators import MLPClassifier as MLPClassifier
-    from gdopt.estimators import MLPRegressor as MLPRegressor
+    from gdopt import estimators, planner, plots, problems, tune
+    from gdopt.estimators import MLPClassifier, MLPRegressor
     from gdopt.planner import Plan, plan_batch_size
+else:
+    __getattr__ = lazy_getattr(__name__, _LAZY)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -90,9 +102,11 @@ __all__ = [
     "Split",
     "StateError",
     "__version__",
+    "arrays",
     "as_array",
     "backend_of",
     "check_gradient",
+    "data",
     "equal",
     "ewa",
     "ewa_weights",
@@ -100,6 +114,7 @@ __all__ = [
     "exp",
     "fit",
     "get_backend",
+    "kernels",
     "load",
     "log",
     "maximum",
@@ -107,8 +122,12 @@ __all__ = [
     "minimum",
     "nn",
     "not_equal",
+    "optim",
     "plan_batch_size",
+    "planner",
+    "plots",
     "prefetch",
+    "problems",
     "rule",
     "save",
     "schedules",
@@ -117,25 +136,10 @@ __all__ = [
     "sqrt",
     "square",
     "training",
+    "tune",
     "use",
     "where",
 ]
-# Imported when first asked for: they are not needed to train, or need an extra.
-_LATER = {
-    "MLPClassifier": "gdopt.estimators",
-    "MLPRegressor": "gdopt.estimators",
-    "Plan": "gdopt.planner",
-    "plan_batch_size": "gdopt.planner",
-    "planner": "gdopt",
-    "problems": "gdopt",
-    "tune": "gdopt",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        message = f"module 'gdopt' has no attribute {name!r}"
-        raise AttributeError(message)
-    if _LATER[name] == "gdopt":
-        return importlib.import_module(f"gdopt.{name}")
-    return getattr(importlib.import_module(_LATER[name]), name)
+if find_spec("sklearn"):  # without it they cannot be imported
+    __all__ += ["MLPClassifier", "MLPRegressor", "estimators"]
+__dir__ = public_dir(__name__)

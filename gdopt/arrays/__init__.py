@@ -3,6 +3,7 @@
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend, backend_of, get_backend, use
 from gdopt.arrays.interop import as_array
+from gdopt.exports import public_dir
 
 __all__ = [
     "Arena",
@@ -14,3 +15,4 @@ __all__ = [
     "get_backend",
     "use",
 ]
+__dir__ = public_dir(__name__)

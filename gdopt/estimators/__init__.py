@@ -2,5 +2,7 @@
 
 from gdopt.estimators.classifier import MLPClassifier
 from gdopt.estimators.regressor import MLPRegressor
+from gdopt.exports import public_dir
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+__dir__ = public_dir(__name__)

@@ -1,5 +1,6 @@
 """How a formula becomes one pass over memory."""
 
+from gdopt.exports import public_dir
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.ops import (
     equal,
@@ -27,3 +28,4 @@ __all__ = [
     "square",
     "where",
 ]
+__dir__ = public_dir(__name__)

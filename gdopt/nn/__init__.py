@@ -1,5 +1,6 @@
 """A small network to learn and to test on: rows are examples, gradients by hand."""
 
+from gdopt.exports import public_dir
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.initialization import glorot, he, xavier, zeros
 from gdopt.nn.layers.activations import relu, sigmoid, tanh
@@ -32,3 +33,4 @@ __all__ = [
     "xavier",
     "zeros",
 ]
+__dir__ = public_dir(__name__)

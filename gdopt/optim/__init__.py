@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from gdopt.exports import public_dir
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.adaptive import Adam, AdamW, RMSprop
 from gdopt.optim.rules.descent import SGD, Momentum, Nesterov
@@ -19,8 +20,9 @@ __all__ = [
     "Rule",
     "rule",
 ]
+__dir__ = public_dir(__name__)
 
-# By the names that commands and estimators take; called as Adam(params, lr=...).
+# By the names that commands and estimators take; each is called as (params, lr=...).
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,

@@ -1,5 +1,6 @@
 """Which mini-batch size to use, on evidence: memory, speed and gradient noise."""
 
+from gdopt.exports import public_dir
 from gdopt.planner.evidence.noise import NoiseScale, noise_scale
 from gdopt.planner.plan import Plan, Row
 from gdopt.planner.request import plan_batch_size
@@ -13,3 +14,4 @@ __all__ = [
     "noise_scale",
     "plan_batch_size",
 ]
+__dir__ = public_dir(__name__)

@@ -1,7 +1,9 @@
 """Every picture that gdopt draws."""
 
+from gdopt.exports import public_dir
 from gdopt.plots.planning import batch_sizes
 from gdopt.plots.series import averages
 from gdopt.plots.training import curves
 
 __all__ = ["averages", "batch_sizes", "curves"]
+__dir__ = public_dir(__name__)

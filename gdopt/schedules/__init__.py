@@ -4,6 +4,7 @@ Any ``function(step) -> float`` is a schedule; these are the usual ones, and wha
 them. Step 0 is the first update. Past its end a schedule keeps its last value.
 """
 
+from gdopt.exports import public_dir
 from gdopt.schedules.compose import join, per_epoch, warmup
 from gdopt.schedules.formulas import (
     constant,
@@ -31,3 +32,4 @@ __all__ = [
     "polynomial",
     "warmup",
 ]
+__dir__ = public_dir(__name__)

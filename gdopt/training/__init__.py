@@ -1,5 +1,6 @@
 """Training: the loop that yields records, checkpoints, and the folder of a run."""
 
+from gdopt.exports import public_dir
 from gdopt.training import diagnosis
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import Record, fit
@@ -20,3 +21,4 @@ __all__ = [
     "restore",
     "save",
 ]
+__dir__ = public_dir(__name__)

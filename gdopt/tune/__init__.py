@@ -1,5 +1,6 @@
 """Hyper-parameter search over Optuna, as the course has it; Optuna is not imported."""
 
+from gdopt.exports import public_dir
 from gdopt.tune.networks import NetworkObjective
 from gdopt.tune.scales import (
     Scale,
@@ -33,3 +34,4 @@ __all__ = [
     "uniform_int",
     "zoom",
 ]
+__dir__ = public_dir(__name__)

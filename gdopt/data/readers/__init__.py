@@ -9,9 +9,11 @@ from gdopt.data.readers.archive import read_npz
 from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.data.readers.idx import read_idx, read_images
 from gdopt.data.readers.table import read_csv
+from gdopt.exports import public_dir
 from gdopt.files import existing_file
 
 __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
+__dir__ = public_dir(__name__)
 
 # As published, and as some copies are named: train-images.idx3-ubyte
 IDX_NAME = re.compile(r"[-.]idx[1-9]-[a-z0-9]+(\.gz)?$")

@@ -1,6 +1,7 @@
 """Prints programs as CUDA C for `cupy.ElementwiseKernel`, and launches them."""
 
 from gdopt.arrays.storage import Stored
+from gdopt.exports import public_dir
 from gdopt.kernels.cuda.engine import Cuda, Launch, as_bits
 from gdopt.kernels.cuda.fused import Form, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
@@ -23,3 +24,4 @@ __all__ = [
     "print_totals",
     "split_hoisted",
 ]
+__dir__ = public_dir(__name__)

@@ -1,0 +1,45 @@
+"""What a package shows: its public names, some of them imported on first use."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def public_dir(package: str) -> Callable[[], list[str]]:
+    """Return the `__dir__` of a package: what its `__all__` lists, and Python's own.
+
+    Tab completion then offers every public name, also one that is not imported yet,
+    and neither the package's own imports nor the modules that it is made of.
+
+    >>> import gdopt
+    >>> "read_csv" in dir(gdopt.data), "importlib" in dir(gdopt.data)
+    (True, False)
+    """
+
+    def names() -> list[str]:
+        own = vars(sys.modules[package])
+        return sorted({*own["__all__"], *(name for name in own if name[:2] == "__")})
+
+    return names
+
+
+def lazy_getattr(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package, which imports names on first use.
+
+    Args:
+        package: its dotted name.
+        modules: where each name is defined; the package itself has it as a submodule.
+    """
+
+    def load(name: str) -> Any:
+        if name not in modules:
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        if modules[name] == package:
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(modules[name]), name)
+
+    return load
