@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.checks import check_choice, check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import as_targets, check_keep, check_sizes
+from gdopt.nn.checks import as_targets, check_keep_prob, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
@@ -40,9 +40,9 @@ class Network(Evaluation):
             He for ReLU and Xavier for the others.
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
-        keep: probability to keep a hidden unit, in (0, 1], for all hidden layers or one
-            for each; 1 is no dropout. Which are dropped depends on `seed` and on how
-            many batches were seen.
+        keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
+            or one for each; 1 is no dropout. Which are dropped depends on `seed` and on
+            how many batches were seen.
         batch_norm: whether hidden layers are normalized before their activation; their
             biases then give way to ``gamma`` and ``beta``.
         statistics_beta: of the averages of mean and variance, in [0, 1).
@@ -91,7 +91,7 @@ class Network(Evaluation):
         activation: str = "relu",
         output: str = "softmax",
         initialization: str | None = None,
-        keep: float | Sequence[float] = 1.0,
+        keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
         statistics_beta: float = 0.9,
         seed: int = 0,
@@ -110,7 +110,7 @@ class Network(Evaluation):
             raise ArgumentTypeError(message)
         self.activation = activation
         self.output = output
-        self.keep = check_keep(keep, len(self.sizes) - 2)
+        self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
         self._seed = whole("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
@@ -124,7 +124,7 @@ class Network(Evaluation):
         self._layers = Layers(
             len(self.sizes) - 1,
             activation,
-            self.keep,
+            self.keep_prob,
             self.params,
             self.grads,
             averages if self.batch_norm else None,

@@ -11,7 +11,7 @@ from gdopt.training import EarlyStopping, capture, load, restore, save
 
 COMBINATIONS = list(itertools.product(["relu", "tanh", "sigmoid"], [1, 3], [0.0, 0.7]))
 every_network = pytest.mark.parametrize(("activation", "k", "penalty"), COMBINATIONS)
-OPTIONS = [{}, {"keep": 0.6}, {"batch_norm": True}]
+OPTIONS = [{}, {"keep_prob": 0.6}, {"batch_norm": True}]
 
 
 def make(k=3, **options):

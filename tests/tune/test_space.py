@@ -44,9 +44,9 @@ def test_batches_are_no_larger_than_the_examples_are_many(examples, sizes):
 
 
 def test_a_space_with_more_is_a_space():
-    space = course_space() | {"keep": uniform(0.5, 1), "beta": uniform(0.8, 0.9)}
+    space = course_space() | {"keep_prob": uniform(0.5, 1), "beta": uniform(0.8, 0.9)}
     assert isinstance(space, Space)
-    assert list(space) == [*course_space(), "keep"]
+    assert list(space) == [*course_space(), "keep_prob"]
     assert space["beta"] == uniform(0.8, 0.9)
     assert course_space()["beta"] == log_one_minus(0.9, 0.999)
 

@@ -147,7 +147,7 @@ class Session:
                 "sizes": network.sizes,
                 "activation": network.activation,
                 "output": network.output,
-                "keep": network.keep,
+                "keep_prob": network.keep_prob,
                 "batch_norm": network.batch_norm,
             },
             "classes": self.problem.classes,
