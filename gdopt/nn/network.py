@@ -149,7 +149,7 @@ class Network(Evaluation):
         *,
         l2: float = 0.0,
         l1: float = 0.0,
-        checked: bool = False,
+        validate: bool = True,
     ) -> tuple[Array, Arena]:
         """Return the cost of a batch, and write its gradients into `grads`.
 
@@ -163,8 +163,8 @@ class Network(Evaluation):
                 where that is 1, finite, of the network's dtype.
             l2: the course's lambda, at least 0.
             l1: that of the absolute values, at least 0.
-            checked: whether `check_data` has seen these labels or targets. Without it
-                they are looked at, for which a GPU has to wait.
+            validate: whether to look at the labels or targets, for which a GPU has to
+                wait; False where `check_data` has seen them.
 
         Returns:
             The cost, a 0-d array of the backend (a NumPy scalar on the CPU), which a
@@ -178,14 +178,14 @@ class Network(Evaluation):
             BackendError: an array is on another device.
         """
         penalty = Penalty.of(l2, l1)
-        cost = self.propagate(x, y, checked=checked)
+        cost = self.propagate(x, y, validate=validate)
         if penalty:
             cost = cost + penalty.cost(self.params, len(x))
             penalty.add_gradient(self.params, self.grads, len(x))
         return cost, self.grads
 
     def propagate(
-        self, x: Array, y: Array, *, layer: Any = dense, checked: bool = False
+        self, x: Array, y: Array, *, layer: Any = dense, validate: bool = True
     ) -> Array:
         """Run forward and back without L2; give the cost, and write into `grads`.
 
@@ -200,7 +200,7 @@ class Network(Evaluation):
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
         if self.output == "linear":
             y = as_targets(y, done.output.shape, self.dtype)
-        cost, gradient = LOSSES[self.output](done.output, y, checked=checked)
+        cost, gradient = LOSSES[self.output](done.output, y, validate=validate)
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:

@@ -53,4 +53,4 @@ def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp):
     optimizer = gdopt.SGD(network.params, lr=0.1)
     batches = gdopt.minibatches(X, y, batch_size=5, seed=0)
     with pytest.raises(gdopt.ArgumentError, match="without dropout and batch norm"):
-        gdopt.fit(network, optimizer, batches, epochs=1, captured=True)
+        gdopt.fit(network, optimizer, batches, epochs=1, cuda_graph=True)

@@ -81,7 +81,7 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
 
 
 def test_the_largest_sizes_are_not_tried_where_memory_is_short(fake):
-    step, data = network_step(fake, 3000, checked=True)
+    step, data = network_step(fake, 3000, validate=False)
     before = quick(step, data, margin=0)
     beside = STATE.memory.default.used_bytes() - before.held_bytes
     STATE.memory.capacity = before.rows[1].predicted_bytes + beside + 20_000

@@ -211,7 +211,7 @@ def test_targets_once_checked_are_not_looked_at_again(monkeypatch):
     network = make(dtype=np.float32)
     expected = float(network.loss_and_grads(X, T)[0])
     monkeypatch.setattr("gdopt.nn.losses.squared_error.check_finite", None)
-    assert float(network.loss_and_grads(X, T, checked=True)[0]) == expected
+    assert float(network.loss_and_grads(X, T, validate=False)[0]) == expected
 
 
 def test_there_are_no_classes_to_be_right_about():

@@ -43,7 +43,7 @@ def trained(points):
             )
             optimizer = gdopt.Adam(network.params, lr=0.01)
             batches = gdopt.minibatches(points.X, points.y, batch_size=211, seed=0)
-            options = {"l2": l2, "l1": l1, "record_every": 500, "checked": True}
+            options = {"l2": l2, "l1": l1, "record_every": 500, "validate": False}
             list(gdopt.fit(network, optimizer, batches, epochs=1500, **options))
             made[key] = network
         return made[key]

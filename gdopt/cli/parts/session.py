@@ -80,7 +80,7 @@ class Session:
             l1=self.settings["l1"],
             dev=self.problem.dev,
             record_every=max(1, epochs * steps // RECORDS),
-            checked=True,
+            validate=False,
         )
         begin, stopped, enough = time.perf_counter(), None, False
         try:

@@ -59,7 +59,7 @@ def train(
     # In float32 other orders of sums would lead to other networks.
     home: Numbers = {"dtype": np.float64, "backend": "numpy"}
     network = Network(SIZES, output="sigmoid", keep_prob=keep_prob, seed=seed, **home)
-    options |= {"checked": True, "record_every": len(batches)}
+    options |= {"validate": False, "record_every": len(batches)}
     for _ in fit(network, Adam(network.params, lr=lr), batches, **options):
         yield network
 
