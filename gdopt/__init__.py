@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from gdopt import nn, schedules, training
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
+from gdopt.averages import EWA, ewa, ewa_weights, ewa_window
 from gdopt.data import (
     MiniBatches,
     Normalizer,
@@ -25,7 +26,6 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
-from gdopt.ewa import EWA, ewa, ewa_weights, ewa_window
 from gdopt.kernels import (
     Kernel,
     equal,

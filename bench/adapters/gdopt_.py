@@ -12,7 +12,7 @@ from cases import HYPER, Case, Training
 import gdopt
 from adapters import Contender, UnsupportedError
 from adapters.arrays import host, library, place, waiting
-from gdopt.ewa import average as formula
+from gdopt.averages import average as formula
 from gdopt.nn import Network
 
 KINDS = {

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.averages import EWA
 from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
-from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
