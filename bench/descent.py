@@ -76,7 +76,7 @@ def _start(
 ) -> tuple[Network, Callable[[], object]]:
     """Make a network, and the function that takes its next step."""
     network = Network(race.sizes, seed=seed, backend="numpy")
-    step = NetworkStep(network, gdopt.SGD(network.params, lr=rate), checked=True)
+    step = NetworkStep(network, gdopt.SGD(network.params, lr=rate), validate=False)
     batches = _endless(race, size, seed)
     return network, lambda: step(*next(batches))
 

@@ -53,7 +53,7 @@ class Trainer:
     def make(self, size: int) -> Contender:
         """Make what gathers a batch and takes a step; all batches are full."""
         network = Network(self.sizes, seed=0, backend="numpy")
-        step = NetworkStep(network, gdopt.Adam(network.params), checked=True)
+        step = NetworkStep(network, gdopt.Adam(network.params), validate=False)
         data = _examples(self.sizes[0], self.sizes[-1])
         batches = gdopt.minibatches(*data, batch_size=size, seed=0, drop_last=True)
         endless = itertools.chain.from_iterable(itertools.repeat(batches))

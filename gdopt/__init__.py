@@ -3,8 +3,9 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gdopt import arrays, data, kernels, nn, optim, schedules, training
+from gdopt import arrays, averages, data, kernels, nn, optim, schedules, training
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
+from gdopt.averages import EWA, ewa, ewa_weights, ewa_window
 from gdopt.data import (
     MiniBatches,
     Normalizer,
@@ -25,7 +26,6 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
-from gdopt.ewa import EWA, ewa, ewa_weights, ewa_window
 from gdopt.exports import lazy_getattr, public_dir
 from gdopt.kernels import (
     Kernel,
@@ -104,6 +104,7 @@ __all__ = [
     "__version__",
     "arrays",
     "as_array",
+    "averages",
     "backend_of",
     "check_gradient",
     "data",

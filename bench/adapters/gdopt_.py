@@ -12,7 +12,7 @@ from cases import HYPER, Case, Training
 import gdopt
 from adapters import Contender, UnsupportedError
 from adapters.arrays import host, library, place, waiting
-from gdopt.ewa import average as formula
+from gdopt.averages import average as formula
 from gdopt.nn import Network
 from gdopt.optim import OPTIMIZERS
 
@@ -142,7 +142,7 @@ def train(form: str, training: Training, device: str) -> Contender:
 
     def step():
         x, labels = next(batches)
-        _, grads = network.loss_and_grads(x, labels, checked=True)
+        _, grads = network.loss_and_grads(x, labels, validate=False)
         descent.step(grads)
 
     if device == "cpu":

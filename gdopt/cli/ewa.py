@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.averages import ewa, ewa_window
+from gdopt.averages.formula import BETA
 from gdopt.cli.parts import options
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
-from gdopt.ewa import ewa, ewa_window
-from gdopt.ewa.formula import BETA
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.plots.series import COLORS, averages, window_text

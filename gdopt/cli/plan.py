@@ -102,7 +102,7 @@ def plan(
         l2=arguments.l2,
         l1=arguments.l1,
         dev=problem.dev,
-        checked=True,
+        validate=False,
     )
     with Progress("planning") as shown:
         return plan_batch_size(

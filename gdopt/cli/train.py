@@ -123,7 +123,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     size, planned = arguments.batch_size, None
     if size is None:
         planned = plan(arguments, problem, network)
-        size = planned.size
+        size = planned.micro_batch_size
         sys.stdout.write(f"{planned.headline()}\n")
     if size > problem.counts["train"]:
         message = (

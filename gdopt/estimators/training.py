@@ -100,7 +100,7 @@ def _epochs(
         batches,
         epochs=epochs,
         l2=settings.alpha,
-        checked=True,
+        validate=False,
     )
     total = 0.0
     for number, record in enumerate(records, start=1):

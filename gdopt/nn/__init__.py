@@ -2,7 +2,7 @@
 
 from gdopt.exports import public_dir
 from gdopt.nn.examples import example_gradients
-from gdopt.nn.initialization import glorot, he, xavier, zeros
+from gdopt.nn.initialization import glorot_std, he_std, xavier_std, zeros_std
 from gdopt.nn.layers.activations import relu, sigmoid, tanh
 from gdopt.nn.layers.dense import dense
 from gdopt.nn.layers.dropout import dropout
@@ -21,8 +21,8 @@ __all__ = [
     "dense",
     "dropout",
     "example_gradients",
-    "glorot",
-    "he",
+    "glorot_std",
+    "he_std",
     "logistic",
     "relu",
     "sigmoid",
@@ -30,7 +30,7 @@ __all__ = [
     "softmax_cross_entropy",
     "squared_error",
     "tanh",
-    "xavier",
-    "zeros",
+    "xavier_std",
+    "zeros_std",
 ]
 __dir__ = public_dir(__name__)

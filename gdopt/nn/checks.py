@@ -133,16 +133,20 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
     return checked
 
 
-def check_keep(keep: Any, hidden: int) -> tuple[float, ...]:
+def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
     """Return the probability to keep a unit of each hidden layer.
 
     Raises:
         ArgumentError: one is not in (0, 1], or there are not as many as layers.
         ArgumentTypeError: one is no number.
     """
-    if not isinstance(keep, list | tuple):
-        return (check_number("keep", keep, KEEP),) * hidden
-    if len(keep) != hidden:
-        message = f"keep must name {hidden} hidden layers, got {len(keep)} numbers"
+    if not isinstance(keep_prob, list | tuple):
+        return (check_number("keep_prob", keep_prob, KEEP),) * hidden
+    if len(keep_prob) != hidden:
+        message = (
+            f"keep_prob must name {hidden} hidden layers, got {len(keep_prob)} numbers"
+        )
         raise ArgumentError(message)
-    return tuple(check_number(f"keep[{k}]", p, KEEP) for k, p in enumerate(keep))
+    return tuple(
+        check_number(f"keep_prob[{k}]", p, KEEP) for k, p in enumerate(keep_prob)
+    )

@@ -54,7 +54,7 @@ class Evaluation:
         y = self._check_labelled(x, y)
         total = 0.0
         for rows, logits in self._logits(x):
-            cost = LOSSES[self.output](logits, y[rows], checked=True)[0]
+            cost = LOSSES[self.output](logits, y[rows], validate=False)[0]
             total += float(cost) * len(logits)
         held = float(penalty.cost(self.params, len(x))) if penalty else 0.0
         return total / len(x) + held

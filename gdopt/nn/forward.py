@@ -32,7 +32,7 @@ class Layers:
 
     count: int
     activation: str
-    keep: tuple[float, ...]
+    keep_prob: tuple[float, ...]
     params: Arena
     grads: Arena
     statistics: Statistics | None
@@ -40,7 +40,7 @@ class Layers:
     @property
     def drops(self) -> bool:
         """Tell whether units are dropped."""
-        return any(keep < 1 for keep in self.keep)
+        return any(keep < 1 for keep in self.keep_prob)
 
     @property
     def plain(self) -> bool:
@@ -107,9 +107,9 @@ def run(
         if layers.statistics is not None:
             _normalize(done, layers, k, training=training)
         done.take(activate(done.output, in_place=True))
-        keep = layers.keep[k - 1]
-        if generator is not None and keep < 1:
-            done.take(dropout(done.output, keep=keep, generator=generator))
+        keep_prob = layers.keep_prob[k - 1]
+        if generator is not None and keep_prob < 1:
+            done.take(dropout(done.output, keep_prob=keep_prob, generator=generator))
     return done
 
 

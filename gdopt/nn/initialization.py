@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 
-def he(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
     """Standard deviation for ReLU: ``sqrt(2 / fan_in)``.
 
     Args:
@@ -17,16 +17,16 @@ def he(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for 
 
     Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
 
-    >>> he(8, 3)
+    >>> he_std(8, 3)
     0.5
     """
     return math.sqrt(2 / fan_in)
 
 
-def xavier(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
     """Standard deviation for tanh: ``sqrt(1 / fan_in)``, as the course has it.
 
-    torch's ``xavier_normal_`` is what `glorot` is here.
+    torch's ``xavier_normal_`` is what `glorot_std` gives here.
 
     Args:
         fan_in: inputs of a unit, at least 1.
@@ -34,13 +34,13 @@ def xavier(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature 
 
     Source: Andrew Ng, Improving Deep Neural Networks, "Weight initialization".
 
-    >>> xavier(4, 3)
+    >>> xavier_std(4, 3)
     0.5
     """
     return math.sqrt(1 / fan_in)
 
 
-def glorot(fan_in: int, fan_out: int) -> float:
+def glorot_std(fan_in: int, fan_out: int) -> float:
     """Standard deviation for both passes: ``sqrt(2 / (fan_in + fan_out))``.
 
     Args:
@@ -49,26 +49,31 @@ def glorot(fan_in: int, fan_out: int) -> float:
 
     Source: Glorot & Bengio 2010, equation 12.
 
-    >>> glorot(5, 3)
+    >>> glorot_std(5, 3)
     0.5
     """
     return math.sqrt(2 / (fan_in + fan_out))
 
 
-def zeros(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
+def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
     """Standard deviation 0: every unit of a layer then learns the same.
 
     Args:
         fan_in: inputs of a unit; not used.
         fan_out: units; not used.
 
-    >>> zeros(5, 3)
+    >>> zeros_std(5, 3)
     0.0
     """
     return 0.0
 
 
-INITIALIZATIONS = {"he": he, "xavier": xavier, "glorot": glorot, "zeros": zeros}
+INITIALIZATIONS = {
+    "he": he_std,
+    "xavier": xavier_std,
+    "glorot": glorot_std,
+    "zeros": zeros_std,
+}
 
 
 def draw(

@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.checks import check_choice, check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import as_targets, check_keep, check_sizes
+from gdopt.nn.checks import as_targets, check_keep_prob, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
@@ -40,9 +40,9 @@ class Network(Evaluation):
             He for ReLU and Xavier for the others.
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
-        keep: probability to keep a hidden unit, in (0, 1], for all hidden layers or one
-            for each; 1 is no dropout. Which are dropped depends on `seed` and on how
-            many batches were seen.
+        keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
+            or one for each; 1 is no dropout. Which are dropped depends on `seed` and on
+            how many batches were seen.
         batch_norm: whether hidden layers are normalized before their activation; their
             biases then give way to ``gamma`` and ``beta``.
         statistics_beta: of the averages of mean and variance, in [0, 1).
@@ -91,7 +91,7 @@ class Network(Evaluation):
         activation: str = "relu",
         output: str = "softmax",
         initialization: str | None = None,
-        keep: float | Sequence[float] = 1.0,
+        keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
         statistics_beta: float = 0.9,
         seed: int = 0,
@@ -110,7 +110,7 @@ class Network(Evaluation):
             raise ArgumentTypeError(message)
         self.activation = activation
         self.output = output
-        self.keep = check_keep(keep, len(self.sizes) - 2)
+        self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
         self._seed = whole("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
@@ -124,7 +124,7 @@ class Network(Evaluation):
         self._layers = Layers(
             len(self.sizes) - 1,
             activation,
-            self.keep,
+            self.keep_prob,
             self.params,
             self.grads,
             averages if self.batch_norm else None,
@@ -149,7 +149,7 @@ class Network(Evaluation):
         *,
         l2: float = 0.0,
         l1: float = 0.0,
-        checked: bool = False,
+        validate: bool = True,
     ) -> tuple[Array, Arena]:
         """Return the cost of a batch, and write its gradients into `grads`.
 
@@ -163,8 +163,8 @@ class Network(Evaluation):
                 where that is 1, finite, of the network's dtype.
             l2: the course's lambda, at least 0.
             l1: that of the absolute values, at least 0.
-            checked: whether `check_data` has seen these labels or targets. Without it
-                they are looked at, for which a GPU has to wait.
+            validate: whether to look at the labels or targets, for which a GPU has to
+                wait; False where `check_data` has seen them.
 
         Returns:
             The cost, a 0-d array of the backend (a NumPy scalar on the CPU), which a
@@ -178,14 +178,14 @@ class Network(Evaluation):
             BackendError: an array is on another device.
         """
         penalty = Penalty.of(l2, l1)
-        cost = self.propagate(x, y, checked=checked)
+        cost = self.propagate(x, y, validate=validate)
         if penalty:
             cost = cost + penalty.cost(self.params, len(x))
             penalty.add_gradient(self.params, self.grads, len(x))
         return cost, self.grads
 
     def propagate(
-        self, x: Array, y: Array, *, layer: Any = dense, checked: bool = False
+        self, x: Array, y: Array, *, layer: Any = dense, validate: bool = True
     ) -> Array:
         """Run forward and back without L2; give the cost, and write into `grads`.
 
@@ -200,7 +200,7 @@ class Network(Evaluation):
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
         if self.output == "linear":
             y = as_targets(y, done.output.shape, self.dtype)
-        cost, gradient = LOSSES[self.output](done.output, y, checked=checked)
+        cost, gradient = LOSSES[self.output](done.output, y, validate=validate)
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:

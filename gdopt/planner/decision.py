@@ -19,7 +19,7 @@ SMALL_DATA = 2000  # examples up to which the course takes the whole batch
 class Decision:
     """The size of a step, and of an update, and the reason."""
 
-    size: int
+    micro_batch_size: int
     batch_size: int
     decided_by: str
     reason: str
@@ -27,7 +27,7 @@ class Decision:
     @property
     def micro_batches(self) -> int:
         """Give how many steps' gradients make an update."""
-        return -(-self.batch_size // self.size)
+        return -(-self.batch_size // self.micro_batch_size)
 
 
 def add_goodput(rows: Sequence[Row], noise: NoiseScale | None) -> None:
@@ -71,12 +71,12 @@ def decide(
     else:
         return by_evidence
     if any(row.batch_size == whole for row in fitting):
-        why += _cost(fitting, by_evidence.size, whole)
+        why += _cost(fitting, by_evidence.micro_batch_size, whole)
         return Decision(whole, whole, name, why)
     smaller = [row for row in fitting if row.batch_size < whole]
     if not smaller:
         return None
-    size = _by_evidence(rows, smaller, noise).size
+    size = _by_evidence(rows, smaller, noise).micro_batch_size
     why += ", which do not fit into memory at once"
     return Decision(size, whole, "memory", why)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, backend_of
 from gdopt.arrays.backend import Backend, byte_bounds
+from gdopt.averages import EWA
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
-from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.optim.interrupt import Uninterrupted

@@ -56,15 +56,16 @@ class Plan:
     ``print(plan)`` shows a table, `save` writes JSON, `gdopt.plots.batch_sizes` draws.
 
     Attributes:
-        size: examples that go through a step at once.
-        batch_size: examples of an update: more than `size` where they do not fit.
+        micro_batch_size: examples that go through a step at once.
+        batch_size: examples of an update: more than `micro_batch_size` where they do
+            not fit.
         micro_batches: how many steps' gradients make an update; 1 as a rule.
         decided_by: ``"small data"``, ``"throughput"``, ``"noise scale"`` or
             ``"memory"``.
         reason: the same in a sentence.
         rows: one for each size, the smallest first.
         noise_scale: of the gradients, or None where they are not known.
-        buffers: bytes of what `size` takes at its peak, by name.
+        buffers: bytes of what a micro-batch takes at its peak, by name.
         examples: in the data.
         device: ``"cpu"`` or ``"cuda:0"``.
         device_name: for people.
@@ -75,7 +76,7 @@ class Plan:
         seconds: that they took.
     """
 
-    size: int
+    micro_batch_size: int
     batch_size: int
     micro_batches: int
     decided_by: str
@@ -93,7 +94,7 @@ class Plan:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        lines = [self.headline(), "", *table(self.rows, self.size), ""]
+        lines = [self.headline(), "", *table(self.rows, self.micro_batch_size), ""]
         if self.noise_scale is not None:
             lines.append(_noise_line(self.noise_scale))
         margin = max(row.margin_bytes for row in self.rows)
@@ -102,7 +103,7 @@ class Plan:
             f"{self.device_name}, of which {format_bytes(margin)} are left free"
         )
         parts = ", ".join(f"{n} {format_bytes(b)}" for n, b in self.buffers.items())
-        lines.append(f"a batch of {self.size:,} takes: {parts}")
+        lines.append(f"a batch of {self.micro_batch_size:,} takes: {parts}")
         lines += [f"note: {notice}" for notice in self.notices]
         return "\n".join(lines)
 
@@ -114,7 +115,7 @@ class Plan:
                 f", {self.micro_batches} of them accumulated to a batch of "
                 f"{self.batch_size:,}"
             )
-        return f"batch size {self.size:,}{several}: {self.reason}"
+        return f"batch size {self.micro_batch_size:,}{several}: {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON knows it; what is infinite is None."""

@@ -109,7 +109,7 @@ def plan_batch_size(
     >>> def step(x, target):
     ...     opt.step(x.T @ (x @ w - target) / len(x))
     >>> plan = gdopt.plan_batch_size(step, (X, y), state=opt, repeats=2)
-    >>> plan.size in (64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
+    >>> plan.batch_size in (64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
     (True, [True, True, True, True, True])
     >>> opt.t, bool(w.any())
     (0, False)
@@ -198,7 +198,7 @@ def _measured(request: Request, kept: Kept) -> Plan:
         micro_batches=decision.micro_batches,
         rows=rows,
         noise_scale=noise,
-        buffers=lasting | trials.prediction.buffers(decision.size),
+        buffers=lasting | trials.prediction.buffers(decision.micro_batch_size),
         examples=request.count,
         device=request.meter.device,
         device_name=request.meter.describe(),
@@ -226,14 +226,14 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
         )
         if decision is None:
             raise _nothing_fits(trials, rows)
-        row = next((r for r in rows if r.batch_size == decision.size), None)
+        row = next((r for r in rows if r.batch_size == decision.micro_batch_size), None)
         if row is None:  # pieces of a size that was not tried by itself
-            row = trials.row(decision.size)
+            row = trials.row(decision.micro_batch_size)
             rows.append(row)
             rows.sort(key=lambda one: one.batch_size)
         elif row.measured_bytes is not None:
             trials.try_out(row)
-        trials.tell(f"{decision.size:,} examples once more")
+        trials.tell(f"{decision.micro_batch_size:,} examples once more")
         if row.fits:
             return decision
 

@@ -93,8 +93,8 @@ class NetworkStep:
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
         dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
-        checked: whether ``network.check_data`` has seen the examples. Without it every
-            batch is looked at, as in `gdopt.fit`.
+        validate: whether to look at every batch, as in `gdopt.fit`; False where
+            ``network.check_data`` has seen the examples.
 
     Raises:
         ArgumentError: l2 is negative.
@@ -118,7 +118,7 @@ class NetworkStep:
         l2: float = 0.0,
         l1: float = 0.0,
         dev: tuple[Array, Array] | None = None,
-        checked: bool = False,
+        validate: bool = True,
     ) -> None:
         check_kind("network", network, Network)
         check_kind("optimizer", optimizer, Optimizer)
@@ -127,7 +127,7 @@ class NetworkStep:
             raise ArgumentTypeError(message)
         self.network, self.optimizer = network, optimizer
         self.penalty = Penalty.of(l2, l1)
-        self.checked = check_flag("checked", checked)
+        self.validate = check_flag("validate", validate)
         self.dev = dev
         self.planned_state = (network, optimizer)
         judge = network.loss if network.output == "linear" else network.accuracy
@@ -139,7 +139,7 @@ class NetworkStep:
         """Do one update; give the cost before it."""
         x, y = batch
         cost, grads = self.network.loss_and_grads(
-            x, y, l2=self.penalty.l2, l1=self.penalty.l1, checked=self.checked
+            x, y, l2=self.penalty.l2, l1=self.penalty.l1, validate=self.validate
         )
         self.optimizer.step(grads)
         return cost
@@ -149,7 +149,7 @@ class NetworkStep:
         if len(data) != 2:
             message = f"data must be examples and labels, got {len(data)} arrays"
             raise ArgumentError(message)
-        if not self.checked:
+        if self.validate:
             self.network.check_data(*data)
 
     def stages(self, rows: int) -> dict[str, Buffers] | None:

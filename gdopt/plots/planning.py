@@ -36,14 +36,14 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
         draws.append((_draw_goodput, 2.0))
     figure, axes = panels([height for _, height in draws])
     for (draw, _), axis in zip(draws, axes, strict=True):
-        place = [row.batch_size for row in plan.rows].index(plan.size)
+        place = [row.batch_size for row in plan.rows].index(plan.micro_batch_size)
         axis.axvspan(place - 0.45, place + 0.45, color=FAINT, alpha=0.5, linewidth=0)
         draw(axis, plan)
     names = [f"{row.batch_size:,}" for row in plan.rows]
     axes[-1].set_xticks(range(len(names)), names)
     axes[-1].set_xlabel("batch size (examples)", **STYLE)
     if not title:
-        title = f"batch size {plan.size:,}, chosen for: {plan.decided_by}"
+        title = f"batch size {plan.micro_batch_size:,}, chosen for: {plan.decided_by}"
     save(figure, path, title)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
+from gdopt.averages import ewa, ewa_window
+from gdopt.averages.formula import BETA
 from gdopt.checks import check_number, sequence
 from gdopt.errors import ArgumentError
-from gdopt.ewa import ewa, ewa_window
-from gdopt.ewa.formula import BETA
 from gdopt.extras import load_extra
 from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, panels, save
 

@@ -13,8 +13,8 @@ from gdopt.tune import (
     Scale,
     Study,
     choice,
-    log,
     log_one_minus,
+    log_uniform,
     power_of_two,
     uniform,
     uniform_int,
@@ -48,10 +48,10 @@ def parallel_coordinates(
     Source: Inselberg 1985, The plane with parallel coordinates.
 
     >>> import pathlib, tempfile
-    >>> from gdopt.tune import Space, log
+    >>> from gdopt.tune import Space, log_uniform
     >>> folder = tempfile.TemporaryDirectory()
     >>> trials = [Outcome(k, {"lr": 0.1**k}, "complete", k) for k in range(3)]
-    >>> study = Study(Space({"lr": log(0.01, 1)}), trials)
+    >>> study = Study(Space({"lr": log_uniform(0.01, 1)}), trials)
     >>> parallel_coordinates(study, pathlib.Path(folder.name, "trials.png"))
     >>> folder.cleanup()
     """
@@ -142,7 +142,7 @@ def _round_values(scale: Any) -> Sequence[Any]:
     if isinstance(scale, power_of_two):
         powers = range(scale.low.bit_length() - 1, scale.high.bit_length())
         return [1 << power for power in powers]
-    if isinstance(scale, log):
+    if isinstance(scale, log_uniform):
         return _decades(scale.low, scale.high)
     if isinstance(scale, log_one_minus):
         return [1 - rest for rest in _decades(1 - scale.high, 1 - scale.low)]

@@ -149,7 +149,7 @@ class TrainingGraph:
             for launch in launches:
                 launch({})
             cost, grads = self._network.loss_and_grads(
-                *outputs, l2=self._penalty.l2, l1=self._penalty.l1, checked=True
+                *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
             self._optimizer.passes.launch(grads)
             return cost

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.averages import EWA
 from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
-from gdopt.ewa import EWA
 from gdopt.nn import Network
 from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
@@ -65,8 +65,8 @@ def fit(
     dev: tuple[Array, Array] | None = None,
     smoothing: float = 0.9,
     record_every: int = 1,
-    checked: bool = False,
-    captured: bool = False,
+    validate: bool = True,
+    cuda_graph: bool = False,
 ) -> Iterator[Record]:
     """Train epoch after epoch: for each mini-batch its gradients, then one update.
 
@@ -90,9 +90,9 @@ def fit(
         smoothing: beta of the average of the costs, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
             is recorded in any case. Costs between are not read: a GPU would wait.
-        checked: whether ``network.check_data`` has seen the examples. Without it every
-            batch is looked at.
-        captured: whether a GPU is to replay the whole step as a graph, with the same
+        validate: whether to look at every batch; False where ``network.check_data`` has
+            seen the examples.
+        cuda_graph: whether a GPU is to replay the whole step as a graph, with the same
             bits; see `gdopt.training.TrainingGraph`. Where a cost is not finite, its
             update has then been done.
 
@@ -138,15 +138,15 @@ def fit(
         raise ArgumentTypeError(message)
     penalty = Penalty.of(l2, l1)
     graph = None
-    if check_flag("captured", captured):
+    if check_flag("cuda_graph", cuda_graph):
         graph = TrainingGraph(network, optimizer, batches, l2=penalty.l2, l1=penalty.l1)
-        if not checked:
+        if validate:
             network.check_data(*batches.arrays)
     loop = _Loop(
         network,
         optimizer,
         batches,
-        options={"l2": penalty.l2, "l1": penalty.l1, "checked": checked},
+        options={"l2": penalty.l2, "l1": penalty.l1, "validate": validate},
         dev=dev,
         graph=graph,
         costs=Costs(EWA(smoothing), full_batch=len(batches) == 1),

@@ -89,7 +89,7 @@ class uniform(Interval):
     """
 
 
-class log(Interval):
+class log_uniform(Interval):
     """A number whose logarithm is drawn evenly: each decade gets as many draws.
 
     Of 0.0001 to 1, even draws would lie above 0.1 nine times of ten.
@@ -101,7 +101,7 @@ class log(Interval):
     Source: Ng, Improving deep neural networks, week 3, "Using an appropriate scale to
     pick hyperparameters".
 
-    >>> round(log(1e-4, 1).place(0.01), 3)
+    >>> round(log_uniform(1e-4, 1).place(0.01), 3)
     0.5
     """
 

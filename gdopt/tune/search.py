@@ -96,10 +96,10 @@ def tune(
     Other libraries: Optuna's own samplers draw from one generator that moves on, and so
     draw the same values again when a search is resumed with the same seed.
 
-    >>> from gdopt.tune import log
+    >>> from gdopt.tune import log_uniform
     >>> def objective(trial):
     ...     return -abs(trial["lr"] - 0.1)
-    >>> study = tune(objective, {"lr": log(1e-4, 1)}, trials=40, seed=0)
+    >>> study = tune(objective, {"lr": log_uniform(1e-4, 1)}, trials=40, seed=0)
     >>> 0.05 < study.best.values["lr"] < 0.2
     True
     """

@@ -7,7 +7,13 @@ from typing import Any
 
 from gdopt.checks import check_flag, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.tune.scales import Scale, log, log_one_minus, power_of_two, uniform_int
+from gdopt.tune.scales import (
+    Scale,
+    log_one_minus,
+    log_uniform,
+    power_of_two,
+    uniform_int,
+)
 
 LARGEST = 512  # mini-batch; the course takes 64 to 512
 
@@ -24,9 +30,9 @@ class Space(Mapping[str, Scale]):
         ArgumentError: there is none, or a name is empty or taken twice.
         ArgumentTypeError: a name is no text, or a scale is none.
 
-    >>> space = Space({"lr": log(1e-4, 1)}) | {"units": uniform_int(50, 100)}
+    >>> space = Space({"lr": log_uniform(1e-4, 1)}) | {"units": uniform_int(50, 100)}
     >>> space
-    Space(lr=log(low=0.0001, high=1.0), units=uniform_int(low=50, high=100))
+    Space(lr=log_uniform(low=0.0001, high=1.0), units=uniform_int(low=50, high=100))
     """
 
     def __init__(self, scales: Mapping[str, Scale]) -> None:
@@ -46,8 +52,8 @@ class Space(Mapping[str, Scale]):
                 raise ArgumentError(message)
             if not isinstance(scale, Scale):
                 message = (
-                    f"scales[{name!r}] must be a scale, as gdopt.tune.log(1e-4, 1), "
-                    f"got {scale!r}"
+                    f"scales[{name!r}] must be a scale, as "
+                    f"gdopt.tune.log_uniform(1e-4, 1), got {scale!r}"
                 )
                 raise ArgumentTypeError(message)
         labels = [scale.prefix + name for name, scale in scales.items()]
@@ -120,14 +126,14 @@ def course_space(
     >>> list(course_space())  # doctest: +NORMALIZE_WHITESPACE
     ['learning_rate', 'beta', 'hidden_units', 'batch_size', 'layers', 'decay_rate']
     """
-    space: dict[str, Scale] = {"learning_rate": log(1e-4, 1)}
+    space: dict[str, Scale] = {"learning_rate": log_uniform(1e-4, 1)}
     if check_flag("momentum", momentum):
         space["beta"] = log_one_minus(0.9, 0.999)
     space |= {
         "hidden_units": uniform_int(50, 100),
         "batch_size": _batch_sizes(examples),
         "layers": uniform_int(2, 4),
-        "decay_rate": log(1e-3, 1),
+        "decay_rate": log_uniform(1e-3, 1),
     }
     if check_flag("adam", adam):
         space |= {

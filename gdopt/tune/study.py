@@ -28,9 +28,9 @@ class Study:
         trials: those that have ended.
         direction: ``"maximize"`` or ``"minimize"``.
 
-    >>> from gdopt.tune import log
+    >>> from gdopt.tune import log_uniform
     >>> trials = [Outcome(k, {"lr": 10.0**-k}, "complete", 1 / (1 + k)) for k in (0, 1)]
-    >>> print(Study(Space({"lr": log(0.1, 1)}), trials))
+    >>> print(Study(Space({"lr": log_uniform(0.1, 1)}), trials))
     2 trials: 2 complete, 0 pruned, 0 failed
     trial  score   lr
     0          1    1
@@ -111,12 +111,12 @@ def zoom(study: Study, *, share: float = 0.25) -> Space:
     Source: Ng, Improving deep neural networks, week 3, "Tuning process": coarse to
     fine.
 
-    >>> from gdopt.tune import log
+    >>> from gdopt.tune import log_uniform
     >>> trials = [
     ...     Outcome(k, {"lr": 10.0**-k}, "complete", -abs(k - 2)) for k in range(8)
     ... ]
-    >>> zoom(Study(Space({"lr": log(1e-8, 1)}), trials), share=0.3)
-    Space(lr=log(low=0.001, high=0.1))
+    >>> zoom(Study(Space({"lr": log_uniform(1e-8, 1)}), trials), share=0.3)
+    Space(lr=log_uniform(low=0.001, high=0.1))
     """
     share = check_number("share", share, Range.parse("(0, 1]"))
     ranked = study.ranked

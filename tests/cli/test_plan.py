@@ -40,7 +40,7 @@ def test_the_digits_are_planned_with_a_table_json_and_a_picture(command, tmp_pat
     assert "\n> 1,079 " in found.out
     assert found.out.endswith("\npicture plan-digits.png\n")
     plan = read(tmp_path / "plan.json")
-    assert (plan["size"], plan["decided_by"]) == (1079, "small data")
+    assert (plan["micro_batch_size"], plan["decided_by"]) == (1079, "small data")
     sizes = [row["batch_size"] for row in plan["rows"]]
     assert sizes == [64, 128, 256, 512, 1024, 1079]
     for row in plan["rows"]:
@@ -120,7 +120,7 @@ def test_training_may_plan_its_batch_size(command, tmp_path):
     size = settings["batch_size"]
     assert found.out.startswith(f"batch size {size}: ")
     assert f"mini-batches of {size};" in found.out
-    assert settings["plan"]["size"] == size
+    assert settings["plan"]["micro_batch_size"] == size
     # Planning has moved nothing: the same size gives the same bits.
     again = command(
         "train", *CPU, "--batch-size", size, "--epochs", 2, "--out", "given"

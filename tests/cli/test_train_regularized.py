@@ -24,13 +24,13 @@ def trained(quick, tmp_path):
 
 
 def test_the_model_tells_what_is_dropped_and_normalized(trained):
-    tree, settings = trained("--keep", 0.75, "--batch-norm")
-    assert tree["network"]["keep"] == [0.75]
+    tree, settings = trained("--keep-prob", 0.75, "--batch-norm")
+    assert tree["network"]["keep_prob"] == [0.75]
     assert tree["network"]["batch_norm"] is True
     assert list(tree["params"]) == ["W1", "gamma1", "beta1", "W2", "b2"]
     assert tree["layers"]["batches_seen"] == 68
     assert tree["layers"]["statistics"]["1"]["mean"]["value"].shape == (16,)
-    assert (settings["keep"], settings["batch_norm"]) == (0.75, True)
+    assert (settings["keep_prob"], settings["batch_norm"]) == (0.75, True)
 
 
 def test_a_plain_network_has_no_state_of_its_own(trained):
@@ -50,8 +50,8 @@ def test_l1_makes_more_weights_small_than_l2(trained):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--keep", "0", "must be a number above 0, up to 1, got '0'"),
-        ("--keep", "1.1", "must be a number above 0, up to 1, got '1.1'"),
+        ("--keep-prob", "0", "must be a number above 0, up to 1, got '0'"),
+        ("--keep-prob", "1.1", "must be a number above 0, up to 1, got '1.1'"),
         ("--l1", "-1", "must be a number of at least 0, got '-1'"),
     ],
 )

@@ -26,10 +26,10 @@ def parts(cp, *, dtype=np.float32, shuffle=True, **options):
     return network, optimizer, batches
 
 
-def train(run, *, epochs=3, captured=False, **options):
+def train(run, *, epochs=3, cuda_graph=False, **options):
     costs = [
         record.cost
-        for record in gdopt.fit(*run, epochs=epochs, captured=captured, **options)
+        for record in gdopt.fit(*run, epochs=epochs, cuda_graph=cuda_graph, **options)
     ]
     return costs, run[0].params.flat.get(), run[1].state_dict()
 
@@ -52,7 +52,7 @@ def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp)
     options = OPTIONS[option]
     plain = train(parts(cp, dtype=dtype, shuffle=shuffle, **options), l2=0.1)
     run = parts(cp, dtype=dtype, shuffle=shuffle, **options)
-    captured = train(run, captured=True, l2=0.1)
+    captured = train(run, cuda_graph=True, l2=0.1)
     assert captured[0] == plain[0]
     assert captured[1].tobytes() == plain[1].tobytes()
     assert captured[2]["t"] == plain[2]["t"] == 9
@@ -73,7 +73,7 @@ def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
             X, X[:, 0].copy().reshape(shape), batch_size=8, seed=0
         )
         run = network, optimizer, batches
-        ends.append(train(run, captured=captured, dev=batches.arrays))
+        ends.append(train(run, cuda_graph=captured, dev=batches.arrays))
     assert ends[0][0] == ends[1][0]
     assert ends[0][1].tobytes() == ends[1][1].tobytes()
     assert ends[0][0][-1] < 0.5 * ends[0][0][0]
@@ -81,7 +81,7 @@ def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
 
 def test_two_sizes_of_batches_are_captured_once_each(fake):
     run = parts(fake)
-    train(run, epochs=1, captured=True)
+    train(run, epochs=1, cuda_graph=True)
     launched = len(fake_arrays.STATE.launches)
     graph = gdopt.training.TrainingGraph(*run)
     for _ in range(3):
@@ -133,21 +133,21 @@ def test_an_assigned_value_holds_from_the_next_step(cp):
     ends = []
     for captured in (False, True):
         run = parts(cp)
-        train(run, epochs=1, captured=captured)
+        train(run, epochs=1, cuda_graph=captured)
         run[1].hyper["lr"] = 0.5
-        ends.append(train(run, epochs=2, captured=captured)[1].tobytes())
+        ends.append(train(run, epochs=2, cuda_graph=captured)[1].tobytes())
     assert ends[0] == ends[1]
 
 
 def test_a_captured_run_resumes_in_the_middle_of_an_epoch(cp):
     whole = parts(cp)
-    expected = train(whole, epochs=2, captured=True)[1]
+    expected = train(whole, epochs=2, cuda_graph=True)[1]
     first, rest = parts(cp), parts(cp)
-    for k, _ in enumerate(gdopt.fit(*first, epochs=2, captured=True)):
+    for k, _ in enumerate(gdopt.fit(*first, epochs=2, cuda_graph=True)):
         if k == 1:
             break
     gdopt.training.restore(gdopt.training.capture(*first), *rest)
-    assert train(rest, epochs=2, captured=True)[1].tobytes() == expected.tobytes()
+    assert train(rest, epochs=2, cuda_graph=True)[1].tobytes() == expected.tobytes()
 
 
 def test_what_cannot_be_captured_is_refused(cp):

@@ -24,7 +24,11 @@ def trained(backend, **options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"keep": 0.5}, {"batch_norm": True}, {"keep": [0.9, 0.5], "batch_norm": True}],
+    [
+        {"keep_prob": 0.5},
+        {"batch_norm": True},
+        {"keep_prob": [0.9, 0.5], "batch_norm": True},
+    ],
 )
 def test_a_seed_trains_the_same_network_everywhere(cp, options):
     here, there = trained("numpy", **options), trained("cupy", **options)
@@ -44,9 +48,9 @@ def test_a_state_goes_from_the_device_to_the_cpu_and_back(cp):
 
 
 def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp):
-    network = gdopt.nn.Network((6, 8, 3), keep=0.5, seed=0, backend="cupy")
+    network = gdopt.nn.Network((6, 8, 3), keep_prob=0.5, seed=0, backend="cupy")
     X, y = cp.asarray(np.zeros((10, 6), np.float32)), cp.asarray(np.zeros(10, int))
     optimizer = gdopt.SGD(network.params, lr=0.1)
     batches = gdopt.minibatches(X, y, batch_size=5, seed=0)
     with pytest.raises(gdopt.ArgumentError, match="without dropout and batch norm"):
-        gdopt.fit(network, optimizer, batches, epochs=1, captured=True)
+        gdopt.fit(network, optimizer, batches, epochs=1, cuda_graph=True)

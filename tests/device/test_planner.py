@@ -81,7 +81,7 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
 
 
 def test_the_largest_sizes_are_not_tried_where_memory_is_short(fake):
-    step, data = network_step(fake, 3000, checked=True)
+    step, data = network_step(fake, 3000, validate=False)
     before = quick(step, data, margin=0)
     beside = STATE.memory.default.used_bytes() - before.held_bytes
     STATE.memory.capacity = before.rows[1].predicted_bytes + beside + 20_000
@@ -135,6 +135,6 @@ def test_a_gpu_is_planned_for_in_ten_seconds_of_its_time():
     cp = gdopt.get_backend("cupy").xp
     step, data = network_step(cp, 20_000, (784, 512, 256, 10))
     plan = gdopt.plan_batch_size(step, data)
-    assert plan.size in (64, 128, 256, 512, 1024)
+    assert plan.micro_batch_size in (64, 128, 256, 512, 1024)
     for row in plan.rows:
         assert row.predicted_bytes == pytest.approx(row.measured_bytes, rel=0.05)

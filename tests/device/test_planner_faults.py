@@ -116,7 +116,7 @@ def test_every_librarys_out_of_memory_makes_a_size_unfit(trapped, error):
 
     plan = quick(step, trapped.data, trapped.state)
     assert [row.fits for row in plan.rows] == [True, False, False]
-    assert plan.size == 64
+    assert plan.micro_batch_size == 64
     assert type(error).__name__ in plan.rows[1].note
     assert plan.decided_by == "memory"
 
@@ -146,7 +146,7 @@ def test_arrays_of_a_failed_trial_are_freed(trapped):
             raise MemoryError
 
     plan = quick(step, trapped.data, trapped.state)
-    assert plan.size == 64
+    assert plan.micro_batch_size == 64
     assert pool.used_bytes() == before
     assert all(
         pool is STATE.memory.default or not pool.used for pool in STATE.memory.pools
@@ -182,7 +182,7 @@ def test_a_winner_that_does_not_fit_any_more_gives_way(trapped):
         step, trapped.data, trapped.state, sizes=(64,), batch_size=256, progress=told
     )
     assert [row.fits for row in plan.rows] == [True, False]
-    assert (plan.size, plan.batch_size, plan.micro_batches) == (64, 256, 4)
+    assert (plan.micro_batch_size, plan.batch_size, plan.micro_batches) == (64, 256, 4)
     assert "needs 538 MB with the margin" in plan.rows[1].note
 
 

@@ -72,5 +72,5 @@ def test_capturing_on_the_cpu_is_refused_and_nothing_is_trained():
     )
     optimizer = gdopt.Adam(network.params)
     with pytest.raises(gdopt.BackendError, match="a graph needs a network on a GPU"):
-        gdopt.fit(network, optimizer, batches, epochs=1, captured=True)
+        gdopt.fit(network, optimizer, batches, epochs=1, cuda_graph=True)
     assert np.array_equal(network.params.flat, before)

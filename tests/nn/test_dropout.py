@@ -6,7 +6,7 @@ from gdopt.nn import dropout
 
 
 def drop(a, keep, seed=0):
-    return dropout(a, keep=keep, generator=np.random.default_rng(seed))
+    return dropout(a, keep_prob=keep, generator=np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
@@ -63,14 +63,16 @@ def test_the_same_units_are_dropped_on_the_gpu():
 def test_a_keep_that_is_no_probability_is_refused_and_draws_nothing(keep, error):
     generator = np.random.default_rng(0)
     before = generator.bit_generator.state
-    with pytest.raises(error, match=r"keep must be (in \(0, 1\] and finite|a number)"):
-        dropout(np.ones(3), keep=keep, generator=generator)
+    with pytest.raises(
+        error, match=r"keep_prob must be (in \(0, 1\] and finite|a number)"
+    ):
+        dropout(np.ones(3), keep_prob=keep, generator=generator)
     assert generator.bit_generator.state == before
 
 
 def test_a_seed_in_place_of_a_generator_is_refused():
     with pytest.raises(ArgumentTypeError, match=r"must be a numpy\.random\.Generator"):
-        dropout(np.ones(3), keep=0.5, generator=0)
+        dropout(np.ones(3), keep_prob=0.5, generator=0)
 
 
 def test_a_gradient_of_another_shape_is_refused():

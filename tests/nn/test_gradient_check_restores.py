@@ -91,7 +91,7 @@ def test_dropout_is_refused_by_name():
     before = w.copy()
 
     def cost(w):
-        dropped, backprop = dropout(w, keep=0.5, generator=generator)
+        dropped, backprop = dropout(w, keep_prob=0.5, generator=generator)
         return (dropped**2).sum(), backprop(2 * dropped)
 
     with pytest.raises(gdopt.ArgumentError, match=r"the same loss .* turn dropout off"):
@@ -102,14 +102,16 @@ def test_dropout_is_refused_by_name():
 def test_dropout_with_one_mask_passes():
     def cost(w):
         generator = np.random.default_rng(0)
-        dropped, backprop = dropout(w, keep=0.5, generator=generator)
+        dropped, backprop = dropout(w, keep_prob=0.5, generator=generator)
         return (dropped**2).sum(), backprop(2 * dropped)
 
     assert check_gradient(cost, np.linspace(0.5, 1, 9)).verdict == "great"
 
 
 def test_a_network_with_dropout_is_refused():
-    network = Network((4, 60, 3), keep=0.5, seed=0, dtype=np.float64, backend="numpy")
+    network = Network(
+        (4, 60, 3), keep_prob=0.5, seed=0, dtype=np.float64, backend="numpy"
+    )
     y = np.zeros(7, int)
     with pytest.raises(gdopt.ArgumentError, match="turn dropout off"):
         check_gradient(lambda _: network.loss_and_grads(X, y), network.params)

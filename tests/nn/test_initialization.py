@@ -3,24 +3,24 @@ import math
 import numpy as np
 import pytest
 
-from gdopt.nn import Network, glorot, he, xavier, zeros
+from gdopt.nn import Network, glorot_std, he_std, xavier_std, zeros_std
 from gdopt.nn.initialization import INITIALIZATIONS, draw
 
 
 def test_he_is_the_root_of_two_over_the_inputs():
-    assert he(784, 512) == pytest.approx(0.0505076)
+    assert he_std(784, 512) == pytest.approx(0.0505076)
 
 
 def test_xavier_is_the_root_of_one_over_the_inputs():
-    assert xavier(784, 512) == pytest.approx(0.0357143)
+    assert xavier_std(784, 512) == pytest.approx(0.0357143)
 
 
 def test_glorot_is_the_root_of_two_over_inputs_and_outputs():
-    assert glorot(784, 512) == pytest.approx(0.0392837)
+    assert glorot_std(784, 512) == pytest.approx(0.0392837)
 
 
 def test_zeros_spread_nothing():
-    assert zeros(784, 512) == 0
+    assert zeros_std(784, 512) == 0
 
 
 @pytest.mark.parametrize("name", ["he", "xavier", "glorot"])
@@ -34,7 +34,7 @@ def test_drawn_weights_have_their_mean_and_spread(name):
 
 
 def test_drawn_weights_are_normal():
-    scaled = draw((800, 500), "he", seed=1)["W1"] / he(800, 500)
+    scaled = draw((800, 500), "he", seed=1)["W1"] / he_std(800, 500)
     within = [(np.abs(scaled) < width).mean() for width in (1, 2, 3)]
     assert within == pytest.approx([0.6827, 0.9545, 0.9973], abs=0.005)
 
@@ -67,7 +67,8 @@ def test_weights_are_drawn_in_float64_whatever_the_dtype(backend):
 
 
 @pytest.mark.parametrize(
-    ("activation", "rule"), [("relu", he), ("tanh", xavier), ("sigmoid", xavier)]
+    ("activation", "rule"),
+    [("relu", he_std), ("tanh", xavier_std), ("sigmoid", xavier_std)],
 )
 def test_the_activation_chooses_the_initialization(activation, rule):
     network = Network((400, 300, 2), activation=activation, seed=0, backend="numpy")

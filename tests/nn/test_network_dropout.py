@@ -6,7 +6,7 @@ from gdopt.training import capture, fit, load, restore, save
 
 
 def make(**options):
-    usual = {"keep": 0.5, "seed": 0, "backend": "numpy"}
+    usual = {"keep_prob": 0.5, "seed": 0, "backend": "numpy"}
     return gdopt.nn.Network((6, 40, 30, 2), **usual | options)
 
 
@@ -34,7 +34,7 @@ def test_the_same_seed_drops_the_same_units():
 
 
 def test_the_share_that_is_kept_is_that_of_each_layer():
-    network, (x, y) = make(keep=[1.0, 0.25]), data(500)
+    network, (x, y) = make(keep_prob=[1.0, 0.25]), data(500)
     network.loss_and_grads(x, y)
     # A dropped unit has no gradient from this example: columns of W3's input.
     zeros = []
@@ -43,7 +43,7 @@ def test_the_share_that_is_kept_is_that_of_each_layer():
         zeros.append(float((inputs == 0).mean()))
         return gdopt.nn.dense(inputs, *rest, **options)
 
-    make(keep=[1.0, 0.25], activation="tanh").propagate(x, y, layer=watched)
+    make(keep_prob=[1.0, 0.25], activation="tanh").propagate(x, y, layer=watched)
     assert zeros[1] == 0  # all of the first hidden layer is kept
     assert zeros[2] == pytest.approx(0.75, abs=0.02)
 
@@ -57,7 +57,7 @@ def test_the_expected_activation_is_unchanged():
             sums.setdefault(keep, []).append(float(np.abs(inputs).mean()))
             return gdopt.nn.dense(inputs, *rest, **options)
 
-        make(keep=keep).propagate(x, y, layer=watched)
+        make(keep_prob=keep).propagate(x, y, layer=watched)
     assert sums[0.5][1] == pytest.approx(sums[1.0][1], rel=0.02)
 
 
@@ -109,7 +109,7 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing():
     with pytest.raises(gdopt.StateError, match="count of state must be 60"):
         restore(capture(*trained) | {"batches": tree["batches"] | {"count": 5}}, *one)
     assert one[0].state_dict()["batches_seen"] == 0
-    plain = parts(keep=1.0)
+    plain = parts(keep_prob=1.0)
     with pytest.raises(gdopt.StateError, match="got no layers"):
         restore(capture(*plain), *one)
     with pytest.raises(gdopt.StateError, match="batches_seen must be a whole number"):
@@ -121,16 +121,16 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing():
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (0, r"keep must be in \(0, 1\]"),
-        (1.5, r"keep must be in \(0, 1\]"),
-        ([0.5], "keep must name 2 hidden layers, got 1 numbers"),
-        ([0.5, 0], r"keep\[1\] must be in \(0, 1\]"),
-        ("half", "keep must be a number"),
+        (0, r"keep_prob must be in \(0, 1\]"),
+        (1.5, r"keep_prob must be in \(0, 1\]"),
+        ([0.5], "keep_prob must name 2 hidden layers, got 1 numbers"),
+        ([0.5, 0], r"keep_prob\[1\] must be in \(0, 1\]"),
+        ("half", "keep_prob must be a number"),
     ],
 )
 def test_what_is_no_probability_is_refused(keep, message):
     with pytest.raises(gdopt.GdoptError, match=message):
-        make(keep=keep)
+        make(keep_prob=keep)
 
 
 def test_examples_have_no_gradients_of_their_own():

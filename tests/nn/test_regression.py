@@ -11,7 +11,7 @@ from gdopt.training import EarlyStopping, capture, load, restore, save
 
 COMBINATIONS = list(itertools.product(["relu", "tanh", "sigmoid"], [1, 3], [0.0, 0.7]))
 every_network = pytest.mark.parametrize(("activation", "k", "penalty"), COMBINATIONS)
-OPTIONS = [{}, {"keep": 0.6}, {"batch_norm": True}]
+OPTIONS = [{}, {"keep_prob": 0.6}, {"batch_norm": True}]
 
 
 def make(k=3, **options):
@@ -211,7 +211,7 @@ def test_targets_once_checked_are_not_looked_at_again(monkeypatch):
     network = make(dtype=np.float32)
     expected = float(network.loss_and_grads(X, T)[0])
     monkeypatch.setattr("gdopt.nn.losses.squared_error.check_finite", None)
-    assert float(network.loss_and_grads(X, T, checked=True)[0]) == expected
+    assert float(network.loss_and_grads(X, T, validate=False)[0]) == expected
 
 
 def test_there_are_no_classes_to_be_right_about():

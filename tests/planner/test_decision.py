@@ -34,14 +34,18 @@ def choose(rates=RATES, seen=None, *, fitting=None, **options):
 
 def test_the_smallest_size_near_the_best_throughput_wins():
     found = choose()
-    assert (found.size, found.decided_by, found.micro_batches) == (256, "throughput", 1)
+    assert (found.micro_batch_size, found.decided_by, found.micro_batches) == (
+        256,
+        "throughput",
+        1,
+    )
     assert "98 examples a second" in found.reason
     assert "100 at 512" in found.reason
 
 
 def test_the_noise_scale_wins_where_its_whole_interval_says_so():
     found = choose(seen=noise(30, 20, 60))
-    assert (found.size, found.decided_by) == (128, "noise scale")
+    assert (found.micro_batch_size, found.decided_by) == (128, "noise scale")
     assert "at 30 examples" in found.reason
     assert "by throughput alone it would be 256" in found.reason
 
@@ -53,19 +57,19 @@ def test_a_noise_scale_that_may_be_large_does_not_decide(high):
 
 def test_memory_decides_where_larger_ones_were_better():
     found = choose({64: 40, 128: 70, 256: 100}, fitting={64, 128})
-    assert (found.size, found.decided_by) == (128, "memory")
+    assert (found.micro_batch_size, found.decided_by) == (128, "memory")
     assert "256 would take 256 kB" in found.reason
 
 
 def test_memory_does_not_decide_where_a_smaller_size_is_as_good():
     found = choose({64: 70, 128: 71, 256: 100}, fitting={64, 128})
-    assert (found.size, found.decided_by) == (64, "throughput")
+    assert (found.micro_batch_size, found.decided_by) == (64, "throughput")
 
 
 def test_up_to_2000_examples_go_whole_and_the_cost_is_told():
     rates = {64: 300, 1500: 100}
     found = choose(rates, examples=1500)
-    assert (found.size, found.decided_by) == (1500, "small data")
+    assert (found.micro_batch_size, found.decided_by) == (1500, "small data")
     assert "by measurement it would be 64: 3.00 times as many" in found.reason
     assert "24 updates" in found.reason
 
@@ -79,26 +83,34 @@ def test_the_rule_for_small_data_ends_at_2000(count):
 
 def test_the_rule_for_small_data_may_be_turned_off():
     found = choose({64: 300, 1500: 100}, examples=1500, small_data_rule=False)
-    assert (found.size, found.decided_by) == (64, "throughput")
+    assert (found.micro_batch_size, found.decided_by) == (64, "throughput")
 
 
 def test_small_data_that_do_not_fit_are_accumulated():
     rates = {64: 10, 128: 20, 1500: 100}
     found = choose(rates, examples=1500, fitting={64, 128})
-    assert (found.size, found.batch_size, found.micro_batches) == (128, 1500, 12)
+    assert (found.micro_batch_size, found.batch_size, found.micro_batches) == (
+        128,
+        1500,
+        12,
+    )
     assert found.decided_by == "memory"
 
 
 def test_a_batch_that_is_asked_for_is_given_or_accumulated():
-    assert choose(wanted=512).size == 512
+    assert choose(wanted=512).micro_batch_size == 512
     assert choose(wanted=512).decided_by == "asked"
     found = choose(wanted=512, fitting={64, 128})
-    assert (found.size, found.batch_size, found.micro_batches) == (128, 512, 4)
+    assert (found.micro_batch_size, found.batch_size, found.micro_batches) == (
+        128,
+        512,
+        4,
+    )
 
 
 def test_a_piece_is_never_larger_than_the_batch():
     found = choose({64: 10, 300: 20, 512: 40}, wanted=300, fitting={64, 512})
-    assert (found.size, found.micro_batches) == (64, 5)
+    assert (found.micro_batch_size, found.micro_batches) == (64, 5)
     assert choose({300: 20, 512: 40}, wanted=300, fitting={512}) is None
 
 
@@ -108,7 +120,7 @@ def test_where_nothing_fits_nothing_is_chosen():
 
 def test_where_no_speed_is_known_the_largest_that_fits_is_taken():
     found = choose(dict.fromkeys(RATES))
-    assert (found.size, found.decided_by) == (1024, "memory")
+    assert (found.micro_batch_size, found.decided_by) == (1024, "memory")
 
 
 def test_goodput_is_throughput_less_what_noise_does_not_need():

@@ -35,7 +35,7 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 plan = gdopt.plan_batch_size(step, X, opt, repeats=2, margin={margin})
 rows = [(row.batch_size, row.fits, row.measured_bytes is not None, row.note)
         for row in plan.rows]
-print(json.dumps([plan.size, opt.t, rows]))
+print(json.dumps([plan.micro_batch_size, opt.t, rows]))
 """
 
 

@@ -15,7 +15,7 @@ def make(**options):
         Row(1024, 16_000_000, None, 0, 1000, False, note="predicted not to fit"),
     ]
     usual = {
-        "size": 128,
+        "micro_batch_size": 128,
         "batch_size": 128,
         "micro_batches": 1,
         "decided_by": "throughput",
@@ -57,7 +57,7 @@ def test_a_plan_prints_as_a_table():
 
 
 def test_micro_batches_are_told():
-    plan = make(size=64, batch_size=200, micro_batches=4)
+    plan = make(micro_batch_size=64, batch_size=200, micro_batches=4)
     assert "batch size 64, 4 of them accumulated to a batch of 200: " in str(plan)
 
 
@@ -69,7 +69,7 @@ def test_json_holds_everything(tmp_path):
     plan = make()
     plan.save(tmp_path / "plan.json")
     saved = json.loads((tmp_path / "plan.json").read_text())
-    assert saved["size"] == 128
+    assert saved["micro_batch_size"] == 128
     assert saved["reason"] == "throughput: the most"
     assert saved["rows"][0]["batch_size"] == 64
     expected = {"predicted_bytes", "measured_bytes", "fits", "examples_per_second"}
@@ -111,6 +111,6 @@ def test_a_limit_far_above_is_told_instead_of_drawn(drawn):
 
 def test_a_plan_without_speeds_shows_memory_alone(drawn):
     rows = [Row(64, 1_000_000, fits=True)]
-    texts = drawn(make(rows=rows, size=64))
+    texts = drawn(make(rows=rows, micro_batch_size=64))
     assert "1,000 examples/s" not in texts
     assert "peak memory (MB)" in texts

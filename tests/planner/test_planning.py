@@ -37,7 +37,7 @@ def test_nothing_moves_where_a_step_fails(work, quick, hashed, error, at):
         except gdopt.PlanError as failure:
             assert "ran out of it (MemoryError" in str(failure)  # noqa: PT017
         else:
-            assert plan.size in SIZES
+            assert plan.micro_batch_size in SIZES
     else:
         with pytest.raises(error) as caught:
             quick(step, work.data, work.state)
@@ -69,16 +69,16 @@ def test_the_throughput_chooses_among_more_than_2000_examples(
     assert rates == pytest.approx(
         [64 / 1.64e-3, 128 / 2.28e-3, 256 / 3.56e-3, *rates[3:]]
     )
-    assert (plan.size, plan.decided_by) == (256, "throughput")
+    assert (plan.micro_batch_size, plan.decided_by) == (256, "throughput")
     assert plan.rows[2].examples_per_second_low == pytest.approx(rates[2])
     monkeypatch.setattr(throughput, "SECONDS", 1e-9)
-    assert quick(step, work.data, repeats=2).size == 256
+    assert quick(step, work.data, repeats=2).micro_batch_size == 256
 
 
 def test_up_to_2000_examples_go_whole_and_the_others_are_measured(small, quick):
     step, data = small(1079)
     plan = quick(step, data)
-    assert (plan.size, plan.decided_by) == (1079, "small data")
+    assert (plan.micro_batch_size, plan.decided_by) == (1079, "small data")
     assert sizes_of(plan) == [*SIZES, 1079]
     assert all(row.examples_per_second for row in plan.rows)
     assert "1,079 examples, and up to 2,000 go whole" in plan.reason
@@ -93,7 +93,7 @@ def test_the_rule_for_small_data_may_be_left_out(small, quick, clock):
         return slow(step, *batch)
 
     plan = quick(timed, data, step.planned_state, small_data_rule=False)
-    assert (plan.size, plan.decided_by) == (64, "throughput")
+    assert (plan.micro_batch_size, plan.decided_by) == (64, "throughput")
     assert sizes_of(plan) == SIZES
 
 
@@ -102,7 +102,7 @@ def test_fewer_examples_than_the_smallest_size_go_whole(small, quick, count):
     step, data = small(count)
     for rule in (True, False):
         plan = quick(step, data, small_data_rule=rule)
-        assert (plan.size, sizes_of(plan)) == (count, [count])
+        assert (plan.micro_batch_size, sizes_of(plan)) == (count, [count])
 
 
 def test_one_array_and_columns_are_data_too(quick):
@@ -126,7 +126,11 @@ def test_the_noise_scale_may_be_measured_later_in_training(small, quick):
 def test_a_batch_that_is_asked_for_is_tried_too(small, quick):
     step, data = small(3000)
     plan = quick(step, data, batch_size=300)
-    assert (plan.size, plan.decided_by, plan.micro_batches) == (300, "asked", 1)
+    assert (plan.micro_batch_size, plan.decided_by, plan.micro_batches) == (
+        300,
+        "asked",
+        1,
+    )
     assert sizes_of(plan) == [64, 128, 256, 300, 512, 1024]
 
 
@@ -141,7 +145,7 @@ def test_another_devices_memory_decides(small, quick):
     assert plan.rows[-1].measured_bytes is None
     assert plan.rows[-1].note == "predicted not to fit"
     assert (plan.decided_by, plan.batch_size) == ("memory", 1000)
-    assert plan.micro_batches == -(-1000 // plan.size)
+    assert plan.micro_batches == -(-1000 // plan.micro_batch_size)
     assert f"{plan.micro_batches} of them accumulated to a batch of 1,000" in str(plan)
 
 

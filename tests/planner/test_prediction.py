@@ -81,7 +81,7 @@ def test_the_rows_of_the_model_add_up(quick):
     X = np.zeros((3000, 50), np.float32)
     step = NetworkStep(network, gdopt.SGD(network.params, lr=0.1))
     plan = quick(step, (X, np.zeros(3000, int)))
-    chosen = next(row for row in plan.rows if row.batch_size == plan.size)
+    chosen = next(row for row in plan.rows if row.batch_size == plan.micro_batch_size)
     assert sum(plan.buffers.values()) == chosen.predicted_bytes
     assert plan.buffers["layer 1"] % (40 * 4) == 0
     assert plan.buffers["order of the examples"] == 8 * 3000

@@ -153,7 +153,7 @@ def test_the_limit_is_an_argument():
     assert layer_norms(network, x, y, limit=10).verdict == "exploding"
 
 
-@pytest.mark.parametrize("options", [{"keep": 0.5}, {"batch_norm": True}])
+@pytest.mark.parametrize("options", [{"keep_prob": 0.5}, {"batch_norm": True}])
 def test_training_goes_on_as_if_nothing_had_been_measured(options):
     runs = []
     for measure in (False, True):

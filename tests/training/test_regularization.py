@@ -31,15 +31,19 @@ def trained(points):
     """Give ``trained(**options)``: a network, trained by batch gradient descent."""
     made = {}
 
-    def train(*, keep=1.0, l2=0.0, l1=0.0):
-        key = keep, l2, l1
+    def train(*, keep_prob=1.0, l2=0.0, l1=0.0):
+        key = keep_prob, l2, l1
         if key not in made:
             network = gdopt.nn.Network(
-                (2, 50, 20, 1), output="sigmoid", keep=keep, seed=0, backend="numpy"
+                (2, 50, 20, 1),
+                output="sigmoid",
+                keep_prob=keep_prob,
+                seed=0,
+                backend="numpy",
             )
             optimizer = gdopt.Adam(network.params, lr=0.01)
             batches = gdopt.minibatches(points.X, points.y, batch_size=211, seed=0)
-            options = {"l2": l2, "l1": l1, "record_every": 500, "checked": True}
+            options = {"l2": l2, "l1": l1, "record_every": 500, "validate": False}
             list(gdopt.fit(network, optimizer, batches, epochs=1500, **options))
             made[key] = network
         return made[key]
@@ -71,21 +75,21 @@ def test_a_network_that_is_held_back_draws_a_simpler_boundary(trained, points):
     free = length()
     assert length(l2=1.0) < 0.6 * free
     assert length(l2=30.0) < 0.6 * free
-    assert length(keep=0.86) < free
-    assert length(keep=0.6) < 0.6 * free
+    assert length(keep_prob=0.86) < free
+    assert length(keep_prob=0.6) < 0.6 * free
 
 
 def test_it_learns_less_by_heart(trained, points):
     assert trained().accuracy(points.X, points.y) == 1.0
     free = gap(trained(), points)
     assert free > 0.05
-    for options in ({"l2": 1.0}, {"keep": 0.86}, {"keep": 0.6}, {"l1": 1.0}):
+    for options in ({"l2": 1.0}, {"keep_prob": 0.86}, {"keep_prob": 0.6}, {"l1": 1.0}):
         assert gap(trained(**options), points) < 0.75 * free
 
 
 def test_and_predicts_unseen_points_as_well(trained, points):
     free = trained().accuracy(points.T, points.t)
-    for options in ({"l2": 1.0}, {"keep": 0.86}):
+    for options in ({"l2": 1.0}, {"keep_prob": 0.86}):
         # Of 200 points one is .005.
         assert trained(**options).accuracy(points.T, points.t) >= free - 0.015
 

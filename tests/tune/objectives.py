@@ -6,10 +6,17 @@ import signal
 import sys
 import time
 
-from gdopt.tune import choice, log, log_one_minus, power_of_two, tune, uniform_int
+from gdopt.tune import (
+    choice,
+    log_one_minus,
+    log_uniform,
+    power_of_two,
+    tune,
+    uniform_int,
+)
 
 SPACE = {
-    "rate": log(1e-4, 1),
+    "rate": log_uniform(1e-4, 1),
     "beta": log_one_minus(0.9, 0.999),
     "units": uniform_int(5, 9),
     "size": power_of_two(8, 64),

@@ -10,8 +10,8 @@ from gdopt.tune import (
     Study,
     choice,
     course_space,
-    log,
     log_one_minus,
+    log_uniform,
     power_of_two,
     uniform,
     uniform_int,
@@ -87,15 +87,15 @@ def test_any_number_of_trials_can_be_drawn(count, tmp_path):
 @pytest.mark.parametrize(
     ("scale", "texts"),
     [
-        (log(1e-4, 1), ["0.0001", "0.001", "0.01", "0.1", "1"]),
-        (log(0.013, 0.3), ["0.013", "0.02", "0.05", "0.1", "0.2", "0.3"]),
+        (log_uniform(1e-4, 1), ["0.0001", "0.001", "0.01", "0.1", "1"]),
+        (log_uniform(0.013, 0.3), ["0.013", "0.02", "0.05", "0.1", "0.2", "0.3"]),
         (log_one_minus(0.9, 0.999), ["0.9", "0.99", "0.999"]),
         (power_of_two(64, 512), ["64", "128", "256", "512"]),
         (uniform_int(2, 4), ["2", "3", "4"]),
         (uniform(0.5, 1), ["0.5", "0.6", "0.7", "0.8", "0.9", "1"]),
         (choice(["relu", None]), ["relu", "None"]),
         (uniform_int(7, 7), ["7"]),
-        (log(0.3, 0.3), ["0.3"]),
+        (log_uniform(0.3, 0.3), ["0.3"]),
         (uniform(0.5, 0.5), ["0.5"]),
     ],
 )
@@ -116,7 +116,7 @@ def test_ticks_do_not_run_into_each_other():
 def test_nothing_that_is_complete_is_refused(tmp_path):
     with pytest.raises(gdopt.ArgumentError, match="best needs a trial"):
         parallel_coordinates(study("pruned", "failed"), tmp_path / "t.png")
-    empty = Study(Space({"x": log(1, 2)}), [])
+    empty = Study(Space({"x": log_uniform(1, 2)}), [])
     with pytest.raises(gdopt.ArgumentError, match="best needs a trial"):
         parallel_coordinates(empty, tmp_path / "t.png")
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 import gdopt
-from gdopt.tune import log, tune, uniform
+from gdopt.tune import log_uniform, tune, uniform
 
 pytest.importorskip("optuna")
 from tune import objectives
@@ -107,7 +107,10 @@ def test_failures_are_kept_too(file):
         ({"method": "tpe"}, "method must be 'random', as when"),
         ({"prune": True}, "prune must be False, as when"),
         ({"direction": "minimize"}, "direction must be 'maximize', as when"),
-        ({"space": SPACE | {"rate": log(1e-3, 1)}}, "space must be .*low=0.0001"),
+        (
+            {"space": SPACE | {"rate": log_uniform(1e-3, 1)}},
+            "space must be .*low=0.0001",
+        ),
         ({"space": dict(reversed(SPACE.items()))}, "space must be"),
         ({"space": {f"my {k}": v for k, v in SPACE.items()}}, "space must be"),
     ],

@@ -7,8 +7,8 @@ import pytest
 import gdopt
 from gdopt.tune import (
     choice,
-    log,
     log_one_minus,
+    log_uniform,
     power_of_two,
     tune,
     uniform,
@@ -23,7 +23,7 @@ def drawn():
     """Give 900 draws of every scale, by name."""
     pytest.importorskip("optuna")
     space = {
-        "log": log(1e-3, 1),
+        "log": log_uniform(1e-3, 1),
         "beta": log_one_minus(0.9, 0.9999),
         "even": uniform(-1, 2),
         "whole": uniform_int(3, 5),
@@ -87,7 +87,7 @@ def test_the_ends_come_back_as_they_were_given():
     ("scale", "value", "place"),
     [
         (uniform(2, 6), 3, 0.25),
-        (log(1e-4, 1), 1e-3, 0.25),
+        (log_uniform(1e-4, 1), 1e-3, 0.25),
         (log_one_minus(0.9, 0.99999), 0.99, 0.25),
         (uniform_int(0, 8), 2, 0.25),
         (power_of_two(16, 256), 32, 0.25),
@@ -103,7 +103,7 @@ def test_places_are_what_draws_see(scale, value, place):
 @pytest.mark.parametrize(
     ("scale", "values", "expected"),
     [
-        (log(1e-4, 1), [0.1, 0.01, 0.05], log(0.01, 0.1)),
+        (log_uniform(1e-4, 1), [0.1, 0.01, 0.05], log_uniform(0.01, 0.1)),
         (log_one_minus(0.9, 0.999), [0.95, 0.97], log_one_minus(0.95, 0.97)),
         (power_of_two(8, 512), [64, 16], power_of_two(16, 64)),
         (uniform_int(1, 9), [4, 4], uniform_int(4, 4)),
@@ -117,10 +117,22 @@ def test_a_scale_is_narrowed_to_the_values_that_did_well(scale, values, expected
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: log(0, 1), "ArgumentError", r"low must be in \(0, inf\) .*got 0"),
-        (lambda: log(1e-4, math.inf), "ArgumentError", "high must be in .*got inf"),
-        (lambda: log(1, 0.1), "ArgumentError", r"low must be at most high.*low=1"),
-        (lambda: log("1e-4", 1), "ArgumentTypeError", "low must be a number"),
+        (
+            lambda: log_uniform(0, 1),
+            "ArgumentError",
+            r"low must be in \(0, inf\) .*got 0",
+        ),
+        (
+            lambda: log_uniform(1e-4, math.inf),
+            "ArgumentError",
+            "high must be in .*got inf",
+        ),
+        (
+            lambda: log_uniform(1, 0.1),
+            "ArgumentError",
+            r"low must be at most high.*low=1",
+        ),
+        (lambda: log_uniform("1e-4", 1), "ArgumentTypeError", "low must be a number"),
         (lambda: log_one_minus(0.9, 1), "ArgumentError", r"high must be in \[0, 1\)"),
         (lambda: log_one_minus(-0.1, 0.9), "ArgumentError", "low must be in"),
         (lambda: uniform(math.nan, 1), "ArgumentError", "low must be in .*got nan"),

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import gdopt
-from gdopt.tune import log, tune, uniform
+from gdopt.tune import log_uniform, tune, uniform
 
 pytest.importorskip("optuna")
 import optuna
@@ -188,4 +188,4 @@ def test_without_optuna_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     message = r'tuning needs optuna, .* pip install "gdopt\[tune\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
-        tune(near, {"x": log(1, 2)}, trials=1, seed=0)
+        tune(near, {"x": log_uniform(1, 2)}, trials=1, seed=0)

@@ -4,8 +4,8 @@ import gdopt
 from gdopt.tune import (
     Space,
     course_space,
-    log,
     log_one_minus,
+    log_uniform,
     power_of_two,
     uniform,
     uniform_int,
@@ -14,12 +14,12 @@ from gdopt.tune import (
 
 def test_the_course_has_its_order_and_its_scales():
     assert list(course_space().items()) == [
-        ("learning_rate", log(1e-4, 1)),
+        ("learning_rate", log_uniform(1e-4, 1)),
         ("beta", log_one_minus(0.9, 0.999)),
         ("hidden_units", uniform_int(50, 100)),
         ("batch_size", power_of_two(64, 512)),
         ("layers", uniform_int(2, 4)),
-        ("decay_rate", log(1e-3, 1)),
+        ("decay_rate", log_uniform(1e-3, 1)),
     ]
 
 
@@ -44,9 +44,9 @@ def test_batches_are_no_larger_than_the_examples_are_many(examples, sizes):
 
 
 def test_a_space_with_more_is_a_space():
-    space = course_space() | {"keep": uniform(0.5, 1), "beta": uniform(0.8, 0.9)}
+    space = course_space() | {"keep_prob": uniform(0.5, 1), "beta": uniform(0.8, 0.9)}
     assert isinstance(space, Space)
-    assert list(space) == [*course_space(), "keep"]
+    assert list(space) == [*course_space(), "keep_prob"]
     assert space["beta"] == uniform(0.8, 0.9)
     assert course_space()["beta"] == log_one_minus(0.9, 0.999)
 
@@ -55,11 +55,23 @@ def test_a_space_with_more_is_a_space():
     ("scales", "error", "message"),
     [
         ({}, "ArgumentError", "scales must hold at least one, got none"),
-        ([("a", log(1, 2))], "ArgumentTypeError", "must be a mapping .* got list"),
-        ({1: log(1, 2)}, "ArgumentTypeError", "must have text for names, got 1"),
-        ({"": log(1, 2)}, "ArgumentError", "must have names that are not empty"),
+        (
+            [("a", log_uniform(1, 2))],
+            "ArgumentTypeError",
+            "must be a mapping .* got list",
+        ),
+        (
+            {1: log_uniform(1, 2)},
+            "ArgumentTypeError",
+            "must have text for names, got 1",
+        ),
+        (
+            {"": log_uniform(1, 2)},
+            "ArgumentError",
+            "must have names that are not empty",
+        ),
         ({"a": (1, 2)}, "ArgumentTypeError", r"scales\['a'\] must be a scale.*\(1, 2"),
-        ({"a": log}, "ArgumentTypeError", r"scales\['a'\] must be a scale"),
+        ({"a": log_uniform}, "ArgumentTypeError", r"scales\['a'\] must be a scale"),
         (
             {"size": power_of_two(1, 2), "log2 size": uniform(0, 1)},
             "ArgumentError",

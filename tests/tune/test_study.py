@@ -8,8 +8,8 @@ from gdopt.tune import (
     Space,
     Study,
     choice,
-    log,
     log_one_minus,
+    log_uniform,
     power_of_two,
     uniform_int,
     zoom,
@@ -17,7 +17,7 @@ from gdopt.tune import (
 
 SPACE = Space(
     {
-        "rate": log(1e-4, 1),
+        "rate": log_uniform(1e-4, 1),
         "beta": log_one_minus(0.9, 0.999),
         "units": uniform_int(10, 99),
         "size": power_of_two(16, 512),
@@ -53,7 +53,7 @@ def test_zooming_gives_the_box_around_the_best_share():
     box = zoom(Study(SPACE, TRIALS), share=0.5)
     assert box == Space(
         {
-            "rate": log(0.01, 0.2),
+            "rate": log_uniform(0.01, 0.2),
             "beta": log_one_minus(0.9, 0.98),
             "units": uniform_int(20, 60),
             "size": power_of_two(64, 128),
@@ -72,7 +72,7 @@ def test_zooming_takes_two_trials_at_least_and_the_complete_ones_at_most(
     best = Study(SPACE, TRIALS).ranked[:numbers]
     rates = [t.values["rate"] for t in best]
     found = zoom(Study(SPACE, TRIALS), share=share)
-    assert found["rate"] == log(min(rates), max(rates))
+    assert found["rate"] == log_uniform(min(rates), max(rates))
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan")])
@@ -89,7 +89,7 @@ def test_zooming_needs_two_trials():
 def test_all_of_it_goes_into_json():
     found = json.loads(json.dumps(Study(SPACE, TRIALS).to_dict()))
     assert found["direction"] == "maximize"
-    assert found["space"]["rate"] == "log(low=0.0001, high=1.0)"
+    assert found["space"]["rate"] == "log_uniform(low=0.0001, high=1.0)"
     assert found["trials"][3]["values"]["size"] == 64
     assert found["trials"][5]["state"] == "failed"
 

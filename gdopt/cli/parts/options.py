@@ -168,7 +168,7 @@ def add_network(add: Callable[..., Any]) -> None:
         help="weight of the L1 cost, LAMBDA / (2 m) sum of |W| (%(default)s)",
     )
     add(
-        "--keep",
+        "--keep-prob",
         type=number("a number above 0, up to 1", KEEP),
         default=1.0,
         metavar="P",

@@ -64,7 +64,7 @@ def make_network(arguments: argparse.Namespace) -> tuple[Problem, Network]:
     hidden = (units for sizes in arguments.hidden for units in sizes)
     network = Network(
         (problem.train[0].shape[1], *hidden, len(problem.classes)),
-        keep=arguments.keep,
+        keep_prob=arguments.keep_prob,
         batch_norm=arguments.batch_norm,
         seed=arguments.seed,
         backend=backend.name,

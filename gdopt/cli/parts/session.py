@@ -80,7 +80,7 @@ class Session:
             l1=self.settings["l1"],
             dev=self.problem.dev,
             record_every=max(1, epochs * steps // RECORDS),
-            checked=True,
+            validate=False,
         )
         begin, stopped, enough = time.perf_counter(), None, False
         try:
@@ -147,7 +147,7 @@ class Session:
                 "sizes": network.sizes,
                 "activation": network.activation,
                 "output": network.output,
-                "keep": network.keep,
+                "keep_prob": network.keep_prob,
                 "batch_norm": network.batch_norm,
             },
             "classes": self.problem.classes,

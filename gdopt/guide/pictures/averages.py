@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdopt.ewa import ewa, ewa_weights, ewa_window
+from gdopt.averages import ewa, ewa_weights, ewa_window
 from gdopt.guide.pictures.canvas import DOTS, figure_grid, output_folder, save
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE
 

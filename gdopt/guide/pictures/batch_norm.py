@@ -49,7 +49,7 @@ def _train(*, batch_norm: bool) -> Network:
     network = Network(SIZES, batch_norm=batch_norm, seed=0, **options)
     batches = minibatches(*cats(0, coloured=False), batch_size=BATCH, seed=0)
     optimizer = Adam(network.params, lr=RATE)
-    options = {"epochs": EPOCHS, "checked": True, "record_every": len(batches)}
+    options = {"epochs": EPOCHS, "validate": False, "record_every": len(batches)}
     list(fit(network, optimizer, batches, **options))
     return network
 

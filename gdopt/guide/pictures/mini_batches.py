@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.averages import ewa
 from gdopt.data import minibatches
-from gdopt.ewa import ewa
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.optim import SGD

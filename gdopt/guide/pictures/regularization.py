@@ -22,7 +22,7 @@ from gdopt.training import EarlyStopping, fit
 
 POINTS, SIZES = 160, (2, 32, 16, 1)
 CASES = {f"λ {l2:g}": {"l2": l2} for l2 in (0.0, 1.0, 10.0)} | {
-    f"keep {keep:g}": {"keep": keep} for keep in (0.9, 0.8, 0.6)
+    f"keep {keep:g}": {"keep_prob": keep} for keep in (0.9, 0.8, 0.6)
 }
 GRID = 200  # points along each axis, on which a boundary is drawn and measured
 UNITS, DRAWS = 100, 5_000
@@ -48,13 +48,18 @@ def moons(count: int, seed: int, noise: float = 0.3) -> tuple[np.ndarray, np.nda
 
 
 def train(
-    batches: MiniBatches, *, seed: int, lr: float, keep: float = 1.0, **options: Any
+    batches: MiniBatches,
+    *,
+    seed: int,
+    lr: float,
+    keep_prob: float = 1.0,
+    **options: Any,
 ) -> Iterator[Network]:
     """Train a network with Adam, and yield it after every epoch."""
     # In float32 other orders of sums would lead to other networks.
     home: Numbers = {"dtype": np.float64, "backend": "numpy"}
-    network = Network(SIZES, output="sigmoid", keep=keep, seed=seed, **home)
-    options |= {"checked": True, "record_every": len(batches)}
+    network = Network(SIZES, output="sigmoid", keep_prob=keep_prob, seed=seed, **home)
+    options |= {"validate": False, "record_every": len(batches)}
     for _ in fit(network, Adam(network.params, lr=lr), batches, **options):
         yield network
 
@@ -141,7 +146,7 @@ def compute_dropout() -> Numbers:
     copies = np.tile(units, (DRAWS, 1))
     numbers: Numbers = {"whole": float(units @ weights), "sums": {}, "plain": {}}
     for keep in KEEPS:
-        kept, _ = dropout(copies, keep=keep, generator=rng)
+        kept, _ = dropout(copies, keep_prob=keep, generator=rng)
         numbers["sums"][keep] = kept @ weights
         numbers["plain"][keep] = keep * kept @ weights
     return numbers

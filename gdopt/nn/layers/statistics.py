@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gdopt.arrays import Arena, Array
+from gdopt.averages import EWA
 from gdopt.checks import check_saved_array, check_state
-from gdopt.ewa import EWA
 
 Pair = tuple[Array, Array]
 

@@ -50,7 +50,7 @@ def softmax(logits: Array) -> Array:
 
 
 def softmax_cross_entropy(
-    logits: Array, labels: Array, *, checked: bool = False
+    logits: Array, labels: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of classes: ``mean_i(log(sum_j exp(z_ij)) - z_i,label(i))``.
 
@@ -59,8 +59,8 @@ def softmax_cross_entropy(
     Args:
         logits: z (m, classes), floating; m at least 1.
         labels: (m,), class numbers from 0, any integer dtype, on the same device.
-        checked: whether the labels are known to be class numbers. A look at them
-            makes a GPU wait; behind its back a wrong label would be taken for another.
+        validate: whether to refuse labels that are not class numbers, for which a GPU
+            has to wait; without it a wrong label would be taken for another.
 
     Returns:
         The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
@@ -84,7 +84,7 @@ def softmax_cross_entropy(
         raise ArgumentError(message)
     examples, classes = logits.shape
     check_labels(labels, ((examples,),))
-    if not checked:
+    if validate:
         check_classes(labels, classes)
     shifted = logits - logits.max(axis=1, keepdims=True)
     gradient = xp.exp(shifted)
@@ -98,7 +98,7 @@ def softmax_cross_entropy(
 
 
 def binary_cross_entropy(
-    logits: Array, labels: Array, *, checked: bool = False
+    logits: Array, labels: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of two classes: ``mean(max(z, 0) - z y + log1p(exp(-|z|)))``.
 
@@ -108,8 +108,8 @@ def binary_cross_entropy(
     Args:
         logits: z (m, 1) or (m,), floating; m at least 1.
         labels: y (m, 1) or (m,), 0 or 1, any integer dtype, on the same device.
-        checked: whether the labels are known to be 0 or 1. A look at them makes a
-            GPU wait; behind its back a label of -1 would give a wrong cost.
+        validate: whether to refuse labels other than 0 and 1, for which a GPU has to
+            wait; without it a label of -1 would give a wrong cost.
 
     Returns:
         The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
@@ -133,7 +133,7 @@ def binary_cross_entropy(
         message = f"logits must have shape (m, 1) or (m,), got {logits.shape}"
         raise ArgumentError(message)
     check_labels(labels, ((examples,), (examples, 1)))
-    if not checked:
+    if validate:
         check_classes(labels, 2)
     targets = labels.reshape(logits.shape).astype(logits.dtype)
     losses = xp.maximum(logits, 0) - logits * targets

@@ -9,7 +9,7 @@ from gdopt.nn.checks import check_finite, check_like
 
 
 def squared_error(
-    predictions: Array, targets: Array, *, checked: bool = False
+    predictions: Array, targets: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:
     """Return half the squared error: ``mean_i(1/2 sum_k (p_ik - t_ik)**2)``.
 
@@ -18,7 +18,7 @@ def squared_error(
     Args:
         predictions: p (m, outputs) or (m,), floating; m at least 1.
         targets: t, of the shape, dtype and device of p; nothing is broadcast.
-        checked: whether the targets are known to be finite. A look at them makes a GPU
+        validate: whether to refuse targets that are not finite, for which a GPU has to
             wait.
 
     Returns:
@@ -51,7 +51,7 @@ def squared_error(
         )
         raise ArgumentError(message)
     check_like("targets", targets, predictions)
-    if not checked:
+    if validate:
         check_finite(targets.reshape(len(targets), -1), "targets")
     gradient = predictions - targets
     examples = len(predictions)

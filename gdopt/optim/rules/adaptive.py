@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gdopt.averages import average
 from gdopt.checks import check_choice, check_flag
-from gdopt.ewa import average
 from gdopt.kernels.ops import sqrt
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule

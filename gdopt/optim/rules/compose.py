@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from gdopt.averages import average
 from gdopt.errors import RuleError
-from gdopt.ewa import average
 from gdopt.kernels.ops import where
 from gdopt.optim.rules.rule import BETA, Rule, rule
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from gdopt.averages import average, corrected
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
-from gdopt.ewa import average, corrected
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.rule import BETA, LR, Rule, rule
 

@@ -9,9 +9,7 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
-from gdopt.checks import as_number, check_number, check_state
-from gdopt.errors import ArgumentTypeError, GdoptError, StateError
-from gdopt.ewa.formula import (
+from gdopt.averages.formula import (
     BETA,
     average,
     average_kernel,
@@ -20,6 +18,8 @@ from gdopt.ewa.formula import (
     initial_row,
     starts_from_zero,
 )
+from gdopt.checks import as_number, check_number, check_state
+from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 
 
 class EWA:

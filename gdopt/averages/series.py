@@ -12,15 +12,15 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import check_number
-from gdopt.errors import ArgumentError
-from gdopt.ewa.formula import (
+from gdopt.averages.formula import (
     BETA,
     average_kernel,
     check_initial,
     initial_row,
     starts_from_zero,
 )
+from gdopt.checks import check_number
+from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import FlushToZero
 
 
