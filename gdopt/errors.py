@@ -34,7 +34,7 @@ class StateError(GdoptError, ValueError):
 
 
 class DivergenceError(GdoptError, ArithmeticError):
-    """The cost is no longer a finite number, so that training cannot go on."""
+    """The loss is no longer a finite number, so that training cannot go on."""
 
 
 class DataWarning(UserWarning):

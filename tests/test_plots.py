@@ -6,19 +6,19 @@ import pytest
 
 import gdopt
 from gdopt.plots import curves
-from gdopt.plots.training import _draw_cost
+from gdopt.plots.training import _draw_loss
 from gdopt.training import Record
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
-def make(count, *, cost=lambda step: 2 / step, lr=0.1, every=4):
+def make(count, *, loss=lambda step: 2 / step, lr=0.1, every=4):
     return [
         Record(
             epoch=1 + step // every,
             step=step,
-            cost=cost(step),
-            smoothed_cost=cost(step),
+            loss=loss(step),
+            smoothed_loss=loss(step),
             lr=lr,
             dev_accuracy=None if not every or step % every else 1 - 1 / step,
             examples_per_second=1e4,
@@ -42,7 +42,7 @@ def test_a_picture_is_wide_enough_for_a_page(tmp_path, count):
 
 def test_every_curve_has_its_name(tmp_path):
     curves(make(100), tmp_path / "curves.svg", title="digits, seed 0")
-    named = {"step", "cost", "mini-batch", "average", "dev accuracy", "learning rate"}
+    named = {"step", "loss", "mini-batch", "average", "dev accuracy", "learning rate"}
     assert named | {"digits, seed 0", "0.990"} <= set(words(tmp_path / "curves.svg"))
 
 
@@ -61,21 +61,21 @@ def test_what_the_records_do_not_tell_is_left_out(tmp_path):
     records = [Record(1, step, 1.0, 1.0, None, None, 1e4) for step in (1, 2)]
     curves(records, tmp_path / "curves.svg")
     found = words(tmp_path / "curves.svg")
-    assert "cost" in found
+    assert "loss" in found
     assert not {"dev accuracy", "learning rate"} & set(found)
 
 
 @pytest.mark.parametrize(
-    ("cost", "scale"),
+    ("loss", "scale"),
     [
         (lambda step: 10 / step, "log"),
         (lambda step: 2 - step / 100, "linear"),
         (lambda step: 1 - step / 100, "linear"),  # ends at 0, which has no logarithm
     ],
 )
-def test_costs_that_span_decades_are_drawn_by_decades(cost, scale):
+def test_costs_that_span_decades_are_drawn_by_decades(loss, scale):
     axis = Figure().subplots()
-    _draw_cost(axis, make(100, cost=cost))
+    _draw_loss(axis, make(100, loss=loss))
     assert scale == axis.get_yscale()
     assert scale == "log" or axis.get_ylim()[0] == 0
 

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, and leave a folder with all there is to know about it.
 
     Raises:
-        DivergenceError: the cost is no longer finite; the folder tells how it came.
+        DivergenceError: the loss is no longer finite; the folder tells how it came.
         KeyboardInterrupt: Ctrl-C was pressed; the folder tells of what was done.
     """
     for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end

@@ -88,7 +88,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             ArgumentError: a parameter is out of its range, or does not fit the data.
             ArgumentTypeError: a parameter is of the wrong kind.
             ValueError: the data are not what scikit-learn takes for data.
-            DivergenceError: the cost is no longer finite.
+            DivergenceError: the loss is no longer finite.
         """
         settings = Settings.of(self)
         fresh = not (settings.warm_start and hasattr(self, "_model"))

@@ -33,7 +33,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             each epoch by their accuracy; the weights of the best epoch come back.
         validation_fraction: that share, in (0, 1).
         n_iter_no_change: training ends after more epochs than that in a row without a
-            gain, in the mean cost of an epoch or in the accuracy of what was kept.
+            gain, in the mean loss of an epoch or in the accuracy of what was kept.
         tol: gain below which an epoch counts as none, at least 0.
         warm_start: whether `fit` goes on from the weights there are, with an optimizer
             that begins anew.
@@ -44,7 +44,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         classes_: the classes, sorted.
         coefs_: weights of each layer, (n_in, n_out).
         intercepts_: biases of each layer.
-        loss_curve_: mean cost of each epoch since the weights were drawn.
+        loss_curve_: mean loss of each epoch since the weights were drawn.
         loss_: the last one.
         n_iter_: how many there are.
         validation_scores_: of what was kept, after each epoch; else None.
@@ -52,7 +52,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         n_features_in_: features of X.
         feature_names_in_: their names, where X had some.
 
-    Other libraries: names, defaults and cost are those of scikit-learn's MLPClassifier;
+    Other libraries: names, defaults and loss are those of scikit-learn's MLPClassifier;
     its `solver` is `optimizer` here. Weights start from He's or Xavier's normal numbers
     and not from Glorot's uniform ones, biases from 0; Adam's eps stands at the
     corrected root. A batch_size above n is refused, not cut. There are no

@@ -22,7 +22,7 @@ class History:
     """What came of training.
 
     Attributes:
-        losses: mean cost of each epoch, with the L2 term.
+        losses: mean loss of each epoch, with the L2 term.
         scores: of the examples kept, after each epoch.
         rested: whether training came to rest before its last epoch.
     """
@@ -44,7 +44,7 @@ def train(
 ) -> History:
     """Train for so many epochs, or until none has brought a gain for a while.
 
-    An epoch brings no gain where its value, the score or else minus the cost, lies
+    An epoch brings no gain where its value, the score or else minus the loss, lies
     below ``best + tol``; more than n_iter_no_change of them in a row are the end.
     Where examples were kept to judge by, the weights of the best epoch come back.
 
@@ -58,7 +58,7 @@ def train(
         judge: gives the score of a model on examples and targets.
 
     Raises:
-        DivergenceError: the cost is no longer finite.
+        DivergenceError: the loss is no longer finite.
     """
     batches = minibatches(
         *map(model.to_device, parts.train),
@@ -90,7 +90,7 @@ def train(
 def _epochs(
     model: Model, batches: MiniBatches, settings: Settings, epochs: int
 ) -> Iterator[float]:
-    """Train epoch by epoch, and yield the mean cost of its examples."""
+    """Train epoch by epoch, and yield the mean loss of its examples."""
     steps, size = len(batches), batches.batch_size
     examples = len(batches.arrays[0])
     network: Any = model.network
@@ -105,7 +105,7 @@ def _epochs(
     total = 0.0
     for number, record in enumerate(records, start=1):
         if number % steps:
-            total += record.cost * size
+            total += record.loss * size
             continue
-        yield (total + record.cost * (examples - (steps - 1) * size)) / examples
+        yield (total + record.loss * (examples - (steps - 1) * size)) / examples
         total = 0.0

@@ -1,4 +1,4 @@
-"""What a network says of examples: costs, predictions, accuracy."""
+"""What a network says of examples: losses, predictions, accuracy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation:
     _layers: Layers
 
     def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
-        """Give the cost of any number of examples, without gradients; see the class.
+        """Give the loss of any number of examples, without gradients; see the class.
 
         Raises:
             GdoptError: an argument does not fit, as in `loss_and_grads`.
@@ -54,9 +54,9 @@ class Evaluation:
         y = self._check_labelled(x, y)
         total = 0.0
         for rows, logits in self._logits(x):
-            cost = LOSSES[self.output](logits, y[rows], validate=False)[0]
-            total += float(cost) * len(logits)
-        held = float(penalty.cost(self.params, len(x))) if penalty else 0.0
+            loss = LOSSES[self.output](logits, y[rows], validate=False)[0]
+            total += float(loss) * len(logits)
+        held = float(penalty.value(self.params, len(x))) if penalty else 0.0
         return total / len(x) + held
 
     def predict_proba(self, x: Array) -> Array:

@@ -17,7 +17,7 @@ def example_gradients(
 
     A dense layer's gradient for one example is the outer product of its input a_i and
     its delta d_i, and its bias's is d_i: their norms are known without making them. The
-    L2 cost, which is the same for every example, is left out. `network.grads` then
+    L2 penalty, which is the same for every example, is left out. `network.grads` then
     holds the mean of the gradients.
 
     Args:
@@ -43,7 +43,7 @@ def example_gradients(
     >>> network = Network((2, 3), seed=0, backend="numpy")
     >>> x, y = np.array([[1, 2], [0, 0]], dtype=np.float32), np.array([0, 1])
     >>> squares, _ = example_gradients(network, x, y)
-    >>> cost, grads = network.loss_and_grads(x[:1], y[:1])
+    >>> loss, grads = network.loss_and_grads(x[:1], y[:1])
     >>> bool(abs(squares[0] - (grads.flat**2).sum()) < 1e-6)
     True
     """
@@ -65,7 +65,7 @@ def example_gradients(
         output, backprop = dense(inputs, weights, *rest, **options)
 
         def look(d_output: Array) -> Array:
-            deltas = d_output * count  # of the example's own cost, not of the mean
+            deltas = d_output * count  # of the example's own loss, not of the mean
             lengths = (inputs * inputs).sum(axis=1) + 1
             squares.append(lengths * (deltas * deltas).sum(axis=1))
             if along is not None:

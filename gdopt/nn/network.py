@@ -1,4 +1,4 @@
-"""A network of dense layers, its cost, its gradients and its predictions."""
+"""A network of dense layers, its loss, its gradients and its predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gdopt.nn.losses.penalty import Penalty
 class Network(Evaluation):
     """Dense layers with an activation between them, for classes or for regression.
 
-    Its cost is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
+    Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
     the m examples of the batch at hand, the last and smaller one included; biases are
     not decayed. Frameworks' ``weight_decay`` is ``l2 / m``. The loss of an example is
     the cross-entropy of its class, or with a linear output half its squared error,
@@ -71,7 +71,7 @@ class Network(Evaluation):
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     >>> y = np.array([0, 1, 1, 0])
     >>> for _ in range(300):
-    ...     cost, grads = network.loss_and_grads(X, y)
+    ...     loss, grads = network.loss_and_grads(X, y)
     ...     for name in grads:
     ...         network.params[name] -= 0.5 * grads[name]
     >>> network.predict(X)
@@ -151,7 +151,7 @@ class Network(Evaluation):
         l1: float = 0.0,
         validate: bool = True,
     ) -> tuple[Array, Arena]:
-        """Return the cost of a batch, and write its gradients into `grads`.
+        """Return the loss of a batch, and write its gradients into `grads`.
 
         ``dW = dW of the mean loss + l2 / m W + l1 / (2 m) sign(W)``, and db without
         these terms.
@@ -167,7 +167,7 @@ class Network(Evaluation):
                 wait; False where `check_data` has seen them.
 
         Returns:
-            The cost, a 0-d array of the backend (a NumPy scalar on the CPU), which a
+            The loss, a 0-d array of the backend (a NumPy scalar on the CPU), which a
             GPU is not asked to hand over; and `grads`, always the same arena.
 
         Raises:
@@ -178,16 +178,16 @@ class Network(Evaluation):
             BackendError: an array is on another device.
         """
         penalty = Penalty.of(l2, l1)
-        cost = self.propagate(x, y, validate=validate)
+        loss = self.propagate(x, y, validate=validate)
         if penalty:
-            cost = cost + penalty.cost(self.params, len(x))
+            loss = loss + penalty.value(self.params, len(x))
             penalty.add_gradient(self.params, self.grads, len(x))
-        return cost, self.grads
+        return loss, self.grads
 
     def propagate(
         self, x: Array, y: Array, *, layer: Any = dense, validate: bool = True
     ) -> Array:
-        """Run forward and back without L2; give the cost, and write into `grads`.
+        """Run forward and back without L2; give the loss, and write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may stand in its place. All else is as in `loss_and_grads`.
@@ -200,13 +200,13 @@ class Network(Evaluation):
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
         if self.output == "linear":
             y = as_targets(y, done.output.shape, self.dtype)
-        cost, gradient = LOSSES[self.output](done.output, y, validate=validate)
+        loss, gradient = LOSSES[self.output](done.output, y, validate=validate)
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
             self._layers.statistics.see(done.seen)
         self._batches_seen += 1
-        return cost
+        return loss
 
     def use_statistics_of(self, x: Array) -> None:
         """Normalize by mean and variance of these examples until one is trained on.

@@ -88,7 +88,7 @@ class NetworkStep:
     The planner knows its buffers, and the gradient of every single example.
 
     Args:
-        network: gives the cost and the gradients.
+        network: gives the loss and the gradients.
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
@@ -105,7 +105,7 @@ class NetworkStep:
     >>> import numpy as np
     >>> network = gdopt.nn.Network((4, 8, 3), seed=0, backend="numpy")
     >>> step = NetworkStep(network, gdopt.Adam(network.params))
-    >>> cost = step(np.ones((5, 4), np.float32), np.zeros(5, int))
+    >>> loss = step(np.ones((5, 4), np.float32), np.zeros(5, int))
     >>> step.optimizer.t
     1
     """
@@ -136,13 +136,13 @@ class NetworkStep:
         self.looks = network.plain
 
     def __call__(self, *batch: Array) -> Array:
-        """Do one update; give the cost before it."""
+        """Do one update; give the loss before it."""
         x, y = batch
-        cost, grads = self.network.loss_and_grads(
+        loss, grads = self.network.loss_and_grads(
             x, y, l2=self.penalty.l2, l1=self.penalty.l1, validate=self.validate
         )
         self.optimizer.step(grads)
-        return cost
+        return loss
 
     def check(self, data: tuple[Array, ...]) -> None:
         """Refuse data that the step cannot work on."""

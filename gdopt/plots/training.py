@@ -1,4 +1,4 @@
-"""How a training went: cost, dev accuracy and learning rate."""
+"""How a training went: loss, dev accuracy and learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gdopt.extras import load_extra
 from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, logarithmic, panels, save
 from gdopt.training import Record
 
-WIDE = 50  # times from the least to the largest cost, from which the scale is a log one
+WIDE = 50  # times from the least to the largest loss, from which the scale is a log one
 
 
 def curves(
@@ -21,10 +21,10 @@ def curves(
     title: str = "",
     best: Record | None = None,
 ) -> None:
-    """Draw how a training went: cost, dev accuracy and learning rate over the steps.
+    """Draw how a training went: loss, dev accuracy and learning rate over the steps.
 
-    The cost of each mini-batch is drawn thin, its exponentially weighted average
-    thick, on a logarithmic scale where the costs span more than a factor of 50; the
+    The loss of each mini-batch is drawn thin, its exponentially weighted average
+    thick, on a logarithmic scale where the losses span more than a factor of 50; the
     dev loss of a linear output joins them. Panels of which the records tell nothing are
     left out.
 
@@ -49,7 +49,7 @@ def curves(
     if not records:
         message = "records must hold at least one, got none"
         raise ArgumentError(message)
-    draws = [(_draw_cost, 3.2)]
+    draws = [(_draw_loss, 3.2)]
     if any(record.dev_accuracy is not None for record in records):
         draws.append((_draw_accuracy, 2.2))
     if any(record.lr is not None for record in records):
@@ -81,21 +81,21 @@ def _line(axis: Any, steps: Sequence[int], values: Sequence[Any], **style: Any) 
     axis.plot(steps, values, **{"linewidth": 2.2, **dot, **style})
 
 
-def _draw_cost(axis: Any, records: Sequence[Record]) -> None:
+def _draw_loss(axis: Any, records: Sequence[Record]) -> None:
     steps = [record.step for record in records]
-    costs = [record.cost for record in records]
-    smoothed = [record.smoothed_cost for record in records]
+    losses = [record.loss for record in records]
+    smoothed = [record.smoothed_loss for record in records]
     faint = {"alpha": 0.35, "linewidth": 0.8}
-    _line(axis, steps, costs, color=BLUE, label="mini-batch", **faint)
+    _line(axis, steps, losses, color=BLUE, label="mini-batch", **faint)
     _line(axis, steps, smoothed, color=BLUE, label="average")
     dev = [(r.step, r.dev_loss) for r in records if r.dev_loss is not None]
     if dev:
         _line(axis, *zip(*dev, strict=True), color=ORANGE, marker="o", label="dev")
-    if min(costs) > 0 and max(costs) > WIDE * min(costs):
+    if min(losses) > 0 and max(losses) > WIDE * min(losses):
         logarithmic(axis, "y")
     else:
         axis.set_ylim(bottom=0)
-    axis.set_ylabel("cost", **STYLE)
+    axis.set_ylabel("loss", **STYLE)
     axis.legend(frameon=False, fontsize=12, labelcolor=INK)
 
 

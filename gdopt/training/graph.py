@@ -101,10 +101,10 @@ class TrainingGraph:
         optimizer.passes.count_on_device()
 
     def run(self, epoch: int, number: int) -> Array:
-        """Train on a batch, by its epoch and number; give its cost.
+        """Train on a batch, by its epoch and number; give its loss.
 
         Returns:
-            The cost before the update, a 0-d array that the next step overwrites.
+            The loss before the update, a 0-d array that the next step overwrites.
         """
         params = self._network.params
         with Uninterrupted(), params.backend.on(params.device):
@@ -116,14 +116,14 @@ class TrainingGraph:
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.passes.prepare()
             if key in self._graphs:
-                cost = self._graphs[key].replay()
+                loss = self._graphs[key].replay()
             else:
                 self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
                 graph = CapturedWork(self._cupy, self._stream, self._work(rows))
-                self._graphs[key], cost = graph, graph.first
+                self._graphs[key], loss = graph, graph.first
             self._optimizer.passes.count()
             self._expected = epoch, number + 1
-            return cost
+            return loss
 
     def _work(self, rows: int) -> Callable[[], Array]:
         """Make the step for batches of so many rows, with memory of its own."""
@@ -148,11 +148,11 @@ class TrainingGraph:
         def work() -> Array:
             for launch in launches:
                 launch({})
-            cost, grads = self._network.loss_and_grads(
+            loss, grads = self._network.loss_and_grads(
                 *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
             self._optimizer.passes.launch(grads)
-            return cost
+            return loss
 
         return work
 

@@ -20,8 +20,8 @@ from gdopt.nn.losses.penalty import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.graph import TrainingGraph, check_pair
 
-# A cost in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
-# share of max(1, cost) is rounding.
+# A loss in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
+# share of max(1, loss) is rounding.
 RISE = 1e-5
 
 
@@ -32,8 +32,8 @@ class Record:
     Attributes:
         epoch: number of the epoch, from 1.
         step: number of the update, from 1.
-        cost: of the mini-batch of this update, before it; with the L2 term.
-        smoothed_cost: exponentially weighted average of the recorded costs.
+        loss: of the mini-batch of this update, before it; with the L2 term.
+        smoothed_loss: exponentially weighted average of the recorded losses.
         lr: learning rate of this update; None where it is not one number.
         dev_accuracy: share of dev examples whose class is predicted, after the update
             that ends an epoch; None between, and without dev examples.
@@ -45,8 +45,8 @@ class Record:
 
     epoch: int
     step: int
-    cost: float
-    smoothed_cost: float
+    loss: float
+    smoothed_loss: float
     lr: float | None
     dev_accuracy: float | None
     examples_per_second: float
@@ -74,11 +74,11 @@ def fit(
     them: the loop may be left at any record, and what it has reached be saved with
     `gdopt.training.capture`.
 
-    In batch gradient descent, one batch an epoch, the cost must fall at every step: the
+    In batch gradient descent, one batch an epoch, the loss must fall at every step: the
     first record where it rises says so in `Record.notice`, with the likely cause.
 
     Args:
-        network: gives the cost and the gradients.
+        network: gives the loss and the gradients.
         optimizer: of ``network.params``.
         batches: of examples and labels, from `gdopt.minibatches`.
         epochs: how many to run, at least 1. The rest of an epoch, where `batches` goes
@@ -87,13 +87,13 @@ def fit(
         l1: that of the absolute values, at least 0.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
             examples and targets whose loss is, where the network's output is linear.
-        smoothing: beta of the average of the costs, in [0, 1).
+        smoothing: beta of the average of the losses, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
-            is recorded in any case. Costs between are not read: a GPU would wait.
+            is recorded in any case. Losses between are not read: a GPU would wait.
         validate: whether to look at every batch; False where ``network.check_data`` has
             seen the examples.
         cuda_graph: whether a GPU is to replay the whole step as a graph, with the same
-            bits; see `gdopt.training.TrainingGraph`. Where a cost is not finite, its
+            bits; see `gdopt.training.TrainingGraph`. Where a loss is not finite, its
             update has then been done.
 
     Returns:
@@ -104,7 +104,7 @@ def fit(
             pair, or does not fit the network.
         ArgumentTypeError: an argument is of the wrong kind; the optimizer is of other
             arrays than the network's.
-        DivergenceError: while iterating: a cost is NaN or infinite. The update with its
+        DivergenceError: while iterating: a loss is NaN or infinite. The update with its
             gradients has not been done.
 
     Source:
@@ -149,7 +149,7 @@ def fit(
         options={"l2": penalty.l2, "l1": penalty.l1, "validate": validate},
         dev=dev,
         graph=graph,
-        costs=Costs(EWA(smoothing), full_batch=len(batches) == 1),
+        monitor=LossMonitor(EWA(smoothing), full_batch=len(batches) == 1),
     )
     return loop.run(epochs, every)
 
@@ -164,7 +164,7 @@ class _Loop:
     options: dict[str, Any]  # of network.loss_and_grads
     dev: tuple[Array, Array] | None
     graph: TrainingGraph | None
-    costs: Costs
+    monitor: LossMonitor
 
     def run(self, epochs: int, every: int) -> Iterator[Record]:
         """Yield records: one in `every` steps, and at the end of an epoch."""
@@ -176,11 +176,11 @@ class _Loop:
                 ends_epoch = self.batches.state_dict()["position"] == 0
                 read = ends_epoch or steps % every == 0
                 lr = self._rate() if read else None
-                count, cost = self._update(batch, read=read)
+                count, loss = self._update(batch, read=read)
                 examples += count
                 if read:
                     speed = examples / (time.perf_counter() - begin)
-                    yield self._record(cost, lr, speed, ends_epoch=ends_epoch)
+                    yield self._record(loss, lr, speed, ends_epoch=ends_epoch)
                     examples, begin = 0, time.perf_counter()
 
     def _rate(self) -> float | None:
@@ -189,7 +189,7 @@ class _Loop:
         return lr if isinstance(lr, float | int) else None
 
     def _update(self, batch: Any, *, read: bool) -> tuple[int, float]:
-        """Do one update; return its examples, and the cost before it if it is read.
+        """Do one update; return its examples, and the loss before it if it is read.
 
         The batch is one of examples and labels; for a graph, which gathers them itself,
         it is the numbers of the epoch and of the batch.
@@ -198,28 +198,28 @@ class _Loop:
             epoch, number = batch
             size = self.batches.batch_size
             count = min(size, len(self.batches.arrays[0]) - number * size)
-            cost = self.graph.run(epoch, number)
-            return count, self._read(cost) if read else math.nan
+            loss = self.graph.run(epoch, number)
+            return count, self._read(loss) if read else math.nan
         x, y = check_pair(batch)
-        # A network that diverges overflows first; its cost tells.
+        # A network that diverges overflows first; its loss tells.
         with np.errstate(over="ignore", invalid="ignore"):
-            cost, grads = self.network.loss_and_grads(x, y, **self.options)
-            before = self._read(cost) if read else math.nan
+            loss, grads = self.network.loss_and_grads(x, y, **self.options)
+            before = self._read(loss) if read else math.nan
             self.optimizer.step(grads)
         return len(x), before
 
-    def _read(self, cost: Array) -> float:
-        number = float(cost)
+    def _read(self, loss: Array) -> float:
+        number = float(loss)
         if not math.isfinite(number):
             message = (
-                f"cost must stay finite, got {number} at step {self.optimizer.t + 1}, "
-                f"in epoch {self.batches.epoch + 1}: {blame(self._rate())}"
+                f"loss must stay finite, got {number} at step {self.optimizer.t + 1}, "
+                f"in epoch {self.batches.epoch + 1}: {likely_cause(self._rate())}"
             )
             raise DivergenceError(message)
         return number
 
     def _record(
-        self, cost: float, lr: float | None, speed: float, *, ends_epoch: bool
+        self, loss: float, lr: float | None, speed: float, *, ends_epoch: bool
     ) -> Record:
         step, dev_accuracy, dev_loss = self.optimizer.t, None, None
         if ends_epoch and self.dev is not None:
@@ -231,39 +231,39 @@ class _Loop:
         return Record(
             epoch=self.batches.epoch + 1,
             step=step,
-            cost=cost,
-            smoothed_cost=self.costs.average.update(cost),
+            loss=loss,
+            smoothed_loss=self.monitor.average.update(loss),
             lr=lr,
             dev_accuracy=dev_accuracy,
             examples_per_second=speed,
-            notice=self.costs.notice(cost, step, lr),
+            notice=self.monitor.notice(loss, step, lr),
             dev_loss=dev_loss,
         )
 
 
 @dataclass
-class Costs:
-    """The costs recorded so far: their average, and whether the last one rose."""
+class LossMonitor:
+    """The losses recorded so far: their average, and whether the last one rose."""
 
     average: EWA
     full_batch: bool
     last: float = math.inf
     told: bool = False
 
-    def notice(self, cost: float, step: int, lr: float | None) -> str | None:
-        """Say, once, that the cost of all examples has risen."""
-        before, self.last = self.last, cost
-        rose = self.full_batch and cost > before + RISE * max(1.0, before)
+    def notice(self, loss: float, step: int, lr: float | None) -> str | None:
+        """Say, once, that the loss of all examples has risen."""
+        before, self.last = self.last, loss
+        rose = self.full_batch and loss > before + RISE * max(1.0, before)
         if not rose or self.told:
             return None
         self.told = True
         return (
-            f"the cost rose from {before:.6g} to {cost:.6g} at step {step}; in batch "
-            f"gradient descent it must fall at every step: {blame(lr)}"
+            f"the loss rose from {before:.6g} to {loss:.6g} at step {step}; in batch "
+            f"gradient descent it must fall at every step: {likely_cause(lr)}"
         )
 
 
-def blame(lr: float | None) -> str:
-    """Name the likely cause of a cost that rises."""
+def likely_cause(lr: float | None) -> str:
+    """Name the likely cause of a loss that rises."""
     rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
     return f"{rate} is probably too large"

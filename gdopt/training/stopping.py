@@ -48,7 +48,7 @@ class EarlyStopping:
             optimizer updates in place.
         patience: updates without a better value after which to stop, at least 1.
         min_delta: by how much better a value has to be, at least 0.
-        mode: ``"max"`` for an accuracy, ``"min"`` for a cost.
+        mode: ``"max"`` for an accuracy, ``"min"`` for a loss.
         layers: what has a state beside the parameters, with ``state_dict`` and
             ``load_state_dict``, that belongs to them: a network with batch
             normalization, for its averages of mean and variance.

@@ -63,7 +63,7 @@ def tune(
         trials: how many there shall be in all, those of earlier calls included.
         seed: whole number, at least 0; by default 0, so that a call without it is
             reproducible.
-        direction: ``"maximize"`` a score, or ``"minimize"`` a cost.
+        direction: ``"maximize"`` a score, or ``"minimize"`` a loss.
         method: ``"random"``, or ``"tpe"``, Optuna's tree-structured Parzen estimator.
         prune: whether a trial ends, by `Trial.report`, where its best report so far is
             worse than the median of the complete trials' at that step; the first 5 are

@@ -8,7 +8,7 @@ from gdopt.cli.parts.session import _reporter
 from gdopt.training import Record
 
 pytest.importorskip("rich")
-TRAINING = "epoch    1/1000  cost 0.2500  dev accuracy 0.875"
+TRAINING = "epoch    1/1000  loss 0.2500  dev accuracy 0.875"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_bar_shows_its_text_before_the_first_call_and_the_last_one_at_the_en
 
 
 def test_a_note_stands_above_the_bar_as_it_is(terminal):
-    written, note = terminal(60), f"note: [the] cost :x: rose{' and rose' * 9}"
+    written, note = terminal(60), f"note: [the] loss :x: rose{' and rose' * 9}"
     with Progress() as shown:
         shown.show(1, 3, "trial 1/3")
         shown.note(note)
@@ -107,7 +107,7 @@ def test_the_caller_may_choose_the_lines(capsys):
 
 @pytest.mark.usefixtures("pipe")
 def test_a_pipe_gets_every_note_whole(capsys):
-    note = f"note: [the] cost :x: rose{' and rose' * 20}"
+    note = f"note: [the] loss :x: rose{' and rose' * 20}"
     with Progress() as shown:
         for done in range(1, 31):
             shown.show(done, 1000, "text")
@@ -127,11 +127,11 @@ def test_a_training_shows_the_accuracy_of_the_epoch_before(capsys):
     with Progress() as shown:
         show = _reporter(shown, epochs=12, steps=2)
         show(Record(1, 2, 0.5, 0.25, 0.1, 0.875, 1e4))
-        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, notice="the cost rose"))
+        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, notice="the loss rose"))
         show(Record(12, 24, 0.5, 0.125, 0.1, 0.5, 1e4))
     assert capsys.readouterr().err.splitlines() == [
-        "epoch  1/12  cost 0.2500  dev accuracy 0.875",
-        "epoch  2/12  cost 0.7500  dev accuracy 0.875",
-        "note: the cost rose",
-        "epoch 12/12  cost 0.1250  dev accuracy 0.500",
+        "epoch  1/12  loss 0.2500  dev accuracy 0.875",
+        "epoch  2/12  loss 0.7500  dev accuracy 0.875",
+        "note: the loss rose",
+        "epoch 12/12  loss 0.1250  dev accuracy 0.500",
     ]

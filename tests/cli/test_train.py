@@ -88,7 +88,7 @@ def test_a_pipe_gets_plain_lines(quick):
     found = quick()
     assert "\x1b" not in found.out + found.err
     assert "\r" not in found.out + found.err
-    pattern = r"^epoch 2/2  cost \d\.\d{4}  dev accuracy 0\.\d{3}$"
+    pattern = r"^epoch 2/2  loss \d\.\d{4}  dev accuracy 0\.\d{3}$"
     assert re.search(pattern, found.err, re.MULTILINE)
     assert "epoch" not in found.out.replace("2 epochs", "")
 
@@ -143,19 +143,19 @@ def test_full_batch_descent_at_too_large_a_rate_is_told_once(quick):
     options = ("--batch-size", 1079, "--optimizer", "sgd", "--lr", 9, "--epochs", 9)
     found = quick(*options)
     assert found.code == 0
-    assert found.err.count("note: the cost rose from") == 1
+    assert found.err.count("note: the loss rose from") == 1
 
 
 def test_a_run_that_diverges_ends_with_the_cause_and_a_readable_folder(quick, tmp_path):
     found = quick("--optimizer", "sgd", "--lr", "1e20", "--out", "run")
     assert found.code == 2
-    assert "error: cost must stay finite, got" in found.err
+    assert "error: loss must stay finite, got" in found.err
     assert "is probably too large" in found.err
     assert "test accuracy" not in found.out
     assert names(tmp_path / "run") == FILES
     summary = read(tmp_path / "run" / "summary.json")
     assert summary["finished"] is False
-    assert summary["stopped"].startswith("DivergenceError: cost must stay finite")
+    assert summary["stopped"].startswith("DivergenceError: loss must stay finite")
 
 
 @pytest.fixture

@@ -138,13 +138,13 @@ def test_a_small_file_gets_small_batches(run, tmp_path):
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(run, monkeypatch):
     def objective(self, trial):
         if trial.number == 1:
-            message = "the cost is no number"
+            message = "the loss is no number"
             raise gdopt.DivergenceError(message)
         return 0.25
 
     monkeypatch.setattr(gdopt.tune.NetworkObjective, "__call__", objective)
     found = run("digits", *FEW)
-    assert "trial 1 failed: DivergenceError: the cost is no number" in found.err
+    assert "trial 1 failed: DivergenceError: the loss is no number" in found.err
     assert "4 trials: 3 complete, 0 pruned, 1 failed" in found.out
 
 

@@ -27,11 +27,11 @@ def parts(cp, *, dtype=np.float32, shuffle=True, **options):
 
 
 def train(run, *, epochs=3, cuda_graph=False, **options):
-    costs = [
-        record.cost
+    losses = [
+        record.loss
         for record in gdopt.fit(*run, epochs=epochs, cuda_graph=cuda_graph, **options)
     ]
-    return costs, run[0].params.flat.get(), run[1].state_dict()
+    return losses, run[0].params.flat.get(), run[1].state_dict()
 
 
 OPTIONS = {

@@ -47,7 +47,7 @@ def test_steps_from_the_same_weights_are_the_same(task, activation, same, numpy_
         "hidden_layer_sizes": (7, 6),
         "activation": activation,
         "learning_rate_init": lr,
-        "alpha": 2.0,  # as large as the rest of the cost
+        "alpha": 2.0,  # as large as the rest of the loss
         "batch_size": len(X),
         "max_iter": 6,
         "n_iter_no_change": 20,

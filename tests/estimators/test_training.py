@@ -180,6 +180,6 @@ def test_an_end_without_rest_is_warned_of(blobs):
 def test_a_cost_without_bounds_is_an_error(blobs):
     X, y = blobs
     model = MLPRegressor(4, optimizer="sgd", learning_rate_init=1e6, random_state=0)
-    with pytest.raises(gdopt.DivergenceError, match="cost must stay finite"):
+    with pytest.raises(gdopt.DivergenceError, match="loss must stay finite"):
         model.fit(X, y)
     assert not hasattr(model, "n_iter_")

@@ -77,7 +77,7 @@ def test_draws_are_those_of_the_scales_to_tune_on(numbers):
     case = numbers["scales"]
     even = [tune.uniform(*search.RATE).place(rate) for rate in case["rates"]["evenly"]]
     by_decades = [
-        tune.log(*search.RATE).place(rate)
+        tune.log_uniform(*search.RATE).place(rate)
         for rate in case["rates"]["evenly by decades"]
     ]
     np.testing.assert_allclose(by_decades, even, atol=1e-9)

@@ -8,19 +8,19 @@ X = np.random.default_rng(1).standard_normal((7, 4))
 
 
 def make(output="softmax", activation="tanh", **options):
-    """A network, and its cost and gradients with a planted mistake."""
+    """A network, and its loss and gradients with a planted mistake."""
     last = 3 if output == "softmax" else 1
     options = {"seed": 3, "dtype": np.float64, "backend": "numpy"} | options
     network = Network((4, 6, 5, last), activation=activation, output=output, **options)
     y = np.random.default_rng(2).integers(0, max(2, last), len(X))
 
-    def cost(params, spoil=lambda grads: None, l2=0.0):
+    def loss(params, spoil=lambda grads: None, l2=0.0):
         assert params is network.params
         loss, grads = network.loss_and_grads(X.astype(network.dtype), y, l2=l2)
         spoil(grads)
         return loss, grads
 
-    return network.params, cost
+    return network.params, loss
 
 
 def cubes(w):

@@ -26,14 +26,14 @@ def test_the_gradients_are_those_of_differences(numeric_gradient, relative_error
     z, gamma, beta = arrays(6, 4), arrays(4, seed=1), arrays(4, seed=2)
     weights, d_gamma, d_beta = arrays(6, 4, seed=3), np.empty(4), np.empty(4)
 
-    def cost():
+    def loss():
         y, _, _ = batch_norm(z, gamma, beta, np.empty(4), np.empty(4))
         return float((weights * y**2).sum())
 
     y, backprop, _ = batch_norm(z, gamma, beta, d_gamma, d_beta)
     d_z = backprop(2 * weights * y)
     for array, own in ((z, d_z), (gamma, d_gamma), (beta, d_beta)):
-        assert relative_error(own, numeric_gradient(cost, array)) < 1e-8
+        assert relative_error(own, numeric_gradient(loss, array)) < 1e-8
 
 
 def test_it_agrees_with_torch():
@@ -89,11 +89,11 @@ def test_the_networks_gradients_are_those_of_differences(
     _, grads = network.loss_and_grads(x, y, l2=0.3, l1=0.2)
     own = {name: grads[name].copy() for name in grads}
 
-    def cost():
+    def loss():
         return float(network.loss_and_grads(x, y, l2=0.3, l1=0.2)[0])
 
     for name, array in network.params.items():
-        assert relative_error(own[name], numeric_gradient(cost, array)) < 1e-6
+        assert relative_error(own[name], numeric_gradient(loss, array)) < 1e-6
 
 
 def test_what_is_used_are_the_averages_of_the_batches():

@@ -17,8 +17,8 @@ from gdopt.nn.gradient_check import check_gradient
 def test_the_networks_gradients_are_great(
     activation, output, l2, initialization, directions
 ):
-    params, cost = make(output, activation, initialization=initialization)
-    check = check_gradient(lambda p: cost(p, l2=l2), params, directions=directions)
+    params, loss = make(output, activation, initialization=initialization)
+    check = check_gradient(lambda p: loss(p, l2=l2), params, directions=directions)
     assert check.verdict == "great"
     assert 0 < check.error < 1e-7
     assert check.suspects == ()
@@ -77,36 +77,36 @@ def test_the_verdicts_are_the_courses(size, verdict):
 def test_a_small_parameter_that_is_wrong_is_not_lost_in_a_large_one():
     params = {"large": np.full(4, 1e4), "small": np.array([1e-2])}
 
-    def cost(p):
+    def loss(p):
         squares = (p["large"] ** 2).sum() + (p["small"] ** 2).sum()
         return squares / 2, {"large": p["large"], "small": 2 * p["small"]}
 
-    check = check_gradient(cost, params, step=2.0**-4)
+    check = check_gradient(loss, params, step=2.0**-4)
     assert check.error < 1e-5
     assert check.suspects == ("small",)
     assert check.verdict == "look again"
 
 
 def test_a_gradient_lost_in_rounding_is_not_called_wrong():
-    def cost(w):  # a loss of 1000 and gradients of 1e-9, of which nothing is seen
+    def loss(w):  # a loss of 1000 and gradients of 1e-9, of which nothing is seen
         return 1000.0 + 1e-9 * np.sin(w).sum(), 1e-9 * np.cos(w)
 
-    check = check_gradient(cost, np.linspace(0.1, 0.9, 8))
+    check = check_gradient(loss, np.linspace(0.1, 0.9, 8))
     assert check.error > 0.9
     assert check.rounding > check.error
     assert check.verdict == "look again"
     assert "rounding of the loss alone may give" in str(check)
-    check = check_gradient(cost, np.linspace(0.1, 0.9, 8), directions=3)
+    check = check_gradient(loss, np.linspace(0.1, 0.9, 8), directions=3)
     assert check.verdict == "look again"
     assert check.parameters == {}  # nothing is looked for in noise
 
 
 def test_the_estimate_of_rounding_tells_noise_from_mistakes():
-    def cost(w, factor):  # a loss that knows 27 bits behind the point
+    def loss(w, factor):  # a loss that knows 27 bits behind the point
         return np.round((w**2).sum() * 2.0**27) / 2.0**27, factor * w
 
     w = np.array([0.3, 0.7, -0.9])
-    right, wrong = (check_gradient(lambda w, f=f: cost(w, f), w) for f in (2.0, 6.0))
+    right, wrong = (check_gradient(lambda w, f=f: loss(w, f), w) for f in (2.0, 6.0))
     assert 1e-3 < right.error < right.rounding < 50 * right.error
     assert right.rounding < 0.3 < wrong.error
     assert (right.verdict, wrong.verdict) == ("look again", "wrong")
@@ -116,14 +116,14 @@ def test_a_right_gradient_at_a_minimum_is_not_called_wrong():
     network = Network((4, 3), seed=0, dtype=np.float64, backend="numpy")
     y = np.array([0, 1, 2, 0, 1, 2, 0])
 
-    def cost(_):
+    def loss(_):
         return network.loss_and_grads(X, y, l2=0.7)
 
-    assert check_gradient(cost, network.params).verdict == "great"
+    assert check_gradient(loss, network.params).verdict == "great"
     for _ in range(1500):
-        _, grads = cost(network.params)
+        _, grads = loss(network.params)
         network.params.flat[...] -= 0.5 * grads.flat
-    check = check_gradient(cost, network.params)
+    check = check_gradient(loss, network.params)
     assert check.error > 0.1
     assert check.verdict == "look again"
     assert check.suspects == ()
@@ -137,10 +137,10 @@ def test_zero_gradients_agree():
 def test_half_the_parameters_may_be_unused():
     params = {"used": np.array([1.0, 2.0]), "idle": np.ones(2)}
 
-    def cost(p):
+    def loss(p):
         return (p["used"] ** 3).sum(), {"used": 3 * p["used"] ** 2, "idle": np.zeros(2)}
 
-    check = check_gradient(cost, params)
+    check = check_gradient(loss, params)
     assert check.verdict == "great"
     assert check.parameters["idle"].error == 0
 
@@ -151,11 +151,11 @@ def test_any_strides_zero_dimensions_and_empty_arrays_are_fine(directions):
     params = [whole[::2, ::-3], whole[1::2].T, np.array(0.7), np.zeros((0, 3))]
     before, untouched = whole.tobytes(), whole.copy()
 
-    def cost(arrays):
+    def loss(arrays):
         loss = sum((a**3).sum() for a in arrays)
         return loss, [3 * a**2 for a in arrays]
 
-    check = check_gradient(cost, params, directions=directions)
+    check = check_gradient(loss, params, directions=directions)
     assert check.verdict in {"great", "fine"}
     assert whole.tobytes() == before == untouched.tobytes()
     assert params[2] == 0.7
@@ -169,7 +169,7 @@ def test_every_form_of_parameters_is_handed_on_as_it_is():
     forms = [arrays, list(arrays.values()), tuple(arrays.values()), arrays["a"]]
     for form in [*forms, gdopt.Arena.of(arrays)]:
 
-        def cost(params, form=form):
+        def loss(params, form=form):
             assert params is form
             if isinstance(form, np.ndarray):
                 return cubes(form)
@@ -179,7 +179,7 @@ def test_every_form_of_parameters_is_handed_on_as_it_is():
                 return sum(loss), dict(zip("ab", grads, strict=True))
             return sum(loss), grads
 
-        check = check_gradient(cost, form)
+        check = check_gradient(loss, form)
         assert check.verdict == "great"
         assert len(check.parameters) == (1 if form is arrays["a"] else 2)
 

@@ -30,18 +30,18 @@ def test_coarse_parameters_need_a_step(dtype):
 
 
 def test_a_coarse_loss_needs_a_step():
-    def cost(w):
+    def loss(w):
         return np.float32((w**2).sum()), 2 * w
 
     w = np.array([1.0, 2.0])
     with pytest.raises(gdopt.ArgumentTypeError, match="the loss is float32"):
-        check_gradient(cost, w)
-    assert check_gradient(cost, w, step=0.125).error < 1e-5
+        check_gradient(loss, w)
+    assert check_gradient(loss, w, step=0.125).error < 1e-5
 
 
 def test_a_network_in_float32_passes_with_a_step():
-    params, cost = make(dtype=np.float32)
-    assert check_gradient(cost, params, step=1e-3).error < 1e-3
+    params, loss = make(dtype=np.float32)
+    assert check_gradient(loss, params, step=1e-3).error < 1e-3
 
 
 def nan_at_the_start(w):
@@ -53,7 +53,7 @@ def nan_beside(w):
 
 
 @pytest.mark.parametrize(
-    ("cost", "message"),
+    ("loss", "message"),
     [
         (
             nan_at_the_start,
@@ -74,27 +74,27 @@ def nan_beside(w):
         (lambda w: (1.0, {}), "grads must hold at least one array"),
     ],
 )
-def test_what_is_no_use_is_refused(cost, message):
+def test_what_is_no_use_is_refused(loss, message):
     w = np.array([1.0, 2.0])
     with pytest.raises(gdopt.ArgumentError, match=message):
-        check_gradient(cost, w)
+        check_gradient(loss, w)
     assert w.tolist() == [1.0, 2.0]
 
 
 def test_a_loss_that_is_nan_nearby_is_told_with_the_element():
-    def cost(w):  # the square root ends at 0, from which h steps over the edge
+    def loss(w):  # the square root ends at 0, from which h steps over the edge
         with np.errstate(invalid="ignore"):
             return np.sqrt(w).sum(), 0.5 / np.sqrt(w)
 
     w = np.array([[1.0, 5e-8], [1.0, 1.0]])
     message = r"got nan with '0'\[0, 1\] moved by -1e-07"
     with pytest.raises(gdopt.ArgumentError, match=message):
-        check_gradient(cost, w)
+        check_gradient(loss, w)
     assert w[0, 1] == 5e-8
 
 
 @pytest.mark.parametrize(
-    ("cost", "message"),
+    ("loss", "message"),
     [
         (lambda w: 1.0, r"must return a pair \(loss, grads\), got float"),
         (lambda w: (1.0, w, w), "must return a pair"),
@@ -110,9 +110,9 @@ def test_a_loss_that_is_nan_nearby_is_told_with_the_element():
         ),
     ],
 )
-def test_what_is_of_the_wrong_kind_is_refused(cost, message):
+def test_what_is_of_the_wrong_kind_is_refused(loss, message):
     with pytest.raises(gdopt.ArgumentTypeError, match=message):
-        check_gradient(cost, np.array([1.0, 2.0]))
+        check_gradient(loss, np.array([1.0, 2.0]))
 
 
 @pytest.mark.parametrize(

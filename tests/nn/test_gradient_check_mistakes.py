@@ -31,8 +31,8 @@ from gdopt.nn.gradient_check import GradientCheck, check_gradient
     ],
 )
 def test_planted_mistakes_are_found_and_named(spoil, name, own_error, directions):
-    params, cost = make()
-    check = check_gradient(lambda p: cost(p, spoil), params, directions=directions)
+    params, loss = make()
+    check = check_gradient(lambda p: loss(p, spoil), params, directions=directions)
     assert check.verdict == "wrong"
     assert check.worst.name == name
     assert check.suspects == (name,)
@@ -44,9 +44,9 @@ def test_planted_mistakes_are_found_and_named(spoil, name, own_error, directions
 
 
 def test_one_wrong_element_is_named_by_its_index():
-    params, cost = make()
-    right = cost(params)[1]["W1"][2, 3]
-    check = check_gradient(lambda p: cost(p, one_element), params)
+    params, loss = make()
+    right = loss(params)[1]["W1"][2, 3]
+    check = check_gradient(lambda p: loss(p, one_element), params)
     assert check.worst.index == (2, 3)
     assert check.worst.analytic == pytest.approx(right + 0.01, rel=1e-12)
     assert check.worst.numeric == pytest.approx(right, abs=1e-8)
@@ -54,8 +54,8 @@ def test_one_wrong_element_is_named_by_its_index():
 
 
 def test_the_table_shows_each_parameter_and_marks_the_worst():
-    params, cost = make()
-    text = str(check_gradient(lambda p: cost(p, double), params))
+    params, loss = make()
+    text = str(check_gradient(lambda p: loss(p, double), params))
     lines = text.splitlines()
     assert lines[0].startswith("wrong: relative error ")
     assert [line.split()[0] for line in lines[4:10]] == [
@@ -72,10 +72,10 @@ def test_the_table_shows_each_parameter_and_marks_the_worst():
 
 
 def test_one_seed_gives_one_result():
-    params, cost = make()
+    params, loss = make()
     errors = {
         seed: [
-            check_gradient(cost, params, directions=3, seed=seed).error for _ in "ab"
+            check_gradient(loss, params, directions=3, seed=seed).error for _ in "ab"
         ]
         for seed in (0, 1)
     }
@@ -83,16 +83,16 @@ def test_one_seed_gives_one_result():
 
 
 def test_directions_take_few_calls():
-    params, cost = make()
-    check = check_gradient(cost, params, directions=5)
+    params, loss = make()
+    check = check_gradient(loss, params, directions=5)
     assert check.calls == 2 + 8 + 2 * 5 + 1
     elements = sum(array.size for array in params.values())
-    assert check_gradient(cost, params).calls == 2 + 8 + 2 * elements + 1
+    assert check_gradient(loss, params).calls == 2 + 8 + 2 * elements + 1
 
 
 def test_along_directions_that_agree_no_parameter_is_looked_at():
-    params, cost = make()
-    check = check_gradient(cost, params, directions=3)
+    params, loss = make()
+    check = check_gradient(loss, params, directions=3)
     assert isinstance(check, GradientCheck)
     assert check.parameters == {}
     assert check.worst is None
@@ -110,13 +110,13 @@ def test_along_directions_a_fine_error_beyond_rounding_is_not_looked_into():
 def test_along_directions_the_larger_mistake_is_named():
     params = {"W": np.ones((20, 20)), "b": np.ones(3)}
 
-    def cost(p):
+    def loss(p):
         grads = {"W": 2 * p["W"], "b": 2 * p["b"]}
         grads["W"][7, 11] += 1  # less than the next one for an average element
         grads["b"][1] += 0.2
         return (p["W"] ** 2).sum() + (p["b"] ** 2).sum(), grads
 
-    check = check_gradient(cost, params, directions=4)
+    check = check_gradient(loss, params, directions=4)
     assert check.worst.name == "W"
     assert check.worst is check.parameters["W"]
     assert check.suspects == ("W", "b")
@@ -131,15 +131,15 @@ def device_check(backend):
     params = {"w": whole[:, ::2], "s": backend.from_host(np.array(1.5))}
     before = backend.to_host(whole).copy()
 
-    def cost(p, factor=1.0):
+    def loss(p, factor=1.0):
         loss = xp.sum(p["w"] ** 3) + p["s"] ** 2
         grads = {"w": 3 * p["w"] ** 2, "s": 2 * p["s"] + xp.zeros_like(p["s"])}
         grads["w"][1, 1] *= factor
         return loss, grads
 
-    right = [check_gradient(cost, params, directions=d) for d in (None, 3)]
+    right = [check_gradient(loss, params, directions=d) for d in (None, 3)]
     wrong = [
-        check_gradient(lambda p: cost(p, 2.0), params, directions=d) for d in (None, 3)
+        check_gradient(lambda p: loss(p, 2.0), params, directions=d) for d in (None, 3)
     ]
     assert (backend.to_host(whole) == before).all()
     return right, wrong

@@ -34,23 +34,23 @@ def test_parameters_are_put_back_bit_for_bit(at, directions, trouble, error):
     before = {name: array.tobytes() for name, array in params.items()}
     calls = []
 
-    def cost(p):
+    def loss(p):
         calls.append(1)
         if len(calls) == at:
             trouble()
         return np.sin(p["b"]).sum(), {"w": np.zeros((2, 2)), "b": np.cos(p["b"])}
 
     with pytest.raises(error):  # the step is seen beside 7e300 as well
-        check_gradient(cost, params, directions=directions, step=1e290)
+        check_gradient(loss, params, directions=directions, step=1e290)
     assert len(calls) == at
     assert before == {name: array.tobytes() for name, array in params.items()}
 
 
 def test_parameters_have_their_bits_after_a_check():
-    params, cost = make()
+    params, loss = make()
     before = params.flat.tobytes()
-    check_gradient(cost, params)
-    check_gradient(lambda p: cost(p, sign), params, directions=3)
+    check_gradient(loss, params)
+    check_gradient(lambda p: loss(p, sign), params, directions=3)
     assert params.flat.tobytes() == before
 
 
@@ -66,10 +66,10 @@ def test_a_function_that_trains_is_refused_and_undone():
         p["b"] = p["b"] - 0.1
         return 1.0, p
 
-    for cost, name in [(in_place, "w"), (anew, "b")]:
+    for loss, name in [(in_place, "w"), (anew, "b")]:
         message = rf"must not change params, but it changes '{name}'"
         with pytest.raises(gdopt.ArgumentError, match=message):
-            check_gradient(cost, params)
+            check_gradient(loss, params)
         assert params["w"].tolist() == [1.0, 2.0]
         assert params["w"] is before["w"]
         assert params["b"] is before["b"]
@@ -90,22 +90,22 @@ def test_dropout_is_refused_by_name():
     w = np.ones(50)
     before = w.copy()
 
-    def cost(w):
+    def loss(w):
         dropped, backprop = dropout(w, keep_prob=0.5, generator=generator)
         return (dropped**2).sum(), backprop(2 * dropped)
 
     with pytest.raises(gdopt.ArgumentError, match=r"the same loss .* turn dropout off"):
-        check_gradient(cost, w)
+        check_gradient(loss, w)
     assert (w == before).all()
 
 
 def test_dropout_with_one_mask_passes():
-    def cost(w):
+    def loss(w):
         generator = np.random.default_rng(0)
         dropped, backprop = dropout(w, keep_prob=0.5, generator=generator)
         return (dropped**2).sum(), backprop(2 * dropped)
 
-    assert check_gradient(cost, np.linspace(0.5, 1, 9)).verdict == "great"
+    assert check_gradient(loss, np.linspace(0.5, 1, 9)).verdict == "great"
 
 
 def test_a_network_with_dropout_is_refused():
@@ -120,30 +120,30 @@ def test_a_network_with_dropout_is_refused():
 def test_a_loss_that_drifts_is_refused_though_two_calls_agree():
     calls = []
 
-    def cost(w):
+    def loss(w):
         calls.append(1)
         return (w**2).sum() + (len(calls) > 14), 2 * w
 
     with pytest.raises(gdopt.ArgumentError, match="the same loss"):
-        check_gradient(cost, np.ones(2))
+        check_gradient(loss, np.ones(2))
 
 
 def test_gradients_that_are_added_up_are_refused():
     grad = np.zeros(2)
 
-    def cost(w):
+    def loss(w):
         grad[...] += 2 * w
         return (w**2).sum(), grad
 
     with pytest.raises(gdopt.ArgumentError, match="is it added to the one before"):
-        check_gradient(cost, np.ones(2))
+        check_gradient(loss, np.ones(2))
 
 
 def test_roundings_of_a_device_are_no_dropout():
     flips = []
 
-    def cost(w):
+    def loss(w):
         flips.append(1)
         return (w**2).sum() * (1 + 1e-15 * (len(flips) % 2)), 2 * w
 
-    assert check_gradient(cost, np.array([1.0, 2.0])).verdict in {"great", "fine"}
+    assert check_gradient(loss, np.array([1.0, 2.0])).verdict in {"great", "fine"}

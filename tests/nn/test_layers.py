@@ -34,11 +34,11 @@ def test_dense_gradients_match_finite_differences(
     _, backprop = dense(*arrays)
     d_x = backprop(direction)
 
-    def cost():
+    def loss():
         return float((dense(*arrays)[0] * direction).sum())
 
     for array, gradient in ((x, d_x), (weights, d_weights), (bias, d_bias)):
-        assert relative_error(gradient, numeric_gradient(cost, array)) < 1e-7
+        assert relative_error(gradient, numeric_gradient(loss, array)) < 1e-7
 
 
 def test_dense_without_input_gradient_gives_none_and_the_same_weight_gradients(arrays):
@@ -71,11 +71,11 @@ def test_activation_gradients_match_finite_differences(
     z, direction = normal(6, 5), normal(6, 5, seed=1)
     assert np.abs(z).min() > 1e-3  # no difference reaches over the corner of ReLU
 
-    def cost():
+    def loss():
         return float((activation(z)[0] * direction).sum())
 
     gradient = activation(z)[1](direction.copy())
-    assert relative_error(gradient, numeric_gradient(cost, z)) < 1e-7
+    assert relative_error(gradient, numeric_gradient(loss, z)) < 1e-7
 
 
 @every_activation

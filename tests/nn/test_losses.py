@@ -25,13 +25,13 @@ def test_logistic_keeps_small_probabilities():
 
 
 def test_softmax_cross_entropy_has_its_worked_value():
-    cost, _ = softmax_cross_entropy(np.array([[1.0, 2.0, 3.0]] * 2), np.array([2, 0]))
-    assert cost == pytest.approx((0.40760596 + 2.40760596) / 2)
+    loss, _ = softmax_cross_entropy(np.array([[1.0, 2.0, 3.0]] * 2), np.array([2, 0]))
+    assert loss == pytest.approx((0.40760596 + 2.40760596) / 2)
 
 
 def test_binary_cross_entropy_has_its_worked_value():
-    cost, _ = binary_cross_entropy(np.array([2.0, 2.0]), np.array([1, 0]))
-    assert cost == pytest.approx((0.12692801 + 2.12692801) / 2)
+    loss, _ = binary_cross_entropy(np.array([2.0, 2.0]), np.array([1, 0]))
+    assert loss == pytest.approx((0.12692801 + 2.12692801) / 2)
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,21 @@ def test_two_classes_cost_the_same_by_softmax_and_by_logistic():
 @pytest.mark.parametrize("label", [0, 1])
 def test_softmax_cross_entropy_survives_extreme_logits(label):
     logits = np.array([[1e4, -1e4]], dtype=np.float32)
-    cost, gradient = softmax_cross_entropy(logits, np.array([label]))
-    assert cost == [0, 2e4][label]
+    loss, gradient = softmax_cross_entropy(logits, np.array([label]))
+    assert loss == [0, 2e4][label]
     np.testing.assert_array_equal(gradient, [[[0, 0], [1, -1]][label]])
-    assert cost.dtype == gradient.dtype == np.float32
+    assert loss.dtype == gradient.dtype == np.float32
 
 
 @pytest.mark.parametrize(("z", "label"), [(-1e4, 0), (-1e4, 1), (1e4, 0), (1e4, 1)])
 def test_binary_cross_entropy_survives_extreme_logits(z, label):
-    cost, gradient = binary_cross_entropy(
+    loss, gradient = binary_cross_entropy(
         np.array([z], dtype=np.float32), np.array([label])
     )
     wrong = (z > 0) != bool(label)
-    assert cost == (1e4 if wrong else 0)
+    assert loss == (1e4 if wrong else 0)
     assert gradient == (np.sign(z) if wrong else 0)
-    assert cost.dtype == gradient.dtype == np.float32
+    assert loss.dtype == gradient.dtype == np.float32
 
 
 def test_probabilities_survive_extreme_logits():
@@ -86,20 +86,27 @@ def test_probabilities_survive_extreme_logits():
 
 
 def test_losses_leave_their_arguments_alone():
-    for loss, shape in ((softmax_cross_entropy, (3, 2)), (binary_cross_entropy, (3,))):
+    for function, shape in (
+        (softmax_cross_entropy, (3, 2)),
+        (binary_cross_entropy, (3,)),
+    ):
         logits, labels = normal(*shape), np.array([0, 1, 1])
-        loss(logits, labels)
+        function(logits, labels)
         np.testing.assert_array_equal(logits, normal(*shape))
         np.testing.assert_array_equal(labels, [0, 1, 1])
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_labels_may_be_of_any_integer_dtype(dtype):
-    for loss, shape in ((softmax_cross_entropy, (3, 2)), (binary_cross_entropy, (3,))):
+    for function, shape in (
+        (softmax_cross_entropy, (3, 2)),
+        (binary_cross_entropy, (3,)),
+    ):
         labels = np.array([0, 1, 1])
-        cost, gradient = loss(normal(*shape).astype(np.float32), labels.astype(dtype))
-        expected = loss(normal(*shape).astype(np.float32), labels)
-        assert cost == expected[0]
+        logits = normal(*shape).astype(np.float32)
+        loss, gradient = function(logits, labels.astype(dtype))
+        expected = function(normal(*shape).astype(np.float32), labels)
+        assert loss == expected[0]
         np.testing.assert_array_equal(gradient, expected[1])
 
 
@@ -113,12 +120,12 @@ def test_losses_agree_with_torch():
     )
     binary = (labels > 1).astype(int)
     theirs = torch.tensor(logits[:, 0], requires_grad=True)
-    cost = torch.nn.functional.binary_cross_entropy_with_logits(
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
         theirs, torch.tensor(binary, dtype=torch.float64)
     )
-    cost.backward()
+    loss.backward()
     ours, gradient = binary_cross_entropy(logits[:, 0], binary)
-    assert ours == pytest.approx(cost.item(), rel=1e-12)
+    assert ours == pytest.approx(loss.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=1e-12)
 
 

@@ -40,11 +40,11 @@ def test_gradients_match_finite_differences(
     _, grads = made.loss_and_grads(x, y, l2=l2)
     ours = np.concatenate([gradient.copy().ravel() for gradient in grads.values()])
 
-    def cost():
+    def loss():
         return float(made.loss_and_grads(x, y, l2=l2)[0])
 
     expected = np.concatenate(
-        [numeric_gradient(cost, array).ravel() for array in made.params.values()]
+        [numeric_gradient(loss, array).ravel() for array in made.params.values()]
     )
     assert relative_error(ours, expected) < 1e-7
 
@@ -71,8 +71,8 @@ def test_cost_and_gradients_agree_with_torch(activation, output, l2):
     squares = sum((theirs[f"W{k}"] ** 2).sum() for k in (1, 2, 3))
     expected = expected + l2 / (2 * 7) * squares
     expected.backward()
-    cost, grads = made.loss_and_grads(x, y, l2=l2)
-    assert cost == pytest.approx(expected.item(), rel=1e-12)
+    loss, grads = made.loss_and_grads(x, y, l2=l2)
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
     for name, gradient in grads.items():
         np.testing.assert_allclose(
             gradient, theirs[name].grad.numpy(), rtol=1e-10, atol=1e-14
@@ -83,9 +83,9 @@ def test_a_ragged_batch_is_decayed_by_its_own_size():
     made = Network((1, 1), output="sigmoid", seed=0, dtype=np.float64, backend="numpy")
     made.params["W1"][...] = 2
     for m, decay, slope in ((4, 0.25, 0.25), (1, 1.0, 1.0)):
-        cost, grads = made.loss_and_grads(np.zeros((m, 1)), np.zeros(m, int), l2=0.5)
+        loss, grads = made.loss_and_grads(np.zeros((m, 1)), np.zeros(m, int), l2=0.5)
         # log 2 + .5 / (2 m) * 2**2, and .5 / m * 2
-        assert cost == pytest.approx(math.log(2) + decay)
+        assert loss == pytest.approx(math.log(2) + decay)
         assert grads["W1"].item() == pytest.approx(slope)
         assert grads["b1"].item() == pytest.approx(0.5)
 
@@ -171,9 +171,9 @@ def test_large_sets_are_run_in_slices(monkeypatch):
 def test_loss_without_gradients_is_the_same_cost(activation, output, l2):
     made = make(output, activation)
     x, y = examples(7), labels(7, 2)
-    cost, grads = made.loss_and_grads(x, y, l2=l2)
+    loss, grads = made.loss_and_grads(x, y, l2=l2)
     kept = grads.flat.copy()
-    assert made.loss(x, y, l2=l2) == pytest.approx(float(cost), rel=1e-12)
+    assert made.loss(x, y, l2=l2) == pytest.approx(float(loss), rel=1e-12)
     np.testing.assert_array_equal(grads.flat, kept)
 
 
@@ -219,8 +219,8 @@ def test_the_cost_is_a_0d_array_of_the_dtype():
     made = make(dtype=np.float32)
     x, y = examples(7, dtype=np.float32), labels(7, 3)
     for l2 in (0.0, 0.1):
-        cost, grads = made.loss_and_grads(x, y, l2=l2)
-        assert (cost.shape, cost.dtype) == ((), np.float32)
+        loss, grads = made.loss_and_grads(x, y, l2=l2)
+        assert (loss.shape, loss.dtype) == ((), np.float32)
         assert grads.flat.dtype == np.float32
 
 
@@ -237,10 +237,10 @@ def test_every_backend_computes_what_numpy_computes_in_float64(backend):
     device = make(activation="tanh", backend=backend.name)
     x, y = examples(7), labels(7, 3)
     x_there, y_there = backend.from_host(x), backend.from_host(y)
-    cost, grads = host.loss_and_grads(x, y, l2=0.3)
+    loss, grads = host.loss_and_grads(x, y, l2=0.3)
     cost_there, grads_there = device.loss_and_grads(x_there, y_there, l2=0.3)
     assert backend.device(grads_there.flat) == device.params.device
-    assert float(cost_there) == pytest.approx(float(cost), rel=1e-12)
+    assert float(cost_there) == pytest.approx(float(loss), rel=1e-12)
     np.testing.assert_allclose(
         backend.to_host(grads_there.flat), grads.flat, rtol=1e-10, atol=1e-14
     )

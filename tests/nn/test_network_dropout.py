@@ -18,8 +18,8 @@ def data(count=60):
 
 def test_units_are_dropped_while_training_alone():
     network, (x, y) = make(), data()
-    costs = {float(network.loss_and_grads(x, y)[0]) for _ in range(5)}
-    assert len(costs) == 5
+    losses = {float(network.loss_and_grads(x, y)[0]) for _ in range(5)}
+    assert len(losses) == 5
     assert network.loss(x, y) == network.loss(x, y)
     assert (network.predict_proba(x) == network.predict_proba(x)).all()
 
@@ -29,8 +29,8 @@ def test_the_same_seed_drops_the_same_units():
     one, two, other = make(seed=1), make(seed=1), make(seed=2)
     other.params.flat[...] = one.params.flat
     for _ in range(3):
-        costs = [float(net.loss_and_grads(x, y)[0]) for net in (one, two, other)]
-        assert costs[0] == costs[1] != costs[2]
+        losses = [float(net.loss_and_grads(x, y)[0]) for net in (one, two, other)]
+        assert losses[0] == losses[1] != losses[2]
 
 
 def test_the_share_that_is_kept_is_that_of_each_layer():
@@ -68,14 +68,14 @@ def test_the_gradients_are_those_of_the_units_that_were_kept(
     x = x.astype(np.float64)
     state = network.state_dict()
 
-    def cost():
+    def loss():
         network.load_state_dict(state)  # the same units again
         return float(network.loss_and_grads(x, y)[0])
 
-    cost()
+    loss()
     own = {name: network.grads[name].copy() for name in network.grads}
     for name, array in network.params.items():
-        assert relative_error(own[name], numeric_gradient(cost, array)) < 1e-6
+        assert relative_error(own[name], numeric_gradient(loss, array)) < 1e-6
 
 
 def parts(**options):

@@ -72,8 +72,8 @@ def test_cost_and_gradients_are_half_the_outputs_times_those_of_torch(
         expected = expected + penalty / (2 * 7) * (weights**2).sum()
         expected = expected + penalty / (2 * 7) * weights.abs().sum()
     expected.backward()
-    cost, grads = network.loss_and_grads(x, t, l2=penalty, l1=penalty)
-    assert cost == pytest.approx(expected.item(), rel=1e-12)
+    loss, grads = network.loss_and_grads(x, t, l2=penalty, l1=penalty)
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
     for name, gradient in grads.items():
         np.testing.assert_allclose(
             gradient, theirs[name].grad.numpy(), rtol=1e-10, atol=1e-14
@@ -119,10 +119,10 @@ def test_targets_of_one_output_may_have_one_dimension():
     network, (x, t) = make(1), data(k=1)
     results = []
     for targets in (t, t[:, 0]):
-        cost, grads = network.loss_and_grads(x, targets)
+        loss, grads = network.loss_and_grads(x, targets)
         network.check_data(x, targets)
         squares, _ = example_gradients(network, x, targets)
-        results.append((cost, network.loss(x, targets), joined(grads), squares))
+        results.append((loss, network.loss(x, targets), joined(grads), squares))
     for column, row in zip(*results, strict=True):
         np.testing.assert_array_equal(column, row)
 
@@ -160,9 +160,9 @@ def test_every_backend_computes_what_numpy_computes_in_float64(backend):
         Network((4, 5, 3), output="linear", seed=0, dtype=np.float64, backend=name)
         for name in ("numpy", backend.name)
     )
-    cost, grads = host.loss_and_grads(x, t, l2=0.3)
+    loss, grads = host.loss_and_grads(x, t, l2=0.3)
     cost_there, grads_there = device.loss_and_grads(to(x), to(t), l2=0.3)
-    assert float(cost_there) == pytest.approx(float(cost), rel=1e-12)
+    assert float(cost_there) == pytest.approx(float(loss), rel=1e-12)
     there = backend.to_host(grads_there.flat)
     np.testing.assert_allclose(there, grads.flat, rtol=1e-10, atol=1e-14)
     device.check_data(to(x), to(t))
@@ -280,7 +280,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(options, tmp_path):
     restore(load(tmp_path / "half.npz"), *rest)
     records = list(gdopt.fit(*rest, epochs=2, dev=dev))
     assert rest[0].params.flat.tobytes() == whole[0].params.flat.tobytes()
-    assert records[-1].cost == expected[-1].cost
+    assert records[-1].loss == expected[-1].loss
     assert records[-1].dev_loss == expected[-1].dev_loss
 
 

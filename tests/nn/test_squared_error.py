@@ -8,8 +8,8 @@ from gdopt.nn.losses.squared_error import squared_error
 def test_worked_numbers():
     predictions = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 3.0]])
     targets = np.array([[0.0, 2.0], [2.0, 1.0], [3.0, 0.0]])
-    cost, gradient = squared_error(predictions, targets)
-    assert float(cost) == (1 + 0 + 4 + 4 + 0 + 9) / (2 * 3)
+    loss, gradient = squared_error(predictions, targets)
+    assert float(loss) == (1 + 0 + 4 + 4 + 0 + 9) / (2 * 3)
     expected = np.array([[1.0, 0.0], [-2.0, -2.0], [0.0, 3.0]]) / 3
     np.testing.assert_array_equal(gradient, expected)
 
@@ -33,18 +33,18 @@ def test_it_is_half_the_outputs_times_that_of_torch():
     rng = np.random.default_rng(1)
     predictions, targets = rng.standard_normal((2, 6, 3))
     leaf = torch.tensor(predictions, requires_grad=True)
-    loss = torch.nn.functional.mse_loss(leaf, torch.tensor(targets))
-    loss.backward()
-    cost, gradient = squared_error(predictions, targets)
-    assert float(cost) == pytest.approx(3 / 2 * loss.item(), rel=1e-12)
+    theirs = torch.nn.functional.mse_loss(leaf, torch.tensor(targets))
+    theirs.backward()
+    loss, gradient = squared_error(predictions, targets)
+    assert float(loss) == pytest.approx(3 / 2 * theirs.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, 3 / 2 * leaf.grad.numpy(), rtol=1e-12)
 
 
 def test_the_arrays_stay_as_they_were():
     predictions, targets = np.ones((2, 2), np.float32), np.zeros((2, 2), np.float32)
-    cost, gradient = squared_error(predictions, targets)
+    loss, gradient = squared_error(predictions, targets)
     gradient[...] = 9
-    assert cost.dtype == gradient.dtype == np.float32
+    assert loss.dtype == gradient.dtype == np.float32
     assert (predictions == 1).all()
     assert (targets == 0).all()
 

@@ -162,8 +162,8 @@ def test_training_goes_on_as_if_nothing_had_been_measured(options):
         for _ in range(2):
             if measure:
                 layer_norms(network, x, y)
-            cost, grads = network.loss_and_grads(x, y)
-        runs.append((float(cost), grads.flat.tobytes(), network.loss(x, y)))
+            loss, grads = network.loss_and_grads(x, y)
+        runs.append((float(loss), grads.flat.tobytes(), network.loss(x, y)))
         assert network.params.flat.tobytes() == before
     assert runs[0] == runs[1]
 

@@ -10,7 +10,7 @@ from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.schedules import polynomial
 from gdopt.training import fit
-from gdopt.training.loop import Costs
+from gdopt.training.loop import LossMonitor
 
 
 def records_of(run, **options):
@@ -25,13 +25,13 @@ def flat(run):
 def test_training_is_the_loop_one_would_write_by_hand(make_run, engine):
     run, by_hand = make_run(), make_run()
     records = records_of(run, epochs=2, l2=0.5)
-    costs = []
+    losses = []
     for _ in range(2):
         for x, y in by_hand.batches:
-            cost, grads = by_hand.network.loss_and_grads(x, y, l2=0.5)
-            costs.append(float(cost))
+            loss, grads = by_hand.network.loss_and_grads(x, y, l2=0.5)
+            losses.append(float(loss))
             by_hand.optimizer.step(grads)
-    assert costs == [record.cost for record in records]
+    assert losses == [record.loss for record in records]
     np.testing.assert_array_equal(flat(by_hand), flat(run))
 
 
@@ -57,10 +57,10 @@ def test_the_smoothed_cost_is_the_weighted_mean_of_the_costs(make_run):
     records = records_of(make_run(), epochs=2, smoothing=0.8)
     for count, record in enumerate(records, start=1):
         weights = 0.8 ** np.arange(count)[::-1]
-        costs = [r.cost for r in records[:count]]
-        expected = np.dot(weights, costs) / weights.sum()
+        losses = [r.loss for r in records[:count]]
+        expected = np.dot(weights, losses) / weights.sum()
         # Two ways to add up at most 10 float64 numbers.
-        assert expected == pytest.approx(record.smoothed_cost, rel=1e-12)
+        assert expected == pytest.approx(record.smoothed_loss, rel=1e-12)
 
 
 def test_the_learning_rate_is_that_of_the_update(make_run):
@@ -137,7 +137,7 @@ def test_a_cost_that_is_not_finite_ends_training_and_names_the_rate(make_run):
         for record in records:
             step, before = record.step, flat(run)
     expected = (
-        rf"cost must stay finite, got (nan|inf) at step {step + 1}, in epoch 1: "
+        rf"loss must stay finite, got (nan|inf) at step {step + 1}, in epoch 1: "
         r"the learning rate, 1e\+30, is probably too large"
     )
     assert caught.match(expected)
@@ -150,29 +150,29 @@ def test_a_cost_that_is_not_finite_ends_training_and_names_the_rate(make_run):
 def test_full_batch_descent_whose_cost_rises_is_told_once_with_the_cause(make_run):
     run = make_run(size=40, lr=50.0, optimizer=gdopt.SGD)
     records = records_of(run, epochs=6)
-    costs = [record.cost for record in records]
-    rises = [k for k in range(1, 6) if costs[k] > costs[k - 1]]
+    losses = [record.loss for record in records]
+    rises = [k for k in range(1, 6) if losses[k] > losses[k - 1]]
     assert len(rises) > 1  # the rate is indeed too large
     noticed = [k for k, record in enumerate(records) if record.notice]
     assert rises[:1] == noticed
     at = rises[0]
     assert (
-        f"the cost rose from {costs[at - 1]:.6g} to {costs[at]:.6g} at step {at + 1}; "
-        "in batch gradient descent it must fall at every step: the learning rate, 50, "
-        "is probably too large"
+        f"the loss rose from {losses[at - 1]:.6g} to {losses[at]:.6g} at step "
+        f"{at + 1}; in batch gradient descent it must fall at every step: the learning "
+        "rate, 50, is probably too large"
     ) == records[at].notice
 
 
 def test_full_batch_descent_whose_cost_falls_is_left_in_peace(make_run):
     records = records_of(make_run(size=40, lr=0.1, optimizer=gdopt.SGD), epochs=30)
-    costs = [record.cost for record in records]
-    assert sorted(costs, reverse=True) == costs
+    losses = [record.loss for record in records]
+    assert sorted(losses, reverse=True) == losses
     assert {None} == {record.notice for record in records}
 
 
 def test_the_cost_of_mini_batches_may_rise(make_run):
     records = records_of(make_run(lr=1.0, optimizer=gdopt.SGD), epochs=5)
-    assert any(b.cost > a.cost for a, b in itertools.pairwise(records))
+    assert any(b.loss > a.loss for a, b in itertools.pairwise(records))
     assert {None} == {record.notice for record in records}
 
 
@@ -187,9 +187,9 @@ def test_the_cost_of_mini_batches_may_rise(make_run):
     ],
 )
 def test_a_rise_within_rounding_is_no_rise(before, after, told):
-    costs = Costs(gdopt.EWA(0.9), full_batch=True)
-    assert costs.notice(before, 1, None) is None
-    notice = costs.notice(after, 2, None)
+    losses = LossMonitor(gdopt.EWA(0.9), full_batch=True)
+    assert losses.notice(before, 1, None) is None
+    notice = losses.notice(after, 2, None)
     assert told == (notice is not None)
     assert notice is None or notice.endswith("the learning rate is probably too large")
 
@@ -243,9 +243,9 @@ def test_a_skipped_step_advances_neither_count_nor_schedule(make_run):
     ordinary = network.loss_and_grads
 
     def broken(x, y, **options):
-        cost, grads = ordinary(x, y, **options)
+        loss, grads = ordinary(x, y, **options)
         grads["b1"][0] = math.nan
-        return cost, grads
+        return loss, grads
 
     network.loss_and_grads = broken
     records = list(fit(network, skipping, run.batches, epochs=1))
@@ -259,4 +259,4 @@ def test_a_network_of_float64_is_trained_alike():
     *_, last = fit(
         network, optimizer, minibatches(X, y, batch_size=3, seed=0), epochs=40
     )
-    assert last.cost < 0.1
+    assert last.loss < 0.1

@@ -11,8 +11,8 @@ def record(step, **changes):
     values = {
         "epoch": 1,
         "step": step,
-        "cost": 1 / step,
-        "smoothed_cost": 0.5,
+        "loss": 1 / step,
+        "smoothed_loss": 0.5,
         "lr": 0.1,
         "dev_accuracy": None,
         "examples_per_second": 1e4,
@@ -39,8 +39,8 @@ def test_every_record_is_on_disk_as_soon_as_it_is_written(tmp_path):
     assert first == {
         "epoch": 1,
         "step": 1,
-        "cost": 1.0,
-        "smoothed_cost": 0.5,
+        "loss": 1.0,
+        "smoothed_loss": 0.5,
         "lr": 0.1,
         "dev_accuracy": None,
         "examples_per_second": 10000.0,
@@ -51,10 +51,10 @@ def test_every_record_is_on_disk_as_soon_as_it_is_written(tmp_path):
 def test_a_notice_stands_in_its_line_alone(tmp_path):
     with RunFolder(tmp_path / "run", {}) as run:
         run.write(record(1))
-        run.write(record(2, notice="the cost rose"))
+        run.write(record(2, notice="the loss rose"))
     assert [line.get("notice") for line in lines_of(run.path)] == [
         None,
-        "the cost rose",
+        "the loss rose",
     ]
 
 

@@ -33,7 +33,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     restore(tree, rest.network, rest.optimizer, rest.batches)
     records = train(rest, 2)
     assert bits(whole) == bits(rest)
-    assert expected[-1].cost == records[-1].cost
+    assert expected[-1].loss == records[-1].loss
     assert expected[-1].step == records[-1].step
     assert expected[-1].lr == records[-1].lr
 

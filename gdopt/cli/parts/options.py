@@ -165,7 +165,7 @@ def add_network(add: Callable[..., Any]) -> None:
         type=not_negative,
         default=0.0,
         metavar="LAMBDA",
-        help="weight of the L1 cost, LAMBDA / (2 m) sum of |W| (%(default)s)",
+        help="weight of the L1 penalty, LAMBDA / (2 m) sum of |W| (%(default)s)",
     )
     add(
         "--keep-prob",
@@ -185,13 +185,13 @@ def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
 
 
 def add_l2(add: Callable[..., Any]) -> None:
-    """Add the weight of the L2 cost."""
+    """Add the weight of the L2 penalty."""
     add(
         "--l2",
         type=not_negative,
         default=0.03,
         metavar="LAMBDA",
-        help="weight of the L2 cost, LAMBDA / (2 m) sum of W^2 (%(default)s)",
+        help="weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 (%(default)s)",
     )
 
 

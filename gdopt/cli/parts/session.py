@@ -120,7 +120,7 @@ class Session:
             "stopped": None if stopped is None else f"{kind}: {stopped}",
             "epoch": last and last.epoch,
             "steps": self.optimizer.t,
-            "smoothed_cost": last and last.smoothed_cost,
+            "smoothed_loss": last and last.smoothed_loss,
             "accuracy": accuracy,
             "best_epoch": best and best.epoch,
             "seconds": self.seconds,
@@ -175,7 +175,7 @@ def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], No
             accuracy = f"{record.dev_accuracy:.3f}"
         text = (
             f"epoch {record.epoch:{width}}/{epochs}"
-            f"  cost {record.smoothed_cost:.4f}  dev accuracy {accuracy}"
+            f"  loss {record.smoothed_loss:.4f}  dev accuracy {accuracy}"
         )
         shown.show(record.step, epochs * steps, text)
         if record.notice:

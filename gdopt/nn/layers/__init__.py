@@ -5,7 +5,7 @@ A network is a chain of them, and needs nothing more::
     hidden, backprop1 = dense(x, W1, b1, d_W1, d_b1)
     active, backprop2 = relu(hidden)
     logits, backprop3 = dense(active, W2, b2, d_W2, d_b2)
-    cost, gradient = softmax_cross_entropy(logits, labels)
+    loss, gradient = softmax_cross_entropy(logits, labels)
     for backprop in (backprop3, backprop2, backprop1):
         gradient = backprop(gradient)
 """

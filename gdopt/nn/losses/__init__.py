@@ -1,1 +1,1 @@
-"""Costs with their gradients, and what weights cost."""
+"""Losses with their gradients, and the penalty on weights."""

@@ -1,4 +1,4 @@
-"""Costs of logits, with their gradients; none of them overflows."""
+"""Losses of logits, with their gradients; none of them overflows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def softmax_cross_entropy(
             has to wait; without it a wrong label would be taken for another.
 
     Returns:
-        The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
+        The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
         gradient (m, classes), a new array.
 
     Raises:
@@ -72,8 +72,8 @@ def softmax_cross_entropy(
         BackendError: the arrays are on two devices.
 
     >>> import numpy as np
-    >>> cost, gradient = softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
-    >>> round(float(cost), 4)  # log 4
+    >>> loss, gradient = softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
+    >>> round(float(loss), 4)  # log 4
     1.3863
     >>> gradient
     array([[ 0.25,  0.25, -0.75,  0.25]])
@@ -90,11 +90,11 @@ def softmax_cross_entropy(
     gradient = xp.exp(shifted)
     totals = gradient.sum(axis=1, keepdims=True)
     chosen = xp.arange(examples), labels
-    cost = (xp.log(totals[:, 0]) - shifted[chosen]).mean()
+    loss = (xp.log(totals[:, 0]) - shifted[chosen]).mean()
     gradient /= totals
     gradient[chosen] -= 1
     gradient /= examples
-    return cost, gradient
+    return loss, gradient
 
 
 def binary_cross_entropy(
@@ -109,10 +109,10 @@ def binary_cross_entropy(
         logits: z (m, 1) or (m,), floating; m at least 1.
         labels: y (m, 1) or (m,), 0 or 1, any integer dtype, on the same device.
         validate: whether to refuse labels other than 0 and 1, for which a GPU has to
-            wait; without it a label of -1 would give a wrong cost.
+            wait; without it a label of -1 would give a wrong loss.
 
     Returns:
-        The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
+        The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
         gradient, a new array of the shape of the logits.
 
     Raises:
@@ -121,8 +121,8 @@ def binary_cross_entropy(
         BackendError: the arrays are on two devices.
 
     >>> import numpy as np
-    >>> cost, gradient = binary_cross_entropy(np.zeros(2), np.array([0, 1]))
-    >>> round(float(cost), 4)  # log 2
+    >>> loss, gradient = binary_cross_entropy(np.zeros(2), np.array([0, 1]))
+    >>> round(float(loss), 4)  # log 2
     0.6931
     >>> gradient
     array([ 0.25, -0.25])

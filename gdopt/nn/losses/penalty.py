@@ -1,4 +1,4 @@
-"""The L2 and L1 costs of weights, biases left out, and their gradients."""
+"""The L2 and L1 penalties on weights, biases left out, and their gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gdopt.checks import NOT_NEGATIVE, check_number
 
 @dataclass(frozen=True)
 class Penalty:
-    """Costs that hold weights small: ``(l2 sum(W**2) + l1 sum(|W|)) / (2 m)``.
+    """Penalty on large weights: ``(l2 sum(W**2) + l1 sum(|W|)) / (2 m)``.
 
     Their gradients are ``l2 / m W`` and ``l1 / (2 m) sign(W)``. Biases, and the
     deviations and means of batch normalization, are left out.
@@ -42,8 +42,8 @@ class Penalty:
     def __bool__(self) -> bool:
         return bool(self.l2 or self.l1)
 
-    def cost(self, params: Arena, examples: int) -> Array:
-        """Give the cost, a 0-d array of the backend."""
+    def value(self, params: Arena, examples: int) -> Array:
+        """Return the penalty, a 0-d array of the backend."""
         xp = params.backend.xp
         parts = []
         for _, weights in _weights(params):

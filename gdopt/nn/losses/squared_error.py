@@ -1,4 +1,4 @@
-"""The cost of regression, with its gradient."""
+"""The loss of regression, with its gradient."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def squared_error(
             wait.
 
     Returns:
-        The cost, a 0-d array of the backend (a NumPy scalar on the CPU), and its
+        The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
         gradient, a new array of the shape of p.
 
     Raises:
@@ -32,13 +32,13 @@ def squared_error(
         BackendError: the arrays are on two devices.
 
     Other libraries: torch's MSELoss and Keras's MeanSquaredError take no half, and the
-    mean over the outputs too: ``2 / outputs`` times this cost and this gradient.
-    scikit-learn's MLPRegressor descends this gradient, and tells a cost that is divided
+    mean over the outputs too: ``2 / outputs`` times this loss and this gradient.
+    scikit-learn's MLPRegressor descends this gradient, and tells a loss that is divided
     by the number of outputs.
 
     >>> import numpy as np
-    >>> cost, gradient = squared_error(np.array([[3.0, 0.0]]), np.array([[1.0, 1.0]]))
-    >>> float(cost)  # (4 + 1) / 2
+    >>> loss, gradient = squared_error(np.array([[3.0, 0.0]]), np.array([[1.0, 1.0]]))
+    >>> float(loss)  # (4 + 1) / 2
     2.5
     >>> gradient
     array([[ 2., -1.]])
@@ -55,6 +55,6 @@ def squared_error(
         check_finite(targets.reshape(len(targets), -1), "targets")
     gradient = predictions - targets
     examples = len(predictions)
-    cost = xp.sum(xp.square(gradient)) / (2 * examples)
+    loss = xp.sum(xp.square(gradient)) / (2 * examples)
     gradient /= examples
-    return cost, gradient
+    return loss, gradient

@@ -15,7 +15,7 @@ Buffers = dict[str, float]
 # input and its output), and at work beside them forwards.
 KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
 FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
-LOSS_VECTORS = 6  # numbers for each example, while the cost is computed
+LOSS_VECTORS = 6  # numbers for each example, while the loss is computed
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
@@ -23,7 +23,7 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
     """Give, for each stage of a step, its buffers and their bytes.
 
     A stage is a moment at which memory may be highest: each activation forwards, the
-    cost, each layer backwards, the cost of large weights.
+    loss, each layer backwards, the penalty on large weights.
     """
     sizes, item = network.sizes, network.dtype.itemsize
     stages = _forward_stages(network, rows)
@@ -31,7 +31,7 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
     kept = stages.pop("forwards")
     vectors = 0 if network.output == "linear" else LOSS_VECTORS * item + 8
     loss = rows * (2 * sizes[last] * item + vectors)
-    stages["cost"] = kept | {"cost and its gradient": loss}
+    stages["loss"] = kept | {"loss and its gradient": loss}
     for k in range(last, 1, -1):
         values = rows * sizes[k - 1]
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}

@@ -44,8 +44,8 @@ class Layer:
         activations: root mean square of the layer's output, behind its activation (and
             dropout, if there is any); of the last layer, of the logits.
         signals: root mean square of what comes back, over examples and units: the
-            gradient of an example's own cost by the layer's output before activation.
-        gradients: norm of dW, the gradient of the mean cost.
+            gradient of an example's own loss by the layer's output before activation.
+        gradients: norm of dW, the gradient of the mean loss.
     """
 
     number: int
@@ -191,7 +191,7 @@ class _Watch:
         count = len(x)
 
         def look(d_output: Array) -> Array:
-            # The cost is a mean: an example's own is `count` times its share.
+            # The loss is a mean: an example's own is `count` times its share.
             self.signals.append(_root_mean_square(d_output) * count)
             return backprop(d_output)
 
