@@ -41,11 +41,12 @@ class Optimizer:
         ema: beta of the exponentially weighted average of the parameters that
             `average` gives, in [0, 1); it starts from the parameters. A
             hyper-parameter, in the same pass.
-        master: whether float16 or bfloat16 parameters are rounded copies of float32
-            ones, which are kept as state and updated in the same pass.
+        master_weights: whether float16 or bfloat16 parameters are rounded copies of
+            float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
-        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master.
+        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master
+            weights.
         seed: of that randomness, at least 0; it depends on the step and the place of
             an element alone, so that every engine and layout rounds alike.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
@@ -79,13 +80,13 @@ class Optimizer:
         clip_norm: Any = None,
         loss_scale: Any = None,
         ema: Any = None,
-        master: bool = False,
+        master_weights: bool = False,
         state_dtype: str | None = None,
         rounding: str = "nearest",
         seed: int = 0,
         **hyper: Any,
     ) -> None:
-        self.options = Options(non_finite, master, state_dtype, rounding, seed)
+        self.options = Options(non_finite, master_weights, state_dtype, rounding, seed)
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
@@ -114,7 +115,8 @@ class Optimizer:
         parameters = self._parameters
         layout = parameters.layout
         states = {}
-        for name in (*self.rule.states, *([MASTER] if self.options.master else ())):
+        master = [MASTER] if self.options.master_weights else []
+        for name in (*self.rule.states, *master):
             dtypes = {
                 group: as_dtype(self.options.state_dtype_of(name, group))
                 for group in layout.sizes

@@ -52,7 +52,7 @@ class Options:
     """
 
     non_finite: str = "ignore"
-    master: bool = False
+    master_weights: bool = False
     state_dtype: str | None = None
     rounding: str = "nearest"
     seed: int = 0
@@ -65,21 +65,21 @@ class Options:
                 *most, last = map(repr, choices)
                 message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
                 raise ArgumentError(message)
-        check_flag("master", self.master)
+        check_flag("master_weights", self.master_weights)
         whole("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse what the parameters' dtypes leave no room for.
 
         Raises:
-            ArgumentError: a master copy of parameters that are exact themselves, or
+            ArgumentError: master weights of float32 or float64 parameters, or
                 float64 parameters whose state would be narrowed.
         """
         for name, slot in layout.slots.items():
-            if self.master and slot.group not in STORED_HALF:
+            if self.master_weights and slot.group not in STORED_HALF:
                 message = (
-                    "master must be False where a parameter is no half precision: "
-                    f"{name!r} is {slot.group}, got True"
+                    "master_weights needs float16 or bfloat16 parameters, "
+                    f"but {name!r} is {slot.group}"
                 )
                 raise ArgumentError(message)
             if self.state_dtype is not None and slot.group == "float64":
@@ -98,7 +98,7 @@ class Options:
             elements: how many hyper-parameters are arrays.
         """
         compute = compute_name(group)
-        own = compute if self.master else group
+        own = compute if self.master_weights else group
         dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
