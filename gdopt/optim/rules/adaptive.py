@@ -6,25 +6,28 @@ import functools
 from typing import Any
 
 from gdopt.checks import check_choice, check_flag
-from gdopt.ewa import average
-from gdopt.kernels.ops import sqrt
+from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
 
 MODES = ("corrected", "raw", "inside")  # where Adam and AdamW put epsilon
+ADAM = {  # by that, and whether the bias is corrected
+    ("corrected", True): formulas.adam,
+    ("raw", True): formulas.adam_raw,
+    ("inside", True): formulas.adam_inside,
+    ("corrected", False): formulas.adam_uncorrected,
+    ("raw", False): formulas.adam_uncorrected,
+    ("inside", False): formulas.adam_inside_uncorrected,
+}
+ADAM_RANGES = {"lr": LR, "beta1": BETA, "beta2": BETA, "eps": EPS}
+RMSPROP = {"outside": formulas.rmsprop, "inside": formulas.rmsprop_inside}
 
 
 @functools.cache
 def rmsprop(eps_mode: str) -> Rule:
     """Make the rule of RMSprop with its epsilon outside or inside the root."""
-
-    def formula(p: Any, v: Any, g: Any, *, lr: Any, beta: Any, eps: Any) -> Any:
-        v = average(v, g * g, beta=beta)
-        root = sqrt(v + eps) if eps_mode == "inside" else sqrt(v) + eps
-        return p - lr * g / root, v
-
-    formula.__name__ = f"rmsprop_{eps_mode}"
-    return rule(ranges={"lr": LR, "beta": BETA, "eps": EPS})(formula)
+    ranges = {"lr": LR, "beta": BETA, "eps": EPS}
+    return rule(ranges=ranges)(RMSPROP[eps_mode])
 
 
 class RMSprop(Optimizer):
@@ -63,69 +66,21 @@ class RMSprop(Optimizer):
         eps_mode: str = "outside",
         **others: Any,
     ) -> None:
-        check_choice("eps_mode", eps_mode, ("outside", "inside"))
+        check_choice("eps_mode", eps_mode, tuple(RMSPROP))
         super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
 
 
 @functools.cache
 def adam(eps_mode: str, *, bias_correction: bool) -> Rule:
     """Make the rule of Adam with its epsilon in one of three places; see `Adam`."""
-
-    def formula(
-        p: Any,
-        m: Any,
-        v: Any,
-        g: Any,
-        *,
-        lr: Any,
-        beta1: Any,
-        beta2: Any,
-        eps: Any,
-        t: Any,
-    ) -> Any:
-        m = average(m, g, beta=beta1)
-        v = average(v, g * g, beta=beta2)
-        # Kingma & Ba 2015, end of section 2: both corrections folded into the rate.
-        correction1 = 1 - beta1**t if bias_correction else 1.0
-        correction2 = sqrt(1 - beta2**t) if bias_correction else 1.0
-        if eps_mode == "inside":
-            root = sqrt(v + eps * (correction2 * correction2))
-        elif eps_mode == "raw":
-            root = sqrt(v) + eps
-        else:
-            root = sqrt(v) + eps * correction2
-        return p - lr * correction2 / correction1 * m / root, m, v
-
-    plain = "" if bias_correction else "_uncorrected"
-    formula.__name__ = f"adam_{eps_mode}{plain}"
-    ranges = {"lr": LR, "beta1": BETA, "beta2": BETA, "eps": EPS}
-    return rule(ranges=ranges)(formula)
+    return rule(ranges=ADAM_RANGES)(ADAM[eps_mode, bias_correction])
 
 
 @functools.cache
 def adamw(eps_mode: str, *, bias_correction: bool) -> Rule:
     """Make the rule of AdamW: the parameter decays by itself, then Adam's step."""
-    step = adam(eps_mode, bias_correction=bias_correction)
-
-    def formula(
-        p: Any,
-        m: Any,
-        v: Any,
-        g: Any,
-        *,
-        lr: Any,
-        beta1: Any,
-        beta2: Any,
-        eps: Any,
-        weight_decay: Any,
-        t: Any,
-    ) -> Any:
-        p = (1 - lr * weight_decay) * p
-        return step(p, m, v, g, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
-
-    formula.__name__ = step.name.replace("adam", "adamw")
-    ranges = {name: bounds.text for name, bounds in step.ranges.items()}
-    return rule(ranges={**ranges, "weight_decay": DECAY})(formula)
+    formula = formulas.decoupled(ADAM[eps_mode, bias_correction])
+    return rule(ranges={**ADAM_RANGES, "weight_decay": DECAY})(formula)
 
 
 class Adam(Optimizer):

@@ -7,15 +7,25 @@ from typing import Any
 
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
-from gdopt.ewa import average, corrected
+from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rules.rule import BETA, LR, Rule, rule
 
+FORMS = {
+    "ewa": formulas.momentum,
+    "heavy_ball": formulas.heavy_ball,
+    "keras": formulas.keras_momentum,
+}
 
-@rule(ranges={"lr": LR})
-def sgd(p: Any, g: Any, *, lr: Any) -> Any:
-    """Step against the gradient: p <- p - lr g."""
-    return p - lr * g
+sgd = rule(ranges={"lr": LR})(formulas.sgd)
+nesterov = rule(ranges={"lr": LR, "beta": "(0, 1)"})(formulas.nesterov)
+
+
+@functools.cache
+def momentum(form: str, *, bias_correction: bool) -> Rule:
+    """Make the rule of momentum in one of its forms; see `Momentum`."""
+    formula = formulas.momentum_corrected if bias_correction else FORMS[form]
+    return rule(ranges={"lr": LR, "beta": BETA})(formula)
 
 
 class SGD(Optimizer):
@@ -38,25 +48,6 @@ class SGD(Optimizer):
 
     def __init__(self, params: Any, *, lr: Any = 1e-3, **others: Any) -> None:
         super().__init__(params, sgd, lr=lr, **others)
-
-
-@functools.cache
-def momentum(form: str, *, bias_correction: bool) -> Rule:
-    """Make the rule of momentum in one of its forms; see `Momentum`."""
-
-    def formula(p: Any, v: Any, g: Any, *, lr: Any, beta: Any, t: Any) -> Any:
-        if form == "heavy_ball":
-            v = beta * v + g
-            return p - lr * v, v
-        if form == "keras":
-            v = beta * v - lr * g
-            return p + v, v
-        v = average(v, g, beta=beta)
-        rate = corrected(lr, beta=beta, t=t) if bias_correction else lr
-        return p - rate * v, v
-
-    formula.__name__ = f"momentum_{form}" + ("_corrected" if bias_correction else "")
-    return rule(ranges={"lr": LR, "beta": BETA})(formula)
 
 
 class Momentum(Optimizer):
@@ -100,20 +91,13 @@ class Momentum(Optimizer):
         bias_correction: bool = False,
         **others: Any,
     ) -> None:
-        check_choice("form", form, ("ewa", "heavy_ball", "keras"))
+        check_choice("form", form, tuple(FORMS))
         bias_correction = check_flag("bias_correction", bias_correction)
         if bias_correction and form != "ewa":
             message = f"bias_correction must be False for form {form!r}, which has none"
             raise ArgumentError(message)
         formula = momentum(form, bias_correction=bias_correction)
         super().__init__(params, formula, lr=lr, beta=beta, **others)
-
-
-@rule(ranges={"lr": LR, "beta": "(0, 1)"})
-def nesterov(p: Any, v: Any, g: Any, *, lr: Any, beta: Any) -> Any:
-    """Look ahead along the velocity: v <- beta v + g, p <- p - lr (g + beta v)."""
-    v = beta * v + g
-    return p - lr * (g + beta * v), v
 
 
 class Nesterov(Optimizer):
