@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
@@ -20,6 +21,8 @@ from gdopt.optim.passes import Passes
 from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
 from gdopt.optim.rules.rule import Rule
 from gdopt.optim.rules.rule import rule as make_rule
+
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class Optimizer:
@@ -250,3 +253,18 @@ class Optimizer:
             f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "
             f"elements on {self._parameters.device}, t={self.t})"
         )
+
+
+def with_options(init: Init) -> Init:
+    """Let an `__init__` that takes ``**options`` show the options of `Optimizer`.
+
+    Its signature is set on the function: a class's own is inherited by subclasses,
+    whatever their `__init__` takes.
+    """
+    shared = inspect.signature(Optimizer.__init__).parameters.values()
+    signature = inspect.signature(init)
+    *own, _ = signature.parameters.values()
+    options = [option for option in shared if option.kind is option.KEYWORD_ONLY]
+    shown = signature.replace(parameters=[*own, *options])
+    init.__signature__ = shown  # type: ignore[attr-defined]
+    return init

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Unpack
 
 from gdopt.checks import check_choice, check_flag
 from gdopt.optim import formulas
-from gdopt.optim.optimizer import Optimizer
+from gdopt.optim.optimizer import Optimizer, with_options
+from gdopt.optim.options import SharedOptions
 from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
 
 MODES = ("corrected", "raw", "inside")  # where Adam and AdamW put epsilon
@@ -42,7 +43,7 @@ class RMSprop(Optimizer):
         beta: share of the mean square that is kept, in [0, 1).
         eps: in (0, inf); must not vanish in the dtype of the arithmetic.
         eps_mode: outside the root as torch has it, or inside as Keras and optax.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Tieleman & Hinton 2012, lecture 6.5; Ng, Deep Learning Specialization,
     course 2, week 2. No library corrects its bias. torch's default beta (alpha there)
@@ -56,6 +57,7 @@ class RMSprop(Optimizer):
     array([0.8])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -64,10 +66,12 @@ class RMSprop(Optimizer):
         beta: Any = 0.9,
         eps: Any = 1e-8,
         eps_mode: str = "outside",
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, tuple(RMSPROP))
-        super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
+        super().__init__(
+            params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **options
+        )
 
 
 @functools.cache
@@ -102,7 +106,7 @@ class Adam(Optimizer):
         eps_mode: one of the three: torch, optax and the course have ``"corrected"``,
             Keras and chainer ``"raw"``.
         bias_correction: without it, m and v stand in place of m^ and v^.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1; ``"raw"`` is the form at
     the end of its section 2. Keras' default eps is 1e-7.
@@ -115,6 +119,7 @@ class Adam(Optimizer):
     array([0.9, 1.1])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -125,13 +130,13 @@ class Adam(Optimizer):
         eps: Any = 1e-8,
         eps_mode: str = "corrected",
         bias_correction: bool = True,
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adam(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, formula, **scalars, **others)
+        super().__init__(params, formula, **scalars, **options)
 
 
 class AdamW(Optimizer):
@@ -146,7 +151,7 @@ class AdamW(Optimizer):
         weight_decay: in [0, inf); by name, ``{"W": 0.01, "b": 0.0}`` spares biases.
         eps_mode: see `Adam`.
         bias_correction: see `Adam`.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the decay
     multiplied by the rate as torch and optax do.
@@ -159,6 +164,7 @@ class AdamW(Optimizer):
     array([0.95])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -170,11 +176,11 @@ class AdamW(Optimizer):
         weight_decay: Any = 1e-2,
         eps_mode: str = "corrected",
         bias_correction: bool = True,
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adamw(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         scalars["weight_decay"] = weight_decay
-        super().__init__(params, formula, **scalars, **others)
+        super().__init__(params, formula, **scalars, **options)
