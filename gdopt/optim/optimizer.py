@@ -185,7 +185,7 @@ class Optimizer:
         """What a step does with NaN or infinity in the gradients."""
         return self.options.non_finite
 
-    def step(self, grads: Any) -> Any:
+    def step(self, grads: Any) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -213,7 +213,8 @@ class Optimizer:
             if self.options.non_finite != "ignore" and self._is_strange(checked):
                 return False
             with Uninterrupted():
-                return self.passes.run(checked)
+                done: bool | Array = self.passes.run(checked)
+                return done
         finally:
             self._lock.release()
 
