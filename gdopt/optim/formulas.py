@@ -1,6 +1,7 @@
-"""The built-in rules as their papers write them; what a class adds stands with it.
+"""The formulas of the built-in rules, as papers write them.
 
-``f(p, *state, g, *, scalars) -> (p, *state)``, as in `gdopt.rule`.
+Each is ``f(p, *state, g, *, scalars) -> (p, *state)``, like a rule of the user's; the
+ranges of its scalars are in `gdopt.optim.rules`, next to its class.
 """
 
 from gdopt.kernels.ops import sqrt
@@ -94,7 +95,7 @@ def adam_inside_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
 
 
 def decoupled(adam):
-    """Loshchilov & Hutter 2019, algorithm 2: a form of Adam, and a decay of its own."""
+    """Loshchilov & Hutter 2019, algorithm 2: AdamW, for any form of Adam."""
 
     def adamw(p, m, v, g, *, lr, beta1, beta2, eps, weight_decay, t):
         p = (1 - lr * weight_decay) * p
