@@ -34,7 +34,8 @@ class GpuCase(Case):
         each = 3 * own + 2 * states * state  # p read and written, g read
         each += own if "clip_norm" in options else 0  # g read once more
         each += 8 if "ema" in options else 0
-        each += 8 - own if options.get("master") else 0  # in float32, and p is written
+        if options.get("master_weights"):
+            each += 8 - own  # in float32, and p is written
         return each * self.elements
 
     @property
@@ -84,7 +85,7 @@ def with_options(shapes: tuple[tuple[int, ...], ...]) -> Iterator[GpuCase]:
         ("ema_f32", "float32", {"ema": 0.999}, ("torch_fused", "optax")),
         ("f32_state_bf16", "float32", half, ()),
         ("bf16", "bfloat16", {}, ()),
-        ("bf16_master", "bfloat16", {"master": True}, ()),
+        ("bf16_master", "bfloat16", {"master_weights": True}, ()),
         ("bf16_all", "bfloat16", half | {"rounding": "stochastic"}, ("torch_fused",)),
     ):
         name = f"adam_{what}_1e8"

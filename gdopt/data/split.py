@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from gdopt.data.checks import check_arrays, check_axis, examples_at
 from gdopt.data.distribution import classes_of, differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
+Part = TypeVar("Part")
 
-class Split(NamedTuple):
+
+class Split(NamedTuple, Generic[Part]):
     """Parts of some data: each a tuple of arrays, or one array where one was split.
 
     Attributes:
@@ -24,11 +26,38 @@ class Split(NamedTuple):
         test: what the result is judged on.
     """
 
-    train: Any
-    dev: Any
-    test: Any
+    train: Part
+    dev: Part | Any
+    test: Part
 
 
+@overload
+def split(
+    array: Part,
+    /,
+    *,
+    train: float | None = ...,
+    dev: float | None = ...,
+    test: float | None = ...,
+    seed: int = ...,
+    axis: int = ...,
+    stratify: Array | None = ...,
+    shuffle: bool = ...,
+) -> Split[Part]: ...
+@overload
+def split(
+    first: Array,
+    second: Array,
+    /,
+    *more: Array,
+    train: float | None = ...,
+    dev: float | None = ...,
+    test: float | None = ...,
+    seed: int = ...,
+    axis: int = ...,
+    stratify: Array | None = ...,
+    shuffle: bool = ...,
+) -> Split[tuple[Array, ...]]: ...
 def split(
     *arrays: Array,
     train: float | None = None,
@@ -38,7 +67,7 @@ def split(
     axis: int = 0,
     stratify: Array | None = None,
     shuffle: bool = True,
-) -> Split:
+) -> Split[Any]:
     """Split arrays into training, dev and test parts, in a random order.
 
     The order is drawn on the host: one seed gives the same parts on every backend.

@@ -125,7 +125,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         else:
             model = self._model
         X = X.astype(model.network.dtype, copy=False)
-        parts = Split((X, targets), None, None)
+        parts: Split[Any] = Split((X, targets), None, None)
         if settings.early_stopping:
             parts = self._divide(settings, X, targets, seed=split_seed)
         size = settings.size_of_batch(len(parts.train[0]))
@@ -166,7 +166,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     def _divide(
         self, settings: Settings, X: np.ndarray, targets: np.ndarray, *, seed: int
-    ) -> Split:
+    ) -> Split[Any]:
         """Keep a share of the examples to judge by."""
         share = settings.validation_fraction
         return split(

@@ -34,7 +34,7 @@ class History:
 
 def train(
     model: Model,
-    parts: Split,
+    parts: Split[Any],
     settings: Settings,
     *,
     epochs: int,

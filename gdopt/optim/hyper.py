@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import PADDING, Arena
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import Array, common_backend
 from gdopt.arrays.naming import refuse_other_names
 from gdopt.arrays.storage import compute_dtype
 from gdopt.checks import as_number, check_choice, check_number
@@ -17,6 +17,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
 
+Value = float | Array  # of one hyper-parameter, at one step
 ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
 
 
@@ -24,11 +25,11 @@ ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
 class Values:
     """Hyper-parameters at one step: those all arrays share, and those by name."""
 
-    shared: dict[str, Any]
-    by_name: dict[str, dict[str, Any]]
+    shared: dict[str, Value]
+    by_name: dict[str, dict[str, Value]]
 
 
-class Hyper(Mapping[str, Any]):
+class Hyper(Mapping[str, Value | dict[str, Value]]):
     """The hyper-parameters of an optimizer, by name.
 
     Reading gives the values at the next step; assigning takes effect with it. A setting
@@ -162,8 +163,8 @@ class Hyper(Mapping[str, Any]):
         """Give every value at a step, checked; arrays are in `elements`."""
         if self._constant is not None:
             return self._constant
-        shared: dict[str, Any] = {}
-        by_name: dict[str, dict[str, Any]] = {}
+        shared: dict[str, Value] = {}
+        by_name: dict[str, dict[str, Value]] = {}
         for name, setting in self.settings.items():
             if name in self.elements:
                 continue
@@ -179,7 +180,7 @@ class Hyper(Mapping[str, Any]):
             self._constant = values
         return values
 
-    def _read(self, label: str, name: str, setting: Any, step: int) -> Any:
+    def _read(self, label: str, name: str, setting: Any, step: int) -> Value:
         if type(setting) is float or type(setting) is int:
             return setting
         if callable(setting):
@@ -191,10 +192,11 @@ class Hyper(Mapping[str, Any]):
             setting = setting.item()
         return check_number(label, setting, self._rule.bounds(name), self._dtype)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Value | dict[str, Value]:
         setting = self.settings[name]
         if name in self.elements:
-            return _copy(setting)
+            copied: Value | dict[str, Value] = _copy(setting)
+            return copied
         values = self.at(self.step)
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)

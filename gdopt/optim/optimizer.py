@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
@@ -20,6 +21,8 @@ from gdopt.optim.passes import Passes
 from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
 from gdopt.optim.rules.rule import Rule
 from gdopt.optim.rules.rule import rule as make_rule
+
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class Optimizer:
@@ -41,11 +44,12 @@ class Optimizer:
         ema: beta of the exponentially weighted average of the parameters that
             `average` gives, in [0, 1); it starts from the parameters. A
             hyper-parameter, in the same pass.
-        master: whether float16 or bfloat16 parameters are rounded copies of float32
-            ones, which are kept as state and updated in the same pass.
+        master_weights: whether float16 or bfloat16 parameters are rounded copies of
+            float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
-        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master.
+        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master
+            weights.
         seed: of that randomness, at least 0; it depends on the step and the place of
             an element alone, so that every engine and layout rounds alike.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
@@ -79,13 +83,13 @@ class Optimizer:
         clip_norm: Any = None,
         loss_scale: Any = None,
         ema: Any = None,
-        master: bool = False,
+        master_weights: bool = False,
         state_dtype: str | None = None,
         rounding: str = "nearest",
         seed: int = 0,
         **hyper: Any,
     ) -> None:
-        self.options = Options(non_finite, master, state_dtype, rounding, seed)
+        self.options = Options(non_finite, master_weights, state_dtype, rounding, seed)
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
@@ -114,7 +118,8 @@ class Optimizer:
         parameters = self._parameters
         layout = parameters.layout
         states = {}
-        for name in (*self.rule.states, *([MASTER] if self.options.master else ())):
+        master = [MASTER] if self.options.master_weights else []
+        for name in (*self.rule.states, *master):
             dtypes = {
                 group: as_dtype(self.options.state_dtype_of(name, group))
                 for group in layout.sizes
@@ -180,7 +185,7 @@ class Optimizer:
         """What a step does with NaN or infinity in the gradients."""
         return self.options.non_finite
 
-    def step(self, grads: Any) -> Any:
+    def step(self, grads: Any) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -208,7 +213,8 @@ class Optimizer:
             if self.options.non_finite != "ignore" and self._is_strange(checked):
                 return False
             with Uninterrupted():
-                return self.passes.run(checked)
+                done: bool | Array = self.passes.run(checked)
+                return done
         finally:
             self._lock.release()
 
@@ -248,3 +254,18 @@ class Optimizer:
             f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "
             f"elements on {self._parameters.device}, t={self.t})"
         )
+
+
+def with_options(init: Init) -> Init:
+    """Let an `__init__` that takes ``**options`` show the options of `Optimizer`.
+
+    Its signature is set on the function: a class's own is inherited by subclasses,
+    whatever their `__init__` takes.
+    """
+    shared = inspect.signature(Optimizer.__init__).parameters.values()
+    signature = inspect.signature(init)
+    *own, _ = signature.parameters.values()
+    options = [option for option in shared if option.kind is option.KEYWORD_ONLY]
+    shown = signature.replace(parameters=[*own, *options])
+    init.__signature__ = shown  # type: ignore[attr-defined]
+    return init

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from gdopt.arrays.arena import Layout
 from gdopt.arrays.storage import STORED_HALF, Stored, compute_name
@@ -42,20 +42,33 @@ ELSEWHERE = {  # keywords of other libraries, and what says the same here
 }
 
 
+class SharedOptions(TypedDict, total=False):
+    """The keyword arguments that all optimizers share; see `gdopt.Optimizer`."""
+
+    non_finite: str
+    clip_norm: Any
+    loss_scale: Any
+    ema: Any
+    master_weights: bool
+    state_dtype: str | None
+    rounding: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Options:
-    """The keyword arguments that all optimizers share; see `gdopt.Optimizer`.
+    """The shared options that are not hyper-parameters.
 
     Raises:
         ArgumentError: a value is none of the choices.
         ArgumentTypeError: a value is of the wrong kind.
     """
 
-    non_finite: str = "ignore"
-    master: bool = False
-    state_dtype: str | None = None
-    rounding: str = "nearest"
-    seed: int = 0
+    non_finite: str
+    master_weights: bool
+    state_dtype: str | None
+    rounding: str
+    seed: int
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -65,21 +78,21 @@ class Options:
                 *most, last = map(repr, choices)
                 message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
                 raise ArgumentError(message)
-        check_flag("master", self.master)
+        check_flag("master_weights", self.master_weights)
         whole("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse what the parameters' dtypes leave no room for.
 
         Raises:
-            ArgumentError: a master copy of parameters that are exact themselves, or
+            ArgumentError: master weights of float32 or float64 parameters, or
                 float64 parameters whose state would be narrowed.
         """
         for name, slot in layout.slots.items():
-            if self.master and slot.group not in STORED_HALF:
+            if self.master_weights and slot.group not in STORED_HALF:
                 message = (
-                    "master must be False where a parameter is no half precision: "
-                    f"{name!r} is {slot.group}, got True"
+                    "master_weights needs float16 or bfloat16 parameters, "
+                    f"but {name!r} is {slot.group}"
                 )
                 raise ArgumentError(message)
             if self.state_dtype is not None and slot.group == "float64":
@@ -98,7 +111,7 @@ class Options:
             elements: how many hyper-parameters are arrays.
         """
         compute = compute_name(group)
-        own = compute if self.master else group
+        own = compute if self.master_weights else group
         dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
@@ -128,12 +141,14 @@ def refuse_keywords(kind: str, known: Sequence[str], given: Mapping[str, Any]) -
     """
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            names = [*known, *SharedOptions.__annotations__]
+            near = difflib.get_close_matches(name, names, n=1)
             hint = ELSEWHERE.get(name) or (near[0] if near else "")
+            taken = f"{', '.join(known)} and " if known else ""
             message = (
                 f"{kind} got an unknown keyword {name!r}"
-                + (f"; did you mean {hint}?" if hint else "")
-                + f" It takes {', '.join(known)}"
+                + (f"; did you mean {hint}?" if hint else ".")
+                + f" It takes {taken}the options of gdopt.Optimizer"
             )
             raise ArgumentTypeError(message)
     for name in known:

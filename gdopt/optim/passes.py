@@ -137,7 +137,7 @@ class Passes:
             }
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
-        self._plain = not (any(self._draws.values()) or self._options.master)
+        self._plain = not (any(self._draws.values()) or self._options.master_weights)
         self._apart = [
             self._piece(name, slot, operator.itemgetter(name))
             for name, slot in parameters.layout.slots.items()
@@ -154,7 +154,7 @@ class Passes:
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
         after = [take(self._hyper.elements[element]) for element in order]
         copy = None
-        if self._options.master:
+        if self._options.master_weights:
             copy = parameter, take(self._states[MASTER])
             parameter = copy[1]
         call = step.bind([parameter, *states], after)

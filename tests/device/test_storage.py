@@ -40,7 +40,7 @@ def test_storage_has_the_bits_of_the_cpu(name, layout, cp):
 def test_a_master_copy_has_the_bits_of_the_cpu(name, layout, cp):
     twins = Twins(
         cp,
-        lambda p: gdopt.Adam(p, lr=1e-3, master=True, **MAKERS[name]),
+        lambda p: gdopt.Adam(p, lr=1e-3, master_weights=True, **MAKERS[name]),
         draw(0, HALVES),
         layout,
     )
@@ -53,7 +53,7 @@ def test_strided_parameters_with_a_master_copy(cp):
     shapes = {"A": (6, 6), "c": (200,)}
     twins = Twins(
         cp,
-        lambda p: gdopt.Adam(p, lr=1e-3, master=True),
+        lambda p: gdopt.Adam(p, lr=1e-3, master_weights=True),
         draw(0, HALVES, shapes),
         place=lambda array: array.T,
     )

@@ -21,6 +21,10 @@ KEYWORDS = [
     (gdopt.Adam, "epsilon", "did you mean eps"),
     (gdopt.Adam, "esp", "did you mean eps"),
     (gdopt.AdamW, "weight_decy", "did you mean weight_decay"),
+    (gdopt.Adam, "clip_nrm", "did you mean clip_norm"),
+    (gdopt.SGD, "clip", "did you mean clip_norm"),
+    (gdopt.Nesterov, "master_weight", "did you mean master_weights"),
+    (gdopt.Adam, "colour", r"\. It takes .*eps and the options of gdopt\.Opt"),
     (gdopt.Adam, "t", "It takes lr, beta1, beta2, eps"),
     (gdopt.Adam, "colour", "It takes lr, beta1, beta2, eps"),
 ]

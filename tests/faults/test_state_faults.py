@@ -49,8 +49,8 @@ def with_hyper(saved, **settings):
 
 MISFITS = {
     "another rule": (
-        lambda s: {**s, "rule": "adam_corrected"},
-        "rule of the saved state must be 'adamw_corrected', .* got 'adam_corrected'",
+        lambda s: {**s, "rule": "adam"},
+        "rule of the saved state must be 'adamw', .* got 'adam'",
     ),
     "a newer format": (lambda s: {**s, "format": 2}, "format 1 or older, got 2"),
     "a format that never was": (lambda s: {**s, "format": 0}, "format .* got 0"),

@@ -90,7 +90,7 @@ def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_give_the_bits_of_one_thread(dtype):
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
-    program = KERNELS["adam_corrected"].program()
+    program = KERNELS["adam"].program()
     size = 1_000_003
     alone = special_arrays(len(program.inputs), size, dtype)
     together = [array.copy() for array in alone]
@@ -109,7 +109,7 @@ def test_threads_give_the_bits_of_one_thread(dtype):
 @pytest.mark.cuda_text
 @pytest.mark.parametrize("offset", [0, 1, 2, 4])
 def test_the_text_for_arrays_apart_reads_nothing_that_is_not_theirs(offset, cuda_text):
-    program = KERNELS["adam_corrected"].program()
+    program = KERNELS["adam"].program()
     text = forms.text_of(program, "float32", "apart")
     sizes, size = (70, 3, 64), 256
     wholes = [[aligned(n + 8, "float32")[0] for n in sizes] for _ in range(2)]
@@ -165,7 +165,7 @@ MISTAKES = {
 @pytest.mark.cuda_text
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_text_would_be_seen(mistake, cuda_text):
-    program = KERNELS["adam_corrected"].program()
+    program = KERNELS["adam"].program()
     text = forms.text_of(program, "float32")
     right, wrong = MISTAKES[mistake]
     assert right in text.body

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cuda_text
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")
 ENDS = ("75", "120")  # where 64-bit indices are compared, too
-FULL = "adam_corrected"  # seen in every layout, and with every way to give values
+FULL = "adam"  # seen in every layout, and with every way to give values
 MOST_REGISTERS = 64
 
 
@@ -152,7 +152,7 @@ def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
             assert len(loads) >= (2 if "16" in key[0] else 8)
 
 
-@pytest.mark.parametrize("name", ["adam_corrected", "momentum_ewa_corrected"])
+@pytest.mark.parametrize("name", ["adam", "momentum_corrected"])
 @pytest.mark.parametrize("on_device", [(), ("lr",), ("lr", "norm")])
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
@@ -198,12 +198,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", [None, *MISTAKES])
 def test_a_planted_mistake_is_complained_about(mistake, cuda_text):
-    program = KERNELS["adam_corrected"].program()
+    program = KERNELS["adam"].program()
     text = forms.text_of(program, "float32")
     changed = MISTAKES[mistake](text) if mistake else text
     assert mistake is None or changed != text
     kernel = cuda_text.compile_one(changed)
-    key = "adam_corrected", "arena", "by value"
+    key = "adam", "arena", "by value"
     found = complaints_about(kernel, key, "float32")
     assert bool(found) == (mistake is not None), found
 

@@ -181,8 +181,11 @@ def test_a_user_s_state_called_average_is_refused_with_the_option():
         ({"clip_norm": True}, "clip_norm must be a number, got True"),
         ({"clip_norm": {"p": 1.0}}, "clip_norm must be one value for all parameters"),
         ({"loss_scale": np.ones(3)}, "loss_scale must be one value for all"),
-        ({"master": 1}, "master must be True or False, got 1"),
-        ({"master": True}, "master must be False where a parameter is no half"),
+        ({"master_weights": 1}, "master_weights must be True or False, got 1"),
+        (
+            {"master_weights": True},
+            "master_weights needs float16 or bfloat16 parameters, but 'p' is float64",
+        ),
         ({"state_dtype": "float16"}, "state_dtype must be None or 'bfloat16', got"),
         ({"state_dtype": "bfloat16"}, "state_dtype must be None where a parameter is"),
         ({"rounding": "up"}, "rounding must be 'nearest' or 'stochastic', got 'up'"),

@@ -1,10 +1,13 @@
 """A rule of one's own is a plain function, and as good as the built-in ones."""
 
+import inspect
+
 import numpy as np
 import pytest
 from oracles import CASES, by_rule
 
 import gdopt
+from gdopt.optim import formulas
 from gdopt.optim.rules.adaptive import adam
 from gdopt.optim.rules.descent import sgd
 
@@ -104,6 +107,14 @@ def test_a_rule_may_have_no_scalars_and_leave_state_alone(engine):
     p = START.copy()
     run(gdopt.Optimizer(p, rule=plain), ROWS[:1])
     np.testing.assert_array_equal(p, START - ROWS[0])
+
+
+def test_the_formulas_of_built_in_rules_are_plain_functions():
+    functions = dict(inspect.getmembers(formulas, inspect.isfunction))
+    del functions["sqrt"]
+    assert {"sgd", "nesterov", "rmsprop", "adam"} <= set(functions)
+    assert [name for name, f in functions.items() if f.__annotations__] == []
+    assert inspect.signature(formulas.adam) == inspect.signature(own_adam)
 
 
 def test_a_rule_is_called_like_its_function():

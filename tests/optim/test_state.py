@@ -95,7 +95,7 @@ def test_a_state_holds_numbers_and_numpy_arrays_by_name(numpy_engine):
     moments = saved.pop("state")
     assert saved == {
         "format": 1,
-        "rule": "adamw_corrected",
+        "rule": "adamw",
         "t": 1,
         # The rate is a schedule, which comes with the code.
         "hyper": {"beta1": 0.8, "beta2": 0.99, "eps": 1e-3, "weight_decay": 0.1},

@@ -24,7 +24,10 @@ def test_a_master_copy_keeps_what_half_precision_loses(dtype, together, engine):
     kept = {"p": np.ones(9, dtype)}
     if together:
         plain, kept = gdopt.Arena.of(plain), gdopt.Arena.of(kept)
-    one, other = gdopt.SGD(plain, lr=step), gdopt.SGD(kept, lr=step, master=True)
+    one, other = (
+        gdopt.SGD(plain, lr=step),
+        gdopt.SGD(kept, lr=step, master_weights=True),
+    )
     for _ in range(64):
         one.step({"p": np.ones(9, dtype)})
         other.step({"p": np.ones(9, dtype)})
@@ -36,7 +39,7 @@ def test_a_master_copy_keeps_what_half_precision_loses(dtype, together, engine):
 def test_a_master_copy_resumes_with_the_same_bits(engine):
     def make():
         params = {"p": np.linspace(-1, 1, 7).astype(np.float16)}
-        return params, gdopt.Adam(params, lr=1e-4, master=True)
+        return params, gdopt.Adam(params, lr=1e-4, master_weights=True)
 
     (whole, one), (again, other) = make(), make()
     rows = [np.full(7, k + 1, np.float16) for k in range(6)]

@@ -57,7 +57,7 @@ class GroupPass:
         names = [symbol.name for symbol in self._program.inputs]
         self._gradient = len(rule.states) + 1
         self._gradient_name = names[self._gradient]
-        own = states[MASTER] if options.master else parameters.arena
+        own = states[MASTER] if options.master_weights else parameters.arena
         inputs = [own, *(states[name] for name in rule.states), None]
         inputs += [hyper.elements[name] for name in names[self._gradient + 1 :]]
         self._fixed: dict[str, Any] = {
@@ -66,8 +66,8 @@ class GroupPass:
             if arena is not None
         }
         self._fixed["seed_"] = np.uint32(seed)
-        self._copies = options.master
-        if options.master and parameters.arena is not None:
+        self._copies = options.master_weights
+        if options.master_weights and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
         self._duties = duties
         self._tables: dict[bool, Tables] = {}

@@ -55,7 +55,7 @@ class DevicePasses:
             self._hyper.clock = self.clock
             self._version = -1
 
-    def run(self, grads: Arena | list[Array]) -> Any:
+    def run(self, grads: Arena | list[Array]) -> bool | Array:
         """Do one step with checked gradients.
 
         Returns:

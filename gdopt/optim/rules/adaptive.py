@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Unpack
 
-from gdopt.averages import average
 from gdopt.checks import check_choice, check_flag
-from gdopt.kernels.ops import sqrt
-from gdopt.optim.optimizer import Optimizer
+from gdopt.optim import formulas
+from gdopt.optim.optimizer import Optimizer, with_options
+from gdopt.optim.options import SharedOptions
 from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
 
 MODES = ("corrected", "raw", "inside")  # where Adam and AdamW put epsilon
+ADAM = {  # by that, and whether the bias is corrected
+    ("corrected", True): formulas.adam,
+    ("raw", True): formulas.adam_raw,
+    ("inside", True): formulas.adam_inside,
+    ("corrected", False): formulas.adam_uncorrected,
+    ("raw", False): formulas.adam_uncorrected,
+    ("inside", False): formulas.adam_inside_uncorrected,
+}
+ADAM_RANGES = {"lr": LR, "beta1": BETA, "beta2": BETA, "eps": EPS}
+RMSPROP = {"outside": formulas.rmsprop, "inside": formulas.rmsprop_inside}
 
 
 @functools.cache
 def rmsprop(eps_mode: str) -> Rule:
     """Make the rule of RMSprop with its epsilon outside or inside the root."""
-
-    def formula(p: Any, v: Any, g: Any, *, lr: Any, beta: Any, eps: Any) -> Any:
-        v = average(v, g * g, beta=beta)
-        root = sqrt(v + eps) if eps_mode == "inside" else sqrt(v) + eps
-        return p - lr * g / root, v
-
-    formula.__name__ = f"rmsprop_{eps_mode}"
-    return rule(ranges={"lr": LR, "beta": BETA, "eps": EPS})(formula)
+    ranges = {"lr": LR, "beta": BETA, "eps": EPS}
+    return rule(ranges=ranges)(RMSPROP[eps_mode])
 
 
 class RMSprop(Optimizer):
@@ -39,7 +43,7 @@ class RMSprop(Optimizer):
         beta: share of the mean square that is kept, in [0, 1).
         eps: in (0, inf); must not vanish in the dtype of the arithmetic.
         eps_mode: outside the root as torch has it, or inside as Keras and optax.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Tieleman & Hinton 2012, lecture 6.5; Ng, Deep Learning Specialization,
     course 2, week 2. No library corrects its bias. torch's default beta (alpha there)
@@ -53,6 +57,7 @@ class RMSprop(Optimizer):
     array([0.8])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -61,71 +66,25 @@ class RMSprop(Optimizer):
         beta: Any = 0.9,
         eps: Any = 1e-8,
         eps_mode: str = "outside",
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
-        check_choice("eps_mode", eps_mode, ("outside", "inside"))
-        super().__init__(params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **others)
+        check_choice("eps_mode", eps_mode, tuple(RMSPROP))
+        super().__init__(
+            params, rmsprop(eps_mode), lr=lr, beta=beta, eps=eps, **options
+        )
 
 
 @functools.cache
 def adam(eps_mode: str, *, bias_correction: bool) -> Rule:
     """Make the rule of Adam with its epsilon in one of three places; see `Adam`."""
-
-    def formula(
-        p: Any,
-        m: Any,
-        v: Any,
-        g: Any,
-        *,
-        lr: Any,
-        beta1: Any,
-        beta2: Any,
-        eps: Any,
-        t: Any,
-    ) -> Any:
-        m = average(m, g, beta=beta1)
-        v = average(v, g * g, beta=beta2)
-        # Kingma & Ba 2015, end of section 2: both corrections folded into the rate.
-        correction1 = 1 - beta1**t if bias_correction else 1.0
-        correction2 = sqrt(1 - beta2**t) if bias_correction else 1.0
-        if eps_mode == "inside":
-            root = sqrt(v + eps * (correction2 * correction2))
-        elif eps_mode == "raw":
-            root = sqrt(v) + eps
-        else:
-            root = sqrt(v) + eps * correction2
-        return p - lr * correction2 / correction1 * m / root, m, v
-
-    plain = "" if bias_correction else "_uncorrected"
-    formula.__name__ = f"adam_{eps_mode}{plain}"
-    ranges = {"lr": LR, "beta1": BETA, "beta2": BETA, "eps": EPS}
-    return rule(ranges=ranges)(formula)
+    return rule(ranges=ADAM_RANGES)(ADAM[eps_mode, bias_correction])
 
 
 @functools.cache
 def adamw(eps_mode: str, *, bias_correction: bool) -> Rule:
     """Make the rule of AdamW: the parameter decays by itself, then Adam's step."""
-    step = adam(eps_mode, bias_correction=bias_correction)
-
-    def formula(
-        p: Any,
-        m: Any,
-        v: Any,
-        g: Any,
-        *,
-        lr: Any,
-        beta1: Any,
-        beta2: Any,
-        eps: Any,
-        weight_decay: Any,
-        t: Any,
-    ) -> Any:
-        p = (1 - lr * weight_decay) * p
-        return step(p, m, v, g, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
-
-    formula.__name__ = step.name.replace("adam", "adamw")
-    ranges = {name: bounds.text for name, bounds in step.ranges.items()}
-    return rule(ranges={**ranges, "weight_decay": DECAY})(formula)
+    formula = formulas.decoupled(ADAM[eps_mode, bias_correction])
+    return rule(ranges={**ADAM_RANGES, "weight_decay": DECAY})(formula)
 
 
 class Adam(Optimizer):
@@ -147,7 +106,7 @@ class Adam(Optimizer):
         eps_mode: one of the three: torch, optax and the course have ``"corrected"``,
             Keras and chainer ``"raw"``.
         bias_correction: without it, m and v stand in place of m^ and v^.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1; ``"raw"`` is the form at
     the end of its section 2. Keras' default eps is 1e-7.
@@ -160,6 +119,7 @@ class Adam(Optimizer):
     array([0.9, 1.1])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -170,13 +130,13 @@ class Adam(Optimizer):
         eps: Any = 1e-8,
         eps_mode: str = "corrected",
         bias_correction: bool = True,
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adam(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, formula, **scalars, **others)
+        super().__init__(params, formula, **scalars, **options)
 
 
 class AdamW(Optimizer):
@@ -191,7 +151,7 @@ class AdamW(Optimizer):
         weight_decay: in [0, inf); by name, ``{"W": 0.01, "b": 0.0}`` spares biases.
         eps_mode: see `Adam`.
         bias_correction: see `Adam`.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Loshchilov & Hutter 2019 (arXiv 1711.05101), algorithm 2, with the decay
     multiplied by the rate as torch and optax do.
@@ -204,6 +164,7 @@ class AdamW(Optimizer):
     array([0.95])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -215,11 +176,11 @@ class AdamW(Optimizer):
         weight_decay: Any = 1e-2,
         eps_mode: str = "corrected",
         bias_correction: bool = True,
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, MODES)
         bias_correction = check_flag("bias_correction", bias_correction)
         formula = adamw(eps_mode, bias_correction=bias_correction)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         scalars["weight_decay"] = weight_decay
-        super().__init__(params, formula, **scalars, **others)
+        super().__init__(params, formula, **scalars, **options)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Unpack
 
-from gdopt.averages import average, corrected
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
-from gdopt.optim.optimizer import Optimizer
+from gdopt.optim import formulas
+from gdopt.optim.optimizer import Optimizer, with_options
+from gdopt.optim.options import SharedOptions
 from gdopt.optim.rules.rule import BETA, LR, Rule, rule
 
+FORMS = {
+    "ewa": formulas.momentum,
+    "heavy_ball": formulas.heavy_ball,
+    "keras": formulas.keras_momentum,
+}
 
-@rule(ranges={"lr": LR})
-def sgd(p: Any, g: Any, *, lr: Any) -> Any:
-    """Step against the gradient: p <- p - lr g."""
-    return p - lr * g
+sgd = rule(ranges={"lr": LR})(formulas.sgd)
+nesterov = rule(ranges={"lr": LR, "beta": "(0, 1)"})(formulas.nesterov)
+
+
+@functools.cache
+def momentum(form: str, *, bias_correction: bool) -> Rule:
+    """Make the rule of momentum in one of its forms; see `Momentum`."""
+    formula = formulas.momentum_corrected if bias_correction else FORMS[form]
+    return rule(ranges={"lr": LR, "beta": BETA})(formula)
 
 
 class SGD(Optimizer):
@@ -24,7 +35,7 @@ class SGD(Optimizer):
     Args:
         params: see `Optimizer`.
         lr: learning rate, in [0, inf).
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     torch's ``SGD(momentum=...)`` is `Momentum` or `Nesterov` here: a rule each.
 
@@ -36,27 +47,11 @@ class SGD(Optimizer):
     array([-0.5])
     """
 
-    def __init__(self, params: Any, *, lr: Any = 1e-3, **others: Any) -> None:
-        super().__init__(params, sgd, lr=lr, **others)
-
-
-@functools.cache
-def momentum(form: str, *, bias_correction: bool) -> Rule:
-    """Make the rule of momentum in one of its forms; see `Momentum`."""
-
-    def formula(p: Any, v: Any, g: Any, *, lr: Any, beta: Any, t: Any) -> Any:
-        if form == "heavy_ball":
-            v = beta * v + g
-            return p - lr * v, v
-        if form == "keras":
-            v = beta * v - lr * g
-            return p + v, v
-        v = average(v, g, beta=beta)
-        rate = corrected(lr, beta=beta, t=t) if bias_correction else lr
-        return p - rate * v, v
-
-    formula.__name__ = f"momentum_{form}" + ("_corrected" if bias_correction else "")
-    return rule(ranges={"lr": LR, "beta": BETA})(formula)
+    @with_options
+    def __init__(
+        self, params: Any, *, lr: Any = 1e-3, **options: Unpack[SharedOptions]
+    ) -> None:
+        super().__init__(params, sgd, lr=lr, **options)
 
 
 class Momentum(Optimizer):
@@ -76,7 +71,7 @@ class Momentum(Optimizer):
         beta: share of the average that is kept, in [0, 1).
         form: one of the three.
         bias_correction: undo the start from zero; for ``"ewa"`` only.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Ng, Deep Learning Specialization, course 2, week 2 (ewa); Polyak 1964
     (heavy ball). torch and optax have the heavy ball, Keras and chainer the third.
@@ -90,6 +85,7 @@ class Momentum(Optimizer):
     array([0.9])
     """
 
+    @with_options
     def __init__(
         self,
         params: Any,
@@ -98,22 +94,15 @@ class Momentum(Optimizer):
         beta: Any = 0.9,
         form: str = "ewa",
         bias_correction: bool = False,
-        **others: Any,
+        **options: Unpack[SharedOptions],
     ) -> None:
-        check_choice("form", form, ("ewa", "heavy_ball", "keras"))
+        check_choice("form", form, tuple(FORMS))
         bias_correction = check_flag("bias_correction", bias_correction)
         if bias_correction and form != "ewa":
             message = f"bias_correction must be False for form {form!r}, which has none"
             raise ArgumentError(message)
         formula = momentum(form, bias_correction=bias_correction)
-        super().__init__(params, formula, lr=lr, beta=beta, **others)
-
-
-@rule(ranges={"lr": LR, "beta": "(0, 1)"})
-def nesterov(p: Any, v: Any, g: Any, *, lr: Any, beta: Any) -> Any:
-    """Look ahead along the velocity: v <- beta v + g, p <- p - lr (g + beta v)."""
-    v = beta * v + g
-    return p - lr * (g + beta * v), v
+        super().__init__(params, formula, lr=lr, beta=beta, **options)
 
 
 class Nesterov(Optimizer):
@@ -123,7 +112,7 @@ class Nesterov(Optimizer):
         params: see `Optimizer`.
         lr: learning rate, in [0, inf).
         beta: momentum, in (0, 1): without it there is nothing to look ahead along.
-        non_finite: see `Optimizer`.
+        **options: those of every optimizer; see `Optimizer`.
 
     Source: Sutskever et al. 2013; Bengio et al. 2012 (arXiv 1212.0901), eq. 7, with
     the parameters shifted to where the gradient is taken. As torch; Keras' form agrees
@@ -138,7 +127,13 @@ class Nesterov(Optimizer):
     array([-0.19])
     """
 
+    @with_options
     def __init__(
-        self, params: Any, *, lr: Any = 1e-3, beta: Any = 0.9, **others: Any
+        self,
+        params: Any,
+        *,
+        lr: Any = 1e-3,
+        beta: Any = 0.9,
+        **options: Unpack[SharedOptions],
     ) -> None:
-        super().__init__(params, nesterov, lr=lr, beta=beta, **others)
+        super().__init__(params, nesterov, lr=lr, beta=beta, **options)

@@ -1,0 +1,61 @@
+"""Every optimizer shows, and takes, the options that all of them share."""
+
+import inspect
+import pydoc
+import typing
+
+import numpy as np
+import pytest
+from oracles import CASES
+
+import gdopt
+from gdopt.optim.options import SharedOptions
+
+KINDS = {case.kind.__name__: case.kind for case in CASES.values()}
+SHARED = {
+    name: parameter
+    for name, parameter in inspect.signature(gdopt.Optimizer).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+def test_the_types_of_the_shared_options_are_those_that_optimizers_take():
+    hints = typing.get_type_hints(gdopt.Optimizer.__init__)
+    assert typing.get_type_hints(SharedOptions) == {
+        name: hints[name] for name in SHARED
+    }
+    assert list(SharedOptions.__annotations__) == list(SHARED)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_signature_shows_own_and_shared_options(name):
+    shown = inspect.signature(KINDS[name]).parameters
+    code = KINDS[name].__init__.__code__
+    own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    assert list(shown) == [*own, *SHARED]
+    assert {name: shown[name] for name in SHARED} == SHARED
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_help_shows_the_shared_options(name):
+    assert "clip_norm: 'Any' = None" in pydoc.render_doc(KINDS[name])
+
+
+def test_a_subclass_shows_its_own_signature():
+    class Slow(gdopt.Adam):
+        def __init__(self, params, *, pace=0.5):
+            super().__init__(params, lr=1e-3 * pace, clip_norm=1.0)
+
+    class Same(gdopt.Adam):
+        pass
+
+    assert str(inspect.signature(Slow)) == "(params, *, pace=0.5)"
+    assert Slow(np.zeros(2)).hyper["clip_norm"] == 1.0
+    assert inspect.signature(Same) == inspect.signature(gdopt.Adam)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_shared_options_reach_the_optimizer(name):
+    optimizer = KINDS[name](np.zeros(2), clip_norm=2.0, seed=3)
+    assert optimizer.hyper["clip_norm"] == 2.0
+    assert optimizer.options.seed == 3
