@@ -3,16 +3,14 @@
 from gdopt.exports import public_dir
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.initialization import glorot_std, he_std, xavier_std, zeros_std
-from gdopt.nn.layers.activations import relu, sigmoid, tanh
-from gdopt.nn.layers.dense import dense
-from gdopt.nn.layers.dropout import dropout
-from gdopt.nn.losses.cross_entropy import (
+from gdopt.nn.layers import dense, dropout, relu, sigmoid, tanh
+from gdopt.nn.losses import (
     binary_cross_entropy,
     logistic,
     softmax,
     softmax_cross_entropy,
+    squared_error,
 )
-from gdopt.nn.losses.squared_error import squared_error
 from gdopt.nn.network import Network
 
 __all__ = [

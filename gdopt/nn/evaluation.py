@@ -18,14 +18,14 @@ from gdopt.nn.checks import (
     check_labels,
 )
 from gdopt.nn.forward import Layers, run
-from gdopt.nn.losses.cross_entropy import (
+from gdopt.nn.losses import (
+    Penalty,
     binary_cross_entropy,
     logistic,
     softmax,
     softmax_cross_entropy,
+    squared_error,
 )
-from gdopt.nn.losses.penalty import Penalty
-from gdopt.nn.losses.squared_error import squared_error
 
 LOSSES: dict[str, Callable[..., tuple[Array, Array]]] = {
     "softmax": softmax_cross_entropy,

@@ -6,7 +6,7 @@ from typing import Any
 
 from gdopt.arrays import Arena, Array
 from gdopt.errors import ArgumentError
-from gdopt.nn.layers.dense import Backprop, dense
+from gdopt.nn.layers import Backprop, dense
 from gdopt.nn.network import Network
 
 

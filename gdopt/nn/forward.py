@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array
-from gdopt.nn.layers.activations import relu, sigmoid, tanh
-from gdopt.nn.layers.batch_norm import batch_norm, standardized
-from gdopt.nn.layers.dense import Backprop, dense
-from gdopt.nn.layers.dropout import dropout
-from gdopt.nn.layers.statistics import Statistics
+from gdopt.nn.layers import (
+    Backprop,
+    batch_norm,
+    dense,
+    dropout,
+    relu,
+    sigmoid,
+    standardized,
+    tanh,
+)
+from gdopt.nn.statistics import Statistics
 
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 

@@ -14,9 +14,9 @@ from gdopt.nn.checks import as_targets, check_keep_prob, check_sizes
 from gdopt.nn.evaluation import LOSSES, Evaluation
 from gdopt.nn.forward import ACTIVATIONS, Layers, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
-from gdopt.nn.layers.dense import dense
-from gdopt.nn.layers.statistics import Statistics
-from gdopt.nn.losses.penalty import Penalty
+from gdopt.nn.layers import dense
+from gdopt.nn.losses import Penalty
+from gdopt.nn.statistics import Statistics
 
 
 class Network(Evaluation):

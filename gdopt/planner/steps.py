@@ -15,7 +15,7 @@ from gdopt.data.checks import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
-from gdopt.nn.losses.penalty import Penalty
+from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.planner.evidence.noise import Look
 from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages

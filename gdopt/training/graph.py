@@ -14,7 +14,7 @@ from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
-from gdopt.nn.losses.penalty import Penalty
+from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.optim.interrupt import Uninterrupted
 

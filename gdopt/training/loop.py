@@ -16,7 +16,7 @@ from gdopt.checks import check_flag, whole
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.nn import Network
-from gdopt.nn.losses.penalty import Penalty
+from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.graph import TrainingGraph, check_pair
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn.layers.batch_norm import EPS, batch_norm
+from gdopt.nn.layers import EPS, batch_norm
 
 
 def arrays(*shape, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn.losses.squared_error import squared_error
+from gdopt.nn.losses import squared_error
 
 
 def test_worked_numbers():

@@ -11,7 +11,7 @@ import numpy as np
 from gdopt.arrays import Array, backend_of
 from gdopt.checks import Range, check_kind, check_number
 from gdopt.nn import Network, dense
-from gdopt.nn.layers.dense import Backprop
+from gdopt.nn.layers import Backprop
 from gdopt.tables import aligned
 
 LIMIT = 100.0

@@ -1,1 +1,0 @@
-"""Losses with their gradients, and the penalty on weights."""
