@@ -18,8 +18,7 @@ from fake_arrays import STATE, FakeArray, call
 from fake_cublas import FakeCublas
 from fake_memory import Pool, make_hook
 
-from gdopt.arrays import backend
-from gdopt.arrays.cuda import cublas
+from gdopt.arrays import backend, cublas
 from gdopt.kernels.cpu.flush import FlushToZero
 
 C_NAMES = {"uint32": "unsigned", "uint16": "unsigned short", "int32": "int"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.cuda.cublas import Cublas
+from gdopt.arrays.cublas import Cublas
 from gdopt.errors import BackendError
 
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import gdopt
 from gdopt.arrays.backend import Backend
+from gdopt.cli import options
 from gdopt.cli.info import collect
-from gdopt.cli.parts import options
 from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder, write_whole

@@ -12,7 +12,7 @@ import numpy as np
 
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
-from gdopt.cli.parts import options
+from gdopt.cli import options
 from gdopt.data.readers.column import read_column
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt import plots
-from gdopt.cli.parts import options
-from gdopt.cli.parts.options import LEARNING_RATES
-from gdopt.cli.parts.problem import Problem, make_network
-from gdopt.cli.parts.progress import Progress
+from gdopt.cli import options
+from gdopt.cli.options import LEARNING_RATES
+from gdopt.cli.problem import Problem, make_network
+from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name
 from gdopt.nn import Network

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gdopt.cli import options
 from gdopt.cli.info import surroundings
-from gdopt.cli.parts import options
-from gdopt.cli.parts.options import LEARNING_RATES, SCHEDULES
-from gdopt.cli.parts.problem import make_network
-from gdopt.cli.parts.session import Session
+from gdopt.cli.options import LEARNING_RATES, SCHEDULES
 from gdopt.cli.plan import plan
+from gdopt.cli.problem import make_network
+from gdopt.cli.session import Session
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra

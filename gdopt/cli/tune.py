@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli.parts import options
-from gdopt.cli.parts.problem import Problem, load_problem
-from gdopt.cli.parts.progress import Progress
+from gdopt.cli import options
+from gdopt.cli.problem import Problem, load_problem
+from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
 from gdopt.nn.checks import check_finite

@@ -8,16 +8,15 @@ import numpy as np
 
 from gdopt.data import Split, split
 from gdopt.errors import ArgumentError
-from gdopt.estimators.conventions import (
+from gdopt.estimators.settings import (
+    Settings,
     base,
     check_data,
     utils,
     validation,
     warn_of_no_rest,
 )
-from gdopt.estimators.model import Model
-from gdopt.estimators.settings import Settings
-from gdopt.estimators.training import Part, train
+from gdopt.estimators.training import Model, Part, train
 
 SEEDS = np.iinfo(np.int32).max  # below which a RandomState draws seeds on every system
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
-from gdopt.estimators.conventions import base, check_data, metrics, validation
-from gdopt.estimators.model import Model
-from gdopt.estimators.training import Part
+from gdopt.estimators.settings import base, check_data, metrics, validation
+from gdopt.estimators.training import Model, Part
 
 
 class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ignore[misc] # no types

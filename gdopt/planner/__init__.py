@@ -1,7 +1,7 @@
 """Which mini-batch size to use, on evidence: memory, speed and gradient noise."""
 
 from gdopt.exports import public_dir
-from gdopt.planner.evidence.noise import NoiseScale, noise_scale
+from gdopt.planner.noise import NoiseScale, noise_scale
 from gdopt.planner.plan import Plan, Row
 from gdopt.planner.request import plan_batch_size
 from gdopt.planner.steps import NetworkStep

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.memory.sizes import format_bytes
+from gdopt.planner.noise import NoiseScale
 from gdopt.tables import aligned
 
 FORMAT = 1

@@ -12,10 +12,10 @@ from gdopt.checks import check_flag, rising, whole
 from gdopt.data.checks import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
-from gdopt.planner.evidence.noise import NoiseScale
 from gdopt.planner.keep import Kept
 from gdopt.planner.memory.meter import meter_of
 from gdopt.planner.memory.sizes import format_bytes, parse_bytes
+from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Plan, Row, table
 from gdopt.planner.steps import FunctionStep, NetworkStep, Step
 from gdopt.planner.trials import Progress, Request, Trials

@@ -17,8 +17,8 @@ from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
-from gdopt.planner.evidence.noise import Look
 from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages
+from gdopt.planner.noise import Look
 
 
 class FunctionStep:

@@ -13,16 +13,14 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.planner.decision import SMALL_DATA
-from gdopt.planner.evidence.noise import NoiseScale, measure_noise
-from gdopt.planner.evidence.source import Source
-from gdopt.planner.evidence.throughput import measure_throughput
 from gdopt.planner.keep import Kept
 from gdopt.planner.memory.meter import Meter, attempt
-from gdopt.planner.memory.peak import Peak
 from gdopt.planner.memory.prediction import Prediction
-from gdopt.planner.memory.sizes import format_bytes
+from gdopt.planner.memory.sizes import Peak, format_bytes
+from gdopt.planner.noise import NoiseScale, measure_noise
 from gdopt.planner.plan import Row
 from gdopt.planner.steps import Step
+from gdopt.planner.throughput import Source, measure_throughput
 
 SHARE, LEAST = 0.05, 256 << 20  # of the memory, left free where no margin is given
 SHRUNK = 0.1  # of the memory, taken by somebody else meanwhile, is worth a note

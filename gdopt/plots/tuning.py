@@ -19,7 +19,7 @@ from gdopt.tune import (
     uniform,
     uniform_int,
 )
-from gdopt.tune.trial import FAILED, PRUNED
+from gdopt.tune.study import FAILED, PRUNED
 
 WIDE, HIGH = 1.35, 3.8  # inches of an axis
 NEAR = 0.09  # of an axis: ticks nearer than that would run into each other

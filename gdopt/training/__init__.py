@@ -2,11 +2,11 @@
 
 from gdopt.exports import public_dir
 from gdopt.training import diagnosis
+from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import Record, fit
 from gdopt.training.report import RunFolder
-from gdopt.training.saving.checkpoint import load, save
-from gdopt.training.saving.resume import capture, restore
+from gdopt.training.resume import capture, restore
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.cuda.graphs import CapturedWork
+from gdopt.arrays.graphs import CapturedWork
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.kernels.cuda import KernelText, Launch

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from gdopt.files import empty_folder, numbered_folder
+from gdopt.training.checkpoint import save
 from gdopt.training.loop import Record
-from gdopt.training.saving.checkpoint import save
 
 
 class RunFolder:

@@ -13,8 +13,7 @@ from gdopt.tune.scales import (
 )
 from gdopt.tune.search import tune
 from gdopt.tune.space import Space, course_space
-from gdopt.tune.study import Study, zoom
-from gdopt.tune.trial import Outcome, Pruned, Trial
+from gdopt.tune.study import Outcome, Pruned, Study, Trial, zoom
 
 __all__ = [
     "NetworkObjective",

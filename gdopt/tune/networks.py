@@ -13,7 +13,7 @@ from gdopt.data import minibatches
 from gdopt.nn import Network
 from gdopt.optim import Momentum, Optimizer
 from gdopt.training import fit
-from gdopt.tune.trial import Trial
+from gdopt.tune.study import Trial
 
 BETAS = ("beta", "beta1", "beta2")
 

@@ -21,8 +21,7 @@ from gdopt.tune.storage import (
     quiet,
     store,
 )
-from gdopt.tune.study import DIRECTIONS, Study
-from gdopt.tune.trial import COMPLETE, Outcome
+from gdopt.tune.study import COMPLETE, DIRECTIONS, Outcome, Study
 from gdopt.tune.workers import Objective, check_pickles, run_in_processes, run_trial
 
 Progress = Callable[[Outcome, int, int], None]

@@ -13,7 +13,7 @@ import numpy as np
 
 from gdopt.errors import ArgumentError, StateError
 from gdopt.extras import load_extra
-from gdopt.tune.trial import COMPLETE, FAILED, PRUNED, Outcome
+from gdopt.tune.study import COMPLETE, FAILED, PRUNED, Outcome
 
 EXTRA, PURPOSE = "tune", "tuning"
 SAMPLERS = {"random": "RandomSampler", "tpe": "TPESampler"}

@@ -17,7 +17,7 @@ from typing import Any
 from gdopt.errors import ArgumentTypeError, GdoptError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import handle_of, load_study, opened, quiet
-from gdopt.tune.trial import FAILED, Outcome, Trial, evaluate
+from gdopt.tune.study import FAILED, Outcome, Trial, evaluate
 
 Objective = Callable[[Trial], float]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

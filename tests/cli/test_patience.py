@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from gdopt.cli.parts import session
+from gdopt.cli import session
 from gdopt.training import load
 
 pytest.importorskip("rich")

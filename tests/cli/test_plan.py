@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from gdopt.planner.evidence import throughput
+from gdopt.planner import throughput
 from gdopt.training import load
 
 pytest.importorskip("rich")

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from gdopt.cli.parts.progress import Progress
-from gdopt.cli.parts.session import _reporter
+from gdopt.cli.progress import Progress
+from gdopt.cli.session import _reporter
 from gdopt.training import Record
 
 pytest.importorskip("rich")

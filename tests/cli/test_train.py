@@ -6,8 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from gdopt.cli.parts import session
-from gdopt.cli.parts.options import LEARNING_RATES, SCHEDULES
+from gdopt.cli import session
+from gdopt.cli.options import LEARNING_RATES, SCHEDULES
 from gdopt.optim import OPTIMIZERS
 from gdopt.training import RunFolder, load
 

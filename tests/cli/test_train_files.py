@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.cli.parts import problem
-from gdopt.cli.parts.problem import load_problem
+from gdopt.cli import problem
+from gdopt.cli.problem import load_problem
 from gdopt.data import split
 from gdopt.training import load
 

@@ -6,8 +6,7 @@ from fake_arrays import STATE
 from plans import digest, network_step, quick, rises
 
 import gdopt
-from gdopt.planner import NetworkStep
-from gdopt.planner.evidence import throughput
+from gdopt.planner import NetworkStep, throughput
 
 MIB = 1 << 20
 

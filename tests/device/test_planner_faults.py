@@ -9,7 +9,7 @@ from fake_arrays import STATE
 from plans import quick
 
 import gdopt
-from gdopt.planner.evidence import throughput
+from gdopt.planner import throughput
 
 MIB = 1 << 20
 

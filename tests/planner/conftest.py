@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.planner import NetworkStep
-from gdopt.planner.evidence import throughput
+from gdopt.planner import NetworkStep, throughput
 from gdopt.planner.memory.host import HostMemory
 
 

@@ -14,7 +14,7 @@ PROGRAM = """
 import json, resource, sys
 import numpy as np
 import gdopt
-from gdopt.planner.evidence import throughput
+from gdopt.planner import throughput
 
 throughput.SECONDS = 1e-3
 X = np.zeros((4096, 16), np.float32)

@@ -5,7 +5,7 @@ import pytest
 
 import gdopt
 from gdopt.planner import NetworkStep, noise_scale
-from gdopt.planner.evidence.noise import measure_noise
+from gdopt.planner.noise import measure_noise
 from gdopt.planner.steps import FunctionStep
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.planner.evidence import throughput
+from gdopt.planner import throughput
 
 SIZES = [64, 128, 256, 512, 1024]
 

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gdopt.planner.evidence.throughput import (
+from gdopt.planner.throughput import (
     measure_throughput,
     smallest_near_best,
     summarize,

@@ -9,7 +9,7 @@ from training.trees import TREE, same
 
 import gdopt
 from gdopt.training import load, save
-from gdopt.training.saving.packing import digest
+from gdopt.training.checkpoint import digest
 
 
 @pytest.fixture

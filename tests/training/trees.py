@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gdopt.training.saving.packing import digest
+from gdopt.training.checkpoint import digest
 
 TREE = {
     "params": {"W": np.arange(6.0).reshape(2, 3), "b": np.float32([1, -0.0])},

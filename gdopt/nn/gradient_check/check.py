@@ -2,17 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.storage import is_float
 from gdopt.checks import POSITIVE, check_number, whole
-from gdopt.errors import ArgumentTypeError
-from gdopt.nn.gradient_check.comparison import Comparison
-from gdopt.nn.gradient_check.probe import Probe
-from gdopt.nn.gradient_check.report import GradientCheck
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.nn.gradient_check.probe import Probe, unit
+from gdopt.nn.gradient_check.report import (
+    FINE,
+    GradientCheck,
+    ParameterCheck,
+    length,
+    relative_error,
+)
+
+EPS = {8: 2.0**-52, 4: 2.0**-23, 2: 2.0**-7}  # by the bytes of the coarsest number
+# Losses and gradients of two calls may differ by some roundings, as sums on a GPU do.
+SAME_LOSS, SAME_GRADIENT = 100, 1e4  # times EPS
+NOISE_POINTS, NOISE_ORDER = 8, 4
+CERTAIN = 4  # times the expected error is what rounding may give
+
+Compared = tuple[
+    dict[str, ParameterCheck], ParameterCheck | None, np.ndarray, np.ndarray
+]
+
+
+class Comparison:
+    """Calls the function twice where the parameters are, then around them.
+
+    Args:
+        probe: the function and its parameters.
+        step: of the differences.
+        generator: of the directions.
+
+    Raises:
+        GdoptError: what the function gives cannot be used, or differs between calls.
+    """
+
+    def __init__(
+        self, probe: Probe, step: float, generator: np.random.Generator
+    ) -> None:
+        self.probe, self.step, self.generator = probe, step, generator
+        self.loss, grads = probe.call("at the parameters as they are")
+        self.gradient = probe.gradients(grads)
+        sizes = [np.dtype(array.dtype).itemsize for array in probe.arrays.values()]
+        self.eps = EPS[min(probe.loss_dtype.itemsize, *sizes)]
+        if changed := probe.changed():
+            message = (
+                f"loss_and_grads must not change params, but it changes {changed[0]!r}"
+                ": leave the optimizer's step out"
+            )
+            raise ArgumentError(message)
+        self._refuse_other_gradients(self._same_loss())
+
+    def run(self, directions: int | None) -> GradientCheck:
+        """Compare along so many directions, or every element, and make the report."""
+        if directions is None:
+            checks, worst, analytic, numeric = self._every_element()
+        else:
+            checks, worst, analytic, numeric = self._directions(directions)
+        self._same_loss()
+        return GradientCheck(
+            error=relative_error(analytic, numeric),
+            rounding=self.rounding(analytic, numeric),
+            parameters=checks,
+            worst=worst,
+            loss=self.loss,
+            step=self.step,
+            directions=directions,
+            calls=self.probe.calls,
+        )
+
+    def rounding(self, analytic: np.ndarray, numeric: np.ndarray) -> float:
+        """Give the relative error that rounding of the losses alone may make."""
+        total = length(analytic) + length(numeric)
+        expected = self.noise / (math.sqrt(2) * self.step) * math.sqrt(analytic.size)
+        return CERTAIN * expected / total if total else 0.0
+
+    def _same_loss(self) -> object:
+        """Refuse a loss that differs from call to call; give the gradients."""
+        loss, grads = self.probe.call("at the parameters as they are")
+        scale = max(abs(loss), abs(self.loss))
+        if abs(loss - self.loss) > SAME_LOSS * self.eps * scale:
+            message = (
+                "loss_and_grads must give the same loss for the same parameters, got "
+                f"{self.loss!r} and then {loss!r}: turn dropout off for the check, or "
+                "seed it alike in every call, as all else that is random"
+            )
+            raise ArgumentError(message)
+        return grads
+
+    def _refuse_other_gradients(self, grads: object) -> None:
+        """Refuse gradients that differ from call to call."""
+        second = self.probe.gradients(grads)
+        for name, first in self.gradient.items():
+            if relative_error(first, second[name]) > SAME_GRADIENT * self.eps:
+                message = (
+                    "loss_and_grads must give the same gradients for the same "
+                    f"parameters, but that of {name!r} differs from call to call: is "
+                    "it added to the one before, or is there dropout?"
+                )
+                raise ArgumentError(message)
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """Estimate the standard deviation of the loss's rounding.
+
+        Differences of order k along a line leave nothing of a smooth function, and
+        ``(k!)^2 / (2k)!`` of the mean of their squares is the variance of what is left.
+        It is at least that of the last rounding, of a loss that hardly moves.
+        """
+        direction = unit(self._normal(list(self.gradient)))
+        losses = []
+        for place in np.linspace(-1, 1, NOISE_POINTS):
+            self.probe.move(direction, float(place) * self.step)
+            losses.append(self.probe.call("near the parameters")[0])
+        self.probe.put_back()
+        left = np.diff(losses, NOISE_ORDER)
+        share = math.factorial(NOISE_ORDER) ** 2 / math.factorial(2 * NOISE_ORDER)
+        last = float(np.spacing(self.probe.loss_dtype.type(abs(self.loss))))
+        return max(math.sqrt(share / left.size) * length(left), last / math.sqrt(12))
+
+    def _every_element(self) -> Compared:
+        numerics = {}
+        for name, analytic in self.gradient.items():
+            numerics[name] = np.empty_like(analytic)
+            for index in np.ndindex(analytic.shape):
+                numerics[name][index] = self.probe.element(name, index, self.step)
+        checks = {}
+        for name, analytic in self.gradient.items():
+            checks[name] = self._check_of(name, analytic, numerics[name])
+            if analytic.size:
+                place = int(np.abs(analytic - numerics[name]).argmax())
+                found = np.unravel_index(place, analytic.shape)
+                checks[name] = checks[name].at(found, analytic, numerics[name])
+        located = [one for one in checks.values() if one.index is not None]
+        worst = max(located, key=lambda one: one.difference, default=None)
+        return checks, worst, _joined(self.gradient), _joined(numerics)
+
+    def _directions(self, count: int) -> Compared:
+        """Compare along whole directions, and where they disagree find out why."""
+        analytic, numeric = self._pairs(list(self.gradient), count)
+        error = relative_error(analytic, numeric)
+        if error < FINE or error <= self.rounding(analytic, numeric):
+            return {}, None, analytic, numeric
+        checks, scores = {}, {}
+        for name, gradient in self.gradient.items():
+            own, theirs = self._pairs([name], count if gradient.size else 0)
+            checks[name] = self._check_of(name, own, theirs)
+            scores[name] = length(own - theirs) * math.sqrt(gradient.size)
+        worst = max(scores, key=lambda name: scores[name])
+        return checks, checks[worst], analytic, numeric
+
+    def _pairs(self, names: list[str], count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Derive along `count` directions, in which the named parameters move."""
+        pairs = np.empty((count, 2))
+        for k in range(count):
+            direction = unit(self._normal(names))
+            what = f"direction {k} of {', '.join(map(repr, names))}"
+            pairs[k] = self.probe.along(direction, self.gradient, self.step, what)
+        return pairs[:, 0], pairs[:, 1]
+
+    def _normal(self, names: list[str]) -> dict[str, np.ndarray]:
+        shapes = {name: self.gradient[name].shape for name in names}
+        # A draw of shape () is a plain float.
+        return {
+            name: np.asarray(self.generator.standard_normal(shape))
+            for name, shape in shapes.items()
+        }
+
+    def _check_of(
+        self, name: str, analytic: np.ndarray, numeric: np.ndarray
+    ) -> ParameterCheck:
+        return ParameterCheck(
+            name,
+            tuple(self.gradient[name].shape),
+            relative_error(analytic, numeric),
+            self.rounding(analytic, numeric),
+        )
+
+
+def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays.values()])
+
 
 STEP = 1e-7  # the course's, for float64
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from gdopt.arrays.backend import Backend
-from gdopt.arrays.cuda.cublas import WORKSPACE
-from gdopt.planner.memory.peak import Peak
-from gdopt.planner.memory.sizes import format_bytes
+from gdopt.arrays.cublas import WORKSPACE
+from gdopt.planner.memory.sizes import Peak, format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
 STRANGE = 64 << 20  # bytes beside the pool that a reader should hear of

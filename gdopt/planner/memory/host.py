@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from gdopt.extras import load_extra
-from gdopt.planner.memory.peak import Peak
+from gdopt.planner.memory.sizes import Peak
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")

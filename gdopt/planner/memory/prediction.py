@@ -6,10 +6,10 @@ import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gdopt.planner.evidence.source import Source
 from gdopt.planner.memory.meter import Meter
-from gdopt.planner.memory.peak import Peak
+from gdopt.planner.memory.sizes import Peak
 from gdopt.planner.steps import Step
+from gdopt.planner.throughput import Source
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:

@@ -1,8 +1,10 @@
-"""Amounts of memory as people write them: ``"8GB"``, ``"512 MiB"``."""
+"""Numbers of bytes: as people write them, and what some work takes at its peak."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from gdopt.checks import whole
@@ -47,3 +49,28 @@ def format_bytes(count: float) -> str:
         size, power = size / 1000, power + 1
     digits = 0 if power == 0 or size >= 99.95 else 1 if size >= 9.995 else 2
     return f"{'-' if count < 0 else ''}{size:.{digits}f} {NAMES[power]}"
+
+
+@dataclass
+class Peak:
+    """What some work took at its peak, in bytes.
+
+    Attributes:
+        used: by arrays at one time, exactly, of memory allocated meanwhile.
+        reserved: from the device: gaps between arrays and memory that is not traced
+            count too; 0 where it is not known.
+        moments: in use at each of many moments on the way, where they were asked for:
+            by the line of Python, and how often it had been come by. Work that does the
+            same with more examples comes by the same.
+    """
+
+    used: int = 0
+    reserved: int = 0
+    moments: dict[tuple[tuple[str, int], int], int] = field(default_factory=dict)
+    _times: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def note(self, frame: FrameType, size: int) -> None:
+        """Take in how much is in use at a line of Python."""
+        place = frame.f_code.co_filename, frame.f_lineno
+        times = self._times[place] = self._times.get(place, 0) + 1
+        self.moments[place, times] = size

@@ -1,8 +1,4 @@
-"""Matrix products by cuBLAS itself, with a handle and workspaces of our own.
-
-CuPy refuses its own products while a stream is captured. These can be captured, and
-give the same bits captured or not.
-"""
+"""Matrix products by cuBLAS itself, with a handle and workspaces of our own."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from gdopt import plots
-from gdopt.cli.parts.problem import Problem
-from gdopt.cli.parts.progress import Progress
+from gdopt.cli.problem import Problem
+from gdopt.cli.progress import Progress
 from gdopt.data import MiniBatches
 from gdopt.errors import DivergenceError
 from gdopt.nn import Network

@@ -1,1 +1,0 @@
-"""What CuPy leaves to be called by hand: cuBLAS and CUDA graphs."""

@@ -1,1 +1,0 @@
-"""What commands are made of: options, the problem, a session of training, progress."""

@@ -1,1 +1,0 @@
-"""Batches to try, and what trials show: speed, and the noise of the gradients."""

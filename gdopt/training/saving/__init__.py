@@ -1,1 +1,0 @@
-"""Checkpoints, and what a resumed run needs."""
