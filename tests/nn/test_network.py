@@ -4,7 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from gdopt.nn import Network, evaluation
+import gdopt
+from gdopt.nn import Network
 
 COMBINATIONS = list(
     itertools.product(["relu", "tanh", "sigmoid"], ["softmax", "sigmoid"], [0.0, 0.7])
@@ -150,7 +151,7 @@ def test_slices_change_no_prediction(output, monkeypatch):
     made = make(output)
     x, y = examples(10), labels(10, 2)
     whole = made.predict_proba(x), made.predict(x), made.accuracy(x, y), made.loss(x, y)
-    monkeypatch.setattr(evaluation, "ROWS", 3)
+    monkeypatch.setattr("gdopt.nn.network.ROWS", 3)
     np.testing.assert_allclose(made.predict_proba(x), whole[0], rtol=1e-12)
     np.testing.assert_array_equal(made.predict(x), whole[1])
     assert made.accuracy(x, y) == whole[2]
@@ -158,10 +159,10 @@ def test_slices_change_no_prediction(output, monkeypatch):
 
 
 def test_large_sets_are_run_in_slices(monkeypatch):
-    monkeypatch.setattr(evaluation, "ROWS", 3)
-    made, seen, run = make(), [], evaluation.run
+    monkeypatch.setattr("gdopt.nn.network.ROWS", 3)
+    made, seen, run = make(), [], gdopt.nn.network.run
     monkeypatch.setattr(
-        evaluation, "run", lambda layers, x: seen.append(len(x)) or run(layers, x)
+        "gdopt.nn.network.run", lambda layers, x: seen.append(len(x)) or run(layers, x)
     )
     made.predict(examples(10))
     assert seen == [3, 3, 3, 1]

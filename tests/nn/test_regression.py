@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn import Network, evaluation, example_gradients
+from gdopt.nn import Network, example_gradients
 from gdopt.training import EarlyStopping, capture, load, restore, save
 
 COMBINATIONS = list(itertools.product(["relu", "tanh", "sigmoid"], [1, 3], [0.0, 0.7]))
@@ -139,7 +139,7 @@ def test_predictions_have_a_column_for_each_output(k, dtype):
 def test_slices_change_no_prediction(monkeypatch):
     network, (x, t) = make(), data(10)
     whole = network.predict(x), network.loss(x, t)
-    monkeypatch.setattr(evaluation, "ROWS", 3)
+    monkeypatch.setattr("gdopt.nn.network.ROWS", 3)
     np.testing.assert_allclose(network.predict(x), whole[0], rtol=1e-12)
     assert network.loss(x, t) == pytest.approx(whole[1], rel=1e-12)
 

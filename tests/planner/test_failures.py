@@ -3,7 +3,7 @@ import errno
 import numpy as np
 import pytest
 
-from gdopt.planner.memory.failures import is_out_of_memory
+from gdopt.planner.memory.meter import is_out_of_memory
 
 
 def of_module(name, module, base=RuntimeError, **attributes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,79 @@ from typing import Any
 from gdopt.arrays.backend import get_backend
 from gdopt.errors import ArgumentError
 from gdopt.planner.memory.device import DeviceMemory
-from gdopt.planner.memory.failures import is_out_of_memory
 from gdopt.planner.memory.host import HostMemory
+
+# What libraries say in errors that are no MemoryError.
+WORDS = re.compile(
+    r"cudaErrorMemoryAllocation"  # the runtime: CuPy, cuda-python
+    r"|CUDA_ERROR_OUT_OF_MEMORY"  # the driver: loading modules, graphs, Numba
+    r"|CU\w+_ALLOC(ATION)?_FAILED"  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT, cuRAND
+    r"|\bCUDA( error)?:? out of memory"  # torch
+    r"|DefaultCPUAllocator: (can't allocate|not enough) memory"  # torch
+    r"|\bRESOURCE_EXHAUSTED\b"  # XLA: JAX, TensorFlow
+    r"|std::bad_alloc"  # libraries in C++: RMM
+)
+MODULES = re.compile(r"(cupy(_backends)?|cuda|numba|rmm)(\.|$)")
+MEMORY_STATUS = 2  # cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY alike
+# After these CUDA refuses everything until the process ends: illegal addresses and
+# instructions, failed assertions and launches, hardware faults.
+LOST = {214, 220, 700, *range(710, 720)}
+LOST_WORDS = re.compile(
+    r"cudaErrorIllegalAddress|CUDA_ERROR_ILLEGAL_|cudaErrorLaunchFailure"
+    r"|CUDA_ERROR_LAUNCH_FAILED|cudaErrorAssert|CUDA_ERROR_ASSERT"
+    r"|cudaErrorMisalignedAddress|CUDA_ERROR_MISALIGNED_ADDRESS"
+    r"|cudaErrorECCUncorrectable|device-side assert"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised from, means "out of memory".
+
+    Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
+    runtime and the driver; failed allocations in cuBLAS and its sisters; ``ENOMEM``
+    from the operating system; and what torch, JAX and C++ say. An error after which
+    CUDA can do nothing more in this process is none, whatever it was raised from.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    True
+    >>> is_out_of_memory(ValueError("the game is out of memory cards"))
+    False
+    """
+    chain = _chain(error)
+    return any(map(_is_one, chain)) and not any(map(_is_lost, chain))
+
+
+def _is_lost(error: BaseException) -> bool:
+    lost = _of_cuda(error) and getattr(error, "status", None) in LOST
+    return lost or bool(LOST_WORDS.search(str(error)))
+
+
+def _of_cuda(error: BaseException) -> bool:
+    return bool(MODULES.match(type(error).__module__))
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Give an error and those that it was raised from."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__
+    return found
+
+
+def _is_one(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if not isinstance(error, Exception):
+        return False
+    if _of_cuda(error):
+        status = getattr(error, "status", getattr(error, "code", None))
+        if status == MEMORY_STATUS and "CUBLAS" not in type(error).__name__.upper():
+            return True
+    return bool(WORDS.search(str(error)))
+
 
 Meter = HostMemory | DeviceMemory
 

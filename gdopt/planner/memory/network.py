@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gdopt.nn import Network
-from gdopt.nn.evaluation import ROWS
+from gdopt.nn.network import ROWS
 
 Buffers = dict[str, float]
 # Arrays of a hidden layer's size: kept until the gradients are done (of sigmoid, its
