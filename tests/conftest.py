@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,6 +17,13 @@ import threadpoolctl
 import gdopt
 from gdopt.arrays import backend
 
+PEERS = {  # libraries that tests compare with, and the extras that bring them
+    "jax": "bench",
+    "optax": "bench",
+    "pandas": "bench",
+    "pytest_benchmark": "bench",
+    "torch": "bench-torch",
+}
 collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
 
@@ -54,12 +62,16 @@ def freeze_objects():
 
 @pytest.fixture
 def unfrozen_objects():
-    """Let the garbage collector see all objects, for a test that counts or frees any."""
+    """Let the collector see all objects, for a test that counts or frees any."""
     gc.unfreeze()
 
 
 def pytest_runtest_setup(item):
-    """Skip, visibly, what needs a GPU where there is none."""
+    """Skip, visibly, what needs a peer or a GPU that is not there."""
+    for marker in item.iter_markers("peers"):
+        for name in marker.args:
+            if importlib.util.find_spec(name) is None:
+                pytest.skip(f"needs {name}: pip install -e '.[{PEERS[name]}]'")
     if item.get_closest_marker("gpu"):
         try:
             gdopt.get_backend("cupy")

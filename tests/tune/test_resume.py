@@ -178,7 +178,7 @@ def test_a_folder_is_refused(tmp_path):
 
 
 def test_a_study_of_another_program_is_refused(file):
-    import optuna  # noqa: PLC0415 - behind importorskip
+    import optuna
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     level = optuna.logging.get_verbosity()
