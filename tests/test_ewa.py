@@ -57,6 +57,7 @@ def test_a_series_equals_pandas():
         assert np.abs(actual - plain).max() < 1e-12 * 100  # values reach 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_a_series_runs_along_any_axis_and_leaves_its_input_alone(axis):
     series = np.random.default_rng(1).standard_normal((6, 7, 2000))

@@ -54,6 +54,7 @@ def test_takes_the_textbooks_steps_with_several_arrays(name, memory):
     check(installed(name).make(case), case)
 
 
+@pytest.mark.slow
 @every_adapter
 def test_trains_as_the_textbook_does(name):
     check(installed(name).make(TRAINING), TRAINING)

@@ -45,6 +45,7 @@ def test_a_missed_target_is_told_and_an_error_stops_it(
     assert outcome(codes, monkeypatch, tmp_path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.peers("pytest_benchmark")
 def test_the_suite_runs_by_its_command_and_leaves_no_thousands_of_rounds(tmp_path):
     _, suite, *_ = RUN["commands"](tmp_path)

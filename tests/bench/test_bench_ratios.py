@@ -12,6 +12,7 @@ import ratios
 from cases import Case
 
 
+@pytest.mark.slow
 @pytest.mark.peers("torch")
 def test_quick_run_writes_every_ratio(tmp_path, capsys):
     pytest.importorskip("numba")

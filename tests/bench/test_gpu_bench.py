@@ -126,6 +126,7 @@ def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(monkeypatch):
     assert done == ["wait", "record", "synchronize"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.peers("jax", "optax", "pytest_benchmark", "torch")
 def test_the_script_is_rehearsed(tmp_path):
     if shutil.which("g++") is None:

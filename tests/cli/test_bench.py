@@ -110,6 +110,7 @@ def test_the_suite_of_the_gpu_is_told_by_variables(run, suite, gpu):
     assert told == [sys.executable, "copy", bench.SMALL]
 
 
+@pytest.mark.slow
 @needs_the_extra
 def test_the_suite_writes_into_its_folder_alone(run):
     suite = Path(__file__).parents[2] / "bench"
