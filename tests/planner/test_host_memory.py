@@ -1,4 +1,3 @@
-import resource
 import sys
 import tracemalloc
 
@@ -8,6 +7,7 @@ import pytest
 from gdopt.planner.memory import host
 from gdopt.planner.memory.host import HostMemory
 
+resource = pytest.importorskip("resource")  # not on Windows
 GIB = 1 << 30
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="reads Linux's files"
