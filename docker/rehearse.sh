@@ -54,7 +54,7 @@ promises() { # of docker/README.md, for which hadolint has no rule
     found=$(grep -E '\bpip\b.* install ' "$file" | grep -vE -- '--require-hashes|--no-index' || true)
     [ -z "$found" ] || fail "$file installs without hashes: $found"
     grep -q '^USER ' "$file" || fail "$file names no user: the image would run as root"
-    grep -qF 'image.version="${VERSION}"' "$file" ||
+    grep -qF "image.version=\"\${VERSION}\"" "$file" ||
       fail "$file names a version, which is in gdopt/__init__.py alone"
   done
 }
