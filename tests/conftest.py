@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import importlib.util
 import os
 import shutil
 import signal
@@ -13,17 +12,11 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import threadpoolctl
+from peers import skip_without_peers
 
 import gdopt
 from gdopt.arrays import backend
 
-PEERS = {  # libraries that tests compare with, and the extras that bring them
-    "jax": "bench",
-    "optax": "bench",
-    "pandas": "bench",
-    "pytest_benchmark": "bench",
-    "torch": "bench-torch",
-}
 collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
 
@@ -68,10 +61,7 @@ def unfrozen_objects():
 
 def pytest_runtest_setup(item):
     """Skip, visibly, what needs a peer or a GPU that is not there."""
-    for marker in item.iter_markers("peers"):
-        for name in marker.args:
-            if importlib.util.find_spec(name) is None:
-                pytest.skip(f"needs {name}: pip install -e '.[{PEERS[name]}]'")
+    skip_without_peers(item)
     if item.get_closest_marker("gpu"):
         try:
             gdopt.get_backend("cupy")

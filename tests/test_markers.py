@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import PEERS, pytest_runtest_setup
+from peers import PEERS, skip_without_peers
 
 SKIPS = re.compile(rf"importorskip\(\W*(?:{'|'.join(PEERS)})\b")
 
@@ -20,4 +20,4 @@ def test_a_peer_that_is_missing_is_named_with_its_extra(name, request, monkeypat
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     request.node.add_marker(pytest.mark.peers(name))
     with pytest.raises(pytest.skip.Exception, match=rf"^needs {name}: pip install"):
-        pytest_runtest_setup(request.node)
+        skip_without_peers(request.node)
