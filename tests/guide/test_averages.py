@@ -12,7 +12,6 @@ def lines(run_script):
     return lambda name: [line.get_ydata() for line in figures[name].axes[0].get_lines()]
 
 
-@pytest.mark.slow
 def test_the_larger_beta_the_smoother_and_the_later(lines):
     _, *found = lines("averages.png")
     rough = [np.mean(np.diff(average, n=2) ** 2) for average in found]

@@ -13,7 +13,6 @@ def numbers(run_script):
     return run_script(batch_norm).numbers["shift"]
 
 
-@pytest.mark.slow
 def test_without_batch_norm_mean_and_spread_move_with_the_input(numbers):
     assert numbers[PLAIN]["moves"][0] == pytest.approx(1.73, abs=0.1)
     assert min(numbers[PLAIN]["moves"]) > 0.7

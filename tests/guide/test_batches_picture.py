@@ -10,7 +10,6 @@ def numbers(run_script):
     return run_script(mini_batches).numbers["batches"]
 
 
-@pytest.mark.slow
 def test_the_loss_of_batches_falls_always_that_of_smaller_ones_jumps_the_more(numbers):
     losses = numbers["losses"]
     assert [len(loss) for loss in losses.values()] == [20, 320, 10240]

@@ -20,7 +20,6 @@ def drawn(run_script):
     return {axis.get_title("left"): axis.get_lines()[0].get_ydata() for axis in axes}
 
 
-@pytest.mark.slow
 def test_a_decaying_rate_is_as_fast_at_first_and_ends_nearer(numbers):
     distances = numbers["decay"]["distances"]
     large, small, decaying = (distances[name] for name in decay.DECAYS)

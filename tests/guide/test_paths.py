@@ -26,7 +26,6 @@ def roughly(steps, within=4):
     return {name: pytest.approx(count, abs=within) for name, count in steps.items()}
 
 
-@pytest.mark.slow
 def test_through_the_bowl_momentum_needs_a_quarter_of_the_steps(numbers):
     along, _ = numbers["bowl"].values()
     steps = {"SGD": 231, "Momentum": 56, "RMSprop": 115, "Adam": 56}
@@ -129,7 +128,6 @@ def test_the_rates_are_the_best_that_there_are(numbers):
             assert since >= walk.arrived
 
 
-@pytest.mark.slow
 def test_the_film_shows_the_turned_saddle_until_the_last_has_arrived(run_script):
     film = run_script(saddle_film).numbers["film"]
     assert film["problem"].name.endswith("turned")

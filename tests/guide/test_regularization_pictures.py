@@ -13,7 +13,6 @@ def numbers(run_script):
     return run_script(regularization).numbers
 
 
-@pytest.mark.slow
 def test_a_larger_lambda_gives_smaller_weights_and_a_shorter_boundary(numbers):
     cases = [numbers["boundaries"][name] for name in ("λ 0", "λ 1", "λ 10")]
     weights, lengths = ([case[k] for case in cases] for k in ("weights", "length"))

@@ -33,7 +33,6 @@ def test_every_picture_is_announced_by_one_script():
     assert sorted(names) == sorted(there)
 
 
-@pytest.mark.slow
 def test_what_a_script_announces_is_drawn_as_large_as_in_the_guide(script, run_script):
     images = pytest.importorskip("PIL.Image")
     folder = run_script(script).folder
