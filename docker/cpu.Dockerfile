@@ -37,10 +37,11 @@ RUN pip uninstall --yes --root-user-action=ignore pip \
  && install -d -m 1777 /cache /work
 COPY --from=build /opt/gdopt /opt/gdopt
 ARG REVISION=unknown
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="gdopt" \
       org.opencontainers.image.description="Gradient descent for people who hold arrays, on the CPU" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/gdopt/venv/bin:$PATH \
     HOME=/cache \

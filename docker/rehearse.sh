@@ -46,16 +46,16 @@ by() { # a linter, the package that has it, its arguments
 }
 
 promises() { # of docker/README.md, for which hadolint has no rule
-  local file found version
+  local file found
   found=$(grep -h '^FROM' docker/*.Dockerfile | grep -v '^FROM base AS ' | sort -u || true)
   [[ $found =~ ^FROM\ [^[:space:]]+@sha256:[0-9a-f]{64}\ AS\ base$ ]] ||
     fail "the images need one base, pinned by its digest, got: $found"
-  version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
   for file in docker/*.Dockerfile; do
     found=$(grep -E '\bpip\b.* install ' "$file" | grep -vE -- '--require-hashes|--no-index' || true)
     [ -z "$found" ] || fail "$file installs without hashes: $found"
     grep -q '^USER ' "$file" || fail "$file names no user: the image would run as root"
-    grep -q "image.version=\"$version\"" "$file" || fail "$file is not labelled $version"
+    grep -qF "image.version=\"\${VERSION}\"" "$file" ||
+      fail "$file names a version, which is in gdopt/__init__.py alone"
   done
 }
 
@@ -105,6 +105,7 @@ rehearse() {
   say "$name: the build"
   image build --isolation chroot --pull-never --format docker --quiet \
     --from "$stand_in" "${volumes[@]}" --build-arg REVISION="$revision" \
+    --build-arg VERSION="$version" \
     --file "docker/$name.Dockerfile" --tag "$tag" . > /dev/null
   container=$(image from --pull-never "$tag")
   mapfile -t entry < <(configured Entrypoint)
@@ -145,6 +146,8 @@ look() { # at what the image is, by its own means
   inside "${entry[@]}" info --json > "$results/info.json"
   grep -q "\"GDOPT_BENCH_COMMIT\": \"$revision\"" "$results/info.json"
   grep -q -- '--gpus all gdopt info' "$results/info.txt"
+  [ "$(image inspect --type image --format '{{index .Docker.Config.Labels "org.opencontainers.image.version"}}' \
+    "$tag")" = "$version" ] || fail "the image is not labelled $version"
   local found
   found=$(inside sh -c 'find /opt /usr /etc -writable ! -type l 2> /dev/null || true')
   [ -z "$found" ] || fail "the user can write to $found"
@@ -226,6 +229,7 @@ work=$(mktemp -d -p "$GDOPT_REHEARSAL" gdopt-rehearsal-XXXX)
 mkdir "$work/results" "$work/tmp"
 export TMPDIR=$work/tmp
 revision=$(git rev-parse HEAD 2> /dev/null || echo unknown)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' gdopt/__init__.py)
 trap cleanup EXIT
 pip_settings
 build_base

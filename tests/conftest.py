@@ -1,6 +1,7 @@
 """What all tests share: the engines, a cache of their own, and "nothing changed"."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import threadpoolctl
+from peers import skip_without_peers
 
 import gdopt
 from gdopt.arrays import backend
@@ -18,7 +21,7 @@ collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
 
 def pytest_configure(config):
-    """Let Ctrl-C through, and keep compiled loops out of the user's cache."""
+    """Let Ctrl-C through, compute on one thread, and leave the user's cache alone."""
     # A shell's jobs in the background, as those of scripts, are started deaf to it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,10 +29,39 @@ def pytest_configure(config):
         folder = tempfile.mkdtemp(prefix="gdopt-tests-")
         os.environ["GDOPT_CACHE_DIR"] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # The matrices are small, and a second thread spins while it waits. The variable is
+    # for processes that tests start and for a BLAS that is loaded later, as SciPy's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    threads = threadpoolctl.threadpool_limits(1, user_api="blas")
+    config.add_cleanup(threads.restore_original_limits)
+
+
+def pytest_collection_finish():
+    """Take the collected tests out of every later garbage collection."""
+    freeze_objects()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_objects():
+    """Take what earlier modules left out of the collections during this one."""
+    freeze_objects()
+
+
+def freeze_objects():
+    """Leave the objects that are alive out of later collections, which get faster."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def unfrozen_objects():
+    """Let the collector see all objects, for a test that counts or frees any."""
+    gc.unfreeze()
 
 
 def pytest_runtest_setup(item):
-    """Skip, visibly, what needs a GPU where there is none."""
+    """Skip, visibly, what needs a peer or a GPU that is not there."""
+    skip_without_peers(item)
     if item.get_closest_marker("gpu"):
         try:
             gdopt.get_backend("cupy")

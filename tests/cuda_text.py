@@ -133,17 +133,22 @@ def compile_one(text, arch="sm_90", *, small_index=True):
 
 
 def compile_many(texts, arch, *, small_index=True):
-    """Compile kernels together, as reading the headers takes longest; by their key."""
+    """Compile kernels together, as reading the headers takes long; by their key.
+
+    Kernels whose texts differ in nothing but the name are compiled once.
+    """
     used = {part for part in PARTS for text in texts.values() if part in text.preamble}
     preamble = "".join(part for part in PARTS if part in used)
-    named = {key: replace(t, name=f"k{n}") for n, (key, t) in enumerate(texts.items())}
+    unnamed = {key: replace(text, name="") for key, text in texts.items()}
+    distinct = dict.fromkeys(unnamed.values())
+    named = {text: replace(text, name=f"k{n}") for n, text in enumerate(distinct)}
     source = preamble + "".join(
         generated_source(replace(text, preamble=""), small_index=small_index)
         for text in named.values()
     )
     (options,) = {text.options for text in texts.values()}
     found = compile_cuda(source, options, arch)
-    return {key: found[text.name] for key, text in named.items()}
+    return {key: found[named[text].name] for key, text in unnamed.items()}
 
 
 class _CArray(ctypes.Structure):

@@ -44,9 +44,11 @@ def test_a_series_follows_the_recurrence(beta, count):
     assert from_seven == pytest.approx(recurrence(series, beta, 7.0), rel=1e-12)
 
 
+@pytest.mark.peers("pandas")
 def test_a_series_equals_pandas():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.Series(SERIES)
+    import pandas as pd
+
+    frame = pd.Series(SERIES)
     for beta in (0.5, 0.9, 0.98):
         adjusted = frame.ewm(alpha=1 - beta, adjust=True).mean().to_numpy()
         assert np.abs(gdopt.ewa(SERIES, beta) - adjusted).max() < 1e-12 * 100
@@ -55,6 +57,7 @@ def test_a_series_equals_pandas():
         assert np.abs(actual - plain).max() < 1e-12 * 100  # values reach 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_a_series_runs_along_any_axis_and_leaves_its_input_alone(axis):
     series = np.random.default_rng(1).standard_normal((6, 7, 2000))

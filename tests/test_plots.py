@@ -94,6 +94,7 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
         curves(make(2), tmp_path / "curves.png")
 
 
+@pytest.mark.slow
 def test_drawing_leaves_the_state_of_pyplot_alone(tmp_path):
     program = (
         "import sys; from gdopt.plots import curves; from gdopt.training import Record;"

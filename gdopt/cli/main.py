@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; by default the process's own.
 
-    >>> main(["--version"])
-    gdopt 0.1.0
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    gdopt ...
     0
     """
     try:

@@ -11,22 +11,28 @@ def test_numpy_s_own_arrays_are_handed_on():
     assert gdopt.as_array(array) is array
 
 
+@pytest.mark.peers("torch")
 def test_a_torch_tensor_is_updated_in_place():
-    torch = pytest.importorskip("torch")
+    import torch
+
     tensor = torch.ones(4)
     optimizer = gdopt.SGD(gdopt.as_array(tensor), lr=0.5)
     optimizer.step(gdopt.as_array(torch.full((4,), 2.0)))
     assert tensor.tolist() == [0.0] * 4
 
 
+@pytest.mark.peers("torch")
 def test_a_torch_tensor_that_requires_a_gradient_is_refused_with_torch_s_words():
-    torch = pytest.importorskip("torch")
+    import torch
+
     with pytest.raises(gdopt.ArgumentTypeError, match=r"got a torch.Tensor: .*detach"):
         gdopt.as_array(torch.ones(4, requires_grad=True))
 
 
+@pytest.mark.peers("jax")
 def test_a_jax_array_may_be_a_gradient_but_no_parameter():
-    jnp = pytest.importorskip("jax.numpy")
+    import jax.numpy as jnp
+
     array = gdopt.as_array(jnp.ones(4))
     with pytest.raises(
         gdopt.ArgumentTypeError, match="must be writeable, got a read-o"

@@ -13,10 +13,12 @@ SERIES = 10 + np.random.default_rng(0).standard_normal(max(COUNTS)).cumsum()
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.peers("pandas")
 def test_a_series_equals_pandas(beta, count):
-    pandas = pytest.importorskip("pandas")
+    import pandas as pd
+
     series = SERIES[:count].copy()
-    frame = pandas.Series(series)
+    frame = pd.Series(series)
     adjusted = frame.ewm(alpha=1 - beta, adjust=True).mean().to_numpy()
     scale = 1e-12 * np.abs(series).max()
     assert np.abs(gdopt.ewa(series, beta) - adjusted).max() < scale
@@ -24,10 +26,12 @@ def test_a_series_equals_pandas(beta, count):
     assert np.abs(gdopt.ewa(series, beta, initial="first") - plain).max() < scale
 
 
+@pytest.mark.peers("pandas")
 def test_a_table_equals_pandas_along_both_axes():
-    pandas = pytest.importorskip("pandas")
+    import pandas as pd
+
     table = SERIES[:24_000].reshape(4000, 6)
-    expected = pandas.DataFrame(table).ewm(alpha=0.02).mean().to_numpy()
+    expected = pd.DataFrame(table).ewm(alpha=0.02).mean().to_numpy()
     assert gdopt.ewa(table, 0.98) == pytest.approx(expected, rel=1e-12)
     across = gdopt.ewa(table.T.copy(), 0.98, axis=1)
     assert across.T == pytest.approx(expected, rel=1e-12)

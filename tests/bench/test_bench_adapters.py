@@ -11,13 +11,22 @@ from cases import CASES, HYPER, Case, Training
 
 SHAPES = ((7, 3), (5,))
 TRAINING = Training(sizes=(6, 5, 4, 3), batch=8, batches=2)
-every_adapter = pytest.mark.parametrize("name", ADAPTERS)
+
+
+def every_adapter(test):
+    """Run the test with each adapter, marked where that is a peer's."""
+    return pytest.mark.parametrize("name", [*map(parameter, ADAPTERS)])(test)
+
+
+def parameter(name):
+    peers = [package for package in ADAPTERS[name].needs if package != "numba"]
+    return pytest.param(name, marks=pytest.mark.peers(*peers) if peers else ())
 
 
 def installed(name):
-    """Give the adapter, or skip the test and say what it needs."""
-    for package in ADAPTERS[name].needs:
-        pytest.importorskip(package)
+    """Return the adapter, or skip the test where Numba, no peer, is what it needs."""
+    if "numba" in ADAPTERS[name].needs:
+        pytest.importorskip("numba")
     return ADAPTERS[name]
 
 
@@ -45,6 +54,7 @@ def test_takes_the_textbooks_steps_with_several_arrays(name, memory):
     check(installed(name).make(case), case)
 
 
+@pytest.mark.slow
 @every_adapter
 def test_trains_as_the_textbook_does(name):
     check(installed(name).make(TRAINING), TRAINING)
@@ -76,10 +86,13 @@ def test_leaves_initial_values_and_gradients_alone(name):
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
 @pytest.mark.parametrize(
-    ("name", "package"), [("torch_fused", "torch"), ("optax",) * 2]
+    "name",
+    [
+        pytest.param("torch_fused", marks=pytest.mark.peers("torch")),
+        pytest.param("optax", marks=pytest.mark.peers("jax", "optax")),
+    ],
 )
-def test_without_a_gpu_its_peers_are_left_out_or_rehearsed(name, package, monkeypatch):
-    pytest.importorskip(package)
+def test_without_a_gpu_its_peers_are_left_out_or_rehearsed(name, monkeypatch):
     case = Case("tiny", SHAPES, options={"clip_norm": 1.0})
     monkeypatch.delenv("GDOPT_BENCH_REHEARSE", raising=False)
     with pytest.raises(UnsupportedError, match="finds no GPU"):

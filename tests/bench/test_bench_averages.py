@@ -9,13 +9,15 @@ import pytest
 from interleave import MISSED
 
 
+@pytest.mark.peers("pandas")
 def test_a_quick_run_writes_every_ratio_and_judges_nothing(tmp_path, capsys):
-    pandas = pytest.importorskip("pandas")
+    import pandas as pd
+
     file = tmp_path / "deeper" / "averages.json"
     assert averages.main(["--quick", "--json", str(file)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["quick"] is True
-    assert found["machine"]["versions"]["pandas"] == pandas.__version__
+    assert found["machine"]["versions"]["pandas"] == pd.__version__
     assert found["machine"] == machine.describe()
     assert [row["what"] for row in found["averages"]] == list(averages.KINDS)
     for row in found["averages"]:
@@ -29,8 +31,8 @@ def test_a_quick_run_writes_every_ratio_and_judges_nothing(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("theirs", "ok", "code"), [(3.0, True, 0), (1.9, False, 10)])
+@pytest.mark.peers("pandas")
 def test_a_ratio_of_two_is_asked_for(monkeypatch, capsys, theirs, ok, code):
-    pytest.importorskip("pandas")
     assert MISSED == 10
     monkeypatch.setattr(averages, "interleave", lambda *_: [(1.0, theirs)] * 4)
     assert averages.main(["--values", "1000"]) == code
@@ -39,8 +41,8 @@ def test_a_ratio_of_two_is_asked_for(monkeypatch, capsys, theirs, ok, code):
     assert f"{theirs:.2f}" in capsys.readouterr().out
 
 
+@pytest.mark.peers("pandas")
 def test_sides_that_disagree_are_not_compared(monkeypatch):
-    pytest.importorskip("pandas")
     wrong = averages.Averager(lambda series: 1.001 * series)
     monkeypatch.setitem(averages.KINDS, "wrong", (wrong, wrong.__class__(np.copy)))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):

@@ -45,8 +45,9 @@ def test_a_missed_target_is_told_and_an_error_stops_it(
     assert outcome(codes, monkeypatch, tmp_path) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.peers("pytest_benchmark")
 def test_the_suite_runs_by_its_command_and_leaves_no_thousands_of_rounds(tmp_path):
-    pytest.importorskip("pytest_benchmark")
     _, suite, *_ = RUN["commands"](tmp_path)
     only = ["-k", "1e3 and (textbook or gdopt)", "--benchmark-max-time=0.01"]
     command = [sys.executable, *suite, *only, "-p", "no:cacheprovider"]

@@ -209,6 +209,7 @@ def test_every_power_of_two_meets_both_neighbours():
     assert max(map(max, sizes)) * 8 == notes.EXAMPLES
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_every_claim(tmp_path, capsys):
     pytest.importorskip("sklearn")
     file = tmp_path / "deeper" / "notes.json"

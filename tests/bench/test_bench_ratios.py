@@ -12,9 +12,10 @@ import ratios
 from cases import Case
 
 
+@pytest.mark.slow
+@pytest.mark.peers("torch")
 def test_quick_run_writes_every_ratio(tmp_path, capsys):
-    for package in ("numba", "torch"):
-        pytest.importorskip(package)
+    pytest.importorskip("numba")
     file = tmp_path / "deeper" / "ratios.json"
     assert ratios.main(["--quick", "--json", str(file)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))

@@ -1,6 +1,5 @@
 """The GPU suite: rehearsed without one, its sums, and that it waits for the device."""
 
-import importlib.util
 import json
 import os
 import runpy
@@ -127,12 +126,11 @@ def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(monkeypatch):
     assert done == ["wait", "record", "synchronize"] * 2
 
 
+@pytest.mark.slow
+@pytest.mark.peers("jax", "optax", "pytest_benchmark", "torch")
 def test_the_script_is_rehearsed(tmp_path):
     if shutil.which("g++") is None:
         pytest.skip("the stand-in for CuPy needs g++")
-    for package in ("pytest_benchmark", "optax", "torch"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"rehearsed where {package} is installed")
     only = "copy or prefetch or mlp_b128_captured-gdopt or 1000x1024_apart-gdopt"
     only += " or adam_clip_f32_1e8-gdopt or adam_f32_1e6 or adam_ema_f32_1e8-gdopt"
     chosen = {"GDOPT_BENCH_REHEARSE": "1", "PYTHON": sys.executable}

@@ -29,6 +29,7 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_digits_are_learned_to_972_in_a_thousand_over_five_seeds(
     command, numpy_engine
 ):

@@ -86,6 +86,7 @@ def test_a_fine_search_follows_in_the_box_of_the_best(run, drawn, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_kept_goes_on(run, tmp_path):
     kept = (*FEW, "--storage", "s.db", "--json", "a.json")
     run("digits", *kept)
@@ -123,6 +124,7 @@ def test_beta_is_searched_where_there_is_momentum(run, optimizer, has_beta, tmp_
     assert ("beta" in read(tmp_path / "o.json")["search"]["space"]) is has_beta
 
 
+@pytest.mark.slow
 def test_a_small_file_gets_small_batches(run, tmp_path):
     rng = np.random.default_rng(0)
     y = np.arange(100) % 2

@@ -66,6 +66,7 @@ def test_memory_is_left_alone_in_every_pattern_of_keeping():
                 np.testing.assert_array_equal(original[1:], view)
 
 
+@pytest.mark.usefixtures("unfrozen_objects")
 def test_a_batch_held_by_a_cycle_stays_until_it_is_collected():
     gc.disable()
     try:

@@ -74,7 +74,7 @@ def test_out_of_memory_under_a_limit_leaves_all_as_it_was(cupy):
 
 
 def test_denormals_and_special_numbers_have_the_bits_of_the_cpu(cupy):
-    from rules import KERNELS, SCALARS, bits, special_arrays  # noqa: PLC0415
+    from rules import KERNELS, SCALARS, bits, special_arrays
 
     for name, kernel in KERNELS.items():
         program = kernel.program()

@@ -15,8 +15,10 @@ def cupy():
     return importlib.import_module("cupy")
 
 
+@pytest.mark.peers("torch")
 def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
-    torch = pytest.importorskip("torch")
+    import torch
+
     tensor = torch.ones(1000, device="cuda")
     view = gdopt.as_array(tensor)
     assert view.data.ptr == tensor.data_ptr()
@@ -26,8 +28,10 @@ def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
     assert tensor.cpu().tolist() == [0.0] * 1000
 
 
+@pytest.mark.peers("torch")
 def test_a_torch_tensor_comes_through_dlpack_alone(cupy):
-    torch = pytest.importorskip("torch")
+    import torch
+
     tensor = torch.ones(10, device="cuda", dtype=torch.bfloat16)
     view = cupy.from_dlpack(tensor)
     gdopt.SGD(view, lr=0.5).step(cupy.ones_like(view))
@@ -35,8 +39,10 @@ def test_a_torch_tensor_comes_through_dlpack_alone(cupy):
     assert tensor.float().cpu().tolist() == [0.5] * 10
 
 
+@pytest.mark.peers("jax")
 def test_a_jax_array_may_be_a_gradient_but_no_parameter(cupy):
-    jnp = pytest.importorskip("jax.numpy")
+    import jax.numpy as jnp
+
     array = gdopt.as_array(jnp.ones(1000))
     with pytest.raises(
         gdopt.ArgumentTypeError, match="must be writeable, got a read-o"

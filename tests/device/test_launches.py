@@ -95,6 +95,7 @@ def test_a_gradient_that_was_not_there_before_is_checked(wrong, error, fake):
     assert snapshot(optimizer) == before
 
 
+@pytest.mark.usefixtures("unfrozen_objects")
 def test_gradients_are_not_kept_alive(fake):
     params = many(fake, 3)
     optimizer = gdopt.SGD(params)

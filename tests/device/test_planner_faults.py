@@ -215,6 +215,7 @@ def test_trials_stay_below_the_limit_of_the_pool(trapped):
     assert "ran out of memory (FakeOutOfMemoryError" in plan.rows[2].note
 
 
+@pytest.mark.slow
 def test_a_driver_that_spills_to_main_memory_is_found_out(trapped):
     memory = STATE.memory
     memory.capacity = 1024 * MIB

@@ -55,7 +55,7 @@ def test_the_dry_check_names_what_is_missing(bare):
         ("FROM base AS final", "FROM scratch AS final", "one base"),
         ("install --require-hashes", "install numpy", "installs without hashes"),
         ("USER 10001:10001", "", "names no user"),
-        ('image.version="', 'image.version="9', "is not labelled"),
+        ('image.version="${VERSION}"', 'image.version="9"', "names a version"),
     ],
 )
 def test_the_dry_check_finds_a_broken_promise(old, new, told, tmp_path):

@@ -102,7 +102,7 @@ def test_examples_that_are_not_finite_are_refused(value, blobs):
 
 
 def test_an_estimator_that_was_not_fitted_says_so(blobs):
-    from sklearn.exceptions import NotFittedError  # noqa: PLC0415
+    from sklearn.exceptions import NotFittedError
 
     for question in ("predict", "predict_proba"):
         with pytest.raises(NotFittedError, match="not fitted yet"):

@@ -93,6 +93,7 @@ def test_training_without_gain_ends_after_as_many_epochs(patience, early, blobs)
     assert counts == [patience + 2] * 2
 
 
+@pytest.mark.slow
 def test_real_digits_are_told_apart_as_well(numpy_engine):
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype(np.float32)

@@ -68,7 +68,7 @@ def test_two_classes_have_one_output_and_two_probabilities(blobs):
 
 @no_rest
 def test_one_column_of_targets_is_one_output_with_a_warning(blobs):
-    from sklearn.exceptions import DataConversionWarning  # noqa: PLC0415
+    from sklearn.exceptions import DataConversionWarning
 
     X, y = blobs
     model = MLPRegressor(4, max_iter=2, random_state=0)

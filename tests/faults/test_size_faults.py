@@ -153,6 +153,7 @@ def test_the_compiled_loop_shares_a_large_array_whole():
     assert_whole(spans, LARGE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["serial", "parallel"])
 def test_the_compiled_loop_counts_in_64_bits(loop):
     function = compiled_loop()[loop]

@@ -98,6 +98,7 @@ def test_the_child_becomes_its_parent_where_the_change_is_undone(parent, child):
     assert np.abs(one).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_every_arrow_that_is_drawn_is_tested(run_script):
     (axis,) = run_script(optimizers).figures["family.png"].axes
     written = {text.get_text() for text in axis.texts}

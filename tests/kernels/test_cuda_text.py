@@ -13,7 +13,7 @@ from rules import KERNELS
 import gdopt
 from gdopt.kernels import cuda
 
-pytestmark = pytest.mark.cuda_text
+pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")
 ENDS = ("75", "120")  # where 64-bit indices are compared, too

@@ -161,6 +161,7 @@ sys.exit(os.waitstatus_to_exitcode(status) or int(not (y == 2).all()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_computes_after_its_parent_used_threads(engine):
     result = run_python(PARALLEL, GDOPT_CPU_ENGINE=engine, PYTHONWARNINGS="ignore")
@@ -176,6 +177,7 @@ print(y)
 """
 
 
+@pytest.mark.slow
 def test_compiled_loops_are_kept_for_the_next_process(tmp_path):
     pytest.importorskip("numba")
     settings = {"GDOPT_CPU_ENGINE": "numba", "GDOPT_CACHE_DIR": str(tmp_path)}
@@ -188,6 +190,7 @@ def test_compiled_loops_are_kept_for_the_next_process(tmp_path):
     assert kept == again
 
 
+@pytest.mark.slow
 def test_a_cache_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_path):
     pytest.importorskip("numba")
     blocked = tmp_path / "file"

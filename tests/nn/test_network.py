@@ -51,8 +51,10 @@ def test_gradients_match_finite_differences(
 
 
 @every_network
+@pytest.mark.peers("torch")
 def test_cost_and_gradients_agree_with_torch(activation, output, l2):
-    torch = pytest.importorskip("torch")
+    import torch
+
     made = make(output, activation)
     x, y = examples(7), labels(7, 3 if output == "softmax" else 2)
     theirs = {

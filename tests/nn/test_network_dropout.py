@@ -61,6 +61,7 @@ def test_the_expected_activation_is_unchanged():
     assert sums[0.5][1] == pytest.approx(sums[1.0][1], rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_gradients_are_those_of_the_units_that_were_kept(
     numeric_gradient, relative_error
 ):
@@ -139,6 +140,7 @@ def test_examples_have_no_gradients_of_their_own():
         gdopt.nn.example_gradients(network, x, y)
 
 
+@pytest.mark.slow
 def test_a_batch_size_is_planned_all_the_same(numpy_engine):
     network, (x, y) = make(batch_norm=True), data(3000)
     step = gdopt.planner.NetworkStep(network, gdopt.Adam(network.params), dev=(x, y))

@@ -53,10 +53,12 @@ def test_gradients_match_finite_differences(activation, k, penalty):
 
 
 @every_network
+@pytest.mark.peers("torch")
 def test_cost_and_gradients_are_half_the_outputs_times_those_of_torch(
     activation, k, penalty
 ):
-    torch = pytest.importorskip("torch")
+    import torch
+
     network, (x, t) = make(k, activation=activation), data(k=k)
     theirs = {
         name: torch.tensor(array, requires_grad=True)

@@ -28,8 +28,10 @@ def test_the_gradient_is_that_of_the_cost(shape):
         assert gradient[place] == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-6)
 
 
+@pytest.mark.peers("torch")
 def test_it_is_half_the_outputs_times_that_of_torch():
-    torch = pytest.importorskip("torch")
+    import torch
+
     rng = np.random.default_rng(1)
     predictions, targets = rng.standard_normal((2, 6, 3))
     leaf = torch.tensor(predictions, requires_grad=True)

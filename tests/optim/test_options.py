@@ -48,9 +48,11 @@ def test_gradients_within_the_norm_are_left_alone_to_the_bit(engine):
         assert array.tobytes() == clipped[name].tobytes()
 
 
+@pytest.mark.peers("jax", "optax")
 def test_clipping_is_optax_s(engine):
-    optax = pytest.importorskip("optax")
-    jax = pytest.importorskip("jax")
+    import jax
+    import optax
+
     params = draw(np.float32)
     theirs = jax.tree.map(jax.numpy.asarray, params)
     chain = optax.chain(optax.clip_by_global_norm(1.5), optax.adam(0.1))
@@ -65,8 +67,10 @@ def test_clipping_is_optax_s(engine):
         np.testing.assert_allclose(array, theirs[name], rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.peers("torch")
 def test_clipping_is_torch_s_but_for_its_millionth(engine):
-    torch = pytest.importorskip("torch")
+    import torch
+
     params = draw()
     theirs = {name: torch.tensor(a, requires_grad=True) for name, a in params.items()}
     descent = torch.optim.SGD(theirs.values(), lr=0.1)
@@ -145,15 +149,17 @@ def test_a_rule_may_take_the_norm_itself(engine):
     assert (params["a"], params["b"]) == pytest.approx((-0.6, -0.8))
 
 
+@pytest.mark.peers("pandas")
 def test_the_average_is_pandas_(engine):
-    pandas = pytest.importorskip("pandas")
+    import pandas as pd
+
     p = np.array([5.0])
     optimizer = gdopt.Momentum(p, lr=0.3, ema=0.8)
     path = [p[0]]
     for _ in range(6):
         optimizer.step(2 * p)
         path.append(p[0])
-        expected = pandas.Series(path).ewm(alpha=0.2, adjust=False).mean().iloc[-1]
+        expected = pd.Series(path).ewm(alpha=0.2, adjust=False).mean().iloc[-1]
         assert optimizer.average["0"][0] == pytest.approx(expected, rel=1e-13)
 
 

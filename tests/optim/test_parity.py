@@ -117,8 +117,10 @@ TORCH = {
 @RATES
 @DTYPES
 @pytest.mark.parametrize("name", TORCH)
+@pytest.mark.peers("torch")
 def test_agrees_with_torch(name, dtype, rate, numpy_engine):
-    torch = pytest.importorskip("torch")
+    import torch
+
     case = CASES[name]
     p = torch.tensor(START.astype(dtype), requires_grad=True)
     optimizer = TORCH[name](torch, p, at({**case.hyper, "lr": rate}, 0))
@@ -175,8 +177,8 @@ OPTAX = {
 
 @pytest.fixture
 def jax():
-    jax = pytest.importorskip("jax")
-    pytest.importorskip("optax")
+    import jax
+
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     yield jax
@@ -186,8 +188,10 @@ def jax():
 @RATES
 @DTYPES
 @pytest.mark.parametrize("name", OPTAX)
+@pytest.mark.peers("jax", "optax")
 def test_agrees_with_optax(name, dtype, rate, jax, numpy_engine):
-    optax = pytest.importorskip("optax")
+    import optax
+
     case = CASES[name]
     transform = OPTAX[name](optax, {**case.hyper, "lr": rate})
 

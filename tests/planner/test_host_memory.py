@@ -1,4 +1,3 @@
-import resource
 import sys
 import tracemalloc
 
@@ -8,6 +7,7 @@ import pytest
 from gdopt.planner.memory import host
 from gdopt.planner.memory.host import HostMemory
 
+resource = pytest.importorskip("resource")  # not on Windows
 GIB = 1 << 30
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="reads Linux's files"
@@ -120,6 +120,7 @@ def test_this_machine_tells(monkeypatch):
     assert 1 << 20 < HostMemory().free() < 1 << 50
 
 
+@pytest.mark.usefixtures("unfrozen_objects")
 def test_the_peak_of_arrays_is_exact():
     meter = HostMemory()
     with meter.watch() as peak:
@@ -131,6 +132,7 @@ def test_the_peak_of_arrays_is_exact():
     assert 1_200_000 <= peak.used <= 1_201_000  # arrays have headers
 
 
+@pytest.mark.usefixtures("unfrozen_objects")
 def test_memory_that_python_does_not_trace_is_seen_by_its_pages():
     meter, library = HostMemory(), np.ctypeslib.ctypes.CDLL(None)
     library.malloc.restype = np.ctypeslib.ctypes.c_void_p
@@ -145,6 +147,7 @@ def test_memory_that_python_does_not_trace_is_seen_by_its_pages():
     assert peak.reserved == 0 or peak.reserved >= 0.9 * size
 
 
+@pytest.mark.usefixtures("unfrozen_objects")
 def test_somebody_elses_tracing_goes_on():
     tracemalloc.start()
     try:

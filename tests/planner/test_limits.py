@@ -52,6 +52,7 @@ def plan_below(left, *, each, cliff=False, margin="None"):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_limit_that_makes_1024_impossible_gives_a_size_that_fits():
     size, steps, rows = plan_below(left=900, each=1 << 18)  # 1 MiB an example
     fits = {row[0]: row[1] for row in rows}
@@ -61,6 +62,7 @@ def test_a_limit_that_makes_1024_impossible_gives_a_size_that_fits():
     assert rows[-1][2:] == [False, "predicted not to fit"]  # not even tried
 
 
+@pytest.mark.slow
 def test_a_step_that_no_prediction_foretells_runs_out_and_goes_on():
     size, steps, rows = plan_below(left=500, each=1 << 10, cliff=True, margin=0)
     assert size in {64, 128, 256}

@@ -26,6 +26,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NETWORKS, ids=lambda case: f"{case[0]}-{case[3]}")
 def test_the_networks_peak_is_predicted_within_5_percent(quick, engine, case):
     activation, sizes, l2, count = case

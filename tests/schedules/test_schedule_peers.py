@@ -42,8 +42,10 @@ def values(schedule, steps):
     ],
     ids=repr,
 )
+@pytest.mark.peers("optax")
 def test_schedules_agree_with_optax(ours, theirs):
-    optax = pytest.importorskip("optax")
+    import optax
+
     expected = [float(theirs(optax)(step)) for step in range(60)]
     # optax computes in float32
     assert values(ours, range(60)) == pytest.approx(expected, rel=1e-5, abs=1e-8)
@@ -76,8 +78,10 @@ def test_schedules_agree_with_optax(ours, theirs):
     ],
     ids=repr,
 )
+@pytest.mark.peers("torch")
 def test_schedules_agree_with_torch(ours, name, arguments, steps):
-    torch = pytest.importorskip("torch")
+    import torch
+
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     theirs = getattr(torch.optim.lr_scheduler, name)(optimizer, **arguments)
     expected = []
@@ -89,8 +93,10 @@ def test_schedules_agree_with_torch(ours, name, arguments, steps):
     assert values(ours, range(steps)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.peers("torch")
 def test_torch_rises_again_after_the_cosine_where_gdopt_keeps_the_end():
-    torch = pytest.importorskip("torch")
+    import torch
+
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=5)
     for _ in range(10):

@@ -60,12 +60,14 @@ def gap(network, points):
     return train - network.accuracy(points.T, points.t)
 
 
+@pytest.mark.slow
 def test_a_larger_lambda_gives_smaller_weights(trained):
     lengths = [np.linalg.norm(weights(trained(l2=l2))) for l2 in (0, 1, 5, 30)]
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[0] > 5 * lengths[1]
 
 
+@pytest.mark.slow
 def test_a_network_that_is_held_back_draws_a_simpler_boundary(trained, points):
     pictures = pytest.importorskip("gdopt.guide.pictures.regularization")
 
@@ -79,6 +81,7 @@ def test_a_network_that_is_held_back_draws_a_simpler_boundary(trained, points):
     assert length(keep_prob=0.6) < 0.6 * free
 
 
+@pytest.mark.slow
 def test_it_learns_less_by_heart(trained, points):
     assert trained().accuracy(points.X, points.y) == 1.0
     free = gap(trained(), points)

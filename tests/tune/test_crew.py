@@ -14,6 +14,7 @@ pytest.importorskip("optuna")
 from tune.objectives import SPACE, die_at_two, near
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_finds():
     alone, beside = (tune(near, SPACE, trials=6, seed=1, jobs=jobs) for jobs in (1, 2))
     for one, other in zip(alone.trials, beside.trials, strict=True):
@@ -21,6 +22,7 @@ def test_processes_find_what_one_finds():
         assert (one.score, one.reports) == (other.score, other.reports)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_trial_that_failed_and_takes_none_along(tmp_path):
     study = tune(die_at_two, SPACE, trials=6, seed=1, jobs=2)
     states = [trial.state for trial in study.trials]
@@ -28,6 +30,7 @@ def test_a_process_that_dies_is_a_trial_that_failed_and_takes_none_along(tmp_pat
     assert study.trials[2].error == "the process ended with exit code -9"
 
 
+@pytest.mark.slow
 def test_reports_from_processes_prune():
     study = tune(near, SPACE, trials=14, seed=1, jobs=2, prune=True)
     pruned = [trial for trial in study.trials if trial.state == "pruned"]
@@ -55,6 +58,7 @@ def test_an_objective_that_does_not_pickle_is_refused(tmp_path):
     assert not (tmp_path / "j").exists()
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_of_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -71,6 +75,7 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
     assert "a process for trials ended before it began" in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes(tmp_path):
     told = tmp_path / "told"
     program = (

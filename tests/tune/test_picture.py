@@ -54,7 +54,7 @@ def test_axes_have_names_and_the_best_its_values(tmp_path):
 
 
 def test_lines_lie_on_the_scales_and_the_best_above_all(tmp_path, monkeypatch):
-    from matplotlib.axes import Axes  # noqa: PLC0415 - behind importorskip
+    from matplotlib.axes import Axes
 
     drawn = []
     plot = Axes.plot

@@ -25,6 +25,7 @@ def facts(study):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "jobs"), [("random", 1), ("tpe", 1), ("random", 2)])
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(method, jobs, file):
     options = {"trials": 12, "seed": 3, "method": method, "prune": jobs == 1}
@@ -58,6 +59,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(method, jobs, file):
     assert reported[0] == (first, ended + 1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_run_anew_with_its_values(file):
     seen = []
 
@@ -75,6 +77,7 @@ def test_an_interrupted_trial_is_run_anew_with_its_values(file):
     assert facts(study) == facts(tune(near, SPACE, trials=5, seed=1))
 
 
+@pytest.mark.slow
 def test_a_search_takes_more_trials_but_no_fewer(file):
     first = tune(near, SPACE, trials=3, seed=1, storage=file)
     more = tune(near, SPACE, trials=6, seed=1, storage=file)
@@ -100,6 +103,7 @@ def test_failures_are_kept_too(file):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -124,6 +128,7 @@ def test_another_search_by_the_same_name_is_refused(options, message, file):
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_one_file_keeps_several_searches(file):
     coarse = tune(near, SPACE, trials=3, seed=1, storage=file)
     fine = tune(near, {"rate": uniform(0, 1)}, trials=2, seed=1, storage=file, name="f")
@@ -181,7 +186,7 @@ def test_a_folder_is_refused(tmp_path):
 
 
 def test_a_study_of_another_program_is_refused(file):
-    import optuna  # noqa: PLC0415 - behind importorskip
+    import optuna
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     level = optuna.logging.get_verbosity()

@@ -40,6 +40,7 @@ def assert_thirds(counts):
     assert np.abs(np.array(counts) - 300).max() < 70
 
 
+@pytest.mark.slow
 def test_each_decade_gets_a_third_of_the_draws(drawn):
     assert_thirds(np.histogram(np.log10(drawn["log"]), (-3, -2, -1, 0))[0])
 

@@ -37,6 +37,7 @@ def test_the_best_trial_is_the_best_by_the_direction(direction, sign):
     assert study.best.score == -sign * min(distances)
 
 
+@pytest.mark.slow
 def test_the_parzen_estimator_comes_nearer_than_random_draws():
     def distance(method, seed):
         space = {"x": uniform(-10, 10), "y": uniform(-10, 10)}
