@@ -102,12 +102,12 @@ def run(*, values: int = VALUES, quick: bool = False) -> dict[str, Any]:
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Give the cells of the table."""
+    """Return the cells of the table."""
     return [_cells(row) for row in found["averages"]]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Give the cells of a row of the table."""
+    """Return the cells of a row of the table."""
     what = f"{row['values']:,} values, {row['what']}"
     if "left_out" in row:
         return (what, "", "", row["left_out"], "")

@@ -65,11 +65,11 @@ class Case:
         return sum(math.prod(shape) for shape in self.shapes)
 
     def params(self) -> list[np.ndarray]:
-        """Give the initial values, not to be written to."""
+        """Return the initial values, not to be written to."""
         return _draw(self.shapes, 0)
 
     def gradients(self) -> list[np.ndarray]:
-        """Give the gradients of every step, not to be written to."""
+        """Return the gradients of every step, not to be written to."""
         return _draw(self.shapes, 1)
 
 
@@ -102,7 +102,7 @@ class Training:
     captured: bool = False
 
     def params(self) -> list[np.ndarray]:
-        """Give W1, b1, W2, ...; Wk is (n_in, n_out), by He's initialization."""
+        """Return W1, b1, W2, ...; Wk is (n_in, n_out), by He's initialization."""
         rng = np.random.default_rng(0)
         params = []
         for width, size in zip(self.sizes[:-1], self.sizes[1:], strict=True):
@@ -115,7 +115,7 @@ class Training:
         return _examples(self.batch * self.batches, self.sizes[0], self.sizes[-1])
 
     def data(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Give the batches, (batch, n_in) and class numbers (batch,) each."""
+        """Return the batches, (batch, n_in) and class numbers (batch,) each."""
         X, y = self.examples()
         starts = range(0, len(X), self.batch)
         return [(X[k : k + self.batch], y[k : k + self.batch]) for k in starts]

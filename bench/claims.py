@@ -13,7 +13,7 @@ Rows = list[tuple[str, ...]]
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Give three of the values: nothing between them, as some may be infinite."""
+    """Return three of the values: nothing between them, as some may be infinite."""
     ordered = sorted(values)
     last = len(ordered) - 1
     low, middle, high = (ordered[round(share * last)] for share in (0.25, 0.5, 0.75))
@@ -31,7 +31,7 @@ def verdict(low: float, high: float) -> str:
 
 
 def judge(ratios: Sequence[float], *, quick: bool) -> dict[str, Any]:
-    """Give the figures of a claim as JSON takes them, and what they say of it."""
+    """Return the figures of a claim as JSON takes them, and what they say of it."""
     low, ratio, high = quartiles(ratios)
     return {
         "ratio": finite(ratio),
@@ -42,12 +42,12 @@ def judge(ratios: Sequence[float], *, quick: bool) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """Give None for what was never reached: JSON knows no infinity."""
+    """Return None for what was never reached: JSON knows no infinity."""
     return float(value) if math.isfinite(value) else None
 
 
 def claim_rows(found: dict[str, Any]) -> Rows:
-    """Give the cells of the table of claims."""
+    """Return the cells of the table of claims."""
     rows = []
     for row in found["claims"]:
         if "left_out" in row:
@@ -76,7 +76,7 @@ def _ratio(middle: float | None, low: float | None, high: float | None) -> str:
 
 
 def target_rows(target: dict[str, Any]) -> Rows:
-    """Give the cells of the table of the times to a target cost."""
+    """Return the cells of the table of the times to a target cost."""
     rows = []
     for run in target.get("runs", []):
         reached = f"{run['reached']} of {target['rounds']}"

@@ -56,7 +56,7 @@ class Race:
 
 
 def digits() -> Race | None:
-    """Give the race on real digits; None where scikit-learn is not installed."""
+    """Return the race on real digits; None where scikit-learn is not installed."""
     if importlib.util.find_spec("sklearn") is None:
         return None
     from sklearn.datasets import load_digits  # noqa: PLC0415 - an extra
@@ -116,7 +116,7 @@ def _time(step: Callable[[], object], count: int) -> float:
 
 
 def choose_rate(race: Race, size: int) -> float | None:
-    """Give the rate that takes the fewest steps; None where no rate gets there.
+    """Return the rate that takes the fewest steps; None where no rate gets there.
 
     Steps of one size take equally long, and no clock is needed to count them.
     """
@@ -148,7 +148,7 @@ def run_once(race: Race, size: int, rate: float | None, seed: int) -> Run:
 
 
 def best_between(race: Race, rates: dict[int, float | None]) -> int:
-    """Give the fastest size in between, by the runs that the rates were chosen by."""
+    """Return the fastest size in between, by the runs that the rates were chosen by."""
 
     def seconds(size: int) -> float:
         return sum(run_once(race, size, rates[size], seed)[1] for seed in race.choosing)
@@ -166,7 +166,7 @@ def run_rounds(race: Race, rates: dict[int, float | None]) -> dict[int, list[Run
 
 
 def ratios(ones: list[Run], others: list[Run]) -> list[float]:
-    """Give one side's seconds over the other's; a round that none ends is a draw."""
+    """Return one side's seconds over the other's; a round that none ends is a draw."""
     pairs = zip(ones, others, strict=True)
     return [
         1.0 if math.isinf(one) and math.isinf(other) else one / other
@@ -175,7 +175,7 @@ def ratios(ones: list[Run], others: list[Run]) -> list[float]:
 
 
 def summarize(race: Race, size: int, rate: float | None, runs: list[Run]) -> dict:
-    """Give the medians of a size's runs; those that did not get there count as last."""
+    """Return the medians of a size's runs; runs that did not arrive count as last."""
     low, seconds, high = quartiles([seconds for _, seconds in runs])
     _, steps, _ = quartiles([math.inf if n is None else n for n, _ in runs])
     reached = sum(steps is not None for steps, _ in runs)

@@ -72,7 +72,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """Give scikit-learn's digits and breast cancer, in both dtypes."""
+    """Return scikit-learn's digits and breast cancer, in both dtypes."""
     from sklearn import datasets  # noqa: PLC0415 - an extra
 
     loaded = {
@@ -83,7 +83,7 @@ def cases() -> list[Case]:
 
 
 def makers() -> dict[str, Callable[..., Any]]:
-    """Give each side's classifier."""
+    """Return each side's classifier."""
     from sklearn import neural_network  # noqa: PLC0415 - an extra
 
     from gdopt import estimators  # noqa: PLC0415 - brings scikit-learn
@@ -130,7 +130,7 @@ def compare(case: Case, *, seeds: range, rounds: int, epochs: int) -> dict[str, 
 
 
 def summarize(fits: list[list[Fit]]) -> dict[str, Any]:
-    """Give a side's figures; the same seed gives the same accuracy each time."""
+    """Return a side's figures; the same seed gives the same accuracy each time."""
     accuracies = [rounds[0][1] for rounds in fits]
     every = [one for rounds in fits for one in rounds]
     return {
@@ -142,7 +142,7 @@ def summarize(fits: list[list[Fit]]) -> dict[str, Any]:
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Give the cells of the table."""
+    """Return the cells of the table."""
     cells = []
     for row in found["rows"]:
         name = (row["data"], row["dtype"])

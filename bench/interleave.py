@@ -83,7 +83,7 @@ def _pace(contender: Contender, seconds: float) -> tuple[int, int]:
 
 
 def _time(contender: Contender, chunks: int, steps: int = 1) -> float:
-    """Give the seconds of a step: the median, as a machine's pauses are not its own."""
+    """Return the median seconds of a step, as a machine's pauses are not its own."""
     gc.disable()
     times = [_chunk(contender, steps) for _ in range(chunks)]
     gc.enable()
@@ -91,7 +91,7 @@ def _time(contender: Contender, chunks: int, steps: int = 1) -> float:
 
 
 def _chunk(contender: Contender, steps: int) -> float:
-    """Give the seconds that so many steps take together."""
+    """Return the seconds that so many steps take together."""
     step, turns = contender.step, range(steps)
     start = time.perf_counter()
     for _ in turns:

@@ -28,7 +28,7 @@ def cores() -> int:
 
 
 def folder() -> Path:
-    """Give the folder of this machine's results."""
+    """Return the folder of this machine's results."""
     name = re.sub(r"\((r|tm)\)|\bcpu\b|\bprocessor\b|@.*", " ", processor().lower())
     slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
     return HERE / "results" / f"{slug}-{cores()}-cores"
@@ -57,12 +57,12 @@ def _commit() -> str:
 
 @cache
 def _info() -> dict[str, Any]:
-    """Give what ``gdopt info --json`` tells, which a process does not change."""
+    """Return what ``gdopt info --json`` tells, which a process does not change."""
     return collect()
 
 
 def describe() -> dict[str, Any]:
-    """Give what a reader needs to judge a figure, and to measure it again."""
+    """Return what a reader needs to judge a figure, and to measure it again."""
     changes = _git("status", "--porcelain", "--", "../gdopt")
     return {
         "cpu": processor(),

@@ -25,7 +25,7 @@ RATIOS = ("what", "time of", "over that of", "ratio (quartiles)", "target", "met
 
 
 def ratio_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Give the cells of the table of ratios."""
+    """Return the cells of the table of ratios."""
     rows = []
     for row in found["ratios"]:
         if "left_out" in row:
@@ -82,7 +82,7 @@ def print_ratios(found: dict[str, Any]) -> None:
 
 
 def speed_table(found: dict[str, Any]) -> str:
-    """Give the times of all contenders: a row for each case."""
+    """Return the times of all contenders: a row for each case."""
     times: dict[str, dict[str, float]] = {}
     for entry in found["benchmarks"]:
         case, contender = entry["params"]["case"], entry["params"]["contender"]
@@ -107,7 +107,7 @@ def describe(machine: dict[str, Any], dtypes: str = "float32") -> str:
 
 
 def tables(results: Sequence[Path]) -> str:
-    """Give all that stands in README.md: each table of every folder that has it.
+    """Return all that stands in README.md: each table of every folder that has it.
 
     Raises:
         FileNotFoundError: no folder holds any.
@@ -132,7 +132,7 @@ def tables(results: Sequence[Path]) -> str:
 
 
 def ratios_section(found: dict[str, Any]) -> list[str]:
-    """Give the section on what gdopt promises."""
+    """Return the section on what gdopt promises."""
     return [
         "Ratios",
         describe(found["machine"]),
@@ -141,19 +141,19 @@ def ratios_section(found: dict[str, Any]) -> list[str]:
 
 
 def speed_section(found: dict[str, Any]) -> list[str]:
-    """Give the section on the time of a step."""
+    """Return the section on the time of a step."""
     return ["Time of a step", describe(found["machine_info"]), speed_table(found)]
 
 
 def averages_section(found: dict[str, Any]) -> list[str]:
-    """Give the section on averages of a long series."""
+    """Return the section on averages of a long series."""
     return _tried(
         "Averages of a series", found, "float64", averages.HEAD, averages.rows(found)
     )
 
 
 def estimators_section(found: dict[str, Any]) -> list[str]:
-    """Give the section on the classifier beside scikit-learn's."""
+    """Return the section on the classifier beside scikit-learn's."""
     return _tried(
         "Classifiers",
         found,
@@ -171,7 +171,7 @@ def _tried(
 
 
 def notes_section(found: dict[str, Any]) -> list[str]:
-    """Give the section on what the course's notes claim."""
+    """Return the section on what the course's notes claim."""
     parts = ["The course's claims", describe(found["machine"]), claims.about(found)]
     if found["quick"]:
         parts.append("Tried on small sizes: no figures to quote.")

@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def free_name(stem: str, suffix: str) -> Path:
-    """Give the first of STEM, STEM-2, ..., each with the suffix, that is not there.
+    """Return the first of STEM, STEM-2, ..., each with the suffix, that is not there.
 
     >>> free_name("surely-not-there", ".png").name
     'surely-not-there.png'

@@ -86,7 +86,7 @@ def numpy_engine(monkeypatch):
 
 @pytest.fixture
 def unchanged():
-    """Give ``unchanged(optimizer)``: a block that must change nothing of it."""
+    """Return ``unchanged(optimizer)``: a block that must change nothing of it."""
     return _unchanged
 
 

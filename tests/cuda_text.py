@@ -27,7 +27,7 @@ SANITIZER = (*kernel_text.SANITIZER, "-O2")
 
 
 def generated_source(text, *, small_index=True):
-    """Give the source that CuPy would compile for one-dimensional contiguous arrays.
+    """Return the source that CuPy would compile for one-dimensional contiguous arrays.
 
     Args:
         text: a `KernelText`.
@@ -66,17 +66,17 @@ class Compiled:
 
     @property
     def instructions(self):
-        """Give the text without its head, which names the types of the arguments."""
+        """Return the text without its head, which names the types of the arguments."""
         return self.ptx[self.ptx.index("{") :]
 
     @property
     def arithmetic(self):
-        """Give the instructions that add, multiply, divide and take roots."""
+        """Return the instructions that add, multiply, divide and take roots."""
         return re.findall(r"\b(?:add|sub|mul|div|sqrt)\.[a-z.]*f(?:32|64)\b", self.ptx)
 
     @property
     def accesses(self):
-        """Give loads and stores of global memory in order: ``("ld", bytes)``."""
+        """Return loads and stores of global memory in order: ``("ld", bytes)``."""
         pattern = r"\b(ld|st)(?:\.global)?(?:\.nc)?(?:\.v([24]))?\.[a-z](\d+)\s"
         return [
             (kind, int(count or 1) * int(bits) // 8)

@@ -44,7 +44,7 @@ class Parameter:
         self.raw, self.kind, self.written = bool(raw), kind, written
 
     def resolved(self, argument):
-        """Give C's name of the type, where a letter stands for the argument's."""
+        """Return C's name of the type, where a letter stands for the argument's."""
         kind = self.kind if len(self.kind) > 1 else argument.dtype.name
         return C_NAMES[kind]
 

@@ -73,5 +73,5 @@ def strided_text(program, dtype, compute):
 
 
 def pack_bytes(form):
-    """Give the bytes that a thread moves of each array of a pass."""
+    """Return the bytes that a thread moves of each array of a pass."""
     return [form.width * BYTES[one.dtype] for one in form.all_stored]

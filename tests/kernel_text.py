@@ -60,7 +60,7 @@ CUPY_FOR(i, n) {{
 
 
 def is_scalar(parameter):
-    """Tell a scalar from an array by gdopt's own names, which users cannot take."""
+    """Distinguish scalars from arrays by gdopt's own names, which users cannot take."""
     return not parameter.raw and re.fullmatch(r"s\d+|.*_", parameter.name) is not None
 
 

@@ -74,5 +74,5 @@ def special_arrays(count, size, dtype, seed=0):
 
 
 def bits(array):
-    """Give the bytes of an array, all NaNs alike: their payloads are not promised."""
+    """Return the bytes of an array, all NaNs alike: their payloads are not promised."""
     return np.where(np.isnan(array), array.dtype.type(np.nan), array).tobytes()

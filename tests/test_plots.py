@@ -28,7 +28,7 @@ def make(count, *, loss=lambda step: 2 / step, lr=0.1, every=4):
 
 
 def words(path):
-    """Give the texts of an SVG, which matplotlib leaves as comments."""
+    """Return the texts of an SVG, which matplotlib leaves as comments."""
     return re.findall(r"<!-- (.*?) -->", path.read_text())
 
 

@@ -47,7 +47,7 @@ FIGURES = [  # of Moré, Garbow & Hillstrom 1981, and of the others that the doc
 
 
 def spread(problem, count=200):
-    """Give points all over the box, and beyond it."""
+    """Return points all over the box, and beyond it."""
     rng = np.random.default_rng(0)
     low, high = np.transpose(problem.box)
     return rng.uniform(low - 0.5, high + 0.5, (count, problem.size))

@@ -42,7 +42,7 @@ LOADERS = {
 
 
 def places(state, path=()):
-    """Give the path of every mapping in a state."""
+    """Return the path of every mapping in a state."""
     yield path
     for key, part in state.items():
         if isinstance(part, dict):
@@ -50,7 +50,7 @@ def places(state, path=()):
 
 
 def damaged(state):
-    """Give states of which one mapping is none, or lacks a key, or has one too many."""
+    """Return states in which one mapping is none, lacks a key, or has one too many."""
     for path in places(state):
         found = state
         for key in path:

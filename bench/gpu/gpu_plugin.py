@@ -25,7 +25,7 @@ from machine import describe  # noqa: E402
 
 
 def driver():
-    """Give the version of the driver, as nvidia-smi shows it."""
+    """Return the version of the driver, as nvidia-smi shows it."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     if shutil.which(command[0]) is None:
         return "unknown"

@@ -14,7 +14,7 @@ COLUMNS = ("seconds", "bytes_per_second", "share_of_copy")
 
 
 def times(found: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Give the median seconds of a step, by case and contender."""
+    """Return the median seconds of a step, by case and contender."""
     by_case: dict[str, dict[str, float]] = {}
     for entry in found["benchmarks"]:
         told = entry["extra_info"]
@@ -24,7 +24,7 @@ def times(found: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def summarize(found: dict[str, Any]) -> dict[str, Any]:
-    """Give ``{"meta": ..., "cases": {name: figures}}``.
+    """Return ``{"meta": ..., "cases": {name: figures}}``.
 
     A ratio is a peer's time over gdopt's: above 1 gdopt is faster.
     """

@@ -29,7 +29,7 @@ class Backend(Protocol):
     xp: Any
 
     def is_array(self, value: object) -> bool:
-        """Tell whether `value` is an array of this library."""
+        """Return whether `value` is an array of this library."""
 
     def device(self, array: Array) -> str:
         """Name the device that holds `array`: ``"cpu"`` or ``"cuda:0"``."""
@@ -47,13 +47,13 @@ class Backend(Protocol):
         """Copy to a NumPy array; on the CPU, return the array itself."""
 
     def address(self, array: Array) -> int:
-        """Give the address of the first element, in bytes."""
+        """Return the address of the first element, in bytes."""
 
     def owner(self, array: Array) -> object | None:
-        """Give the object that owns the memory; None where only addresses tell."""
+        """Return the object that owns the memory; None where only addresses tell."""
 
     def writeable(self, array: Array) -> bool:
-        """Tell whether the array may be written to."""
+        """Return whether the array may be written to."""
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """Multiply matrices; a CUDA graph can hold the product."""
@@ -194,7 +194,7 @@ def is_on_device(value: Any) -> bool:
 
 
 def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
-    """Give the first address an array touches and the one after its last."""
+    """Return the first address an array touches and the one after its last."""
     low = high = backend.address(array)
     if array.size == 0:
         return low, low

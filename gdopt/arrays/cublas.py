@@ -64,7 +64,7 @@ class Cublas:
         self._stream = stream
 
     def takes(self, *arrays: Any) -> bool:
-        """Tell whether cuBLAS can multiply these without a copy."""
+        """Return whether cuBLAS can multiply these without a copy."""
         return all(
             array.ndim == 2
             and array.size > 0
@@ -100,6 +100,6 @@ def _order(array: Any) -> int:
 
 
 def _place(array: Any) -> tuple[Any, Any]:
-    """Give the address, and the length of what lies together."""
+    """Return the address, and the length of what lies together."""
     rows = array if array.flags.c_contiguous else array.T
     return ctypes.c_void_p(array.data.ptr), ctypes.c_int(rows.shape[1])

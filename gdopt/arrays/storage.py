@@ -28,14 +28,14 @@ class Stored:
 
 
 def is_float(dtype: Any) -> bool:
-    """Tell whether numbers of that dtype can be updated: float16 to 64, bfloat16."""
+    """Return whether numbers of that dtype can be updated: float16 to 64, bfloat16."""
     dtype = np.dtype(dtype)
     plain = dtype.kind == "f" and dtype.itemsize <= 8
     return bool(plain or dtype.name == "bfloat16")
 
 
 def as_dtype(name: Any) -> Any:
-    """Give the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes.
+    """Return the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes.
 
     Raises:
         MissingExtraError: bfloat16 without ml_dtypes.
@@ -47,7 +47,7 @@ def as_dtype(name: Any) -> Any:
 
 
 def compute_dtype(dtype: Any) -> Any:
-    """Give the dtype of the arithmetic: float32 for half, else the storage's own."""
+    """Return the dtype of the arithmetic: float32 for half, else the storage's own."""
     return np.dtype(compute_name(as_dtype(dtype).name))
 
 

@@ -33,7 +33,7 @@ def corrected(v: Any, *, beta: Any, t: Any) -> Any:
 
 
 def ewa_weights(beta: float, count: int) -> np.ndarray:
-    """Give the weights of the last values in an average: (1 - beta) beta**k.
+    """Return the weights of the last values in an average: (1 - beta) beta**k.
 
     Args:
         beta: in [0, 1).
@@ -50,7 +50,7 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
 
 
 def ewa_window(beta: float) -> float:
-    """Give how many values an average is about: 1 / (1 - beta).
+    """Return how many values an average is about: 1 / (1 - beta).
 
     Older values weigh less than 1/e of the newest, as beta**(1 / (1 - beta)) is near
     1/e: .9**10 is .349, .98**50 is .364.

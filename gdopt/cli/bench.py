@@ -117,7 +117,7 @@ def find_suite(given: str | None = None) -> Path:
 def _command(
     arguments: argparse.Namespace, suite: Path, folder: Path, backend: Backend
 ) -> tuple[list[str], dict[str, str]]:
-    """Give what is run, and the variables that it is told more by."""
+    """Return what is run, and the variables that it is told more by."""
     if backend.name == "numpy":
         command = [sys.executable, str(suite), "--out", str(folder)]
         if arguments.only is not None:

@@ -157,7 +157,7 @@ def _blas() -> str:
 
 
 def _gpu(cupy: str | None) -> dict[str, Any]:
-    """Tell the GPU and what drives it, or why there is none and how to get at one."""
+    """Describe the GPU and its driver, or why there is none and how to get at one."""
     try:
         backend = get_backend("cupy")
     except BackendError as error:
@@ -166,7 +166,7 @@ def _gpu(cupy: str | None) -> dict[str, Any]:
 
 
 def _cuda(backend: Backend) -> dict[str, Any]:
-    """Tell the device, its driver, and what compiles and runs kernels for it."""
+    """Describe the device, its driver, and what compiles and runs kernels for it."""
     cuda = backend.xp.cuda
     properties = cuda.runtime.getDeviceProperties(cuda.Device().id)
     nvrtc = getattr(cuda, "nvrtc", None)  # stand-ins for CuPy compile elsewhere
@@ -187,7 +187,7 @@ def _dotted(version: int) -> str:
 
 
 def _driver() -> str | None:
-    """Give the version of the driver, as nvidia-smi tells it."""
+    """Return the version of the driver, as nvidia-smi tells it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

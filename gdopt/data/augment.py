@@ -68,7 +68,7 @@ def sent(backend: Backend, x: Array, *arrays: np.ndarray) -> list[Array]:
 
 
 def split_places(xp: Any, places: Array, size: int, fill: str) -> tuple[Array, Any]:
-    """Give the pixel at or before each place, and the shares of it and of the next."""
+    """Return the pixel at or before each place, and its share and the next one's."""
     first, last = (0, size - 1) if fill == "edge" else (-1, size)
     places = xp.minimum(xp.maximum(places, first), last)
     before = (places + 1).astype(np.int64) - 1  # rounds down: nothing is negative
@@ -149,7 +149,7 @@ class Augment:
         self.calls = 0
 
     def __call__(self, images: Array) -> Array:
-        """Give changed images; those given stay as they are."""
+        """Return changed images; those given stay as they are."""
         for place, transform in enumerate(self.transforms):
             key = KEY, self.calls, place
             entropy = np.random.SeedSequence(self.seed, spawn_key=key)
@@ -158,7 +158,7 @@ class Augment:
         return images
 
     def state_dict(self) -> dict[str, int]:
-        """Give what a resumed run needs: the seed and the number of calls."""
+        """Return what a resumed run needs: the seed and the number of calls."""
         return {"seed": self.seed, "calls": self.calls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -161,7 +161,7 @@ class MiniBatches:
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 
     def _settings(self) -> dict[str, int | bool]:
-        """Give what decides the batches, apart from the data."""
+        """Return what decides the batches, apart from the data."""
         return {
             "count": self._count,
             "batch_size": self.batch_size,
@@ -171,7 +171,7 @@ class MiniBatches:
         }
 
     def state_dict(self) -> dict[str, int | bool]:
-        """Give where the loop stands: whole numbers and truth values by name.
+        """Return where the loop stands: whole numbers and truth values by name.
 
         The batch handed out last counts as used. After the last batch of an epoch the
         state is the beginning of the next.

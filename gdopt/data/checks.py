@@ -29,7 +29,7 @@ def check_axis(axis: Any) -> int:
 
 
 def example_axis(array: Array, axis: int) -> int:
-    """Give the axis of the examples of one array; one dimension leaves no choice."""
+    """Return the axis of the examples of one array; one dimension leaves no choice."""
     return 0 if array.ndim == 1 else axis
 
 
@@ -41,7 +41,7 @@ def examples_at(array: Array, axis: int, places: Any) -> Array:
 def check_arrays(
     arrays: Sequence[Array], axis: int, name: str = "array {}"
 ) -> tuple[Backend, int]:
-    """Give the backend of arrays and the number of examples that all of them hold.
+    """Return the backend of arrays and the number of examples that all of them hold.
 
     Args:
         arrays: what to check.
@@ -76,7 +76,7 @@ def check_arrays(
 
 
 def example_blocks(array: Array, axis: int) -> Iterator[Array]:
-    """Give views of a few million elements, examples along their first axis."""
+    """Return views of a few million elements, examples along their first axis."""
     examples = array if example_axis(array, axis) == 0 else array.swapaxes(0, 1)
     step = max(1, BLOCK // max(1, math.prod(examples.shape[1:])))
     for start in range(0, int(examples.shape[0]), step):

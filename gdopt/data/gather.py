@@ -31,7 +31,7 @@ class Buffer:
         return sys.getrefcount(self._owner)
 
     def is_free(self) -> bool:
-        """Tell whether no array outside this object shows the memory."""
+        """Return whether no array outside this object shows the memory."""
         return self._references() == self._alone
 
 
@@ -63,7 +63,7 @@ class Gatherer:
         self._take = functools.partial(backend.xp.take, axis=self._axis, **options)
 
     def __call__(self, indices: Array) -> Array:
-        """Give the examples at `indices`, an array of the same device."""
+        """Return the examples at `indices`, an array of the same device."""
         if self._buffered and len(indices) == self._size:
             gathered = self._free_buffer()[...]
             self._take(self._array, indices, out=gathered)

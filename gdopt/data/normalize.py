@@ -124,7 +124,7 @@ class Normalizer:
         return self._map(backend, X, lambda x, mean, scale: x * scale + mean)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Give everything as NumPy arrays by name, for a checkpoint."""
+        """Return everything as NumPy arrays by name, for a checkpoint."""
         return {
             "mean": self.mean.copy(),
             "scale": self.scale.copy(),
@@ -183,14 +183,14 @@ class Normalizer:
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:
-    """Give the dtype of normalized data: float32 for whole numbers, as of images."""
+    """Return the dtype of normalized data: float32 for whole numbers, as of images."""
     return np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype(np.float32)
 
 
 def _moments(
     backend: Backend, X: Array, axis: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and standard deviation of every feature, on the host."""
+    """Return mean and standard deviation of every feature, on the host."""
     first = next(example_blocks(X, axis))[0].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         # Deviations from the first example make a constant feature's exactly 0.

@@ -15,7 +15,7 @@ BUFFERS = 2  # one is copied while the other is computed with
 
 
 def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[Any]:
-    """Give batches of NumPy arrays on the device, each sent ahead of its turn.
+    """Return batches of NumPy arrays on the device, each sent ahead of its turn.
 
     While one batch is computed with, the host copies the next into pinned memory, which
     the device reads on a stream of its own; two such buffers take turns. A batch is the

@@ -140,7 +140,7 @@ def split(
 
 
 def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
-    """Give the numbers of examples for training, dev and test.
+    """Return the numbers of examples for training, dev and test.
 
     Raises:
         ArgumentTypeError: a part is no number.
@@ -200,7 +200,7 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
 
 
 def _class_numbers(stratify: Array, count: int) -> np.ndarray:
-    """Give the class number of every example, on the host."""
+    """Return the class number of every example, on the host."""
     backend = backend_of(stratify)
     if stratify.size != count:
         message = (

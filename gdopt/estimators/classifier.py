@@ -85,7 +85,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         return self._fit_part(X, y, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give the most probable class of each example, (n,), of the kind of `y`.
+        """Return the most probable class of each example, (n,), of the kind of `y`.
 
         Args:
             X: (n, features), as in `fit`.
@@ -98,7 +98,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         return named
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Give the probability of each class, (n, classes), in the order of `classes_`.
+        """Return each class's probability, (n, classes), in the order of `classes_`.
 
         Args:
             X: (n, features), as in `fit`.

@@ -47,7 +47,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
         return self._fit_part(X, y)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give the outputs: (n,), or (n, outputs) where `y` had as many dimensions.
+        """Return the outputs: (n,), or (n, outputs) where `y` had as many dimensions.
 
         Args:
             X: (n, features), as in `fit`.

@@ -22,7 +22,7 @@ CPU_ENGINES = ("numpy", "numba")
 
 @functools.cache
 def numba_installed() -> bool:
-    """Tell whether Numba can be imported, without importing it."""
+    """Return whether Numba can be imported, without importing it."""
     return importlib.util.find_spec("numba") is not None
 
 

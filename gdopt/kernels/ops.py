@@ -108,12 +108,12 @@ def log(x: Any) -> Any:
 
 
 def equal(x: Any, y: Any) -> Any:
-    """Tell where x equals y; in a rule, ``==`` would compare the symbols themselves."""
+    """Return where x equals y; in a rule, ``==`` would compare symbols themselves."""
     return apply("equal", x, y)
 
 
 def not_equal(x: Any, y: Any) -> Any:
-    """Tell where x differs from y; NaN differs from itself."""
+    """Return where x differs from y; NaN differs from itself."""
     return apply("not_equal", x, y)
 
 
@@ -149,5 +149,5 @@ def maximum(x: Any, y: Any) -> Any:
 
 
 def sign(x: Any) -> Any:
-    """Give 1 above zero, -1 below, and x itself for zeros and NaN."""
+    """Return 1 above zero, -1 below, and x itself for zeros and NaN."""
     return where(x > 0, 1.0, where(x < 0, -1.0, x))

@@ -34,7 +34,7 @@ def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
 
 
 def flat_view(array: Any, dtype: Any) -> Any | None:
-    """Give a contiguous array of that dtype as a flat view; None for any other."""
+    """Return a contiguous array of that dtype as a flat view; None for any other."""
     if not array.flags.c_contiguous or array.dtype != dtype:
         return None
     return array if array.ndim == 1 else array.reshape(-1)

@@ -26,7 +26,7 @@ def _mix(x: Any) -> Any:
 
 
 def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
-    """Give 32 random bits for each element of a step.
+    """Return 32 random bits for each element of a step.
 
     Args:
         seed: its lower 32 bits count.
@@ -43,7 +43,7 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
 
 
 def group_seed(seed: int, group: int) -> int:
-    """Give the arrays of each dtype a seed of their own, by the dtype's number."""
+    """Return the arrays of each dtype a seed of their own, by the dtype's number."""
     return (seed + 1_000_003 * group) & WORD
 
 

@@ -29,7 +29,7 @@ WORDS = frozenset(  # of C++ and Python, and the types and functions of the kern
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether a name means something else in the text of a kernel.
+    """Return whether a name means something else in the text of a kernel.
 
     CuPy gives i and n to the kernel and keeps names that begin with an underscore;
     names that end with one, and x or s with a number, are the printers' own.
@@ -107,13 +107,13 @@ class Program:
     scalars: tuple[str, ...]
 
     def reads(self, symbol: Symbol) -> bool:
-        """Tell whether an input's old value is needed."""
+        """Return whether an input's old value is needed."""
         return symbol in self.results or any(
             symbol in node.arguments for node in self.tape
         )
 
     def writes(self, place: int) -> bool:
-        """Tell whether the input at that place changes."""
+        """Return whether the input at that place changes."""
         return (
             place < len(self.results) and self.results[place] is not self.inputs[place]
         )

@@ -13,12 +13,12 @@ from gdopt.nn.network import Network
 def example_gradients(
     network: Network, x: Array, y: Array, along: Arena | None = None
 ) -> tuple[Array, Array | None]:
-    """Give each example's squared gradient norm: ``sum_layers (|a_i|^2 + 1) |d_i|^2``.
+    """Return each example's squared gradient norm, ``sum_l (|a_li|^2 + 1) |d_li|^2``.
 
-    A dense layer's gradient for one example is the outer product of its input a_i and
-    its delta d_i, and its bias's is d_i: their norms are known without making them. The
-    L2 penalty, which is the same for every example, is left out. `network.grads` then
-    holds the mean of the gradients.
+    The gradient of dense layer l for one example is the outer product of its input a_li
+    and its delta d_li, and its bias's is d_li: their norms are known without making
+    them. The L2 penalty, which is the same for every example, is left out.
+    `network.grads` then holds the mean of the gradients.
 
     Args:
         network: whose parameters the gradients are of.

@@ -45,12 +45,12 @@ class Layers:
 
     @property
     def drops(self) -> bool:
-        """Tell whether units are dropped."""
+        """Return whether units are dropped."""
         return any(keep < 1 for keep in self.keep_prob)
 
     @property
     def plain(self) -> bool:
-        """Tell whether a pass is a function of the parameters and one example each."""
+        """Return whether an example's output depends on no other and on no chance."""
         return self.statistics is None and not self.drops
 
 

@@ -231,7 +231,7 @@ class Network:
         return loss
 
     def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
-        """Give the loss of any number of examples, without gradients; see the class.
+        """Return the loss of any number of examples, without gradients; see the class.
 
         Raises:
             GdoptError: an argument does not fit, as in `loss_and_grads`.

@@ -41,7 +41,7 @@ class Statistics:
         self._fixed = layers
 
     def of(self, place: int) -> Pair:
-        """Give mean and variance of a layer, by its place."""
+        """Return mean and variance of a layer, by its place."""
         if self._fixed is not None:
             return self._fixed[place]
         mean, variance = (average.value for average in self._averages[place])

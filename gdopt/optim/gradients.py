@@ -69,7 +69,7 @@ class Gradients:
         return grads
 
     def _has_seen(self, arrays: Sequence[Array]) -> bool:
-        """Tell whether these very arrays were checked before."""
+        """Return whether these very arrays were checked before."""
         if len(self._seen) != len(arrays) or any(array is None for array in arrays):
             return False  # None is also what an array that is gone would look like
         pairs = zip(self._seen, arrays, strict=True)

@@ -69,14 +69,14 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             self.clock.stop()
 
     def parts(self) -> Iterator[tuple[str, Any]]:
-        """Give the settings with their names; one by name as each of its parts."""
+        """Return the settings with their names; one by name as each of its parts."""
         for name, setting in self.settings.items():
             for part in setting.values() if isinstance(setting, dict) else [setting]:
                 yield name, part
 
     @property
     def reads_host_arrays(self) -> bool:
-        """Tell whether a setting is a 0-d NumPy array, to be read at every step."""
+        """Return whether a setting is a 0-d NumPy array, to be read at every step."""
         return any(isinstance(p, np.ndarray) and p.ndim == 0 for _, p in self.parts())
 
     def __setitem__(self, name: str, setting: Any) -> None:
@@ -160,7 +160,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         return arena
 
     def at(self, step: int) -> Values:
-        """Give every value at a step, checked; arrays are in `elements`."""
+        """Return every value at a step, checked; arrays are in `elements`."""
         if self._constant is not None:
             return self._constant
         shared: dict[str, Value] = {}
@@ -208,7 +208,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         return len(self.settings)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the settings that are numbers; the others come with the code."""
+        """Return the settings that are numbers; the others come with the code."""
         saved = {}
         for name, setting in self.settings.items():
             parts = setting if isinstance(setting, dict) else {"": setting}

@@ -219,7 +219,7 @@ class Optimizer:
             self._lock.release()
 
     def _is_strange(self, grads: Any) -> bool:
-        """Tell whether the host has to skip a step, or refuse its gradients."""
+        """Return whether the host has to skip a step, or refuse its gradients."""
         skips = self.options.non_finite == "skip"
         if skips and self._parameters.backend.name != "numpy":
             return False  # the device decides, which the host does not wait for

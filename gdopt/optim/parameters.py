@@ -79,7 +79,7 @@ def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
 
 
 def _overlaps_itself(array: Array) -> bool:
-    """Tell whether two elements of one array share memory."""
+    """Return whether two elements of one array share memory."""
     reach = 0
     for stride, length in sorted(
         (abs(stride), length)
@@ -93,5 +93,5 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def finite(backend: Backend, array: Array) -> bool:
-    """Tell whether all elements are finite; waits for the device."""
+    """Return whether all elements are finite; waits for the device."""
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True

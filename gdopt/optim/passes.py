@@ -115,7 +115,7 @@ class Passes:
                 half[...] = exact
 
     def _norm(self, grads: Arena | list[Array]) -> float:
-        """Give the root of the sum of all squares, with the bits of a GPU's."""
+        """Return the root of the sum of all squares, with the bits of a GPU's."""
         layout = self._parameters.layout
         arrays = grads.values() if isinstance(grads, Arena) else grads
         placed = list(zip(layout.slots.values(), arrays, strict=True))

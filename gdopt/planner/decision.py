@@ -26,7 +26,7 @@ class Decision:
 
     @property
     def micro_batches(self) -> int:
-        """Give how many steps' gradients make an update."""
+        """Return how many steps' gradients make an update."""
         return -(-self.batch_size // self.micro_batch_size)
 
 

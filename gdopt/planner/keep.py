@@ -85,7 +85,7 @@ class Kept:
             raise StateError(message) from failures[0]
 
     def held_bytes(self, device: str, also: Any = ()) -> int:
-        """Give the bytes of a device's memory that the arrays lie in, each once."""
+        """Return the bytes of a device's memory that the arrays lie in, each once."""
         spans = []
         for array in [*self.arrays, *also]:
             backend = backend_of(array)

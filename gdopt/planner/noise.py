@@ -109,7 +109,7 @@ def _moments(mean: Any, total: Any, n: int, group: int) -> tuple[Any, Any]:
 def _fieller(
     x: float, y: float, covariance: list[list[float]], confidence: float
 ) -> tuple[float, float]:
-    """Give the ratios x / y that the data do not contradict; both are positive."""
+    """Return the ratios x / y that the data do not contradict; both are positive."""
     from statistics import NormalDist  # noqa: PLC0415 - takes 10 ms to import
 
     z = NormalDist().inv_cdf((1 + confidence) / 2)

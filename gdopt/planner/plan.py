@@ -108,7 +108,7 @@ class Plan:
         return "\n".join(lines)
 
     def headline(self) -> str:
-        """Give the size and the reason in a sentence or two."""
+        """Return the size and the reason in a sentence or two."""
         several = ""
         if self.micro_batches > 1:
             several = (
@@ -118,7 +118,7 @@ class Plan:
         return f"batch size {self.micro_batch_size:,}{several}: {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON knows it; what is infinite is None."""
+        """Return everything as JSON knows it; what is infinite is None."""
         return {"format": FORMAT, **_finite(asdict(self))}
 
     def save(self, path: str | os.PathLike[str]) -> None:

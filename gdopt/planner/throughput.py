@@ -50,14 +50,14 @@ class Source:
         self.pool = backend.from_host(drawn, self.device)
 
     def batches(self, size: int) -> Callable[[int], tuple[Array, ...]]:
-        """Give a function that gathers a whole batch of this size by its number."""
+        """Return a function that gathers a whole batch of this size by its number."""
         draw = gathered(self._backend, self._arrays, self._axis, size, self.pool)
         whole = self.drawn // size
 
         return lambda number: draw(number % whole)
 
     def first_epoch(self, size: int) -> Iterator[tuple[Array, ...]]:
-        """Give two whole batches, and then the smaller one that ends an epoch.
+        """Return two whole batches, and then the smaller one that ends an epoch.
 
         As in a loop over mini-batches, a batch is there while the next is gathered.
         """
@@ -72,11 +72,11 @@ class Source:
             yield draw(0)
 
     def ragged(self, size: int) -> int:
-        """Give the examples in the last, smaller batch of an epoch; 0 without one."""
+        """Return the examples in the last, smaller batch of an epoch; 0 without one."""
         return self.count % size
 
     def bytes(self, rows: int, unit: int) -> float:
-        """Give the bytes of a batch in memory."""
+        """Return the bytes of a batch in memory."""
         total = 0.0
         for array in self._arrays:
             width = array.size // array.shape[example_axis(array, self._axis)]
@@ -148,7 +148,7 @@ def _turns(sizes: list[int], number: int) -> list[int]:
 def _turn(
     meter: Meter, make: Callable[[int], Callable[[], Any]], size: int, steps: int
 ) -> tuple[float, int]:
-    """Give the seconds of a step, and how many steps a turn of this size takes."""
+    """Return the seconds of a step, and how many steps a turn of this size takes."""
     step = make(size)
     step()
     if not steps:
@@ -163,7 +163,7 @@ def _turn(
 
 
 def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
-    """Give the median, and the interval that order statistics give it.
+    """Return the median, and the interval that order statistics give it.
 
     Of n values the k-th from either end enclose the median with the probability that
     fewer than k of n fair coins do not show heads.
@@ -179,7 +179,7 @@ def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
 
 
 def smallest_near_best(scores: dict[int, float], within: float) -> int:
-    """Give the smallest size whose score is within a share of the best.
+    """Return the smallest size whose score is within a share of the best.
 
     >>> smallest_near_best({64: 90.0, 128: 98.0, 256: 100.0}, within=0.03)
     128

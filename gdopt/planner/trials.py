@@ -101,27 +101,27 @@ class Trials:
             self._total += 2 * GROUPS
 
     def tell(self, text: str) -> None:
-        """Tell whoever follows the plan that a trial is done."""
+        """Report that a trial is done."""
         self._done += 1
         if self.request.progress is not None:
             self.request.progress(min(self._done, self._total), self._total, text)
 
     def available(self) -> int:
-        """Give the bytes that this work has or can have on this machine."""
+        """Return the bytes that this work has or can have on this machine."""
         return self.held + self.lent + self.meter.free()
 
     def budget(self) -> int:
-        """Give the bytes that the plan is for."""
+        """Return the bytes that the plan is for."""
         memory = self.request.memory
         return self.available() if memory is None else memory
 
     def least_margin(self, budget: int) -> int:
-        """Give the bytes to leave free."""
+        """Return the bytes to leave free."""
         margin = self.request.margin
         return max(int(SHARE * budget), LEAST) if margin is None else margin
 
     def margin_for(self, size: int, budget: int) -> int:
-        """Give the bytes to leave free above a prediction: as much as it may be low."""
+        """Return the bytes to leave free above a prediction, which may be too low."""
         return max(self.least_margin(budget), self.prediction.residual(size))
 
     def predict(self) -> str | None:

@@ -60,7 +60,7 @@ class Problem:
         return len(self.start)
 
     def value(self, p: Array) -> Array:
-        """Give the value at every point.
+        """Return the value at every point.
 
         Args:
             p: (..., n) float array, of NumPy or CuPy; its last axis is one point.
@@ -75,7 +75,7 @@ class Problem:
         return self.formula(p, self._check(p))
 
     def gradient(self, p: Array) -> Array:
-        """Give the gradient at every point.
+        """Return the gradient at every point.
 
         Args:
             p: as for `value`.
@@ -90,7 +90,7 @@ class Problem:
         return self.slope(p, self._check(p))
 
     def distance(self, p: Array) -> Array:
-        """Give the Euclidean distance of every point from the minimum next to it.
+        """Return the Euclidean distance of every point from the minimum next to it.
 
         Args:
             p: as for `value`.

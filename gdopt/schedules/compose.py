@@ -29,7 +29,7 @@ FunctionOrNumber = Annotated[Function | float, _function_or_number]
 
 
 def _value(schedule: Function | float, step: int) -> float:
-    """Give the value at a step of a function or a number."""
+    """Return the value at a step of a function or a number."""
     return schedule(step) if callable(schedule) else schedule
 
 

@@ -34,7 +34,7 @@ class Schedule(ABC):
                 object.__setattr__(self, name, check(name, getattr(self, name)))
 
     def __call__(self, step: int) -> float:
-        """Give the value for one update.
+        """Return the value for one update.
 
         Args:
             step: whole number of updates made before this one; 0 is the first update.
@@ -53,7 +53,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def _at(self, step: int) -> float:
-        """Give the value at a step that was checked."""
+        """Return the value at a step that was checked."""
 
 
 def check_boundaries(

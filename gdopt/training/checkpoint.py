@@ -97,14 +97,14 @@ def unpack(
 
 
 def digest(array: np.ndarray) -> str:
-    """Give the SHA-256 of an array: of its dtype, its shape and its elements."""
+    """Return the SHA-256 of an array: of its dtype, its shape and its elements."""
     sha256 = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     sha256.update(array.reshape(-1).view(np.uint8).data)
     return sha256.hexdigest()
 
 
 def _strip(value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:
-    """Give a part of the tree as JSON knows it; its arrays go to `arrays`."""
+    """Return a part of the tree as JSON knows it; its arrays go to `arrays`."""
     if isinstance(value, Mapping):
         for key in value:
             _check_key(key, place)

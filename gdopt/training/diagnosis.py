@@ -109,7 +109,7 @@ def bias_variance(
     bias_limit: float = GAP_LIMIT,
     variance_limit: float = GAP_LIMIT,
 ) -> BiasVariance:
-    """Tell bias ``train - base`` and variance ``dev - train``, and what helps.
+    """Return bias ``train - base`` and variance ``dev - train``, and what helps.
 
     Bias is high where the training error is more than `bias_limit` above what can be
     reached, variance where the dev error is more than `variance_limit` above the

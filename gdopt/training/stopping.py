@@ -28,7 +28,7 @@ KEYS = ("best", "best_update", "params", "layers")  # checked one by one
 
 
 class EarlyStopping:
-    """Tell when a value has not got better for a while, and keep the best parameters.
+    """Stop when a value has not improved for a while, and keep the best parameters.
 
     A value is better where it is above the best one by more than `min_delta` (below it
     with ``mode="min"``); the first is the best so far. After `patience` updates in a

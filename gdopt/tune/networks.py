@@ -90,7 +90,7 @@ class NetworkObjective:
         return score
 
     def _rate(self, trial: Trial, steps: int) -> Any:
-        """Give the learning rate, which decays once an epoch."""
+        """Return the learning rate, which decays once an epoch."""
         rate = trial["learning_rate"]
         decay = trial.get("decay_rate", 0.0)
         return schedules.per_epoch(schedules.inverse_time(rate, rate=decay), steps)

@@ -99,7 +99,7 @@ class Space(Mapping[str, Scale]):
 def course_space(
     *, momentum: bool = True, adam: bool = False, examples: int | None = None
 ) -> Space:
-    """Give the course's hyper-parameters, in its order of importance.
+    """Return the course's hyper-parameters, in its order of importance.
 
     First the learning rate, 0.0001 to 1 by its logarithm. Then beta of momentum, 0.9 to
     0.999 by the logarithm of 1 - beta, the hidden units of a layer, 50 to 100, and the

@@ -203,7 +203,7 @@ class Study:
 
 
 def zoom(study: Study, *, share: float = 0.25) -> Space:
-    """Give the box around the best trials, to be searched more finely.
+    """Return the box around the best trials, to be searched more finely.
 
     Of each hyper-parameter it spans from the least to the largest value among the best
     trials, on the same scale; of a `choice`, the options among them stay.

@@ -27,7 +27,7 @@ def address(array):
 
 
 def padding(arena):
-    """Give the elements of all buffers that are in no view."""
+    """Return the elements of all buffers that are in no view."""
     found = []
     for group, buffer in arena.buffers.items():
         inside = np.zeros(buffer.size, bool)

@@ -29,7 +29,7 @@ def no_cupy(monkeypatch):
 
 @pytest.fixture
 def no_gpu(stand_in_cupy, monkeypatch):
-    """Give CuPy without a device; the test decides about the driver."""
+    """Return CuPy without a device; the test decides about the driver."""
     stand_in_cupy.is_available = lambda: False
     asked = []
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 @pytest.fixture
 def without(monkeypatch):
-    """Give ``without(*names)``: packages that are as if they were not installed."""
+    """Return ``without(*names)``: packages that are as if they were not installed."""
     find = importlib.util.find_spec
 
     def hide(*names):

@@ -30,7 +30,7 @@ def race():
 
 @pytest.fixture
 def steps_take_a_second(monkeypatch):
-    """Give every step one second of a clock of its own."""
+    """Return every step one second of a clock of its own."""
 
     def take(step, count):
         for _ in range(count):

@@ -8,7 +8,7 @@ from gdopt.cli import main
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd):
-    """Give ``command(...)``: run gdopt in an empty folder, and take what it says."""
+    """Return ``command(...)``: run gdopt in an empty folder, and take what it says."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -22,7 +22,7 @@ def command(tmp_path, monkeypatch, capfd):
 
 @pytest.fixture
 def quick(command, numpy_engine):
-    """Give ``quick(...)``: a short training on the digits, on the CPU."""
+    """Return ``quick(...)``: a short training on the digits, on the CPU."""
 
     def run(*arguments):
         few = ("--epochs", 2, "--hidden", 16, "--backend", "numpy")
@@ -33,7 +33,7 @@ def quick(command, numpy_engine):
 
 @pytest.fixture
 def metrics():
-    """Give ``metrics(folder)``: the lines of its metrics.jsonl."""
+    """Return ``metrics(folder)``: the lines of its metrics.jsonl."""
 
     def read(folder):
         text = (folder / "metrics.jsonl").read_text(encoding="utf-8")

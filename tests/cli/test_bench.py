@@ -32,7 +32,7 @@ exit 5
 
 @pytest.fixture
 def suite(tmp_path):
-    """Give ``suite(end)``: a suite whose ``python bench`` ends by this line."""
+    """Return ``suite(end)``: a suite whose ``python bench`` ends by this line."""
 
     def make(end=""):
         folder = tmp_path / "checkout" / "bench"
@@ -46,7 +46,7 @@ def suite(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, numpy_engine):
-    """Give ``run(...)``: the command, in an empty folder."""
+    """Return ``run(...)``: the command, in an empty folder."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

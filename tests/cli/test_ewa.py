@@ -16,7 +16,7 @@ DAYS = "day,degrees\n1,40\n2,49\n\n3,45\n"
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
-    """Give ``command(...)``: run gdopt ewa in an empty folder; gives what it prints."""
+    """Return ``command(...)``, which runs gdopt ewa in an empty folder."""
     monkeypatch.chdir(tmp_path)
     parser = argparse.ArgumentParser(prog="gdopt")
     ewa.add_options(parser)
@@ -30,7 +30,7 @@ def command(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def write(tmp_path):
-    """Give ``write(text)``: leave a file in the folder of the test."""
+    """Return ``write(text)``: leave a file in the folder of the test."""
 
     def make(text, name="days.csv"):
         (tmp_path / name).write_bytes(

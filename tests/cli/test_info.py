@@ -60,7 +60,7 @@ def gpu(stand_in_cupy, monkeypatch):
 
 
 def rows(command):
-    """Give what is printed for people: names and values, two spaces apart or more."""
+    """Return what is printed for people: names and values, two spaces apart or more."""
     lines = command("info").out.splitlines()
     return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines)
 

@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Give ``scripted(accuracies)``: dev accuracies of the epochs, and the biases."""
+    """Return ``scripted(accuracies)``: dev accuracies of the epochs, and the biases."""
 
     def prepare(*accuracies):
         biases = []

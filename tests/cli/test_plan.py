@@ -21,7 +21,7 @@ def short(monkeypatch, numpy_engine):
 
 @pytest.fixture
 def many(tmp_path):
-    """Give the path of a file of 20,000 examples, of which 12,000 are trained on."""
+    """Return the path of a file of 20,000 examples, of which 12,000 are trained on."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 20_000)
     X = rng.standard_normal((20_000, 10), dtype=np.float32) + y[:, None]

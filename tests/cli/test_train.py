@@ -161,7 +161,7 @@ def test_a_run_that_diverges_ends_with_the_cause_and_a_readable_folder(quick, tm
 
 @pytest.fixture
 def press(monkeypatch):
-    """Give ``press(at, times)``: Ctrl-C at a step, as the terminal sends it."""
+    """Return ``press(at, times)``: Ctrl-C at a step, as the terminal sends it."""
 
     def prepare(at, times=1):
         ordinary = RunFolder.write

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture
 def train(command, numpy_engine):
-    """Give ``train(file)``: a short training on a file, on the CPU."""
+    """Return ``train(file)``: a short training on a file, on the CPU."""
 
     def run(*arguments):
         return command("train", *arguments, "--backend", "numpy", "--epochs", 30)

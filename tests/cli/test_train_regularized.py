@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture
 def trained(quick, tmp_path):
-    """Give ``trained(...)``: what a short run with some options has saved."""
+    """Return ``trained(...)``: what a short run with some options has saved."""
 
     def run(*options):
         folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"

@@ -33,7 +33,7 @@ def drawn(request, monkeypatch):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd, numpy_engine):
-    """Give ``run(...)``: ``gdopt tune ...`` in an empty folder, and what it says."""
+    """Return ``run(...)``: ``gdopt tune ...`` in an empty folder, and what it says."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments):

@@ -18,7 +18,7 @@ def compared(dev, test, axis=0):
 
 
 def differences(dev, test, axis=0):
-    """Give what differs between two arrays, or two tuples of arrays."""
+    """Return what differs between two arrays, or two tuples of arrays."""
     dev = dev if isinstance(dev, tuple) else (dev,)
     test = test if isinstance(test, tuple) else (test,)
     pairs = [compared(*pair, axis) for pair in zip(dev, test, strict=True)]
@@ -26,7 +26,7 @@ def differences(dev, test, axis=0):
 
 
 def scores(dev, test, axis=0):
-    """Give names, means in dev and in test, and scores; empty where none are."""
+    """Return names, means in dev and in test, and scores; empty where none are."""
     backend = gdopt.backend_of(dev)
     rows = distribution.scores(backend, *compared(dev, test, axis), axis)
     names, _, *numbers = zip(*rows, strict=True) if rows else [()] * 5

@@ -9,7 +9,7 @@ import pytest
 
 
 def stand_in():
-    """Give the stand-in; in CI its absence is a failure."""
+    """Return the stand-in; in CI its absence is a failure."""
     if shutil.which("g++") is None:
         message = "the stand-in for a GPU compiles kernels with g++: not installed"
         if os.environ.get("CI"):

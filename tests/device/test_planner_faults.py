@@ -22,7 +22,7 @@ def short(monkeypatch):
 
 @pytest.fixture
 def trapped(fake):
-    """Give a step by hand, its state, and ``trap(number, error)``."""
+    """Return a step by hand, its state, and ``trap(number, error)``."""
     X = fake.asarray(np.random.default_rng(0).normal(size=(3000, 30)))
     W = fake.asarray(np.ones((30, 20)))
     optimizer = gdopt.RMSprop({"W": W}, lr=0.01, ema=0.9)
@@ -61,7 +61,7 @@ def count_allocations(trapped, **options):
 
 
 def some(count):
-    """Give the small numbers, and some of the others.
+    """Return the small numbers, and some of the others.
 
     A table of addresses is sent again or not as memory happens to be reused, so that no
     two plans allocate equally often.

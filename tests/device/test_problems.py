@@ -22,7 +22,7 @@ PROBLEMS = {
 
 @pytest.fixture
 def device(cp, monkeypatch):
-    """Give the device; its stand-in gets the functions that gdopt did not need yet."""
+    """Return the device; its stand-in gets functions that gdopt did not need yet."""
     for name in ("cos", "sin", "expm1"):
         if not hasattr(cp, name):
             ufunc = functools.partial(call, getattr(np, name))

@@ -20,14 +20,14 @@ every_lock = pytest.mark.parametrize("name", NAMES)
 
 
 def entries(name):
-    """Give the lines of a lock that are no comments, each with its hashes."""
+    """Return the lines of a lock that are no comments, each with its hashes."""
     text = (LOCKS / f"{name}.txt").read_text(encoding="utf-8")
     joined = re.sub(r"\s*\\\n\s*", " ", text)
     return [x for x in joined.splitlines() if x.strip() and x.strip()[0] != "#"]
 
 
 def pins(name):
-    """Give the locked versions by their normal names."""
+    """Return the locked versions by their normal names."""
     found = [PIN.fullmatch(line) for line in entries(name)]
     return {utils.canonicalize_name(m[1]): m[2] for m in found if m}
 
@@ -38,13 +38,13 @@ def project():
 
 
 def python():
-    """Give the Python of the images, as 3.13."""
+    """Return the Python of the images, as 3.13."""
     text = (ROOT / "docker" / "cpu.Dockerfile").read_text(encoding="utf-8")
     return re.search(r"python:(\d+\.\d+)\.", text)[1]
 
 
 def needed(extras):
-    """Give what gdopt needs with its extras, without gdopt itself."""
+    """Return what gdopt needs with its extras, without gdopt itself."""
     lines = list(project()["dependencies"])
     for extra in extras:
         lines += project()["optional-dependencies"][extra]
@@ -57,7 +57,7 @@ def needed(extras):
 
 
 def written(name):
-    """Give the requirements of an input file."""
+    """Return the requirements of an input file."""
     text = (LOCKS / f"{name}.in").read_text(encoding="utf-8")
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     return [packaging.Requirement(line) for line in lines if line]

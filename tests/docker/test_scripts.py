@@ -24,7 +24,7 @@ def run(script, *arguments, **variables):
 
 @pytest.fixture
 def bare(tmp_path):
-    """Give a PATH with what every Linux has, and no tool of a rehearsal."""
+    """Return a PATH with what every Linux has, and no tool of a rehearsal."""
     for name in ("bash", "dirname", "id", "sed", "grep", "sort", "mktemp", "cp", "rm"):
         found = shutil.which(name)
         if found is None:

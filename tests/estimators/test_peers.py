@@ -25,7 +25,7 @@ SAME = [  # our optimizer, and scikit-learn's settings of the same rule
 
 @pytest.fixture(params=["classes", "two classes", "one output", "two outputs"])
 def task(request):
-    """Give the name of an estimator, examples and targets."""
+    """Return the name of an estimator, examples and targets."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 5))
     targets = {

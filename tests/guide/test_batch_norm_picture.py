@@ -52,7 +52,7 @@ def test_colours_tell_nothing_and_shift_by_what_is_said():
 
 @pytest.fixture(scope="module")
 def network():
-    """Give a network with batch normalization that has seen some batches."""
+    """Return a network with batch normalization that has seen some batches."""
     home = {"dtype": np.float64, "backend": "numpy"}
     made = nn.Network((30, 8, 8, 1), output="sigmoid", batch_norm=True, seed=0, **home)
     for seed in range(3):

@@ -12,7 +12,7 @@ STEPS = 30
 
 
 def follow(make):
-    """Give the points of 30 steps along Rosenbrock's valley."""
+    """Return the points of 30 steps along Rosenbrock's valley."""
     problem = rosenbrock()
     p = np.array(problem.start)
     optimizer, points = make(p), []
@@ -23,7 +23,7 @@ def follow(make):
 
 
 def states(make, name):
-    """Give a state after each of 30 gradients that are the same for all."""
+    """Return a state after each of 30 gradients that are the same for all."""
     rng = np.random.default_rng(0)
     optimizer, found = make(np.zeros(3)), []
     for _ in range(STEPS):

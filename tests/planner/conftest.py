@@ -36,13 +36,13 @@ def digest(*things):
 
 @pytest.fixture
 def hashed():
-    """Give ``hashed(*things)``: a hash of all that must not move."""
+    """Return ``hashed(*things)``: a hash of all that must not move."""
     return digest
 
 
 @pytest.fixture
 def work(numpy_engine):
-    """Give a step by hand, softmax regression with a hidden layer, and its state."""
+    """Return a step by hand, softmax regression with a hidden layer, and its state."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((3000, 40))
     y = rng.integers(0, 5, 3000)
@@ -85,7 +85,7 @@ def work(numpy_engine):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Give ``quick(...)``: a plan of few and short rounds."""
+    """Return ``quick(...)``: a plan of few and short rounds."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
 
     def plan(*arguments, **options):
@@ -96,7 +96,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Give a clock that only moves where a step moves it: ``clock.now += seconds``."""
+    """Return a clock that a step moves: ``clock.now += seconds``."""
     made = SimpleNamespace(now=0.0)
 
     def time(self, timed):
@@ -110,7 +110,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def free(monkeypatch):
-    """Give ``free.bytes``: what the machine says is free."""
+    """Return ``free.bytes``: what the machine says is free."""
     made = SimpleNamespace(bytes=1 << 40)
     monkeypatch.setattr(HostMemory, "free", lambda _: made.bytes)
     return made
@@ -118,7 +118,7 @@ def free(monkeypatch):
 
 @pytest.fixture
 def small():
-    """Give ``small(count)``: a network's step, and so many examples."""
+    """Return ``small(count)``: a network's step, and so many examples."""
 
     def make(count, features=10, **options):
         network = gdopt.nn.Network((features, 16, 3), seed=0, backend="numpy")

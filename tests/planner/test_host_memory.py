@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """Give ``machine(files)``: a machine that says what these files do."""
+    """Return ``machine(files)``: a machine that says what these files do."""
     monkeypatch.setattr(host, "PROC", tmp_path / "proc")
     monkeypatch.setattr(host, "CGROUPS", tmp_path / "groups")
     usual = {

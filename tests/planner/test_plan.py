@@ -80,13 +80,13 @@ def test_json_holds_everything(tmp_path):
 
 
 def words(path):
-    """Give the texts of an SVG, which matplotlib leaves as comments."""
+    """Return the texts of an SVG, which matplotlib leaves as comments."""
     return re.findall(r"<!-- (.*?) -->", path.read_text())
 
 
 @pytest.fixture
 def drawn(tmp_path):
-    """Give ``drawn(plan)``: the texts in its picture."""
+    """Return ``drawn(plan)``: the texts in its picture."""
     pytest.importorskip("matplotlib")
 
     def draw(plan):

@@ -10,7 +10,7 @@ SIZES = (64, 128, 256, 512, 1024)
 
 
 def rises(plan):
-    """Give what each size takes beside what is there already, in both ways."""
+    """Return what each size takes beside what is there already, in both ways."""
     lasting = plan.held_bytes + 8 * plan.examples
     return [
         (row.predicted_bytes - lasting, row.measured_bytes - lasting)

@@ -26,7 +26,7 @@ class Meter:
 
 @pytest.fixture
 def machine():
-    """Give a machine on which a step takes 1 ms, and 10 us for each example."""
+    """Return a machine on which a step takes 1 ms, and 10 us for each example."""
     made = SimpleNamespace(meter=Meter(), turns=[], slow=1.0, done=[])
 
     def make(size):

@@ -15,7 +15,7 @@ SERIES = 10 + np.random.default_rng(0).standard_normal(300).cumsum()
 
 @pytest.fixture
 def lines(monkeypatch, tmp_path):
-    """Give ``lines(series, betas)``: what is drawn, by label and way of drawing."""
+    """Return ``lines(series, betas)``: what is drawn, by label and way of drawing."""
 
     def draw(series, betas, **words):
         figures = []
@@ -30,7 +30,7 @@ def lines(monkeypatch, tmp_path):
 
 
 def words(path):
-    """Give the texts of an SVG, which matplotlib leaves as comments."""
+    """Return the texts of an SVG, which matplotlib leaves as comments."""
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 

@@ -15,7 +15,7 @@ def device(request):
 
 @pytest.fixture
 def make_run(device):
-    """Give ``make_run(...)``: a network, its optimizer and its mini-batches."""
+    """Return ``make_run(...)``: a network, its optimizer and its mini-batches."""
 
     def make(*, size=8, lr=0.05, optimizer=gdopt.Adam, seed=0, examples=40, **options):
         generator = np.random.default_rng(5)

@@ -14,7 +14,7 @@ POINTS = Path(__file__).with_name("points_2d.json")
 
 @pytest.fixture(scope="module")
 def points():
-    """Give the points in the plane: columns are examples, as in the course."""
+    """Return the points in the plane: columns are examples, as in the course."""
     saved = json.loads(POINTS.read_text(encoding="utf-8"))
     arrays = {name: np.array(saved[name]).T for name in saved if name != "about"}
     normalizer = gdopt.Normalizer.fit(arrays["train_X"])
@@ -28,7 +28,7 @@ def points():
 
 @pytest.fixture(scope="module")
 def trained(points):
-    """Give ``trained(**options)``: a network, trained by batch gradient descent."""
+    """Return ``trained(**options)``: a network, trained by batch gradient descent."""
     made = {}
 
     def train(*, keep_prob=1.0, l2=0.0, l1=0.0):

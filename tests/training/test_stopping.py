@@ -164,7 +164,7 @@ def test_copies_are_made_on_the_arrays_own_device(form):
 
 @pytest.fixture
 def overfitting(device):
-    """Give a large network and few examples with labels that are half wrong."""
+    """Return a large network and few examples with labels that are half wrong."""
     rng = np.random.default_rng(3)
     X = rng.standard_normal((240, 8)).astype(np.float32)
     y = (X[:, 0] + X[:, 1] > 0).astype(int)

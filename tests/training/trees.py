@@ -19,7 +19,7 @@ TREE = {
 
 
 def same(one, other):
-    """Tell whether two trees are alike, to the bits and types of everything."""
+    """Return whether two trees are alike, to the bits and types of everything."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list):

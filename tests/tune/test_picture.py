@@ -39,7 +39,7 @@ def study(*states):
 
 
 def words(path):
-    """Give the texts of an SVG, which matplotlib leaves as comments."""
+    """Return the texts of an SVG, which matplotlib leaves as comments."""
     return re.findall(r"<!-- (.*?) -->", path.read_text())
 
 

@@ -20,7 +20,7 @@ DRAWS = 900
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Give 900 draws of every scale, by name."""
+    """Return 900 draws of every scale, by name."""
     pytest.importorskip("optuna")
     space = {
         "log": log_uniform(1e-3, 1),

@@ -95,7 +95,7 @@ def read_column(
 
 
 def _rows(file: Path, lines: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Give the rows that are not empty, each with the number of its last line."""
+    """Return the rows that are not empty, each with the number of its last line."""
     reader = csv.reader(lines, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -108,7 +108,7 @@ def _rows(file: Path, lines: TextIO) -> Iterator[tuple[int, list[str]]]:
 
 
 def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
-    """Give the column's place in a row, from 0."""
+    """Return the column's place in a row, from 0."""
     if column is None:
         if len(cells) != 1:
             rule = f"column must be given where there are several, here {len(cells)}"
@@ -128,7 +128,7 @@ def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
 
 
 def _holds_names(file: Path, line: int, cells: Sequence[str], place: int) -> bool:
-    """Tell whether the first line names the columns, one of which was not named."""
+    """Return whether the first line names the columns, one of which was not named."""
     if _is_number(cells[place]):
         return False
     if any(map(_is_number, cells)) or not cells[place]:

@@ -106,7 +106,7 @@ class _Columns:
 
 
 def _rows(file: Path, lines: TextIO, delimiter: str) -> Iterator[Row]:
-    """Give the rows that are not empty."""
+    """Return the rows that are not empty."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -121,7 +121,7 @@ def _rows(file: Path, lines: TextIO, delimiter: str) -> Iterator[Row]:
 def _has_header(
     file: Path, first: Row, target: int | str, *, header: bool | None
 ) -> bool:
-    """Tell whether the first row names the columns."""
+    """Return whether the first row names the columns."""
     if header is False and isinstance(target, str):
         message = f"target must be a column's number without a header, got {target!r}"
         raise ArgumentError(message)
@@ -139,7 +139,7 @@ def _has_header(
 
 
 def _target_column(file: Path, cells: list[str], target: int | str) -> int:
-    """Give the number of the target's column, from 0."""
+    """Return the number of the target's column, from 0."""
     if isinstance(target, str):
         names = [cell.strip() for cell in cells]
         if names.count(target) != 1:

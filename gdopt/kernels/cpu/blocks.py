@@ -89,7 +89,7 @@ class Registers:
         self.booleans: dict[str, bool] = {}  # by name, whether it holds truth values
 
     def take(self, *, boolean: bool) -> str:
-        """Give a free scratch array's name, or a new one's."""
+        """Return a free scratch array's name, or a new one's."""
         if self.free[boolean]:
             return self.free[boolean].pop()
         name = f"x{len(self.booleans)}"
@@ -208,7 +208,7 @@ class Blocks:
                 self._block(*parts, *scalars, *scratch)
 
     def _scratch(self, count: int, block: int) -> list[Any]:
-        """Give this thread's scratch arrays, cut to the length of the block."""
+        """Return this thread's scratch arrays, cut to the length of the block."""
         local = self._local.__dict__
         if local.get("block", 0) < block:
             local["block"], zeros = block, get_backend("numpy").zeros

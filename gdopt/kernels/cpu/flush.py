@@ -33,7 +33,7 @@ def _environment() -> tuple[Any, Any] | None:
 
 
 def can_flush() -> bool:
-    """Tell whether the CPU engines flush float32 denormals on this machine."""
+    """Return whether the CPU engines flush float32 denormals on this machine."""
     return _environment() is not None
 
 

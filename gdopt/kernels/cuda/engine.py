@@ -108,7 +108,7 @@ class Cuda:
             launch(build(text), text, [*read, *scalars, *written], **options)
 
     def _fills_packs(self, arrays: Sequence[Any]) -> bool:
-        """Tell whether threads may update whole packs of 16 bytes, all of them full."""
+        """Return whether threads may update packs of 16 bytes, all of them full."""
         count = arrays[0].size
         return (
             count >= WORTH_PACKS

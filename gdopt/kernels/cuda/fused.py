@@ -80,7 +80,7 @@ class Form:
 
     @property
     def random(self) -> bool:
-        """Tell whether something is rounded at random."""
+        """Return whether something is rounded at random."""
         return any(stored.draw is not None for stored in self.all_stored)
 
     def preamble(self) -> str:

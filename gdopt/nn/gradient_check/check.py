@@ -79,7 +79,7 @@ class Comparison:
         )
 
     def rounding(self, analytic: np.ndarray, numeric: np.ndarray) -> float:
-        """Give the relative error that rounding of the losses alone may make."""
+        """Return the relative error that rounding of the losses alone may make."""
         total = length(analytic) + length(numeric)
         expected = self.noise / (math.sqrt(2) * self.step) * math.sqrt(analytic.size)
         return CERTAIN * expected / total if total else 0.0

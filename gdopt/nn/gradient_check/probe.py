@@ -61,7 +61,7 @@ class Probe:
                 self.params[:] = self.entries.values()
 
     def put_back(self) -> None:
-        """Give every element the bits that it had."""
+        """Return every element the bits that it had."""
         for name, array in self.arrays.items():
             array[...] = self.kept[name]
 
@@ -148,7 +148,7 @@ class Probe:
         return host
 
     def element(self, name: str, index: tuple[int, ...], step: float) -> float:
-        """Give ``(f(p + h) - f(p - h)) / 2h``, p one element; 2h as it is stored.
+        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element; 2h as it is stored.
 
         Raises:
             ArgumentError: the step vanishes in the element, or a loss is not finite.
@@ -174,7 +174,7 @@ class Probe:
     def along(
         self, direction: Values, gradient: Values, step: float, what: str
     ) -> tuple[float, float]:
-        """Give the derivative along a direction by the gradient, and by differences.
+        """Return the derivative along a direction by the gradient, and by differences.
 
         The gradient is multiplied by how far the parameters were moved as stored, so
         that their rounding does not count.

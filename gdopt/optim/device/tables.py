@@ -47,7 +47,7 @@ class Tables:
         self._blocks = self._send(np.repeat(order, block_counts(slots)))
 
     def locate(self, changing: Sequence[Array] = ()) -> dict[str, Any]:
-        """Give the tables as a kernel's arguments.
+        """Return the tables as a kernel's arguments.
 
         Args:
             changing: the column that may have moved, where there is one.
@@ -75,7 +75,7 @@ class Tables:
         return arguments
 
     def _describe(self, columns: Sequence[Sequence[Array]]) -> np.ndarray:
-        """Give (arrays, 2 or more): start, size, and with strides lengths and steps."""
+        """Return (arrays, 2 or more): start, size; with strides, lengths and steps."""
         places = [(slot.start, slot.stop - slot.start) for slot in self._slots]
         flat = [
             all(array.flags.c_contiguous for array in row)

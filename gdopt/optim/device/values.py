@@ -36,7 +36,7 @@ class Clock:
         self._version = -1
 
     def read(self) -> int:
-        """Give the steps done; waits for the device."""
+        """Return the steps done; waits for the device."""
         return int(self._backend.to_host(self.array)[0])
 
     def stop(self) -> None:
@@ -44,7 +44,7 @@ class Clock:
         self.running = False
 
     def lacks_rows(self, version: int) -> bool:
-        """Tell whether values must be sent before the next step."""
+        """Return whether values must be sent before the next step."""
         return not self.running or self._rows_left <= 0 or version != self._version
 
     def start(self, step: int, ahead: int, version: int) -> None:

@@ -18,7 +18,7 @@ RANGES = {"clip_norm": "(0, inf)", "loss_scale": "(0, inf)", "ema": BETA}
 
 
 def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -> Any:
-    """Give what gradients are multiplied by: 1 / loss_scale, or less to clip them.
+    """Return what gradients are multiplied by: 1 / loss_scale, or less to clip them.
 
     The norm is that of the gradients as given; what is clipped is ``norm /
     loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing.

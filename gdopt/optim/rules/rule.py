@@ -92,7 +92,7 @@ class Rule:
         return self.initial.get(state, 0)
 
     def bounds(self, scalar: str) -> Range:
-        """Give the range of a hyper-parameter."""
+        """Return the range of a hyper-parameter."""
         return self.ranges.get(scalar, FINITE)
 
 

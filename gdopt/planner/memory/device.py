@@ -47,13 +47,13 @@ class DeviceMemory:
         return int(free)
 
     def _limit(self) -> int | None:
-        """Give what the limit of the user's pool leaves, if it has one."""
+        """Return what the limit of the user's pool leaves, if it has one."""
         pool = self._cupy.get_default_memory_pool()
         limit = int(pool.get_limit())
         return max(0, limit - int(pool.used_bytes())) if limit and self._own else None
 
     def free(self) -> int:
-        """Give the bytes that this process may still take, cached blocks included."""
+        """Return the bytes that this process may still take, cached blocks included."""
         with self._backend.on(self.device):
             self._release()
             left = self._left()
@@ -63,7 +63,7 @@ class DeviceMemory:
         return left if limit is None else min(left, limit)
 
     def _release(self) -> None:
-        """Give back what is cached: by trials, in their pools, and by the user's."""
+        """Return back what is cached: by trials, in their pools, and by the user's."""
         for pool in [*self._left_over, self._cupy.get_default_memory_pool()]:
             pool.free_all_blocks()
         self._left_over = [pool for pool in self._left_over if pool.total_bytes()]
@@ -101,7 +101,7 @@ class DeviceMemory:
                     )
 
     def time(self, work: Callable[[], Any]) -> float:
-        """Give the seconds between two events on the device."""
+        """Return the seconds between two events on the device."""
         cuda = self._cupy.cuda
         with self._backend.on(self.device):
             start, end = cuda.Event(), cuda.Event()
@@ -112,7 +112,7 @@ class DeviceMemory:
             return float(cuda.get_elapsed_time(start, end)) / 1e3
 
     def tidy(self) -> None:
-        """Give back cached blocks that nobody holds any more."""
+        """Return back cached blocks that nobody holds any more."""
         gc.collect()
         with self._backend.on(self.device):
             self._release()

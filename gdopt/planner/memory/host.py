@@ -32,7 +32,7 @@ class HostMemory:
         self.notices: list[str] = []
 
     def free(self) -> int:
-        """Give the bytes that this process may still take.
+        """Return the bytes that this process may still take.
 
         The least of what the machine has available, what is left below the limits of
         the control groups that the process is in, and below the process's own limits.
@@ -88,7 +88,7 @@ class HostMemory:
                 peak.reserved = highest - before["VmRSS"] if known else 0
 
     def time(self, work: Callable[[], Any]) -> float:
-        """Give the seconds that some work takes."""
+        """Return the seconds that some work takes."""
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
@@ -114,7 +114,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """Give what is left below each limit of a control group, of version 1 or 2."""
+    """Return what is left below each limit of a control group, of version 1 or 2."""
     try:
         lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -158,7 +158,7 @@ def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[
 
 
 def _left_below_limits() -> Iterator[int]:
-    """Give what is left of address space and data, where the process is limited."""
+    """Return what is left of address space and data, where the process is limited."""
     import resource  # noqa: PLC0415 - not on Windows, which has no PROC either
 
     status = _fields(PROC / "self" / "status")

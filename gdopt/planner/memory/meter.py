@@ -36,7 +36,7 @@ LOST_WORDS = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, or one that it was raised from, means "out of memory".
+    """Return whether an error, or one that it was raised from, means "out of memory".
 
     Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
     runtime and the driver; failed allocations in cuBLAS and its sisters; ``ENOMEM``
@@ -62,7 +62,7 @@ def _of_cuda(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """Give an error and those that it was raised from."""
+    """Return an error and those that it was raised from."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

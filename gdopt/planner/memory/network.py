@@ -48,7 +48,7 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
 
 
 def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
-    """Give the buffers at each activation, and at the end, ``"forwards"``."""
+    """Return the buffers at each activation, and at the end, ``"forwards"``."""
     sizes, item = network.sizes, network.dtype.itemsize
     kept: Buffers = {}
     if network.params.backend.name == "numpy":
@@ -63,7 +63,7 @@ def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
 
 
 def _cast(network: Network) -> float:
-    """Give the bytes of NumPy's buffer, where truth values become numbers."""
+    """Return the bytes of NumPy's buffer, where truth values become numbers."""
     on_host = network.params.backend.name == "numpy"
     return float(np.getbufsize() * network.dtype.itemsize) if on_host else 0.0
 

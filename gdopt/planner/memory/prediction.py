@@ -26,11 +26,11 @@ class Line:
     each: float
 
     def bytes(self, rows: int) -> float:
-        """Give the bytes for so many examples."""
+        """Return the bytes for so many examples."""
         return self.fixed + self.each * rows
 
     def buffers(self, rows: int) -> dict[str, float]:
-        """Give the bytes by name."""
+        """Return the bytes by name."""
         fixed = max(0.0, min(self.fixed, self.bytes(rows)))
         each = max(0.0, self.bytes(rows) - fixed)
         return {"whatever the size": fixed, "by the examples": each}
@@ -91,7 +91,7 @@ class Prediction:
         return peaks
 
     def buffers(self, size: int) -> dict[str, int]:
-        """Give the buffers of the highest moment of an epoch with such batches."""
+        """Return the buffers of the highest moment of an epoch with such batches."""
         ragged = self._source.ragged(size)
         batch = self._source.bytes(size, self._unit)
         batches = {"two batches": 2 * batch}
@@ -119,11 +119,11 @@ class Prediction:
         self._worst = max(self._worst, (took - self.bytes(size)) / size)
 
     def residual(self, size: int) -> int:
-        """Give by how much the prediction may be too low, as far as is known."""
+        """Return by how much the prediction may be too low, as far as is known."""
         return int(self._worst * size)
 
     def largest(self, most: int, limit: int) -> int:
-        """Give the largest size that takes so many bytes at most, up to a limit."""
+        """Return the largest size that takes so many bytes at most, up to a limit."""
 
         def need(size: int) -> int:
             return self.bytes(size) + self.residual(size)
