@@ -3,7 +3,17 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gdopt import arrays, averages, data, kernels, nn, optim, schedules, training
+from gdopt import (
+    arrays,
+    averages,
+    data,
+    gradient_check,
+    kernels,
+    nn,
+    optim,
+    schedules,
+    training,
+)
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
 from gdopt.averages import EWA, ewa, ewa_weights, ewa_window
 from gdopt.data import (
@@ -27,6 +37,7 @@ from gdopt.errors import (
     StateError,
 )
 from gdopt.exports import lazy_getattr, public_dir
+from gdopt.gradient_check import GradientCheck, check_gradient
 from gdopt.kernels import (
     Kernel,
     equal,
@@ -40,7 +51,6 @@ from gdopt.kernels import (
     square,
     where,
 )
-from gdopt.nn.gradient_check import GradientCheck, check_gradient
 from gdopt.optim import (
     SGD,
     Adam,
@@ -115,6 +125,7 @@ __all__ = [
     "exp",
     "fit",
     "get_backend",
+    "gradient_check",
     "kernels",
     "load",
     "log",

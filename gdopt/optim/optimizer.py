@@ -11,10 +11,10 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.storage import as_dtype
 from gdopt.errors import ArgumentError, GdoptError
+from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
-from gdopt.optim.interrupt import Uninterrupted
 from gdopt.optim.options import Options, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.passes import Passes

@@ -15,9 +15,9 @@ from gdopt.arrays.backend import Backend, byte_bounds
 from gdopt.averages import EWA
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
+from gdopt.interrupt import Uninterrupted
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.optim.interrupt import Uninterrupted
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 

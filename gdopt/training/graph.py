@@ -12,11 +12,11 @@ from gdopt.arrays.backend import common_backend
 from gdopt.arrays.graphs import CapturedWork
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
-from gdopt.optim.interrupt import Uninterrupted
 
 GATHER = KernelText(
     "raw T source_, raw int64 order_, raw int64 position_, int64 size_, int64 width_",

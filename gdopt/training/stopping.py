@@ -20,7 +20,7 @@ from gdopt.checks import (
     whole,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
-from gdopt.optim.interrupt import Uninterrupted
+from gdopt.interrupt import Uninterrupted
 from gdopt.optim.parameters import Parameters
 
 FORMAT = 1

@@ -12,8 +12,8 @@ import numpy as np
 from gdopt.arrays.storage import is_float
 from gdopt.checks import POSITIVE, check_number, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.gradient_check.probe import Probe, unit
-from gdopt.nn.gradient_check.report import (
+from gdopt.gradient_check.probe import Probe, unit
+from gdopt.gradient_check.report import (
     FINE,
     GradientCheck,
     ParameterCheck,

@@ -5,7 +5,7 @@ import re
 import fake_cupy
 import numpy as np
 import pytest
-from nn.checked_functions import (
+from gradient_check.checked_functions import (
     cubes,
     double,
     forgotten,
@@ -16,7 +16,7 @@ from nn.checked_functions import (
 )
 
 import gdopt
-from gdopt.nn.gradient_check import GradientCheck, check_gradient
+from gdopt.gradient_check import GradientCheck, check_gradient
 
 
 @pytest.mark.parametrize("directions", [None, 6])

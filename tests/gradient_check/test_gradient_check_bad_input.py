@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from nn.checked_functions import cubes, make
+from gradient_check.checked_functions import cubes, make
 
 import gdopt
 from gdopt.arrays.storage import as_dtype
-from gdopt.nn.gradient_check import check_gradient
+from gdopt.gradient_check import check_gradient
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -5,11 +5,11 @@ import signal
 
 import numpy as np
 import pytest
-from nn.checked_functions import X, make, sign
+from gradient_check.checked_functions import X, make, sign
 
 import gdopt
+from gdopt.gradient_check import check_gradient
 from gdopt.nn import Network, dropout
-from gdopt.nn.gradient_check import check_gradient
 
 
 class Boom(Exception):  # noqa: N818 - not an error of the project

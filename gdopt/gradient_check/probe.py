@@ -14,8 +14,8 @@ from gdopt.arrays.naming import named_arrays, refuse_other_names
 from gdopt.arrays.storage import is_float
 from gdopt.checks import as_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.interrupt import Uninterrupted
 from gdopt.nn.checks import check_like
-from gdopt.optim.interrupt import Uninterrupted
 from gdopt.optim.parameters import Parameters, finite
 
 Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host

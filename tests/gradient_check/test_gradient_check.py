@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from nn.checked_functions import X, cubes, make
+from gradient_check.checked_functions import X, cubes, make
 
 import gdopt
+from gdopt.gradient_check import check_gradient
 from gdopt.nn import Network
-from gdopt.nn.gradient_check import check_gradient
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])

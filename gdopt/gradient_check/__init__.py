@@ -1,8 +1,8 @@
 """Are the gradients of a function right? Two-sided differences tell."""
 
 from gdopt.exports import public_dir
-from gdopt.nn.gradient_check.check import check_gradient
-from gdopt.nn.gradient_check.report import GradientCheck, ParameterCheck
+from gdopt.gradient_check.check import check_gradient
+from gdopt.gradient_check.report import GradientCheck, ParameterCheck
 
 __all__ = ["GradientCheck", "ParameterCheck", "check_gradient"]
 __dir__ = public_dir(__name__)
