@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 
 from gdopt.exports import public_dir
 from gdopt.optim.optimizer import Optimizer
-from gdopt.optim.rules.adaptive import Adam, AdamW, RMSprop
-from gdopt.optim.rules.descent import SGD, Momentum, Nesterov
+from gdopt.optim.rules.classes import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
 from gdopt.optim.rules.rule import Rule, rule
 
 __all__ = [

@@ -157,7 +157,7 @@ def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
     program = gdopt.optim.rules.compose.extended(
-        gdopt.optim.rules.adaptive.adam("corrected", bias_correction=True),
+        gdopt.optim.rules.classes.adam("corrected", bias_correction=True),
         ("clip_norm",),
     ).kernel.program()
     if "momentum" in name:
