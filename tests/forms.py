@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from gdopt.arrays.storage import Stored
-from gdopt.kernels.cuda import Form, print_fused, print_kernel
+from gdopt.arrays.storage import Storage
+from gdopt.kernels.cuda import KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.text import BYTES
 
 # Parameter and gradient, state, and the dtype of a copy where there is a master.
@@ -45,21 +45,21 @@ def stored_inputs(program, storage, layout="arena"):
         else:
             kind, at_random = compute, False
         draws = at_random and kind == "bfloat16"
-        stored.append(Stored(kind, draw if draws else None))
+        stored.append(Storage(kind, draw if draws else None))
         draw += draws
     apart = layout in {"apart", "strided"}
     if apart and not copy:
         stored[0] = replace(stored[0], apart=True)
     if layout != "arena" and count < len(stored):
         stored[count] = replace(stored[count], apart=True)
-    return tuple(stored), (Stored(copy, apart=apart) if copy else None), compute
+    return tuple(stored), (Storage(copy, apart=apart) if copy else None), compute
 
 
 def form_of(program, storage, layout="arena", values="by value"):
     """Make the form of a kernel."""
     stored, copy, compute = stored_inputs(program, storage, layout)
     strided = layout == "strided" and any(one.apart for one in stored)
-    return Form(stored, compute, copy=copy, strided=strided, **VALUES[values])
+    return KernelVariant(stored, compute, copy=copy, strided=strided, **VALUES[values])
 
 
 def text_of(program, storage, layout="arena", values="by value"):
@@ -69,7 +69,9 @@ def text_of(program, storage, layout="arena", values="by value"):
 
 def strided_text(program, dtype, compute):
     """Print the kernel for arrays of any strides."""
-    return print_kernel(program, Form((Stored(dtype),) * len(program.inputs), compute))
+    return print_kernel(
+        program, KernelVariant((Storage(dtype),) * len(program.inputs), compute)
+    )
 
 
 def pack_bytes(form):

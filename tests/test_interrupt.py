@@ -13,13 +13,13 @@ import gdopt
 def test_an_update_is_whole_when_ctrl_c_comes_in_its_middle(monkeypatch):
     params = {"a": np.ones(3), "b": np.ones(3)}
     opt = gdopt.SGD(params, lr=0.5)
-    run = opt.passes.run
+    run = opt.executor.run
 
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
         run(*arguments)
 
-    monkeypatch.setattr(opt.passes, "run", interrupted)
+    monkeypatch.setattr(opt.executor, "run", interrupted)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         opt.step({"a": np.ones(3), "b": np.ones(3)})

@@ -13,7 +13,7 @@ STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
 
 
 @dataclass(frozen=True)
-class Stored:
+class Storage:
     """How one array of a pass lies in memory.
 
     Attributes:

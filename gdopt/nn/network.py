@@ -20,7 +20,7 @@ from gdopt.nn.checks import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.forward import ACTIVATIONS, Layers, run
+from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.layers import dense
 from gdopt.nn.losses import (
@@ -31,7 +31,6 @@ from gdopt.nn.losses import (
     softmax_cross_entropy,
     squared_error,
 )
-from gdopt.nn.statistics import Statistics
 
 LOSSES: dict[str, Callable[..., tuple[Array, Array]]] = {
     "softmax": softmax_cross_entropy,

@@ -13,11 +13,11 @@ from gdopt.arrays.storage import as_dtype
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
+from gdopt.optim.cpu import CpuExecutor
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options, refuse_keywords
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.passes import Passes
 from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
 from gdopt.optim.rules.rule import Rule
 from gdopt.optim.rules.rule import rule as make_rule
@@ -101,17 +101,17 @@ class Optimizer:
         self.hyper = Hyper(self.rule, self._parameters, hyper)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
-        self.passes = self._make_passes()
+        self.executor = self._make_executor()
         self._lock = threading.Lock()
 
-    def _make_passes(self) -> Any:
+    def _make_executor(self) -> Any:
         """Choose who runs the rule: the loops of the CPU, or one launch on a GPU."""
         given = (self.rule, self._parameters, self._state, self.hyper, self.options)
         if self._parameters.backend.name == "numpy":
-            return Passes(*given)
-        from gdopt.optim.device.passes import DevicePasses  # noqa: PLC0415
+            return CpuExecutor(*given)
+        from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
-        return DevicePasses(*given)
+        return GpuExecutor(*given)
 
     def _start(self) -> dict[str, Arena]:
         """Make the state, and the master copy of the parameters, if there is one."""
@@ -173,7 +173,7 @@ class Optimizer:
         A float; on a GPU a 0-d float64 array, which is not waited for; None before the
         first step.
         """
-        return self.passes.grad_norm
+        return self.executor.grad_norm
 
     @property
     def state_bytes(self) -> int:
@@ -210,15 +210,15 @@ class Optimizer:
             raise GdoptError(message)
         try:
             checked = self._gradients.check(grads)
-            if self.options.non_finite != "ignore" and self._is_strange(checked):
+            if self.options.non_finite != "ignore" and self._has_non_finite(checked):
                 return False
             with Uninterrupted():
-                done: bool | Array = self.passes.run(checked)
+                done: bool | Array = self.executor.run(checked)
                 return done
         finally:
             self._lock.release()
 
-    def _is_strange(self, grads: Any) -> bool:
+    def _has_non_finite(self, grads: Any) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
         skips = self.options.non_finite == "skip"
         if skips and self._parameters.backend.name != "numpy":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from gdopt.arrays.arena import Layout
-from gdopt.arrays.storage import STORED_HALF, Stored, compute_name
+from gdopt.arrays.storage import STORED_HALF, Storage, compute_name
 from gdopt.checks import check_flag, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim.rules.compose import AVERAGE, MASTER
@@ -102,7 +102,7 @@ class Options:
                 )
                 raise ArgumentError(message)
 
-    def stored(self, rule: Rule, group: str, elements: int) -> tuple[Stored, ...]:
+    def stored(self, rule: Rule, group: str, elements: int) -> tuple[Storage, ...]:
         """Say how each input of a rule's pass is stored, and how it is rounded.
 
         Args:
@@ -118,9 +118,9 @@ class Options:
         stored, draw = [], 0
         for dtype, at_random in zip(dtypes, random, strict=True):
             draws = at_random and dtype == "bfloat16"
-            stored.append(Stored(dtype, draw if draws else None))
+            stored.append(Storage(dtype, draw if draws else None))
             draw += draws
-        return (*stored, Stored(group), *([Stored(compute)] * elements))
+        return (*stored, Storage(group), *([Storage(compute)] * elements))
 
     def state_dtype_of(self, state: str, group: str) -> str:
         """Name the dtype of a state array: averages of parameters stay exact."""

@@ -14,7 +14,7 @@ from gdopt.errors import ArgumentError
 
 
 @dataclass(frozen=True)
-class Look:
+class GradientStats:
     """What is seen of the gradients of a batch.
 
     Attributes:
@@ -124,7 +124,7 @@ def _fieller(
 
 
 def measure_noise(
-    look: Callable[[tuple[Array, ...], list[Array] | None], Look],
+    look: Callable[[tuple[Array, ...], list[Array] | None], GradientStats],
     batches: Callable[[], Iterable[tuple[Array, ...]]],
     done: Callable[[], None],
 ) -> NoiseScale:
@@ -144,7 +144,7 @@ def measure_noise(
                 total[...] += part
         else:
             mean = [part.copy() for part in seen.mean]
-        looks.append(Look(seen.squares, None, [], seen.group))
+        looks.append(GradientStats(seen.squares, None, [], seen.group))
         done()
     for total in mean:
         total[...] /= len(looks)

@@ -12,11 +12,11 @@ from gdopt.checks import check_flag, rising, whole
 from gdopt.data.checks import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
-from gdopt.planner.keep import Kept
 from gdopt.planner.memory.meter import meter_of
 from gdopt.planner.memory.sizes import format_bytes, parse_bytes
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Plan, Row, table
+from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import FunctionStep, NetworkStep, Step
 from gdopt.planner.trials import Progress, Request, Trials
 
@@ -162,7 +162,7 @@ def _as_step(
 def _carry_out(request: Request) -> Plan:
     """Measure and decide, and put everything in the state back as it was."""
     begin = time.perf_counter()
-    kept = Kept(request.state, request.step.planned_state)
+    kept = Snapshot(request.state, request.step.planned_state)
     try:
         plan = _measured(request, kept)
     except BaseException as error:
@@ -177,7 +177,7 @@ def _carry_out(request: Request) -> Plan:
     return plan
 
 
-def _measured(request: Request, kept: Kept) -> Plan:
+def _measured(request: Request, kept: Snapshot) -> Plan:
     """Try, time and decide; the caller puts everything back."""
     trials = Trials(request, kept)
     failure = trials.predict()

@@ -18,7 +18,7 @@ from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages
-from gdopt.planner.noise import Look
+from gdopt.planner.noise import GradientStats
 
 
 class FunctionStep:
@@ -69,7 +69,9 @@ class FunctionStep:
         """Return None: what `evaluate` allocates is not known."""
         return None
 
-    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
+    def look(
+        self, batch: tuple[Array, ...], along: list[Array] | None
+    ) -> GradientStats:
         """Look at the gradients of a batch; as a whole it is one group of examples."""
         arrays = list(named_arrays(self._gradient(*batch), "gradient").values())
 
@@ -79,7 +81,7 @@ class FunctionStep:
 
         count = batch[0].shape[example_axis(batch[0], self._axis)]
         dots = None if along is None else products(along)
-        return Look(products(arrays), dots, arrays, group=int(count))
+        return GradientStats(products(arrays), dots, arrays, group=int(count))
 
 
 class NetworkStep:
@@ -169,7 +171,9 @@ class NetworkStep:
             return None
         return evaluation_stage(self.network, len(self.dev[0]))
 
-    def look(self, batch: tuple[Array, ...], along: list[Array] | None) -> Look:
+    def look(
+        self, batch: tuple[Array, ...], along: list[Array] | None
+    ) -> GradientStats:
         """Look at the gradients of a batch, and do no update.
 
         Every example is a group of its own.
@@ -182,7 +186,7 @@ class NetworkStep:
         x, y = batch
         squares, dots = example_gradients(network, x, y, along=direction)
         to_host = network.params.backend.to_host
-        return Look(
+        return GradientStats(
             to_host(squares).astype(np.float64),
             None if dots is None else to_host(dots).astype(np.float64),
             [network.grads.flat],

@@ -13,12 +13,12 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.planner.decision import SMALL_DATA
-from gdopt.planner.keep import Kept
 from gdopt.planner.memory.meter import Meter, attempt
 from gdopt.planner.memory.prediction import Prediction
 from gdopt.planner.memory.sizes import Peak, format_bytes
 from gdopt.planner.noise import NoiseScale, measure_noise
 from gdopt.planner.plan import Row
+from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import Step
 from gdopt.planner.throughput import Source, measure_throughput
 
@@ -74,7 +74,7 @@ class Trials:
         kept: what the step changes.
     """
 
-    def __init__(self, request: Request, kept: Kept) -> None:
+    def __init__(self, request: Request, kept: Snapshot) -> None:
         self.request, self.step, self.meter = request, request.step, request.meter
         self.kept = kept
         self.source = Source(

@@ -98,7 +98,7 @@ class TrainingGraph:
         self._position = backend.zeros(1, np.int64, device)
         self._expected = -1, 0  # epoch and number for which the device is ready
         self._graphs: dict[tuple[int, int], CapturedWork] = {}
-        optimizer.passes.count_on_device()
+        optimizer.executor.count_on_device()
 
     def run(self, epoch: int, number: int) -> Array:
         """Train on a batch, by its epoch and number; give its loss.
@@ -114,14 +114,14 @@ class TrainingGraph:
                 self._position[...] = number
             size = self._batches.batch_size
             rows = min(size, self._count - number * size)
-            key = rows, self._optimizer.passes.prepare()
+            key = rows, self._optimizer.executor.prepare()
             if key in self._graphs:
                 loss = self._graphs[key].replay()
             else:
                 self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
                 graph = CapturedWork(self._cupy, self._stream, self._work(rows))
                 self._graphs[key], loss = graph, graph.first
-            self._optimizer.passes.count()
+            self._optimizer.executor.count()
             self._expected = epoch, number + 1
             return loss
 
@@ -151,7 +151,7 @@ class TrainingGraph:
             loss, grads = self._network.loss_and_grads(
                 *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
-            self._optimizer.passes.launch(grads)
+            self._optimizer.executor.launch(grads)
             return loss
 
         return work

@@ -51,15 +51,13 @@ def test_the_variable_asks_for_a_gpu_that_is_not_there(monkeypatch):
         Network((2, 2), seed=0)
 
 
-@pytest.mark.parametrize("module", ["passes", "group", "values", "tables", "norm"])
+@pytest.mark.parametrize("module", ["executor", "group", "values", "tables", "norm"])
 def test_what_runs_on_a_gpu_is_imported_without_one(module):
-    importlib.import_module(f"gdopt.optim.device.{module}")
+    importlib.import_module(f"gdopt.optim.gpu.{module}")
 
 
 def test_importing_what_runs_on_a_gpu_imports_no_cupy():
-    program = (
-        "import sys, gdopt.optim.device.passes, gdopt.kernels.cuda, gdopt.training"
-    )
+    program = "import sys, gdopt.optim.gpu.executor, gdopt.kernels.cuda, gdopt.training"
     program += "; sys.exit('cupy' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 

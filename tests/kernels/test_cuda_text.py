@@ -138,7 +138,7 @@ def test_kernels_for_any_strides_compile_to_exact_arithmetic(dtype, arch, cuda_t
 def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
     printed = {"totals": cuda.print_totals()}
     for dtype, apart in product(("float16", "bfloat16", "float32", "float64"), (0, 1)):
-        stored = cuda.Stored(dtype, apart=bool(apart))
+        stored = cuda.Storage(dtype, apart=bool(apart))
         printed[dtype, apart] = cuda.print_lanes(stored)
     for key, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
         assert [word for word in kernel.arithmetic if ".rn" not in word] == [], key
@@ -165,7 +165,7 @@ def test_every_prologue_compiles(name, on_device, flag, cuda_text):
         on_device = tuple(scalar for scalar in on_device if scalar != "norm")
     split = cuda.split_hoisted(program, on_device)
     for compute in ("float32", "float64"):
-        duties = cuda.Duties(
+        duties = cuda.PrologueOptions(
             norm="norm" in on_device, gate=flag, clock=flag, counts=flag
         )
         text = cuda.print_prologue(program, split, compute, duties)
@@ -232,5 +232,7 @@ def test_a_rule_may_name_its_arrays_like_anything_the_printers_use(name, cuda_te
     for layout, values in product(forms.LAYOUTS, forms.VALUES):
         cuda_text.compile_one(forms.text_of(program, "float32", layout, values))
     split = cuda.split_hoisted(program, ("at", "step"))
-    text = cuda.print_prologue(program, split, "float32", cuda.Duties(clock=True))
+    text = cuda.print_prologue(
+        program, split, "float32", cuda.PrologueOptions(clock=True)
+    )
     cuda_text.compile_one(text)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels.squares import lane_count
+from gdopt.kernels.norm import lane_count
 
 GENERATOR = np.random.default_rng(3)
 SHAPES = {"W": (40, 7), "b": (7,), "scale": ()}

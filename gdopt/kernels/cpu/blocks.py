@@ -81,7 +81,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=POOL.forget)
 
 
-class Registers:
+class ScratchPool:
     """Hands out scratch arrays to intermediate values and takes them back."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     last = {a: k for k, node in enumerate(program.tape) for a in node.arguments}
     last |= dict.fromkeys(program.results, len(program.tape))
-    registers, lines = Registers(), []
+    registers, lines = ScratchPool(), []
     for k, node in enumerate(program.tape):
         dying = [
             names[a]

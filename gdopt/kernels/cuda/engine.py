@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.storage import Stored
+from gdopt.arrays.storage import Storage
 from gdopt.errors import BackendError
-from gdopt.kernels.cuda.fused import ACCESS, Form, print_fused, print_kernel
-from gdopt.kernels.cuda.prologue import Duties, print_prologue, split_hoisted
+from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
+from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.cuda.text import RAW_TYPES, KernelText
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
@@ -86,8 +86,8 @@ class Cuda:
         self._program = program
         self._read = [k for k in range(len(program.inputs)) if not program.writes(k)]
         self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
-        stored = tuple(Stored(np.dtype(dtype).name) for dtype in dtypes)
-        self._form = Form(stored, self.dtype.name)
+        stored = tuple(Storage(np.dtype(dtype).name) for dtype in dtypes)
+        self._form = KernelVariant(stored, self.dtype.name)
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -133,7 +133,7 @@ class Cuda:
         """
         on_device = [n for n, v in scalars.items() if isinstance(v, self._cupy.ndarray)]
         split = split_hoisted(self._program, on_device)
-        text = print_prologue(self._program, split, self.dtype.name, Duties())
+        text = print_prologue(self._program, split, self.dtype.name, PrologueOptions())
         host = compile_host(self._program, split.known)
         names = self._program.scalars  # what the host computes needs none on the device
         known = host(*(0.0 if n in on_device else scalars[n] for n in names))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdopt.arrays.storage import Stored
+from gdopt.arrays.storage import Storage
 from gdopt.kernels.cuda.text import (
     APART,
     BYTES,
@@ -35,7 +35,7 @@ ACCESS = 16  # bytes
 
 
 @dataclass(frozen=True)
-class Form:
+class KernelVariant:
     """What distinguishes the kernels of one program.
 
     Attributes:
@@ -49,9 +49,9 @@ class Form:
         strided: the arrays kept apart have strides.
     """
 
-    stored: tuple[Stored, ...]
+    stored: tuple[Storage, ...]
     compute: str
-    copy: Stored | None = None
+    copy: Storage | None = None
     table: bool = False
     rows: bool = False
     gated: bool = False
@@ -59,7 +59,7 @@ class Form:
     strided: bool = False
 
     @property
-    def all_stored(self) -> tuple[Stored, ...]:
+    def all_stored(self) -> tuple[Storage, ...]:
         """Every array of the pass: the inputs, then the copy."""
         return self.stored + ((self.copy,) if self.copy else ())
 
@@ -93,7 +93,7 @@ class Form:
         return "".join(parts)
 
 
-def print_fused(program: Program, form: Form) -> KernelText:
+def print_fused(program: Program, form: KernelVariant) -> KernelText:
     """Print a program as the text of a pass over a layout.
 
     Besides the buffers named like the program's inputs, the kernel takes: s0, s1, ...
@@ -110,7 +110,7 @@ def print_fused(program: Program, form: Form) -> KernelText:
     )
 
 
-def _buffers(program: Program, form: Form, *, written: bool) -> list[str]:
+def _buffers(program: Program, form: KernelVariant, *, written: bool) -> list[str]:
     return [
         f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} {symbol.name}"
         for place, (symbol, stored) in enumerate(
@@ -120,7 +120,7 @@ def _buffers(program: Program, form: Form, *, written: bool) -> list[str]:
     ]
 
 
-def _inputs(program: Program, form: Form) -> list[str]:
+def _inputs(program: Program, form: KernelVariant) -> list[str]:
     parts = _buffers(program, form, written=False)
     parts += _hoisted_inputs(program, form)
     parts += ["raw int32 rows_"] if form.rows else []
@@ -131,7 +131,7 @@ def _inputs(program: Program, form: Form) -> list[str]:
     return parts
 
 
-def _outputs(program: Program, form: Form) -> list[str]:
+def _outputs(program: Program, form: KernelVariant) -> list[str]:
     parts = _buffers(program, form, written=True)
     if form.copy is not None and not form.copy.apart:
         parts.append(f"raw {RAW_TYPES[form.copy.dtype]} copy_")
@@ -144,7 +144,7 @@ def apart_inputs(*, strided: bool) -> list[str]:
     return ["raw int32 blocks_", "raw int64 slots_", *axes]
 
 
-def find_array(form: Form) -> list[str]:
+def find_array(form: KernelVariant) -> list[str]:
     """Print how a thread finds the array that its pack belongs to."""
     columns = f"(2 + {1 + form.apart} * axes_)" if form.strided else "2"
     return [
@@ -155,7 +155,7 @@ def find_array(form: Form) -> list[str]:
     ]
 
 
-def find_place(stored: Stored, number: int, form: Form) -> str:
+def find_place(stored: Storage, number: int, form: KernelVariant) -> str:
     """Print where a thread's pack of an array kept apart begins."""
     kind = ELEMENT_TYPES[stored.dtype]
     pointer = f"reinterpret_cast<{kind}*>(pointers_[array_ * {form.apart} + {number}])"
@@ -166,7 +166,7 @@ def find_place(stored: Stored, number: int, form: Form) -> str:
     return f"{kind}* const at{number}_ = {pointer} + {place};"
 
 
-def read_pack(stored: Stored, name: str, number: int, form: Form) -> str:
+def read_pack(stored: Storage, name: str, number: int, form: KernelVariant) -> str:
     """Print how a pack is read: of a buffer by its name, or at a place found before."""
     pack = f"{ELEMENT_TYPES[stored.dtype]}, {form.width}"
     if stored.apart:
@@ -174,20 +174,22 @@ def read_pack(stored: Stored, name: str, number: int, form: Form) -> str:
     return f"gdopt_read<{pack}>(&{name}[0] + first_)"
 
 
-def _write_pack(stored: Stored, name: str, number: int, form: Form, value: str) -> str:
+def _write_pack(
+    stored: Storage, name: str, number: int, form: KernelVariant, value: str
+) -> str:
     pack = f"{ELEMENT_TYPES[stored.dtype]}, {form.width}"
     if stored.apart:
         return f"gdopt_write_some<{pack}>(at{number}_, count_, {value});"
     return f"gdopt_write<{pack}>(&{name}[0] + first_, {value});"
 
 
-def _numbers(form: Form) -> list[int]:
+def _numbers(form: KernelVariant) -> list[int]:
     """Number the arrays that are kept apart, in their order."""
     every = form.all_stored
     return [sum(stored.apart for stored in every[:k]) for k in range(len(every))]
 
 
-def _prelude(program: Program, form: Form) -> list[str]:
+def _prelude(program: Program, form: KernelVariant) -> list[str]:
     """Print what comes before the arithmetic: the gate, the place, all reading."""
     lines = ["if (!go_[0]) continue;"] if form.gated else []
     lines.append(f"const ptrdiff_t first_ = (ptrdiff_t){form.width} * i;")
@@ -215,7 +217,7 @@ def _prelude(program: Program, form: Form) -> list[str]:
     return lines
 
 
-def _element_loop(program: Program, form: Form) -> list[str]:
+def _element_loop(program: Program, form: KernelVariant) -> list[str]:
     """Print the arithmetic for each element of a pack, and then all writing."""
     kind, stored_as = C_TYPES[form.compute], form.stored
     writes = [k for k in range(len(program.results)) if program.writes(k)]
@@ -243,7 +245,7 @@ def _element_loop(program: Program, form: Form) -> list[str]:
     return lines
 
 
-def _rounded(stored: Stored, value: str) -> str:
+def _rounded(stored: Storage, value: str) -> str:
     if stored.draw is None:
         return f"gdopt_{stored.dtype}_bits({value})"
     word = f"gdopt_random_bits(seed_ + {stored.draw // 2}u, t_, first_ + k_)"
@@ -251,7 +253,7 @@ def _rounded(stored: Stored, value: str) -> str:
     return f"gdopt_{stored.dtype}_round({value}, {noise})"
 
 
-def print_kernel(program: Program, form: Form) -> KernelText:
+def print_kernel(program: Program, form: KernelVariant) -> KernelText:
     """Print a program as a kernel for arrays of any strides, an element a thread.
 
     Args:
@@ -286,7 +288,7 @@ def _input_names(program: Program) -> dict[Symbol, str]:
     return names | {symbol: f"s{place}" for symbol, place in program.places.items()}
 
 
-def _hoisted_inputs(program: Program, form: Form) -> list[str]:
+def _hoisted_inputs(program: Program, form: KernelVariant) -> list[str]:
     if form.table:
         return [f"raw {form.compute} scalars_"]
     return [f"{form.compute} s{k}" for k in range(len(program.hoisted))]

@@ -61,7 +61,7 @@ def split_hoisted(program: Program, on_device: Collection[str]) -> Split:
 
 
 @dataclass(frozen=True)
-class Duties:
+class PrologueOptions:
     """What a prologue does besides filling the table.
 
     Attributes:
@@ -78,7 +78,7 @@ class Duties:
 
 
 def print_prologue(
-    program: Program, split: Split, compute: str, duties: Duties
+    program: Program, split: Split, compute: str, duties: PrologueOptions
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 

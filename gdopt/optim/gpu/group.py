@@ -10,11 +10,17 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.storage import Stored, compute_name
-from gdopt.kernels.cuda import Duties, Form, Launch, as_bits, print_fused
-from gdopt.optim.device.norm import SquareSum
-from gdopt.optim.device.tables import Tables
-from gdopt.optim.device.values import HoistedValues
+from gdopt.arrays.storage import Storage, compute_name
+from gdopt.kernels.cuda import (
+    KernelVariant,
+    Launch,
+    PrologueOptions,
+    as_bits,
+    print_fused,
+)
+from gdopt.optim.gpu.norm import GradNorm
+from gdopt.optim.gpu.tables import PointerTable
+from gdopt.optim.gpu.values import HoistedScalars
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
@@ -22,7 +28,7 @@ from gdopt.optim.rules.compose import MASTER
 from gdopt.optim.rules.rule import Rule
 
 
-class GroupPass:
+class DtypeGroup:
     """One launch that updates every parameter of a dtype, in an arena or apart."""
 
     def __init__(
@@ -35,7 +41,7 @@ class GroupPass:
         hyper: Hyper,
         options: Options,
         seed: int,
-        duties: Duties,
+        duties: PrologueOptions,
     ) -> None:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
@@ -45,7 +51,7 @@ class GroupPass:
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
         self._compute = compute_name(group)
-        self.values = HoistedValues(
+        self.values = HoistedScalars(
             self._program,
             self._slots,
             duties,
@@ -70,7 +76,7 @@ class GroupPass:
         if options.master_weights and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
         self._duties = duties
-        self._tables: dict[bool, Tables] = {}
+        self._tables: dict[bool, PointerTable] = {}
         self._launches: dict[Any, Launch] = {}
 
     def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
@@ -83,19 +89,19 @@ class GroupPass:
         column = [grads[place] for place in self._places]
         return self._table_for(gradients=True).locate(column)
 
-    def _table_for(self, *, gradients: bool) -> Tables:
+    def _table_for(self, *, gradients: bool) -> PointerTable:
         if gradients not in self._tables:
             parameters = self._parameters
             columns: list[Any] = [None] if gradients else []
             if self._apart:  # in the order of the pass, whose last array is the copy
                 own = [parameters.arrays[name] for name in self._slots]
                 columns = [*columns, own] if self._copies else [own, *columns]
-            self._tables[gradients] = Tables(
+            self._tables[gradients] = PointerTable(
                 parameters.backend, parameters.device, self._slots.values(), columns
             )
         return self._tables[gradients]
 
-    def add_squares(self, total: SquareSum, located: Mapping[str, Any]) -> None:
+    def add_squares(self, total: GradNorm, located: Mapping[str, Any]) -> None:
         """Add the squares of the gradients of this dtype."""
         if self._gradient_name in located:
             total.add(self.group, {"g": located[self._gradient_name]})
@@ -117,12 +123,12 @@ class GroupPass:
             self._launches[key] = Launch(text, self._size // form.width, self._fixed)
         self._launches[key]({**shared, **self.values.arguments, **located})
 
-    def _form(self, *, gradients_apart: bool, strided: bool) -> Form:
+    def _form(self, *, gradients_apart: bool, strided: bool) -> KernelVariant:
         stored = list(self._stored)
         stored[0] = replace(stored[0], apart=self._apart and not self._copies)
-        stored[self._gradient] = Stored(self.group, apart=gradients_apart)
-        copy = Stored(self.group, apart=self._apart) if self._copies else None
-        return Form(
+        stored[self._gradient] = Storage(self.group, apart=gradients_apart)
+        copy = Storage(self.group, apart=self._apart) if self._copies else None
+        return KernelVariant(
             tuple(stored),
             self._compute,
             copy=copy,

@@ -10,17 +10,17 @@ import numpy as np
 from gdopt.arrays.arena import Slot
 from gdopt.arrays.backend import Array, Backend, is_on_device
 from gdopt.errors import ArgumentTypeError
-from gdopt.kernels.cuda import Duties, Launch, print_prologue, split_hoisted
+from gdopt.kernels.cuda import Launch, PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
-from gdopt.optim.device.tables import block_counts
+from gdopt.optim.gpu.tables import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
 AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
 
 
-class Clock:
+class StepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
     A step that is skipped on the device does not advance it. The host reads it, and so
@@ -74,7 +74,7 @@ def _equal_values(hyper: Hyper, names: Iterable[str]) -> dict[str, str]:
     return equal
 
 
-class HoistedValues:
+class HoistedScalars:
     """The hoisted values for the parameters of one dtype.
 
     Args:
@@ -90,7 +90,7 @@ class HoistedValues:
         self,
         program: Program,
         slots: Mapping[str, Slot],
-        duties: Duties,
+        duties: PrologueOptions,
         hyper: Hyper,
         parameters: Parameters,
         *,

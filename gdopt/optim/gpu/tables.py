@@ -18,7 +18,7 @@ def block_counts(slots: Collection[Slot]) -> np.ndarray:
     return -(-sizes // PADDING)
 
 
-class Tables:
+class PointerTable:
     """The tables of the arrays of one dtype, made anew only when one has moved.
 
     Args:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.arrays.storage import Stored
+from gdopt.arrays.storage import Storage
 from gdopt.kernels.cuda import Launch, pack_width, print_lanes, print_totals
-from gdopt.kernels.squares import TOTALS, lane_count
+from gdopt.kernels.norm import TOTALS, lane_count
 
 
-class SquareSum:
+class GradNorm:
     """Adds the squares of the gradients of every dtype to totals on the device."""
 
     def __init__(self, backend: Backend, device: str, sizes: Mapping[str, int]) -> None:
@@ -50,7 +50,7 @@ class SquareSum:
         apart, strided = "pointers_" in gradients, "axes_" in gradients
         key = group, columns, column, apart, strided
         if key not in self._launches:
-            stored = Stored(group, apart=apart)
+            stored = Storage(group, apart=apart)
             text = print_lanes(stored, columns=columns, column=column, strided=strided)
             fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
             fixed["partials_"] = partials

@@ -2,31 +2,31 @@
 
 Element number k of a layout is added, in float64, to lane k modulo the number of lanes,
 one after the other; the lanes are added to 256 totals alike. NumPy does the same in
-`gdopt.kernels.squares`. Where an element is NaN or infinite, the sum is NaN; where
+`gdopt.kernels.norm`. Where an element is NaN or infinite, the sum is NaN; where
 finite squares overflow, it is infinite.
 """
 
 from __future__ import annotations
 
-from gdopt.arrays.storage import Stored, compute_name
+from gdopt.arrays.storage import Storage, compute_name
 from gdopt.kernels.cuda.fused import (
-    Form,
+    KernelVariant,
     apart_inputs,
     find_array,
     find_place,
     read_pack,
 )
 from gdopt.kernels.cuda.text import C_TYPES, RAW_TYPES, KernelText
-from gdopt.kernels.squares import TOTALS
+from gdopt.kernels.norm import TOTALS
 
 
 def pack_width(dtype: str, *, strided: bool = False) -> int:
     """Say how many numbers of that dtype a thread reads at once."""
-    return Form((Stored(dtype),), compute_name(dtype), strided=strided).width
+    return KernelVariant((Storage(dtype),), compute_name(dtype), strided=strided).width
 
 
 def print_lanes(
-    stored: Stored, *, columns: int = 1, column: int = 0, strided: bool = False
+    stored: Storage, *, columns: int = 1, column: int = 0, strided: bool = False
 ) -> KernelText:
     """Print the first stage: ``lanes / pack_width`` threads of a pack of lanes each.
 
@@ -40,7 +40,7 @@ def print_lanes(
         strided: whether the tables have strides.
     """
     every = (stored,) * columns
-    form = Form(every, compute_name(stored.dtype), strided=strided)
+    form = KernelVariant(every, compute_name(stored.dtype), strided=strided)
     inputs, outputs = ["int64 size_", "int64 lanes_"], ["raw float64 partials_"]
     if stored.apart:
         inputs += apart_inputs(strided=strided)

@@ -13,8 +13,8 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
+from gdopt.kernels.norm import add_in_order, square_totals
 from gdopt.kernels.rounding import Rounding, group_seed
-from gdopt.kernels.squares import add_in_order, square_totals
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
@@ -23,7 +23,7 @@ from gdopt.optim.rules.rule import Rule
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Arrays that one call of a kernel updates: of a parameter, or of a whole run."""
 
     name: str
@@ -35,7 +35,7 @@ class Piece:
     copy: tuple[Array, Array] | None  # of half precision, and its exact master
 
 
-class Passes:
+class CpuExecutor:
     """Runs a rule over all parameters in as few passes as their memory allows.
 
     Parameters and gradients in arenas are one pass per dtype; with hyper-parameters by
@@ -60,9 +60,9 @@ class Passes:
         self._version = -1
         self._steps: dict[str, Step] = {}
         self._draws: dict[str, dict[int, int]] = {}
-        self._apart: list[Piece] = []
+        self._apart: list[Segment] = []
         self._plain = True
-        self._runs: dict[Any, list[Piece]] = {}
+        self._runs: dict[Any, list[Segment]] = {}
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; tell that it was done."""
@@ -86,7 +86,7 @@ class Passes:
 
     def _update(
         self,
-        piece: Piece,
+        piece: Segment,
         gradient: Array,
         values: Values,
         own: Mapping[str, Any],
@@ -145,7 +145,7 @@ class Passes:
         self._runs = {}
         self._version = self._hyper.version
 
-    def _piece(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Piece:
+    def _piece(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Segment:
         """Bind the kernel's step to what `take` finds in the parameters and arenas."""
         parameter = take(self._parameters.arrays)
         states = [take(self._states[state]) for state in self._rule.states]
@@ -158,9 +158,9 @@ class Passes:
             copy = parameter, take(self._states[MASTER])
             parameter = copy[1]
         call = step.bind([parameter, *states], after)
-        return Piece(name, step, call, slot.group, slot.start, slot.stop, copy)
+        return Segment(name, step, call, slot.group, slot.start, slot.stop, copy)
 
-    def _runs_for(self, values: Values) -> list[Piece]:
+    def _runs_for(self, values: Values) -> list[Segment]:
         """Join neighbours in the arena whose values by name are equal."""
         slots = self._parameters.layout.slots
         keys = {
@@ -174,7 +174,7 @@ class Passes:
             self._runs[memo] = self._join(keys)
         return self._runs[memo]
 
-    def _join(self, keys: Mapping[str, Any]) -> list[Piece]:
+    def _join(self, keys: Mapping[str, Any]) -> list[Segment]:
         layout = self._parameters.layout
         pieces = []
         for group, size in layout.sizes.items():

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.planner.keep import Kept
+from gdopt.planner.snapshot import Snapshot
 
 
 def test_arrays_come_back_whatever_their_strides():
     whole = np.arange(24.0).reshape(4, 6)
     parts = [np.array(3.0), whole[:, ::2], whole.T, np.arange(3), np.array(["a", None])]
     before = [part.copy() for part in parts]
-    kept = Kept(parts)
+    kept = Snapshot(parts)
     for part in parts:
         part[...] = 0
     kept.restore()
@@ -22,7 +22,7 @@ def test_arrays_come_back_whatever_their_strides():
 def test_an_array_that_cannot_be_written_is_let_be():
     fixed = np.zeros(3)
     fixed.flags.writeable = False
-    Kept(fixed).restore()
+    Snapshot(fixed).restore()
 
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9, "clip_norm": 1.0}])
@@ -35,7 +35,7 @@ def test_an_optimizer_comes_back_with_everything(unchanged, numpy_engine, option
     optimizer.step(grads)
     norm = optimizer.grad_norm
     with unchanged(optimizer):
-        kept = Kept(optimizer)
+        kept = Snapshot(optimizer)
         for _ in range(3):
             grads.flat[...] *= 2
             optimizer.step(grads)
@@ -52,7 +52,7 @@ def test_a_rule_that_writes_between_the_arrays_is_undone_there_too(numpy_engine)
     params = gdopt.Arena.of({"W": np.ones(3), "b": np.zeros(2)})
     optimizer = gdopt.Optimizer(params, rule=shift, lr=1.0)
     before = params.flat.tobytes()
-    kept = Kept(optimizer)
+    kept = Snapshot(optimizer)
     optimizer.step(params.like())
     assert params.flat.tobytes() != before
     kept.restore()
@@ -63,7 +63,7 @@ def test_a_network_comes_back_with_its_gradients():
     network = gdopt.nn.Network((3, 4, 2), seed=0, backend="numpy")
     network.grads.flat[...] = 7
     before = network.params.flat.tobytes(), network.grads.flat.tobytes()
-    kept = Kept(network)
+    kept = Snapshot(network)
     network.params.flat[...] = 0
     network.loss_and_grads(np.ones((2, 3), np.float32), np.zeros(2, int))
     kept.restore()
@@ -87,14 +87,14 @@ def test_random_generators_draw_the_same_again(make):
 
     generator = make()
     draw(generator)
-    kept = Kept(generator)
+    kept = Snapshot(generator)
     drawn = [draw(generator) for _ in range(5)]
     kept.restore()
     assert [draw(generator) for _ in range(5)] == drawn
 
 
 def test_the_global_generators_are_kept_unasked():
-    kept = Kept(None)
+    kept = Snapshot(None)
     drawn = random.random(), np.random.random()  # noqa: NPY002, S311
     kept.restore()
     assert (random.random(), np.random.random()) == drawn  # noqa: NPY002, S311
@@ -110,7 +110,7 @@ def test_mini_batches_go_on_as_if_nobody_had_looked(taken):
         return batches
 
     batches, untouched = make(), make()
-    kept = Kept(batches)
+    kept = Snapshot(batches)
     list(batches)
     list(batches)
     kept.restore()
@@ -122,7 +122,7 @@ def test_averages_come_back():
     number, array = gdopt.EWA(0.9), gdopt.EWA(0.9)
     number.update(3.0)
     array.update(np.ones(2))
-    kept = Kept([number, array])
+    kept = Snapshot([number, array])
     number.update(5.0)
     array.update(np.zeros(2))
     kept.restore()
@@ -142,7 +142,7 @@ def test_what_has_a_state_dict_is_kept_by_it():
             self.velocity = state["velocity"]  # and goes on with what it was given
 
     mine = Momentum()
-    kept = Kept(mine)
+    kept = Snapshot(mine)
     for _ in range(2):  # it may be put back more than once
         mine.velocity *= 5
         kept.restore()
@@ -152,7 +152,7 @@ def test_what_has_a_state_dict_is_kept_by_it():
 def test_containers_get_their_entries_back():
     inner = np.ones(2)
     state = {"t": 3, "parts": [inner, "text"]}
-    kept = Kept(state)
+    kept = Snapshot(state)
     state["t"], state["new"] = 9, 1
     state["parts"].append(5)
     state["parts"][0] = np.zeros(2)
@@ -169,7 +169,7 @@ def test_what_cannot_be_kept_is_refused_by_its_place():
     with pytest.raises(
         gdopt.ArgumentTypeError, match=r"state\['a'\]\[1\] must be an a"
     ):
-        Kept({"a": [np.ones(2), object()]})
+        Snapshot({"a": [np.ones(2), object()]})
 
 
 def test_everything_else_is_put_back_where_one_thing_cannot_be():
@@ -182,7 +182,7 @@ def test_everything_else_is_put_back_where_one_thing_cannot_be():
             raise RuntimeError(message)
 
     array = np.ones(2)
-    kept = Kept([Broken(), array])
+    kept = Snapshot([Broken(), array])
     array[...] = 0
     with pytest.raises(gdopt.StateError, match="not be put back: the device is lost"):
         kept.restore()
@@ -191,6 +191,6 @@ def test_everything_else_is_put_back_where_one_thing_cannot_be():
 
 def test_memory_that_arrays_share_is_counted_once():
     whole = np.zeros(100)
-    kept = Kept([whole, whole[:50], np.zeros(10)])
+    kept = Snapshot([whole, whole[:50], np.zeros(10)])
     assert kept.held_bytes("cpu", [whole[40:]]) == 880
     assert kept.held_bytes("cuda:0") == 0

@@ -9,18 +9,18 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.kernels.cuda import Duties
+from gdopt.kernels.cuda import PrologueOptions
 from gdopt.kernels.rounding import group_seed
-from gdopt.optim.device.group import GroupPass
-from gdopt.optim.device.norm import SquareSum
-from gdopt.optim.device.values import AHEAD, Clock
+from gdopt.optim.gpu.group import DtypeGroup
+from gdopt.optim.gpu.norm import GradNorm
+from gdopt.optim.gpu.values import AHEAD, StepCounter
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
 
 
-class DevicePasses:
+class GpuExecutor:
     """The passes of one optimizer on a GPU; nothing in them waits for the device.
 
     Arrays in an arena and arrays apart are one launch per dtype, whatever their values
@@ -42,16 +42,16 @@ class DevicePasses:
         self.grad_norm: Any = None
         self._gate = options.non_finite == "skip"
         self._version = -1
-        self._groups: list[GroupPass] = []
-        self._sum: SquareSum | None = None
-        self.clock: Clock | None = None
+        self._groups: list[DtypeGroup] = []
+        self._sum: GradNorm | None = None
+        self.clock: StepCounter | None = None
         if self._gate:
             self.count_on_device()
 
     def count_on_device(self) -> None:
         """Take the step count from the device from now on, as a graph has to."""
         if self.clock is None:
-            self.clock = Clock(self._parameters.backend, self._parameters.device)
+            self.clock = StepCounter(self._parameters.backend, self._parameters.device)
             self._hyper.clock = self.clock
             self._version = -1
 
@@ -143,7 +143,7 @@ class DevicePasses:
         norm = "norm" in self._rule.kernel.signature.scalars
         sizes = parameters.layout.sizes
         self._groups = [
-            GroupPass(
+            DtypeGroup(
                 rule=self._rule,
                 group=group,
                 parameters=parameters,
@@ -151,7 +151,7 @@ class DevicePasses:
                 hyper=hyper,
                 options=self._options,
                 seed=group_seed(self._options.seed, number),
-                duties=Duties(
+                duties=PrologueOptions(
                     norm=norm,
                     gate=self._gate,
                     clock=self.clock is not None,
@@ -161,5 +161,5 @@ class DevicePasses:
             for number, group in enumerate(sizes)
         ]
         if (norm or self._gate) and self._sum is None:
-            self._sum = SquareSum(parameters.backend, parameters.device, sizes)
+            self._sum = GradNorm(parameters.backend, parameters.device, sizes)
         self._version = hyper.version

@@ -22,7 +22,7 @@ from gdopt.optim import Optimizer
 PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 
 
-class Kept:
+class Snapshot:
     """Copies of what a step may change; `restore` puts all of it back.
 
     Kept are NumPy and CuPy arrays; gdopt's optimizers, networks, arenas, averages and
@@ -180,7 +180,7 @@ class Kept:
                 if hyper.settings[key] is not setting:
                     hyper[key] = setting
             hyper.step = step
-            optimizer.passes.grad_norm = norm
+            optimizer.executor.grad_norm = norm
 
         self._restores.append(restore)
 
