@@ -1,6 +1,7 @@
 """Imports go in one direction: down this list, and never in a circle."""
 
 import ast
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -71,3 +72,13 @@ def test_imports_go_down_the_layers():
         if height[other] >= height[name]
     }
     assert upward == set()
+
+
+def test_no_two_classes_have_one_name():
+    names = Counter(
+        node.name
+        for path in FOLDER.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

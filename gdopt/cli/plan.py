@@ -10,7 +10,7 @@ from typing import Any
 from gdopt import plots
 from gdopt.cli import options
 from gdopt.cli.options import LEARNING_RATES
-from gdopt.cli.problem import Problem, make_network
+from gdopt.cli.problem import PreparedData, make_network
 from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def plan(
     arguments: argparse.Namespace,
-    problem: Problem,
+    problem: PreparedData,
     network: Network,
     sizes: Sequence[int] = SIZES,
     **limits: Any,

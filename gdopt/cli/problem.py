@@ -23,7 +23,7 @@ Part = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
-class Problem:
+class PreparedData:
     """Examples to train on, to choose by and to judge on, and what they are.
 
     Attributes:
@@ -53,7 +53,7 @@ class Problem:
         return {name: len(part[1]) for name, part in self.parts.items()}
 
 
-def make_network(arguments: argparse.Namespace) -> tuple[Problem, Network]:
+def make_network(arguments: argparse.Namespace) -> tuple[PreparedData, Network]:
     """Read the data, and make a network for them on the device that was asked for.
 
     Raises:
@@ -74,7 +74,7 @@ def make_network(arguments: argparse.Namespace) -> tuple[Problem, Network]:
     return problem, network
 
 
-def load_problem(source: str, seed: int, backend: Backend) -> Problem:
+def load_problem(source: str, seed: int, backend: Backend) -> PreparedData:
     """Read ``digits`` or a file, and split it 60:20:20 by the seed and the classes.
 
     Pixels, whole numbers of one byte, are normalized by one mean and one scale: they
@@ -107,7 +107,7 @@ def load_problem(source: str, seed: int, backend: Backend) -> Problem:
 
     name = Path(source).name.partition(".")[0] or "run"
     train, dev, test = (ready(part) for part in parts)
-    return Problem(name, train, dev, test, classes, normalizer)
+    return PreparedData(name, train, dev, test, classes, normalizer)
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

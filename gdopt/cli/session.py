@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gdopt import plots
-from gdopt.cli.problem import Problem
+from gdopt.cli.problem import PreparedData
 from gdopt.cli.progress import Progress
 from gdopt.data import MiniBatches
 from gdopt.errors import DivergenceError
@@ -31,7 +31,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 class Session:
     """The parts of a run, its records, and the one whose parameters were put back."""
 
-    problem: Problem
+    problem: PreparedData
     network: Network
     optimizer: Optimizer
     batches: MiniBatches

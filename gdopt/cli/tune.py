@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gdopt.cli import options
-from gdopt.cli.problem import Problem, load_problem
+from gdopt.cli.problem import PreparedData, load_problem
 from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _search(
     arguments: argparse.Namespace,
-    problem: Problem,
+    problem: PreparedData,
     space: Space,
     name: str,
     trials: int,
@@ -170,7 +170,7 @@ def _reporter(shown: Progress) -> Callable[[Outcome, int, int], None]:
 
 
 def _draw(
-    arguments: argparse.Namespace, problem: Problem, studies: dict[str, Study]
+    arguments: argparse.Namespace, problem: PreparedData, studies: dict[str, Study]
 ) -> None:
     for name, study in studies.items():
         path = free_name(f"tune-{problem.name}", ".png")

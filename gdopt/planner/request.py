@@ -17,7 +17,7 @@ from gdopt.planner.memory.sizes import format_bytes, parse_bytes
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Plan, Row, table
 from gdopt.planner.snapshot import Snapshot
-from gdopt.planner.steps import FunctionStep, NetworkStep, Step
+from gdopt.planner.steps import FunctionStep, NetworkStep, TrialStep
 from gdopt.planner.trials import Progress, Request, Trials
 
 SIZES = (64, 128, 256, 512, 1024)
@@ -148,7 +148,7 @@ def plan_batch_size(
 
 def _as_step(
     step: Any, arrays: tuple[Array, ...], evaluate: Any, gradient: Any, axis: int
-) -> Step:
+) -> TrialStep:
     """Return the step as the planner knows it, checked on the data."""
     if not isinstance(step, NetworkStep):
         return FunctionStep(step, evaluate, gradient, axis)

@@ -199,4 +199,4 @@ def _dot(one: Array, other: Array) -> float:
     return float(xp.sum(one.astype(np.float64) * other.astype(np.float64)))
 
 
-Step = FunctionStep | NetworkStep
+TrialStep = FunctionStep | NetworkStep

@@ -19,7 +19,7 @@ from gdopt.planner.memory.sizes import Peak, format_bytes
 from gdopt.planner.noise import NoiseScale, measure_noise
 from gdopt.planner.plan import Row
 from gdopt.planner.snapshot import Snapshot
-from gdopt.planner.steps import Step
+from gdopt.planner.steps import TrialStep
 from gdopt.planner.throughput import Source, measure_throughput
 
 SHARE, LEAST = 0.05, 256 << 20  # of the memory, left free where no margin is given
@@ -32,7 +32,7 @@ Progress = Callable[[int, int, str], None]
 class Request:
     """What is to be planned, checked; see `plan_batch_size`."""
 
-    step: Step
+    step: TrialStep
     state: Any
     data: tuple[Array, ...]
     backend: Backend

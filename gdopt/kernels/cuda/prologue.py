@@ -16,7 +16,7 @@ from gdopt.kernels.trace import Program
 
 
 @dataclass(frozen=True)
-class Split:
+class HoistedSplit:
     """The hoisted values of a program, parted by where they are known.
 
     Attributes:
@@ -30,7 +30,7 @@ class Split:
     tape: tuple[Symbol, ...]
 
 
-def split_hoisted(program: Program, on_device: Collection[str]) -> Split:
+def split_hoisted(program: Program, on_device: Collection[str]) -> HoistedSplit:
     """Find the largest expressions that do without the scalars on the device."""
     known: dict[Symbol, None] = {}
     given: dict[str, None] = {}
@@ -57,7 +57,7 @@ def split_hoisted(program: Program, on_device: Collection[str]) -> Split:
 
     for value in program.hoisted:
         visit(value)
-    return Split(tuple(known), tuple(given), tuple(tape))
+    return HoistedSplit(tuple(known), tuple(given), tuple(tape))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PrologueOptions:
 
 
 def print_prologue(
-    program: Program, split: Split, compute: str, duties: PrologueOptions
+    program: Program, split: HoistedSplit, compute: str, duties: PrologueOptions
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 
@@ -118,7 +118,7 @@ def print_prologue(
     )
 
 
-def _row(program: Program, split: Split) -> list[str]:
+def _row(program: Program, split: HoistedSplit) -> list[str]:
     """Print how one row of the table is computed, in float64."""
     width = len(split.known)
     names: dict[Symbol, str] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gdopt.planner.memory.meter import Meter
 from gdopt.planner.memory.sizes import Peak
-from gdopt.planner.steps import Step
+from gdopt.planner.steps import TrialStep
 from gdopt.planner.throughput import Source
 
 
@@ -66,7 +66,7 @@ class Prediction:
     """
 
     def __init__(
-        self, step: Step, source: Source, meter: Meter, small: tuple[int, ...]
+        self, step: TrialStep, source: Source, meter: Meter, small: tuple[int, ...]
     ) -> None:
         self._step, self._source, self._unit = step, source, meter.unit
         self._lines: list[Line] = []
