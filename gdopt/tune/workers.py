@@ -145,6 +145,7 @@ class _Worker:
         return self.process.exitcode
 
 
+_contexts = ExitStack()  # of a process for trials: open as long as it lives
 _work: tuple[Objective, Space, Any]  # of a process for trials; the last is the study
 
 
@@ -155,9 +156,8 @@ def _start(
     global _work  # noqa: PLW0603 - the executor hands its tasks nothing else
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    stack = ExitStack()  # open as long as the process lives
-    stack.enter_context(quiet())
-    storage = stack.enter_context(opened(path))
+    _contexts.enter_context(quiet())
+    storage = _contexts.enter_context(opened(path))
     _work = objective, space, load_study(storage, name, settings)
 
 

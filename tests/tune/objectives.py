@@ -54,6 +54,13 @@ def die_at_two(trial):
     return near(trial)
 
 
+def verbosity(_trial):
+    """Return how loud Optuna is."""
+    import optuna
+
+    return float(optuna.logging.get_verbosity())
+
+
 def wait_and_tell(trial):
     """Say in a file who runs, and take long."""
     with open(os.environ["TOLD"], "a", encoding="utf-8") as file:  # noqa: PTH123

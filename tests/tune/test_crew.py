@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from gdopt.tune import tune
 from gdopt.tune import workers as crew
 
 pytest.importorskip("optuna")
-from tune.objectives import SPACE, die_at_two, near
+from tune.objectives import SPACE, die_at_two, near, verbosity
 
 
 @pytest.mark.slow
@@ -110,3 +111,8 @@ def test_ctrl_c_ends_all_processes(tmp_path):
     for process in map(int, told.read_text().split()):
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def test_optuna_is_quiet_in_every_process():
+    study = tune(verbosity, SPACE, trials=2, seed=0, jobs=2)
+    assert [trial.score for trial in study.trials] == [logging.WARNING] * 2
