@@ -57,7 +57,7 @@ def _commit() -> str:
 
 @cache
 def _info() -> dict[str, Any]:
-    """Return what ``gdopt info --json`` tells, which a process does not change."""
+    """Return what ``gdopt info --json`` prints, which a process does not change."""
     return collect()
 
 

@@ -36,7 +36,7 @@ PAIRS = [(case, name) for case in CASES for name in ("gdopt", *case.peers)]
 
 @pytest.fixture(autouse=True)
 def _forget():
-    """Return memory back, so that the next contender finds it."""
+    """Free memory, so that the next contender finds it."""
     yield
     gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()

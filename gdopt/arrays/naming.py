@@ -10,7 +10,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
-    """Return every array a name: its key, its position in a sequence, or ``"0"``.
+    """Name every array: its key, its position in a sequence, or ``"0"``.
 
     Args:
         arrays: an array, a list or tuple of them, or a mapping from names.

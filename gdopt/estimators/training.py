@@ -57,7 +57,7 @@ class Model:
         return self._arrays("b")
 
     def restart(self) -> None:
-        """Return the parameters a new optimizer, which has no state yet."""
+        """Make a new optimizer for the parameters, which has no state yet."""
         optimizer, lr, _ = self._recipe
         self.optimizer = optimizer(self.network.params, lr=lr)
 

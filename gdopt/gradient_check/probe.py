@@ -61,7 +61,7 @@ class Probe:
                 self.params[:] = self.entries.values()
 
     def put_back(self) -> None:
-        """Return every element the bits that it had."""
+        """Restore the bits of every element."""
         for name, array in self.arrays.items():
             array[...] = self.kept[name]
 

@@ -43,7 +43,7 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
 
 
 def group_seed(seed: int, group: int) -> int:
-    """Return the arrays of each dtype a seed of their own, by the dtype's number."""
+    """Return the seed of the arrays of one dtype, by the dtype's number."""
     return (seed + 1_000_003 * group) & WORD
 
 

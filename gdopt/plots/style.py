@@ -36,7 +36,7 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
 
 
 def logarithmic(axis: Any, *sides: str) -> None:
-    """Return the sides ``"x"``, ``"y"`` logarithmic scales with plain numbers: 0.01."""
+    """Set logarithmic scales on sides ``"x"``, ``"y"``, with plain numbers: 0.01."""
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     for side in sides:
         axis.set(**{f"{side}scale": "log"})

@@ -175,7 +175,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _shared_cores(count: int) -> Iterator[None]:
-    """Return processes that start now their share of the cores for matrix products."""
+    """Limit processes that start now to their share of the cores."""
     share = str(max(1, (os.cpu_count() or 1) // count))
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, share))

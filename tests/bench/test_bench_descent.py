@@ -30,7 +30,7 @@ def race():
 
 @pytest.fixture
 def steps_take_a_second(monkeypatch):
-    """Return every step one second of a clock of its own."""
+    """Make every step take one second of a clock of its own."""
 
     def take(step, count):
         for _ in range(count):

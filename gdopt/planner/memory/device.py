@@ -63,7 +63,7 @@ class DeviceMemory:
         return left if limit is None else min(left, limit)
 
     def _release(self) -> None:
-        """Return back what is cached: by trials, in their pools, and by the user's."""
+        """Free what is cached: by trials, in their pools, and by the user's."""
         for pool in [*self._left_over, self._cupy.get_default_memory_pool()]:
             pool.free_all_blocks()
         self._left_over = [pool for pool in self._left_over if pool.total_bytes()]
@@ -112,7 +112,7 @@ class DeviceMemory:
             return float(cuda.get_elapsed_time(start, end)) / 1e3
 
     def tidy(self) -> None:
-        """Return back cached blocks that nobody holds any more."""
+        """Free cached blocks that nobody holds any more."""
         gc.collect()
         with self._backend.on(self.device):
             self._release()
