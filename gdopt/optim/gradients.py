@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
-from itertools import accumulate
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np

@@ -95,7 +95,9 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         for key, part in parts.items():
             label = f"{name}[{key!r}]" if parts is setting else name
             self._check(label, name, part)
-        if any(map(callable, parts.values())) and any(map(is_on_device, parts.values())):
+        if any(map(callable, parts.values())) and any(
+            map(is_on_device, parts.values())
+        ):
             message = (
                 f"{name} must not mix schedules with 0-d arrays on the device, which "
                 f"is not waited for, got {setting!r}"
