@@ -81,15 +81,24 @@ def _draw(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[Any]:
 
 def cases(scale: int = 1) -> Iterator[GpuCase]:
     """List the cases; a scale above 1 makes all of them smaller, to rehearse."""
-    for exponent in (6, 7, 8):
-        shapes = ((max(10**exponent // scale, 64),),)
-        for rule in ("adam", "adamw", "rmsprop", "momentum", "ewa", "own"):
-            compiled = (rule, exponent) == ("adam", 8)
-            peers = PEERS + (("torch_compiled",) if compiled else ())
-            own = rule == "own"
-            name = f"{rule}_f32_1e{exponent}"
-            formula = "adam" if own else rule
-            yield GpuCase(name, shapes, formula, own=own, peers=peers)
+    yield from of_one_array(8, scale)
+    yield from of_many_arrays(scale)
+    yield from with_options(((max(10**8 // scale, 64),),))
+    yield from of_one_array(6, scale)
+    yield from of_one_array(7, scale)
+
+
+def of_one_array(exponent: int, scale: int) -> Iterator[GpuCase]:
+    """List the cases of a single array, by rule."""
+    shapes = ((max(10**exponent // scale, 64),),)
+    for rule in ("adam", "adamw", "rmsprop", "momentum", "ewa"):
+        compiled = ("torch_compiled",) if (rule, exponent) == ("adam", 8) else ()
+        yield GpuCase(f"{rule}_f32_1e{exponent}", shapes, rule, peers=PEERS + compiled)
+    yield GpuCase(f"own_f32_1e{exponent}", shapes, own=True, peers=())
+
+
+def of_many_arrays(scale: int) -> Iterator[GpuCase]:
+    """List the cases of many arrays; for the peers it is one where gdopt's lie."""
     many = {
         "200x1M": (200, 1 << 20),
         "1000x1024": (1000, 1024),
@@ -100,10 +109,8 @@ def cases(scale: int = 1) -> Iterator[GpuCase]:
         peers = ("torch_fused", "torch_foreach")
         peers += ("cupy",) if count <= MOST_APART else ()
         peers += ("optax",) if count <= 200 else ()  # XLA compiles for minutes
-        for memory, suffix in {"arena": "", "apart": "_apart"}.items():
-            named = f"adam_f32_{name}{suffix}"
-            yield GpuCase(named, shapes, memory=memory, peers=peers)
-    yield from with_options(((max(10**8 // scale, 64),),))
+        yield GpuCase(f"adam_f32_{name}", shapes, peers=peers)
+        yield GpuCase(f"adam_f32_{name}_apart", shapes, memory="apart", peers=())
 
 
 def with_options(shapes: tuple[tuple[int, ...], ...]) -> Iterator[GpuCase]:

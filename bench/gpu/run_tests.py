@@ -38,6 +38,7 @@ ALONE = ("tests/device/test_gpu_alone.py", "tests/device/test_planner.py")
 PYTEST = ["-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore", "--no-header"]
 PYTEST += ["-q", "--tb=short"]
 ENVIRONMENT = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # those take seconds
+ALONE_SHARE = 0.3  # of the time, which others leave to these
 STALL = 90.0  # seconds without a test's end, after which one counts as hanging
 SHOWN = 20  # failures on the terminal; the file has all
 
@@ -173,7 +174,12 @@ def run_all(names: list[str], run: Run, processes: int) -> None:
 
 @contextlib.contextmanager
 def warming(processes: int, out: Path, run: Run) -> Iterator[None]:
-    """Compile the benchmark's kernels during a block, and wait at its end."""
+    """Compile the benchmark's kernels during a block, and wait for it at the end.
+
+    The tests that run alone keep their time: what is not compiled by then is compiled
+    when it is measured.
+    """
+    last = run.deadline - ALONE_SHARE * (run.deadline - time.monotonic())
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((out / "log.txt").open("ab"))
         started = []
@@ -185,7 +191,7 @@ def warming(processes: int, out: Path, run: Run) -> Iterator[None]:
             )
             stack.enter_context(ended(started[-1]))
         yield
-        while any(one.poll() is None for one in started) and not run.is_over():
+        while any(one.poll() is None for one in started) and time.monotonic() < last:
             time.sleep(0.1)
 
 

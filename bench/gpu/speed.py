@@ -48,10 +48,10 @@ SECONDS = 1.5  # of rounds, after which three are enough
 HUNG = 75.0 if SCALE == 1 else 300.0  # seconds, after which a job is given up
 FAILED = 3  # exit status: some jobs have failed; one that Python uses itself is a crash
 BROKEN = 70  # likewise: CUDA reports an error that lasts as long as the process
-FIRST = """copy adam_f32_1e8 own_f32_1e8 adam_f32_200x1M adam_f32_1000x1024
+FIRST = """meta copy adam_f32_1e8 own_f32_1e8 adam_f32_200x1M adam_f32_1000x1024
 adam_f32_10000x64 adam_f32_200x1M_apart adam_f32_1000x1024_apart
-adam_f32_10000x64_apart adam_clip_f32_1e8 mlp_b128 mlp_b128_captured mlp_b1024_captured
-adam_bf16_all_1e8 host""".split()  # noqa: SIM905 - a list of quoted words reads worse
+adam_f32_10000x64_apart adam_clip_f32_1e8 mlp_b128 mlp_b128_captured mlp_b1024
+mlp_b1024_captured adam_bf16_all_1e8 host""".split()  # noqa: SIM905 - a list of quoted words reads worse
 Row = dict[str, Any]
 
 
@@ -74,12 +74,11 @@ class Job:
         """Name the job, by what ``GDOPT_BENCH_ONLY`` chooses from."""
         return f"{self.kind}-{self.contender}"
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Sort by what tells most; what torch compiles behind all of that."""
+    def rank(self, checked: set[str]) -> float:
+        """Sort by what tells most, then by what takes no time to compile."""
         if self.contender in COMPILED:
-            return len(FIRST), 0
-        return (FIRST.index(self.kind) if self.kind in FIRST else len(FIRST)), 1
+            return len(FIRST) + (0.5 if self.key in checked else 2)
+        return FIRST.index(self.kind) if self.kind in FIRST else len(FIRST) + 1
 
 
 def jobs(checked: set[str]) -> list[Job]:
@@ -93,7 +92,8 @@ def jobs(checked: set[str]) -> list[Job]:
             step = partial(measure_step, case, name, is_checked=is_checked)
             found.append(Job(case.name, name, step, case))
     found = [job for job in found if any(word in job.key for word in ONLY)]
-    return sorted(found, key=lambda job: job.rank)
+    found.append(Job("meta", "machine", lambda: {"meta": gpu_machine.describe_gpu()}))
+    return sorted(found, key=lambda job: job.rank(checked))
 
 
 def copy() -> Row:
@@ -242,11 +242,9 @@ def measure(folder: Path, until: float) -> int:
     """Measure what has no row yet; return the exit status."""
     file, key = folder / "results.jsonl", "{case}-{contender}".format_map
     rows = read(file)
-    done = {key(row) for row in rows if "begun" not in row and "case" in row}
+    done = {key(row) for row in rows if "begun" not in row}
     died = {key(row) for row in rows if "begun" in row} - done
     checked = {key(r) for r in read(folder / "warm.jsonl") if "first_seconds" in r}
-    if not rows:
-        write(file, {"meta": gpu_machine.describe_gpu()})
     for job in jobs(checked):
         row = {"case": job.kind, "contender": job.contender}
         if job.key in done:

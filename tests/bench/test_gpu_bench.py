@@ -37,6 +37,7 @@ ROWS = [
     row("adam_f32_1e8", "gdopt", 4.0, bytes=28),
     row("adam_f32_1e8", "torch_fused", 5.0, bytes=28),
     row("own_f32_1e8", "gdopt", 5.0, bytes=28),
+    row("adam_f32_1e8_apart", "gdopt", 10.0, bytes=28),
     row("mlp_b128_captured", "gdopt", 0.5, batch=128),
     row("mlp_b128_captured", "torch_reduce_overhead", 0.75, batch=128),
     row("only_a_peer", "optax", 1.0, bytes=1),
@@ -69,6 +70,12 @@ def test_the_summary_sets_times_against_the_copy_and_the_peers():
                 "share_of_copy": 1.4,
                 "ratio_built_in": 0.8,
             },
+            "adam_f32_1e8_apart": {
+                "seconds": 10.0,
+                "bytes_per_second": 2.8,
+                "share_of_copy": 0.7,
+                "ratio_torch_fused": 0.5,
+            },
             "mlp_b128_captured": {
                 "seconds": 0.5,
                 "samples_per_second": 256.0,
@@ -88,7 +95,7 @@ def test_the_table_names_every_case_and_peer_and_what_is_missing():
     lines = summary.table(summary.summarize(ROWS, WARM)).splitlines()
     assert lines[:2] == ["device A GPU, driver 1.2, date None", "jax 1"]
     assert any("torch_reduce_overhead 1.50" in line for line in lines)
-    assert lines[8:] == [
+    assert lines[9:] == [
         "host: a step: 10.0 us",
         "host: nodes of a step: [48]",
         "gdopt compiled 3 programs for the benchmark in 0.8 s, all processes together",
