@@ -13,7 +13,7 @@ from pathlib import Path
 
 import gdopt
 from gdopt.arrays.backend import Backend
-from gdopt.cli import options
+from gdopt.cli import flags
 from gdopt.cli.info import collect
 from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
@@ -40,8 +40,8 @@ SMALL = "100000"  # by which --quick divides the sizes of the GPU's cases
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    options.add_folder(add, "bench")
-    options.add_backend(add)
+    flags.add_folder(add, "bench")
+    flags.add_backend(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
     text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     suite = find_suite(arguments.suite)
     load_extra("pytest_benchmark", "bench", "gdopt bench")
-    backend = options.chosen_backend(arguments)
+    backend = flags.chosen_backend(arguments)
     if arguments.out is None:
         folder = numbered_folder(Path("runs", "bench"))
     else:

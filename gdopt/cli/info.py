@@ -18,7 +18,7 @@ from typing import Any
 from gdopt import __version__
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
-from gdopt.cli import options
+from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
@@ -97,7 +97,7 @@ def collect() -> dict[str, Any]:
     return {
         **found,
         **_gpu(found["packages"]["cupy"]),
-        "default_seed": options.SEED,
+        "default_seed": flags.SEED,
         "distributions": dict(sorted(installed.items())),
     }
 

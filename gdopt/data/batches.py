@@ -9,8 +9,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_state, whole
-from gdopt.data.checks import check_arrays, check_axis, refuse_nan
-from gdopt.data.gather import gathered
+from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.checks import check_flag, whole
-from gdopt.data.checks import check_arrays, check_axis, examples_at
 from gdopt.data.distribution import classes_of, differences
+from gdopt.data.gather import check_arrays, check_axis, examples_at
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
 Part = TypeVar("Part")

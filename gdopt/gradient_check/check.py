@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.storage import is_float
+from gdopt.arrays.dtypes import is_float
 from gdopt.checks import POSITIVE, check_number, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit

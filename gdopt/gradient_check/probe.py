@@ -9,13 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.arrays.arena import named_arrays, refuse_other_names
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.naming import named_arrays, refuse_other_names
-from gdopt.arrays.storage import is_float
+from gdopt.arrays.dtypes import is_float
 from gdopt.checks import as_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.nn.checks import check_like
+from gdopt.nn.inputs import check_like
 from gdopt.optim.parameters import Parameters, finite
 
 Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host

@@ -11,7 +11,9 @@ from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
 from gdopt.checks import check_choice, check_flag, check_state, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import (
+from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
+from gdopt.nn.initialization import INITIALIZATIONS, draw
+from gdopt.nn.inputs import (
     as_targets,
     check_classes,
     check_examples,
@@ -20,8 +22,6 @@ from gdopt.nn.checks import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
-from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.layers import dense
 from gdopt.nn.losses import (
     Penalty,

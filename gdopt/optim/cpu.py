@@ -14,12 +14,11 @@ from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import add_in_order, square_totals
-from gdopt.kernels.rounding import Rounding, group_seed
+from gdopt.kernels.packing import Rounding, group_seed
 from gdopt.optim.hyper import Hyper, Values
-from gdopt.optim.options import Options
+from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.compose import MASTER
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 
 @dataclass(frozen=True)

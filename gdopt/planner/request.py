@@ -9,7 +9,7 @@ from typing import Any
 
 from gdopt.arrays import Array
 from gdopt.checks import check_flag, rising, whole
-from gdopt.data.checks import check_arrays, check_axis
+from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
 from gdopt.planner.memory.meter import meter_of

@@ -14,8 +14,7 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.numpy_ import PAGE
-from gdopt.data.checks import example_axis
-from gdopt.data.gather import gathered
+from gdopt.data.gather import example_axis, gathered
 from gdopt.planner.memory.meter import Meter, attempt
 
 POOL = 8192  # examples that trial batches are drawn from, at least

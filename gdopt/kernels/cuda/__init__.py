@@ -1,6 +1,6 @@
 """Prints programs as CUDA C for `cupy.ElementwiseKernel`, and launches them."""
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.exports import public_dir
 from gdopt.kernels.cuda.engine import Cuda, Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused, print_kernel

@@ -8,7 +8,7 @@ finite squares overflow, it is infinite.
 
 from __future__ import annotations
 
-from gdopt.arrays.storage import Storage, compute_name
+from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.fused import (
     KernelVariant,
     apart_inputs,

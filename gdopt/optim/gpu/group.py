@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.storage import Storage, compute_name
+from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda import (
     KernelVariant,
     Launch,
@@ -22,10 +22,9 @@ from gdopt.optim.gpu.norm import GradNorm
 from gdopt.optim.gpu.tables import PointerTable
 from gdopt.optim.gpu.values import HoistedScalars
 from gdopt.optim.hyper import Hyper
-from gdopt.optim.options import Options
+from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.compose import MASTER
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 
 class DtypeGroup:

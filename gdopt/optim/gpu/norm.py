@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda import Launch, pack_width, print_lanes, print_totals
 from gdopt.kernels.norm import TOTALS, lane_count
 

@@ -11,7 +11,7 @@ from gdopt import schedules
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import NAMES, Backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
-from gdopt.nn.checks import KEEP
+from gdopt.nn.inputs import KEEP
 from gdopt.optim import OPTIMIZERS
 from gdopt.schedules import per_epoch
 
