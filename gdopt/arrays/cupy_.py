@@ -104,18 +104,20 @@ class CupyBackend:
         """View the memory of another library's array on the device.
 
         Args:
-            array: has ``__cuda_array_interface__`` or ``__dlpack__``.
+            array: has ``__dlpack__`` or ``__cuda_array_interface__``. DLPack is asked
+                first: it hands over the stream, and knows bfloat16.
             read_only: whether it must not be written to.
         """
         cupy = self.xp
-        if hasattr(array, "__cuda_array_interface__"):
-            view = cupy.asarray(array)
-        else:
+        if hasattr(array, "__dlpack__"):
             view = cupy.from_dlpack(array)
+        else:
+            view = cupy.asarray(array)
         if not read_only:
             return view
         owner = ReadOnly(view)
-        memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner)
+        device = view.device.id  # which an empty array has no address to find by
+        memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner, device)
         return cupy.ndarray(
             view.shape,
             view.dtype,

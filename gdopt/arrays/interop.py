@@ -20,7 +20,7 @@ def as_array(array: Any) -> Array:
     parameters not. NumPy 2.1 itself makes every view through DLPack read-only.
 
     Args:
-        array: has ``__cuda_array_interface__``, or ``__dlpack__`` on the CPU or a GPU.
+        array: has ``__dlpack__``, on the CPU or a GPU, or ``__cuda_array_interface__``.
 
     Raises:
         ArgumentTypeError: it is no such array, or its library does not hand it out; a

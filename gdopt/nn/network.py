@@ -74,6 +74,7 @@ class Network:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
             normalization ``W1, gamma1, beta1, ..., WL, bL``.
         grads: the arena laid out alike that `loss_and_grads` writes to.
+        batches_seen: how many batches `loss_and_grads` has seen.
 
     Raises:
         ArgumentError: a size, a name or the seed breaks its rule.
@@ -140,7 +141,7 @@ class Network:
             {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
         )
         self.grads = self.params.like()
-        self._batches_seen = 0
+        self.batches_seen = 0
         averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
         self._layers = Layers(
             len(self.sizes) - 1,
@@ -215,7 +216,7 @@ class Network:
         """
         generator = None
         if self._layers.drops:
-            key = (self._batches_seen,)
+            key = (self.batches_seen,)
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
@@ -226,7 +227,7 @@ class Network:
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
             self._layers.statistics.see(done.seen)
-        self._batches_seen += 1
+        self.batches_seen += 1
         return loss
 
     def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
@@ -349,7 +350,7 @@ class Network:
         statistics = self._layers.statistics
         averages = {} if statistics is None else statistics.state_dict()
         return {
-            "batches_seen": self._batches_seen,
+            "batches_seen": self.batches_seen,
             "output": self.output,
             "statistics": averages,
         }
@@ -368,4 +369,4 @@ class Network:
         else:
             what = "statistics of a network without batch normalization"
             check_state(what, state["statistics"])
-        self._batches_seen = state["batches_seen"]
+        self.batches_seen = state["batches_seen"]

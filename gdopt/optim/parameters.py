@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,14 @@ class Gradients:
         for state, arena in states.items():
             for group, buffer in arena.buffers.items():
                 self._held[f"the state {state!r} ({group})"] = buffer
+        ranges = sorted(
+            (*byte_bounds(parameters.backend, array), name)
+            for name, array in self._held.items()
+        )
+        self._starts = [start for start, _, _ in ranges]
+        # The highest end so far: where it is not above an address, no earlier one is.
+        self._reach = list(accumulate((stop for _, stop, _ in ranges), max))
+        self._by_start = [name for _, _, name in ranges]
         owners = [parameters.backend.owner(array) for array in self._held.values()]
         self._owners = {id(owner) for owner in owners}
         self._keep = owners  # an id is only known while its object lives
@@ -227,7 +237,11 @@ class Gradients:
         """Refuse memory that the update writes to while it reads the gradient."""
         backend = self._parameters.backend
         low, high = byte_bounds(backend, array)
-        for other, held in self._held.items():
+        last = bisect_left(self._starts, high)
+        while last and self._reach[last - 1] > low:
+            last -= 1
+            other = self._by_start[last]
+            held = self._held[other]
             start, stop = byte_bounds(backend, held)
             if start < high and low < stop and backend.xp.shares_memory(array, held):
                 message = (

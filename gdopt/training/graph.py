@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.graphs import CapturedWork
+from gdopt.arrays.graphs import CapturedWork, capture_stream
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -91,9 +91,8 @@ class TrainingGraph:
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
-        with backend.on(device):
-            # One for all graphs: cuBLAS gives each stream a workspace of 32 MiB.
-            self._stream = self._cupy.cuda.Stream(non_blocking=True)
+        with backend.on(device) as current:
+            self._stream = capture_stream(self._cupy, current.id)
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
         self._expected = -1, 0  # epoch and number for which the device is ready
@@ -116,16 +115,20 @@ class TrainingGraph:
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.executor.prepare()
             if key in self._graphs:
-                loss = self._graphs[key].replay()
+                loss, norm = self._graphs[key].replay()
+                self._network.batches_seen += 1
             else:
                 self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
+                seen = self._network.batches_seen
                 graph = CapturedWork(self._cupy, self._stream, self._work(rows))
-                self._graphs[key], loss = graph, graph.first
+                self._network.batches_seen = seen + 1  # the capture was no batch
+                self._graphs[key], (loss, norm) = graph, graph.first
+            self._optimizer.executor.grad_norm = norm
             self._optimizer.executor.count()
             self._expected = epoch, number + 1
             return loss
 
-    def _work(self, rows: int) -> Callable[[], Array]:
+    def _work(self, rows: int) -> Callable[[], tuple[Array, Any]]:
         """Make the step for batches of so many rows, with memory of its own."""
         params = self._network.params
         outputs, launches = [], []
@@ -145,14 +148,14 @@ class TrainingGraph:
         one = {"by_": np.int64(1), "position_": self._position}
         launches.append(Launch(ADVANCE, 1, one))
 
-        def work() -> Array:
+        def work() -> tuple[Array, Any]:
             for launch in launches:
                 launch({})
             loss, grads = self._network.loss_and_grads(
                 *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
             self._optimizer.executor.launch(grads)
-            return loss
+            return loss, self._optimizer.executor.grad_norm
 
         return work
 

@@ -70,7 +70,10 @@ def launch(
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (
+        cupy.cuda.driver.CUDADriverError,  # of a launch
+        cupy.cuda.runtime.CUDARuntimeError,
+    ) as error:
         message = f"CUDA failed at {text.name} or at a kernel before it: {error}"
         raise BackendError(message) from error
 
