@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.noise import NoiseScale
-from gdopt.tables import aligned
+from gdopt.tables import aligned, format_bytes
 
 FORMAT = 1
 

@@ -13,12 +13,12 @@ from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
 from gdopt.planner.memory.meter import meter_of
-from gdopt.planner.memory.sizes import format_bytes, parse_bytes
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Plan, Row, table
 from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import FunctionStep, NetworkStep, TrialStep
 from gdopt.planner.trials import Progress, Request, Trials
+from gdopt.tables import format_bytes, parse_bytes
 
 SIZES = (64, 128, 256, 512, 1024)
 

@@ -13,14 +13,15 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.planner.decision import SMALL_DATA
+from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter, attempt
 from gdopt.planner.memory.prediction import Prediction
-from gdopt.planner.memory.sizes import Peak, format_bytes
 from gdopt.planner.noise import NoiseScale, measure_noise
 from gdopt.planner.plan import Row
 from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import TrialStep
 from gdopt.planner.throughput import Source, measure_throughput
+from gdopt.tables import format_bytes
 
 SHARE, LEAST = 0.05, 256 << 20  # of the memory, left free where no margin is given
 SHRUNK = 0.1  # of the memory, taken by somebody else meanwhile, is worth a note

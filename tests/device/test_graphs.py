@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.arrays.graphs import CapturedWork
 from gdopt.nn import Network
+from gdopt.training.graph import CapturedWork
 
 SIZES = (5, 8, 3)
 

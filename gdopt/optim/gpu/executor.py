@@ -11,8 +11,7 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda import PrologueOptions
 from gdopt.kernels.packing import group_seed
-from gdopt.optim.gpu.group import DtypeGroup
-from gdopt.optim.gpu.norm import GradNorm
+from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.values import AHEAD, StepCounter
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options

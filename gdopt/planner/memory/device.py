@@ -10,7 +10,8 @@ from typing import Any
 
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.cublas import WORKSPACE
-from gdopt.planner.memory.sizes import Peak, format_bytes
+from gdopt.planner.memory.host import Peak
+from gdopt.tables import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
 STRANGE = 64 << 20  # bytes beside the pool that a reader should hear of

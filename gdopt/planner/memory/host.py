@@ -8,17 +8,42 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from gdopt.extras import load_extra
-from gdopt.planner.memory.sizes import Peak
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 MOMENTS = 100_000  # lines of Python that are looked at one by one
 UNLIMITED = 1 << 60  # a control group of version 1 without a limit says 2**63 - 4096
+
+
+@dataclass
+class Peak:
+    """What some work took at its peak, in bytes.
+
+    Attributes:
+        used: by arrays at one time, exactly, of memory allocated meanwhile.
+        reserved: from the device: gaps between arrays and memory that is not traced
+            count too; 0 where it is not known.
+        moments: in use at each of many moments on the way, where they were asked for:
+            by the line of Python, and how often it had been come by. Work that does the
+            same with more examples comes by the same.
+    """
+
+    used: int = 0
+    reserved: int = 0
+    moments: dict[tuple[tuple[str, int], int], int] = field(default_factory=dict)
+    _times: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def note(self, frame: FrameType, size: int) -> None:
+        """Take in how much is in use at a line of Python."""
+        place = frame.f_code.co_filename, frame.f_lineno
+        times = self._times[place] = self._times.get(place, 0) + 1
+        self.moments[place, times] = size
 
 
 class HostMemory:

@@ -6,8 +6,8 @@ import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter
-from gdopt.planner.memory.sizes import Peak
 from gdopt.planner.steps import TrialStep
 from gdopt.planner.throughput import Source
 
