@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.cublas import Cublas
-from gdopt.errors import BackendError
+from gdopt.errors import ArgumentError, BackendError
 
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
 
@@ -132,8 +132,13 @@ class CupyBackend:
             if device not in self._cublas:
                 self._cublas[device] = Cublas(self.xp)
             cublas = self._cublas[device]
-            if out is None and a.ndim == b.ndim == 2:
-                out = self.xp.empty((a.shape[0], b.shape[1]), a.dtype)
+            if a.ndim == b.ndim == 2:
+                shape = a.shape[0], b.shape[1]
+                if out is None:
+                    out = self.xp.empty(shape, a.dtype)
+                elif out.shape != shape:  # CuPy would fill it in any other shape
+                    message = f"out must have shape {shape}, got {out.shape}"
+                    raise ArgumentError(message)
             if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
                 return self.xp.matmul(a, b, out=out)
             cublas.multiply(a, b, out)

@@ -199,9 +199,8 @@ def test_a_captured_step_reports_its_own_norm_and_counts_its_batch(cp):
     ends = []
     for captured in (False, True):
         run = parts(cp, clip_norm=0.1)
-        norms = []
-        for _ in gdopt.fit(*run, epochs=3, cuda_graph=captured):
-            norms.append(float(run[1].grad_norm))
+        steps = gdopt.fit(*run, epochs=3, cuda_graph=captured)
+        norms = [float(run[1].grad_norm) for _ in steps]
         ends.append((norms, run[0].state_dict()["batches_seen"]))
     assert ends[0] == ends[1]
     assert len(set(ends[0][0])) == len(ends[0][0]) == ends[0][1] == 9
@@ -267,6 +266,6 @@ def test_a_launch_that_fails_raises_a_backend_error(monkeypatch):
     p = cp.ones(4)
     optimizer = gdopt.SGD(p, lr=0.5)
     monkeypatch.setattr(engine, "build", lambda _text: fails)
-    with pytest.raises(gdopt.BackendError, match="CUDA failed at gdopt_.*MEMORY"):
+    with pytest.raises(gdopt.BackendError, match=r"CUDA failed at gdopt_.*MEMORY"):
         optimizer.step(cp.ones(4))
     assert p.get().tolist() == [1.0] * 4

@@ -63,5 +63,5 @@ def test_handle_and_result_are_on_the_device_of_the_arrays(fake, monkeypatch):
 def test_shapes_that_do_not_fit_are_refused(shapes, out, cp):
     a, b = (cp.asarray(np.ones(shape)) for shape in shapes)
     out = None if out is None else cp.zeros(out)
-    with pytest.raises(ValueError):  # noqa: PT011 - NumPy's and CuPy's own words
+    with pytest.raises(ValueError):
         gdopt.get_backend("cupy").matmul(a, b, out=out)
