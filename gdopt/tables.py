@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gdopt.checks import whole
+from gdopt.checks import check_int
 from gdopt.errors import ArgumentError
 
 BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -45,7 +45,7 @@ def parse_bytes(name: str, value: Any) -> int:
     (8000000000, 1536)
     """
     if not isinstance(value, str):
-        return whole(name, value, least=0)
+        return check_int(name, value, least=0)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
     if not found or found[2].lower() not in BY_NAME:
         message = (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, check_state, whole
+from gdopt.checks import check_flag, check_int, check_state
 from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 
@@ -94,7 +94,7 @@ class MiniBatches:
         self.axis = check_axis(axis)
         self._shuffle = check_flag("shuffle", shuffle)
         self._drop_last = check_flag("drop_last", drop_last)
-        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batch_size = check_int("batch_size", batch_size, 1)
         self._backend, self._count = check_arrays(arrays, self.axis)
         if self.batch_size > self._count:
             most = f"at most the number of examples, {self._count}"
@@ -104,7 +104,7 @@ class MiniBatches:
             hint = "; allow_nan=True lets it through"
             for k, array in enumerate(arrays):
                 refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
-        self._seed = whole("seed", seed, least=0)
+        self._seed = check_int("seed", seed, least=0)
         self.arrays = arrays
         self._epoch = self._position = 0
         self._resuming = False

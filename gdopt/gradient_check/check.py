@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import POSITIVE, check_number, whole
+from gdopt.checks import POSITIVE, check_int, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
@@ -270,8 +270,8 @@ def check_gradient(
     if step is not None:
         step = check_number("step", step, POSITIVE)
     if directions is not None:
-        directions = whole("directions", directions, least=1)
-    generator = np.random.default_rng(whole("seed", seed, least=0))
+        directions = check_int("directions", directions, least=1)
+    generator = np.random.default_rng(check_int("seed", seed, least=0))
     with Probe(loss_and_grads, params) as probe:
         if step is None:
             for name, array in probe.arrays.items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import check_choice, check_flag, check_state, whole
+from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
@@ -134,7 +134,7 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
-        self._seed = whole("seed", seed, least=0)
+        self._seed = check_int("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
         home = get_backend(backend)
         self.params = Arena.of(

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 from gdopt.arrays.arena import Layout
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.averages import average
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, check_int
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.kernels.ops import where
 from gdopt.optim.rule import BETA, Rule, rule
@@ -172,7 +172,7 @@ class Options:
                 message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
                 raise ArgumentError(message)
         check_flag("master_weights", self.master_weights)
-        whole("seed", self.seed, least=0)
+        check_int("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse what the parameters' dtypes leave no room for.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, rising, whole
+from gdopt.checks import check_flag, check_increasing, check_int
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
@@ -118,7 +118,9 @@ def plan_batch_size(
     axis = check_axis(axis)
     backend, count = check_arrays(arrays, axis, "data[{}]")
     planned = _as_step(step, arrays, evaluate, gradient, axis)
-    wanted = None if batch_size is None else whole("batch_size", batch_size, least=1)
+    wanted = (
+        None if batch_size is None else check_int("batch_size", batch_size, least=1)
+    )
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
@@ -132,14 +134,14 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=rising("sizes", sizes),
+        sizes=check_increasing("sizes", sizes),
         wanted=wanted,
         small_data_rule=check_flag("small_data_rule", small_data_rule),
         memory=None if memory is None else parse_bytes("memory", memory),
         margin=None if margin is None else parse_bytes("margin", margin),
-        noise_examples=whole("noise_examples", noise_examples, least=4),
-        noise_after=whole("noise_after", noise_after, least=0),
-        repeats=whole("repeats", repeats, least=2),
+        noise_examples=check_int("noise_examples", noise_examples, least=4),
+        noise_after=check_int("noise_after", noise_after, least=0),
+        repeats=check_int("repeats", repeats, least=2),
         progress=progress,
         meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )

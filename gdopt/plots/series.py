@@ -12,7 +12,7 @@ from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
-from gdopt.checks import check_number, sequence
+from gdopt.checks import check_number, check_sequence
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, STYLE, logarithmic, panels, save
@@ -175,7 +175,9 @@ def averages(
     >>> folder.cleanup()
     """
     values = _values(series)
-    betas = [check_number("betas", beta, BETA) for beta in sequence("betas", betas)]
+    betas = [
+        check_number("betas", beta, BETA) for beta in check_sequence("betas", betas)
+    ]
     if not 1 <= len(betas) <= len(COLORS):
         message = f"betas must be 1 to {len(COLORS)} numbers, got {len(betas)}"
         raise ArgumentError(message)

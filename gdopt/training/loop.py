@@ -12,7 +12,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.averages import EWA
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, check_int
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.nn import Network
@@ -125,8 +125,8 @@ def fit(
     >>> record.epoch, record.step, record.dev_accuracy
     (50, 100, 1.0)
     """
-    epochs = whole("epochs", epochs, least=1)
-    every = whole("record_every", record_every, least=1)
+    epochs = check_int("epochs", epochs, least=1)
+    every = check_int("record_every", record_every, least=1)
     if dev is not None and not (isinstance(dev, tuple | list) and len(dev) == 2):
         message = f"dev must be a pair (examples, labels), got {type(dev).__name__}"
         raise ArgumentTypeError(message)
