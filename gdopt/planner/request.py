@@ -164,27 +164,27 @@ def _as_step(
 def _carry_out(request: Request) -> Plan:
     """Measure and decide, and put everything in the state back as it was."""
     begin = time.perf_counter()
-    kept = Snapshot(request.state, request.step.planned_state)
+    snapshot = Snapshot(request.state, request.step.planned_state)
     try:
-        plan = _measured(request, kept)
+        plan = _measured(request, snapshot)
     except BaseException as error:
         try:
-            kept.restore()
+            snapshot.restore()
         except StateError as failure:
             error.add_note(str(failure))
         raise
-    kept.restore()
+    snapshot.restore()
     request.meter.tidy()
     plan.seconds = time.perf_counter() - begin
     return plan
 
 
-def _measured(request: Request, kept: Snapshot) -> Plan:
+def _measured(request: Request, snapshot: Snapshot) -> Plan:
     """Try, time and decide; the caller puts everything back."""
-    trials = Trials(request, kept)
+    trials = Trials(request, snapshot)
     failure = trials.predict()
     if failure is not None:
-        raise _hopeless(trials, failure)
+        raise _out_of_memory_error(trials, failure)
     rows = [trials.row(size) for size in request.candidates]
     trials.speeds(rows)
     noise = trials.noise(rows)
@@ -194,7 +194,10 @@ def _measured(request: Request, kept: Snapshot) -> Plan:
         trials.notices.append(
             f"planned for {format_bytes(request.memory)}; speeds are this device's"
         )
-    lasting = {"state and data": trials.held, "order of the examples": trials.order}
+    lasting = {
+        "state and data": trials.resident_bytes,
+        "order of the examples": trials.permutation_bytes,
+    }
     return Plan(
         **vars(decision),
         micro_batches=decision.micro_batches,
@@ -205,7 +208,7 @@ def _measured(request: Request, kept: Snapshot) -> Plan:
         device=request.meter.device,
         device_name=request.meter.describe(),
         memory_bytes=trials.budget(),
-        held_bytes=trials.held,
+        resident_bytes=trials.resident_bytes,
         notices=list(dict.fromkeys(request.meter.notices + trials.notices)),
         date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
@@ -227,42 +230,42 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
             small_data_rule=request.small_data_rule,
         )
         if decision is None:
-            raise _nothing_fits(trials, rows)
+            raise _no_size_fits_error(trials, rows)
         row = next((r for r in rows if r.batch_size == decision.micro_batch_size), None)
-        if row is None:  # pieces of a size that was not tried by itself
+        if row is None:  # micro-batches of a size that was not tried by itself
             row = trials.row(decision.micro_batch_size)
             rows.append(row)
             rows.sort(key=lambda one: one.batch_size)
         elif row.measured_bytes is not None:
             trials.try_out(row)
-        trials.tell(f"{decision.micro_batch_size:,} examples once more")
+        trials.on_progress(f"{decision.micro_batch_size:,} examples once more")
         if row.fits:
             return decision
 
 
-def _hopeless(trials: Trials, failure: str) -> PlanError:
+def _out_of_memory_error(trials: Trials, failure: str) -> PlanError:
     """Say that even the smallest trial ran out of memory."""
     size = trials.request.small[0]
     return PlanError(
         f"no mini-batch fits the memory: a step with {size:,} examples ran out of it "
         f"({failure}); {format_bytes(trials.available())} are free or in use by state "
-        f"and data, of which these hold {format_bytes(trials.held)}. Fewer examples "
-        f"(sizes=({max(1, size // 4)},)), a smaller model, state in half precision, or "
-        "a larger device would fit"
+        f"and data, of which these hold {format_bytes(trials.resident_bytes)}. Fewer "
+        f"examples (sizes=({max(1, size // 4)},)), a smaller model, state in half "
+        "precision, or a larger device would fit"
     )
 
 
-def _nothing_fits(trials: Trials, rows: list[Row]) -> PlanError:
+def _no_size_fits_error(trials: Trials, rows: list[Row]) -> PlanError:
     """Say what every size takes, and what would make one fit."""
     budget, smallest = trials.budget(), rows[0].batch_size
     margin = min(row.margin_bytes for row in rows)
-    lasting = trials.held + trials.order + margin
+    lasting = trials.resident_bytes + trials.permutation_bytes + margin
     size = trials.prediction.largest(budget - lasting, smallest - 1)
     if size:
-        pieces = -(-smallest // size)
+        micro_batches = -(-smallest // size)
         advice = (
-            f"batches of {size:,} would fit: sizes=({size},), and {pieces} of them "
-            f"accumulated make {smallest:,}"
+            f"batches of {size:,} would fit: sizes=({size},), and {micro_batches} of "
+            f"them accumulated make {smallest:,}"
         )
     else:
         least = format_bytes(lasting + trials.prediction.bytes(1))

@@ -84,7 +84,7 @@ class Snapshot:
             message = f"the state could not be put back: {failures[0]}"
             raise StateError(message) from failures[0]
 
-    def held_bytes(self, device: str, also: Any = ()) -> int:
+    def resident_bytes(self, device: str, also: Any = ()) -> int:
         """Return the bytes of a device's memory that the arrays lie in, each once."""
         spans = []
         for array in [*self.arrays, *also]:

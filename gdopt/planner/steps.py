@@ -109,7 +109,7 @@ class FunctionStep:
     Attributes:
         planned_state: what the step is known to change.
         evaluate: what is done between epochs, or None.
-        looks: whether `look` can be called.
+        has_gradient_stats: whether `gradient_stats` can be called.
     """
 
     planned_state: Any = None
@@ -130,7 +130,7 @@ class FunctionStep:
         self.evaluate = evaluate
         self._gradient: Any = gradient
         self._axis = axis
-        self.looks = gradient is not None
+        self.has_gradient_stats = gradient is not None
 
     def __call__(self, *batch: Array) -> Any:
         """Do one update."""
@@ -144,10 +144,10 @@ class FunctionStep:
         """Return None: what `evaluate` allocates is not known."""
         return None
 
-    def look(
-        self, batch: tuple[Array, ...], along: list[Array] | None
+    def gradient_stats(
+        self, batch: tuple[Array, ...], direction: list[Array] | None
     ) -> GradientStats:
-        """Look at the gradients of a batch; as a whole it is one group of examples."""
+        """Measure the gradient of a batch, which is one group of examples."""
         arrays = list(named_arrays(self._gradient(*batch), "gradient").values())
 
         def products(others: list[Array]) -> np.ndarray:
@@ -155,7 +155,7 @@ class FunctionStep:
             return np.array([sum(_dot(a, b) for a, b in pairs)])
 
         count = batch[0].shape[example_axis(batch[0], self._axis)]
-        dots = None if along is None else products(along)
+        dots = None if direction is None else products(direction)
         return GradientStats(products(arrays), dots, arrays, group=int(count))
 
 
@@ -210,7 +210,7 @@ class NetworkStep:
         judge = network.loss if network.output == "linear" else network.accuracy
         self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
-        self.looks = network.plain
+        self.has_gradient_stats = network.plain
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the loss before it."""
@@ -246,20 +246,20 @@ class NetworkStep:
             return None
         return evaluation_stage(self.network, len(self.dev[0]))
 
-    def look(
-        self, batch: tuple[Array, ...], along: list[Array] | None
+    def gradient_stats(
+        self, batch: tuple[Array, ...], direction: list[Array] | None
     ) -> GradientStats:
-        """Look at the gradients of a batch, and do no update.
+        """Measure the gradients of a batch, without an update.
 
         Every example is a group of its own.
         """
         network = self.network
-        direction = None
-        if along is not None:
-            direction = network.grads.like()
-            direction.flat[...] = along[0]
+        along = None
+        if direction is not None:
+            along = network.grads.like()
+            along.flat[...] = direction[0]
         x, y = batch
-        squares, dots = example_gradients(network, x, y, along=direction)
+        squares, dots = example_gradients(network, x, y, along=along)
         to_host = network.params.backend.to_host
         return GradientStats(
             to_host(squares).astype(np.float64),
