@@ -81,7 +81,7 @@ def _cupy() -> Backend:
 
 
 _chosen: str | None = None
-_told = False
+_reported = False
 
 
 def use(name: str) -> None:
@@ -133,9 +133,9 @@ def _auto() -> Backend:
         backend, reason = _cupy(), ""
     except BackendError as error:
         backend, reason = _numpy(), f" ({error})"
-    global _told  # noqa: PLW0603 - said once a process
-    if not _told:
-        _told = True
+    global _reported  # noqa: PLW0603 - said once a process
+    if not _reported:
+        _reported = True
         sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")
     return backend
 

@@ -117,7 +117,7 @@ def find_suite(given: str | None = None) -> Path:
 def _command(
     arguments: argparse.Namespace, suite: Path, folder: Path, backend: Backend
 ) -> tuple[list[str], dict[str, str]]:
-    """Return what is run, and the variables that it is told more by."""
+    """Return the command to run, and environment variables for it."""
     if backend.name == "numpy":
         command = [sys.executable, str(suite), "--out", str(folder)]
         if arguments.only is not None:
@@ -137,7 +137,7 @@ def _command(
 
 def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
     """Run a command to its end; Ctrl-C reaches all that it has started, once."""
-    # In a group of its own: a terminal would interrupt it as well, before it is told.
+    # In a group of its own: a terminal would interrupt it as well, and too early.
     with subprocess.Popen(  # noqa: S603 - the suite's own programs
         command,
         env=os.environ | variables,
@@ -156,7 +156,7 @@ def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
     """Pass Ctrl-C on, and wait; a second one ends it at once."""
     if os.name != "posix":
-        return  # the console has told it already
+        return  # the console has interrupted it already
     try:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()

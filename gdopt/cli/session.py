@@ -175,7 +175,7 @@ def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], No
             f"  loss {record.smoothed_loss:.4f}  dev accuracy {accuracy}"
         )
         shown.show(record.step, epochs * steps, text)
-        if record.notice:
-            shown.note(f"note: {record.notice}")
+        if record.warning:
+            shown.note(f"note: {record.warning}")
 
     return show

@@ -10,7 +10,7 @@ from typing import Any
 
 from gdopt.cli import flags
 from gdopt.cli.flags import LEARNING_RATES, SCHEDULES
-from gdopt.cli.info import surroundings
+from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import make_network
 from gdopt.cli.session import Session
@@ -143,7 +143,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         "examples": problem.counts,
         "features": network.sizes[0],
         "classes": problem.classes,
-        "surroundings": surroundings(),
+        "info": environment(),
     }
     optimizer = OPTIMIZERS[name](network.params, lr=rate)
     stopping = None

@@ -125,7 +125,7 @@ class MiniBatches:
         Two loops at a time are two epochs; the state follows the one begun last.
         """
         batch: Any = None
-        for epoch, number in self.walk():
+        for epoch, number in self.positions():
             if batch is None:
                 order = self.order(epoch) if self._shuffle else None
                 how = self.arrays, self.axis, self.batch_size
@@ -133,7 +133,7 @@ class MiniBatches:
             # Held by no name here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 
-    def walk(self) -> Iterator[tuple[int, int]]:
+    def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but give epoch and number of batches.
 
         For those who gather the examples themselves, by `order`.

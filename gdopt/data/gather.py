@@ -148,7 +148,7 @@ class Gatherer:
         self._size = size
         shape = list(self._array.shape)
         shape[self._axis] = size
-        self._form = backend, tuple(shape), array.dtype, backend.device(array)
+        self._layout = backend, tuple(shape), array.dtype, backend.device(array)
         self._buffers: deque[Buffer] = deque(maxlen=KEPT)
         # NumPy's default, mode="raise", gathers into a copy of `out` first: 68 µs
         # against 44 for 128 rows of 784 float32. CuPy's take knows no modes.
@@ -168,7 +168,7 @@ class Gatherer:
         for buffer in self._buffers:
             if buffer.is_free():
                 return buffer.array
-        self._buffers.append(Buffer(*self._form))
+        self._buffers.append(Buffer(*self._layout))
         return self._buffers[-1].array
 
 

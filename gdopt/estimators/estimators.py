@@ -93,7 +93,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         Raises:
             ValueError: X is not what scikit-learn takes for data.
         """
-        numbers = self._ask("predict", X)
+        numbers = self._call_network("predict", X)
         named: np.ndarray = self.classes_[numbers]
         return named
 
@@ -106,12 +106,12 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         Raises:
             ValueError: X is not what scikit-learn takes for data.
         """
-        probabilities = self._ask("predict_proba", X)
+        probabilities = self._call_network("predict_proba", X)
         if probabilities.ndim == 1:
             probabilities = np.stack([1 - probabilities, probabilities], axis=1)
         return probabilities
 
-    def _take(
+    def _check_training_data(
         self, X: Any, y: Any, *, reset: bool, classes: Any = None
     ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, y, reset=reset)
@@ -140,7 +140,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     def _output(self, units: int) -> str:
         return "sigmoid" if units == 1 else "softmax"
 
-    def _judge(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: Model, part: Part) -> float:
         accuracy: float = model.network.accuracy(*map(model.to_device, part))
         return accuracy
 
@@ -188,10 +188,12 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
         Raises:
             ValueError: X is not what scikit-learn takes for data.
         """
-        outputs = self._ask("predict", X)
+        outputs = self._call_network("predict", X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def _take(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any, int]:
+    def _check_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = validation.column_or_1d(y, warn=True)
@@ -207,6 +209,6 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     def _output(self, _units: int) -> str:
         return "linear"
 
-    def _judge(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: Model, part: Part) -> float:
         X, targets = part
-        return float(metrics.r2_score(targets, model.ask("predict", X)))
+        return float(metrics.r2_score(targets, model.call("predict", X)))

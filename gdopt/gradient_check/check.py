@@ -226,7 +226,7 @@ def check_gradient(
             dtypes need one: about 1e-3 for float32.
         directions: how many random directions of length 1 to take the derivative along,
             in place of every element, for large models. Where they disagree, the
-            parameters are told apart, but not their elements.
+            parameters are distinguished, but not their elements.
         seed: of the directions, at least 0; on every backend the same ones.
 
     Returns:

@@ -140,9 +140,9 @@ class Probe:
             raise BackendError(message)
         check_like(what, gradient, self.arrays[name])
         host = np.array(self.backend.to_host(gradient), dtype=np.float64)
-        strange = ~np.isfinite(host)
-        if strange.any():
-            index = tuple(int(k) for k in np.argwhere(strange)[0])
+        non_finite = ~np.isfinite(host)
+        if non_finite.any():
+            index = tuple(int(k) for k in np.argwhere(non_finite)[0])
             message = f"{what} must be finite, got {host[index]} at {list(index)}"
             raise ArgumentError(message)
         return host
@@ -157,7 +157,7 @@ class Probe:
         place = f"{name!r}{list(index)}" if index else repr(name)
         losses, ends = [], []
         for move in (step, -step):
-            with np.errstate(over="ignore"):  # told with the loss
+            with np.errstate(over="ignore"):  # reported with the loss
                 end = middle.dtype.type(float(middle) + move)
             array[index] = end
             ends.append(float(end))

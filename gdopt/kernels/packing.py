@@ -75,8 +75,8 @@ class Rounding:
         noise = (word >> np.uint32(16 * (draw % 2))) & np.uint32(0xFFFF)
         bits = values.view(np.uint32)
         number = bits & np.uint32(EXPONENT) != EXPONENT
-        strange = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
-        rounded = np.where(number, bits + noise, strange) >> np.uint32(16)
+        non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
+        rounded = np.where(number, bits + noise, non_finite) >> np.uint32(16)
         return rounded.astype(np.uint16).view(as_dtype("bfloat16"))
 
 
@@ -130,17 +130,17 @@ def run_packed(
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
     done, draws = 0, rounding.draws if rounding else {}
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for pieces in split(arrays, engine.size):
-            packed = [space[: pieces[0].size] for space in scratch]
-            for space, piece in zip(packed, pieces, strict=True):
-                space.reshape(piece.shape)[...] = piece
+        for segments in split(arrays, engine.size):
+            packed = [space[: segments[0].size] for space in scratch]
+            for space, segment in zip(packed, segments, strict=True):
+                space.reshape(segment.shape)[...] = segment
             engine.run(packed, values)
-            for k, piece in enumerate(pieces[:written]):
+            for k, segment in enumerate(segments[:written]):
                 result = packed[k]
                 if rounding and k in draws:
                     result = rounding(result, k, done)
-                piece[...] = result.reshape(piece.shape)
-            done += pieces[0].size
+                segment[...] = result.reshape(segment.shape)
+            done += segments[0].size
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:

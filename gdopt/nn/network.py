@@ -226,7 +226,7 @@ class Network:
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
-            self._layers.statistics.see(done.seen)
+            self._layers.statistics.update(done.seen)
         self.batches_seen += 1
         return loss
 
@@ -242,8 +242,8 @@ class Network:
         for rows, logits in self._logits(x):
             loss = LOSSES[self.output](logits, y[rows], validate=False)[0]
             total += float(loss) * len(logits)
-        held = float(penalty.value(self.params, len(x))) if penalty else 0.0
-        return total / len(x) + held
+        added = float(penalty.value(self.params, len(x))) if penalty else 0.0
+        return total / len(x) + added
 
     def predict_proba(self, x: Array) -> Array:
         """Return probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.

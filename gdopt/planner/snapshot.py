@@ -78,7 +78,7 @@ class Snapshot:
             for restore in (*self._restores, *waits):
                 try:
                     restore()
-                except Exception as error:  # noqa: BLE001 - told below, after the rest
+                except Exception as error:  # noqa: BLE001 - raised below, after the rest
                     failures.append(error)
         if failures:
             message = f"the state could not be put back: {failures[0]}"

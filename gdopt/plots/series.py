@@ -130,7 +130,7 @@ def _draw_rate(axis: Any, records: Sequence[Record]) -> None:
     axis.set_ylabel("learning rate", **STYLE)
 
 
-# The rest of Okabe & Ito 2008 that is told apart on white, behind the style's own.
+# The rest of Okabe & Ito 2008 that is distinct on white, behind the style's own.
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00")
 DRAWN = 5000  # values: a picture 1,350 pixels wide shows no more
 FEW = 200  # values, up to which dots are drawn large
@@ -240,9 +240,9 @@ def _draw_average(
         ewa(values, beta, bias_correction=corrected)[shown]
         for corrected in (True, False)
     )
-    look = {"color": color, "linewidth": 1.2 + beta, "zorder": 2 + beta}
+    style = {"color": color, "linewidth": 1.2 + beta, "zorder": 2 + beta}
     dot = {"marker": "o", "markersize": 6} if steps.size == 1 else {}
     window = window_text(beta)
     label = f"beta {beta:g}: about\n{window} value{'s' if window != '1' else ''}"
-    axis.plot(steps, plain, linestyle="--", markerfacecolor="none", **look, **dot)
-    axis.plot(steps, fair, label=label, **look, **dot)
+    axis.plot(steps, plain, linestyle="--", markerfacecolor="none", **style, **dot)
+    axis.plot(steps, fair, label=label, **style, **dot)

@@ -72,7 +72,7 @@ class RunFolder:
     def write(self, record: Record) -> None:
         """Add a record as a line of JSON, which a crash does not lose."""
         line = {**vars(record)}
-        for name in ("notice", "dev_loss"):
+        for name in ("warning", "dev_loss"):
             if line[name] is None:
                 del line[name]
         self._metrics.write(json.dumps(line) + "\n")
