@@ -136,7 +136,8 @@ class Cuda:
         """
         on_device = [n for n, v in scalars.items() if isinstance(v, self._cupy.ndarray)]
         split = split_hoisted(self._program, on_device)
-        text = print_prologue(self._program, split, self.dtype.name, PrologueOptions())
+        options = PrologueOptions(by_value=True)
+        text = print_prologue(self._program, split, self.dtype.name, options)
         host = compile_host(self._program, split.known)
         names = self._program.scalars  # what the host computes needs none on the device
         known = host(*(0.0 if n in on_device else scalars[n] for n in names))
@@ -145,11 +146,7 @@ class Cuda:
             for k, name in enumerate(split.given):
                 given[k] = scalars[name]
             table = self._cupy.empty(max(1, len(self._program.hoisted)), self.dtype)
-            arguments = {
-                "known_": self._cupy.asarray(np.array([*known, 0.0])),
-                "given_": given,
-                "count_": np.int32(1),
-                "scalars_": table,
-            }
+            arguments = {"given_": given, "count_": np.int32(1), "scalars_": table}
+            arguments |= {f"k{k}_": value for k, value in enumerate(known)}
             Launch(text, 1, arguments)({})
         return table

@@ -166,12 +166,14 @@ class PrologueOptions:
         gate: decide go_: False where the sum is NaN.
         clock: take the row of the step that clock_ counts.
         counts: count that step, after which the clock says t.
+        by_value: the host's values come as k0_, k1_, ...; for a table of one row.
     """
 
     norm: bool = False
     gate: bool = False
     clock: bool = False
     counts: bool = False
+    by_value: bool = False
 
 
 def print_prologue(
@@ -179,11 +181,16 @@ def print_prologue(
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 
-    It takes known_ (steps, rows, known) and given_ (rows, given), float64; count_, the
-    number of rows; totals_ and sums_, their number; and writes scalars_ (rows,
-    hoisted), norm_, go_ and clock_ = (steps done, step of the first row).
+    It takes known_ (steps, rows, known), or k0_, k1_, ..., and given_ (rows, given),
+    float64; count_, the number of rows; totals_ and sums_, their number; and writes
+    scalars_ (rows, hoisted), norm_, go_ and clock_ = (steps done, step of the first
+    row).
     """
-    inputs = ["raw float64 known_", "raw float64 given_", "int32 count_"]
+    inputs = ["raw float64 given_", "int32 count_"]
+    if duties.by_value:
+        inputs += [f"float64 k{k}_" for k in range(len(split.known))]
+    else:
+        inputs.append("raw float64 known_")
     outputs = [f"raw {compute} scalars_"]
     body = ["long long step_ = 0;"]
     if duties.norm or duties.gate:
@@ -200,7 +207,7 @@ def print_prologue(
         outputs.append("raw int64 clock_")
         body.append("step_ = clock_[0] - clock_[1];")
     body += ["for (int r_ = 0; r_ < count_; ++r_) {"]
-    body += ["  " + line for line in _row(program, split)]
+    body += ["  " + line for line in _row(program, split, by_value=duties.by_value)]
     body.append("}")
     if duties.gate:
         outputs.append("raw bool go_")
@@ -215,14 +222,15 @@ def print_prologue(
     )
 
 
-def _row(program: Program, split: HoistedSplit) -> list[str]:
+def _row(program: Program, split: HoistedSplit, *, by_value: bool) -> list[str]:
     """Print how one row of the table is computed, in float64."""
     width = len(split.known)
     names: dict[Symbol, str] = {}
     lines = [f"const ptrdiff_t at_ = (step_ * count_ + r_) * {width};"]
     for k, symbol in enumerate(split.known):
         names[symbol] = f"h{k}_"
-        lines.append(f"const double h{k}_ = known_[at_ + {k}];")
+        source = f"k{k}_" if by_value else f"known_[at_ + {k}]"
+        lines.append(f"const double h{k}_ = {source};")
     for k, name in enumerate(split.given):
         source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
         lines.append(f"const double {value_name(name)} = {source};")
