@@ -41,7 +41,7 @@ def plan() -> dict[str, Any]:
     sys.stdout.write(f"{found}\n")
     tried = [row for row in found.rows if row.measured_bytes]
     ratios = [row.predicted_bytes / row.measured_bytes for row in tried]
-    lasting = found.held_bytes + 8 * EXAMPLES
+    lasting = found.resident_bytes + 8 * EXAMPLES
     added = [
         (row.predicted_bytes - lasting) / (row.measured_bytes - lasting)
         for row in tried

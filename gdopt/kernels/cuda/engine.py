@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.errors import BackendError
 from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted

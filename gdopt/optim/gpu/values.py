@@ -14,7 +14,7 @@ from gdopt.errors import ArgumentTypeError
 from gdopt.kernels.cuda import Launch, PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
-from gdopt.optim.gpu.tables import block_counts
+from gdopt.optim.gpu.pointers import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
