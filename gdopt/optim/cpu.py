@@ -15,7 +15,7 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import add_in_order, square_totals
 from gdopt.kernels.packing import Rounding, group_seed
-from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.hyper import Hyper, StepCounter, Values
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -47,12 +47,15 @@ class CpuExecutor:
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
+        counter: StepCounter,
+        *,
         options: Options,
     ) -> None:
         self._rule = rule
         self._parameters = parameters
         self._states = states
         self._hyper = hyper
+        self._counter = counter
         self._options = options
         self.grad_norm: float | None = None
         self._takes_norm = "norm" in rule.kernel.signature.scalars
@@ -65,8 +68,9 @@ class CpuExecutor:
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
-        values = self._hyper.at(self._hyper.step)
-        own: dict[str, Any] = {"t": self._hyper.step + 1}
+        step = self._counter.t
+        values = self._hyper.at(step)
+        own: dict[str, Any] = {"t": step + 1}
         if self._takes_norm:
             own["norm"] = self.grad_norm = self._norm(grads)
         if self._version != self._hyper.version:
@@ -80,7 +84,7 @@ class CpuExecutor:
             arrays = grads.values() if isinstance(grads, Arena) else grads
             for segment, gradient in zip(self._separate, arrays, strict=True):
                 self._update(segment, gradient, values, own, computed)
-        self._hyper.step += 1
+        self._counter.t = step + 1
         return True
 
     def _update(

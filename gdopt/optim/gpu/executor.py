@@ -12,8 +12,8 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda import PrologueOptions
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
-from gdopt.optim.gpu.values import AHEAD, StepCounter
-from gdopt.optim.hyper import Hyper
+from gdopt.optim.gpu.values import AHEAD, DeviceStepCounter
+from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -25,7 +25,7 @@ class GpuExecutor:
     Arrays in an arena and arrays apart are one launch per dtype, whatever their values
     by name. Before it, where the step asks for it, come the two stages of the norm, and
     a one-thread prologue that computes the values which depend on it, or takes them
-    from rows sent ahead for the step that a clock on the device counts.
+    from rows sent ahead for the step that a counter on the device counts.
     """
 
     def __init__(
@@ -34,24 +34,27 @@ class GpuExecutor:
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
+        counter: StepCounter,
+        *,
         options: Options,
     ) -> None:
         self._rule, self._parameters, self._hyper = rule, parameters, hyper
-        self._states, self._options = states, options
+        self._states, self._options, self._counter = states, options, counter
         self.grad_norm: Any = None
         self._gate = options.non_finite == "skip"
         self._version = -1
         self._groups: list[DtypeGroup] = []
         self._sum: GradNorm | None = None
-        self.clock: StepCounter | None = None
+        self._device_counter: DeviceStepCounter | None = None
         if self._gate:
             self.count_on_device()
 
     def count_on_device(self) -> None:
         """Take the step count from the device from now on, as a graph has to."""
-        if self.clock is None:
-            self.clock = StepCounter(self._parameters.backend, self._parameters.device)
-            self._hyper.clock = self.clock
+        if self._device_counter is None:
+            parameters = self._parameters
+            counter = DeviceStepCounter(parameters.backend, parameters.device)
+            self._device_counter = self._counter.device = counter
             self._version = -1
 
     def run(self, grads: Arena | list[Array]) -> bool | Array:
@@ -69,16 +72,16 @@ class GpuExecutor:
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
         hyper = self._hyper
-        if self.clock is None:
-            values = hyper.at(hyper.step)
+        if self._device_counter is None:
+            values = hyper.at(self._counter.t)
             for group in self._groups:
-                group.values.take([(hyper.step + 1, values)])
+                group.values.take([(self._counter.t + 1, values)])
             return
-        if not self.clock.lacks_rows(hyper.version):
+        if not self._device_counter.lacks_rows(hyper.version):
             for group in self._groups:
                 group.values.refresh()
             return
-        step = hyper.step
+        step = self._counter.t
         steps = [(step + 1, hyper.at(step))]
         ahead = 1 if hyper.reads_host_arrays else AHEAD
         for k in range(step + 1, step + ahead):
@@ -88,7 +91,7 @@ class GpuExecutor:
                 break
         for group in self._groups:
             group.values.take(steps)
-        self.clock.start(step, len(steps), hyper.version)
+        self._device_counter.start(step, len(steps), hyper.version)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""
@@ -106,10 +109,10 @@ class GpuExecutor:
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""
-        if self.clock is None:
-            self._hyper.step += 1
+        if self._device_counter is None:
+            self._counter.t += 1
         else:
-            self.clock.launched()
+            self._device_counter.launched()
 
     def prepare(self) -> int:
         """Send what the next step needs; give the number of the plan in force.
@@ -130,10 +133,10 @@ class GpuExecutor:
         if "norm" in self._rule.kernel.signature.scalars:
             shared["norm_"] = empty(1, np.float64)
             self.grad_norm = shared["norm_"].reshape(())
-        if self.clock is not None:
-            shared["clock_"] = self.clock.array
+        if self._device_counter is not None:
+            shared["clock_"] = self._device_counter.array
         else:
-            shared["t_"] = np.uint32((self._hyper.step + 1) & 0xFFFFFFFF)
+            shared["t_"] = np.uint32((self._counter.t + 1) & 0xFFFFFFFF)
         return shared
 
     def _plan(self) -> None:
@@ -153,7 +156,7 @@ class GpuExecutor:
                 duties=PrologueOptions(
                     norm=norm,
                     gate=self._gate,
-                    clock=self.clock is not None,
+                    clock=self._device_counter is not None,
                     counts=number == len(sizes) - 1,
                 ),
             )

@@ -21,7 +21,7 @@ from gdopt.optim.parameters import Parameters
 AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
 
 
-class StepCounter:
+class DeviceStepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
     A step that is skipped on the device does not advance it. The host reads it, and so
