@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gpu_plugin  # which puts a stand-in in CuPy's place where this is rehearsed
+import gpu_machine  # which puts a stand-in in CuPy's place where this is rehearsed
 import numpy as np
 
 import gdopt
@@ -47,7 +47,7 @@ def plan() -> dict[str, Any]:
         for row in tried
     ]
     return {
-        "meta": gpu_plugin.pytest_benchmark_generate_machine_info(),
+        "meta": gpu_machine.describe_gpu(),
         "plan": found.to_dict(),
         "seconds_with_compiling": seconds[0],
         "seconds": seconds[1],

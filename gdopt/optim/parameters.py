@@ -121,6 +121,10 @@ class Gradients:
     def __init__(self, parameters: Parameters, states: Mapping[str, Arena]) -> None:
         self._parameters = parameters
         self._names = list(parameters.arrays)
+        self._expected = [
+            (name, type(array), array.shape, array.dtype)
+            for name, array in parameters.arrays.items()
+        ]
         self._held = {
             f"the parameter {name!r}": array
             for name, array in parameters.arrays.items()
@@ -194,16 +198,16 @@ class Gradients:
         backend = self._parameters.backend
         device_of, owner_of = backend.device, backend.owner
         device, owners = self._parameters.device, self._owners
-        for (name, parameter), array in zip(
-            self._parameters.arrays.items(), arrays, strict=True
+        for (name, kind, shape, dtype), array in zip(
+            self._expected, arrays, strict=True
         ):
             if (
-                type(array) is not type(parameter)
-                or array.shape != parameter.shape
-                or array.dtype != parameter.dtype
+                type(array) is not kind
+                or array.shape != shape
+                or array.dtype != dtype
                 or device_of(array) != device
             ):
-                self._refuse_unlike(name, array, parameter)
+                self._refuse_unlike(name, array, self._parameters.arrays[name])
             owner = owner_of(array)
             if owner is None or id(owner) in owners:
                 self._refuse_alias(name, array)

@@ -13,10 +13,11 @@ from gdopt.arrays.dtypes import Storage
 from gdopt.errors import BackendError
 from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
-from gdopt.kernels.cuda.text import RAW_TYPES, KernelText
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 
+HALF = 2  # bytes: of float16 and bfloat16 alone
 WORTH_PACKS = 1 << 16  # elements: for fewer, looking at the addresses costs more
 
 
@@ -30,8 +31,7 @@ def build(text: KernelText) -> Any:
 
 def as_bits(array: Any) -> Any:
     """View half precisions as the whole numbers that kernels take them for."""
-    raw = RAW_TYPES.get(array.dtype.name)
-    return array if raw is None else array.view(raw)
+    return array if array.dtype.itemsize != HALF else array.view(np.uint16)
 
 
 class Launch:

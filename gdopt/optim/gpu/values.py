@@ -158,9 +158,9 @@ class HoistedScalars:
         """
         if self.by_value:
             t, values = steps[0]
-            row = cast(self._known(values, self._names[0], t), self._compute)
+            row = self._known(values, self._names[0], t)
             for argument, place in self._by_value_places:
-                self.arguments[argument] = row[place]
+                self.arguments[argument] = row[place]  # CuPy rounds it, as `cast` does
             return
         known = [
             self._known(values, name, t) for t, values in steps for name in self._names
@@ -184,7 +184,7 @@ class HoistedScalars:
         ordered = []
         for scalar in self._program.scalars:
             value = 0.0 if scalar in self._on_device else scalars[scalar]
-            if is_on_device(value):
+            if type(value) is not float and is_on_device(value):
                 message = (
                     f"{scalar} must be a number at step {t - 1}, got an array on the "
                     "device: assign the 0-d array itself, which is read at every step"
