@@ -51,17 +51,13 @@ class CpuExecutor:
         *,
         options: Options,
     ) -> None:
-        self._rule = rule
-        self._parameters = parameters
-        self._states = states
-        self._hyper = hyper
-        self._counter = counter
-        self._options = options
+        self._rule, self._parameters, self._states = rule, parameters, states
+        self._hyper, self._counter, self._options = hyper, counter, options
         self.grad_norm: float | None = None
         self._takes_norm = "norm" in rule.kernel.signature.scalars
         self._version = -1
         self._steps: dict[str, Step] = {}
-        self._draws: dict[str, dict[int, int]] = {}
+        self._random_streams: dict[str, dict[int, int]] = {}
         self._separate: list[Segment] = []
         self._plain = True
         self._merged: dict[Any, list[Segment]] = {}
@@ -106,11 +102,11 @@ class CpuExecutor:
         if self._plain:
             segment.call(gradient, computed[key])
             return
-        rounding, draws = None, self._draws[segment.group]
-        if draws:
+        rounding, random_streams = None, self._random_streams[segment.group]
+        if random_streams:
             number = list(self._steps).index(segment.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, own["t"], segment.start, draws)
+            rounding = Rounding(seed, own["t"], segment.start, random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copy is not None:
             half, exact = segment.copy
@@ -133,14 +129,16 @@ class CpuExecutor:
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
-            self._draws[group] = {
-                place: array.draw
+            self._random_streams[group] = {
+                place: array.random_stream
                 for place, array in enumerate(stored)
-                if array.draw is not None
+                if array.random_stream is not None
             }
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
-        self._plain = not (any(self._draws.values()) or self._options.master_weights)
+        self._plain = not (
+            any(self._random_streams.values()) or self._options.master_weights
+        )
         self._separate = [
             self._segment(name, slot, operator.itemgetter(name))
             for name, slot in parameters.layout.slots.items()

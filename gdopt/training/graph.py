@@ -14,7 +14,8 @@ from gdopt.arrays.backend import common_backend
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.kernels.cuda import KernelText, Launch
+from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.nn import Network
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
