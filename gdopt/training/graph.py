@@ -117,7 +117,7 @@ class TrainingGraph:
             pairs; examples are not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
-    ``torch.compile(mode="reduce-overhead")`` does the like.
+    ``torch.compile(mode="reduce-overhead")`` does the same.
     """
 
     def __init__(
@@ -195,18 +195,14 @@ class TrainingGraph:
             return loss
 
     def _work(self, rows: int) -> Callable[[], tuple[Array, Any]]:
-        """Make the step for batches of so many rows, with memory of its own."""
+        """Make the step for batches of `rows` examples, with memory of its own."""
         params = self._network.params
         outputs, launches = [], []
+        size = np.int64(self._batches.batch_size)
         for array in self._batches.arrays:
-            out = params.backend.zeros(
-                (rows, *array.shape[1:]), array.dtype, params.device
-            )
-            width = out.size // rows
-            sizes = {
-                "size_": np.int64(self._batches.batch_size),
-                "width_": np.int64(width),
-            }
+            shape = rows, *array.shape[1:]
+            out = params.backend.zeros(shape, array.dtype, params.device)
+            sizes = {"size_": size, "width_": np.int64(out.size // rows)}
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
             launches.append(Launch(GATHER, out.size, sizes | places | ends))
