@@ -18,13 +18,13 @@ class Storage:
 
     Attributes:
         dtype: float16, bfloat16, float32 or float64.
-        draw: which of an element's random draws rounds it; None rounds to nearest.
-        apart: reached through a table of pointers, not a buffer of the layout.
+        random_stream: whose bits round an element; None rounds to nearest.
+        separate: reached through a table of pointers, not a buffer of the layout.
     """
 
     dtype: str
-    draw: int | None = None
-    apart: bool = False
+    random_stream: int | None = None
+    separate: bool = False
 
 
 def is_float(dtype: Any) -> bool:
