@@ -43,7 +43,7 @@ def test_clipping_skipping_and_averaging_are_three_launches_more(fake):
     name = "gdopt_adam_clip_norm_ema"
     assert launches(optimizer, params.like()) == [
         "gdopt_squares_float32",
-        "gdopt_squares_totals",
+        "gdopt_squares_total",
         f"{name}_prologue",
         name,
     ]

@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.engine import Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
-from gdopt.kernels.cuda.prologue import (
-    PrologueOptions,
-    print_lanes,
-    print_totals,
+from gdopt.kernels.cuda.norm import (
+    BLOCK,
+    COLUMNS,
+    FAN,
+    WARP,
+    print_norm,
+    print_segments,
 )
-from gdopt.kernels.norm import TOTALS, lane_count
+from gdopt.kernels.cuda.prologue import PrologueOptions
+from gdopt.kernels.norm import neighbours, segment_table
 from gdopt.optim.gpu.pointers import PointerTable
 from gdopt.optim.gpu.values import HoistedScalars
 from gdopt.optim.hyper import Hyper
@@ -28,16 +32,33 @@ from gdopt.optim.rule import Rule
 
 
 class GradNorm:
-    """Adds the squares of the gradients of every dtype to totals on the device."""
+    """Computes the norm of the gradients of every dtype on the device."""
 
-    def __init__(self, backend: Backend, device: str, sizes: Mapping[str, int]) -> None:
-        self._sizes = sizes
-        self.totals: Array = backend.zeros(TOTALS * len(sizes), np.float64, device)
-        self._partials: Array = backend.zeros(
-            max(lane_count(size) for size in sizes.values()), np.float64, device
-        )
+    def __init__(self, backend: Backend, device: str, layout: Layout) -> None:
+        slots = list(layout.slots.values())
+        groups = np.array([slot.group for slot in slots])
+        sizes = np.array([slot.stop - slot.start for slot in slots])
+        starts = np.array([slot.start for slot in slots])
+        table, levels = segment_table(sizes), neighbours(sizes, FAN)
+        ends = np.cumsum([len(table), *map(len, levels)]).astype(np.int32)
+        below = [first + end for first, end in zip(levels, [0, *ends], strict=False)]
+        firsts = np.concatenate([*below, ends[-1:] - 1]).astype(np.int32)
+        self._nodes, scaled = np.int32(ends[-1]), "float64" in layout.sizes
+        planes = 3 if scaled else 1
+        self._sums: Array = backend.zeros(int(ends[-1]) * planes, np.float64, device)
+        fixed = {"depth_": np.int32(len(levels)), "nodes_": self._nodes}
+        fixed |= {"levels_": backend.from_host(ends, device), "sums_": self._sums}
+        fixed["firsts_"] = backend.from_host(firsts, device)
+        self.finish = Launch(print_norm(scaled=scaled), BLOCK, fixed)
+        self._tables: dict[str, Array] = {}
+        for group in layout.sizes:
+            own = table[groups[table[:, 3]] == group]
+            in_buffer = own[:, 0] + starts[own[:, 3]]
+            number = (np.cumsum(groups == group) - 1)[own[:, 3]]
+            columns = [own[:, 0], own[:, 1], own[:, 2], number, in_buffer]
+            rows = np.stack(columns, axis=1).astype(np.int64).reshape(-1)
+            self._tables[group] = backend.from_host(rows, device)
         self._launches: dict[Any, Launch] = {}
-        self.arguments = {"totals_": self.totals, "sums_": np.int32(self.totals.size)}
 
     def add(
         self,
@@ -47,7 +68,7 @@ class GradNorm:
         columns: int = 1,
         column: int = 0,
     ) -> None:
-        """Launch both stages for one dtype.
+        """Launch the sums of the segments of one dtype.
 
         Args:
             group: the dtype.
@@ -55,28 +76,17 @@ class GradNorm:
             columns: of the table of pointers.
             column: which of them is the gradients'.
         """
-        size = self._sizes[group]
-        lanes = lane_count(size)
-        offset = TOTALS * list(self._sizes).index(group)
-        direct = lanes == TOTALS
-        place = slice(offset, offset + TOTALS)
-        partials = self.totals[place] if direct else self._partials
         separate, strided = "pointers_" in gradients, "axes_" in gradients
         key = group, columns, column, separate, strided
         if key not in self._launches:
             stored = Storage(group, separate=separate)
-            text = print_lanes(stored, columns=columns, column=column, strided=strided)
-            fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
-            fixed["partials_"] = partials
-            variant = KernelVariant((stored,), compute_name(group), strided=strided)
-            self._launches[key] = Launch(text, lanes // variant.width, fixed)
+            text = print_segments(
+                stored, columns=columns, column=column, strided=strided
+            )
+            table = self._tables[group]
+            fixed = {"segments_": table, "nodes_": self._nodes, "sums_": self._sums}
+            self._launches[key] = Launch(text, table.size // COLUMNS * WARP, fixed)
         self._launches[key](dict(gradients))
-        if not direct:
-            if group not in self._launches:
-                fixed = {"lanes_": np.int64(lanes), "offset_": np.int64(offset)}
-                fixed |= {"partials_": partials, "totals_": self.totals}
-                self._launches[group] = Launch(print_totals(), TOTALS, fixed)
-            self._launches[group]({})
 
 
 class DtypeGroup:
