@@ -129,7 +129,7 @@ def segment_sums(arrays: Sequence[Any], *, scaled: bool) -> np.ndarray:
 def _add_squares(parts: list[Any], length: int, sums: np.ndarray) -> None:
     """Add up the squares of segments of equal length, a multiple of the lanes."""
     exact = parts[0].dtype == np.float64
-    if parts[0].dtype.itemsize == 2:  # noqa: PLR2004 - half precision
+    if parts[0].dtype.itemsize == 2:
         parts = [part.astype(np.float32) for part in parts]
     with np.errstate(all="ignore"):
         if not exact:

@@ -154,7 +154,9 @@ def test_the_sum_of_squares_reads_several_packs_at_a_time(arch, cuda_text):
         if key[0] == "total":
             assert loads.count(8) >= norm.FAN
         elif not key[1]:
-            pack, unrolled = (8, 8) if "16" in key[0] else (16, 4 if "64" in key[0] else 8)
+            pack, unrolled = (
+                (8, 8) if "16" in key[0] else (16, 4 if "64" in key[0] else 8)
+            )
             assert loads.count(pack) >= unrolled, loads
 
 

@@ -5,7 +5,7 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from norm_order import ordered_norm
+from norm_order import at_the_limits, ordered_norm, scattered
 
 import gdopt
 from gdopt.kernels.cpu.norm import CpuNorm
@@ -22,9 +22,8 @@ def draw(seed, dtypes=DTYPES):
     arrays = []
     for _ in range(generator.integers(1, 9)):
         dtype = dtypes[generator.integers(len(dtypes))]
-        array = generator.standard_normal(generator.choice(SIZES))
-        if dtype == "float64" and seed % 2:
-            array *= 10.0 ** generator.integers(-320, 300, array.size)
+        kind = seed if dtype == "float64" else 0
+        array = scattered(generator, generator.choice(SIZES), kind)
         if dtype == "float32" and seed % 3 == 0:
             array *= 1e-38  # some are denormals
         arrays.append(array.astype(dtype))
@@ -56,6 +55,11 @@ def test_every_engine_and_layout_adds_in_the_public_order(seed, dtypes, engine):
 def test_arrays_longer_than_what_numpy_adds_at_a_time(dtype, engine):
     arrays = [np.random.default_rng(0).standard_normal(2 * BATCH + 700).astype(dtype)]
     assert norms(arrays) == [ordered_norm(arrays)] * 3
+
+
+def test_the_limits_between_the_three_sums(engine):
+    for array in at_the_limits():
+        assert norms([array]) == [ordered_norm([array])] * 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -102,9 +102,7 @@ const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
         ", ".join(outputs),
         body,
         f"gdopt_squares_{stored.dtype}",
-        preamble="".join(
-            [PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, FOLD]
-        ),
+        preamble="".join([PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, FOLD]),
     )
 
 
