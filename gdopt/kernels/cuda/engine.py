@@ -91,6 +91,7 @@ class Cuda:
         self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
         stored = tuple(Storage(np.dtype(dtype).name) for dtype in dtypes)
         self._variant = KernelVariant(stored, self.dtype.name)
+        self._width = self._variant.width
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -102,7 +103,7 @@ class Cuda:
         scalars = [values] if is_table else values
         packs = not is_table and self._fills_packs(arrays)
         text = self._text(table=is_table, packs=packs)
-        options = {"size": arrays[0].size // self._variant.width} if packs else {}
+        options = {"size": arrays[0].size // self._width} if packs else {}
         if packs:
             arrays = [as_bits(array.reshape(-1)) for array in arrays]
         read = [arrays[k] for k in self._read]
@@ -115,7 +116,7 @@ class Cuda:
         count = arrays[0].size
         return (
             count >= WORTH_PACKS
-            and count % self._variant.width == 0
+            and count % self._width == 0
             and all(a.data.ptr % ACCESS == 0 and a.flags.c_contiguous for a in arrays)
         )
 
