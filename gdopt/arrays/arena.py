@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
-from gdopt.arrays.naming import named_arrays
+from gdopt.arrays.naming import array_label, named_arrays
 from gdopt.arrays.storage import is_float
 from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -98,9 +98,10 @@ class Arena(Mapping[str, Array]):
             BackendError: the arrays are on several devices.
         """
         named = named_arrays(arrays, "arrays")
-        backend = common_backend(named.items())
-        for name, array in named.items():
-            refuse_unusable_dtype(name, array.dtype)
+        labelled = {array_label(n, "arrays"): array for n, array in named.items()}
+        backend = common_backend(labelled.items())
+        for label, array in labelled.items():
+            refuse_unusable_dtype(label, array.dtype)
         device = backend.device(next(iter(named.values())))
         arena = cls(Layout.of(named), backend, device)
         for name, array in named.items():
@@ -116,7 +117,7 @@ class Arena(Mapping[str, Array]):
         """The one buffer, padding included; refused where there are several dtypes."""
         if len(self.buffers) != 1:
             message = (
-                "flat must be the arena's one buffer, but it has one for each of "
+                "flat needs arrays of one dtype, but the arena has "
                 f"{', '.join(self.buffers)}: use .buffers"
             )
             raise ArgumentError(message)

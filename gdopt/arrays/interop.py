@@ -54,8 +54,7 @@ def as_array(array: Any) -> Array:
         raise
     except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as error:
         message = (
-            f"array must be one that its library hands out, got a {_kind(array)}: "
-            f"{error}"
+            f"array could not be exported by its library, got a {_kind(array)}: {error}"
         )
         raise ArgumentTypeError(message) from error
     message = (

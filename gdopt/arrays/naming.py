@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gdopt.arrays.backend import Array
+from gdopt.checks import name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -43,6 +44,20 @@ def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
     return named
 
 
+def array_label(name: str, what: str = "params") -> str:
+    """Return what messages call an array: its quoted key, or its position.
+
+    >>> array_label("W"), array_label("0"), array_label("2", "grads")
+    ("'W'", 'params[0]', 'grads[2]')
+    """
+    return f"{what}[{name}]" if name.isdecimal() else repr(name)
+
+
+def gradient_label(name: str) -> str:
+    """Return what messages call the gradient of a parameter."""
+    return f"the gradient of {array_label(name)}"
+
+
 def refuse_other_names(
     expected: Sequence[str], got: Mapping[str, Any], what: str
 ) -> None:
@@ -51,14 +66,6 @@ def refuse_other_names(
     Raises:
         ArgumentError: a name is missing or unknown.
     """
-    missing = [name for name in expected if name not in got]
-    known = set(expected)
-    extra = [name for name in got if name not in known]
-    if missing or extra:
-        parts = []
-        if missing:
-            parts.append(f"missing {', '.join(map(repr, missing))}")
-        if extra:
-            parts.append(f"unknown {', '.join(map(repr, extra))}")
-        message = f"{what} must have the names of the parameters: {'; '.join(parts)}"
+    if wrong := name_differences(expected, got):
+        message = f"{what} must have the names of the parameters: {wrong}"
         raise ArgumentError(message)

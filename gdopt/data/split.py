@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, shown, whole
 from gdopt.data.checks import check_arrays, check_axis, examples_at
 from gdopt.data.distribution import classes_of, differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
@@ -157,7 +157,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
         if isinstance(share, bool) or not isinstance(
             share, int | float | np.integer | np.floating
         ):
-            message = f"{name} must be a fraction or a whole number, got {share!r}"
+            message = f"{name} must be a fraction or a whole number, got {shown(share)}"
             raise ArgumentTypeError(message)
     broken = [isinstance(share, float | np.floating) for share in asked.values()]
     together = " + ".join(f"{name}={share}" for name, share in asked.items())

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.settings import base, check_data, multiclass
@@ -121,17 +122,19 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             classes = found
         if not reset and classes is not None and list(classes) != list(self.classes_):
             message = (
-                f"classes must be those of the first call, {self.classes_}, "
-                f"got {classes}"
+                f"classes must be those of the first call, {listed(self.classes_)}, "
+                f"got {listed(classes)}"
             )
             raise ArgumentError(message)
         known = classes if reset else self.classes_
         unknown = found[~np.isin(found, known)]
         if unknown.size:
-            message = f"y must hold the classes {known} alone, got {unknown[0]!r}"
+            message = f"y must hold only {listed(known)}, got {unknown.tolist()[0]!r}"
             raise ArgumentError(message)
         if len(known) < 2:
-            message = f"y must hold 2 classes or more, got one class: {known[0]!r}"
+            message = (
+                f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
+            )
             raise ArgumentError(message)
         self.classes_ = known
         outputs = 1 if len(known) == 2 else len(known)

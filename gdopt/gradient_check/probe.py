@@ -10,7 +10,12 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.naming import named_arrays, refuse_other_names
+from gdopt.arrays.naming import (
+    array_label,
+    gradient_label,
+    named_arrays,
+    refuse_other_names,
+)
 from gdopt.arrays.storage import is_float
 from gdopt.checks import as_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
@@ -42,7 +47,8 @@ class Probe:
         self.loss_dtype: Any = np.dtype(np.float64)  # where the loss has no other
         for name, array in self.arrays.items():
             if not finite(self.backend, array):
-                message = f"params must be finite, got NaN or infinity in {name!r}"
+                found = array_label(name)
+                message = f"params must be finite, got NaN or infinity in {found}"
                 raise ArgumentError(message)
         # On the device, so that putting back needs no memory there.
         self.kept = {name: array.copy() for name, array in self.arrays.items()}
@@ -131,7 +137,7 @@ class Probe:
         return {name: self._gradient(name, named[name]) for name in self.arrays}
 
     def _gradient(self, name: str, gradient: Any) -> np.ndarray:
-        what = f"the gradient of {name!r}"
+        what = gradient_label(name)
         if isinstance(gradient, np.generic):  # what arithmetic makes of 0-d arrays
             gradient = np.asarray(gradient)
         device = common_backend([(what, gradient)]).device(gradient)
@@ -154,7 +160,7 @@ class Probe:
             ArgumentError: the step vanishes in the element, or a loss is not finite.
         """
         array, middle = self.arrays[name], self.hosts[name][index]
-        place = f"{name!r}{list(index)}" if index else repr(name)
+        place = array_label(name) + (str(list(index)) if index else "")
         losses, ends = [], []
         for move in (step, -step):
             with np.errstate(over="ignore"):  # told with the loss
@@ -189,7 +195,9 @@ class Probe:
         self.put_back()
         moves = {name: high[name] - low[name] for name in direction}
         if not any(move.any() for move in moves.values()):
-            message = f"step must move the parameters, but {step:g} leaves all as is"
+            message = (
+                f"step must move the parameters, but {step:g} leaves them unchanged"
+            )
             raise ArgumentError(message)
         by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)
         return by_gradient / (2 * step), (above - below) / (2 * step)

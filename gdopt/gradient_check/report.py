@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.naming import array_label
 from gdopt.tables import aligned
 
 # Ng, Improving deep neural networks, week 1, "Gradient checking": with a step of 1e-7
@@ -72,7 +73,7 @@ class ParameterCheck:
     @property
     def place(self) -> str:
         """The element in words: ``"'W1'[0, 2]"``."""
-        return f"{self.name!r}{list(self.index)}" if self.index else repr(self.name)
+        return array_label(self.name) + (str(list(self.index)) if self.index else "")
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,11 @@ class GradientCheck:
             lines += ["", *self._table(), ""]
         if self.worst is not None and self.worst.index is not None:
             lines.append(
-                f"they differ most at {self.worst.place}: the analytic gradient is "
-                f"{self.worst.analytic:.6g}, the difference gives "
-                f"{self.worst.numeric:.6g}"
+                f"largest difference at {self.worst.place}: analytic "
+                f"{self.worst.analytic:.6g}, numeric {self.worst.numeric:.6g}"
             )
         if self.suspects:
-            names = ", ".join(map(repr, self.suspects))
+            names = ", ".join(map(array_label, self.suspects))
             lines.append(f"wrong by themselves: {names}")
         if self.error >= FINE and self.error <= self.rounding:
             lines.append(
@@ -164,7 +164,8 @@ class GradientCheck:
 
     def _cells(self, one: ParameterCheck) -> list[str]:
         mark = ">" if self.worst is one else " "
-        first = [f"{mark} {one.name}", str(one.shape), f"{one.error:.1e}"]
+        name = array_label(one.name).strip("'")
+        first = [f"{mark} {name}", str(one.shape), f"{one.error:.1e}"]
         if one.index is None:
             return [*first, "-", "-", "-"]
         at = str(list(one.index)) if one.index else "-"

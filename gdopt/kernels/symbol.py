@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import shown
 from gdopt.errors import RuleError
 from gdopt.kernels import ops
 from gdopt.kernels.ops import OPERATIONS
@@ -48,7 +49,7 @@ class Symbol:
         number = isinstance(value, int | float | np.integer | np.floating)
         if number and not isinstance(value, bool):
             return Symbol(value=float(value))
-        message = f"a rule works on its arguments and on numbers, got {value!r}"
+        message = f"a rule works on its arguments and on numbers, got {shown(value)}"
         raise RuleError(message)
 
     @staticmethod

@@ -12,7 +12,12 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array, byte_bounds, common_backend, is_on_device
-from gdopt.arrays.naming import named_arrays, refuse_other_names
+from gdopt.arrays.naming import (
+    array_label,
+    gradient_label,
+    named_arrays,
+    refuse_other_names,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters, finite
 
@@ -28,7 +33,7 @@ class Gradients:
         self._parameters = parameters
         self._names = list(parameters.arrays)
         self._held = {
-            f"the parameter {name!r}": array
+            f"the parameter {array_label(name)}": array
             for name, array in parameters.arrays.items()
         }
         for state, arena in states.items():
@@ -119,22 +124,21 @@ class Gradients:
         backend = self._parameters.backend
         if not backend.is_array(array):
             self._refuse_kind(name, array)
-        common_backend([(f"the gradient of {name!r}", array)])  # masked arrays, say
+        common_backend([(f"{gradient_label(name)}", array)])  # masked arrays, say
         if array.shape != parameter.shape:
             message = (
-                f"the gradient of {name!r} must have shape {parameter.shape}, got "
+                f"{gradient_label(name)} must have shape {parameter.shape}, got "
                 f"{array.shape}"
             )
             raise ArgumentError(message)
         if array.dtype != parameter.dtype:
-            message = (
-                f"the gradient of {name!r} must be {parameter.dtype}, got {array.dtype}"
-            )
+            label, wanted = gradient_label(name), parameter.dtype
+            message = f"{label} must be {wanted}, got {array.dtype}"
             raise ArgumentTypeError(message)
         device = backend.device(array)
         if device != self._parameters.device:
             message = (
-                f"the gradient of {name!r} must be on {self._parameters.device}, got "
+                f"{gradient_label(name)} must be on {self._parameters.device}, got "
                 f"one on {device}"
             )
             raise BackendError(message)
@@ -151,7 +155,7 @@ class Gradients:
             start, stop = byte_bounds(backend, held)
             if start < high and low < stop and backend.xp.shares_memory(array, held):
                 message = (
-                    f"the gradient of {name!r} must not share memory with {other}: the "
+                    f"{gradient_label(name)} must not share memory with {other}: the "
                     "update would change it while reading it"
                 )
                 raise ArgumentError(message)
@@ -159,17 +163,17 @@ class Gradients:
     def _refuse_kind(self, name: str, array: Any) -> None:
         wanted = f"a {self._parameters.backend.name} array"
         if array is None:
-            message = f"the gradient of {name!r} must be {wanted}, got None"
+            message = f"{gradient_label(name)} must be {wanted}, got None"
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
         foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
         if foreign or is_on_device(array):
             message = (
-                f"the gradient of {name!r} must be {wanted} on "
+                f"{gradient_label(name)} must be {wanted} on "
                 f"{self._parameters.device}, got a {kind}"
             )
             raise BackendError(message)
-        message = f"the gradient of {name!r} must be {wanted}, got {kind}"
+        message = f"{gradient_label(name)} must be {wanted}, got {kind}"
         raise ArgumentTypeError(message)
 
     def not_finite(self, grads: Arena | list[Array]) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import Array, common_backend, is_on_device
-from gdopt.arrays.naming import refuse_other_names
+from gdopt.arrays.naming import array_label, refuse_other_names
 from gdopt.arrays.storage import compute_dtype
-from gdopt.checks import as_number, check_choice, check_number
+from gdopt.checks import as_number, check_choice, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rules.rule import Rule
@@ -84,7 +84,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if name in ONE_FOR_ALL and (
             isinstance(setting, Mapping) or _is_array(setting, least=1)
         ):
-            message = f"{name} must be one value for all parameters, got {setting!r}"
+            got = shown(setting)
+            message = f"{name} must be one value for all parameters, got {got}"
             raise ArgumentTypeError(message)
         if isinstance(setting, Mapping):
             refuse_other_names(list(self._parameters.arrays), setting, name)
@@ -99,8 +100,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             map(is_on_device, parts.values())
         ):
             message = (
-                f"{name} must not mix schedules with 0-d arrays on the device, which "
-                f"is not waited for, got {setting!r}"
+                f"{name} must not mix schedules with 0-d arrays on the device, as the "
+                f"host does not wait for them, got {shown(setting)}"
             )
             raise ArgumentTypeError(message)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
@@ -149,7 +150,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             if callable(part) or _is_array(part, most=0):
                 message = (
                     f"{name} must not mix arrays with schedules or 0-d arrays, got "
-                    f"{part!r} for {key!r}"
+                    f"{shown(part)} for {array_label(key)}"
                 )
                 raise ArgumentTypeError(message)
             shape = arena[key].shape
@@ -157,7 +158,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 arena[key][...] = part
             except ValueError:
                 message = (
-                    f"{name} must broadcast to the parameter {key!r} of shape {shape}, "
+                    f"{name} must broadcast to {array_label(key)} of shape {shape}, "
                     f"got shape {part.shape}"
                 )
                 raise ArgumentError(message) from None

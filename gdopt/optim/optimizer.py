@@ -9,7 +9,9 @@ from typing import Any, Self, TypeVar
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.arrays.naming import array_label
 from gdopt.arrays.storage import as_dtype
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
@@ -93,12 +95,12 @@ class Optimizer:
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
+        hyper = {**rule.kernel.signature.defaults, **hyper}
+        refuse_keywords(type(self), rule, hyper)
         self.rule = extended(rule, tuple(extras))
-        hyper = {**self.rule.kernel.signature.defaults, **hyper, **extras}
-        refuse_keywords(type(self).__name__, self.rule.scalars, hyper)
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
-        self.hyper = Hyper(self.rule, self._parameters, hyper)
+        self.hyper = Hyper(self.rule, self._parameters, hyper | extras)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
@@ -225,7 +227,8 @@ class Optimizer:
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
         if names and not skips:
-            message = f"grads must be finite, got NaN or infinity in {names}"
+            found = f"the gradients of {listed(map(array_label, names))}"
+            message = f"grads must be finite, got NaN or infinity in {found}"
             raise ArgumentError(message)
         return bool(names)
 

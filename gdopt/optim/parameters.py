@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout, refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, byte_bounds, common_backend
-from gdopt.arrays.naming import named_arrays
+from gdopt.arrays.naming import array_label, named_arrays
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -35,12 +35,13 @@ class Parameters:
             BackendError: arrays on several devices.
         """
         named = named_arrays(params, "params")
-        backend = common_backend(named.items())
+        backend = common_backend((array_label(n), array) for n, array in named.items())
         device = backend.device(next(iter(named.values())))
         for name, array in named.items():
-            refuse_unusable_dtype(name, array.dtype)
+            label = array_label(name)
+            refuse_unusable_dtype(label, array.dtype)
             if not backend.writeable(array):
-                message = f"{name} must be writeable, got a read-only array"
+                message = f"{label} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
         if isinstance(params, Arena):
             return cls(params, backend, device, params.layout, params)
@@ -61,19 +62,16 @@ def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
     )
     for name, array in named.items():
         if array.size and _overlaps_itself(array):
-            message = (
-                f"params must not share memory, got {name!r}, whose own elements do"
-            )
+            label = array_label(name)
+            message = f"params must not share memory, but elements of {label} do"
             raise ArgumentError(message)
     reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
     for low, high, name in ranges:
         reaching = [(end, other) for end, other in reaching if end > low]
         for _, other in reaching:
             if backend.xp.shares_memory(named[other], named[name]):
-                message = (
-                    f"params must not share memory, got {other!r} and {name!r}, which "
-                    "overlap"
-                )
+                both = f"{array_label(other)} and {array_label(name)}"
+                message = f"params must not share memory, but {both} overlap"
                 raise ArgumentError(message)
         reaching.append((high, name))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, rising, whole
+from gdopt.checks import MOST_LISTED, check_flag, rising, whole
 from gdopt.data.checks import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
@@ -268,9 +268,9 @@ def _nothing_fits(trials: Trials, rows: list[Row]) -> PlanError:
             f"even 1 example takes {least} with the margin: a smaller model, state in "
             f"half precision, or a device with {least} would fit"
         )
-    lines = "\n".join(table(rows, None))
+    lines = "\n".join(table(rows[:MOST_LISTED], None))
     return PlanError(
         f"no mini-batch fits the memory: {format_bytes(budget)}, of which "
-        f"{format_bytes(margin)} are to be left free\n{lines}\n{advice}",
+        f"{format_bytes(margin)} must stay free\n{lines}\n{advice}",
         rows,
     )

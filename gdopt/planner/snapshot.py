@@ -81,7 +81,7 @@ class Snapshot:
                 except Exception as error:  # noqa: BLE001 - told below, after the rest
                     failures.append(error)
         if failures:
-            message = f"the state could not be put back: {failures[0]}"
+            message = f"the state could not be restored: {failures[0]}"
             raise StateError(message) from failures[0]
 
     def held_bytes(self, device: str, also: Any = ()) -> int:

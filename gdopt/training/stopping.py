@@ -17,6 +17,7 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
+    shown,
     whole,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
@@ -160,7 +161,7 @@ class EarlyStopping:
         """
         if self.best is None:
             seen = f"{self.updates} values, {self.nans} of them NaN"
-            message = f"there must be a best value to go back to, got {seen}"
+            message = f"restore needs a best value, got {seen}"
             raise StateError(message)
         with Uninterrupted():
             if self._layers is not None:
@@ -199,7 +200,9 @@ class EarlyStopping:
         wanted = self._layers is not None and best is not None
         if isinstance(state["layers"], Mapping) != wanted:
             rule = "a mapping, as layers are kept" if wanted else "None"
-            message = f"layers of the state must be {rule}, got {state['layers']!r}"
+            message = (
+                f"layers of the state must be {rule}, got {shown(state['layers'])}"
+            )
             raise StateError(message)
         self._copy(moved, self._kept)
         self.updates, self.nans = state["updates"], state["nans"]
@@ -236,6 +239,6 @@ def _best(state: Mapping[str, Any]) -> tuple[float | None, int | None]:
         raise StateError(message) from error
     if not fits:
         counts = {name: state[name] for name in ("updates", "nans", "best_update")}
-        message = f"state is damaged: best is {best!r} with {counts}"
+        message = f"state is damaged: best is {shown(best)} with {counts}"
         raise StateError(message)
     return best, place

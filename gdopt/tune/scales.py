@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gdopt.checks import FINITE, POSITIVE, Range, check_number, sequence, whole
+from gdopt.checks import FINITE, POSITIVE, Range, check_number, sequence, shown, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -210,7 +210,7 @@ class choice(Scale):
                 raise ArgumentTypeError(message)
         # Optuna tells options apart by ==, to which 1 and True are one.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
-            message = f"options must all be different, got {options}"
+            message = f"options must all be different, got {shown(options)}"
             raise ArgumentError(message)
         object.__setattr__(self, "options", options)
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_flag, whole
+from gdopt.checks import check_choice, check_flag, shown, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
@@ -103,7 +103,7 @@ def tune(
     True
     """
     if not callable(objective):
-        message = f"objective must be a function of a trial, got {objective!r}"
+        message = f"objective must be a function of a trial, got {shown(objective)}"
         raise ArgumentTypeError(message)
     space = space if isinstance(space, Space) else Space(space)
     trials, jobs = whole("trials", trials, least=1), whole("jobs", jobs, least=1)

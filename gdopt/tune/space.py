@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, shown, whole
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -53,7 +53,7 @@ class Space(Mapping[str, Scale]):
             if not isinstance(scale, Scale):
                 message = (
                     f"scales[{name!r}] must be a scale, as "
-                    f"gdopt.tune.log_uniform(1e-4, 1), got {scale!r}"
+                    f"gdopt.tune.log_uniform(1e-4, 1), got {shown(scale)}"
                 )
                 raise ArgumentTypeError(message)
         labels = [scale.prefix + name for name, scale in scales.items()]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gdopt.checks import listed, shown
 from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.errors import GdoptError
 from gdopt.files import existing_file
@@ -49,7 +50,7 @@ def read_npz(
     file = existing_file(path)
     if (features is None) != (targets is None):
         rule = "features and targets must be named both or neither"
-        raise refusal(file, f"{rule}, got {features!r} and {targets!r}")
+        raise refusal(file, f"{rule}, got {shown(features)} and {shown(targets)}")
     named = None if features is None or targets is None else (features, targets)
     # Opened here: numpy.load leaves a damaged file open.
     with file.open("rb") as content:
@@ -76,4 +77,4 @@ def _pair(
         if set(pair) <= set(found):
             return pair
     wanted = "; ".join(", ".join(pair) for pair in ((named,) if named else NAMES))
-    raise refusal(file, f"must hold arrays named {wanted}; got {', '.join(found)}")
+    raise refusal(file, f"must hold arrays named {wanted}; got {listed(found)}")

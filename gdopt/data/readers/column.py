@@ -13,6 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
+from gdopt.checks import listed, shown
 from gdopt.data.readers.dataset import refusal
 from gdopt.errors import ArgumentTypeError
 from gdopt.files import existing_file
@@ -67,7 +68,7 @@ def read_column(
     if column is not None and (
         isinstance(column, bool) or not isinstance(column, int | str)
     ):
-        message = f"column must be a column's name or number, got {column!r}"
+        message = f"column must be a column's name or number, got {shown(column)}"
         raise ArgumentTypeError(message)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = _rows(file, lines)
@@ -112,7 +113,7 @@ def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
     if column is None:
         if len(cells) != 1:
             rule = f"column must be given where there are several, here {len(cells)}"
-            raise refusal(file, f"{rule}; the first line is {', '.join(cells)}")
+            raise refusal(file, f"{rule}; the first line is {listed(cells)}")
         return 0
     try:
         number = int(column)
@@ -122,8 +123,8 @@ def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
         return number - 1
     if cells.count(str(column)) != 1:
         rule = f"column must be the name of one, or a number from 1 to {len(cells)}"
-        line = f"the first line is {', '.join(cells)}"
-        raise refusal(file, f"{rule}, got {column!r}; {line}")
+        line = f"the first line is {listed(cells)}"
+        raise refusal(file, f"{rule}, got {shown(column)}; {line}")
     return cells.index(str(column))
 
 
@@ -133,7 +134,7 @@ def _holds_names(file: Path, line: int, cells: Sequence[str], place: int) -> boo
         return False
     if any(map(_is_number, cells)) or not cells[place]:
         rule = f"line {line}, column {place + 1} must be a number or a name among names"
-        raise refusal(file, f"{rule}, got {cells[place]!r} in {', '.join(cells)}")
+        raise refusal(file, f"{rule}, got {cells[place]!r} in {listed(cells)}")
     return True
 
 

@@ -13,7 +13,7 @@ from typing import TextIO
 
 import numpy as np
 
-from gdopt.checks import check_flag
+from gdopt.checks import check_flag, listed, shown
 from gdopt.data.readers.dataset import Dataset, refusal
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.files import existing_file
@@ -58,10 +58,10 @@ def read_csv(
     """
     file = existing_file(path)
     if not isinstance(target, int | str) or isinstance(target, bool):
-        message = f"target must be a column's name or number, got {target!r}"
+        message = f"target must be a column's name or number, got {shown(target)}"
         raise ArgumentTypeError(message)
     if not isinstance(delimiter, str) or len(delimiter) != 1:
-        message = f"delimiter must be one character, got {delimiter!r}"
+        message = f"delimiter must be one character, got {shown(delimiter)}"
         raise ArgumentError(message)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = _rows(file, lines, delimiter)
@@ -70,7 +70,7 @@ def read_csv(
             raise refusal(file, "must hold a table, got an empty file")
         cells = first[1]
         if len(cells) < 2:
-            rule = f"must have at least 2 columns, set apart by {delimiter!r}"
+            rule = f"must have at least 2 columns, separated by {delimiter!r}"
             raise refusal(file, f"{rule}, got {cells[0]!r}")
         titled = _has_header(file, first, target, header=header)
         columns = _Columns(
@@ -143,8 +143,8 @@ def _target_column(file: Path, cells: list[str], target: int | str) -> int:
     if isinstance(target, str):
         names = [cell.strip() for cell in cells]
         if names.count(target) != 1:
-            rule = f"target must be the name of one column, got {target!r}"
-            raise refusal(file, f"{rule}; the names are {', '.join(names)}")
+            rule = f"target must be the name of one column, got {shown(target)}"
+            raise refusal(file, f"{rule}; the names are {listed(names)}")
         return names.index(target)
     if not -len(cells) <= target < len(cells):
         rule = f"target must be the number of one of {len(cells)} columns, from 0"
@@ -189,7 +189,7 @@ def _targets(columns: _Columns, texts: list[str], places: Sequence[int]) -> np.n
         number, text = texts[numeric.index(True)], texts[numeric.index(False)]
         at = f"line {places[texts.index(text)]}"
         rule = "the target must be a number in every line or in none"
-        raise refusal(columns.file, f"{at}: {rule}, got {text!r} beside {number!r}")
+        raise refusal(columns.file, f"{at}: {rule}, got {text!r} and {number!r}")
     numbers = np.array([float(text) for text in texts])
     finite = np.isfinite(numbers)
     if not finite.all():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gdopt.arrays.backend import get_backend
+from gdopt.checks import shown
 from gdopt.errors import ArgumentError
 from gdopt.planner.memory.device import DeviceMemory
 from gdopt.planner.memory.host import HostMemory
@@ -92,7 +93,7 @@ def meter_of(device: Any) -> Meter:
     if device == "cpu":
         return HostMemory()
     if not re.fullmatch(r"cuda:\d+", str(device)):
-        message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
+        message = f"device must be 'cpu' or like 'cuda:0', got {shown(device)}"
         raise ArgumentError(message)
     return DeviceMemory(get_backend("cupy"), device)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from gdopt.checks import whole
+from gdopt.checks import shown, whole
 from gdopt.errors import ArgumentError
 
 NAMES = ("B", "kB", "MB", "GB", "TB")
@@ -32,7 +32,7 @@ def parse_bytes(name: str, value: Any) -> int:
     if not found or found[2].lower() not in BY_NAME:
         message = (
             f"{name} must be bytes, or a number with one of the units "
-            f"{', '.join(UNITS)}, got {value!r}"
+            f"{', '.join(UNITS)}, got {shown(value)}"
         )
         raise ArgumentError(message)
     return int(float(found[1]) * BY_NAME[found[2].lower()])
