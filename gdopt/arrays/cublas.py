@@ -49,8 +49,8 @@ class Cublas:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
-            told = STATUSES.get(status, f"status {status}")
-            message = f"cuBLAS failed: {name} gave {told}"
+            reason = STATUSES.get(status, f"status {status}")
+            message = f"cuBLAS failed: {name} gave {reason}"
             raise BackendError(message)
 
     def _follow(self) -> None:

@@ -56,6 +56,7 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self.xp = _load()
+        self._unowned = self.xp.cuda.UnownedMemory
         self._cublas: dict[int, Cublas] = {}
 
     def is_array(self, value: object) -> bool:
@@ -64,7 +65,7 @@ class CupyBackend:
 
     def device(self, array: Any) -> str:
         """See `Backend.device`."""
-        return f"cuda:{array.device.id}"
+        return f"cuda:{array.data.device_id}"  # for many arrays at every step
 
     def on(self, device: str | None) -> Any:
         """See `Backend.on`."""
@@ -93,8 +94,7 @@ class CupyBackend:
     def owner(self, array: Any) -> object | None:
         """See `Backend.owner`."""
         memory = array.data.mem
-        unowned = isinstance(memory, self.xp.cuda.UnownedMemory)
-        return None if unowned else memory
+        return None if isinstance(memory, self._unowned) else memory
 
     def writeable(self, array: Any) -> bool:
         """See `Backend.writeable`; CuPy itself knows no such flag."""

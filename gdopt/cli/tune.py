@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli import options
-from gdopt.cli.problem import PreparedData, load_problem
+from gdopt.cli import flags
+from gdopt.cli.prepare import PreparedData, load_problem
 from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
-from gdopt.nn.checks import check_finite
+from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import (
@@ -32,7 +32,7 @@ DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\
 What is searched, the most important first: the learning rate; beta of momentum, hidden
 units, batch size; layers, decay of the learning rate. Trials are judged by the accuracy
-on the dev examples; the test examples are not looked at.
+on the dev examples; the test examples are not used.
 
 examples:
   gdopt tune digits
@@ -46,38 +46,42 @@ MOMENTA = ("momentum", "nesterov")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    options.add_problem(add)
-    add("--json", metavar="FILE", help="where every trial is written for programs")
-    options.add_picture(add, "tune-NAME")
+    flags.add_problem(add)
+    add("--json", metavar="FILE", help="write every trial as JSON")
+    flags.add_picture(add, "tune-NAME")
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
 
 
 def _add_trial(add: Callable[..., Any]) -> None:
-    options.add_optimizer(add, default="momentum")
+    flags.add_optimizer(add, default="momentum")
     add(
         "--epochs",
-        type=options.whole_number(least=1),
+        type=flags.whole_number(least=1),
         default=10,
         metavar="N",
         help="of each trial (%(default)s)",
     )
-    options.add_l2(add)
+    flags.add_l2(add)
 
 
 def _add_search(add: Callable[..., Any]) -> None:
-    count = options.whole_number(least=1)
-    text = "how many, those of a search that goes on included (%(default)s)"
+    count = flags.whole_number(least=1)
+    text = "number of trials, with those of a resumed search (%(default)s)"
     add("--trials", type=count, default=30, metavar="N", help=text)
-    text = "more trials around the best quarter, of which there must be 2"
+    text = "more trials around the best quarter, of at least 2 trials"
     add("--fine", type=count, metavar="N", help=text)
     text = "how values are drawn: at random, or by Optuna's TPE (%(default)s)"
     add("--method", choices=("random", "tpe"), default="random", help=text)
     text = "end trials that are worse than the median of those before"
     add("--prune", action="store_true", help=text)
-    text = "processes that run trials beside each other (%(default)s)"
+    text = "processes that run trials at the same time (%(default)s)"
     add("--jobs", type=count, default=1, metavar="N", help=text)
-    add("--storage", metavar="FILE", help="keep the search, to go on with it later")
+    add(
+        "--storage",
+        metavar="FILE",
+        help="keep the search in this file, to resume it later",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_extra(module, "train", "gdopt tune")
     load_extra("optuna", "tune", "gdopt tune")
     problem = load_problem(
-        arguments.data, arguments.seed, options.chosen_backend(arguments)
+        arguments.data, arguments.seed, flags.chosen_backend(arguments)
     )
     for X, _ in problem.parts.values():
         check_finite(X)

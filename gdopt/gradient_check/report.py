@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.naming import array_label
+from gdopt.arrays.arena import array_label
 from gdopt.tables import aligned
 
 # Ng, Improving deep neural networks, week 1, "Gradient checking": with a step of 1e-7

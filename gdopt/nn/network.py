@@ -9,9 +9,11 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import check_choice, check_flag, check_state, whole
+from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import (
+from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
+from gdopt.nn.initialization import INITIALIZATIONS, draw
+from gdopt.nn.inputs import (
     as_targets,
     check_classes,
     check_examples,
@@ -20,8 +22,6 @@ from gdopt.nn.checks import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
-from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.layers import dense
 from gdopt.nn.losses import (
     Penalty,
@@ -134,7 +134,7 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
-        self._seed = whole("seed", seed, least=0)
+        self._seed = check_int("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
         home = get_backend(backend)
         self.params = Arena.of(
@@ -226,7 +226,7 @@ class Network:
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
-            self._layers.statistics.see(done.seen)
+            self._layers.statistics.update(done.seen)
         self.batches_seen += 1
         return loss
 
@@ -242,8 +242,8 @@ class Network:
         for rows, logits in self._logits(x):
             loss = LOSSES[self.output](logits, y[rows], validate=False)[0]
             total += float(loss) * len(logits)
-        held = float(penalty.value(self.params, len(x))) if penalty else 0.0
-        return total / len(x) + held
+        added = float(penalty.value(self.params, len(x))) if penalty else 0.0
+        return total / len(x) + added
 
     def predict_proba(self, x: Array) -> Array:
         """Return probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import PADDING, Arena
+from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
-from gdopt.arrays.naming import array_label, refuse_other_names
-from gdopt.arrays.storage import compute_dtype
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import as_number, check_choice, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 Value = float | Array  # of one hyper-parameter, at one step
 ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
