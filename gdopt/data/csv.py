@@ -66,9 +66,7 @@ def read_csv(
         raise ArgumentError(message)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = _rows(file, lines, delimiter)
-        first = next(rows, None)
-        if first is None:
-            raise refusal(file, "must hold a table, got an empty file")
+        first = next(rows)
         cells = first[1]
         if len(cells) < 2:
             rule = f"must have at least 2 columns, separated by {delimiter!r}"
@@ -107,16 +105,22 @@ class _Columns:
 
 
 def _rows(file: Path, lines: TextIO, delimiter: str = ",") -> Iterator[Row]:
-    """Return the rows that are not empty."""
+    """Return the rows that are not empty: at least one, and all as long as it."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    width = 0
     try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
+        for cells in filter(None, reader):
+            width = width or len(cells)
+            if len(cells) != width:
+                rule = f"line {reader.line_num} must have {width} cells like the first"
+                raise refusal(file, f"{rule}, got {len(cells)}")
+            yield reader.line_num, cells
     except csv.Error as error:
         raise refusal(file, f"line {reader.line_num} must be CSV: {error}") from error
     except UnicodeDecodeError as error:
         raise refusal(file, f"must be text in UTF-8: {error}") from error
+    if not width:
+        raise refusal(file, "must hold a table, got an empty file")
 
 
 def _has_header(
@@ -157,9 +161,6 @@ def _read(columns: _Columns, rows: Iterable[Row]) -> Dataset:
     """Turn rows into numbers as they come: all their text would fill the memory."""
     values, targets, places = array.array("d"), list[str](), array.array("q")
     for line, cells in rows:
-        if len(cells) != columns.width:
-            rule = f"line {line} must have {columns.width} cells like the first"
-            raise refusal(columns.file, f"{rule}, got {len(cells)}")
         targets.append(cells.pop(columns.target).strip())
         places.append(line)
         try:
@@ -266,10 +267,7 @@ def read_column(
         rows = (
             (line, [cell.strip() for cell in row]) for line, row in _rows(file, lines)
         )
-        first = next(rows, None)
-        if first is None:
-            raise refusal(file, "must hold a table, got an empty file")
-        line, cells = first
+        line, cells = next(rows)
         place = _place(file, cells, column)
         named = cells[place] == column and column != str(place + 1)
         titled = named or _holds_names(file, line, cells, place)
@@ -280,9 +278,6 @@ def read_column(
         if not titled:
             values.append(_number(file, line, cells[place], label))
         for line, row in rows:
-            if len(row) != len(cells):
-                rule = f"line {line} must have {len(cells)} cells like the first"
-                raise refusal(file, f"{rule}, got {len(row)}")
             values.append(_number(file, line, row[place], label))
     if not values:
         raise refusal(file, "must hold values, got names alone")

@@ -196,7 +196,7 @@ def _build(
 ) -> Any:
     """Print and compile a program; each engine is imported when first used."""
     if engine == "cuda":
-        from gdopt.kernels.cuda import Cuda  # noqa: PLC0415
+        from gdopt.kernels.cuda.engine import Cuda  # noqa: PLC0415
 
         return Cuda(program, stored, compute)
     if engine == "numba":

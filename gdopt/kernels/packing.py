@@ -58,21 +58,21 @@ class Rounding:
         seed: of the layout's part.
         t: the step.
         start: index of the arrays' first element.
-        draws: for each array by its place, which of the element's draws.
+        random_streams: of each array that is rounded at random, by its place.
     """
 
     seed: int
     t: int
     start: int
-    draws: Mapping[int, int]
+    random_streams: Mapping[int, int]
 
     def __call__(self, values: np.ndarray, place: int, offset: int) -> np.ndarray:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
         first = self.start + offset
         index = np.arange(first, first + values.size, dtype=np.int64)
-        draw = self.draws[place]
-        word = random_bits(self.seed + draw // 2, self.t, index)
-        noise = (word >> np.uint32(16 * (draw % 2))) & np.uint32(0xFFFF)
+        random_stream = self.random_streams[place]
+        word = random_bits(self.seed + random_stream // 2, self.t, index)
+        noise = (word >> np.uint32(16 * (random_stream % 2))) & np.uint32(0xFFFF)
         bits = values.view(np.uint32)
         number = bits & np.uint32(EXPONENT) != EXPONENT
         non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
@@ -128,7 +128,7 @@ def run_packed(
         return
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
-    done, draws = 0, rounding.draws if rounding else {}
+    done, random_streams = 0, rounding.random_streams if rounding else {}
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for segments in split(arrays, engine.size):
             packed = [space[: segments[0].size] for space in scratch]
@@ -137,7 +137,7 @@ def run_packed(
             engine.run(packed, values)
             for k, segment in enumerate(segments[:written]):
                 result = packed[k]
-                if rounding and k in draws:
+                if rounding and k in random_streams:
                     result = rounding(result, k, done)
                 segment[...] = result.reshape(segment.shape)
             done += segments[0].size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,39 @@ class Values:
     by_name: dict[str, dict[str, Value]]
 
 
+class DeviceCounter(Protocol):
+    """A count of steps on a device, which decides there whether a step is done."""
+
+    running: bool
+
+    def read(self) -> int:
+        """Return the steps done; waits for the device."""
+
+    def stop(self) -> None:
+        """Forget the count: the host knows better."""
+
+
+class StepCounter:
+    """The updates that an optimizer has done: `t`, which schedules are functions of."""
+
+    def __init__(self) -> None:
+        self._t = 0
+        self.device: DeviceCounter | None = None  # where it runs, it knows best
+
+    @property
+    def t(self) -> int:
+        """Updates done; where a device counts them, it is waited for."""
+        if self.device is not None and self.device.running:
+            self._t = self.device.read()
+        return self._t
+
+    @t.setter
+    def t(self, t: int) -> None:
+        self._t = t
+        if self.device is not None:
+            self.device.stop()
+
+
 class Hyper(Mapping[str, Value | dict[str, Value]]):
     """The hyper-parameters of an optimizer, by name.
 
@@ -38,34 +71,24 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
     """
 
     def __init__(
-        self, rule: Rule, parameters: Parameters, given: Mapping[str, Any]
+        self,
+        rule: Rule,
+        parameters: Parameters,
+        given: Mapping[str, Any],
+        counter: StepCounter,
     ) -> None:
         self._rule = rule
+        self._counter = counter
         self._parameters = parameters
         computed = [compute_dtype(group) for group in parameters.layout.sizes]
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.settings: dict[str, Any] = {}
         self.elements: dict[str, Arena] = {}
-        self.clock: Any = None  # where a device counts the steps: it knows best
-        self._step = 0
         self.version = 0
         self._constant: Values | None = None
         self._fixed = True
         for name in rule.scalars:
             self[name] = given[name]
-
-    @property
-    def step(self) -> int:
-        """Steps done; where the device counts them, it is waited for."""
-        if self.clock is not None and self.clock.running:
-            self._step = self.clock.read()
-        return self._step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._step = step
-        if self.clock is not None:
-            self.clock.stop()
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Return the settings with their names; one by name as each of its parts."""
@@ -138,7 +161,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             for value in (setting.min(), setting.max()):  # NaN shows in both
                 check_number(label, float(value), bounds, self._dtype)
         elif not setting.ndim:
-            self._read(label, name, setting, self.step)
+            self._read(label, name, setting, self._counter.t)
 
     def _lay_out(self, name: str, parts: Mapping[str, Any]) -> Arena:
         """Spread arrays over the parameters, in the dtype of the arithmetic."""
@@ -205,7 +228,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if name in self.elements:
             copied: Value | dict[str, Value] = _copy(setting)
             return copied
-        values = self.at(self.step)
+        values = self.at(self._counter.t)
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
@@ -15,13 +15,39 @@ from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
-from gdopt.optim.hyper import Hyper
+from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.rule import Rule
 from gdopt.optim.rule import rule as make_rule
 
 Init = TypeVar("Init", bound=Callable[..., None])
+
+
+class Executor(Protocol):
+    """What an optimizer asks of the code that runs its rule, on the CPU or on a GPU."""
+
+    grad_norm: Any
+
+    def run(self, grads: Arena | list[Array]) -> bool | Array:
+        """Do one step with checked gradients; return whether it was done."""
+
+
+@runtime_checkable
+class GraphExecutor(Executor, Protocol):
+    """What a CUDA graph of a whole step asks in addition; the CPU's cannot do it."""
+
+    def count_on_device(self) -> None:
+        """Take the step count from the device from now on."""
+
+    def prepare(self) -> int:
+        """Send what the next step needs; a graph holds while the result stays equal."""
+
+    def launch(self, grads: Arena | list[Array]) -> bool | Array:
+        """Launch the step's kernels; return whether it was done."""
+
+    def count(self) -> None:
+        """Count a step that has been launched."""
 
 
 class Optimizer:
@@ -97,20 +123,21 @@ class Optimizer:
         self.rule = extended(rule, tuple(extras))
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
-        self.hyper = Hyper(self.rule, self._parameters, hyper | extras)
+        self._counter = StepCounter()
+        self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
 
-    def _make_executor(self) -> Any:
-        """Choose who runs the rule: the loops of the CPU, or one launch on a GPU."""
-        given = (self.rule, self._parameters, self._state, self.hyper, self.options)
+    def _make_executor(self) -> Executor:
+        """Choose what runs the rule: the loops of the CPU, or one launch on a GPU."""
+        given = self.rule, self._parameters, self._state, self.hyper, self._counter
         if self._parameters.backend.name == "numpy":
-            return CpuExecutor(*given)
+            return CpuExecutor(*given, options=self.options)
         from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
-        return GpuExecutor(*given)
+        return GpuExecutor(*given, options=self.options)
 
     def _start(self) -> dict[str, Arena]:
         """Make the state, and the master copy of the parameters, if there is one."""
@@ -133,7 +160,7 @@ class Optimizer:
     @property
     def t(self) -> int:
         """Number of updates done; the next one is step `t` of a schedule."""
-        return self.hyper.step
+        return self._counter.t
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -212,8 +239,7 @@ class Optimizer:
             if self.options.non_finite != "ignore" and self._has_non_finite(checked):
                 return False
             with Uninterrupted():
-                done: bool | Array = self.executor.run(checked)
-                return done
+                return self.executor.run(checked)
         finally:
             self._lock.release()
 
@@ -235,7 +261,8 @@ class Optimizer:
         Schedules and hyper-parameters that are arrays come with the code, not with the
         state. The dictionary fits any engine and device.
         """
-        return state.save(self.rule, self.hyper, self._state, self._parameters)
+        owned = self.hyper, self._state, self._parameters
+        return state.save(self.rule, self.t, *owned)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
         """Take over a saved state, by the names of the parameters; all or nothing.
@@ -244,8 +271,25 @@ class Optimizer:
             StateError: another rule, other names, shapes or dtypes, or a newer format;
                 the message shows both sides, and nothing has changed.
         """
-        state.load(saved, self.rule, self.hyper, self._state, self._parameters)
+        owned = self.hyper, self._state, self._parameters
+        self._counter.t = state.load(saved, self.rule, *owned)
         return self
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that puts settings, step count and norm back as they are.
+
+        Parameters and state are not copied: they are arrays, `params` and `state`.
+        """
+        settings, t, norm = dict(self.hyper.settings), self.t, self.grad_norm
+
+        def restore() -> None:
+            for name, setting in settings.items():
+                if self.hyper.settings[name] is not setting:
+                    self.hyper[name] = setting
+            self._counter.t = t
+            self.executor.grad_norm = norm
+
+        return restore
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{n}={v!r}" for n, v in self.hyper.settings.items())

@@ -213,11 +213,11 @@ class Options:
         dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
-        stored, draw = [], 0
+        stored, random_stream = [], 0
         for dtype, at_random in zip(dtypes, random, strict=True):
-            draws = at_random and dtype == "bfloat16"
-            stored.append(Storage(dtype, draw if draws else None))
-            draw += draws
+            random_streams = at_random and dtype == "bfloat16"
+            stored.append(Storage(dtype, random_stream if random_streams else None))
+            random_stream += random_streams
         return (*stored, Storage(group), *([Storage(compute)] * elements))
 
     def state_dtype_of(self, state: str, group: str) -> str:

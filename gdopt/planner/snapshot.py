@@ -169,20 +169,10 @@ class Snapshot:
         self._keep(f"{name}.params", optimizer.params)
         for part, arena in optimizer.state_arenas.items():
             self._keep(f"{name}.state[{part!r}]", arena)
-        hyper, step = optimizer.hyper, optimizer.t
-        settings, norm = dict(hyper.settings), optimizer.grad_norm
-        for key, setting in settings.items():
+        for key, setting in optimizer.hyper.settings.items():
             if hasattr(setting, "state_dict"):  # a schedule that remembers
                 self._keep(f"{name}.hyper[{key!r}]", setting)
-
-        def restore() -> None:
-            for key, setting in settings.items():
-                if hyper.settings[key] is not setting:
-                    hyper[key] = setting
-            hyper.step = step
-            optimizer.executor.grad_norm = norm
-
-        self._restores.append(restore)
+        self._restores.append(optimizer.snapshot())
 
     def _keep_attributes(self, name: str, thing: Any) -> None:
         before = dict(vars(thing))

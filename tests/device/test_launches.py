@@ -127,7 +127,7 @@ def snapshot(optimizer):
     arrays = [*optimizer.params.values()]
     for states in optimizer.state.values():
         arrays += states.values()
-    return [array.host.tobytes() for array in arrays], optimizer.hyper._step
+    return [array.host.tobytes() for array in arrays], optimizer._counter._t
 
 
 @pytest.mark.parametrize("together", [False, True])

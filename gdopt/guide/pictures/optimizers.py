@@ -106,8 +106,8 @@ def draw_large_rate(numbers: Numbers, path: Path) -> None:
     title = "At a rate at which gradient descent diverges, RMSprop converges"
     figure, (left, right) = figure_grid(title, (12, 5.2), columns=2)
     canvas.draw_contours(left, numbers["problem"])
-    looks = zip(numbers["points"], (INK, BLUE, ORANGE), (2.4, 1.2, 1.6), strict=True)
-    for name, colour, width in looks:
+    styles = zip(numbers["points"], (INK, BLUE, ORANGE), (2.4, 1.2, 1.6), strict=True)
+    for name, colour, width in styles:
         style = {"color": colour, "linewidth": width, "alpha": 0.9}
         distances = numbers["distances"][name]
         until = SHOWN if distances[-1] > 1e3 else None

@@ -154,9 +154,9 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
     whole = numbers["whole"]
     every = [*numbers["sums"].values(), *numbers["plain"].values()]
     bins = np.linspace(np.min(every), np.max(every), 61)
-    looks = {"plain": (ORANGE, "as it is"), "sums": (BLUE, "divided by keep")}
+    styles = {"plain": (ORANGE, "as it is"), "sums": (BLUE, "divided by keep")}
     for axis, keep in zip(axes, KEEPS, strict=True):
-        for kind, (colour, name) in looks.items():
+        for kind, (colour, name) in styles.items():
             sums = numbers[kind][keep]
             text = f"{name}: mean {sums.mean() / whole:.2f} of the whole"
             style = {"color": colour, "histtype": "stepfilled", "alpha": 0.45}

@@ -114,10 +114,10 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     """
     names = {symbol: symbol.name for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
-    last = {a: k for k, node in enumerate(program.tape) for a in node.arguments}
-    last |= dict.fromkeys(program.results, len(program.tape))
+    last = {a: k for k, node in enumerate(program.instructions) for a in node.arguments}
+    last |= dict.fromkeys(program.results, len(program.instructions))
     registers, lines = ScratchPool(), []
-    for k, node in enumerate(program.tape):
+    for k, node in enumerate(program.instructions):
         dying = [
             names[a]
             for a in dict.fromkeys(node.arguments)

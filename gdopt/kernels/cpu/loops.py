@@ -54,7 +54,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     names = {symbol: f"v_{symbol.name}_" for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     body = [f"{names[a]} = {a.name}[i]" for a in program.inputs if program.reads(a)]
-    for k, node in enumerate(program.tape):
+    for k, node in enumerate(program.instructions):
         arguments = [names[argument] for argument in node.arguments]
         names[node] = f"x{k}"
         body.append(

@@ -105,8 +105,8 @@ __device__ inline unsigned gdopt_random_bits(
 }
 """
 
-# Arrays kept apart: some start between 16-byte boundaries, most end between packs.
-APART = """
+# Separate arrays: some start between 16-byte boundaries, most end between packs.
+SEPARATE = """
 template <class T, int n>
 __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count) {
   if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) return gdopt_read<T, n>(at);
@@ -183,11 +183,11 @@ class KernelText:
 
 
 def print_statements(
-    tape: Sequence[Symbol], names: dict[Symbol, str], kind: str
+    instructions: Sequence[Symbol], names: dict[Symbol, str], kind: str
 ) -> list[str]:
     """Print one statement for each operation, and name its value."""
     lines = []
-    for k, node in enumerate(tape):
+    for k, node in enumerate(instructions):
         arguments = [names[argument] for argument in node.arguments]
         names[node] = f"x{k}"
         text = OPERATIONS[str(node.operation)].cuda.format(*arguments)

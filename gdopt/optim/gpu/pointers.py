@@ -1,4 +1,4 @@
-"""Where arrays that are kept apart lie, as tables on the device: one launch for all."""
+"""Where separate arrays lie, as tables on the device: one launch for all."""
 
 from __future__ import annotations
 
