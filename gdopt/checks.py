@@ -85,7 +85,7 @@ def as_number(name: str, value: Any) -> float:
     """Take a real number as a float; refuse truth values, text and all else.
 
     Raises:
-        ArgumentTypeError: the value is no real number.
+        ArgumentTypeError: the value is not a real number.
     """
     number = isinstance(value, int | float | np.integer | np.floating)
     if not number or isinstance(value, bool):
@@ -103,7 +103,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     """Take a number within a range, which the dtype of the arithmetic must keep.
 
     Raises:
-        ArgumentTypeError: the value is no real number.
+        ArgumentTypeError: the value is not a real number.
         ArgumentError: it lies outside, is not finite, or leaves the range when it is
             rounded to `dtype`, as an epsilon of 1e-60 does in float32.
     """
@@ -126,7 +126,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
 
 
 def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; 3.0 and True are none.
+    """Take a whole number of at least `least` as an int; refuse 3.0 and True.
 
     Raises:
         ArgumentTypeError: it is of another kind.
@@ -157,10 +157,10 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a name that is none of the choices.
+    """Refuse a name that is not one of the choices.
 
     Raises:
-        ArgumentError: it is none of them.
+        ArgumentError: it is not one of them.
     """
     if value not in choices:
         message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
@@ -198,10 +198,10 @@ def check_each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[
 
 
 def check_increasing(name: str, values: Any) -> tuple[int, ...]:
-    """Take whole numbers of at least 1 that rise strictly, as a tuple.
+    """Take strictly increasing whole numbers of at least 1, as a tuple.
 
     Raises:
-        ArgumentTypeError: it is no sequence, or holds something else.
+        ArgumentTypeError: it is not a sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
     numbers = check_each(check_count, name, values)

@@ -114,7 +114,7 @@ class Arena(Mapping[str, Array]):
 
     An optimizer updates a whole arena in one pass over memory. Views start on 64-byte
     boundaries. The padding between them starts as zero, and no built-in rule changes
-    it; a rule of one's own that moves zeros writes there. ``arena["W"] = value`` copies
+    it; a user's rule that moves zeros writes there. ``arena["W"] = value`` copies
     into the view. Make one with `Arena.of`, and its gradients with `like`.
 
     >>> import numpy as np

@@ -72,7 +72,7 @@ class EWA:
 
         Raises:
             ArgumentError: the shape differs from the values before.
-            ArgumentTypeError: the kind or the dtype does, or it is no float array.
+            ArgumentTypeError: the kind or the dtype does, or it is not a float array.
         """
         if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
             self._update_array(x)
@@ -97,13 +97,13 @@ class EWA:
         return {"t": self.t, "value": raw}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Args:
             state: of an average of the same kind; an array stays on its device.
 
         Raises:
-            StateError: it is no such state; nothing has changed.
+            StateError: it is not such a state; nothing has changed.
         """
         checked = check_state("state", state, ["value"], counts=["t"])
         t, raw = checked["t"], checked["value"]

@@ -82,11 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_suite(given: str | None = None) -> Path:
-    """Find the benchmark suite: where it is said to be, else beside the package.
+    """Find the benchmark suite: where it is said to be, else next to the package.
 
     Args:
         given: its folder; if not, ``GDOPT_BENCH_SUITE`` names it, else it is the folder
-            ``bench`` beside ``gdopt``, as in a checkout.
+            ``bench`` next to ``gdopt``, as in a checkout.
 
     Raises:
         ArgumentError: it is not there.

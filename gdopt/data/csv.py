@@ -43,8 +43,8 @@ def read_csv(
         delimiter: the character between cells.
 
     Raises:
-        ArgumentError: there is no such file, it is no table of numbers, or there is no
-            such target; the message tells line and column, counted from 1.
+        ArgumentError: there is no such file, it is not a table of numbers, or there is
+            no such target; the message tells line and column, counted from 1.
         ArgumentTypeError: an argument is of the wrong kind.
 
     >>> import pathlib, tempfile

@@ -41,7 +41,7 @@ class Dataset:
         """Bring what a file holds into the form of a data set.
 
         Raises:
-            ArgumentError: the arrays are no examples and targets of them.
+            ArgumentError: the arrays are not examples and their targets.
         """
         if X.ndim < 2 or X.dtype.kind not in "biuf":
             rule = "features must be rows of real numbers"

@@ -143,7 +143,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
     """Return the numbers of examples for training, dev and test.
 
     Raises:
-        ArgumentTypeError: a part is no number.
+        ArgumentTypeError: a part is not a number.
         ArgumentError: a part would be empty, or the parts do not add up.
     """
     if train is None:

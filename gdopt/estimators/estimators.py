@@ -35,8 +35,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         n_iter_no_change: training ends after more epochs than that in a row without a
             gain, in the mean loss of an epoch or in the accuracy of what was kept.
         tol: gain below which an epoch counts as none, at least 0.
-        warm_start: whether `fit` goes on from the weights there are, with an optimizer
-            that begins anew.
+        warm_start: whether `fit` goes on from the weights there are, with a new
+            optimizer.
         backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
             answers; X, y and predictions are NumPy arrays in any case.
 

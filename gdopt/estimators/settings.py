@@ -118,7 +118,7 @@ class Settings:
         return cls(**{name: CHECKS[name](name, given[name]) for name in given})
 
     def size_of_batch(self, examples: int) -> int:
-        """Return the examples of a mini-batch, of so many to train on.
+        """Return the size of a mini-batch, out of `examples` to train on.
 
         Raises:
             ArgumentError: there are fewer than were asked for.

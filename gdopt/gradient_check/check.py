@@ -62,7 +62,7 @@ class Comparison:
         self._refuse_other_gradients(self._same_loss())
 
     def run(self, directions: int | None) -> GradientCheck:
-        """Compare along so many directions, or every element, and make the report."""
+        """Compare along `directions`, or every element, and make the report."""
         if directions is None:
             checks, worst, analytic, numeric = self._every_element()
         else:
@@ -86,7 +86,7 @@ class Comparison:
         return CERTAIN * expected / total if total else 0.0
 
     def _same_loss(self) -> object:
-        """Refuse a loss that differs from call to call; give the gradients."""
+        """Refuse a loss that differs from call to call; return the gradients."""
         loss, grads = self.probe.call("at the parameters as they are")
         scale = max(abs(loss), abs(self.loss))
         if abs(loss - self.loss) > SAME_LOSS * self.eps * scale:
@@ -237,7 +237,7 @@ def check_gradient(
     Raises:
         ArgumentError: two calls with the same parameters differ, as with dropout on;
             the function changes the parameters; a loss or gradient is not finite; a
-            gradient has another shape; the step vanishes beside a parameter; a number
+            gradient has another shape; the step vanishes next to a parameter; a number
             is out of its range.
         ArgumentTypeError: float32 or half without a step; something is of the wrong
             kind.

@@ -1,4 +1,4 @@
-"""A user's function, and parameters that are moved in place and put back."""
+"""A user's function, and parameters that are moved in place and restored."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Probe:
                 found = array_label(name)
                 message = f"params must be finite, got NaN or infinity in {found}"
                 raise ArgumentError(message)
-        # On the device, so that putting back needs no memory there.
+        # On the device, so that restoring needs no memory there.
         self.kept = {name: array.copy() for name, array in self.arrays.items()}
         self.hosts = {n: self.backend.to_host(kept) for n, kept in self.kept.items()}
 
@@ -84,10 +84,10 @@ class Probe:
         return [*moved, *self.rebound()]
 
     def call(self, where: str) -> tuple[float, Any]:
-        """Call the function; give its loss, and its gradients as they came.
+        """Call the function; return its loss, and its gradients as they came.
 
         Raises:
-            ArgumentTypeError: it returns no pair, or a loss that is no number.
+            ArgumentTypeError: it does not return a pair, or the loss is not a number.
             ArgumentError: the loss is not finite.
         """
         self.calls += 1
@@ -203,7 +203,7 @@ class Probe:
         return by_gradient / (2 * step), (above - below) / (2 * step)
 
     def move(self, direction: Values, distance: float) -> dict[str, np.ndarray]:
-        """Write ``p + distance * direction``; give what was stored, as float64."""
+        """Write ``p + distance * direction``; return what was stored, as float64."""
         stored = {}
         for name, part in direction.items():
             host = self.hosts[name]

@@ -13,7 +13,7 @@ from gdopt.arrays.arena import array_label
 from gdopt.tables import aligned
 
 # Ng, Improving deep neural networks, week 1, "Gradient checking": with a step of 1e-7
-# an error near 1e-7 is great, near 1e-5 deserves a look, near 1e-3 is probably a
+# an error near 1e-7 is great, near 1e-5 needs a look, near 1e-3 is probably a
 # mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
 GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
 
@@ -85,8 +85,8 @@ class GradientCheck:
     Attributes:
         error: ``|a - n| / (|a| + |n|)`` of the whole vector, or along all directions.
         rounding: of `error`, what the rounding of the losses alone may give; near or
-            above 1 the gradient is too small beside the loss to be checked with this
-            step.
+            above 1 the gradient is too small relative to the loss to be checked with
+            this step.
         parameters: by name. Along directions they are looked at one by one only where
             the whole deserves it, and are empty otherwise.
         worst: the parameter that holds the element where both differ most; along
@@ -121,7 +121,7 @@ class GradientCheck:
         """The error in words: ``"great"``, ``"fine"``, ``"look again"``, ``"wrong"``.
 
         They are below 1e-7, below 1e-5, below 1e-3, and from there on. It is "look
-        again" as well where an error above is no larger than `rounding`, and where
+        again" as well where an error above does not exceed `rounding`, and where
         the whole is right but a parameter by itself is wrong.
         """
         if self.error >= WRONG:
@@ -153,7 +153,7 @@ class GradientCheck:
         if self.error >= FINE and self.error <= self.rounding:
             lines.append(
                 f"rounding of the loss alone may give {self.rounding:.1e}, as the "
-                "gradient is small beside it: check elsewhere, or with a larger step"
+                "gradient is small: check elsewhere, or with a larger step"
             )
         return "\n".join(lines)
 

@@ -17,7 +17,7 @@ LARGEST_LOWERED_POWER = 16  # beyond it a library's power is shorter than the pr
 
 
 class Symbol:
-    """A value in a rule that is not known yet: an input or a recorded operation.
+    """A value in a rule that is not yet known: an input or a recorded operation.
 
     Symbols compare by identity; ``==`` is not overloaded.
     """
@@ -43,7 +43,7 @@ class Symbol:
 
     @staticmethod
     def of(value: Any) -> Symbol:
-        """Make a number a constant; refuse what is no number."""
+        """Make a number a constant; refuse what is not a number."""
         if isinstance(value, Symbol):
             return value
         number = isinstance(value, int | float | np.integer | np.floating)

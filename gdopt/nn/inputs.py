@@ -83,7 +83,7 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
 
     Raises:
         ArgumentTypeError: the dtype is not an integer one.
-        ArgumentError: the shape is none of `shapes`.
+        ArgumentError: the shape is not one of `shapes`.
     """
     if labels.shape not in shapes:
         message = (
@@ -98,7 +98,7 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
 
 
 def check_classes(labels: Array, classes: int) -> None:
-    """Refuse labels that are no class numbers; a GPU has to wait for the answer.
+    """Refuse labels that are not class numbers; a GPU has to wait for the answer.
 
     Raises:
         ArgumentError: a label is negative, or not below the number of classes.
@@ -153,7 +153,7 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
 
     Raises:
         ArgumentError: one is not in (0, 1], or there are not as many as layers.
-        ArgumentTypeError: one is no number.
+        ArgumentTypeError: one is not a number.
     """
     if not isinstance(keep_prob, list | tuple):
         return (check_number("keep_prob", keep_prob, KEEP),) * hidden

@@ -66,7 +66,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     Reading gives the values at the next step; assigning takes effect with it. A setting
     is a number, a schedule ``step -> number``, an array that broadcasts to every
-    parameter (copied when assigned), a 0-d array (read anew at every step), or a
+    parameter (copied when assigned), a 0-d array (read again at every step), or a
     mapping from the parameters' names to any of these.
     """
 
@@ -250,7 +250,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
 
 def _copy(setting: Any) -> Any:
-    """Copy arrays that are not read anew at every step."""
+    """Copy arrays that are not read again at every step."""
     if isinstance(setting, dict):
         return {key: _copy(part) for key, part in setting.items()}
     return setting.copy() if _is_array(setting, least=1) else setting

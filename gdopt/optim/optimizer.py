@@ -73,10 +73,10 @@ class Optimizer:
             float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
-        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master
-            weights.
+        rounding: ``"stochastic"`` rounds bfloat16 parameters that have no master
+            weights at random, too.
         seed: of that randomness, at least 0; it depends on the step and the place of
-            an element alone, so that every engine and layout rounds alike.
+            an element alone, so that every engine and layout rounds in the same way.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
             ``step -> number``, an array that broadcasts to every parameter, a 0-d
             array, or a mapping from names to these.
@@ -89,7 +89,7 @@ class Optimizer:
 
     >>> import gdopt
     >>> import numpy as np
-    >>> def signed(p, g, *, lr):  # a rule of one's own, as fast as the built-in ones
+    >>> def signed(p, g, *, lr):  # your own rule, as fast as the built-in ones
     ...     return p - lr * gdopt.sign(g)
     >>> p = np.array([1.0, -1.0])
     >>> opt = gdopt.Optimizer(p, rule=signed, lr=0.25)
@@ -227,7 +227,7 @@ class Optimizer:
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
                 schedule gave a value out of range.
-            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step.
         """

@@ -156,7 +156,7 @@ class Options:
     """The shared options that are not hyper-parameters.
 
     Raises:
-        ArgumentError: a value is none of the choices.
+        ArgumentError: a value is not one of the choices.
         ArgumentTypeError: a value is of the wrong kind.
     """
 

@@ -45,8 +45,8 @@ class Parameters:
         """Name and check what a user calls parameters.
 
         Raises:
-            ArgumentTypeError: a container without order, something that is no array,
-                integers, a read-only array, foreign byte order.
+            ArgumentTypeError: a container without order, something that is not an
+                array, integers, a read-only array, foreign byte order.
             ArgumentError: nothing at all, or arrays that share memory.
             BackendError: arrays on several devices.
         """
@@ -154,7 +154,7 @@ class Gradients:
         Raises:
             ArgumentError: a gradient is missing, unknown or of another shape, or
                 shares memory with a parameter or with state.
-            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
         """
         if self._known is not None and grads is self._known:

@@ -1,4 +1,4 @@
-"""What trial steps change, copied before them and put back after them."""
+"""What trial steps change, copied before them and restored after them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Snapshot:
         """Put everything back as it was; Ctrl-C waits until it is done.
 
         Raises:
-            StateError: something could not be put back, as where CUDA has failed for
+            StateError: something could not be restored, as where CUDA has failed for
                 good; all else has been.
         """
         failures = []

@@ -55,8 +55,8 @@ def parse(header: np.ndarray) -> dict[str, Any]:
     """Read a header.
 
     Raises:
-        StateError: it is of a newer format, or is none.
-        ValueError: it is no JSON.
+        StateError: it is of a newer format, or not a header.
+        ValueError: it is not JSON.
     """
     content: Any = json.loads(header.tobytes())
     known = content.get("format") if isinstance(content, dict) else None
@@ -232,8 +232,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArgumentError: there is no such file.
-        StateError: the file is truncated or damaged, holds Python objects, is no
-            checkpoint, or was written by a newer gdopt; the message names it and says
+        StateError: the file is truncated or damaged, holds Python objects, is not
+            a checkpoint, or was written by a newer gdopt; the message names it and says
             what was wrong.
     """
     file = existing_file(path)
@@ -271,7 +271,7 @@ def _read(archive: zipfile.ZipFile) -> dict[str, Any]:
     if HEADER not in members or HEADER_DIGEST not in members:
         message = f"must be a checkpoint of gdopt, got no {HEADER} in it"
         raise StateError(message)
-    # Stored members are no larger than the file, whatever they claim to unpack to.
+    # Stored members are not larger than the file, whatever they claim to unpack to.
     if any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
         message = "must hold its arrays uncompressed, got compressed ones"
         raise StateError(message)

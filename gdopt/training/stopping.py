@@ -50,7 +50,7 @@ class EarlyStopping:
         patience: updates without a better value after which to stop, at least 1.
         min_delta: by how much better a value has to be, at least 0.
         mode: ``"max"`` for an accuracy, ``"min"`` for a loss.
-        layers: what has a state beside the parameters, with ``state_dict`` and
+        layers: what has a state in addition to the parameters, with ``state_dict`` and
             ``load_state_dict``, that belongs to them: a network with batch
             normalization, for its averages of mean and variance.
 
@@ -67,8 +67,9 @@ class EarlyStopping:
 
     Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
 
-    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts alike,
-    puts the weights back by itself, and stops with a patience of 0 as with 1 here.
+    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts in
+    the same way, restores the weights by itself, and stops with a patience of 0 as with
+    1 here.
 
     >>> import numpy as np
     >>> w = np.zeros(2)
@@ -128,7 +129,7 @@ class EarlyStopping:
             Whether to stop now.
 
         Raises:
-            ArgumentTypeError: the value is no number; nothing has changed.
+            ArgumentTypeError: the value is not a number; nothing has changed.
         """
         number = as_number("value", value)
         with Uninterrupted():

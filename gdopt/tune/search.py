@@ -43,9 +43,10 @@ def tune(
 ) -> Study:
     """Try hyper-parameters at random, or led by what was found before, with Optuna.
 
-    The course's advice: draw at random and on a grid never, as nobody knows beforehand
-    which hyper-parameter matters; each on its proper scale; from coarse to fine, by
-    `zoom`; many models at a time ("caviar", `jobs`) where there are processors enough.
+    The course's advice: draw at random and on a grid never, as it is unknown
+    beforehand which hyper-parameter matters; each on its proper scale; from coarse to
+    fine, by `zoom`; many models at a time ("caviar", `jobs`) where there are processors
+    enough.
 
     What trial k draws depends on the seed and on k alone, and with ``method="tpe"`` on
     the trials before, too. With a `storage`, a search that was broken off, even by kill

@@ -28,7 +28,7 @@ class Space(Mapping[str, Scale]):
 
     Raises:
         ArgumentError: there is none, or a name is empty or taken twice.
-        ArgumentTypeError: a name is no text, or a scale is none.
+        ArgumentTypeError: a name is not text, or a scale is not a scale.
 
     >>> space = Space({"lr": log_uniform(1e-4, 1)}) | {"units": uniform_int(50, 100)}
     >>> space

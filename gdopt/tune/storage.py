@@ -150,7 +150,7 @@ def make_sampler(method: str, seed: int) -> Any:
 
     With ``"tpe"`` they depend on the scores of the trials before, too. Optuna's own
     samplers draw from one generator that moves on, so that a search that was broken
-    off would begin its draws anew.
+    off would repeat its draws.
     """
     samplers = load_extra("optuna.samplers", EXTRA, PURPOSE)
     kind = getattr(samplers, SAMPLERS[method])
