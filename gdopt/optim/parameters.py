@@ -111,6 +111,23 @@ def finite(backend: Backend, array: Array) -> bool:
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True
 
 
+class SeenArrays:
+    """Arrays that are known again by identity, as long as all of them live."""
+
+    def __init__(self, arrays: Sequence[Array] = ()) -> None:
+        self._ids = list(map(id, arrays))
+        self._alive = alive = [bool(arrays)]
+
+        def gone(_: object) -> None:  # its identity may be another array's from now on
+            alive[0] = False
+
+        self._references = [weakref.ref(array, gone) for array in arrays]
+
+    def are(self, arrays: Sequence[Array]) -> bool:
+        """Return whether these are the very same arrays, in the same order."""
+        return self._alive[0] and list(map(id, arrays)) == self._ids
+
+
 class Gradients:
     """What an optimizer's gradients must look like, and which it has seen.
 
@@ -146,7 +163,7 @@ class Gradients:
         self._known: Arena | None = None
         # On a GPU an array that lives keeps its place and size: it is checked once.
         self._remembers = parameters.backend.name != "numpy"
-        self._seen: list[weakref.ref[Array]] = []
+        self._seen = SeenArrays()
 
     def check(self, grads: Any) -> Arena | list[Array]:
         """Return the arena that was given, or the arrays in the parameters' order.
@@ -162,13 +179,13 @@ class Gradients:
         if isinstance(grads, Mapping):
             if grads.keys() != self._parameters.arrays.keys():
                 refuse_other_names(self._names, grads, "grads")
-            arrays = [grads[name] for name in self._names]
+            arrays = list(map(grads.__getitem__, self._names))
         else:
             arrays = self._positional(grads)
-        if not self._has_seen(arrays):
+        if not self._seen.are(arrays):
             self._check_arrays(arrays)
             if self._remembers:
-                self._seen = [weakref.ref(array) for array in arrays]
+                self._seen = SeenArrays(arrays)
         if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
             return arrays
         if list(grads) != self._names:  # layouts are equal in any order
@@ -176,15 +193,11 @@ class Gradients:
         self._known = grads
         return grads
 
-    def _has_seen(self, arrays: Sequence[Array]) -> bool:
-        """Return whether these very arrays were checked before."""
-        if len(self._seen) != len(arrays) or any(array is None for array in arrays):
-            return False  # None is also what an array that is gone would look like
-        pairs = zip(self._seen, arrays, strict=True)
-        return all(reference() is array for reference, array in pairs)
-
     def _positional(self, grads: Any) -> list[Array]:
-        arrays = list(named_arrays(grads, "grads").values())
+        if isinstance(grads, list | tuple) and grads:
+            arrays = list(grads)
+        else:
+            arrays = list(named_arrays(grads, "grads").values())
         if len(arrays) != len(self._names):
             message = (
                 f"grads must hold {len(self._names)} arrays, one for each parameter, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ class DtypeGroup:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
         self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        self._places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
@@ -137,7 +139,7 @@ class DtypeGroup:
             if self._separate:
                 located |= self._table_for(gradients=False).locate()
             return located
-        column = [grads[place] for place in self._places]
+        column = self._column(grads)[:-1]
         return self._table_for(gradients=True).locate(column)
 
     def _table_for(self, *, gradients: bool) -> PointerTable:
