@@ -160,7 +160,7 @@ def run_packed(
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Cut arrays of one shape alike into views of at most `size` elements."""
+    """Cut arrays of one shape into the same views, of at most `size` elements."""
     shape = arrays[0].shape
     if arrays[0].size <= size:
         yield list(arrays)

@@ -125,7 +125,7 @@ class Loop:
             path = _store(self.source, program.name, cache_folder())
         except OSError as error:
             warnings.warn(
-                f"compiled loops are not kept for the next process: {error}; "
+                f"compiled loops could not be cached on disk: {error}; "
                 "GDOPT_CACHE_DIR names another folder",
                 RuntimeWarning,
                 stacklevel=2,

@@ -46,7 +46,7 @@ class Launch:
         self._open = {name: k for k, name in enumerate(names) if name not in fixed}
 
     def __call__(self, changing: dict[str, Any]) -> None:
-        """Launch with the arguments that change; those it has no use for are let be.
+        """Launch with the arguments that change; unused names are ignored.
 
         Raises:
             BackendError: the compiler refused the text, or CUDA reports an error, which

@@ -154,7 +154,7 @@ ELEMENT_TYPES = {
     "float16": "unsigned short",
     "bfloat16": "unsigned short",
 }
-RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # what CuPy is told of them
+RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # to CuPy
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 PARTS = {"float16": FLOAT16, "bfloat16": BFLOAT16}
 

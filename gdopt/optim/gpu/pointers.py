@@ -23,7 +23,7 @@ def block_counts(slots: Collection[Slot]) -> np.ndarray:
 
 
 class PointerTable:
-    """The tables of the arrays of one dtype, made anew only when one has moved.
+    """The tables of the arrays of one dtype, made again only when one has moved.
 
     Args:
         backend: of the arrays.
