@@ -26,7 +26,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Name the folder of what may be made anew: ``GDOPT_CACHE_DIR``, or the user's."""
+    """Return the folder of caches: ``GDOPT_CACHE_DIR``, or the user's."""
     chosen = os.environ.get("GDOPT_CACHE_DIR")
     if chosen:
         return Path(chosen)

@@ -88,10 +88,10 @@ def use(name: str) -> None:
     """Choose where *new* arrays are made; existing arrays are not moved.
 
     Args:
-        name: ``"numpy"``, ``"cupy"`` or ``"auto"`` (CuPy where a GPU answers).
+        name: ``"numpy"``, ``"cupy"`` or ``"auto"`` (CuPy if there is a GPU).
 
     Raises:
-        ArgumentError: the name is none of the three.
+        ArgumentError: the name is not one of the three.
         BackendError: ``"cupy"`` without CuPy, a driver or a device.
 
     >>> import gdopt
@@ -105,10 +105,10 @@ def use(name: str) -> None:
 
 
 def get_backend(name: str | None = None) -> Backend:
-    """Return the backend of that name; without a name, the one in force.
+    """Return the backend of that name; without a name, the default.
 
-    In force is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
-    says once, on standard error, what it chose and why.
+    The default is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
+    reports once, on standard error, what it chose and why.
 
     Raises:
         ArgumentError: the name is unknown.
@@ -211,16 +211,16 @@ HOST, CUDA = 1, 2  # kinds of device in DLPack
 def as_array(array: Any) -> Array:
     """View an array of torch, JAX or another library in place, as NumPy's or CuPy's.
 
-    What an optimizer does to the view, it does to the array. Arrays that must not be
-    written to, as JAX's, give views that are read-only: gradients may be such,
-    parameters not. NumPy 2.1 itself makes every view through DLPack read-only.
+    What an optimizer does to the view, it does to the array. Views of arrays that must
+    not be written to, such as JAX's, are read-only: they can be gradients, but not
+    parameters. NumPy 2.1 itself makes every view through DLPack read-only.
 
     Args:
         array: has ``__dlpack__``, on the CPU or a GPU, or ``__cuda_array_interface__``.
 
     Raises:
-        ArgumentTypeError: it is no such array, or its library does not hand it out; a
-            torch tensor that requires a gradient has to be detached.
+        ArgumentTypeError: it is not such an array, or its library does not export it;
+            a torch tensor that requires a gradient has to be detached.
         BackendError: it is on a GPU that CuPy cannot use.
 
     >>> import numpy as np
@@ -250,8 +250,7 @@ def as_array(array: Any) -> Array:
         raise
     except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as error:
         message = (
-            f"array must be one that its library hands out, got a {_kind(array)}: "
-            f"{error}"
+            f"array could not be exported by its library, got a {_kind(array)}: {error}"
         )
         raise ArgumentTypeError(message) from error
     message = (

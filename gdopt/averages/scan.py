@@ -37,7 +37,7 @@ def ewa(
     From a NaN or an infinity on, no average along that line is a finite number.
 
     Args:
-        series: float array; x_1, x_2, ... along `axis`, any number of series beside.
+        series: float array; x_1, x_2, ... along `axis`; other axes hold more series.
         beta: in [0, 1).
         axis: along which time runs.
         bias_correction: divide v_t by 1 - beta**t, where the average starts from zero.
@@ -48,7 +48,7 @@ def ewa(
 
     Raises:
         ArgumentError: beta, axis or the shape of `initial` is wrong.
-        ArgumentTypeError: the series is no float array.
+        ArgumentTypeError: the series is not a float array.
 
     Source: as `EWA`.
 

@@ -18,7 +18,7 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_number, check_state
+from gdopt.checks import as_number, check_number, check_state, shown
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 
 
@@ -72,7 +72,7 @@ class EWA:
 
         Raises:
             ArgumentError: the shape differs from the values before.
-            ArgumentTypeError: the kind or the dtype does, or it is no float array.
+            ArgumentTypeError: the kind or the dtype does, or it is not a float array.
         """
         if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
             self._update_array(x)
@@ -81,7 +81,9 @@ class EWA:
             if self._raw is None:
                 self._raw = self._first(number)
             if not isinstance(self._raw, float):
-                message = f"x must be an array as before, got the number {x!r}"
+                message = (
+                    f"x must be an array, as in earlier updates, got the number {x!r}"
+                )
                 raise ArgumentTypeError(message)
             self._raw = average(self._raw, number, beta=self.beta)
         self.t += 1
@@ -95,18 +97,20 @@ class EWA:
         return {"t": self.t, "value": raw}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Args:
             state: of an average of the same kind; an array stays on its device.
 
         Raises:
-            StateError: it is no such state; nothing has changed.
+            StateError: it is not such a state; nothing has changed.
         """
         checked = check_state("state", state, ["value"], counts=["t"])
         t, raw = checked["t"], checked["value"]
         if (raw is None) != (t == 0):
-            message = f"state must have a value where t is above 0, got {checked!r}"
+            message = (
+                f"state must have a value where t is above 0, got {shown(checked)}"
+            )
             raise StateError(message)
         try:
             self._raw = None if raw is None else _copied(raw)
@@ -127,7 +131,7 @@ class EWA:
         if raw is None:
             raw = initial_row(backend, x, self._initial)
         elif not backend.is_array(raw):
-            message = "x must be a number as before, got an array"
+            message = "x must be a number, as in earlier updates, got an array"
             raise ArgumentTypeError(message)
         average_kernel()(raw, x, beta=self.beta)
         self._raw = raw

@@ -20,10 +20,10 @@ examples:
   gdopt train digits      train a network on scikit-learn's handwritten digits
   gdopt plan digits       say which mini-batch size to use, and why
   gdopt tune digits       search for hyper-parameters, with a picture
-  gdopt bench             measure how fast gdopt is here, beside its peers
+  gdopt bench             compare the speed of gdopt with its peers
   gdopt ewa FILE.csv      average a column, with a picture
-  gdopt info              tell engines, devices and versions
-  gdopt train --help      all that can be set
+  gdopt info              list engines, devices and versions
+  gdopt train --help      all options
 """
 WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-C
 

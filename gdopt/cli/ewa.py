@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BETA",
         help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
     )
-    add("--json", metavar="FILE", help="where the averages are written for programs")
+    add("--json", metavar="FILE", help="write the averages as JSON")
     flags.add_picture(add, "NAME-ewa")
 
 

@@ -132,19 +132,19 @@ def add_problem(add: Callable[..., Any]) -> None:
 
 def add_backend(add: Callable[..., Any]) -> None:
     """Add where it is computed."""
-    text = "auto is CuPy where a GPU answers (GDOPT_BACKEND, else auto)"
+    text = "auto is CuPy if there is a GPU (default: GDOPT_BACKEND, else auto)"
     add("--backend", choices=NAMES, help=text)
 
 
 def add_picture(add: Callable[..., Any], name: str) -> None:
     """Add where the picture is written."""
-    text = f"a PNG; if not given, {name}.png, or a number behind where it is taken"
+    text = f"a PNG (default: {name}.png, with a number if that exists)"
     add("--picture", metavar="FILE", help=text)
 
 
 def add_folder(add: Callable[..., Any], name: str) -> None:
     """Add where everything is written."""
-    text = f"new or empty; if not given, runs/{name}-1 and so on"
+    text = f"a new or empty folder (default: runs/{name}-1, -2, ...)"
     add("--out", metavar="FOLDER", help=text)
 
 
@@ -197,7 +197,7 @@ def add_l2(add: Callable[..., Any]) -> None:
 
 def add_planning(add: Callable[..., Any]) -> None:
     """Add the options of planning a batch size."""
-    text = "let measurements decide for up to 2,000 examples, too"
+    text = "let measurements decide even for up to 2,000 examples"
     add("--no-small-data-rule", action="store_true", help=text)
 
 

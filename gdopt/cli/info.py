@@ -23,8 +23,8 @@ from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
-HELP = "tell engines, devices and versions"
-DESCRIPTION = "Tell engines, devices, versions and the environment that matters."
+HELP = "list engines, devices and versions"
+DESCRIPTION = "List engines, devices, versions and environment variables."
 EXAMPLES = """\
 examples:
   gdopt info
@@ -72,7 +72,7 @@ TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
-    parser.add_argument("--json", action="store_true", help="for programs to read")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 
 @dataclass
 class Session:
-    """The parts of a run, its records, and the one whose parameters were put back."""
+    """The parts of a run, its records, and the one whose parameters were restored."""
 
     problem: PreparedData
     network: Network
@@ -64,7 +64,7 @@ class Session:
     def train(self, folder: RunFolder) -> KeyboardInterrupt | DivergenceError | None:
         """Run the loop; return what broke it off, if anything did.
 
-        With `stopping`, the best parameters are put back at the end, unless the
+        With `stopping`, the best parameters are restored at the end, unless the
         training has diverged: then the last ones tell how.
         """
         epochs, steps = self.settings["epochs"], len(self.batches)

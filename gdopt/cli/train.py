@@ -24,7 +24,7 @@ from gdopt.training import EarlyStopping, RunFolder
 HELP = "train a network, with a picture and a checkpoint of it"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
-learning rates, where --lr is not given:
+learning rates, if --lr is not given:
   {", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())}
 
 schedules (e counts epochs from 0, T is the number of steps in all):

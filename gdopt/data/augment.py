@@ -43,8 +43,9 @@ def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array
 
     Raises:
         ArgumentError: their shape is another, or does not fit `shape`.
-        ArgumentTypeError: they are no array, `shape` is no list of whole numbers,
-            `generator` is no generator: a seed would draw the same every time.
+        ArgumentTypeError: they are not an array, `shape` is not a list of whole
+            numbers, `generator` is not a generator: a seed would draw the same every
+            time.
     """
     backend = backend_of(images)
     check_kind("generator", generator, np.random.Generator)
@@ -95,7 +96,7 @@ def pixels_at(
 
 
 SHARE, DEGREES = Range.parse("[0, 1]"), Range.parse("[0, 180]")
-KEY = 0x617567  # beside the seed, so that batches of that seed draw other numbers
+KEY = 0x617567  # added to the seed, so that batches of that seed draw other numbers
 Transform = Callable[..., Array]
 
 

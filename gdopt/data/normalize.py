@@ -27,9 +27,9 @@ class Normalizer:
         z = (x - mean) / scale,    scale = sqrt(mean((x - mean)^2))
 
     Fit it on the training part alone, and transform training, dev and test parts with
-    it: they must all be shifted and scaled alike. A feature that is constant in the
-    training set gets scale 1, and so becomes 0 there. Sums and quotients are computed
-    in float64, a few million elements at a time.
+    it: they must all be shifted and scaled in the same way. A feature that is constant
+    in the training set gets scale 1, and so becomes 0 there. Sums and quotients are
+    computed in float64, a few million elements at a time.
 
     Attributes:
         mean: of every feature; NumPy float64 on the host, of the shape of one example.
@@ -101,7 +101,7 @@ class Normalizer:
 
         Raises:
             ArgumentError: X has other features than the training set, or holds NaN.
-            ArgumentTypeError: X is no array, or of another dtype.
+            ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, self.dtype)
         refuse_nan("X", X, self.axis, backend, "")
@@ -118,7 +118,7 @@ class Normalizer:
 
         Raises:
             ArgumentError: X has other features than the training set.
-            ArgumentTypeError: X is no array, or of another dtype.
+            ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, _floating(self.dtype))
         return self._map(backend, X, lambda x, mean, scale: x * scale + mean)

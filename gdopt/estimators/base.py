@@ -14,7 +14,7 @@ from gdopt.estimators.settings import (
     check_data,
     utils,
     validation,
-    warn_of_no_rest,
+    warn_not_converged,
 )
 from gdopt.estimators.training import Model, Part, train
 
@@ -146,7 +146,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.validation_scores_ = history.scores if settings.early_stopping else None
         self.best_validation_score_ = max(history.scores, default=None)
         if epochs is None and not history.rested:
-            warn_of_no_rest(settings.max_iter)
+            warn_not_converged(settings.max_iter)
         return self
 
     def _make(

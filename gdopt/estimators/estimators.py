@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.settings import base, check_data, metrics, multiclass, validation
@@ -34,8 +35,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         n_iter_no_change: training ends after more epochs than that in a row without a
             gain, in the mean loss of an epoch or in the accuracy of what was kept.
         tol: gain below which an epoch counts as none, at least 0.
-        warm_start: whether `fit` goes on from the weights there are, with an optimizer
-            that begins anew.
+        warm_start: whether `fit` goes on from the weights there are, with a new
+            optimizer.
         backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
             answers; X, y and predictions are NumPy arrays in any case.
 
@@ -121,17 +122,19 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             classes = found
         if not reset and classes is not None and list(classes) != list(self.classes_):
             message = (
-                f"classes must be those of the first call, {self.classes_}, "
-                f"got {classes}"
+                f"classes must be those of the first call, {listed(self.classes_)}, "
+                f"got {listed(classes)}"
             )
             raise ArgumentError(message)
         known = classes if reset else self.classes_
         unknown = found[~np.isin(found, known)]
         if unknown.size:
-            message = f"y must hold the classes {known} alone, got {unknown[0]!r}"
+            message = f"y must hold only {listed(known)}, got {unknown.tolist()[0]!r}"
             raise ArgumentError(message)
         if len(known) < 2:
-            message = f"y must hold 2 classes or more, got one class: {known[0]!r}"
+            message = (
+                f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
+            )
             raise ArgumentError(message)
         self.classes_ = known
         outputs = 1 if len(known) == 2 else len(known)

@@ -59,11 +59,11 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
     return estimator._validate_data(X, y, **options)  # noqa: SLF001 - the way before
 
 
-def warn_of_no_rest(epochs: int) -> None:
-    """Warn, as scikit-learn does, that training has ended before it came to rest."""
+def warn_not_converged(epochs: int) -> None:
+    """Warn, as scikit-learn does, that training has ended before it converged."""
     message = (
-        f"training did not come to rest, by tol and n_iter_no_change, in the "
-        f"max_iter={epochs} epochs it had"
+        f"Maximum iterations ({epochs}) reached and the optimization hasn't converged "
+        "yet: raise max_iter, or tol"
     )
     warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
 
@@ -118,7 +118,7 @@ class Settings:
         return cls(**{name: CHECKS[name](name, given[name]) for name in given})
 
     def size_of_batch(self, examples: int) -> int:
-        """Return the examples of a mini-batch, of so many to train on.
+        """Return the size of a mini-batch, out of `examples` to train on.
 
         Raises:
             ArgumentError: there are fewer than were asked for.

@@ -12,6 +12,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from gdopt.kernels.packing import Rounding, flat_view, run_packed
 from gdopt.kernels.trace import Program, Signature, compile_host, trace
@@ -151,12 +152,15 @@ class Kernel:
         names = self.signature.arrays
         if len(arrays) != len(names):
             message = (
-                f"arrays must be {len(names)} ({', '.join(names)}), got {len(arrays)}"
+                f"arrays must be {len(names)} ({listed(names)}), got {len(arrays)}"
             )
+            if places := [k for k, name in enumerate(names) if name in scalars]:
+                line = self.signature.starred(places[0])
+                message += f"; put scalars after a *: {line}"
             raise ArgumentError(message)
         scalars = {**self.signature.defaults, **scalars}
         if set(scalars) != set(self.signature.scalars):
-            wanted, got = ", ".join(self.signature.scalars), ", ".join(scalars)
+            wanted, got = listed(self.signature.scalars), listed(scalars)
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
         elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.arena import Layout
 from gdopt.kernels.cpu.flush import FlushToZero
 
 SEGMENT, LANES = 4096, 128
@@ -40,7 +41,7 @@ SHRINK, GROW = 2.0**-538, 2.0**537
 BATCH = 64 * SEGMENT  # elements that NumPy adds at a time: 2 MiB of float64
 
 
-def cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut runs into pieces of at most `length`; an empty run is one empty piece.
 
     Returns:
@@ -52,36 +53,48 @@ def cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     return counts, run, start
 
 
-def segment_table(sizes: np.ndarray) -> np.ndarray:
-    """Return where the segments of arrays lie.
-
-    Returns:
-        (segments, 4) int64: the first element in its array, the number of elements,
-        the number of the segment, the array.
-    """
-    _, array, start = cut(sizes, SEGMENT)
-    counts = np.minimum(sizes[array] - start, SEGMENT)
-    return np.stack([start, counts, np.arange(start.size), array], axis=1)
-
-
-def neighbours(sizes: np.ndarray, fan: int = 2) -> list[np.ndarray]:
-    """Plan how the segments' sums of arrays of these sizes become one sum.
+class NormPlan:
+    """Where the segments of a layout's arrays lie, and which sums are added to which.
 
     Args:
-        sizes: elements of each array.
-        fan: how many neighbours, a power of two, are added in one level.
+        layout: of the arrays.
+        fan: how many neighbours, a power of two, are added at a time.
 
-    Returns:
-        For each level, the first sum of those below that each of its sums adds up.
+    Attributes:
+        sums: how many sums a segment has: three where an array is float64.
+        segments: for each dtype (segments, 5) int64: the first element in its array,
+            and in the arena's buffer; the number of elements; which sum it is; the
+            number of its array within the dtype.
+        ends: (levels + 1,): the segments' sums end at the first, and the sums of each
+            level of neighbours at the next.
+        firsts: for each sum after the segments', the first of those it adds up, which
+            are all until the next one's first.
     """
-    counts, levels = cut(sizes, SEGMENT)[0], []
-    while counts.sum() > 1:
-        if counts.max() == 1:  # one sum for each array: these are neighbours now
-            counts = np.array([counts.size])
-        offsets = np.cumsum(counts) - counts
-        counts, run, start = cut(counts, fan)
-        levels.append(offsets[run] + start)
-    return levels
+
+    def __init__(self, layout: Layout, fan: int = 2) -> None:
+        slots = list(layout.slots.values())
+        starts = np.array([slot.start for slot in slots])
+        sizes = np.array([slot.stop for slot in slots]) - starts
+        counts, array, start = _cut(sizes, SEGMENT)
+        length = np.minimum(sizes[array] - start, SEGMENT)
+        table = [start, start + starts[array], length, np.arange(array.size), array]
+        self.sums = 3 if "float64" in layout.sizes else 1
+        self.segments: dict[str, np.ndarray] = {}
+        for group in layout.sizes:
+            inside = np.array([slot.group == group for slot in slots])[array]
+            rows = np.stack(table, axis=1).astype(np.int64)[inside]
+            rows[:, 4] = np.unique(rows[:, 4], return_inverse=True)[1]
+            self.segments[group] = rows
+        ends, firsts = [0, array.size], []
+        while counts.sum() > 1:
+            if counts.max() == 1:  # one sum for each array: these are neighbours now
+                counts = np.array([counts.size])
+            offsets = ends[-2] + np.cumsum(counts) - counts
+            counts, run, start = _cut(counts, fan)
+            firsts.append(offsets[run] + start)
+            ends.append(ends[-1] + run.size)
+        self.ends = np.array(ends[1:], np.int32)
+        self.firsts = np.array([*np.concatenate([[], *firsts]), ends[-2]], np.int32)
 
 
 def segment_sums(arrays: Sequence[Any], *, scaled: bool) -> np.ndarray:

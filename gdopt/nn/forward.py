@@ -111,7 +111,7 @@ class Layers:
         activation: between them, a key of `ACTIVATIONS`.
         keep: for each hidden layer the probability to keep a unit.
         params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
-        grads: laid out alike.
+        grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
 

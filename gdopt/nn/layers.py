@@ -287,7 +287,8 @@ def dropout(
 
     Raises:
         ArgumentError: `keep_prob` is not in (0, 1]; backprop is given another shape.
-        ArgumentTypeError: `keep_prob` is no number, or `generator` is no generator.
+        ArgumentTypeError: `keep_prob` is not a number, or `generator` is not a
+            generator.
 
     Source: Srivastava et al. 2014; Ng, Deep Learning Specialization, course 2, week 1.
 

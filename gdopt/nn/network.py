@@ -62,8 +62,8 @@ class Network:
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
-            or one for each; 1 is no dropout. Which are dropped depends on `seed` and on
-            how many batches were seen.
+            or one for each; 1 turns dropout off. Which are dropped depends on `seed`
+            and on how many batches were seen.
         batch_norm: whether hidden layers are normalized before their activation; their
             biases then give way to ``gamma`` and ``beta``.
         statistics_beta: of the averages of mean and variance, in [0, 1).
@@ -73,12 +73,12 @@ class Network:
     Attributes:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
             normalization ``W1, gamma1, beta1, ..., WL, bL``.
-        grads: the arena laid out alike that `loss_and_grads` writes to.
+        grads: the arena of the same layout that `loss_and_grads` writes to.
         batches_seen: how many batches `loss_and_grads` has seen.
 
     Raises:
         ArgumentError: a size, a name or the seed breaks its rule.
-        ArgumentTypeError: a size, the seed or the dtype is of a kind of its own.
+        ArgumentTypeError: a size, the seed or the dtype has the wrong type.
         BackendError: a GPU was asked for and is not there.
 
     Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
@@ -209,7 +209,7 @@ class Network:
     def propagate(
         self, x: Array, y: Array, *, layer: Any = dense, validate: bool = True
     ) -> Array:
-        """Run forward and back without L2; give the loss, and write into `grads`.
+        """Run forward and back without L2; return the loss, and write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may stand in its place. All else is as in `loss_and_grads`.
@@ -346,7 +346,7 @@ class Network:
         self._layers.statistics.fix(run(self._layers, x, training=True).seen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copy what a resumed run needs beside the parameters."""
+        """Copy what a resumed run needs in addition to the parameters."""
         statistics = self._layers.statistics
         averages = {} if statistics is None else statistics.state_dict()
         return {

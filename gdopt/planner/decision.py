@@ -104,7 +104,7 @@ def _by_evidence(
     }
     if not rates:
         size = fitting[-1].batch_size
-        reason = "the largest that is predicted to fit; its speed is not known here"
+        reason = "the largest that is predicted to fit; its speed was not measured"
         return Decision(size, size, "memory", reason)
     fast = smallest_near_best(rates, NEAR)
     frugal = fast if noise is None else _by_goodput(rates, noise.high)
@@ -124,7 +124,7 @@ def _by_evidence(
         )
         return Decision(fast, fast, "memory", reason)
     best = max(rates, key=lambda size: rates[size])
-    reason = f"throughput: {rates[fast]:,.0f} examples a second, the most of all sizes"
+    reason = f"throughput: {rates[fast]:,.0f} examples a second, the best of all sizes"
     if best != fast:
         reason = (
             f"throughput: {rates[fast]:,.0f} examples a second, the smallest within "

@@ -39,9 +39,9 @@ class NoiseScale:
     agrees already. It grows while training goes on.
 
     Attributes:
-        value: the estimate; infinite where |G|^2 cannot be told from 0.
+        value: the estimate; infinite where |G|^2 is not distinct from 0.
         low: lower end of the 95 % interval, by Fieller's method.
-        high: upper end, infinite where |G|^2 cannot be told from 0.
+        high: upper end, infinite where |G|^2 is not distinct from 0.
         trace: tr(S), unbiased.
         squared_norm: |G|^2, unbiased; it may be negative.
         examples: how many were looked at.
@@ -89,7 +89,7 @@ def noise_scale(
         message = f"a noise scale needs gradients of at least 3 groups, got {n}"
         raise ArgumentError(message)
     trace, signal = map(float, _moments(squares.mean(), total, n, group))
-    # Each group left out in its turn.
+    # Each group left out once.
     means = (squares.sum() - squares) / (n - 1)
     totals = (n * n * total - 2 * n * dots + squares) / (n - 1) ** 2
     deviations = [part - part.mean() for part in _moments(means, totals, n - 1, group)]

@@ -23,9 +23,9 @@ class Row:
         batch_size: examples.
         predicted_bytes: of the device's memory at the peak, all that training holds
             included.
-        measured_bytes: alike, exactly; None where the size was not tried.
-        reserved_bytes: alike, with gaps between arrays and what is not traced; 0 where
-            it is not known.
+        measured_bytes: the same, measured; None where the size was not tried.
+        reserved_bytes: the same, with gaps between arrays and what is not traced; 0
+            where it is not known.
         margin_bytes: to be left free.
         fits: whether peak and margin stay within the memory.
         examples_per_second: the median over the repeats, or None.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, check_increasing, check_int
+from gdopt.checks import MOST_LISTED, check_flag, check_increasing, check_int
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
@@ -46,21 +46,21 @@ def plan_batch_size(
 
     Each size that is predicted to fit is tried: two steps, the last and smaller batch
     of an epoch, and `evaluate`, with the peak of memory measured exactly. The sizes
-    that fit, with a margin, are timed in turns. The smallest within 3 % of the best
-    throughput wins, unless the whole 95 % interval of the noise scale says that a
-    smaller one learns more a second; up to 2,000 examples are taken whole, as the
-    course has it. The winner is tried once more before it is given.
+    that fit, with a margin, are timed in rounds, one after the other. The smallest
+    within 3 % of the best throughput wins, unless the whole 95 % interval of the noise
+    scale says that a smaller one learns more a second; up to 2,000 examples are taken
+    whole, as the course has it. The winner is tried once more before it is given.
 
-    Whatever happens, everything in `state` is put back as it was: trial steps are real.
+    Whatever happens, everything in `state` is restored: trial steps are real.
 
     Args:
         step: called with the arrays of a batch, does one update; or a
             `gdopt.planner.NetworkStep`, whose buffers and gradients the planner knows.
         data: an array of examples or a sequence of them, as for `gdopt.minibatches`.
-        state: what a step changes, beside what a `NetworkStep` holds: arrays,
+        state: what a step changes, in addition to what a `NetworkStep` holds: arrays,
             optimizers, networks, generators, samplers, whatever has ``state_dict`` and
-            ``load_state_dict``, and containers of these. What is not named is not put
-            back. NumPy's and Python's global generators are, in any case.
+            ``load_state_dict``, and containers of these. What is not named is not
+            restored. NumPy's and Python's global generators are, in any case.
         sizes: examples, rising; powers of two by default. Those above the number of
             examples are left out.
         batch_size: examples that an update must have: where they do not fit at once,
@@ -70,7 +70,7 @@ def plan_batch_size(
         axis: of the examples: 0 for rows, 1 for the course's columns.
         device: whose memory and clock count, ``"cpu"`` or ``"cuda:0"``; by default the
             data's. A step that sends its batches to a GPU names it here.
-        memory: plan for a device with so many bytes (``"8GB"``) instead of this one.
+        memory: plan for a device with that many bytes (``"8GB"``) instead of this one.
         margin: bytes to leave free; by default the greater of 5 % and 256 MiB. In any
             case no less than predictions were seen to be too low by.
         evaluate: called without arguments: what is done between epochs.
@@ -273,9 +273,9 @@ def _no_size_fits_error(trials: Trials, rows: list[Row]) -> PlanError:
             f"even 1 example takes {least} with the margin: a smaller model, state in "
             f"half precision, or a device with {least} would fit"
         )
-    lines = "\n".join(table(rows, None))
+    lines = "\n".join(table(rows[:MOST_LISTED], None))
     return PlanError(
         f"no mini-batch fits the memory: {format_bytes(budget)}, of which "
-        f"{format_bytes(margin)} are to be left free\n{lines}\n{advice}",
+        f"{format_bytes(margin)} must stay free\n{lines}\n{advice}",
         rows,
     )

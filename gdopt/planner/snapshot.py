@@ -1,4 +1,4 @@
-"""What trial steps change, copied before them and put back after them."""
+"""What trial steps change, copied before them and restored after them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Snapshot:
         """Put everything back as it was; Ctrl-C waits until it is done.
 
         Raises:
-            StateError: something could not be put back, as where CUDA has failed for
+            StateError: something could not be restored, as where CUDA has failed for
                 good; all else has been.
         """
         failures = []
@@ -81,7 +81,7 @@ class Snapshot:
                 except Exception as error:  # noqa: BLE001 - raised below, after the rest
                     failures.append(error)
         if failures:
-            message = f"the state could not be put back: {failures[0]}"
+            message = f"the state could not be restored: {failures[0]}"
             raise StateError(message) from failures[0]
 
     def resident_bytes(self, device: str, also: Any = ()) -> int:

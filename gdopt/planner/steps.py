@@ -22,7 +22,7 @@ from gdopt.planner.noise import GradientStats
 
 Buffers = dict[str, float]
 # Arrays of a hidden layer's size: kept until the gradients are done (of sigmoid, its
-# input and its output), and at work beside them forwards.
+# input and its output), and temporary ones in the forward pass.
 KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
 FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
 LOSS_VECTORS = 6  # numbers for each example, while the loss is computed
@@ -30,7 +30,7 @@ OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
 def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
-    """Give, for each stage of a step, its buffers and their bytes.
+    """Return, for each stage of a step, its buffers and their bytes.
 
     A stage is a moment at which memory may be highest: each activation forwards, the
     loss, each layer backwards, the penalty on large weights.
@@ -79,7 +79,7 @@ def _cast(network: Network) -> float:
 
 
 def evaluation_stage(network: Network, examples: int) -> Buffers:
-    """Return the buffers, and their bytes, while so many examples are judged."""
+    """Return the buffers, and their bytes, while `rows` examples are evaluated."""
     rows = min(examples, ROWS)
     stages = [*_forward_stages(network, rows).values()]
     if network.output == "linear":
@@ -213,7 +213,7 @@ class NetworkStep:
         self.has_gradient_stats = network.plain
 
     def __call__(self, *batch: Array) -> Array:
-        """Do one update; give the loss before it."""
+        """Do one update; return the loss before it."""
         x, y = batch
         loss, grads = self.network.loss_and_grads(
             x, y, l2=self.penalty.l2, l1=self.penalty.l1, validate=self.validate

@@ -109,7 +109,7 @@ def measure_throughput(
 ) -> dict[int, Throughput]:
     """Time every size in every round, in another order each time.
 
-    A machine that slows down for a while then slows all sizes down alike. Each turn
+    A machine that slows down for a while then slows all sizes down equally. Each turn
     begins with a step that is not counted, and takes as many more as last 20 ms.
 
     Args:

@@ -132,7 +132,7 @@ class Trials:
         return max(self.least_margin(budget), self.prediction.residual(size))
 
     def predict(self) -> str | None:
-        """Warm the step up, and learn what it takes; give how that failed, or None."""
+        """Warm up and measure the step; return how that failed, or None."""
         small = self.request.small
 
         def work() -> None:

@@ -157,12 +157,12 @@ def averages(
         path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
             ``.pdf``.
         title: what stands above.
-        name: what the values are, beside their axis.
+        name: what the values are, the label of their axis.
 
     Raises:
         ArgumentError: the series is empty, of several dimensions or not finite; there
             are too few or too many betas, or one is out of its range.
-        ArgumentTypeError: the series is no float array, or the betas are no list.
+        ArgumentTypeError: the series is not a float array, or the betas are not a list.
         MissingExtraError: matplotlib is not installed.
 
     Source: Ng, Improving deep neural networks, week 2, "Understanding exponentially
@@ -196,7 +196,7 @@ def averages(
     thinned = f" (one in {shown.step:,} is drawn)" if shown.step > 1 else ""
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
     axis.set_ylabel(name or "value", **STYLE)
-    # Beside the lines, which may be anywhere within.
+    # Next to the lines, which may be anywhere within.
     figure.legend(loc="outside right upper", frameon=False, fontsize=12, labelcolor=INK)
     save(figure, path, title)
 

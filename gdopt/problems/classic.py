@@ -138,8 +138,8 @@ def rastrigin(size: int = 2) -> Problem:
     """Make a surface of many minima: f = 10 n + sum of p_i^2 - 10 cos(2 pi p_i).
 
     Near every point of whole numbers there is a minimum, in all 11^n within the usual
-    box; the lower, the nearer it is to 0. The ones beside the least have the value
-    .99496 at .99496 along one axis.
+    box; the lower, the nearer it is to 0. The ones next to the global minimum have the
+    value .99496 at .99496 along one axis.
 
     Args:
         size: number of variables, at least 1.

@@ -70,7 +70,7 @@ class Problem:
 
         Raises:
             ArgumentError: the last axis has not one number for each variable.
-            ArgumentTypeError: `p` is no array, or none of floats.
+            ArgumentTypeError: `p` is not an array of floats.
         """
         return self.formula(p, self._check(p))
 

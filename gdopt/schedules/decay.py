@@ -70,7 +70,7 @@ class inverse_time(Schedule):
 
 @dataclass(frozen=True)
 class exponential(Schedule):
-    """Decay by a factor every so many steps: ``start * rate**(step / steps)``.
+    """Decay by a factor every `steps` steps: ``start * rate**(step / steps)``.
 
     As a staircase the exponent is a whole number, ``step // steps``: the course's
     discrete staircase, which holds each value for ``steps`` steps. The course's
@@ -102,7 +102,7 @@ class exponential(Schedule):
 
 
 def halving(start: float, every: int) -> exponential:
-    """Halve the value every so many steps: ``start * .5**(step // every)``.
+    """Halve the value every `every` steps: ``start * .5**(step // every)``.
 
     Args:
         start: value at step 0, at least 0.

@@ -119,14 +119,14 @@ def bias_variance(
     Args:
         train_error: wrong predictions on the training set as a share, in [0, 1]:
             ``1 - network.accuracy(...)``.
-        dev_error: alike on the dev set.
+        dev_error: the same on the dev set.
         base_error: what the best that is known gets wrong, people say, in [0, 1].
         bias_limit: in [0, 1].
         variance_limit: in [0, 1].
 
     Raises:
         ArgumentError: a share is outside [0, 1], as a percentage is.
-        ArgumentTypeError: it is no number.
+        ArgumentTypeError: it is not a number.
 
     Source:
         Ng, Improving deep neural networks, week 1, "Bias / Variance" and "Basic recipe
@@ -273,7 +273,7 @@ def layer_norms(
 
     Args:
         network: trains as it is set up, with dropout and batches normalized by
-            themselves; what it remembers of batches is put back. ``network.grads``
+            themselves; what it remembers of batches is restored. ``network.grads``
             holds the gradients, without L2, afterwards.
         x: (m, n), examples, as in `Network.loss_and_grads`.
         y: (m,), their labels.
@@ -282,7 +282,7 @@ def layer_norms(
 
     Raises:
         ArgumentError: `limit` is not above 1.
-        ArgumentTypeError: `network` is none.
+        ArgumentTypeError: `network` is not a network.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
     Source:

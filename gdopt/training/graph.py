@@ -71,7 +71,7 @@ class CapturedWork:
         return result, stream.end_capture()
 
     def replay(self) -> Any:
-        """Do the work again on the current stream; give its result, the same arrays."""
+        """Replay on the current stream; return the result, always the same arrays."""
         self._graph.launch(self._cupy.cuda.get_current_stream())
         return self.result
 
@@ -113,7 +113,7 @@ class TrainingGraph:
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; batches are no
+        ArgumentError: the network has dropout or batch normalization; batches are not
             pairs; examples are not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
@@ -166,7 +166,7 @@ class TrainingGraph:
         executor.count_on_device()
 
     def run(self, epoch: int, number: int) -> Array:
-        """Train on a batch, by its epoch and number; give its loss.
+        """Train on a batch, by its epoch and number; return its loss.
 
         Returns:
             The loss before the update, a 0-d array that the next step overwrites.

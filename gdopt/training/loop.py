@@ -100,8 +100,8 @@ def fit(
         An iterator of `Record`.
 
     Raises:
-        ArgumentError: a number is out of its range; while iterating, a batch is no
-            pair, or does not fit the network.
+        ArgumentError: a number is out of its range; while iterating, a batch is not
+            a pair, or does not fit the network.
         ArgumentTypeError: an argument is of the wrong kind; the optimizer is of other
             arrays than the network's.
         DivergenceError: while iterating: a loss is NaN or infinite. The update with its

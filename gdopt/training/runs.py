@@ -135,7 +135,7 @@ def restore(
     """Put a captured state back, all of it or nothing; the run has the bits it had.
 
     Args:
-        tree: what `capture` gave; entries beside its three are left alone.
+        tree: what `capture` gave; entries other than its three are ignored.
         network: of the same sizes and dtype, on any device.
         optimizer: of the same rule, of the network's parameters.
         batches: of as many examples, of the same size, seed and options.

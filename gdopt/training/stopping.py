@@ -18,6 +18,7 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
+    shown,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.interrupt import Uninterrupted
@@ -49,7 +50,7 @@ class EarlyStopping:
         patience: updates without a better value after which to stop, at least 1.
         min_delta: by how much better a value has to be, at least 0.
         mode: ``"max"`` for an accuracy, ``"min"`` for a loss.
-        layers: what has a state beside the parameters, with ``state_dict`` and
+        layers: what has a state in addition to the parameters, with ``state_dict`` and
             ``load_state_dict``, that belongs to them: a network with batch
             normalization, for its averages of mean and variance.
 
@@ -66,8 +67,9 @@ class EarlyStopping:
 
     Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
 
-    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts alike,
-    puts the weights back by itself, and stops with a patience of 0 as with 1 here.
+    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts in
+    the same way, restores the weights by itself, and stops with a patience of 0 as with
+    1 here.
 
     >>> import numpy as np
     >>> w = np.zeros(2)
@@ -127,7 +129,7 @@ class EarlyStopping:
             Whether to stop now.
 
         Raises:
-            ArgumentTypeError: the value is no number; nothing has changed.
+            ArgumentTypeError: the value is not a number; nothing has changed.
         """
         number = as_number("value", value)
         with Uninterrupted():
@@ -160,7 +162,7 @@ class EarlyStopping:
         """
         if self.best is None:
             seen = f"{self.updates} values, {self.nans} of them NaN"
-            message = f"there must be a best value to go back to, got {seen}"
+            message = f"restore needs a best value, got {seen}"
             raise StateError(message)
         with Uninterrupted():
             if self._layers is not None:
@@ -199,7 +201,9 @@ class EarlyStopping:
         wanted = self._layers is not None and best is not None
         if isinstance(state["layers"], Mapping) != wanted:
             rule = "a mapping, as layers are kept" if wanted else "None"
-            message = f"layers of the state must be {rule}, got {state['layers']!r}"
+            message = (
+                f"layers of the state must be {rule}, got {shown(state['layers'])}"
+            )
             raise StateError(message)
         self._copy(moved, self._kept)
         self.updates, self.nans = state["updates"], state["nans"]
@@ -239,6 +243,6 @@ def _best(state: Mapping[str, Any]) -> tuple[float | None, int | None]:
         raise StateError(message) from error
     if not fits:
         counts = {name: state[name] for name in ("updates", "nans", "best_update")}
-        message = f"state is damaged: best is {best!r} with {counts}"
+        message = f"state is damaged: best is {shown(best)} with {counts}"
         raise StateError(message)
     return best, place

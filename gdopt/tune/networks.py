@@ -28,7 +28,7 @@ class NetworkObjective:
 
     Args:
         train: examples (m, n) and class numbers (m,).
-        dev: alike, which the score is measured on.
+        dev: the same, to measure the score on.
         classes: how many there are.
         epochs: of each trial.
         optimizer: called with the parameters, ``lr=`` and the betas that are searched.

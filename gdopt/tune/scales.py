@@ -16,6 +16,7 @@ from gdopt.checks import (
     check_int,
     check_number,
     check_sequence,
+    shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -217,7 +218,7 @@ class choice(Scale):
                 raise ArgumentTypeError(message)
         # Optuna tells options apart by ==, to which 1 and True are one.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
-            message = f"options must all be different, got {options}"
+            message = f"options must all be different, got {shown(options)}"
             raise ArgumentError(message)
         object.__setattr__(self, "options", options)
 

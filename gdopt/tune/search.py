@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_flag, check_int
+from gdopt.checks import check_choice, check_flag, check_int, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
@@ -43,9 +43,10 @@ def tune(
 ) -> Study:
     """Try hyper-parameters at random, or led by what was found before, with Optuna.
 
-    The course's advice: draw at random and on a grid never, as nobody knows beforehand
-    which hyper-parameter matters; each on its proper scale; from coarse to fine, by
-    `zoom`; many models at a time ("caviar", `jobs`) where there are processors enough.
+    The course's advice: draw at random and on a grid never, as it is unknown
+    beforehand which hyper-parameter matters; each on its proper scale; from coarse to
+    fine, by `zoom`; many models at a time ("caviar", `jobs`) where there are processors
+    enough.
 
     What trial k draws depends on the seed and on k alone, and with ``method="tpe"`` on
     the trials before, too. With a `storage`, a search that was broken off, even by kill
@@ -103,7 +104,7 @@ def tune(
     True
     """
     if not callable(objective):
-        message = f"objective must be a function of a trial, got {objective!r}"
+        message = f"objective must be a function of a trial, got {shown(objective)}"
         raise ArgumentTypeError(message)
     space = space if isinstance(space, Space) else Space(space)
     trials, jobs = (

@@ -14,6 +14,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+from gdopt.checks import shown
 from gdopt.errors import ArgumentTypeError, GdoptError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import handle_of, load_study, opened, quiet
@@ -48,8 +49,8 @@ def check_pickles(objective: Objective) -> None:
         ForkingPickler.dumps(objective)
     except Exception as error:
         message = (
-            "objective must pickle where jobs is above 1, as a function at the top "
-            f"level of a module does, got {objective!r}: {error}"
+            "objective must be picklable if jobs is above 1, as is a function at the "
+            f"top level of a module, got {shown(objective)}: {error}"
         )
         raise ArgumentTypeError(message) from error
 
@@ -123,9 +124,9 @@ class _Worker:
             self._ready.result()
         except BrokenProcessPool:
             message = (
-                "a process for trials ended before it began, with exit code "
-                f"{self.join()}: a script that tunes with jobs above 1 must begin its "
-                'work under `if __name__ == "__main__":`'
+                f"a process for trials exited while starting, with code {self.join()}: "
+                "a script that tunes with jobs above 1 must do its work under "
+                '`if __name__ == "__main__":`'
             )
             raise GdoptError(message) from None
 

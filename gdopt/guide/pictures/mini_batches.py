@@ -58,8 +58,8 @@ def describe(losses: np.ndarray, *, full_batch: bool) -> str:
 
     The loss of a full batch must fall at every step: any rise is a fault, beyond
     rounding. That of mini-batches may rise; what counts is its average, over a tenth of
-    the losses, in the second half. It changes where it does so by more than 1 % and by
-    more than three deviations of what noise makes of a difference of averages.
+    the losses, in the second half. It has changed if it differs by more than 1 % and
+    by more than three deviations of what noise makes of a difference of averages.
     """
     rises = np.diff(losses) > 1e-5 * np.maximum(1, losses[:-1])
     if full_batch and rises.any():

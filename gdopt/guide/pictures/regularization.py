@@ -172,7 +172,7 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
 
 
 def compute_patience() -> Numbers:
-    """Train on 160 points of two half moons until the dev loss is no better for long.
+    """Train on 160 points of two half moons until the dev loss stops improving.
 
     ``train`` and ``dev`` (160,) are the losses of all examples after every epoch, had
     the training gone on; ``stopped`` is the epoch after which it was time to stop, with

@@ -31,7 +31,7 @@ MOST_THREADS = 8  # more only wait for the memory
 
 @functools.cache
 def cache_bytes() -> int:
-    """Size of a core's second-level cache; 1 MiB where the system does not tell."""
+    """Size of a core's second-level cache; 1 MiB where the system does not say."""
     path = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
     try:
         return int(path.read_text(encoding="ascii").strip().removesuffix("K")) << 10
@@ -47,7 +47,7 @@ def available_cores() -> int:
 
 
 class Pool:
-    """One small pool of threads, made when first needed and anew after a fork."""
+    """One small pool of threads, made when first needed, and again after a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -119,7 +119,7 @@ def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
         path = _store(source, name, cache_folder())
     except OSError as error:
         warnings.warn(
-            f"compiled loops are not kept for the next process: {error}; "
+            f"compiled loops could not be cached on disk: {error}; "
             "GDOPT_CACHE_DIR names another folder",
             RuntimeWarning,
             stacklevel=3,

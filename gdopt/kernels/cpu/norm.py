@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,9 @@ from gdopt.kernels.norm import (
     LANES,
     SHRINK,
     SMALL,
-    neighbours,
+    NormPlan,
     root,
     segment_sums,
-    segment_table,
 )
 
 PLAIN = ["lanes0[l] += x * x"]
@@ -35,7 +35,7 @@ SCALED = [
 
 
 def print_squares(*, scaled: bool, flush: bool, cache: bool) -> str:
-    """Print the Numba loop that adds up the squares of segments; see `segment_table`.
+    """Print Numba loops that add up the squares of segments, and then these sums.
 
     Offsets into whole buffers are unsigned: Numba does not vectorize a signed index,
     which might be negative, and a slice or a call costs as much as a short array.
@@ -53,11 +53,11 @@ from numba import float64, uint64
 {"from gdopt.kernels.cpu.numba_flush import enter, leave" if flush else ""}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def add_squares(g, segments, sums):
+def add_squares(g, segments, column, sums):
     {"; ".join(f"{x} = np.empty({LANES})" for x in lanes)}
     {"mode = enter()" if flush else ""}
     for s in range(segments.shape[0]):
-        place, count = uint64(segments[s, 0]), segments[s, 1]
+        place, count = uint64(segments[s, column]), segments[s, 2]
         for l in range({LANES}):
             {"; ".join(f"{x}[l] = 0.0" for x in lanes)}
         for row in range(count // {LANES}):
@@ -67,29 +67,16 @@ def add_squares(g, segments, sums):
         for l in range(uint64(count % {LANES})):
             {add}
 {chr(10).join(halves)}
-        {"; ".join(f"sums[{k}, segments[s, 2]] = {x}[0]" for k, x in enumerate(lanes))}
+        {"; ".join(f"sums[{k}, segments[s, 3]] = {x}[0]" for k, x in enumerate(lanes))}
     {"leave(mode)" if flush else ""}
-"""
 
-
-def print_neighbours(*, cache: bool) -> str:
-    """Print the Numba loop that adds segments' sums, and then arrays', in place."""
-    return f"""import numba
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def add_neighbours(sums, firsts):
-    arrays = firsts.size - 1
-    for plane in range(sums.shape[0]):
-        for array in range(arrays + 1):
-            last = array == arrays
-            low, high = (0, arrays) if last else (firsts[array], firsts[array + 1])
-            width = 1
-            while width < high - low:
-                for k in range(low, high - width, 2 * width):
-                    sums[plane, k] += sums[plane, k + width]
-                width *= 2
-            if not last:
-                sums[plane, array] = sums[plane, low]
+def add_neighbours(sums, firsts, ends):
+    for k in range(sums.shape[0]):
+        for node in range(ends[0], ends[-1]):
+            low, high = firsts[node - ends[0]], firsts[node - ends[0] + 1]
+            sums[k, node] = sums[k, low] + (sums[k, low + 1] if high - low > 1 else 0.0)
 """
 
 
@@ -100,63 +87,42 @@ def _loops(dtype: str) -> Any:
     scaled = dtype == "float64"
     flush = not scaled and can_flush()
     text = functools.partial(print_squares, scaled=scaled, flush=flush)
-    return compile_module(text, f"squares_{dtype}")[1].add_squares
-
-
-@functools.cache
-def _tree() -> Any:
-    from gdopt.kernels.cpu.loops import compile_module  # noqa: PLC0415 - with Numba
-
-    return compile_module(print_neighbours, "neighbours")[1].add_neighbours
+    return compile_module(text, f"squares_{dtype}")[1]
 
 
 class CpuNorm:
-    """Computes the norm of gradients of one layout.
-
-    Args:
-        layout: of the parameters.
-    """
+    """Computes the norm of gradients of one layout."""
 
     def __init__(self, layout: Layout) -> None:
-        slots = list(layout.slots.values())
-        sizes = np.array([slot.stop - slot.start for slot in slots])
-        self._scaled = "float64" in layout.sizes
-        self._levels = neighbours(sizes)
-        self._numba = cpu_engine() == "numba" and layout.sizes.keys() <= {
-            "float32",
-            "float64",
-        }
-        if not self._numba:
-            return
-        table = segment_table(sizes)
-        self._firsts = np.searchsorted(table[:, 3], np.arange(sizes.size + 1))
-        self._separate = [
-            (_loops(slot.group), table[low:high])
-            for slot, low, high in zip(
-                slots, self._firsts[:-1], self._firsts[1:], strict=True
-            )
-        ]
-        starts = np.array([slot.start for slot in slots])
-        placed = table + starts[table[:, 3], None] * np.array([1, 0, 0, 0])
-        groups = np.array([slot.group for slot in slots])[table[:, 3]]
-        self._together = [
-            (group, _loops(group), placed[groups == group]) for group in layout.sizes
-        ]
+        self._plan = plan = NormPlan(layout)
+        self._arrays: list[Any] = []  # with Numba, for each its loop and segments
+        self._loops: dict[str, Any] = {}
+        if cpu_engine() == "numba" and layout.sizes.keys() <= {"float32", "float64"}:
+            self._loops = {group: _loops(group) for group in layout.sizes}
+            rest = dict(plan.segments)
+            for slot in layout.slots.values():
+                rows = rest[slot.group]
+                count = np.searchsorted(rows[:, 4], rows[0, 4], "right")
+                own, rest[slot.group] = np.split(rows, [count])
+                self._arrays.append((self._loops[slot.group].add_squares, own))
 
     def __call__(self, grads: Arena | Sequence[Any]) -> float:
         """Return the norm of all arrays together."""
-        if not self._numba:
+        plan = self._plan
+        sums = np.zeros((plan.sums, plan.ends[-1]))
+        if not self._loops:
             arrays = list(grads.values()) if isinstance(grads, Arena) else grads
-            sums = segment_sums(arrays, scaled=self._scaled)
-            for firsts in self._levels:
-                sums = np.add.reduceat(sums, firsts, axis=1)
-            return root(*sums[:, 0].tolist())
-        sums = np.zeros((3 if self._scaled else 1, self._firsts[-1]))
+            sums[:, : plan.ends[0]] = segment_sums(arrays, scaled=plan.sums > 1)
+            for low, high in itertools.pairwise(plan.ends):
+                firsts = plan.firsts[low - plan.ends[0] : high - plan.ends[0]]
+                sums[:, low:high] = np.add.reduceat(sums[:, :low], firsts, axis=1)
+            return root(*sums[:, -1].tolist())
         if isinstance(grads, Arena):
-            for group, add_squares, table in self._together:
-                add_squares(grads.buffers[group], table, sums)
+            for group, loops in self._loops.items():
+                buffer, rows = grads.buffers[group], plan.segments[group]
+                loops.add_squares(buffer, rows, 1, sums)
         else:
-            for (add_squares, table), array in zip(self._separate, grads, strict=True):
-                add_squares(array.reshape(-1), table, sums)
-        _tree()(sums, self._firsts)
-        return root(*sums[:, 0].tolist())
+            for (add_squares, rows), array in zip(self._arrays, grads, strict=True):
+                add_squares(array.reshape(-1), rows, 0, sums)
+        next(iter(self._loops.values())).add_neighbours(sums, plan.firsts, plan.ends)
+        return root(*sums[:, -1].tolist())

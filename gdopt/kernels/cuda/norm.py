@@ -27,7 +27,6 @@ from gdopt.kernels.norm import SEGMENT
 
 WARP, BLOCK = 32, 1024
 FAN = 16  # neighbours that a thread adds
-COLUMNS = 5  # of the table of segments
 
 PLAIN = "lanes0_[l_ + k_] += x_ * x_;"
 SCALED = """const bool big_ = fabs(x_) > 0x1p486, small_ = fabs(x_) < 0x1p-511;
@@ -56,10 +55,10 @@ def print_segments(
     kind, scaled = ELEMENT_TYPES[stored.dtype], stored.dtype == "float64"
     lanes = [f"lanes{k}_" for k in range(3 if scaled else 1)]
     inputs, outputs = ["raw int64 segments_", "int32 nodes_"], ["raw float64 sums_"]
-    start = f"&g[0] + segment_[{COLUMNS - 1}]"
+    start = "&g[0] + segment_[1]"
     if stored.separate:
         outputs.append("raw uint64 pointers_")
-        pointer = f"pointers_[segment_[3] * {columns} + {column}]"
+        pointer = f"pointers_[segment_[4] * {columns} + {column}]"
         start = f"reinterpret_cast<const {kind}*>({pointer})"
         start += "" if strided else " + segment_[0]"
     else:
@@ -67,7 +66,7 @@ def print_segments(
     read = f"gdopt_read_some<{kind}, 4>(at_ + r_, count_ - r_)"
     if strided:
         inputs += ["raw int64 slots_", "int32 axes_"]
-        slot = f"&slots_[0] + segment_[3] * (2 + {1 + columns} * axes_) + 2"
+        slot = f"&slots_[0] + segment_[4] * (2 + {1 + columns} * axes_) + 2"
         steps = f"{slot} + {1 + column} * axes_"
         read = f"gdopt_gather<{kind}, 4>(at_, segment_[0] + r_, count_ - r_, "
         read += f"{slot}, {steps}, axes_)"
@@ -78,8 +77,8 @@ def print_segments(
 }} else"""
     body = f"""const int own_ = i % {WARP} * gdopt_own;
 if (own_ >= 128) continue;
-const long long* const segment_ = &segments_[0] + i / {WARP} * {COLUMNS};
-const ptrdiff_t count_ = segment_[1];
+const long long* const segment_ = &segments_[0] + i / {WARP} * 5;
+const ptrdiff_t count_ = segment_[2];
 const {kind}* const at_ = {start};
 double {", ".join(f"{x}[gdopt_own] = {{}}" for x in lanes)};
 const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
@@ -96,7 +95,7 @@ const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
 """
     for k, x in enumerate(lanes):
         body += f"gdopt_fold({x});\n"
-        body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[2]] = {x}[0];\n"
+        body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[3]] = {x}[0];\n"
     return KernelText(
         ", ".join(inputs),
         ", ".join(outputs),
@@ -106,27 +105,14 @@ const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
     )
 
 
-def print_norm(*, scaled: bool) -> KernelText:
+def print_norm(*, sums: int) -> KernelText:
     """Print the sum over all segments, and its root; one block of threads runs it.
 
     It takes levels_ (depth_ + 1,), which sums are on each level; firsts_, the first sum
     below of each; nodes_, the number of all; sums_ (1 or 3, nodes_), where it writes
     those that follow the segments'; and writes norm_ (1,).
     """
-    planes = 3 if scaled else 1
-    root = """double total_ = sum_[0], scale_ = 1.0;
-  norm_[0] = total_ - total_ == 0.0 ? sqrt(total_) * scale_ : total_ - total_;"""
-    if scaled:
-        joined = """total_ += sum_[nodes_ * 2] * 0x1p-537 * 0x1p-537;
-  if (sum_[nodes_] != 0.0) {
-    total_ = sum_[nodes_] + sum_[0] * 0x1p-538 * 0x1p-538;
-    scale_ = 0x1p538;
-  } else if (sum_[0] == 0.0) {
-    total_ = sum_[nodes_ * 2];
-    scale_ = 0x1p-537;
-  }
-  norm_"""
-        root = root.replace("norm_", joined, 1)
+    others = ("sum_[nodes_]", "sum_[2 * nodes_]") if sums > 1 else ("0.0", "0.0")
     body = f"""if (i >= GDOPT_THREADS) continue;
 for (int level_ = 0; level_ < depth_; ++level_) {{
   const int end_ = levels_[level_ + 1];
@@ -134,8 +120,8 @@ for (int level_ = 0; level_ < depth_; ++level_) {{
     const int* const first_ = &firsts_[0] + (node_ - levels_[0]);
     const int below_ = first_[0], count_ = first_[1] - below_;
     #pragma unroll
-    for (int plane_ = 0; plane_ < {planes}; ++plane_) {{
-      double* const sum_ = &sums_[0] + (ptrdiff_t)nodes_ * plane_;
+    for (int which_ = 0; which_ < {sums}; ++which_) {{
+      double* const sum_ = &sums_[0] + (ptrdiff_t)nodes_ * which_;
       double x_[{FAN}];
       #pragma unroll
       for (int k_ = 0; k_ < {FAN}; ++k_) x_[k_] = k_ < count_ ? sum_[below_ + k_] : 0.0;
@@ -150,7 +136,16 @@ for (int level_ = 0; level_ < depth_; ++level_) {{
 }}
 if (i == 0) {{
   const double* const sum_ = &sums_[0] + (nodes_ - 1);
-  {root}
+  const double taken_ = sum_[0], big_ = {others[0]}, small_ = {others[1]};
+  double total_ = taken_ + small_ * 0x1p-537 * 0x1p-537, scale_ = 1.0;
+  if (big_ != 0.0) {{
+    total_ = big_ + taken_ * 0x1p-538 * 0x1p-538;
+    scale_ = 0x1p538;
+  }} else if (taken_ == 0.0) {{
+    total_ = small_;
+    scale_ = 0x1p-537;
+  }}
+  norm_[0] = total_ - total_ == 0.0 ? sqrt(total_) * scale_ : total_ - total_;
 }}
 """
     return KernelText(

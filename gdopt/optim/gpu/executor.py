@@ -115,7 +115,7 @@ class GpuExecutor:
             self._device_counter.launched()
 
     def prepare(self) -> int:
-        """Send what the next step needs; give the number of the plan in force.
+        """Send what the next step needs; return the number of the current plan.
 
         A graph holds for as long as that number stays.
         """

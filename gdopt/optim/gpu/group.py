@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,9 @@ from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.engine import Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
-from gdopt.kernels.cuda.norm import (
-    BLOCK,
-    COLUMNS,
-    FAN,
-    WARP,
-    print_norm,
-    print_segments,
-)
+from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
 from gdopt.kernels.cuda.prologue import PrologueOptions
-from gdopt.kernels.norm import neighbours, segment_table
+from gdopt.kernels.norm import NormPlan
 from gdopt.optim.gpu.pointers import PointerTable
 from gdopt.optim.gpu.values import HoistedScalars
 from gdopt.optim.hyper import Hyper
@@ -35,29 +29,17 @@ class GradNorm:
     """Computes the norm of the gradients of every dtype on the device."""
 
     def __init__(self, backend: Backend, device: str, layout: Layout) -> None:
-        slots = list(layout.slots.values())
-        groups = np.array([slot.group for slot in slots])
-        sizes = np.array([slot.stop - slot.start for slot in slots])
-        starts = np.array([slot.start for slot in slots])
-        table, levels = segment_table(sizes), neighbours(sizes, FAN)
-        ends = np.cumsum([len(table), *map(len, levels)]).astype(np.int32)
-        below = [first + end for first, end in zip(levels, [0, *ends], strict=False)]
-        firsts = np.concatenate([*below, ends[-1:] - 1]).astype(np.int32)
-        self._nodes, scaled = np.int32(ends[-1]), "float64" in layout.sizes
-        planes = 3 if scaled else 1
-        self._sums: Array = backend.zeros(int(ends[-1]) * planes, np.float64, device)
-        fixed = {"depth_": np.int32(len(levels)), "nodes_": self._nodes}
-        fixed |= {"levels_": backend.from_host(ends, device), "sums_": self._sums}
-        fixed["firsts_"] = backend.from_host(firsts, device)
-        self.finish = Launch(print_norm(scaled=scaled), BLOCK, fixed)
-        self._tables: dict[str, Array] = {}
-        for group in layout.sizes:
-            own = table[groups[table[:, 3]] == group]
-            in_buffer = own[:, 0] + starts[own[:, 3]]
-            number = (np.cumsum(groups == group) - 1)[own[:, 3]]
-            columns = [own[:, 0], own[:, 1], own[:, 2], number, in_buffer]
-            rows = np.stack(columns, axis=1).astype(np.int64).reshape(-1)
-            self._tables[group] = backend.from_host(rows, device)
+        plan = NormPlan(layout, FAN)
+        self._plan, self._nodes = plan, np.int32(plan.ends[-1])
+        self._sums = backend.zeros(int(self._nodes) * plan.sums, np.float64, device)
+        self._tables = {
+            group: backend.from_host(rows.reshape(-1), device)
+            for group, rows in plan.segments.items()
+        }
+        fixed = {"depth_": np.int32(len(plan.ends) - 1), "nodes_": self._nodes}
+        fixed |= {"levels_": backend.from_host(plan.ends, device), "sums_": self._sums}
+        fixed["firsts_"] = backend.from_host(plan.firsts, device)
+        self.finish = Launch(print_norm(sums=plan.sums), BLOCK, fixed)
         self._launches: dict[Any, Launch] = {}
 
     def add(
@@ -83,9 +65,10 @@ class GradNorm:
             text = print_segments(
                 stored, columns=columns, column=column, strided=strided
             )
-            table = self._tables[group]
-            fixed = {"segments_": table, "nodes_": self._nodes, "sums_": self._sums}
-            self._launches[key] = Launch(text, table.size // COLUMNS * WARP, fixed)
+            fixed = {"segments_": self._tables[group], "sums_": self._sums}
+            fixed["nodes_"] = self._nodes
+            threads = WARP * len(self._plan.segments[group])
+            self._launches[key] = Launch(text, threads, fixed)
         self._launches[key](dict(gradients))
 
 
@@ -107,7 +90,8 @@ class DtypeGroup:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
         self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        self._places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
@@ -147,7 +131,7 @@ class DtypeGroup:
             if self._separate:
                 located |= self._table_for(gradients=False).locate()
             return located
-        column = [grads[place] for place in self._places]
+        column = self._column(grads)[:-1]
         return self._table_for(gradients=True).locate(column)
 
     def _table_for(self, *, gradients: bool) -> PointerTable:

@@ -26,7 +26,7 @@ class DeviceStepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
     A step that is skipped on the device does not advance it. The host reads it, and so
-    waits for the device, only when somebody asks, or when the rows run out.
+    waits for the device, only when it is asked for, or when the rows run out.
     """
 
     def __init__(self, backend: Backend, device: str) -> None:
@@ -195,7 +195,7 @@ class HoistedScalars:
         return self._host(*ordered)
 
     def refresh(self) -> None:
-        """Read the scalars that live on the device anew, without waiting for them."""
+        """Read the scalars that live on the device again, without waiting for them."""
         if self.prologue is None:
             return
         for row, name in enumerate(self._names):

@@ -14,7 +14,7 @@ from gdopt.planner.memory.host import Peak
 from gdopt.tables import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
-UNTRACKED_BYTES = 64 << 20  # bytes beside the pool that a reader should hear of
+UNTRACKED_BYTES = 64 << 20  # bytes outside the pool, from which on they are reported
 
 
 class DeviceMemory:
@@ -113,7 +113,7 @@ class DeviceMemory:
             return float(cuda.get_elapsed_time(start, end)) / 1e3
 
     def tidy(self) -> None:
-        """Free cached blocks that nobody holds any more."""
+        """Free cached blocks that are no longer used."""
         gc.collect()
         with self._backend.on(self.device):
             self._release()

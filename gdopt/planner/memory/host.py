@@ -119,7 +119,7 @@ class HostMemory:
         return time.perf_counter() - start
 
     def tidy(self) -> None:
-        """Drop what nobody holds any more."""
+        """Drop what is no longer used."""
         gc.collect()
 
     def describe(self) -> str:
