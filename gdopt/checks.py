@@ -50,6 +50,12 @@ def shown(value: object) -> str:
         return short.repr(value)
 
 
+def described(thing: object, /, **values: object) -> str:
+    """Return the `repr` of an object with these values."""
+    shows = (f"{name}={shown(value)}" for name, value in values.items())
+    return f"{type(thing).__name__}({', '.join(shows)})"
+
+
 @dataclass(frozen=True)
 class Range:
     """An interval of finite numbers, in the notation of mathematics: ``"[0, 1)"``.

@@ -30,6 +30,7 @@ from gdopt.checks import (
     check_number,
     check_sequence,
     check_state,
+    described,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -148,6 +149,11 @@ class Augment:
                 raise ArgumentTypeError(message)
         self.seed = check_int("seed", seed, least=0)
         self.calls = 0
+
+    def __repr__(self) -> str:
+        functions = (getattr(one, "func", one) for one in self.transforms)
+        names = [getattr(one, "__name__", type(one).__name__) for one in functions]
+        return described(self, transforms=names, seed=self.seed, calls=self.calls)
 
     def __call__(self, images: Array) -> Array:
         """Return changed images; those given stay as they are."""

@@ -120,6 +120,10 @@ class Kernel:
         self._programs: dict[frozenset[str], Program] = {}
         self._steps: dict[Any, Step] = {}
 
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", "rule")
+        return f"Kernel({name}{self.signature})"
+
     def program(self, elements: Collection[str] = ()) -> Program:
         """Trace the function; `elements` names the scalars that are given as arrays."""
         key = frozenset(elements)

@@ -66,6 +66,11 @@ class Rule:
                 message = f"{self.name}: {what} may name {wanted}, got {name!r}"
                 raise RuleError(message)
 
+    def __repr__(self) -> str:
+        ranges = {name: bounds.text for name, bounds in self.ranges.items()}
+        formula = f"{self.name}{self.kernel.signature}"
+        return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges})"
+
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""
         return self.function(*arrays, **scalars)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,8 @@ class Problem:
     """
 
     name: str
-    formula: Formula
-    slope: Formula
+    formula: Formula = field(repr=False)
+    slope: Formula = field(repr=False)
     start: Point
     box: tuple[tuple[float, float], ...]
     minima: tuple[Point, ...] = ()

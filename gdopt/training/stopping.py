@@ -18,6 +18,7 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
+    described,
     shown,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
@@ -113,6 +114,10 @@ class EarlyStopping:
             name: make(array.shape, array.dtype, device)
             for name, array in self._parameters.arrays.items()
         }
+
+    def __repr__(self) -> str:
+        names = ("patience", "min_delta", "mode", "best", "best_update", "waited")
+        return described(self, **{name: getattr(self, name) for name in names})
 
     @property
     def waited(self) -> int:
