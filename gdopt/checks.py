@@ -1,4 +1,4 @@
-"""What numbers and saved states must be, and the errors that say so."""
+"""Checks of arguments and saved states, and the text of their errors."""
 
 from __future__ import annotations
 

@@ -24,14 +24,13 @@ class MiniBatches:
     A `batch_size` of m, the number of examples, is batch gradient descent; one of 1 is
     stochastic gradient descent.
 
-    A loop begins with the first batch of its epoch; where one was broken off, the next
-    one begins the *next* epoch. Only the first loop after `load_state_dict` goes on in
-    midst of an epoch: with the batch after the last one that was handed out when the
+    A loop begins with the first batch of its epoch; if one was interrupted, the next
+    one begins the *next* epoch. Only the first loop after `load_state_dict` continues
+    within an epoch: with the batch after the last one that was handed out when the
     state was taken (`state_dict`).
 
-    `arrays`, `axis` and `batch_size` are as given. Every batch stays as it is for as
-    long as anything holds it or a view of it; memory that nothing holds any more is
-    used again.
+    `arrays`, `axis` and `batch_size` are as given. A batch is not overwritten as long
+    as anything refers to it or to a view of it; its memory is reused after that.
 
     Args:
         *arrays: arrays on one device, with equally many examples along `axis`; in an
@@ -142,11 +141,11 @@ class MiniBatches:
                 order = self.order(epoch) if self._shuffle else None
                 how = self.arrays, self.axis, self.batch_size
                 batch = gathered(self._backend, *how, order)
-            # Held by no name here: its memory is the caller's.
+            # Not referenced here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 
     def positions(self) -> Iterator[tuple[int, int]]:
-        """Run through one epoch as a loop does, but give epoch and number of batches.
+        """Run through one epoch as a loop does, but yield epoch and number of batches.
 
         For those who gather the examples themselves, by `order`.
         """
@@ -182,7 +181,7 @@ class MiniBatches:
         }
 
     def state_dict(self) -> dict[str, int | bool]:
-        """Return where the loop stands: whole numbers and truth values by name.
+        """Return the position of the loop: whole numbers and truth values by name.
 
         The batch handed out last counts as used. After the last batch of an epoch the
         state is the beginning of the next.
@@ -193,7 +192,7 @@ class MiniBatches:
         return self._settings() | {"epoch": epoch, "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the state was taken; the next ``for`` loop begins there.
+        """Continue from a saved state; the next ``for`` loop begins there.
 
         Args:
             state: a `state_dict()` of batches with the same number of examples, batch

@@ -65,7 +65,7 @@ class Step:
         return self.engine.cast(self._host(*ordered))
 
     def bind(self, before: Sequence[Any], after: Sequence[Any]) -> Callable[..., None]:
-        """Fix all inputs but one, and give a function of that one, values, rounding.
+        """Fix all inputs but one; return a function of that one, values and rounding.
 
         On the CPU, contiguous arrays are made flat views here, once.
         """

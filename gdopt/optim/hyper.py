@@ -37,7 +37,7 @@ class DeviceCounter(Protocol):
         """Return the steps done; waits for the device."""
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
 
 
 class StepCounter:
@@ -45,7 +45,7 @@ class StepCounter:
 
     def __init__(self) -> None:
         self._t = 0
-        self.device: DeviceCounter | None = None  # where it runs, it knows best
+        self.device: DeviceCounter | None = None  # its count holds while it runs
 
     @property
     def t(self) -> int:

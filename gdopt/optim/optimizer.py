@@ -177,7 +177,7 @@ class Optimizer:
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
-        """The memory that the state lies in, by the rule's names, padding included."""
+        """The memory of the state, by the rule's names, padding included."""
         return self._state
 
     @property
@@ -276,7 +276,7 @@ class Optimizer:
         return self
 
     def snapshot(self) -> Callable[[], None]:
-        """Return a function that puts settings, step count and norm back as they are.
+        """Return a function that restores settings, step count and norm.
 
         Parameters and state are not copied: they are arrays, `params` and `state`.
         """

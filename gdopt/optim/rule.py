@@ -31,7 +31,7 @@ class Rule:
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Trace the formula, so that a mistake in it shows at once."""
+        """Trace the formula, so that a mistake in it shows immediately."""
         if not callable(self.function):
             message = f"a rule must be a function, got {shown(self.function)}"
             raise RuleError(message)

@@ -102,8 +102,8 @@ class FunctionStep:
     Args:
         function: called with the arrays of a batch; does one update.
         evaluate: called without arguments, between epochs.
-        gradient: called with the arrays of a batch; gives the mean gradient over it, as
-            an array, a sequence or a mapping of arrays.
+        gradient: called with the arrays of a batch; returns the mean gradient over it,
+            as an array, a sequence or a mapping of arrays.
         axis: of the examples.
 
     Attributes:
@@ -169,8 +169,8 @@ class NetworkStep:
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
-        validate: whether to look at every batch, as in `gdopt.fit`; False where
+        dev: examples and labels that are evaluated between epochs, as `gdopt.fit` does.
+        validate: whether to check every batch, as in `gdopt.fit`; False where
             ``network.check_data`` has seen the examples.
 
     Raises:
