@@ -84,6 +84,15 @@ __device__ inline unsigned short gdopt_bfloat16_round(float x, unsigned noise) {
   const unsigned quiet = (bits & 0x7fffffu) ? 0x40u : 0u;  // NaN stays NaN
   return (unsigned short)(number ? (bits + noise) >> 16 : (bits >> 16) | quiet);
 }
+#ifdef __CUDA_ARCH__
+__noinline__  // so rare that it is kept out of the way
+#endif
+__device__ unsigned short gdopt_bfloat16_careful(float x, unsigned noise) {
+  return gdopt_bfloat16_round(x, noise);
+}
+__device__ inline unsigned short gdopt_bfloat16_finite(float x, unsigned noise) {
+  return (unsigned short)((__float_as_uint(x) + noise) >> 16);
+}
 __device__ inline unsigned short gdopt_bfloat16_bits(float x) {
   const unsigned odd = (__float_as_uint(x) >> 16) & 1u;
   return gdopt_bfloat16_round(x, 0x7fffu + odd);
@@ -96,12 +105,10 @@ __device__ inline unsigned gdopt_mix(unsigned x) {
   x = (x ^ (x >> 15)) * 0x846ca68bu;
   return x ^ (x >> 16);
 }
-// 32 random bits of an element; the same ones on every engine.
-__device__ inline unsigned gdopt_random_bits(
+// Of 32 random bits of an element, the same ones on every engine, what its pack shares.
+__device__ inline unsigned gdopt_random_key(
     unsigned seed, unsigned t, ptrdiff_t index) {
-  const unsigned start = gdopt_mix(t ^ gdopt_mix(seed));
-  const unsigned key = gdopt_mix((unsigned)(index >> 32) ^ start);
-  return gdopt_mix((unsigned)index ^ key);
+  return gdopt_mix((unsigned)(index >> 32) ^ gdopt_mix(t ^ gdopt_mix(seed)));
 }
 """
 
