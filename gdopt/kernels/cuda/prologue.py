@@ -1,4 +1,4 @@
-"""Prints what runs before a pass, where the host is not asked.
+"""Prints what runs before a pass, without the host.
 
 The sum of squares comes in two stages whose order is fixed, and so are its bits.
 Element number k of a layout is added, in float64, to lane k modulo the number of lanes,
