@@ -1,4 +1,4 @@
-"""What numbers and saved states must be, and the errors that say so."""
+"""Checks of arguments and saved states, and the text of their errors."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def shown(value: object) -> str:
     short.maxstring = short.maxother = short.maxlong = 200
     with np.printoptions(threshold=MOST_LISTED, edgeitems=2):
         return short.repr(value)
+
+
+def described(thing: object, /, **values: object) -> str:
+    """Return the `repr` of an object with these values."""
+    shows = (f"{name}={shown(value)}" for name, value in values.items())
+    return f"{type(thing).__name__}({', '.join(shows)})"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files: those that must be there, free names, and writing whole or not at all."""
+"""Files: existing ones, free names, and atomic writes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file by a temporary one, so that it is whole at every moment.
+    """Write a file through a temporary one, so that it is complete at any time.
 
     Raises:
         OSError: it, or its folder, cannot be written; nothing is left behind.

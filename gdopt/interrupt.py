@@ -41,7 +41,7 @@ class Uninterrupted:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets; a second one stops at once.
+    """Return an event that the first Ctrl-C sets; a second one stops immediately.
 
     Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
     may handle signals, nothing is changed.

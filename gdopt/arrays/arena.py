@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import check_choice, name_differences
+from gdopt.checks import check_choice, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -218,7 +218,7 @@ class Arena(Mapping[str, Array]):
         return len(self._views)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}{view.shape}" for name, view in self.items())
+        shapes = listed(f"{name}{view.shape}" for name, view in self.items())
         return f"Arena({shapes}; {', '.join(self.buffers)} on {self.device})"
 
 

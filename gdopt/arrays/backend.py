@@ -51,7 +51,7 @@ class Backend(Protocol):
         """Return the address of the first element, in bytes."""
 
     def owner(self, array: Array) -> object | None:
-        """Return the object that owns the memory; None where only addresses tell."""
+        """Return the object that owns the memory; None where only addresses show it."""
 
     def writeable(self, array: Array) -> bool:
         """Return whether the array may be written to."""
@@ -60,7 +60,7 @@ class Backend(Protocol):
         """Multiply matrices; a CUDA graph can hold the product."""
 
     def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it."""
+        """Wait until the device has finished all queued work."""
 
     def describe(self) -> str:
         """Say in a few words what new arrays would live on."""
@@ -133,7 +133,7 @@ def _auto() -> Backend:
         backend, reason = _cupy(), ""
     except BackendError as error:
         backend, reason = _numpy(), f" ({error})"
-    global _reported  # noqa: PLW0603 - said once a process
+    global _reported  # noqa: PLW0603 - reported once per process
     if not _reported:
         _reported = True
         sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")

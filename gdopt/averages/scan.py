@@ -79,7 +79,7 @@ def ewa(
 CHUNK = 1 << 17  # elements averaged together: with their scratch they stay in a cache
 WIDTH = 31  # steps of a part; odd, as columns a power of two apart share cache lines
 SPARE = 8  # rows of scratch
-WIDE = 1024  # series side by side, which keep a kernel busy by themselves
+WIDE = 1024  # series side by side, which keep a kernel busy on their own
 
 
 def _scan(

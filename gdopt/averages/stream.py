@@ -18,7 +18,7 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_number, check_state, shown
+from gdopt.checks import as_number, check_number, check_state, described, shown
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 
 
@@ -53,6 +53,16 @@ class EWA:
         self.t = 0
         self._initial = check_initial(initial)
         self._raw: Any = None
+
+    def __repr__(self) -> str:
+        return described(
+            self,
+            beta=self.beta,
+            bias_correction=self.bias_correction,
+            initial=self._initial,
+            t=self.t,
+            value=self.value,
+        )
 
     @property
     def value(self) -> Any:

@@ -29,7 +29,7 @@ WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and give its exit code: 0, 2 for an error, 130 for Ctrl-C.
+    """Run a command and return its exit code: 0, 2 for an error, 130 for Ctrl-C.
 
     Args:
         arguments: without the program's name; by default the process's own.
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"gdopt: interrupted {interrupt}".rstrip() + "\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, as `head`, has left; Python would complain once more at its end.
+        # The reader, such as `head`, has closed the pipe; Python would fail again at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (GdoptError, OSError) as error:

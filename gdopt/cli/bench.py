@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the suite in a process of its own, and give its exit code.
+    """Run the suite in its own process, and return its exit code.
 
     Returns:
         0; 10 where a target is missed on a CPU; else the code of what failed, 128 and
@@ -154,7 +154,7 @@ def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Pass Ctrl-C on, and wait; a second one ends it at once."""
+    """Pass Ctrl-C on, and wait; a second one ends it immediately."""
     if os.name != "posix":
         return  # the console has interrupted it already
     try:

@@ -58,12 +58,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the column, print the table, and leave the picture.
+    """Read the column, print the table, and write the picture.
 
     Raises:
         ArgumentError: the file has no such column, or a cell of it holds no number.
     """
-    load_extra("matplotlib.figure", "train", "gdopt ewa")  # missed now, not at the end
+    load_extra("matplotlib.figure", "train", "gdopt ewa")  # fails now, not at the end
     if len(arguments.beta) > len(COLORS):
         message = (
             f"--beta must be 1 to {len(COLORS)} numbers, got {len(arguments.beta)}"

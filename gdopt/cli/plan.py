@@ -60,12 +60,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, print the table, and leave the picture.
+    """Plan, print the table, and write the picture.
 
     Raises:
         PlanError: no size fits the memory.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt plan")
     problem, network = make_network(arguments)
     limits = {"memory": arguments.memory, "margin": arguments.margin}

@@ -1,4 +1,4 @@
-"""What is trained: a network, and examples read, split, normalized and moved."""
+"""Prepares training: a network, and examples read, split, normalized and moved."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Part = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Examples to train on, to choose by and to judge on, and what they are.
+    """The training, dev and test examples, and what is known of them.
 
     Attributes:
         name: short, for the folder of the run.

@@ -88,13 +88,13 @@ def _batch_size(text: str) -> int | None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and leave a folder with all there is to know about it.
+    """Train, and write a folder with everything about the run.
 
     Raises:
-        DivergenceError: the loss is no longer finite; the folder tells how it came.
-        KeyboardInterrupt: Ctrl-C was pressed; the folder tells of what was done.
+        DivergenceError: the loss is no longer finite; the folder shows how.
+        KeyboardInterrupt: Ctrl-C was pressed; the folder holds what was done.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
     session = _prepare(arguments)
     if arguments.out is None:

@@ -85,13 +85,14 @@ def _add_search(add: Callable[..., Any]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, print the table, and leave the picture.
+    """Search, print the table, and write the picture.
 
     Raises:
         GdoptError: the data cannot be read, or no trial was complete.
-        KeyboardInterrupt: Ctrl-C was pressed; it says whether the search can go on.
+        KeyboardInterrupt: Ctrl-C was pressed; it says whether the search can be
+            resumed.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt tune")
     load_extra("optuna", "tune", "gdopt tune")
     problem = load_problem(
@@ -150,7 +151,7 @@ def _search(
                 progress=_reporter(shown),
             )
     except KeyboardInterrupt:
-        kept = f"; the same command goes on from '{arguments.storage}'"
+        kept = f"; the same command resumes from '{arguments.storage}'"
         said = f"after {shown.done} of {trials} trials"
         raise KeyboardInterrupt(said + (kept if arguments.storage else "")) from None
     sys.stdout.write(f"{study}\nbest dev accuracy {study.best.score:.3f}\n")

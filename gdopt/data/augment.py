@@ -1,9 +1,9 @@
 """Images changed at random while training: flipped, shifted, rotated.
 
-Images are (m, h, w) or (m, h, w, c); or flat, (m, h * w) or (m, h * w * c), where a
-`shape` tells (h, w) or (h, w, c). All is drawn on the host, so that one seed gives the
+Images are (m, h, w) or (m, h, w, c); or flat, (m, h * w) or (m, h * w * c), where
+`shape` is (h, w) or (h, w, c). All is drawn on the host, so that one seed gives the
 same on every backend; images stay on their device, and new arrays are made of them.
-Labels have no part in this: it is the caller's to choose changes that leave a 6 a 6.
+Labels are not changed: choose transforms that leave a 6 a 6.
 
 Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
 """
@@ -30,6 +30,7 @@ from gdopt.checks import (
     check_number,
     check_sequence,
     check_state,
+    described,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -105,13 +106,13 @@ class Augment:
 
     What is drawn depends on the seed, the number of the call and the transform's place
     alone. A step of a training is one call, so that a run which resumes with the state
-    draws what an uninterrupted one draws; batches may be sent ahead of their turn.
+    draws what an uninterrupted one draws; batches may be prefetched.
     Transforms do not share their draws: one more leaves those before it as they were.
 
     Args:
         transforms: functions ``transform(images, generator=...) -> images``, such as
             ``functools.partial(flip, axis=2)``.
-        seed: a whole number of at least 0; that of the batches will do, and 0 is the
+        seed: a whole number of at least 0; it may be that of the batches; 0 is the
             default.
 
     Attributes:
@@ -149,6 +150,11 @@ class Augment:
         self.seed = check_int("seed", seed, least=0)
         self.calls = 0
 
+    def __repr__(self) -> str:
+        functions = (getattr(one, "func", one) for one in self.transforms)
+        names = [getattr(one, "__name__", type(one).__name__) for one in functions]
+        return described(self, transforms=names, seed=self.seed, calls=self.calls)
+
     def __call__(self, images: Array) -> Array:
         """Return changed images; those given stay as they are."""
         for place, transform in enumerate(self.transforms):
@@ -163,7 +169,7 @@ class Augment:
         return {"seed": self.seed, "calls": self.calls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Raises:
             StateError: it is of another seed, or damaged; nothing has changed.
@@ -226,7 +232,7 @@ def shift(
     Args:
         images: as `gdopt.data.augment` says; of any dtype.
         generator: of NumPy.
-        most: pixels; `down` and `right` are drawn from -most to most, each as likely.
+        most: pixels; `down` and `right` are drawn from -most to most, uniformly.
             At least 0, and less than h and w.
         fill: what comes in: ``"zero"``, which is the mean where images are normalized
             pixel by pixel, or ``"edge"``, the nearest pixel's value.

@@ -44,7 +44,7 @@ def read_csv(
 
     Raises:
         ArgumentError: there is no such file, it is not a table of numbers, or there is
-            no such target; the message tells line and column, counted from 1.
+            no such target; the message names line and column, counted from 1.
         ArgumentTypeError: an argument is of the wrong kind.
 
     >>> import pathlib, tempfile
@@ -83,7 +83,7 @@ def read_csv(
 
 @dataclass(frozen=True)
 class _Columns:
-    """What the first row tells of the file."""
+    """What the first row says about the file."""
 
     file: Path
     names: list[str] | None
@@ -246,7 +246,7 @@ def read_column(
 
     Raises:
         ArgumentError: there is no such file or column, or a cell of it holds text,
-            nothing, NaN or infinity; the message tells the line, counted from 1.
+            nothing, NaN or infinity; the message names the line, counted from 1.
         ArgumentTypeError: `column` is neither text nor a whole number.
 
     >>> import pathlib, tempfile

@@ -56,7 +56,7 @@ def differences(backend: Backend, compared: Iterable[Compared], axis: int) -> li
         axis: of the examples.
 
     Returns:
-        The differences found, the largest score first; none where all is well.
+        The differences found, the largest score first; empty without any.
 
     Source:
         Hoeffding 1963, Probability inequalities for sums of bounded random variables,

@@ -14,7 +14,7 @@ import numpy as np
 from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.errors import ArgumentError
 
-# Elements looked at together: one pass over large data needs no copy of it, and a GPU
+# Elements checked together: one pass over large data needs no copy of it, and a GPU
 # is still asked for few results.
 BLOCK = 1 << 21
 
@@ -90,7 +90,7 @@ def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) 
     """Refuse floating-point data that contain NaN.
 
     Raises:
-        ArgumentError: they do; the message tells how many, and where the first is.
+        ArgumentError: they do; the message says how many, and where the first is.
     """
     if array.dtype.kind not in "fc":
         return

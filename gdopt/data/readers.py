@@ -26,7 +26,7 @@ IDX_NAME = re.compile(r"[-.]idx[1-9]-[a-z0-9]+(\.gz)?$")
 
 
 def read(path: str | os.PathLike[str]) -> Dataset:
-    r"""Read a data set from a file, of the format that its name tells.
+    r"""Read a data set from a file, in the format of its suffix.
 
     ``.npz`` is read by `read_npz`, ``.csv`` by `read_csv` with the last column as
     target, and ``*-images-idx3-ubyte``, compressed (``.gz``) or not, with the labels
@@ -39,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> Dataset:
         A `Dataset` of NumPy arrays on the host.
 
     Raises:
-        ArgumentError: there is no such file, its name tells none of these formats, or
+        ArgumentError: there is no such file, its suffix is not one of these, or
             it is damaged.
 
     >>> import numpy as np, pathlib, tempfile

@@ -35,7 +35,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         n_iter_no_change: training ends after more epochs than that in a row without a
             gain, in the mean loss of an epoch or in the accuracy of what was kept.
         tol: gain below which an epoch counts as none, at least 0.
-        warm_start: whether `fit` goes on from the weights there are, with a new
+        warm_start: whether `fit` continues from the current weights, with a new
             optimizer.
         backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
             answers; X, y and predictions are NumPy arrays in any case.
@@ -54,8 +54,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     Other libraries: names, defaults and loss are those of scikit-learn's MLPClassifier;
     its `solver` is `optimizer` here. Weights start from He's or Xavier's normal numbers
-    and not from Glorot's uniform ones, biases from 0; Adam's eps stands at the
-    corrected root. A batch_size above n is refused, not cut. There are no
+    and not from Glorot's uniform ones, biases from 0; Adam's eps is added to
+    the corrected root. A batch_size above n is refused, not cut. There are no
     sample_weight, no sparse X and no multilabel y.
 
     >>> import numpy as np
@@ -160,7 +160,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     ``early_stopping`` each epoch is judged by R^2 of what was kept.
 
     Other libraries: as with `gdopt.MLPClassifier`. Of several outputs, scikit-learn's
-    MLPRegressor tells the loss divided by their number, and descends the same
+    MLPRegressor reports the loss divided by their number, and descends the same
     gradient.
 
     >>> import numpy as np

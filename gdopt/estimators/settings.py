@@ -1,4 +1,4 @@
-"""An estimator's parameters, checked where they are used, as scikit-learn has it."""
+"""An estimator's parameters, checked where they are used, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         estimator: remembers the number and the names of its features, unless
             ``reset=False`` says that it is to compare them.
         X: examples as rows.
-        y: targets; left out where there are none to be had.
+        y: targets; left out if there are none.
         **options: of ``sklearn.utils.check_array`` and ``check_X_y``.
 
     Returns:
@@ -86,9 +86,9 @@ class Settings:
         max_iter: epochs.
         early_stopping: whether a part of the examples is kept to judge by.
         validation_fraction: size of that part.
-        n_iter_no_change: epochs without gain that are borne.
+        n_iter_no_change: epochs without gain before training ends.
         tol: gain below which an epoch counts as none.
-        warm_start: whether `fit` goes on from the weights there are.
+        warm_start: whether `fit` continues from the current weights.
         backend: its name.
     """
 

@@ -100,7 +100,7 @@ Part = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class History:
-    """What came of training.
+    """The result of training.
 
     Attributes:
         losses: mean loss of each epoch, with the L2 term.

@@ -206,15 +206,15 @@ def check_gradient(
     """Compare gradients with two-sided differences ``(f(p + h) - f(p - h)) / 2h``.
 
     The relative error ``|a - n| / (|a| + |n|)`` of the whole vector, a analytic and n
-    numeric, is "great" below 1e-7, "fine" below 1e-5, to be looked at again below 1e-3,
+    numeric, is "great" below 1e-7, "fine" below 1e-5, to be checked again below 1e-3,
     and "wrong" from there on. Right gradients come out at 1e-9 to 1e-7, as the loss is
     rounded. How much is measured, too, and where rounding alone explains an error, the
     verdict is "look again", not "wrong".
 
     Parameters are moved in place, one element after the other, and have the bits they
     had when this returns or fails, by Ctrl-C, too. All else that the function changes
-    stays changed: batch normalization's running averages, say. At a kink, as ReLU has
-    one at 0, no gradient agrees.
+    stays changed, such as batch normalization's running averages. At a kink, such as
+    ReLU's at 0, no gradient agrees.
 
     Args:
         loss_and_grads: called with `params` as they are given; returns the loss, one

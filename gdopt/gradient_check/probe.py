@@ -27,7 +27,7 @@ Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
 
 
 class Probe:
-    """Calls a function at parameters nearby; leaving the context puts them back.
+    """Calls a function at parameters nearby; leaving the context restores them.
 
     Args:
         function: ``function(params) -> (loss, grads)``.
@@ -221,7 +221,7 @@ def unit(direction: Values) -> dict[str, np.ndarray]:
 
 
 def _entries(params: Any) -> dict[str, Array]:
-    """Name what the container holds now, whatever has become of it."""
+    """Name what the container holds now."""
     if isinstance(params, Mapping):
         return dict(params)
     if isinstance(params, list | tuple):

@@ -87,11 +87,11 @@ class GradientCheck:
         rounding: of `error`, what the rounding of the losses alone may give; near or
             above 1 the gradient is too small relative to the loss to be checked with
             this step.
-        parameters: by name. Along directions they are looked at one by one only where
-            the whole deserves it, and are empty otherwise.
+        parameters: by name. Along directions they are checked one by one only if the
+            whole is not right, and are empty otherwise.
         worst: the parameter that holds the element where both differ most; along
-            directions, the parameter that differs most, or None where none was looked
-            at.
+            directions, the parameter that differs most, or None where none was
+            checked.
         loss: at the parameters as they are.
         step: of the differences.
         directions: how many were taken; None for every element.

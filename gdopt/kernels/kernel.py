@@ -65,7 +65,7 @@ class Step:
         return self.engine.cast(self._host(*ordered))
 
     def bind(self, before: Sequence[Any], after: Sequence[Any]) -> Callable[..., None]:
-        """Fix all inputs but one, and give a function of that one, values, rounding.
+        """Fix all inputs but one; return a function of that one, values and rounding.
 
         On the CPU, contiguous arrays are made flat views here, once.
         """
@@ -119,6 +119,10 @@ class Kernel:
         self.signature = Signature.of(function)
         self._programs: dict[frozenset[str], Program] = {}
         self._steps: dict[Any, Step] = {}
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", "rule")
+        return f"Kernel({name}{self.signature})"
 
     def program(self, elements: Collection[str] = ()) -> Program:
         """Trace the function; `elements` names the scalars that are given as arrays."""

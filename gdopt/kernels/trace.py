@@ -86,7 +86,11 @@ class Signature:
     def starred(self, count: int) -> str:
         """Write the signature with `count` arrays, and the others after a ``*``."""
         others = (*self.arrays[count:], *self.scalars)
-        return f"({', '.join((*self.arrays[:count], '*', *others))})"
+        star = ("*", *others) if others else ()
+        return f"({', '.join((*self.arrays[:count], *star))})"
+
+    def __str__(self) -> str:
+        return self.starred(len(self.arrays))
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,7 +92,7 @@ def dense(
 
 
 def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
-    """Cut off what is negative: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
+    """Set negative values to 0: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
 
     Args:
         z: any shape, floating.

@@ -173,8 +173,8 @@ def squared_error(
 
     Other libraries: torch's MSELoss and Keras's MeanSquaredError take no half, and the
     mean over the outputs too: ``2 / outputs`` times this loss and this gradient.
-    scikit-learn's MLPRegressor descends this gradient, and tells a loss that is divided
-    by the number of outputs.
+    scikit-learn's MLPRegressor descends this gradient, and reports a loss that is
+    divided by the number of outputs.
 
     >>> import numpy as np
     >>> loss, gradient = squared_error(np.array([[3.0, 0.0]]), np.array([[1.0, 1.0]]))

@@ -11,7 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.checks import as_number, check_choice, check_number, shown
+from gdopt.checks import as_number, check_choice, check_number, described, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -37,7 +37,7 @@ class DeviceCounter(Protocol):
         """Return the steps done; waits for the device."""
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
 
 
 class StepCounter:
@@ -45,7 +45,7 @@ class StepCounter:
 
     def __init__(self) -> None:
         self._t = 0
-        self.device: DeviceCounter | None = None  # where it runs, it knows best
+        self.device: DeviceCounter | None = None  # its count holds while it runs
 
     @property
     def t(self) -> int:
@@ -231,6 +231,9 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         values = self.at(self._counter.t)
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)
+
+    def __repr__(self) -> str:
+        return described(self, **self.settings)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)

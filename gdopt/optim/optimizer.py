@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import as_dtype
-from gdopt.checks import listed
+from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
@@ -177,7 +177,7 @@ class Optimizer:
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
-        """The memory that the state lies in, by the rule's names, padding included."""
+        """The memory of the state, by the rule's names, padding included."""
         return self._state
 
     @property
@@ -276,7 +276,7 @@ class Optimizer:
         return self
 
     def snapshot(self) -> Callable[[], None]:
-        """Return a function that puts settings, step count and norm back as they are.
+        """Return a function that restores settings, step count and norm.
 
         Parameters and state are not copied: they are arrays, `params` and `state`.
         """
@@ -292,7 +292,7 @@ class Optimizer:
         return restore
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{n}={v!r}" for n, v in self.hyper.settings.items())
+        settings = ", ".join(f"{n}={shown(v)}" for n, v in self.hyper.settings.items())
         count = sum(int(array.size) for array in self.params.values())
         return (
             f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "

@@ -113,7 +113,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "state_dtype": (None, "bfloat16"),
     "rounding": ("nearest", "stochastic"),
 }
-ELSEWHERE = {  # keywords of other libraries, and what says the same here
+ELSEWHERE = {  # keywords of other libraries, and their equivalents here
     "learning_rate": ("lr",),
     "alpha": ("lr", "beta"),  # the course's rate; the beta of torch's RMSprop
     "rho": ("beta",),
@@ -180,7 +180,7 @@ class Options:
         check_int("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
-        """Refuse what the parameters' dtypes leave no room for.
+        """Refuse options that do not fit the parameters' dtypes.
 
         Raises:
             ArgumentError: master weights of float32 or float64 parameters, or
@@ -227,7 +227,7 @@ class Options:
 
 
 def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that a rule does not have, and miss those it has.
+    """Refuse hyper-parameters that a rule does not have, and missing ones.
 
     Args:
         kind: the optimizer's class.
@@ -235,7 +235,7 @@ def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
         given: the keyword arguments.
 
     Raises:
-        ArgumentTypeError: one is unknown, with what may be meant; or one is missing.
+        ArgumentTypeError: one is unknown, with suggestions; or one is missing.
     """
     arrays = rule.kernel.signature.arrays
     for name in given:
@@ -269,7 +269,7 @@ def _own_keywords(kind: type, rule: Rule) -> list[str]:
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
-    """Return what a keyword may stand for: another library's word, or a slip."""
+    """Return what a keyword may mean: another library's name, or a typo."""
     elsewhere = [
         hint for hint in ELSEWHERE.get(name, ()) if hint in known or "(" in hint
     ]

@@ -42,12 +42,12 @@ class Parameters:
 
     @classmethod
     def of(cls, params: Any) -> Parameters:
-        """Name and check what a user calls parameters.
+        """Name and check a user's parameters.
 
         Raises:
             ArgumentTypeError: a container without order, something that is not an
                 array, integers, a read-only array, foreign byte order.
-            ArgumentError: nothing at all, or arrays that share memory.
+            ArgumentError: no array, or arrays that share memory.
             BackendError: arrays on several devices.
         """
         named = named_arrays(params, "params")
@@ -112,7 +112,7 @@ def finite(backend: Backend, array: Array) -> bool:
 
 
 class SeenArrays:
-    """Arrays that are known again by identity, as long as all of them live."""
+    """Arrays that are recognized by identity, as long as all of them live."""
 
     def __init__(self, arrays: Sequence[Array] = ()) -> None:
         self._ids = list(map(id, arrays))
@@ -226,7 +226,7 @@ class Gradients:
                 self._refuse_alias(name, array)
 
     def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
-        """Say what is wrong, if anything: subclasses of arrays are not."""
+        """Raise for what is wrong; subclasses of arrays are not."""
         backend = self._parameters.backend
         if not backend.is_array(array):
             self._refuse_kind(name, array)

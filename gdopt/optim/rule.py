@@ -31,7 +31,7 @@ class Rule:
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Trace the formula, so that a mistake in it shows at once."""
+        """Trace the formula, so that a mistake in it shows immediately."""
         if not callable(self.function):
             message = f"a rule must be a function, got {shown(self.function)}"
             raise RuleError(message)
@@ -65,6 +65,11 @@ class Rule:
                 wanted = listed(known) or "nothing"
                 message = f"{self.name}: {what} may name {wanted}, got {name!r}"
                 raise RuleError(message)
+
+    def __repr__(self) -> str:
+        ranges = {name: bounds.text for name, bounds in self.ranges.items()}
+        formula = f"{self.name}{self.kernel.signature}"
+        return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges})"
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""

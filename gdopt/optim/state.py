@@ -45,7 +45,7 @@ def load(
     states: Mapping[str, Arena],
     parameters: Parameters,
 ) -> int:
-    """Check a saved state against its new home, take it over, and return its step.
+    """Check a saved state against this optimizer, take it over, and return its step.
 
     Raises:
         StateError: it does not fit; nothing has changed.

@@ -1,4 +1,4 @@
-"""Which size wins, and why: on the evidence of the rows, nothing is measured here."""
+"""Chooses a size from the measured rows, and says why."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def decide(
         whole, name, why = wanted, "asked", f"{wanted:,} were asked for"
     elif small_data_rule and examples <= SMALL_DATA:
         whole, name = examples, "small data"
-        why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
+        why = f"there are {examples:,} examples; up to {SMALL_DATA:,} are one batch"
     else:
         return by_evidence
     if any(row.batch_size == whole for row in fitting):
@@ -77,7 +77,7 @@ def decide(
     if not smaller:
         return None
     size = _by_evidence(rows, smaller, noise).micro_batch_size
-    why += ", which do not fit into memory at once"
+    why += ", which do not fit the memory together"
     return Decision(size, whole, "memory", why)
 
 
@@ -134,7 +134,7 @@ def _by_evidence(
 
 
 def _by_goodput(rates: dict[int, float], noise: float) -> int:
-    """Choose by what is learned a second, were this the noise scale."""
+    """Choose by what is learned per second, at this noise scale."""
     if not 0 < noise < math.inf:
         return smallest_near_best(rates, NEAR) if noise else min(rates)
     scores = {size: rate / (1 + size / noise) for size, rate in rates.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import named_arrays
-from gdopt.checks import check_flag, check_kind
+from gdopt.checks import check_flag, check_kind, described
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
@@ -102,8 +102,8 @@ class FunctionStep:
     Args:
         function: called with the arrays of a batch; does one update.
         evaluate: called without arguments, between epochs.
-        gradient: called with the arrays of a batch; gives the mean gradient over it, as
-            an array, a sequence or a mapping of arrays.
+        gradient: called with the arrays of a batch; returns the mean gradient over it,
+            as an array, a sequence or a mapping of arrays.
         axis: of the examples.
 
     Attributes:
@@ -169,8 +169,8 @@ class NetworkStep:
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
-        validate: whether to look at every batch, as in `gdopt.fit`; False where
+        dev: examples and labels that are evaluated between epochs, as `gdopt.fit` does.
+        validate: whether to check every batch, as in `gdopt.fit`; False where
             ``network.check_data`` has seen the examples.
 
     Raises:
@@ -211,6 +211,11 @@ class NetworkStep:
         self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
         self.has_gradient_stats = network.plain
+
+    def __repr__(self) -> str:
+        l2, l1 = self.penalty.l2, self.penalty.l1
+        step = {"network": self.network, "optimizer": self.optimizer}
+        return described(self, **step, l2=l2, l1=l1, validate=self.validate)
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; return the loss before it."""

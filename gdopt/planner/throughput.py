@@ -138,7 +138,7 @@ def measure_throughput(
 
 
 def _turns(sizes: list[int], number: int) -> list[int]:
-    """Begin with another size in each round, and go the other way in every second."""
+    """Begin with another size in each round, in reverse order in every second one."""
     first = number % max(1, len(sizes))
     turned = sizes[first:] + sizes[:first]
     return turned[::-1] if number % 2 else turned

@@ -83,7 +83,7 @@ class exponential(Schedule):
         start: value at step 0, at least 0.
         rate: factor, in (0, 1].
         steps: after how many steps the factor is reached, at least 1.
-        staircase: whether the value falls at once, at the end of those steps.
+        staircase: whether the value falls in one jump, at the end of those steps.
 
     >>> alpha = exponential(0.1, 0.96, steps=100_000, staircase=True)
     >>> alpha(0), alpha(99_999), alpha(100_000)

@@ -26,13 +26,13 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.files import existing_file
 
 FORMAT = 1
-ARRAY = "$array"  # {"$array": name} stands in the header where the tree has an array
+ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
 KINDS = "biufcSU"
 
 
 @dataclass
 class Packed:
-    """Arrays by name, and the JSON that tells where in the tree they stand."""
+    """Arrays by name, and the JSON that says where in the tree they are."""
 
     header: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
@@ -181,12 +181,12 @@ DAMAGE = (
 def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """Write nested dictionaries of arrays and numbers to a file, all or nothing.
 
-    The file is an ``.npz``, which ``numpy.load(path)`` opens too: an array that stands
-    at ``tree["params"]["W1"]`` is its ``params/W1``. The rest, and the SHA-256 of every
+    The file is an ``.npz``, which ``numpy.load(path)`` opens too: an array at
+    ``tree["params"]["W1"]`` is its ``params/W1``. The rest, and the SHA-256 of every
     array, is JSON in its ``$header``. The same tree gives the same bytes.
 
-    It is written to a temporary file in the same folder, which then takes the place of
-    the old one: whatever happens meanwhile, the old file stays whole.
+    It is written to a temporary file in the same folder, which then replaces the old
+    one: if writing fails, the old file stays intact.
 
     Args:
         path: of the file; the folder must exist.
@@ -244,7 +244,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         message = f"{file}: {error}"
         raise StateError(message) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a damaged archive sends readers before byte 0
+        if error.errno != errno.EINVAL:  # damage makes readers seek before byte 0
             raise
         message = f"{file}: must be a whole checkpoint, but its directory is damaged"
         raise StateError(message) from error
@@ -291,7 +291,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where folders can be opened."""
+    """Make the new name survive a power cut, where folders can be opened."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

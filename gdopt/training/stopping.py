@@ -1,4 +1,4 @@
-"""Early stopping: ends a training that no longer gets better, and keeps its best."""
+"""Early stopping: ends training that no longer improves, and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
+    described,
     shown,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
@@ -36,13 +37,14 @@ class EarlyStopping:
     row without a better value it is time to stop. A difference of up to `min_delta`
     counts as none: it neither ends the waiting nor replaces the copy.
 
-    A NaN is never better: it counts as an update without improvement, and `nans` tells
+    A NaN is never better: it counts as an update without improvement, and `nans` holds
     how many there were. So a training that has diverged ends when patience does.
     Infinities are values like others.
 
-    Copies of the parameters are made on their own device, at once: memory for one more
-    set of them. The optimizer's state is not kept: what comes back is the network to
-    use. (To train on from the best, save `gdopt.training.capture` where `waited` is 0.)
+    Copies of the parameters are made immediately, on their own device: memory for one
+    more set of them. The optimizer's state is not kept: what comes back is the network
+    to use. (To train on from the best, save `gdopt.training.capture` where `waited` is
+    0.)
 
     Args:
         params: an array, a sequence or mapping of arrays, or a `gdopt.Arena`; what the
@@ -114,6 +116,10 @@ class EarlyStopping:
             for name, array in self._parameters.arrays.items()
         }
 
+    def __repr__(self) -> str:
+        names = ("patience", "min_delta", "mode", "best", "best_update", "waited")
+        return described(self, **{name: getattr(self, name) for name in names})
+
     @property
     def waited(self) -> int:
         """Updates since the best one; all of them before there is one."""
@@ -155,7 +161,7 @@ class EarlyStopping:
                 target[name][...] = array
 
     def restore(self) -> None:
-        """Put the best parameters back in place, and the state of `layers`.
+        """Restore the best parameters in place, and the state of `layers`.
 
         Raises:
             StateError: there was no value but NaN; nothing has changed.
@@ -185,7 +191,7 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken, on any device; the parameters are left alone.
+        """Continue from a saved state, on any device; the parameters are not changed.
 
         Args:
             state: a `state_dict()` of the same mode, of parameters of the same names,

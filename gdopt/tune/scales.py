@@ -216,7 +216,7 @@ class choice(Scale):
                     f"got {option!r} ({type(option).__name__})"
                 )
                 raise ArgumentTypeError(message)
-        # Optuna tells options apart by ==, to which 1 and True are one.
+        # Optuna compares options by ==, for which 1 and True are equal.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
             message = f"options must all be different, got {shown(options)}"
             raise ArgumentError(message)

@@ -109,10 +109,10 @@ def opened(path: Path | None) -> Iterator[Any]:
 
 
 def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
-    """Return the search of that name, begun now unless it is there.
+    """Return the search of that name, created if it does not exist.
 
     Raises:
-        StateError: it is there with other settings, or is not a search of gdopt's.
+        StateError: it exists with other settings, or is not a gdopt search.
     """
     optuna = load_extra("optuna", EXTRA, PURPOSE)
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS)
@@ -149,8 +149,8 @@ def make_sampler(method: str, seed: int) -> Any:
     """Return a sampler whose draws depend on seed, trial number and name alone.
 
     With ``"tpe"`` they depend on the scores of the trials before, too. Optuna's own
-    samplers draw from one generator that moves on, so that a search that was broken
-    off would repeat its draws.
+    samplers draw from one generator that moves on, so that an interrupted search
+    would repeat its draws.
     """
     samplers = load_extra("optuna.samplers", EXTRA, PURPOSE)
     kind = getattr(samplers, SAMPLERS[method])

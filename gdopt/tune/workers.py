@@ -27,7 +27,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run_trial(objective: Objective, space: Space, study: Any, number: int) -> Outcome:
     """Run a trial of Optuna's study; draw what it has not drawn yet."""
     reports = study.get_trials(deepcopy=False)[number].intermediate_values
-    reported = max(reports, default=-1)  # before it was broken off, if it was
+    reported = max(reports, default=-1)  # before an interruption, if any
     handle = handle_of(study, number)
 
     def should_prune(score: float, step: int) -> bool:
@@ -60,7 +60,7 @@ def run_in_processes(
 ) -> Generator[Outcome, None, None]:
     """Run trials in as many processes as jobs, and yield each outcome as it comes.
 
-    A process that dies fails its own trial alone, and another takes its place.
+    A process that dies fails only its own trial, and another takes its place.
 
     Args:
         jobs: at least 1.
@@ -135,7 +135,7 @@ class _Worker:
         error = future.exception()
         if error is None:
             return future.result()
-        cause = f"{type(error).__name__}: {error}"  # SystemExit, say
+        cause = f"{type(error).__name__}: {error}"  # such as SystemExit
         if isinstance(error, BrokenProcessPool):
             cause = f"the process ended with exit code {self.join()}"
         return Outcome(number, {}, FAILED, error=cause)

@@ -194,7 +194,7 @@ def compute_patience() -> Numbers:
             current = network.params.flat.copy()
             stopping.restore()
             numbers["restored"] = network.loss(*unseen)
-            network.params.flat[...] = current  # and the training goes on
+            network.params.flat[...] = current  # and training continues
     return {"train": np.array(train_losses), "dev": np.array(dev_losses), **numbers}
 
 

@@ -102,7 +102,7 @@ def _import(path: Path) -> Any:
     assert specification is not None  # noqa: S101 - a .py file has a loader
     assert specification.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = module  # Numba finds what it kept by the module's name
+    sys.modules[path.stem] = module  # Numba finds its cached code by the module's name
     specification.loader.exec_module(module)
     return module
 

@@ -120,7 +120,7 @@ class Cuda:
             and all(a.data.ptr % ACCESS == 0 and a.flags.c_contiguous for a in arrays)
         )
 
-    @functools.cache  # noqa: B019 - engines are few, and kept for good
+    @functools.cache  # noqa: B019 - engines are few, and live as long as the process
     def _text(self, *, table: bool, packs: bool) -> KernelText:
         if packs:
             return print_fused(self._program, self._variant)

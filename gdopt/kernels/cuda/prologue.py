@@ -1,4 +1,4 @@
-"""Prints what runs before a pass, where the host is not asked.
+"""Prints what runs before a pass, without the host.
 
 A one-thread kernel fills the table of hoisted values from what is known on the host
 (float64, by value or as rows for many steps ahead) and what is known on the device

@@ -19,7 +19,7 @@ from gdopt.optim.gpu.pointers import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
-AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
+AHEAD = 256  # steps whose values are sent together; then the host asks for the count
 
 
 class DeviceStepCounter:
@@ -42,7 +42,7 @@ class DeviceStepCounter:
         return int(self._backend.to_host(self.array)[0])
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
         self.running = False
 
     def lacks_rows(self, version: int) -> bool:

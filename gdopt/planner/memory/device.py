@@ -58,7 +58,7 @@ class DeviceMemory:
         with self._backend.on(self.device):
             self._release()
             left = self._left()
-            # A step that keeps an array for its next turn gives it back there.
+            # A step that keeps an array until its next call frees it there.
             left += sum(int(pool.total_bytes()) for pool in self._left_over)
             limit = self._limit()
         return left if limit is None else min(left, limit)
@@ -119,7 +119,7 @@ class DeviceMemory:
             self._release()
 
     def describe(self) -> str:
-        """Name the device, for people."""
+        """Return a readable name of the device."""
         with self._backend.on(self.device):
             return self._backend.describe().removesuffix(", with CuPy")
 
