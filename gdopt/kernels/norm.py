@@ -12,15 +12,16 @@ on the arrays next to them:
    elements has the sum +0.0.
 5. The sums of the arrays are added by neighbours as well, in the parameters' order.
 
-float32 denormals count as zero, as they do on a GPU. Elements of a float64 array are
-added to one of three sums, with lanes of their own: where the magnitude is above 2**486
-they are multiplied by 2**-538 first, below 2**-511 by 2**537 (as in LAPACK's dnrm2),
-others and NaN are taken as they are. So the norm overflows only where it is itself
-beyond float64's range, and does not vanish. `root` joins the three. The norm is NaN
-where an element is NaN or infinite.
+float32 denormals count as zero wherever they are flushed. An element of a float64 array
+is added to one of three sums, each with lanes of its own: above 2**486 in magnitude it
+is multiplied by 2**-538 first, below 2**-511 by 2**537 (as in LAPACK's dnrm2); others,
+and NaN, are taken as they are. `root` joins the three, so the norm does not vanish, and
+overflows only if it is itself beyond float64's range. It is NaN if an element is NaN or
+infinite.
 
-A segment's sum depends on its elements alone: who holds a part of an array, cut at a
-multiple of 4,096 elements, needs to send one float64 for each segment, or three.
+A segment's sum depends on its elements alone, so processes that hold parts of an array,
+cut at multiples of 4,096 elements, need to exchange one float64 for each segment, or
+three if the array is float64.
 """
 
 from __future__ import annotations
@@ -171,6 +172,7 @@ def _lanes(squares: np.ndarray, length: int) -> Any:
 
 
 def _add_lanes(lanes: Any) -> Any:
+    """Add lanes (segments, lanes) by halves."""
     width = LANES
     while width > 1:
         width //= 2

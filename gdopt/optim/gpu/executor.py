@@ -23,7 +23,7 @@ class GpuExecutor:
     """The passes of one optimizer on a GPU; nothing in them waits for the device.
 
     Arrays in an arena, or separate ones, are one launch per dtype, whatever their
-    values by name. Before it, where the step asks for it, come the two stages of the
+    values by name. Before it, where the step asks for it, come the two launches of the
     norm, and a one-thread prologue that computes the values which depend on it, or
     takes them from rows sent ahead for the step that a counter on the device counts.
     """
