@@ -36,6 +36,7 @@ def example_axis(array: Array, axis: int) -> int:
     return 0 if array.ndim == 1 else axis
 
 
+@on_their_device
 def examples_at(array: Array, axis: int, places: Any) -> Array:
     """Return the examples at indices, or those of a slice as a view."""
     return array[(slice(None),) * example_axis(array, axis) + (places,)]

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
+from gdopt.arrays.backend import Array, Backend, backend_of
 from gdopt.checks import check_flag, check_int, shown
 from gdopt.data.distribution import classes_of, differences
 from gdopt.data.gather import check_arrays, check_axis, examples_at
@@ -58,7 +58,6 @@ def split(
     stratify: Array | None = ...,
     shuffle: bool = ...,
 ) -> Split[tuple[Array, ...]]: ...
-@on_their_device
 def split(
     *arrays: Array,
     train: float | None = None,
