@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Array = Any  # a numpy.ndarray or a cupy.ndarray: they share no static base
 NAMES = ("auto", "numpy", "cupy")
 
@@ -192,6 +194,22 @@ def _backend_of_one(name: str, array: Array) -> Backend:
 def is_on_device(value: Any) -> bool:
     """Return whether a value is an array on a GPU: the host must not wait for it."""
     return hasattr(value, "__cuda_array_interface__")
+
+
+def on_their_device(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function compute on the device of its arrays, whichever is current."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> R:
+        cupy = sys.modules.get("cupy")
+        if cupy is not None:
+            for value in (*arguments, *options.values()):
+                if isinstance(value, cupy.ndarray):
+                    with value.device:
+                        return function(*arguments, **options)
+        return function(*arguments, **options)
+
+    return wrapper
 
 
 def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:

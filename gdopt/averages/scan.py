@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
     BETA,
@@ -24,6 +24,7 @@ from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import FlushToZero
 
 
+@on_their_device
 def ewa(
     series: Array,
     beta: float,

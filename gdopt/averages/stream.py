@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, backend_of
+from gdopt.arrays.backend import Array, backend_of, on_their_device
 from gdopt.averages.formula import (
     BETA,
     average,
@@ -74,6 +74,7 @@ class EWA:
             return corrected(self._raw, beta=self.beta, t=self.t)
         return self._raw if isinstance(self._raw, float) else self._raw.copy()
 
+    @on_their_device
     def update(self, x: Any) -> Any:
         """Take in a value and return the average.
 

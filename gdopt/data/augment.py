@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import (
     Range,
@@ -155,6 +155,7 @@ class Augment:
         names = [getattr(one, "__name__", type(one).__name__) for one in functions]
         return described(self, transforms=names, seed=self.seed, calls=self.calls)
 
+    @on_their_device
     def __call__(self, images: Array) -> Array:
         """Return changed images; those given stay as they are."""
         for place, transform in enumerate(self.transforms):

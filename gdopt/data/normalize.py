@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend
+from gdopt.arrays.backend import Array, Backend, on_their_device
 from gdopt.checks import check_state
 from gdopt.data.gather import (
     check_arrays,
@@ -60,6 +60,7 @@ class Normalizer:
     dtype: np.dtype[Any]
 
     @classmethod
+    @on_their_device
     def fit(cls, X: Array, axis: int = 0) -> Self:
         """Take mean and standard deviation of every feature of the training set.
 
@@ -90,6 +91,7 @@ class Normalizer:
             raise ArgumentError(message)
         return cls(mean, np.where(scale > 0, scale, 1.0), axis, np.dtype(X.dtype))
 
+    @on_their_device
     def transform(self, X: Array) -> Array:
         """Shift and scale data of any part: (X - mean) / scale.
 
@@ -107,6 +109,7 @@ class Normalizer:
         refuse_nan("X", X, self.axis, backend, "")
         return self._map(backend, X, lambda x, mean, scale: (x - mean) / scale)
 
+    @on_their_device
     def inverse(self, X: Array) -> Array:
         """Undo `transform`: X * scale + mean.
 

@@ -26,6 +26,7 @@ from gdopt.arrays.backend import (
     byte_bounds,
     common_backend,
     is_on_device,
+    on_their_device,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
@@ -106,6 +107,7 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
+@on_their_device
 def finite(backend: Backend, array: Array) -> bool:
     """Return whether all elements are finite; waits for the device."""
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.checks import FINITE, check_number
 from gdopt.errors import ArgumentError
 
@@ -59,6 +59,7 @@ class Problem:
         """Number of variables."""
         return len(self.start)
 
+    @on_their_device
     def value(self, p: Array) -> Array:
         """Return the value at every point.
 
@@ -74,6 +75,7 @@ class Problem:
         """
         return self.formula(p, self._check(p))
 
+    @on_their_device
     def gradient(self, p: Array) -> Array:
         """Return the gradient at every point.
 
@@ -89,6 +91,7 @@ class Problem:
         """
         return self.slope(p, self._check(p))
 
+    @on_their_device
     def distance(self, p: Array) -> Array:
         """Return the Euclidean distance of every point from its nearest minimum.
 

@@ -278,10 +278,10 @@ def _round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
     stores: dict[str, list[str]] = {"finite": [], "careful": []}
     for k, stored, value in outs:
         word, part = divmod(stored.random_stream or 0, STREAMS)
-        noise = (f"word{word}_ & 0xffffu", f"word{word}_ >> 16")
-        noise += (f"word{word}_ * {GOLDEN}u >> 16",)
+        bits = ("{} & 0xffffu", "{} >> 16", f"{{}} * {GOLDEN}u >> 16")[part]
+        noise = bits.format(f"word{word}_")
         for how, lines in stores.items():
-            call = f"gdopt_{stored.dtype}_{how}({value}, {noise[part]})"
+            call = f"gdopt_{stored.dtype}_{how}({value}, {noise})"
             lines.append(f"  out{k}_.x[k_] = {call};")
     differences = " + ".join(f"({value} - {value})" for _, _, value in outs)
     return [
