@@ -9,6 +9,7 @@ import sys
 import tempfile
 from types import ModuleType, SimpleNamespace
 
+import cuda_on_cpu
 import numpy as np
 import pytest
 import threadpoolctl
@@ -34,6 +35,8 @@ def pytest_configure(config):
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     threads = threadpoolctl.threadpool_limits(1, user_api="blas")
     config.add_cleanup(threads.restore_original_limits)
+    if not cuda_on_cpu.has_gpu():
+        cuda_on_cpu.prepare()
 
 
 def pytest_collection_finish():
@@ -60,13 +63,44 @@ def unfrozen_objects():
 
 
 def pytest_runtest_setup(item):
-    """Skip, visibly, what needs a peer or a GPU that is not there."""
+    """Skip, visibly, what needs a peer that is not there; show a GPU to its tests."""
     skip_without_peers(item)
-    if item.get_closest_marker("gpu"):
-        try:
-            gdopt.get_backend("cupy")
-        except gdopt.BackendError as error:
-            pytest.skip(str(error))
+    if item.get_closest_marker("gpu") and not cuda_on_cpu.has_gpu():
+        cpu_device().show(2)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    """Hide the GPU; a fault of the device that no test asked for is a failure."""
+    if not item.get_closest_marker("gpu") or cuda_on_cpu.has_gpu():
+        return
+    try:
+        device = cuda_on_cpu.get_device()
+    except cuda_on_cpu.Unavailable:
+        return
+    fault = device.recover()
+    sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
+    device.reset()
+    backend._cupy.cache_clear()
+    if fault:
+        pytest.fail(f"the device was left with {fault}")
+
+
+def cpu_device():
+    """Return the device that runs on the CPU; in CI its absence is a failure."""
+    try:
+        return cuda_on_cpu.get_device()
+    except cuda_on_cpu.Unavailable as error:
+        stop = pytest.fail if os.environ.get("CI") else pytest.skip
+        stop(str(error))
+
+
+@pytest.fixture
+def cuda():
+    """Return the device that runs on the CPU, which tests ask what it did."""
+    if cuda_on_cpu.has_gpu():
+        pytest.skip("a real GPU does not say what it was asked to do")
+    return cpu_device()
 
 
 @pytest.fixture(params=["numpy", "numba"])
