@@ -8,7 +8,7 @@ by g++ from the sources that CuPy generates. All else is CuPy as it is shipped: 
 memory pools, streams, graphs, errors.
 
 What it does not show: races inside a kernel, a GPU's own arithmetic, CUB and Thrust
-(sorting), and the time that anything takes.
+(NumPy sorts in its place), and the time that anything takes.
 
 Environment:
     GDOPT_CUDA_SCHEDULE: when work is done: ``eager`` (the default), ``lazy``, which is
@@ -74,6 +74,9 @@ def get_device():
         message = "CuPy was imported before its runtime could be replaced"
         raise Unavailable(message)
     _compile_with_gxx()
+    from cuda_on_cpu import sorting
+
+    sorting.replace_thrust()
     if os.environ.get("GDOPT_CUDA_POOL") == "off":
         cupy.cuda.set_allocator(None)
     return Device(libraries)
