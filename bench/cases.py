@@ -73,13 +73,18 @@ class Case:
         return _draw(self.shapes, 1)
 
 
+def draw_noise(count: int, seed: int) -> np.ndarray:
+    """Draw the numbers that arrays consist of, a million at most."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal(min(count, NOISE), dtype=DTYPE)
+
+
 @functools.lru_cache(maxsize=2)
 def _draw(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[np.ndarray]:
     """Draw arrays; what is more than a million numbers repeats itself."""
     sizes = [math.prod(shape) for shape in shapes]
-    rng = np.random.default_rng(seed)
-    noise = rng.standard_normal(min(sum(sizes), NOISE), dtype=DTYPE)
-    parts = np.split(np.resize(noise, sum(sizes)), np.cumsum(sizes)[:-1])
+    numbers = np.resize(draw_noise(sum(sizes), seed), sum(sizes))
+    parts = np.split(numbers, np.cumsum(sizes)[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 

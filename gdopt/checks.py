@@ -98,7 +98,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
-def whole(name: str, value: Any, least: int) -> int:
+def check_int(name: str, value: Any, least: int) -> int:
     """Take a whole number of at least `least` as an int; 3.0 and True are none.
 
     Raises:
@@ -152,7 +152,7 @@ def check_kind(name: str, value: Any, kind: type) -> None:
         raise ArgumentTypeError(message)
 
 
-def sequence(name: str, values: Any) -> Sequence[Any]:
+def check_sequence(name: str, values: Any) -> Sequence[Any]:
     """Take a list or tuple as it is.
 
     Raises:
@@ -164,20 +164,20 @@ def sequence(name: str, values: Any) -> Sequence[Any]:
     return values
 
 
-def each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[T, ...]:
+def check_each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[T, ...]:
     """Take a list or tuple as a tuple, after a check of each of its members."""
-    numbered = enumerate(sequence(name, values))
+    numbered = enumerate(check_sequence(name, values))
     return tuple(check(f"{name}[{k}]", value) for k, value in numbered)
 
 
-def rising(name: str, values: Any) -> tuple[int, ...]:
+def check_increasing(name: str, values: Any) -> tuple[int, ...]:
     """Take whole numbers of at least 1 that rise strictly, as a tuple.
 
     Raises:
         ArgumentTypeError: it is no sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
-    numbers = each(check_count, name, values)
+    numbers = check_each(check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must rise strictly, got {numbers}"
         raise ArgumentError(message)
@@ -214,7 +214,7 @@ def check_state(
             message = f"{key} of {name} must be {own!r}, as here, got {saved[key]!r}"
             raise StateError(message)
     try:
-        return {**saved, **{key: whole(key, saved[key], least=0) for key in counts}}
+        return {**saved, **{key: check_int(key, saved[key], least=0) for key in counts}}
     except GdoptError as error:
         message = f"{name} is damaged: {error}"
         raise StateError(message) from error
@@ -238,6 +238,6 @@ FINITE = Range.parse("(-inf, inf)")
 NOT_NEGATIVE = Range.parse("[0, inf)")
 POSITIVE = Range.parse("(0, inf)")
 
-check_count = functools.partial(whole, least=1)
+check_count = functools.partial(check_int, least=1)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
 check_positive = functools.partial(check_number, bounds=POSITIVE)

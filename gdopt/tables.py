@@ -1,8 +1,18 @@
-"""Tables as text."""
+"""Tables, and numbers of bytes, as text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
+
+from gdopt.checks import check_int
+from gdopt.errors import ArgumentError
+
+BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
+UNITS = {name: 1000**k for k, name in enumerate(BYTE_UNITS)}
+UNITS |= {f"{letter}iB": 1024**k for k, letter in enumerate("KMGT", start=1)}
+BY_NAME = {name.lower(): factor for name, factor in UNITS.items()}
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -22,3 +32,38 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def parse_bytes(name: str, value: Any) -> int:
+    """Read a number of bytes, or text with a unit: B, kB to TB, KiB to TiB.
+
+    Raises:
+        ArgumentError: it is below 0, or no such text.
+        ArgumentTypeError: it is of another kind.
+
+    >>> parse_bytes("memory", "8GB"), parse_bytes("memory", "1.5 KiB")
+    (8000000000, 1536)
+    """
+    if not isinstance(value, str):
+        return check_int(name, value, least=0)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
+    if not found or found[2].lower() not in BY_NAME:
+        message = (
+            f"{name} must be bytes, or a number with one of the units "
+            f"{', '.join(UNITS)}, got {value!r}"
+        )
+        raise ArgumentError(message)
+    return int(float(found[1]) * BY_NAME[found[2].lower()])
+
+
+def format_bytes(count: float) -> str:
+    """Write bytes with three digits and a unit that keeps them short.
+
+    >>> format_bytes(999), format_bytes(12_345_678), format_bytes(-2e9)
+    ('999 B', '12.3 MB', '-2.00 GB')
+    """
+    size, power = abs(count), 0
+    while size >= 999.5 and power < len(BYTE_UNITS) - 1:
+        size, power = size / 1000, power + 1
+    digits = 0 if power == 0 or size >= 99.95 else 1 if size >= 9.995 else 2
+    return f"{'-' if count < 0 else ''}{size:.{digits}f} {BYTE_UNITS[power]}"

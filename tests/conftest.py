@@ -169,7 +169,7 @@ class StandIn:
             setattr(self, name, getattr(self.host, name))
         self.device = SimpleNamespace(id=device)
         place = self.host.__array_interface__["data"][0]
-        self.data = SimpleNamespace(ptr=place, mem=self.host)
+        self.data = SimpleNamespace(ptr=place, mem=self.host, device_id=device)
         self.__cuda_array_interface__ = {}
 
 

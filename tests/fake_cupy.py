@@ -36,6 +36,10 @@ class CUDARuntimeError(RuntimeError):
     """What CuPy raises where CUDA reports an error."""
 
 
+class CUDADriverError(RuntimeError):
+    """What CuPy raises where a launch, or the loading of a kernel, fails."""
+
+
 class Parameter:
     """One argument of a kernel, as it was declared."""
 
@@ -183,6 +187,7 @@ def module():
         get_elapsed_time=lambda one, other: (other.time - one.time) * 1e3,
         get_current_stream=lambda: fake_streams.Stream.current,
         using_allocator=using_allocator,
+        driver=SimpleNamespace(CUDADriverError=CUDADriverError),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceProperties=lambda _: {"name": b"No device"},

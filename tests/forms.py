@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda import KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.text import BYTES
 

@@ -33,7 +33,7 @@ def quick(step, data, state=None, **options):
 
 
 def rises(plan):
-    lasting = plan.held_bytes + 8 * plan.examples
+    lasting = plan.resident_bytes + 8 * plan.examples
     return [
         (row.predicted_bytes - lasting, row.measured_bytes - lasting)
         for row in plan.rows

@@ -5,7 +5,7 @@ import numpy as np
 from gdopt import equal, maximum, minimum, not_equal, sign, sqrt, square, where
 from gdopt.averages import average
 from gdopt.kernels import Kernel
-from gdopt.optim.rules.classes import adam, adamw, momentum, nesterov, rmsprop, sgd
+from gdopt.optim.classes import adam, adamw, momentum, nesterov, rmsprop, sgd
 
 SCALARS = {
     "lr": 1e-2,

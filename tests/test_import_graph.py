@@ -22,7 +22,8 @@ LAYERS = """
     data problems schedules averages
     kernels
     arrays
-    checks interrupt files tables
+    tables
+    checks interrupt files
     extras exports
     errors
 """

@@ -6,7 +6,7 @@ import pytest
 
 import gdopt
 from gdopt.plots import curves
-from gdopt.plots.training import _draw_loss
+from gdopt.plots.series import _draw_loss
 from gdopt.training import Record
 
 Figure = pytest.importorskip("matplotlib.figure").Figure

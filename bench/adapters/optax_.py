@@ -13,6 +13,9 @@ from cases import HYPER, Case, Training
 
 from adapters import Contender, without_gpu
 
+# All contenders multiply in float32; on a GPU JAX alone would round its factors.
+jax.config.update("jax_default_matmul_precision", "highest")
+
 
 def optimizer(rule: str, clip_norm: float | None = None):
     h = HYPER[rule]
@@ -31,12 +34,17 @@ def optimizer(rule: str, clip_norm: float | None = None):
 
 
 def placing(device: str):
-    """Return what copies an array to a device."""
+    """Return what copies an array of NumPy's or CuPy's to a device."""
     try:
         home = jax.devices(device)[0]
     except RuntimeError:
         home = jax.devices(without_gpu("jax"))[0]
-    return functools.partial(jnp.array, device=home)
+
+    def place(array, dtype=None):
+        host = array.get() if hasattr(array, "get") else array
+        return jnp.array(host, dtype=dtype, device=home)
+
+    return place
 
 
 def contender(update, trees, inputs, device: str, **own) -> Contender:

@@ -49,6 +49,13 @@ def find(device: str) -> str:
     return device
 
 
+def copy(array, dtype, device: str):
+    """Copy an array of NumPy's or CuPy's to a device."""
+    if hasattr(array, "get"):  # CuPy's
+        array = torch.from_dlpack(array) if device == "cuda" else array.get()
+    return torch.asarray(array, dtype=dtype, device=device, copy=True)
+
+
 def contender(form: str, device: str, step, values, **own) -> Contender:
     waits = {"wait": torch.cuda.synchronize} if device == "cuda" else {}
     setting = functools.partial(threads, form)
@@ -64,10 +71,8 @@ def contender(form: str, device: str, step, values, **own) -> Contender:
 def make(form: str, case: Case, device: str) -> Contender:
     """Hold the gradients in the parameters' `grad`, as autograd leaves them."""
     device = find(device)
-    place = functools.partial(
-        torch.tensor, dtype=getattr(torch, case.dtype), device=device
-    )
-    params = [place(array, requires_grad=True) for array in case.params()]
+    place = functools.partial(copy, dtype=getattr(torch, case.dtype), device=device)
+    params = [place(array).requires_grad_() for array in case.params()]
     for p, array in zip(params, case.gradients(), strict=True):
         p.grad = place(array)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
-from cases import Case, Training
+from cases import DTYPE, Case, Training, draw_noise
 
 BYTES = {"float32": 4, "bfloat16": 2}
 ROTATE = 256 << 20  # bytes that contenders take in turns: no cache holds as much
 PEERS = ("torch_fused", "torch_foreach", "optax", "cupy")
 COMPILED = ("torch_compiled", "torch_reduce_overhead")  # which takes its time
+MOST_APART = 1000  # arrays, for which a peer takes some milliseconds at most
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,56 @@ class GpuCase(Case):
             return 1
         return min(16, max(1, math.ceil(ROTATE / self.bytes)))
 
-    def small(self) -> GpuCase:
-        """Make the case of the same kind on which contenders are checked."""
-        shapes = tuple((65,) for _ in self.shapes[:3])
-        return replace(self, shapes=shapes)
+    def small(self) -> Case:
+        """Make the case of the same kind, on the host, to check contenders on."""
+        same = {f.name: getattr(self, f.name) for f in fields(Case)}
+        return Case(**same | {"shapes": tuple((65,) for _ in self.shapes[:3])})
+
+    def params(self) -> list[Any]:
+        """Return the initial values, on the device and not to be written to."""
+        return _draw(self.shapes, 0)
+
+    def gradients(self) -> list[Any]:
+        """Return the gradients of every step, likewise."""
+        return _draw(self.shapes, 1)
+
+
+@functools.lru_cache(maxsize=2)
+def _draw(shapes: tuple[tuple[int, ...], ...], seed: int) -> list[Any]:
+    """Draw arrays once for all contenders: the host's numbers, repeated there."""
+    cupy = importlib.import_module("cupy")
+    sizes = [math.prod(shape) for shape in shapes]
+    noise = cupy.asarray(draw_noise(sum(sizes), seed))
+    whole, parts, start = cupy.empty(sum(sizes), DTYPE), [], 0
+    for place in range(0, whole.size, noise.size):
+        part = whole[place : place + noise.size]
+        part[...] = noise[: part.size]
+    for shape, size in zip(shapes, sizes, strict=True):
+        parts.append(whole[start : start + size].reshape(shape))
+        start += size
+    return parts
 
 
 def cases(scale: int = 1) -> Iterator[GpuCase]:
     """List the cases; a scale above 1 makes all of them smaller, to rehearse."""
-    for exponent in (6, 7, 8):
-        shapes = ((max(10**exponent // scale, 64),),)
-        for rule in ("adam", "adamw", "rmsprop", "momentum", "ewa", "own"):
-            peers = PEERS + (COMPILED if (rule, exponent) == ("adam", 8) else ())
-            own = rule == "own"
-            name = f"{rule}_f32_1e{exponent}"
-            formula = "adam" if own else rule
-            yield GpuCase(name, shapes, formula, own=own, peers=peers)
+    yield from of_one_array(8, scale)
+    yield from of_many_arrays(scale)
+    yield from with_options(((max(10**8 // scale, 64),),))
+    yield from of_one_array(6, scale)
+    yield from of_one_array(7, scale)
+
+
+def of_one_array(exponent: int, scale: int) -> Iterator[GpuCase]:
+    """List the cases of a single array, by rule."""
+    shapes = ((max(10**exponent // scale, 64),),)
+    for rule in ("adam", "adamw", "rmsprop", "momentum", "ewa"):
+        compiled = ("torch_compiled",) if (rule, exponent) == ("adam", 8) else ()
+        yield GpuCase(f"{rule}_f32_1e{exponent}", shapes, rule, peers=PEERS + compiled)
+    yield GpuCase(f"own_f32_1e{exponent}", shapes, own=True, peers=())
+
+
+def of_many_arrays(scale: int) -> Iterator[GpuCase]:
+    """List the cases of many arrays; for the peers it is one where gdopt's lie."""
     many = {
         "200x1M": (200, 1 << 20),
         "1000x1024": (1000, 1024),
@@ -68,12 +106,11 @@ def cases(scale: int = 1) -> Iterator[GpuCase]:
     }
     for name, (count, size) in many.items():
         shapes = ((max(size // min(scale, 64), 1),),) * max(count // min(scale, 20), 2)
-        peers = ("torch_fused", "torch_foreach", "cupy")
+        peers = ("torch_fused", "torch_foreach")
+        peers += ("cupy",) if count <= MOST_APART else ()
         peers += ("optax",) if count <= 200 else ()  # XLA compiles for minutes
-        for memory, suffix in {"arena": "", "apart": "_apart"}.items():
-            named = f"adam_f32_{name}{suffix}"
-            yield GpuCase(named, shapes, memory=memory, peers=peers)
-    yield from with_options(((max(10**8 // scale, 64),),))
+        yield GpuCase(f"adam_f32_{name}", shapes, peers=peers)
+        yield GpuCase(f"adam_f32_{name}_apart", shapes, memory="apart", peers=())
 
 
 def with_options(shapes: tuple[tuple[int, ...], ...]) -> Iterator[GpuCase]:
@@ -100,7 +137,7 @@ class GpuTraining(Training):
     def peers(self) -> tuple[str, ...]:
         """Name the others: the eager ones, or those that capture the step."""
         if self.captured:
-            return ("torch_reduce_overhead", "torch_compiled", "optax")
+            return ("torch_reduce_overhead", "optax")
         return ("torch_fused", "optax")
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gpu_plugin  # which puts a stand-in in CuPy's place where this is rehearsed
+import gpu_machine  # which puts a stand-in in CuPy's place where this is rehearsed
 import numpy as np
 
 import gdopt
@@ -41,13 +41,13 @@ def plan() -> dict[str, Any]:
     sys.stdout.write(f"{found}\n")
     tried = [row for row in found.rows if row.measured_bytes]
     ratios = [row.predicted_bytes / row.measured_bytes for row in tried]
-    lasting = found.held_bytes + 8 * EXAMPLES
+    lasting = found.resident_bytes + 8 * EXAMPLES
     added = [
         (row.predicted_bytes - lasting) / (row.measured_bytes - lasting)
         for row in tried
     ]
     return {
-        "meta": gpu_plugin.pytest_benchmark_generate_machine_info(),
+        "meta": gpu_machine.describe_gpu(),
         "plan": found.to_dict(),
         "seconds_with_compiling": seconds[0],
         "seconds": seconds[1],

@@ -1,19 +1,74 @@
-"""Named arrays as views of one flat, aligned, padded buffer per dtype."""
+"""Named arrays, also as views of one flat, aligned, padded buffer per dtype."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
-from gdopt.arrays.naming import named_arrays
-from gdopt.arrays.storage import is_float
+from gdopt.arrays.dtypes import is_float
 from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError
+
+
+def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
+    """Name every array: its key, its position in a sequence, or ``"0"``.
+
+    Args:
+        arrays: an array, a list or tuple of them, or a mapping from names.
+        what: what the caller calls the argument, for the errors.
+
+    Raises:
+        ArgumentTypeError: the container has no order, or a name is not a string.
+        ArgumentError: there is no array at all.
+    """
+    if isinstance(arrays, Mapping):
+        named = dict(arrays)
+    elif isinstance(arrays, list | tuple):
+        named = {str(k): array for k, array in enumerate(arrays)}
+    elif hasattr(arrays, "dtype") and hasattr(arrays, "shape"):
+        named = {"0": arrays}
+    else:
+        kind = "an unordered " if isinstance(arrays, set | frozenset) else "a "
+        message = (
+            f"{what} must be an array, a list or tuple of arrays, or a mapping from "
+            f"names to arrays, got {kind}{type(arrays).__name__}"
+        )
+        raise ArgumentTypeError(message)
+    if not named:
+        message = f"{what} must hold at least one array, got none"
+        raise ArgumentError(message)
+    for name in named:
+        if not isinstance(name, str):
+            message = f"names in {what} must be strings, got {name!r}"
+            raise ArgumentTypeError(message)
+    return named
+
+
+def refuse_other_names(
+    expected: Sequence[str], got: Mapping[str, Any], what: str
+) -> None:
+    """Refuse a mapping whose names differ from those expected, naming both sides.
+
+    Raises:
+        ArgumentError: a name is missing or unknown.
+    """
+    missing = [name for name in expected if name not in got]
+    known = set(expected)
+    extra = [name for name in got if name not in known]
+    if missing or extra:
+        parts = []
+        if missing:
+            parts.append(f"missing {', '.join(map(repr, missing))}")
+        if extra:
+            parts.append(f"unknown {', '.join(map(repr, extra))}")
+        message = f"{what} must have the names of the parameters: {'; '.join(parts)}"
+        raise ArgumentError(message)
+
 
 PADDING = 64  # elements: every view starts on 64 bytes or more, whatever its dtype
 

@@ -1,7 +1,8 @@
 """Where arrays live: one small protocol, two libraries behind it.
 
 Existing arrays decide for themselves (`backend_of`); only *new* arrays ask for a
-default (`get_backend`), which `use` or the variable ``GDOPT_BACKEND`` sets.
+default (`get_backend`), which `use` or the variable ``GDOPT_BACKEND`` sets. Arrays of
+other libraries are taken without a copy (`as_array`).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _cupy() -> Backend:
 
 
 _chosen: str | None = None
-_told = False
+_reported = False
 
 
 def use(name: str) -> None:
@@ -132,9 +133,9 @@ def _auto() -> Backend:
         backend, reason = _cupy(), ""
     except BackendError as error:
         backend, reason = _numpy(), f" ({error})"
-    global _told  # noqa: PLW0603 - said once a process
-    if not _told:
-        _told = True
+    global _reported  # noqa: PLW0603 - said once a process
+    if not _reported:
+        _reported = True
         sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")
     return backend
 
@@ -202,3 +203,73 @@ def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
         reach = (length - 1) * stride
         low, high = low + min(reach, 0), high + max(reach, 0)
     return low, high + array.dtype.itemsize
+
+
+HOST, CUDA = 1, 2  # kinds of device in DLPack
+
+
+def as_array(array: Any) -> Array:
+    """View an array of torch, JAX or another library in place, as NumPy's or CuPy's.
+
+    What an optimizer does to the view, it does to the array. Arrays that must not be
+    written to, as JAX's, give views that are read-only: gradients may be such,
+    parameters not. NumPy 2.1 itself makes every view through DLPack read-only.
+
+    Args:
+        array: has ``__dlpack__``, on the CPU or a GPU, or ``__cuda_array_interface__``.
+
+    Raises:
+        ArgumentTypeError: it is no such array, or its library does not hand it out; a
+            torch tensor that requires a gradient has to be detached.
+        BackendError: it is on a GPU that CuPy cannot use.
+
+    >>> import numpy as np
+    >>> class Other:
+    ...     def __init__(self):
+    ...         self.kept = np.zeros(3)
+    ...         self.__dlpack__ = self.kept.__dlpack__
+    ...         self.__dlpack_device__ = self.kept.__dlpack_device__
+    >>> other = Other()
+    >>> view = as_array(other)
+    >>> other.kept[...] = 1
+    >>> view
+    array([1., 1., 1.])
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    try:
+        if is_on_device(array):
+            return _adopt(array)
+        if hasattr(array, "__dlpack__"):
+            kind = array.__dlpack_device__()[0]
+            if kind == HOST:
+                return np.from_dlpack(array)
+            if kind == CUDA:
+                return _adopt(array)
+    except BackendError:
+        raise
+    except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as error:
+        message = (
+            f"array must be one that its library hands out, got a {_kind(array)}: "
+            f"{error}"
+        )
+        raise ArgumentTypeError(message) from error
+    message = (
+        "array must have __dlpack__ or __cuda_array_interface__, on the CPU or a CUDA "
+        f"device, got a {_kind(array)}"
+    )
+    raise ArgumentTypeError(message)
+
+
+def _adopt(array: Any) -> Array:
+    backend: Any = get_backend("cupy")
+    if backend.is_array(array):
+        return array
+    interface = getattr(array, "__cuda_array_interface__", {"data": (0, False)})
+    immutable = _kind(array).startswith(("jax", "jaxlib"))
+    read_only = immutable or bool(interface["data"][1])
+    return backend.adopt(array, read_only=read_only)
+
+
+def _kind(array: Any) -> str:
+    return f"{type(array).__module__}.{type(array).__name__}"

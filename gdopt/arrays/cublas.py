@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 from gdopt.errors import BackendError
@@ -15,9 +16,11 @@ STATUSES = {
     3: "CUBLAS_STATUS_ALLOC_FAILED",
     7: "CUBLAS_STATUS_INVALID_VALUE",
     8: "CUBLAS_STATUS_ARCH_MISMATCH",
+    11: "CUBLAS_STATUS_MAPPING_ERROR",
     13: "CUBLAS_STATUS_EXECUTION_FAILED",
     14: "CUBLAS_STATUS_INTERNAL_ERROR",
     15: "CUBLAS_STATUS_NOT_SUPPORTED",
+    16: "CUBLAS_STATUS_LICENSE_ERROR",
 }
 
 
@@ -32,12 +35,13 @@ def load_library(cupy: Any) -> Any:
 
 
 class Cublas:
-    """cuBLAS on one device; products go to the current stream."""
+    """cuBLAS on one device; products go to the current stream, from any thread."""
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
         self._library = load_library(cupy)
         self._handle = ctypes.c_void_p()
+        self._lock = threading.Lock()  # a product must go to its own thread's stream
         self._stream: int | None = None
         self._workspaces: dict[int, Any] = {}
         self._call("cublasCreate_v2", ctypes.byref(self._handle))
@@ -45,8 +49,8 @@ class Cublas:
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, name)(*arguments)
         if status:
-            told = STATUSES.get(status, f"status {status}")
-            message = f"cuBLAS failed: {name} gave {told}"
+            reason = STATUSES.get(status, f"status {status}")
+            message = f"cuBLAS failed: {name} gave {reason}"
             raise BackendError(message)
 
     def _follow(self) -> None:
@@ -55,17 +59,20 @@ class Cublas:
         if stream == self._stream:
             return
         if stream not in self._workspaces:
-            workspace = self._cupy.empty(WORKSPACE, "uint8")
-            self._workspaces[stream] = workspace
+            # Not from the current pool, which may be a graph's and go with it.
+            pool = self._cupy.get_default_memory_pool()
+            with self._cupy.cuda.using_allocator(pool.malloc):
+                self._workspaces[stream] = self._cupy.empty(WORKSPACE, "uint8")
         space = ctypes.c_void_p(self._workspaces[stream].data.ptr)
         self._call("cublasSetStream_v2", self._handle, ctypes.c_void_p(stream))
         size = ctypes.c_size_t(WORKSPACE)
         self._call("cublasSetWorkspace_v2", self._handle, space, size)
         self._stream = stream
 
-    def takes(self, *arrays: Any) -> bool:
-        """Return whether cuBLAS can multiply these without a copy."""
-        return all(
+    def takes(self, a: Any, b: Any, out: Any) -> bool:
+        """Return whether these shapes fit and cuBLAS needs no copy."""
+        arrays = a, b, out
+        return a.shape[1:] == b.shape[:1] and all(
             array.ndim == 2
             and array.size > 0
             and array.dtype == arrays[0].dtype
@@ -80,19 +87,20 @@ class Cublas:
         cuBLAS counts along columns, so it is asked for ``out^T = b^T a^T``.
         """
         letter, scalar = TYPES[out.dtype.name]
-        self._follow()
         (m, k), n = a.shape, b.shape[1]
         one, zero = scalar(1.0), scalar(0.0)
-        self._call(
-            f"cublas{letter}gemm_v2",
-            self._handle,
-            *(ctypes.c_int(order) for order in (_order(b), _order(a), n, m, k)),
-            ctypes.byref(one),
-            *_place(b),
-            *_place(a),
-            ctypes.byref(zero),
-            *_place(out),
-        )
+        with self._lock:
+            self._follow()
+            self._call(
+                f"cublas{letter}gemm_v2",
+                self._handle,
+                *(ctypes.c_int(order) for order in (_order(b), _order(a), n, m, k)),
+                ctypes.byref(one),
+                *_place(b),
+                *_place(a),
+                ctypes.byref(zero),
+                *_place(out),
+            )
 
 
 def _order(array: Any) -> int:

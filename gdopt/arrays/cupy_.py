@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.cublas import Cublas
-from gdopt.errors import BackendError
+from gdopt.errors import ArgumentError, BackendError
 
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
 
@@ -56,6 +56,7 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self.xp = _load()
+        self._unowned = self.xp.cuda.UnownedMemory
         self._cublas: dict[int, Cublas] = {}
 
     def is_array(self, value: object) -> bool:
@@ -64,7 +65,7 @@ class CupyBackend:
 
     def device(self, array: Any) -> str:
         """See `Backend.device`."""
-        return f"cuda:{array.device.id}"
+        return f"cuda:{array.data.device_id}"  # for many arrays at every step
 
     def on(self, device: str | None) -> Any:
         """See `Backend.on`."""
@@ -93,8 +94,7 @@ class CupyBackend:
     def owner(self, array: Any) -> object | None:
         """See `Backend.owner`."""
         memory = array.data.mem
-        unowned = isinstance(memory, self.xp.cuda.UnownedMemory)
-        return None if unowned else memory
+        return None if isinstance(memory, self._unowned) else memory
 
     def writeable(self, array: Any) -> bool:
         """See `Backend.writeable`; CuPy itself knows no such flag."""
@@ -104,18 +104,20 @@ class CupyBackend:
         """View the memory of another library's array on the device.
 
         Args:
-            array: has ``__cuda_array_interface__`` or ``__dlpack__``.
+            array: has ``__dlpack__`` or ``__cuda_array_interface__``. DLPack is asked
+                first: it hands over the stream, and knows bfloat16.
             read_only: whether it must not be written to.
         """
         cupy = self.xp
-        if hasattr(array, "__cuda_array_interface__"):
-            view = cupy.asarray(array)
-        else:
+        if hasattr(array, "__dlpack__"):
             view = cupy.from_dlpack(array)
+        else:
+            view = cupy.asarray(array)
         if not read_only:
             return view
         owner = ReadOnly(view)
-        memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner)
+        device = view.device.id  # which an empty array has no address to find by
+        memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner, device)
         return cupy.ndarray(
             view.shape,
             view.dtype,
@@ -130,8 +132,13 @@ class CupyBackend:
             if device not in self._cublas:
                 self._cublas[device] = Cublas(self.xp)
             cublas = self._cublas[device]
-            if out is None and a.ndim == b.ndim == 2:
-                out = self.xp.empty((a.shape[0], b.shape[1]), a.dtype)
+            if a.ndim == b.ndim == 2:
+                shape = a.shape[0], b.shape[1]
+                if out is None:
+                    out = self.xp.empty(shape, a.dtype)
+                elif out.shape != shape:  # CuPy would fill it in any other shape
+                    message = f"out must have shape {shape}, got {out.shape}"
+                    raise ArgumentError(message)
             if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
                 return self.xp.matmul(a, b, out=out)
             cublas.multiply(a, b, out)

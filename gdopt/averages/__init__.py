@@ -1,7 +1,7 @@
 """Exponentially weighted averages: of a stream, of a series, and inside the rules."""
 
 from gdopt.averages.formula import average, corrected, ewa_weights, ewa_window
-from gdopt.averages.series import ewa
+from gdopt.averages.scan import ewa
 from gdopt.averages.stream import EWA
 from gdopt.exports import public_dir
 

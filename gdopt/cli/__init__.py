@@ -1,7 +1,80 @@
-"""The command line: arguments, progress bars, printing."""
+"""The command line: its parser, and what every command has in common."""
 
-from gdopt.cli.main import main
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gdopt import __version__
+from gdopt.cli import bench, ewa, info, plan, train, tune
+from gdopt.errors import GdoptError
 from gdopt.exports import public_dir
 
 __all__ = ["main"]
 __dir__ = public_dir(__name__)
+
+EXAMPLES = """\
+examples:
+  gdopt train digits      train a network on scikit-learn's handwritten digits
+  gdopt plan digits       say which mini-batch size to use, and why
+  gdopt tune digits       search for hyper-parameters, with a picture
+  gdopt bench             measure how fast gdopt is here, beside its peers
+  gdopt ewa FILE.csv      average a column, with a picture
+  gdopt info              tell engines, devices and versions
+  gdopt train --help      all that can be set
+"""
+WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, and give its exit code: 0, 2 for an error, 130 for Ctrl-C.
+
+    Args:
+        arguments: without the program's name; by default the process's own.
+
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    gdopt ...
+    0
+    """
+    try:
+        chosen = _parser().parse_args(arguments)
+    except SystemExit as done:  # argparse has said why
+        return done.code if isinstance(done.code, int) else WRONG
+    try:
+        code: int = vars(chosen).pop("run")(chosen)
+        sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"gdopt: interrupted {interrupt}".rstrip() + "\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, as `head`, has left; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (GdoptError, OSError) as error:
+        sys.stderr.write(f"gdopt: error: {error}\n")
+        return WRONG
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gdopt",
+        description="Gradient descent for people who hold arrays.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gdopt {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (train, plan, tune, bench, ewa, info):
+        subparser = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import gdopt
 from gdopt.arrays.backend import Backend
-from gdopt.cli import options
+from gdopt.cli import flags
 from gdopt.cli.info import collect
 from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
@@ -40,8 +40,8 @@ SMALL = "100000"  # by which --quick divides the sizes of the GPU's cases
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    options.add_folder(add, "bench")
-    options.add_backend(add)
+    flags.add_folder(add, "bench")
+    flags.add_backend(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
     text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     suite = find_suite(arguments.suite)
     load_extra("pytest_benchmark", "bench", "gdopt bench")
-    backend = options.chosen_backend(arguments)
+    backend = flags.chosen_backend(arguments)
     if arguments.out is None:
         folder = numbered_folder(Path("runs", "bench"))
     else:
@@ -117,7 +117,7 @@ def find_suite(given: str | None = None) -> Path:
 def _command(
     arguments: argparse.Namespace, suite: Path, folder: Path, backend: Backend
 ) -> tuple[list[str], dict[str, str]]:
-    """Return what is run, and the variables that it is told more by."""
+    """Return the command to run, and environment variables for it."""
     if backend.name == "numpy":
         command = [sys.executable, str(suite), "--out", str(folder)]
         if arguments.only is not None:
@@ -137,7 +137,7 @@ def _command(
 
 def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
     """Run a command to its end; Ctrl-C reaches all that it has started, once."""
-    # In a group of its own: a terminal would interrupt it as well, before it is told.
+    # In a group of its own: a terminal would interrupt it as well, and too early.
     with subprocess.Popen(  # noqa: S603 - the suite's own programs
         command,
         env=os.environ | variables,
@@ -156,7 +156,7 @@ def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
     """Pass Ctrl-C on, and wait; a second one ends it at once."""
     if os.name != "posix":
-        return  # the console has told it already
+        return  # the console has interrupted it already
     try:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()

@@ -12,8 +12,8 @@ import numpy as np
 
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
-from gdopt.cli import options
-from gdopt.data.readers.column import read_column
+from gdopt.cli import flags
+from gdopt.data.csv import read_column
 from gdopt.errors import ArgumentError
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
@@ -47,14 +47,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--column", metavar="N | NAME", help=text)
     add(
         "--beta",
-        type=options.number(f"in {BETA.text}", BETA),
+        type=flags.number(f"in {BETA.text}", BETA),
         nargs="+",
         default=BETAS,
         metavar="BETA",
         help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
     )
     add("--json", metavar="FILE", help="where the averages are written for programs")
-    options.add_picture(add, "NAME-ewa")
+    flags.add_picture(add, "NAME-ewa")
 
 
 def run(arguments: argparse.Namespace) -> int:

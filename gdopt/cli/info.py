@@ -18,7 +18,7 @@ from typing import Any
 from gdopt import __version__
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
-from gdopt.cli import options
+from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def collect() -> dict[str, Any]:
-    """Gather what `surroundings` does, all that is installed, and the GPU.
+    """Gather what `environment` does, all that is installed, and the GPU.
 
     Returns:
         JSON as it is: ``gpu`` names the GPU or says why there is none, ``cuda`` holds
@@ -92,17 +92,17 @@ def collect() -> dict[str, Any]:
         GPU (None with one), ``default_seed`` is that of ``gdopt train``, and
         ``distributions`` lists every installed one with its version.
     """
-    found = surroundings()
+    found = environment()
     installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
         **found,
         **_gpu(found["packages"]["cupy"]),
-        "default_seed": options.SEED,
+        "default_seed": flags.SEED,
         "distributions": dict(sorted(installed.items())),
     }
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Gather what the bits of a result may depend on, without importing libraries.
 
     The exception is threadpoolctl, which names BLAS.
@@ -232,6 +232,6 @@ def _lines(found: dict[str, Any]) -> str:
         ("not installed", ", ".join(absent)),
         *found["environment"].items(),
     ]
-    told = [(name, value) for name, value in rows if value not in {None, ""}]
-    width = max(len(name) for name, _ in told)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in told)
+    known = [(name, value) for name, value in rows if value not in {None, ""}]
+    width = max(len(name) for name, _ in known)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in known)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt import plots
-from gdopt.cli import options
-from gdopt.cli.options import LEARNING_RATES
-from gdopt.cli.problem import PreparedData, make_network
+from gdopt.cli import flags
+from gdopt.cli.flags import LEARNING_RATES
+from gdopt.cli.prepare import PreparedData, make_network
 from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name
@@ -37,15 +37,15 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    options.add_problem(add)
+    flags.add_problem(add)
     add("--json", metavar="FILE", help="where everything is written for programs")
-    options.add_picture(add, "plan-NAME")
-    options.add_network(parser.add_argument_group("what is trained").add_argument)
+    flags.add_picture(add, "plan-NAME")
+    flags.add_network(parser.add_argument_group("what is trained").add_argument)
     how = parser.add_argument_group("how it is planned").add_argument
     how(
         "--sizes",
-        type=options.reader(
-            options.sizes,
+        type=flags.reader(
+            flags.sizes,
             "rise, as 64,128,256",
             lambda found: found == sorted(set(found)),
         ),
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
     text = "to be left free: 1GB (the greater of 5 %% and 256 MiB)"
     how("--margin", metavar="BYTES", help=text)
-    options.add_planning(how)
+    flags.add_planning(how)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from gdopt import plots
-from gdopt.cli.problem import PreparedData
+from gdopt.cli.prepare import PreparedData
 from gdopt.cli.progress import Progress
 from gdopt.data import MiniBatches
 from gdopt.errors import DivergenceError
+from gdopt.interrupt import interruptible
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.tables import aligned
@@ -84,7 +81,7 @@ class Session:
         )
         begin, stopped, enough = time.perf_counter(), None, False
         try:
-            with Progress() as shown, _interruptible() as asked:
+            with Progress() as shown, interruptible() as asked:
                 show = _reporter(shown, epochs, steps)
                 for record in records:
                     self.records.append(record)
@@ -178,30 +175,7 @@ def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], No
             f"  loss {record.smoothed_loss:.4f}  dev accuracy {accuracy}"
         )
         shown.show(record.step, epochs * steps, text)
-        if record.notice:
-            shown.note(f"note: {record.notice}")
+        if record.warning:
+            shown.note(f"note: {record.warning}")
 
     return show
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets; a second one stops at once.
-
-    Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
-    may handle signals, nothing is changed.
-    """
-    asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)  # first: `set` takes a lock
-        asked.set()
-
-    main = threading.current_thread() is threading.main_thread()
-    if main and before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        if signal.getsignal(signal.SIGINT) is ask:
-            signal.signal(signal.SIGINT, before)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli import options
-from gdopt.cli.info import surroundings
-from gdopt.cli.options import LEARNING_RATES, SCHEDULES
+from gdopt.cli import flags
+from gdopt.cli.flags import LEARNING_RATES, SCHEDULES
+from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
-from gdopt.cli.problem import make_network
+from gdopt.cli.prepare import make_network
 from gdopt.cli.session import Session
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
@@ -42,14 +42,12 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
-    options.add_problem(parser.add_argument)
-    options.add_folder(parser.add_argument, "NAME")
+    flags.add_problem(parser.add_argument)
+    flags.add_folder(parser.add_argument, "NAME")
     method = parser.add_argument_group("how it is trained").add_argument
-    options.add_network(method)
+    flags.add_network(method)
     _add_method(method)
-    options.add_planning(
-        parser.add_argument_group("with --batch-size auto").add_argument
-    )
+    flags.add_planning(parser.add_argument_group("with --batch-size auto").add_argument)
 
 
 def _add_method(add: Callable[..., Any]) -> None:
@@ -57,7 +55,7 @@ def _add_method(add: Callable[..., Any]) -> None:
     add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
     add(
         "--lr",
-        type=options.positive,
+        type=flags.positive,
         metavar="RATE",
         help="learning rate of the first step (by optimizer, see below)",
     )
@@ -70,14 +68,14 @@ def _add_method(add: Callable[..., Any]) -> None:
     )
     add(
         "--epochs",
-        type=options.whole_number(least=1),
+        type=flags.whole_number(least=1),
         default=60,
         metavar="N",
         help="passes over the training examples (%(default)s)",
     )
     add(
         "--patience",
-        type=options.whole_number(least=1),
+        type=flags.whole_number(least=1),
         metavar="N",
         help="stop after N epochs without a better dev accuracy, and keep the best "
         "weights (early stopping; if not given, all epochs are run)",
@@ -86,7 +84,7 @@ def _add_method(add: Callable[..., Any]) -> None:
 
 def _batch_size(text: str) -> int | None:
     """Read a whole number of at least 1, or ``auto``, which is None."""
-    return None if text == "auto" else options.whole_number(least=1)(text)
+    return None if text == "auto" else flags.whole_number(least=1)(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -145,7 +143,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         "examples": problem.counts,
         "features": network.sizes[0],
         "classes": problem.classes,
-        "surroundings": surroundings(),
+        "info": environment(),
     }
     optimizer = OPTIMIZERS[name](network.params, lr=rate)
     stopping = None

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gdopt.cli import options
-from gdopt.cli.problem import PreparedData, load_problem
+from gdopt.cli import flags
+from gdopt.cli.prepare import PreparedData, load_problem
 from gdopt.cli.progress import Progress
 from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
-from gdopt.nn.checks import check_finite
+from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import (
@@ -46,27 +46,27 @@ MOMENTA = ("momentum", "nesterov")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    options.add_problem(add)
+    flags.add_problem(add)
     add("--json", metavar="FILE", help="where every trial is written for programs")
-    options.add_picture(add, "tune-NAME")
+    flags.add_picture(add, "tune-NAME")
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
 
 
 def _add_trial(add: Callable[..., Any]) -> None:
-    options.add_optimizer(add, default="momentum")
+    flags.add_optimizer(add, default="momentum")
     add(
         "--epochs",
-        type=options.whole_number(least=1),
+        type=flags.whole_number(least=1),
         default=10,
         metavar="N",
         help="of each trial (%(default)s)",
     )
-    options.add_l2(add)
+    flags.add_l2(add)
 
 
 def _add_search(add: Callable[..., Any]) -> None:
-    count = options.whole_number(least=1)
+    count = flags.whole_number(least=1)
     text = "how many, those of a search that goes on included (%(default)s)"
     add("--trials", type=count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of which there must be 2"
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_extra(module, "train", "gdopt tune")
     load_extra("optuna", "tune", "gdopt tune")
     problem = load_problem(
-        arguments.data, arguments.seed, options.chosen_backend(arguments)
+        arguments.data, arguments.seed, flags.chosen_backend(arguments)
     )
     for X, _ in problem.parts.values():
         check_finite(X)

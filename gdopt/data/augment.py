@@ -19,17 +19,17 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.arrays.storage import compute_dtype
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import (
     Range,
     check_choice,
     check_count,
+    check_each,
+    check_int,
     check_kind,
     check_number,
+    check_sequence,
     check_state,
-    each,
-    sequence,
-    whole,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -54,7 +54,7 @@ def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array
             message = f"{rule}, got {images.shape}"
             raise ArgumentError(message)
         return backend, images
-    sizes = each(check_count, "shape", shape)
+    sizes = check_each(check_count, "shape", shape)
     if len(sizes) not in (2, 3) or images.shape[1:] != (math.prod(sizes),):
         rule = "images must be (m, h * w * c) with shape = (h, w) or (h, w, c)"
         message = f"{rule}, got {images.shape} with {shape}"
@@ -137,7 +137,7 @@ class Augment:
     """
 
     def __init__(self, transforms: Sequence[Transform], *, seed: int = 0) -> None:
-        self.transforms = tuple(sequence("transforms", transforms))
+        self.transforms = tuple(check_sequence("transforms", transforms))
         if not self.transforms:
             message = "transforms must hold at least one, got none"
             raise ArgumentError(message)
@@ -145,7 +145,7 @@ class Augment:
             if not callable(transform):
                 message = f"transforms[{place}] must be a function, got {transform!r}"
                 raise ArgumentTypeError(message)
-        self.seed = whole("seed", seed, least=0)
+        self.seed = check_int("seed", seed, least=0)
         self.calls = 0
 
     def __call__(self, images: Array) -> Array:
@@ -244,7 +244,7 @@ def shift(
             [1, 2]]])
     """
     backend, x = as_images(images, shape, generator)
-    most = whole("most", most, least=0)
+    most = check_int("most", most, least=0)
     check_choice("fill", fill, FILLS)
     if most >= min(x.shape[1:3]):
         message = f"most must be less than h and w, {x.shape[1:3]}, got {most}"

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, check_state, whole
-from gdopt.data.checks import check_arrays, check_axis, refuse_nan
-from gdopt.data.gather import gathered
+from gdopt.checks import check_flag, check_int, check_state
+from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 
 
@@ -95,7 +94,7 @@ class MiniBatches:
         self.axis = check_axis(axis)
         self._shuffle = check_flag("shuffle", shuffle)
         self._drop_last = check_flag("drop_last", drop_last)
-        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batch_size = check_int("batch_size", batch_size, 1)
         self._backend, self._count = check_arrays(arrays, self.axis)
         if self.batch_size > self._count:
             most = f"at most the number of examples, {self._count}"
@@ -105,7 +104,7 @@ class MiniBatches:
             hint = "; allow_nan=True lets it through"
             for k, array in enumerate(arrays):
                 refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
-        self._seed = whole("seed", seed, least=0)
+        self._seed = check_int("seed", seed, least=0)
         self.arrays = arrays
         self._epoch = self._position = 0
         self._resuming = False
@@ -126,7 +125,7 @@ class MiniBatches:
         Two loops at a time are two epochs; the state follows the one begun last.
         """
         batch: Any = None
-        for epoch, number in self.walk():
+        for epoch, number in self.positions():
             if batch is None:
                 order = self.order(epoch) if self._shuffle else None
                 how = self.arrays, self.axis, self.batch_size
@@ -134,7 +133,7 @@ class MiniBatches:
             # Held by no name here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 
-    def walk(self) -> Iterator[tuple[int, int]]:
+    def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but give epoch and number of batches.
 
         For those who gather the examples themselves, by `order`.

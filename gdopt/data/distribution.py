@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.data.checks import example_axis, example_blocks, examples_at
+from gdopt.data.gather import example_axis, example_blocks, examples_at
 
 # Whole numbers of more values than this are quantities, not names of classes.
 MOST_CLASSES = 1000

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import check_state
-from gdopt.data.checks import (
+from gdopt.data.gather import (
     check_arrays,
     check_axis,
     example_axis,

@@ -95,15 +95,18 @@ def _sent(cupy: Any, batches: Iterable[Any]) -> Iterator[Any]:
     stream = cupy.cuda.Stream(non_blocking=True)
     turns = itertools.cycle([_Pinned(cupy) for _ in range(BUFFERS)])
     before: tuple[bool, tuple[list[Array], Any]] | None = None
-    for batch in batches:
-        is_tuple = isinstance(batch, tuple)
-        arrays = _checked(batch if is_tuple else (batch,))
-        sent = next(turns).send(arrays, stream)
+    try:
+        for batch in batches:
+            is_tuple = isinstance(batch, tuple)
+            arrays = _checked(batch if is_tuple else (batch,))
+            sent = next(turns).send(arrays, stream)
+            if before is not None:
+                yield _arrived(cupy, *before)
+            before = is_tuple, sent
         if before is not None:
             yield _arrived(cupy, *before)
-        before = is_tuple, sent
-    if before is not None:
-        yield _arrived(cupy, *before)
+    finally:
+        stream.synchronize()  # CuPy gives pinned memory out again, read or not
 
 
 def _arrived(cupy: Any, is_tuple: bool, sent: tuple[list[Array], Any]) -> Any:  # noqa: FBT001 - private

@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import check_flag, whole
-from gdopt.data.checks import check_arrays, check_axis, examples_at
+from gdopt.checks import check_flag, check_int
 from gdopt.data.distribution import classes_of, differences
+from gdopt.data.gather import check_arrays, check_axis, examples_at
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
 Part = TypeVar("Part")
@@ -121,7 +121,7 @@ def split(
     shuffle = check_flag("shuffle", shuffle)
     backend, count = check_arrays(arrays, axis)
     sizes = _part_sizes(count, train, dev, test)
-    seed = whole("seed", seed, least=0)
+    seed = check_int("seed", seed, least=0)
     order = np.arange(count)
     if shuffle:
         order = np.random.default_rng(seed).permutation(count)
@@ -162,7 +162,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
     broken = [isinstance(share, float | np.floating) for share in asked.values()]
     together = " + ".join(f"{name}={share}" for name, share in asked.items())
     if not any(broken):
-        sizes = {name: whole(name, share, 1) for name, share in asked.items()}
+        sizes = {name: check_int(name, share, 1) for name, share in asked.items()}
         if sum(sizes.values()) > count:
             message = f"parts must add up to at most {count} examples, got {together}"
             raise ArgumentError(message)

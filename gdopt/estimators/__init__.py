@@ -1,7 +1,6 @@
 """Networks with scikit-learn's conventions: fit, predict, score, clone, search."""
 
-from gdopt.estimators.classifier import MLPClassifier
-from gdopt.estimators.regressor import MLPRegressor
+from gdopt.estimators.estimators import MLPClassifier, MLPRegressor
 from gdopt.exports import public_dir
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

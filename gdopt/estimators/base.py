@@ -91,7 +91,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         """
         settings = Settings.of(self)
         fresh = not (settings.warm_start and hasattr(self, "_model"))
-        return self._learn(settings, X, y, fresh=fresh, epochs=None)
+        return self._train(settings, X, y, fresh=fresh, epochs=None)
 
     def _fit_part(self, X: Any, y: Any, **options: Any) -> Self:
         """Train for one epoch on these examples, from the weights there are."""
@@ -100,9 +100,9 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             message = "early_stopping must be False for partial_fit, got True"
             raise ArgumentError(message)
         fresh = not hasattr(self, "_model")
-        return self._learn(settings, X, y, fresh=fresh, epochs=1, **options)
+        return self._train(settings, X, y, fresh=fresh, epochs=1, **options)
 
-    def _learn(
+    def _train(
         self,
         settings: Settings,
         X: Any,
@@ -113,7 +113,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         **options: Any,
     ) -> Self:
         """Train the model, or a new one; `epochs` of None are those of `fit`."""
-        X, targets, outputs = self._take(X, y, reset=fresh, **options)
+        X, targets, outputs = self._check_training_data(X, y, reset=fresh, **options)
         if not fresh:
             self._refuse_other_sizes(settings)
         given = self.random_state if fresh else self._random
@@ -137,7 +137,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             epochs=settings.max_iter if epochs is None else epochs,
             size=size,
             seed=order_seed,
-            judge=self._judge,
+            judge=self._score_model,
         )
         self._model, self._random = model, random
         self.loss_curve_ = ([] if fresh else self.loss_curve_) + history.losses
@@ -178,11 +178,11 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             stratify=targets if base.is_classifier(self) else None,
         )
 
-    def _ask(self, question: str, X: Any) -> np.ndarray:
+    def _call_network(self, method: str, X: Any) -> np.ndarray:
         """Return what the network answers, by the name of its method."""
         model = self._fitted()
         X = check_data(self, X, dtype=model.network.dtype, reset=False)
-        return model.ask(question, X)
+        return model.call(method, X)
 
     def _fitted(self) -> Model:
         validation.check_is_fitted(self, "n_iter_")
@@ -199,11 +199,13 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     # What the two kinds differ in.
 
-    def _take(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any, int]:
+    def _check_training_data(
+        self, X: Any, y: Any, *, reset: bool
+    ) -> tuple[Any, Any, int]:
         raise NotImplementedError
 
     def _output(self, units: int) -> str:
         raise NotImplementedError
 
-    def _judge(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: Model, part: Part) -> float:
         raise NotImplementedError

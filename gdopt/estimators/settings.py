@@ -15,11 +15,11 @@ from gdopt.checks import (
     Range,
     check_choice,
     check_count,
+    check_each,
     check_flag,
     check_not_negative,
     check_number,
     check_positive,
-    each,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.extras import load_extra
@@ -139,7 +139,7 @@ def _sizes(name: str, value: Any) -> tuple[int, ...]:
         value = value.tolist()
     if not isinstance(value, list | tuple):
         return (check_count(name, value),)
-    return each(check_count, name, value)
+    return check_each(check_count, name, value)
 
 
 def _one_of(choices: dict[str, str]) -> Callable[[str, Any], str]:

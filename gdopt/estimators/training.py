@@ -71,9 +71,9 @@ class Model:
         host: np.ndarray = self.network.params.backend.to_host(array)
         return host
 
-    def ask(self, question: str, X: np.ndarray) -> np.ndarray:
+    def call(self, method: str, X: np.ndarray) -> np.ndarray:
         """Call a method of the network, by its name, with examples of the host."""
-        return self.to_host(getattr(self.network, question)(self.to_device(X)))
+        return self.to_host(getattr(self.network, method)(self.to_device(X)))
 
     def _arrays(self, letter: str) -> list[np.ndarray]:
         layers = range(1, len(self.network.sizes))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.storage import is_float
-from gdopt.checks import POSITIVE, check_number, whole
+from gdopt.arrays.dtypes import is_float
+from gdopt.checks import POSITIVE, check_int, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
@@ -226,7 +226,7 @@ def check_gradient(
             dtypes need one: about 1e-3 for float32.
         directions: how many random directions of length 1 to take the derivative along,
             in place of every element, for large models. Where they disagree, the
-            parameters are told apart, but not their elements.
+            parameters are distinguished, but not their elements.
         seed: of the directions, at least 0; on every backend the same ones.
 
     Returns:
@@ -270,8 +270,8 @@ def check_gradient(
     if step is not None:
         step = check_number("step", step, POSITIVE)
     if directions is not None:
-        directions = whole("directions", directions, least=1)
-    generator = np.random.default_rng(whole("seed", seed, least=0))
+        directions = check_int("directions", directions, least=1)
+    generator = np.random.default_rng(check_int("seed", seed, least=0))
     with Probe(loss_and_grads, params) as probe:
         if step is None:
             for name, array in probe.arrays.items():

@@ -9,13 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.arrays.arena import named_arrays, refuse_other_names
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.naming import named_arrays, refuse_other_names
-from gdopt.arrays.storage import is_float
+from gdopt.arrays.dtypes import is_float
 from gdopt.checks import as_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.nn.checks import check_like
+from gdopt.nn.inputs import check_like
 from gdopt.optim.parameters import Parameters, finite
 
 Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
@@ -140,9 +140,9 @@ class Probe:
             raise BackendError(message)
         check_like(what, gradient, self.arrays[name])
         host = np.array(self.backend.to_host(gradient), dtype=np.float64)
-        strange = ~np.isfinite(host)
-        if strange.any():
-            index = tuple(int(k) for k in np.argwhere(strange)[0])
+        non_finite = ~np.isfinite(host)
+        if non_finite.any():
+            index = tuple(int(k) for k in np.argwhere(non_finite)[0])
             message = f"{what} must be finite, got {host[index]} at {list(index)}"
             raise ArgumentError(message)
         return host
@@ -157,7 +157,7 @@ class Probe:
         place = f"{name!r}{list(index)}" if index else repr(name)
         losses, ends = [], []
         for move in (step, -step):
-            with np.errstate(over="ignore"):  # told with the loss
+            with np.errstate(over="ignore"):  # reported with the loss
                 end = middle.dtype.type(float(middle) + move)
             array[index] = end
             ends.append(float(end))

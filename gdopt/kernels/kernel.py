@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Backend, common_backend, is_on_device
-from gdopt.arrays.storage import as_dtype, compute_dtype, is_float
+from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
-from gdopt.kernels.packing import flat_view, run_packed
-from gdopt.kernels.rounding import Rounding
+from gdopt.kernels.packing import Rounding, flat_view, run_packed
 from gdopt.kernels.trace import Program, Signature, compile_host, trace
 
 CPU_ENGINES = ("numpy", "numba")

@@ -37,28 +37,28 @@ def square_totals(size: int, arrays: Iterable[tuple[int, Any]]) -> np.ndarray:
         (256,) float64, to be added one after the other.
     """
     lanes = np.zeros(lane_count(size))
-    strange = np.zeros(lanes.size)
+    non_finite = np.zeros(lanes.size)
     with np.errstate(all="ignore"):
         for start, array in arrays:
-            _add_squares(lanes, strange, start, array)
-        lanes += strange
+            _add_squares(lanes, non_finite, start, array)
+        lanes += non_finite
         totals: np.ndarray = np.add.reduce(lanes.reshape(-1, TOTALS), axis=0)
         return totals
 
 
 def _add_squares(
-    lanes: np.ndarray, strange: np.ndarray, start: int, array: Any
+    lanes: np.ndarray, non_finite: np.ndarray, start: int, array: Any
 ) -> None:
     flat = array.reshape(-1)
     done = 0
     while done < flat.size:
         lane = (start + done) % lanes.size
         stop = min(flat.size, done + lanes.size - lane)
-        piece = _widened(flat[done:stop])
-        place = slice(lane, lane + piece.size)
-        strange[place] += piece - piece
-        piece *= piece
-        lanes[place] += piece
+        segment = _widened(flat[done:stop])
+        place = slice(lane, lane + segment.size)
+        non_finite[place] += segment - segment
+        segment *= segment
+        lanes[place] += segment
         done = stop
 
 

@@ -1,17 +1,83 @@
 """Hands arrays of any strides and storage to engines that take flat, contiguous ones.
 
 Contiguous arrays are passed on as flat views. Others, and half precisions, are copied
-piece by piece into scratch of the arithmetic's dtype, updated there, and copied back.
+segment by segment into scratch of the arithmetic's dtype, updated there, and copied
+back. What is rounded to bfloat16 at random goes up or down, right on average: the
+randomness of an element is a function of the seed, the step and its index alone, so
+that every engine, layout and segment of work draws the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from gdopt.kernels.rounding import Rounding
+from gdopt.arrays.dtypes import as_dtype
+
+EXPONENT, FRACTION, QUIET = 0x7F800000, 0x007FFFFF, 0x00400000
+WORD = 0xFFFFFFFF
+
+
+def _mix(x: Any) -> Any:
+    """Spread 32 bits over 32 bits, one to one (C. Wellons, lowbias32)."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
+    """Return 32 random bits for each element of a step.
+
+    Args:
+        seed: its lower 32 bits count.
+        t: the step; its lower 32 bits count.
+        index: (n,) int64, of the elements.
+
+    >>> random_bits(0, 1, np.arange(2)).tolist()
+    [604019821, 3412962653]
+    """
+    with np.errstate(over="ignore"):
+        start = _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD)))
+        key = _mix((index >> 32).astype(np.uint32) ^ start)
+        return _mix((index & WORD).astype(np.uint32) ^ key)
+
+
+def group_seed(seed: int, group: int) -> int:
+    """Return the seed of the arrays of one dtype, by the dtype's number."""
+    return (seed + 1_000_003 * group) & WORD
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How the results of one pass are rounded.
+
+    Attributes:
+        seed: of the layout's part.
+        t: the step.
+        start: index of the arrays' first element.
+        draws: for each array by its place, which of the element's draws.
+    """
+
+    seed: int
+    t: int
+    start: int
+    draws: Mapping[int, int]
+
+    def __call__(self, values: np.ndarray, place: int, offset: int) -> np.ndarray:
+        """Round float32 values (n,) of elements from `offset` on to bfloat16."""
+        first = self.start + offset
+        index = np.arange(first, first + values.size, dtype=np.int64)
+        draw = self.draws[place]
+        word = random_bits(self.seed + draw // 2, self.t, index)
+        noise = (word >> np.uint32(16 * (draw % 2))) & np.uint32(0xFFFF)
+        bits = values.view(np.uint32)
+        number = bits & np.uint32(EXPONENT) != EXPONENT
+        non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
+        rounded = np.where(number, bits + noise, non_finite) >> np.uint32(16)
+        return rounded.astype(np.uint16).view(as_dtype("bfloat16"))
 
 
 class FlatEngine(Protocol):
@@ -64,17 +130,17 @@ def run_packed(
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
     done, draws = 0, rounding.draws if rounding else {}
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for pieces in split(arrays, engine.size):
-            packed = [space[: pieces[0].size] for space in scratch]
-            for space, piece in zip(packed, pieces, strict=True):
-                space.reshape(piece.shape)[...] = piece
+        for segments in split(arrays, engine.size):
+            packed = [space[: segments[0].size] for space in scratch]
+            for space, segment in zip(packed, segments, strict=True):
+                space.reshape(segment.shape)[...] = segment
             engine.run(packed, values)
-            for k, piece in enumerate(pieces[:written]):
+            for k, segment in enumerate(segments[:written]):
                 result = packed[k]
                 if rounding and k in draws:
                     result = rounding(result, k, done)
-                piece[...] = result.reshape(piece.shape)
-            done += pieces[0].size
+                segment[...] = result.reshape(segment.shape)
+            done += segments[0].size
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:

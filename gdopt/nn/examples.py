@@ -64,7 +64,7 @@ def example_gradients(
         number = next(names)
         output, backprop = dense(inputs, weights, *rest, **options)
 
-        def look(d_output: Array) -> Array:
+        def measured(d_output: Array) -> Array:
             deltas = d_output * count  # of the example's own loss, not of the mean
             lengths = (inputs * inputs).sum(axis=1) + 1
             squares.append(lengths * (deltas * deltas).sum(axis=1))
@@ -74,7 +74,7 @@ def example_gradients(
                 dots.append((pushed * deltas).sum(axis=1))
             return backprop(d_output)
 
-        return output, look
+        return output, measured
 
     network.propagate(x, y, layer=watched)
     return sum(squares[1:], squares[0]), sum(dots[1:], dots[0]) if dots else None

@@ -42,7 +42,7 @@ class Statistics:
         self._averages = [(EWA(beta), EWA(beta)) for _ in sizes]
         self._fixed: list[Pair] | None = None
 
-    def see(self, layers: list[Pair]) -> None:
+    def update(self, layers: list[Pair]) -> None:
         """Take in mean and variance of a batch, for every layer."""
         self._fixed = None
         for pair, seen in zip(self._averages, layers, strict=True):
@@ -147,7 +147,7 @@ class Pass:
     backprops: list[Backprop] = field(default_factory=list)
     seen: list[tuple[Array, Array]] = field(default_factory=list)
 
-    def take(self, made: tuple[Array, Backprop]) -> None:
+    def append(self, made: tuple[Array, Backprop]) -> None:
         """Take the output of a layer, and its way back."""
         self.output, backprop = made
         self.backprops.append(backprop)
@@ -177,7 +177,7 @@ def run(
         last = k == layers.count
         W, b = f"W{k}", f"b{k}"
         biased = b in params
-        done.take(
+        done.append(
             layer(
                 done.output,
                 params[W],
@@ -191,10 +191,10 @@ def run(
             break
         if layers.statistics is not None:
             _normalize(done, layers, k, training=training)
-        done.take(activate(done.output, in_place=True))
+        done.append(activate(done.output, in_place=True))
         keep_prob = layers.keep_prob[k - 1]
         if generator is not None and keep_prob < 1:
-            done.take(dropout(done.output, keep_prob=keep_prob, generator=generator))
+            done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))
     return done
 
 
@@ -207,7 +207,7 @@ def _normalize(done: Pass, layers: Layers, k: int, *, training: bool) -> None:
             done.output, params[gamma], params[beta], grads[gamma], grads[beta]
         )
         done.seen.append(seen)
-        done.take((output, backprop))
+        done.append((output, backprop))
     elif layers.statistics is not None:
         z_hat = standardized(done.output, *layers.statistics.of(k - 1))
         z_hat *= params[gamma]

@@ -9,9 +9,11 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import check_choice, check_flag, check_state, whole
+from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.checks import (
+from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
+from gdopt.nn.initialization import INITIALIZATIONS, draw
+from gdopt.nn.inputs import (
     as_targets,
     check_classes,
     check_examples,
@@ -20,8 +22,6 @@ from gdopt.nn.checks import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
-from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.layers import dense
 from gdopt.nn.losses import (
     Penalty,
@@ -74,6 +74,7 @@ class Network:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
             normalization ``W1, gamma1, beta1, ..., WL, bL``.
         grads: the arena laid out alike that `loss_and_grads` writes to.
+        batches_seen: how many batches `loss_and_grads` has seen.
 
     Raises:
         ArgumentError: a size, a name or the seed breaks its rule.
@@ -133,14 +134,14 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
-        self._seed = whole("seed", seed, least=0)
+        self._seed = check_int("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
         home = get_backend(backend)
         self.params = Arena.of(
             {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
         )
         self.grads = self.params.like()
-        self._batches_seen = 0
+        self.batches_seen = 0
         averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
         self._layers = Layers(
             len(self.sizes) - 1,
@@ -215,7 +216,7 @@ class Network:
         """
         generator = None
         if self._layers.drops:
-            key = (self._batches_seen,)
+            key = (self.batches_seen,)
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
@@ -225,8 +226,8 @@ class Network:
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
-            self._layers.statistics.see(done.seen)
-        self._batches_seen += 1
+            self._layers.statistics.update(done.seen)
+        self.batches_seen += 1
         return loss
 
     def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
@@ -241,8 +242,8 @@ class Network:
         for rows, logits in self._logits(x):
             loss = LOSSES[self.output](logits, y[rows], validate=False)[0]
             total += float(loss) * len(logits)
-        held = float(penalty.value(self.params, len(x))) if penalty else 0.0
-        return total / len(x) + held
+        added = float(penalty.value(self.params, len(x))) if penalty else 0.0
+        return total / len(x) + added
 
     def predict_proba(self, x: Array) -> Array:
         """Return probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.
@@ -349,7 +350,7 @@ class Network:
         statistics = self._layers.statistics
         averages = {} if statistics is None else statistics.state_dict()
         return {
-            "batches_seen": self._batches_seen,
+            "batches_seen": self.batches_seen,
             "output": self.output,
             "statistics": averages,
         }
@@ -368,4 +369,4 @@ class Network:
         else:
             what = "statistics of a network without batch normalization"
             check_state(what, state["statistics"])
-        self._batches_seen = state["batches_seen"]
+        self.batches_seen = state["batches_seen"]

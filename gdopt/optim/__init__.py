@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from gdopt.exports import public_dir
+from gdopt.optim.classes import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
 from gdopt.optim.optimizer import Optimizer
-from gdopt.optim.rules.classes import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
-from gdopt.optim.rules.rule import Rule, rule
+from gdopt.optim.rule import Rule, rule
 
 __all__ = [
     "OPTIMIZERS",

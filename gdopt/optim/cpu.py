@@ -1,4 +1,4 @@
-"""Plans which arrays a step hands to the kernel, and keeps the plan."""
+"""Runs a rule on the CPU, in as few passes as the memory of its arrays allows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import add_in_order, square_totals
-from gdopt.kernels.rounding import Rounding, group_seed
+from gdopt.kernels.packing import Rounding, group_seed
 from gdopt.optim.hyper import Hyper, Values
-from gdopt.optim.options import Options
+from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.compose import MASTER
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class CpuExecutor:
     """Runs a rule over all parameters in as few passes as their memory allows.
 
     Parameters and gradients in arenas are one pass per dtype; with hyper-parameters by
-    name, one per run of neighbours with equal values. Arrays apart are one pass each.
+    name, one per run of neighbours with equal values. Separate arrays take a pass each.
     """
 
     def __init__(
@@ -60,57 +59,57 @@ class CpuExecutor:
         self._version = -1
         self._steps: dict[str, Step] = {}
         self._draws: dict[str, dict[int, int]] = {}
-        self._apart: list[Segment] = []
+        self._separate: list[Segment] = []
         self._plain = True
-        self._runs: dict[Any, list[Segment]] = {}
+        self._merged: dict[Any, list[Segment]] = {}
 
     def run(self, grads: Arena | list[Array]) -> bool:
-        """Do one step with checked gradients; tell that it was done."""
+        """Do one step with checked gradients; return True, as it is done."""
         values = self._hyper.at(self._hyper.step)
         own: dict[str, Any] = {"t": self._hyper.step + 1}
         if self._takes_norm:
             own["norm"] = self.grad_norm = self._norm(grads)
         if self._version != self._hyper.version:
-            self._plan()
+            self._prepare()
         computed: dict[Any, Any] = {}
         if isinstance(grads, Arena) and self._parameters.arena is not None:
-            for piece in self._runs_for(values):
-                gradient = grads.buffers[piece.group][piece.start : piece.stop]
-                self._update(piece, gradient, values, own, computed)
+            for segment in self._segments_for(values):
+                gradient = grads.buffers[segment.group][segment.start : segment.stop]
+                self._update(segment, gradient, values, own, computed)
         else:
             arrays = grads.values() if isinstance(grads, Arena) else grads
-            for piece, gradient in zip(self._apart, arrays, strict=True):
-                self._update(piece, gradient, values, own, computed)
+            for segment, gradient in zip(self._separate, arrays, strict=True):
+                self._update(segment, gradient, values, own, computed)
         self._hyper.step += 1
         return True
 
     def _update(
         self,
-        piece: Segment,
+        segment: Segment,
         gradient: Array,
         values: Values,
         own: Mapping[str, Any],
         computed: dict[Any, Any],
     ) -> None:
-        """Update a piece; those with equal scalars share the values in `computed`."""
+        """Update a segment; those with equal scalars share the values in `computed`."""
         by_name: dict[str, Any] = {}
-        key: Any = piece.group
+        key: Any = segment.group
         if values.by_name:
-            by_name = {name: by[piece.name] for name, by in values.by_name.items()}
-            key = (piece.group, *by_name.values())
+            by_name = {name: by[segment.name] for name, by in values.by_name.items()}
+            key = (segment.group, *by_name.values())
         if key not in computed:
-            computed[key] = piece.step.values({**values.shared, **by_name, **own})
+            computed[key] = segment.step.values({**values.shared, **by_name, **own})
         if self._plain:
-            piece.call(gradient, computed[key])
+            segment.call(gradient, computed[key])
             return
-        rounding, draws = None, self._draws[piece.group]
+        rounding, draws = None, self._draws[segment.group]
         if draws:
-            number = list(self._steps).index(piece.group)
+            number = list(self._steps).index(segment.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, own["t"], piece.start, draws)
-        piece.call(gradient, computed[key], rounding)
-        if piece.copy is not None:
-            half, exact = piece.copy
+            rounding = Rounding(seed, own["t"], segment.start, draws)
+        segment.call(gradient, computed[key], rounding)
+        if segment.copy is not None:
+            half, exact = segment.copy
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 half[...] = exact
 
@@ -125,8 +124,8 @@ class CpuExecutor:
         ]
         return math.sqrt(add_in_order(np.concatenate(totals)))
 
-    def _plan(self) -> None:
-        """Find the kernels' steps and the arrays apart for the present settings."""
+    def _prepare(self) -> None:
+        """Bind the kernels' steps to separate arrays, for the present settings."""
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
@@ -138,14 +137,14 @@ class CpuExecutor:
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._plain = not (any(self._draws.values()) or self._options.master_weights)
-        self._apart = [
-            self._piece(name, slot, operator.itemgetter(name))
+        self._separate = [
+            self._segment(name, slot, operator.itemgetter(name))
             for name, slot in parameters.layout.slots.items()
         ]
-        self._runs = {}
+        self._merged = {}
         self._version = self._hyper.version
 
-    def _piece(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Segment:
+    def _segment(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Segment:
         """Bind the kernel's step to what `take` finds in the parameters and arenas."""
         parameter = take(self._parameters.arrays)
         states = [take(self._states[state]) for state in self._rule.states]
@@ -160,7 +159,7 @@ class CpuExecutor:
         call = step.bind([parameter, *states], after)
         return Segment(name, step, call, slot.group, slot.start, slot.stop, copy)
 
-    def _runs_for(self, values: Values) -> list[Segment]:
+    def _segments_for(self, values: Values) -> list[Segment]:
         """Join neighbours in the arena whose values by name are equal."""
         slots = self._parameters.layout.slots
         keys = {
@@ -168,15 +167,15 @@ class CpuExecutor:
             for name in (slots if values.by_name else ())
         }
         memo = tuple(keys.values())
-        if memo not in self._runs:
-            if len(self._runs) > 8:  # schedules by name give new values at every step
-                self._runs.clear()
-            self._runs[memo] = self._join(keys)
-        return self._runs[memo]
+        if memo not in self._merged:
+            if len(self._merged) > 8:  # schedules by name give new values at every step
+                self._merged.clear()
+            self._merged[memo] = self._merge_neighbours(keys)
+        return self._merged[memo]
 
-    def _join(self, keys: Mapping[str, Any]) -> list[Segment]:
+    def _merge_neighbours(self, keys: Mapping[str, Any]) -> list[Segment]:
         layout = self._parameters.layout
-        pieces = []
+        segments = []
         for group, size in layout.sizes.items():
             inside = [(n, s) for n, s in layout.slots.items() if s.group == group]
             heads = [
@@ -191,5 +190,5 @@ class CpuExecutor:
                 def take(arena: Any, cut: Slot = cut) -> Array:
                     return arena.buffers[cut.group][cut.start : cut.stop]
 
-                pieces.append(self._piece(name, cut, take))
-        return pieces
+                segments.append(self._segment(name, cut, take))
+        return segments

@@ -1,7 +1,7 @@
 """The formulas of the built-in rules, as papers write them.
 
 Each is ``f(p, *state, g, *, scalars) -> (p, *state)``, like a rule of the user's; the
-ranges of its scalars are in `gdopt.optim.rules`, next to its class.
+ranges of its scalars are in `gdopt.optim.classes`, next to its class.
 """
 
 from gdopt.kernels.ops import sqrt

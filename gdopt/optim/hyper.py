@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import PADDING, Arena
-from gdopt.arrays.backend import Array, common_backend
-from gdopt.arrays.naming import refuse_other_names
-from gdopt.arrays.storage import compute_dtype
+from gdopt.arrays.arena import PADDING, Arena, refuse_other_names
+from gdopt.arrays.backend import Array, common_backend, is_on_device
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import as_number, check_choice, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 Value = float | Array  # of one hyper-parameter, at one step
 ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
@@ -95,6 +94,14 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         for key, part in parts.items():
             label = f"{name}[{key!r}]" if parts is setting else name
             self._check(label, name, part)
+        if any(map(callable, parts.values())) and any(
+            map(is_on_device, parts.values())
+        ):
+            message = (
+                f"{name} must not mix schedules with 0-d arrays on the device, which "
+                f"is not waited for, got {setting!r}"
+            )
+            raise ArgumentTypeError(message)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
         arena = self._lay_out(name, parts) if has_arrays else None
         self.settings[name] = _copy(setting)

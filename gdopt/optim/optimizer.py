@@ -9,18 +9,16 @@ from typing import Any, Self, TypeVar
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.storage import as_dtype
+from gdopt.arrays.dtypes import as_dtype
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
-from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
-from gdopt.optim.options import Options, refuse_keywords
-from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.compose import AVERAGE, MASTER, extended
-from gdopt.optim.rules.rule import Rule
-from gdopt.optim.rules.rule import rule as make_rule
+from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
+from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.rule import Rule
+from gdopt.optim.rule import rule as make_rule
 
 Init = TypeVar("Init", bound=Callable[..., None])
 

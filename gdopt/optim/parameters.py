@@ -1,17 +1,31 @@
-"""The arrays an optimizer updates: named, checked once, never copied."""
+"""The arrays an optimizer updates, and their gradients: named, checked, not copied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Layout, refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, byte_bounds, common_backend
-from gdopt.arrays.naming import named_arrays
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.arrays.arena import (
+    Arena,
+    Layout,
+    named_arrays,
+    refuse_other_names,
+    refuse_unusable_dtype,
+)
+from gdopt.arrays.backend import (
+    Array,
+    Backend,
+    byte_bounds,
+    common_backend,
+    is_on_device,
+)
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
 
 @dataclass(frozen=True)
@@ -95,3 +109,178 @@ def _overlaps_itself(array: Array) -> bool:
 def finite(backend: Backend, array: Array) -> bool:
     """Return whether all elements are finite; waits for the device."""
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True
+
+
+class Gradients:
+    """What an optimizer's gradients must look like, and which it has seen.
+
+    An arena laid out like the parameters is checked once and then known by identity;
+    fresh arrays are checked each time, which costs a fraction of a microsecond each.
+    """
+
+    def __init__(self, parameters: Parameters, states: Mapping[str, Arena]) -> None:
+        self._parameters = parameters
+        self._names = list(parameters.arrays)
+        self._expected = [
+            (name, type(array), array.shape, array.dtype)
+            for name, array in parameters.arrays.items()
+        ]
+        self._held = {
+            f"the parameter {name!r}": array
+            for name, array in parameters.arrays.items()
+        }
+        for state, arena in states.items():
+            for group, buffer in arena.buffers.items():
+                self._held[f"the state {state!r} ({group})"] = buffer
+        ranges = sorted(
+            (*byte_bounds(parameters.backend, array), name)
+            for name, array in self._held.items()
+        )
+        self._starts = [start for start, _, _ in ranges]
+        # The highest end so far: where it is not above an address, no earlier one is.
+        self._reach = list(accumulate((stop for _, stop, _ in ranges), max))
+        self._by_start = [name for _, _, name in ranges]
+        owners = [parameters.backend.owner(array) for array in self._held.values()]
+        self._owners = {id(owner) for owner in owners}
+        self._keep = owners  # an id is only known while its object lives
+        self._known: Arena | None = None
+        # On a GPU an array that lives keeps its place and size: it is checked once.
+        self._remembers = parameters.backend.name != "numpy"
+        self._seen: list[weakref.ref[Array]] = []
+
+    def check(self, grads: Any) -> Arena | list[Array]:
+        """Return the arena that was given, or the arrays in the parameters' order.
+
+        Raises:
+            ArgumentError: a gradient is missing, unknown or of another shape, or
+                shares memory with a parameter or with state.
+            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            BackendError: a gradient is on another device.
+        """
+        if self._known is not None and grads is self._known:
+            return self._known
+        if isinstance(grads, Mapping):
+            if grads.keys() != self._parameters.arrays.keys():
+                refuse_other_names(self._names, grads, "grads")
+            arrays = [grads[name] for name in self._names]
+        else:
+            arrays = self._positional(grads)
+        if not self._has_seen(arrays):
+            self._check_arrays(arrays)
+            if self._remembers:
+                self._seen = [weakref.ref(array) for array in arrays]
+        if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
+            return arrays
+        if list(grads) != self._names:  # layouts are equal in any order
+            return arrays
+        self._known = grads
+        return grads
+
+    def _has_seen(self, arrays: Sequence[Array]) -> bool:
+        """Return whether these very arrays were checked before."""
+        if len(self._seen) != len(arrays) or any(array is None for array in arrays):
+            return False  # None is also what an array that is gone would look like
+        pairs = zip(self._seen, arrays, strict=True)
+        return all(reference() is array for reference, array in pairs)
+
+    def _positional(self, grads: Any) -> list[Array]:
+        arrays = list(named_arrays(grads, "grads").values())
+        if len(arrays) != len(self._names):
+            message = (
+                f"grads must hold {len(self._names)} arrays, one for each parameter, "
+                f"got {len(arrays)}"
+            )
+            raise ArgumentError(message)
+        return arrays
+
+    def _check_arrays(self, arrays: Sequence[Array]) -> None:
+        """Check fresh arrays; the loop is lean, as it runs for each at every step."""
+        backend = self._parameters.backend
+        device_of, owner_of = backend.device, backend.owner
+        device, owners = self._parameters.device, self._owners
+        for (name, kind, shape, dtype), array in zip(
+            self._expected, arrays, strict=True
+        ):
+            if (
+                type(array) is not kind
+                or array.shape != shape
+                or array.dtype != dtype
+                or device_of(array) != device
+            ):
+                self._refuse_unlike(name, array, self._parameters.arrays[name])
+            owner = owner_of(array)
+            if owner is None or id(owner) in owners:
+                self._refuse_alias(name, array)
+
+    def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
+        """Say what is wrong, if anything: subclasses of arrays are not."""
+        backend = self._parameters.backend
+        if not backend.is_array(array):
+            self._refuse_kind(name, array)
+        common_backend([(f"the gradient of {name!r}", array)])  # masked arrays, say
+        if array.shape != parameter.shape:
+            message = (
+                f"the gradient of {name!r} must have shape {parameter.shape}, got "
+                f"{array.shape}"
+            )
+            raise ArgumentError(message)
+        if array.dtype != parameter.dtype:
+            message = (
+                f"the gradient of {name!r} must be {parameter.dtype}, got {array.dtype}"
+            )
+            raise ArgumentTypeError(message)
+        device = backend.device(array)
+        if device != self._parameters.device:
+            message = (
+                f"the gradient of {name!r} must be on {self._parameters.device}, got "
+                f"one on {device}"
+            )
+            raise BackendError(message)
+
+    def _refuse_alias(self, name: str, array: Array) -> None:
+        """Refuse memory that the update writes to while it reads the gradient."""
+        backend = self._parameters.backend
+        low, high = byte_bounds(backend, array)
+        last = bisect_left(self._starts, high)
+        while last and self._reach[last - 1] > low:
+            last -= 1
+            other = self._by_start[last]
+            held = self._held[other]
+            start, stop = byte_bounds(backend, held)
+            if start < high and low < stop and backend.xp.shares_memory(array, held):
+                message = (
+                    f"the gradient of {name!r} must not share memory with {other}: the "
+                    "update would change it while reading it"
+                )
+                raise ArgumentError(message)
+
+    def _refuse_kind(self, name: str, array: Any) -> None:
+        wanted = f"a {self._parameters.backend.name} array"
+        if array is None:
+            message = f"the gradient of {name!r} must be {wanted}, got None"
+            raise ArgumentTypeError(message)
+        kind = f"{type(array).__module__}.{type(array).__name__}"
+        foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
+        if foreign or is_on_device(array):
+            message = (
+                f"the gradient of {name!r} must be {wanted} on "
+                f"{self._parameters.device}, got a {kind}"
+            )
+            raise BackendError(message)
+        message = f"the gradient of {name!r} must be {wanted}, got {kind}"
+        raise ArgumentTypeError(message)
+
+    def not_finite(self, grads: Arena | list[Array]) -> list[str]:
+        """Name the gradients that hold NaN or infinity; waits for the device."""
+        backend = self._parameters.backend
+        if isinstance(grads, Arena):
+            if all(finite(backend, buffer) for buffer in grads.buffers.values()):
+                return []
+            arrays: Sequence[Array] = list(grads.values())
+        else:
+            arrays = grads
+        return [
+            name
+            for name, array in zip(self._names, arrays, strict=True)
+            if not finite(backend, array)
+        ]

@@ -12,7 +12,7 @@ from gdopt.checks import as_number, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 FORMAT = 1
 

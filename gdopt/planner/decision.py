@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Row
 from gdopt.planner.throughput import smallest_near_best
+from gdopt.tables import format_bytes
 
 NEAR = 0.03  # a smaller size within 3 % is as fast, and learns in more steps
 SMALL_DATA = 2000  # examples up to which the course takes the whole batch

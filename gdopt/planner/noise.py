@@ -15,12 +15,12 @@ from gdopt.errors import ArgumentError
 
 @dataclass(frozen=True)
 class GradientStats:
-    """What is seen of the gradients of a batch.
+    """Measurements of the gradients of a batch.
 
     Attributes:
         squares: ``|g_i|^2`` of each group of examples, float64, on the host.
-        dots: ``g_i . d`` along a direction d, alike, or None without one.
-        mean: the mean gradient over the batch, arrays that the next look overwrites.
+        dots: ``g_i . d`` along a direction d, of the same shape, or None without one.
+        mean: the mean gradient over the batch, arrays that the next call overwrites.
         group: examples in a group: 1 where every example is known by itself.
     """
 
@@ -124,35 +124,35 @@ def _fieller(
 
 
 def measure_noise(
-    look: Callable[[tuple[Array, ...], list[Array] | None], GradientStats],
+    gradient_stats: Callable[[tuple[Array, ...], list[Array] | None], GradientStats],
     batches: Callable[[], Iterable[tuple[Array, ...]]],
     done: Callable[[], None],
 ) -> NoiseScale:
-    """Look at all batches twice: for their mean gradient, then along it.
+    """Measure all batches twice: for their mean gradient, then along it.
 
     Args:
-        look: see `gdopt.planner.NetworkStep.look`.
+        gradient_stats: see `gdopt.planner.NetworkStep.gradient_stats`.
         batches: gives the same batches each time, all of one size.
-        done: called after each look.
+        done: called after each batch.
     """
     mean: list[Array] = []
-    looks = []
+    stats = []
     for batch in batches():
-        seen = look(batch, None)
+        seen = gradient_stats(batch, None)
         if mean:
             for total, part in zip(mean, seen.mean, strict=True):
                 total[...] += part
         else:
             mean = [part.copy() for part in seen.mean]
-        looks.append(GradientStats(seen.squares, None, [], seen.group))
+        stats.append(GradientStats(seen.squares, None, [], seen.group))
         done()
     for total in mean:
-        total[...] /= len(looks)
+        total[...] /= len(stats)
     dots = []
     for batch in batches():
-        dots.append(look(batch, mean).dots)
+        dots.append(gradient_stats(batch, mean).dots)
         done()
-    squares = np.concatenate([seen.squares for seen in looks])
+    squares = np.concatenate([seen.squares for seen in stats])
     along = np.concatenate([part for part in dots if part is not None])
     # The mean of all g_i . G is |G|^2.
-    return noise_scale(squares, along, float(along.mean()), group=looks[0].group)
+    return noise_scale(squares, along, float(along.mean()), group=stats[0].group)

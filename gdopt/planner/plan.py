@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gdopt.planner.memory.sizes import format_bytes
 from gdopt.planner.noise import NoiseScale
-from gdopt.tables import aligned
+from gdopt.tables import aligned, format_bytes
 
 FORMAT = 1
 
@@ -70,7 +69,7 @@ class Plan:
         device: ``"cpu"`` or ``"cuda:0"``.
         device_name: for people.
         memory_bytes: that the plan is for: free ones, and those in use already.
-        held_bytes: in use by state and data already.
+        resident_bytes: in use by state and data already.
         notices: what else a reader should know.
         date: of the measurements.
         seconds: that they took.
@@ -88,7 +87,7 @@ class Plan:
     device: str
     device_name: str
     memory_bytes: int
-    held_bytes: int
+    resident_bytes: int
     notices: list[str] = field(default_factory=list)
     date: str = ""
     seconds: float = 0.0

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, rising, whole
-from gdopt.data.checks import check_arrays, check_axis
+from gdopt.checks import check_flag, check_increasing, check_int
+from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
 from gdopt.planner.memory.meter import meter_of
-from gdopt.planner.memory.sizes import format_bytes, parse_bytes
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Plan, Row, table
 from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import FunctionStep, NetworkStep, TrialStep
 from gdopt.planner.trials import Progress, Request, Trials
+from gdopt.tables import format_bytes, parse_bytes
 
 SIZES = (64, 128, 256, 512, 1024)
 
@@ -118,7 +118,9 @@ def plan_batch_size(
     axis = check_axis(axis)
     backend, count = check_arrays(arrays, axis, "data[{}]")
     planned = _as_step(step, arrays, evaluate, gradient, axis)
-    wanted = None if batch_size is None else whole("batch_size", batch_size, least=1)
+    wanted = (
+        None if batch_size is None else check_int("batch_size", batch_size, least=1)
+    )
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
@@ -132,14 +134,14 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=rising("sizes", sizes),
+        sizes=check_increasing("sizes", sizes),
         wanted=wanted,
         small_data_rule=check_flag("small_data_rule", small_data_rule),
         memory=None if memory is None else parse_bytes("memory", memory),
         margin=None if margin is None else parse_bytes("margin", margin),
-        noise_examples=whole("noise_examples", noise_examples, least=4),
-        noise_after=whole("noise_after", noise_after, least=0),
-        repeats=whole("repeats", repeats, least=2),
+        noise_examples=check_int("noise_examples", noise_examples, least=4),
+        noise_after=check_int("noise_after", noise_after, least=0),
+        repeats=check_int("repeats", repeats, least=2),
         progress=progress,
         meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )
@@ -162,27 +164,27 @@ def _as_step(
 def _carry_out(request: Request) -> Plan:
     """Measure and decide, and put everything in the state back as it was."""
     begin = time.perf_counter()
-    kept = Snapshot(request.state, request.step.planned_state)
+    snapshot = Snapshot(request.state, request.step.planned_state)
     try:
-        plan = _measured(request, kept)
+        plan = _measured(request, snapshot)
     except BaseException as error:
         try:
-            kept.restore()
+            snapshot.restore()
         except StateError as failure:
             error.add_note(str(failure))
         raise
-    kept.restore()
+    snapshot.restore()
     request.meter.tidy()
     plan.seconds = time.perf_counter() - begin
     return plan
 
 
-def _measured(request: Request, kept: Snapshot) -> Plan:
+def _measured(request: Request, snapshot: Snapshot) -> Plan:
     """Try, time and decide; the caller puts everything back."""
-    trials = Trials(request, kept)
+    trials = Trials(request, snapshot)
     failure = trials.predict()
     if failure is not None:
-        raise _hopeless(trials, failure)
+        raise _out_of_memory_error(trials, failure)
     rows = [trials.row(size) for size in request.candidates]
     trials.speeds(rows)
     noise = trials.noise(rows)
@@ -192,7 +194,10 @@ def _measured(request: Request, kept: Snapshot) -> Plan:
         trials.notices.append(
             f"planned for {format_bytes(request.memory)}; speeds are this device's"
         )
-    lasting = {"state and data": trials.held, "order of the examples": trials.order}
+    lasting = {
+        "state and data": trials.resident_bytes,
+        "order of the examples": trials.permutation_bytes,
+    }
     return Plan(
         **vars(decision),
         micro_batches=decision.micro_batches,
@@ -203,7 +208,7 @@ def _measured(request: Request, kept: Snapshot) -> Plan:
         device=request.meter.device,
         device_name=request.meter.describe(),
         memory_bytes=trials.budget(),
-        held_bytes=trials.held,
+        resident_bytes=trials.resident_bytes,
         notices=list(dict.fromkeys(request.meter.notices + trials.notices)),
         date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
     )
@@ -225,42 +230,42 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
             small_data_rule=request.small_data_rule,
         )
         if decision is None:
-            raise _nothing_fits(trials, rows)
+            raise _no_size_fits_error(trials, rows)
         row = next((r for r in rows if r.batch_size == decision.micro_batch_size), None)
-        if row is None:  # pieces of a size that was not tried by itself
+        if row is None:  # micro-batches of a size that was not tried by itself
             row = trials.row(decision.micro_batch_size)
             rows.append(row)
             rows.sort(key=lambda one: one.batch_size)
         elif row.measured_bytes is not None:
             trials.try_out(row)
-        trials.tell(f"{decision.micro_batch_size:,} examples once more")
+        trials.on_progress(f"{decision.micro_batch_size:,} examples once more")
         if row.fits:
             return decision
 
 
-def _hopeless(trials: Trials, failure: str) -> PlanError:
+def _out_of_memory_error(trials: Trials, failure: str) -> PlanError:
     """Say that even the smallest trial ran out of memory."""
     size = trials.request.small[0]
     return PlanError(
         f"no mini-batch fits the memory: a step with {size:,} examples ran out of it "
         f"({failure}); {format_bytes(trials.available())} are free or in use by state "
-        f"and data, of which these hold {format_bytes(trials.held)}. Fewer examples "
-        f"(sizes=({max(1, size // 4)},)), a smaller model, state in half precision, or "
-        "a larger device would fit"
+        f"and data, of which these hold {format_bytes(trials.resident_bytes)}. Fewer "
+        f"examples (sizes=({max(1, size // 4)},)), a smaller model, state in half "
+        "precision, or a larger device would fit"
     )
 
 
-def _nothing_fits(trials: Trials, rows: list[Row]) -> PlanError:
+def _no_size_fits_error(trials: Trials, rows: list[Row]) -> PlanError:
     """Say what every size takes, and what would make one fit."""
     budget, smallest = trials.budget(), rows[0].batch_size
     margin = min(row.margin_bytes for row in rows)
-    lasting = trials.held + trials.order + margin
+    lasting = trials.resident_bytes + trials.permutation_bytes + margin
     size = trials.prediction.largest(budget - lasting, smallest - 1)
     if size:
-        pieces = -(-smallest // size)
+        micro_batches = -(-smallest // size)
         advice = (
-            f"batches of {size:,} would fit: sizes=({size},), and {pieces} of them "
-            f"accumulated make {smallest:,}"
+            f"batches of {size:,} would fit: sizes=({size},), and {micro_batches} of "
+            f"them accumulated make {smallest:,}"
         )
     else:
         least = format_bytes(lasting + trials.prediction.bytes(1))

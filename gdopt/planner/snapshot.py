@@ -78,13 +78,13 @@ class Snapshot:
             for restore in (*self._restores, *waits):
                 try:
                     restore()
-                except Exception as error:  # noqa: BLE001 - told below, after the rest
+                except Exception as error:  # noqa: BLE001 - raised below, after the rest
                     failures.append(error)
         if failures:
             message = f"the state could not be put back: {failures[0]}"
             raise StateError(message) from failures[0]
 
-    def held_bytes(self, device: str, also: Any = ()) -> int:
+    def resident_bytes(self, device: str, also: Any = ()) -> int:
         """Return the bytes of a device's memory that the arrays lie in, each once."""
         spans = []
         for array in [*self.arrays, *also]:

@@ -9,16 +9,91 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.naming import named_arrays
+from gdopt.arrays.arena import named_arrays
 from gdopt.checks import check_flag, check_kind
-from gdopt.data.checks import example_axis
+from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses import Penalty
+from gdopt.nn.network import ROWS
 from gdopt.optim import Optimizer
-from gdopt.planner.memory.network import Buffers, evaluation_stage, step_stages
 from gdopt.planner.noise import GradientStats
+
+Buffers = dict[str, float]
+# Arrays of a hidden layer's size: kept until the gradients are done (of sigmoid, its
+# input and its output), and at work beside them forwards.
+KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
+FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
+LOSS_VECTORS = 6  # numbers for each example, while the loss is computed
+OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
+
+
+def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
+    """Give, for each stage of a step, its buffers and their bytes.
+
+    A stage is a moment at which memory may be highest: each activation forwards, the
+    loss, each layer backwards, the penalty on large weights.
+    """
+    sizes, item = network.sizes, network.dtype.itemsize
+    stages = _forward_stages(network, rows)
+    last = len(sizes) - 1
+    kept = stages.pop("forwards")
+    vectors = 0 if network.output == "linear" else LOSS_VECTORS * item + 8
+    loss = rows * (2 * sizes[last] * item + vectors)
+    stages["loss"] = kept | {"loss and its gradient": loss}
+    for k in range(last, 1, -1):
+        values = rows * sizes[k - 1]
+        incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
+        outgoing = {f"gradient of layer {k - 1}": float(values * item)}
+        stages[f"layer {k} backwards"] = kept | incoming | outgoing
+        slope = float(values * item)
+        if network.activation == "relu":  # its slope is a truth value
+            slope = values + min(slope, _cast(network))
+        stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
+    if penalized:
+        largest = max(a.size for a in network.params.values() if a.ndim == 2)
+        stages["penalty"] = {"squares of the weights": float(largest * item)}
+    return stages
+
+
+def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
+    """Return the buffers at each activation, and at the end, ``"forwards"``."""
+    sizes, item = network.sizes, network.dtype.itemsize
+    kept: Buffers = {}
+    if network.params.backend.name == "numpy":
+        kept["Python's objects"] = float(OBJECTS * len(sizes))
+    stages = {}
+    for k, size in enumerate(sizes[1:-1], start=1):
+        kept[f"layer {k}"] = rows * size * item * KEPT[network.activation]
+        work = rows * size * item * FORWARD[network.activation]
+        stages[f"layer {k} forwards"] = {**kept, "activation": work}
+    kept[f"layer {len(sizes) - 1}"] = float(rows * sizes[-1] * item)
+    return {**stages, "forwards": kept}
+
+
+def _cast(network: Network) -> float:
+    """Return the bytes of NumPy's buffer, where truth values become numbers."""
+    on_host = network.params.backend.name == "numpy"
+    return float(np.getbufsize() * network.dtype.itemsize) if on_host else 0.0
+
+
+def evaluation_stage(network: Network, examples: int) -> Buffers:
+    """Return the buffers, and their bytes, while so many examples are judged."""
+    rows = min(examples, ROWS)
+    stages = [*_forward_stages(network, rows).values()]
+    if network.output == "linear":
+        outputs = float(rows * network.sizes[-1] * network.dtype.itemsize)
+        before = {"outputs of the slice before": outputs * (examples > ROWS)}
+        stages = [stage | before for stage in stages]
+        stages.append({"outputs, their gradient and squares": 3 * outputs})
+        stages.append({"whether targets are finite": examples * network.sizes[-1]})
+        rest = {}
+    else:
+        # Class numbers in int64, in pieces and joined, and whether they are right.
+        rest = {"predictions": examples * 17.0, "their mean": _cast(network)}
+    highest = max(stages, key=lambda buffers: sum(buffers.values()))
+    return {f"evaluation: {name}": b for name, b in (highest | rest).items()}
 
 
 class FunctionStep:
@@ -34,7 +109,7 @@ class FunctionStep:
     Attributes:
         planned_state: what the step is known to change.
         evaluate: what is done between epochs, or None.
-        looks: whether `look` can be called.
+        has_gradient_stats: whether `gradient_stats` can be called.
     """
 
     planned_state: Any = None
@@ -55,7 +130,7 @@ class FunctionStep:
         self.evaluate = evaluate
         self._gradient: Any = gradient
         self._axis = axis
-        self.looks = gradient is not None
+        self.has_gradient_stats = gradient is not None
 
     def __call__(self, *batch: Array) -> Any:
         """Do one update."""
@@ -69,10 +144,10 @@ class FunctionStep:
         """Return None: what `evaluate` allocates is not known."""
         return None
 
-    def look(
-        self, batch: tuple[Array, ...], along: list[Array] | None
+    def gradient_stats(
+        self, batch: tuple[Array, ...], direction: list[Array] | None
     ) -> GradientStats:
-        """Look at the gradients of a batch; as a whole it is one group of examples."""
+        """Measure the gradient of a batch, which is one group of examples."""
         arrays = list(named_arrays(self._gradient(*batch), "gradient").values())
 
         def products(others: list[Array]) -> np.ndarray:
@@ -80,7 +155,7 @@ class FunctionStep:
             return np.array([sum(_dot(a, b) for a, b in pairs)])
 
         count = batch[0].shape[example_axis(batch[0], self._axis)]
-        dots = None if along is None else products(along)
+        dots = None if direction is None else products(direction)
         return GradientStats(products(arrays), dots, arrays, group=int(count))
 
 
@@ -135,7 +210,7 @@ class NetworkStep:
         judge = network.loss if network.output == "linear" else network.accuracy
         self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
-        self.looks = network.plain
+        self.has_gradient_stats = network.plain
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; give the loss before it."""
@@ -171,20 +246,20 @@ class NetworkStep:
             return None
         return evaluation_stage(self.network, len(self.dev[0]))
 
-    def look(
-        self, batch: tuple[Array, ...], along: list[Array] | None
+    def gradient_stats(
+        self, batch: tuple[Array, ...], direction: list[Array] | None
     ) -> GradientStats:
-        """Look at the gradients of a batch, and do no update.
+        """Measure the gradients of a batch, without an update.
 
         Every example is a group of its own.
         """
         network = self.network
-        direction = None
-        if along is not None:
-            direction = network.grads.like()
-            direction.flat[...] = along[0]
+        along = None
+        if direction is not None:
+            along = network.grads.like()
+            along.flat[...] = direction[0]
         x, y = batch
-        squares, dots = example_gradients(network, x, y, along=direction)
+        squares, dots = example_gradients(network, x, y, along=along)
         to_host = network.params.backend.to_host
         return GradientStats(
             to_host(squares).astype(np.float64),

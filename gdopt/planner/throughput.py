@@ -14,14 +14,13 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.numpy_ import PAGE
-from gdopt.data.checks import example_axis
-from gdopt.data.gather import gathered
+from gdopt.data.gather import example_axis, gathered
 from gdopt.planner.memory.meter import Meter, attempt
 
 POOL = 8192  # examples that trial batches are drawn from, at least
 
 
-class Source:
+class TrialBatches:
     """Draws batches of any size from the data; the user's own sampler is not touched.
 
     Args:
@@ -49,7 +48,7 @@ class Source:
         drawn = np.random.default_rng(0).choice(count, self.drawn, replace=False)
         self.pool = backend.from_host(drawn, self.device)
 
-    def batches(self, size: int) -> Callable[[int], tuple[Array, ...]]:
+    def of_size(self, size: int) -> Callable[[int], tuple[Array, ...]]:
         """Return a function that gathers a whole batch of this size by its number."""
         draw = gathered(self._backend, self._arrays, self._axis, size, self.pool)
         whole = self.drawn // size
@@ -61,7 +60,7 @@ class Source:
 
         As in a loop over mini-batches, a batch is there while the next is gathered.
         """
-        batch = self.batches(size)
+        batch = self.of_size(size)
         for number in range(2):
             yield batch(number)
         ragged = self.ragged(size)
@@ -82,8 +81,8 @@ class Source:
             width = array.size // array.shape[example_axis(array, self._axis)]
             size = rows * width * array.dtype.itemsize
             # On the CPU a batch begins in a quarter of a page of its own.
-            apart = 1.5 * PAGE if unit == 1 and size >= PAGE else 0
-            total += -(-size // unit) * unit + apart
+            padding = 1.5 * PAGE if unit == 1 and size >= PAGE else 0
+            total += -(-size // unit) * unit + padding
         return total
 
 

@@ -13,17 +13,20 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
 from gdopt.planner.decision import SMALL_DATA
+from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter, attempt
 from gdopt.planner.memory.prediction import Prediction
-from gdopt.planner.memory.sizes import Peak, format_bytes
 from gdopt.planner.noise import NoiseScale, measure_noise
 from gdopt.planner.plan import Row
 from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import TrialStep
-from gdopt.planner.throughput import Source, measure_throughput
+from gdopt.planner.throughput import TrialBatches, measure_throughput
+from gdopt.tables import format_bytes
 
-SHARE, LEAST = 0.05, 256 << 20  # of the memory, left free where no margin is given
-SHRUNK = 0.1  # of the memory, taken by somebody else meanwhile, is worth a note
+# Left free where no margin is given: this fraction of the memory, or these bytes.
+MARGIN_FRACTION, MIN_MARGIN = 0.05, 256 << 20
+# Reported when other processes take this fraction of the memory.
+SHRINK_NOTICE = 0.1
 GROUPS, CHUNK = 64, 256  # of examples whose gradients are looked at
 Progress = Callable[[int, int, str], None]
 
@@ -71,13 +74,13 @@ class Trials:
 
     Args:
         request: what is to be planned.
-        kept: what the step changes.
+        snapshot: of what the step changes.
     """
 
-    def __init__(self, request: Request, kept: Snapshot) -> None:
+    def __init__(self, request: Request, snapshot: Snapshot) -> None:
         self.request, self.step, self.meter = request, request.step, request.meter
-        self.kept = kept
-        self.source = Source(
+        self.snapshot = snapshot
+        self.batches = TrialBatches(
             request.backend,
             request.data,
             request.axis,
@@ -88,19 +91,21 @@ class Trials:
         self.prediction: Prediction  # made by `predict`
         device = self.meter.device
         known = self.step.stages(1) is not None
-        self.held = kept.held_bytes(device, request.data)
-        self.held += self.meter.workspace if known else 0
-        self.order = 8 * request.count  # of an epoch's permutation, int64
-        # Lent to the plan, which gives it back.
-        self.lent = self.source.pool.nbytes if self.source.device == device else 0
+        self.resident_bytes = snapshot.resident_bytes(device, request.data)
+        self.resident_bytes += self.meter.workspace if known else 0
+        self.permutation_bytes = 8 * request.count  # of an epoch's permutation, int64
+        # Used by the plan alone, which gives them back.
+        self.planner_bytes = (
+            self.batches.pool.nbytes if self.batches.device == device else 0
+        )
         if device == "cpu":
-            copied = [a for a in kept.arrays if isinstance(a, np.ndarray)]
-            self.lent += sum(a.nbytes for a in copied)
+            copied = [a for a in snapshot.arrays if isinstance(a, np.ndarray)]
+            self.planner_bytes += sum(a.nbytes for a in copied)
         self._done, self._total = 0, len(request.candidates) * (1 + request.repeats) + 2
-        if self.step.looks:
+        if self.step.has_gradient_stats:
             self._total += 2 * GROUPS
 
-    def tell(self, text: str) -> None:
+    def on_progress(self, text: str) -> None:
         """Report that a trial is done."""
         self._done += 1
         if self.request.progress is not None:
@@ -108,7 +113,7 @@ class Trials:
 
     def available(self) -> int:
         """Return the bytes that this work has or can have on this machine."""
-        return self.held + self.lent + self.meter.free()
+        return self.resident_bytes + self.planner_bytes + self.meter.free()
 
     def budget(self) -> int:
         """Return the bytes that the plan is for."""
@@ -118,7 +123,9 @@ class Trials:
     def least_margin(self, budget: int) -> int:
         """Return the bytes to leave free."""
         margin = self.request.margin
-        return max(int(SHARE * budget), LEAST) if margin is None else margin
+        return (
+            max(int(MARGIN_FRACTION * budget), MIN_MARGIN) if margin is None else margin
+        )
 
     def margin_for(self, size: int, budget: int) -> int:
         """Return the bytes to leave free above a prediction, which may be too low."""
@@ -129,17 +136,20 @@ class Trials:
         small = self.request.small
 
         def work() -> None:
-            for batch in self.source.first_epoch(small[0]):
+            for batch in self.batches.first_epoch(small[0]):
                 self.step(*batch)
-            self.prediction = Prediction(self.step, self.source, self.meter, small)
+            self.prediction = Prediction(self.step, self.batches, self.meter, small)
 
         _, failure = attempt(self.meter, small[0], work)
-        self.tell(f"first steps, {small[0]:,} examples")
+        self.on_progress(f"first steps, {small[0]:,} examples")
         return failure
 
     def row(self, size: int) -> Row:
         """Predict what a size takes, try it where that fits, and judge it."""
-        row = Row(size, self.held + self.order + self.prediction.bytes(size))
+        row = Row(
+            size,
+            self.resident_bytes + self.permutation_bytes + self.prediction.bytes(size),
+        )
         budget, available = self.budget(), self.available()
         row.margin_bytes = self.margin_for(size, budget)
         row.fits = row.predicted_bytes + row.margin_bytes <= budget
@@ -149,7 +159,7 @@ class Trials:
             row.note = "predicted to fit there; too large to be tried here"
         else:
             self.try_out(row)
-        self.tell(f"memory of {size:,} examples")
+        self.on_progress(f"memory of {size:,} examples")
         return row
 
     def try_out(self, row: Row) -> None:
@@ -160,7 +170,7 @@ class Trials:
         after = self.available()
         fell = before - after
         others = ""
-        if fell > SHRUNK * before:
+        if fell > SHRINK_NOTICE * before:
             others = (
                 f"the free memory fell by {format_bytes(fell)} for good: another "
                 "process, or what libraries keep"
@@ -170,7 +180,7 @@ class Trials:
             row.fits, row.note = False, f"ran out of memory ({failure})"
             row.note += f"; {others}" if others else ""
             return
-        base = self.held + self.order
+        base = self.resident_bytes + self.permutation_bytes
         row.measured_bytes = base + peak.used
         row.reserved_bytes = base + peak.reserved if peak.reserved else 0
         need = max(row.measured_bytes, row.reserved_bytes)
@@ -187,7 +197,7 @@ class Trials:
 
     def _epoch(self, size: int) -> Peak:
         with self.meter.watch() as peak:
-            for batch in self.source.first_epoch(size):
+            for batch in self.batches.first_epoch(size):
                 self.step(*batch)
             if self.step.evaluate is not None:
                 self.step.evaluate()
@@ -198,7 +208,7 @@ class Trials:
         by_size = {r.batch_size: r for r in rows if r.fits and r.measured_bytes}
 
         def make(size: int) -> Callable[[], Any]:
-            batch, numbers = self.source.batches(size), itertools.count()
+            batch, numbers = self.batches.of_size(size), itertools.count()
             return lambda: self.step(*batch(next(numbers)))
 
         found = measure_throughput(
@@ -206,7 +216,7 @@ class Trials:
             list(by_size),
             make,
             repeats=self.request.repeats,
-            done=partial(self.tell, "examples a second"),
+            done=partial(self.on_progress, "examples a second"),
         )
         self.meter.tidy()
         for size, row in by_size.items():
@@ -220,22 +230,22 @@ class Trials:
     def noise(self, rows: list[Row]) -> NoiseScale | None:
         """Measure the noise scale, after some steps of training; None if impossible."""
         fitting = [row.batch_size for row in rows if row.fits and row.measured_bytes]
-        count = min(self.request.noise_examples, self.source.drawn)
-        if not (self.step.looks and fitting) or count < 4:
+        count = min(self.request.noise_examples, self.batches.drawn)
+        if not (self.step.has_gradient_stats and fitting) or count < 4:
             return None
         # The noise of the gradients where they were, not after trials.
-        self.kept.restore()
+        self.snapshot.restore()
         size = max(1, min(CHUNK, fitting[0], count // 2))
         if self.step.stages(1) is None:  # the gradients of groups alone are known
             size = max(1, min(fitting[0], count // GROUPS))
 
         def work() -> NoiseScale:
-            batch = self.source.batches(fitting[0])
+            batch = self.batches.of_size(fitting[0])
             for number in range(self.request.noise_after):
                 self.step(*batch(number))
-            batches = partial(map, self.source.batches(size), range(count // size))
-            done = partial(self.tell, "noise of the gradients")
-            return measure_noise(self.step.look, batches, done)
+            batches = partial(map, self.batches.of_size(size), range(count // size))
+            done = partial(self.on_progress, "noise of the gradients")
+            return measure_noise(self.step.gradient_stats, batches, done)
 
         found: NoiseScale | None
         found, failure = attempt(self.meter, size, work)

@@ -2,8 +2,7 @@
 
 from gdopt.exports import public_dir
 from gdopt.plots.planning import batch_sizes
-from gdopt.plots.series import averages
-from gdopt.plots.training import curves
+from gdopt.plots.series import averages, curves
 
 __all__ = ["averages", "batch_sizes", "curves"]
 __dir__ = public_dir(__name__)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.planner import Plan
-from gdopt.planner.memory.sizes import NAMES, format_bytes
 from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
+from gdopt.tables import BYTE_UNITS, format_bytes
 
 NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn
 
@@ -53,7 +53,7 @@ def _draw_bytes(axis: Any, plan: Plan) -> None:
     heights = np.array([(r.predicted_bytes, r.measured_bytes) for r in rows], float)
     top = np.nanmax(heights)
     # The unit in which the tallest bar has one to three digits.
-    power = min(len(NAMES) - 1, int(math.log10(max(top, 1)) // 3))
+    power = min(len(BYTE_UNITS) - 1, int(math.log10(max(top, 1)) // 3))
     scale = 1000.0**power
     predicted, measured = heights.T / scale
     outline = {"fill": False, "edgecolor": BLUE, "linewidth": 1.8}
@@ -69,7 +69,7 @@ def _draw_bytes(axis: Any, plan: Plan) -> None:
         axis.axhline(limit, color=ORANGE, linewidth=1.6, linestyle="--", label=text)
     else:
         axis.plot([], [], color=ORANGE, linestyle="--", label=f"{text}: far above")
-    axis.set_ylabel(f"peak memory ({NAMES[power]})", **STYLE)
+    axis.set_ylabel(f"peak memory ({BYTE_UNITS[power]})", **STYLE)
     axis.set_ylim(bottom=0, top=axis.get_ylim()[1] * 1.35)
     axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="upper left", ncols=3)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gdopt.extras import load_extra
 
-# Okabe & Ito 2008, Color Universal Design: told apart by colour-blind eyes, too.
+# Okabe & Ito 2008, Color Universal Design: distinguished by colour-blind eyes, too.
 BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#333333", "#D9D9D9"
 STYLE = {"fontsize": 13, "color": INK}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import whole
+from gdopt.checks import check_int
 from gdopt.problems.problem import Problem, in_plane
 
 
@@ -36,7 +36,7 @@ def rosenbrock(size: int = 2) -> Problem:
     >>> valley.gradient(np.array(valley.start)).round(6)
     array([-215.6,  -88. ])
     """
-    size = whole("size", size, least=2)
+    size = check_int("size", size, least=2)
 
     def formula(p: Array, backend: Backend) -> Array:
         x, y = p[..., :-1], p[..., 1:]
@@ -158,7 +158,7 @@ def rastrigin(size: int = 2) -> Problem:
     >>> rastrigin().value(np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.0]])).round(6)
     array([ 0.  ,  2.  , 20.25])
     """
-    size = whole("size", size, least=1)
+    size = check_int("size", size, least=1)
     turn = 2 * math.pi
 
     def formula(p: Array, backend: Backend) -> Array:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import POSITIVE, Range, check_number, whole
+from gdopt.checks import POSITIVE, Range, check_int, check_number
 from gdopt.problems.problem import Problem, in_plane
 
 
@@ -38,7 +38,7 @@ def bowl(condition: float = 100.0, *, size: int = 2) -> Problem:
     array([ 1., 10.])
     """
     condition = check_number("condition", condition, Range.parse("[1, inf)"))
-    size = whole("size", size, least=2)
+    size = check_int("size", size, least=2)
     curvatures = condition ** (np.arange(size) / (size - 1))
 
     def slope(p: Array, backend: Backend) -> Array:

@@ -6,7 +6,7 @@ them. Step 0 is the first update. Past its end a schedule keeps its last value.
 
 from gdopt.exports import public_dir
 from gdopt.schedules.compose import join, per_epoch, warmup
-from gdopt.schedules.formulas import (
+from gdopt.schedules.decay import (
     constant,
     cosine,
     exponential,

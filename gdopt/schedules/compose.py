@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from gdopt.checks import check_not_negative, each, whole
+from gdopt.checks import check_each, check_int, check_not_negative
 from gdopt.errors import ArgumentError
 from gdopt.schedules.schedule import (
     Boundaries,
@@ -79,7 +79,9 @@ class join(Schedule):
     [0.02, 0.1, 0.1, 0.05, 0.0, 0.0]
     """
 
-    schedules: Annotated[Sequence[Function | float], partial(each, _function_or_number)]
+    schedules: Annotated[
+        Sequence[Function | float], partial(check_each, _function_or_number)
+    ]
     boundaries: Boundaries
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ class per_epoch(Schedule):
     schedule: FunctionOrNumber
     steps: Count
     _: KW_ONLY
-    first: Annotated[int, partial(whole, least=0)] = 0
+    first: Annotated[int, partial(check_int, least=0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_type_hints
 
-from gdopt.checks import check_count, check_not_negative, rising, whole
+from gdopt.checks import check_count, check_increasing, check_int, check_not_negative
 from gdopt.errors import ArgumentError
 
 Function = Callable[[int], float]
 # Types of fields with their checks, functions of a name and a value.
 Rate = Annotated[float, check_not_negative]
 Count = Annotated[int, check_count]
-Boundaries = Annotated[Sequence[int], rising]
+Boundaries = Annotated[Sequence[int], check_increasing]
 
 
 class Schedule(ABC):
@@ -44,7 +44,7 @@ class Schedule(ABC):
             ArgumentError: the step is negative, or a function that the schedule was
                 made of gives a value that is not finite.
         """
-        step = whole("step", step, least=0)
+        step = check_int("step", step, least=0)
         value = float(self._at(step))
         if not math.isfinite(value):
             message = f"{self} must be finite at every step, got {value} at step {step}"

@@ -5,8 +5,7 @@ from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import Record, fit
-from gdopt.training.report import RunFolder
-from gdopt.training.resume import capture, restore
+from gdopt.training.runs import RunFolder, capture, restore
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [

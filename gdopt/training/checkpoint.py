@@ -43,7 +43,7 @@ def pack(tree: Mapping[str, Any]) -> Packed:
         message = f"tree must be a dictionary, got {type(tree).__name__}"
         raise ArgumentTypeError(message)
     packed = Packed()
-    stripped = _strip(tree, (), packed.arrays)
+    stripped = _extract_arrays(tree, (), packed.arrays)
     digests = {name: digest(array) for name, array in packed.arrays.items()}
     header = {"format": FORMAT, "sha256": digests, "tree": stripped}
     packed.header = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -92,7 +92,7 @@ def unpack(
         if digest(array) != expected[name]:
             message = f"the SHA-256 of {name} must be the saved one: it is damaged"
             raise StateError(message)
-    tree: dict[str, Any] = _fill(content["tree"], arrays)
+    tree: dict[str, Any] = _insert_arrays(content["tree"], arrays)
     return tree
 
 
@@ -103,14 +103,21 @@ def digest(array: np.ndarray) -> str:
     return sha256.hexdigest()
 
 
-def _strip(value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]) -> Any:
+def _extract_arrays(
+    value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]
+) -> Any:
     """Return a part of the tree as JSON knows it; its arrays go to `arrays`."""
     if isinstance(value, Mapping):
         for key in value:
             _check_key(key, place)
-        return {key: _strip(value[key], (*place, key), arrays) for key in value}
+        return {
+            key: _extract_arrays(value[key], (*place, key), arrays) for key in value
+        }
     if isinstance(value, list | tuple):
-        return [_strip(part, (*place, str(k)), arrays) for k, part in enumerate(value)]
+        return [
+            _extract_arrays(part, (*place, str(k)), arrays)
+            for k, part in enumerate(value)
+        ]
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -143,12 +150,16 @@ def _free_name(place: tuple[str, ...], taken: Mapping[str, Any]) -> str:
     return name
 
 
-def _fill(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         if ARRAY in value:
             return arrays[value[ARRAY]]
-        return {key: _fill(part, arrays) for key, part in value.items()}
-    return [_fill(part, arrays) for part in value] if isinstance(value, list) else value
+        return {key: _insert_arrays(part, arrays) for key, part in value.items()}
+    return (
+        [_insert_arrays(part, arrays) for part in value]
+        if isinstance(value, list)
+        else value
+    )
 
 
 HEADER = "$header"
@@ -210,7 +221,7 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
-    _settle(final.parent)
+    _sync_folder(final.parent)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -279,7 +290,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     return array
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make the new name last through a power cut, where folders can be opened."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)

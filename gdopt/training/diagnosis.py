@@ -15,7 +15,7 @@ from gdopt.nn import Network, dense
 from gdopt.nn.layers import Backprop
 from gdopt.tables import aligned
 
-SHARE = Range.parse("[0, 1]")
+FRACTION = Range.parse("[0, 1]")
 # The course calls gaps of .5 % and 1 % low, and of 10 % and more high: this is between.
 GAP_LIMIT = 0.03
 
@@ -144,11 +144,11 @@ def bias_variance(
     'neither'
     """
     return BiasVariance(
-        check_number("train_error", train_error, SHARE),
-        check_number("dev_error", dev_error, SHARE),
-        check_number("base_error", base_error, SHARE),
-        check_number("bias_limit", bias_limit, SHARE),
-        check_number("variance_limit", variance_limit, SHARE),
+        check_number("train_error", train_error, FRACTION),
+        check_number("dev_error", dev_error, FRACTION),
+        check_number("base_error", base_error, FRACTION),
+        check_number("bias_limit", bias_limit, FRACTION),
+        check_number("variance_limit", variance_limit, FRACTION),
     )
 
 
@@ -328,12 +328,12 @@ class _Watch:
         self.output = _root_mean_square(output)  # the last one's are the logits
         count = len(x)
 
-        def look(d_output: Array) -> Array:
+        def recorded(d_output: Array) -> Array:
             # The loss is a mean: an example's own is `count` times its share.
             self.signals.append(_root_mean_square(d_output) * count)
             return backprop(d_output)
 
-        return output, look
+        return output, recorded
 
     def layers(self, network: Network) -> tuple[Layer, ...]:
         outputs = [*self.inputs[1:], self.output]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,6 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
-from gdopt.arrays.graphs import CapturedWork
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -17,6 +18,68 @@ from gdopt.kernels.cuda import KernelText, Launch
 from gdopt.nn import Network
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
+
+
+@functools.cache
+def capture_stream(cupy: Any, device: int) -> Any:
+    """Return the stream to capture on: one, as cuBLAS takes 32 MiB for each."""
+    with cupy.cuda.Device(device):
+        return cupy.cuda.Stream(non_blocking=True)
+
+
+class CapturedWork:
+    """Does some work once as it is, then captures it; `replay` does it again.
+
+    The first time compiles what there is to compile and fills a memory pool that is the
+    graph's own: nothing else is ever put where the graph writes. The pool's memory goes
+    back to the device with the object.
+
+    Args:
+        cupy: the module.
+        stream: to capture on, not the default one.
+        work: does the work on the current stream, and asks nothing of the device. Its
+            result, arrays in the graph's own memory, is `result`. It is kept: the graph
+            writes to arrays that only its closure holds.
+
+    Raises:
+        BackendError: CUDA refuses to capture it.
+    """
+
+    def __init__(self, cupy: Any, stream: Any, work: Callable[[], Any]) -> None:
+        self._cupy = cupy
+        self._work = work
+        self._pool, self._device = cupy.cuda.MemoryPool(), cupy.cuda.Device()
+        outside = cupy.cuda.get_current_stream()
+        stream.wait_event(outside.record())
+        with cupy.cuda.using_allocator(self._pool.malloc), stream:
+            self.first = work()
+            self.result, self._graph = self._capture(stream, work)
+        outside.wait_event(stream.record())
+
+    @staticmethod
+    def _capture(stream: Any, work: Callable[[], Any]) -> tuple[Any, Any]:
+        stream.begin_capture()
+        try:
+            result = work()
+        except BaseException as error:
+            with contextlib.suppress(RuntimeError):  # the capture may be invalid
+                stream.end_capture()  # what has been captured so far is thrown away
+            message = f"CUDA could not capture the work as a graph: {error}"
+            raise BackendError(message) from error
+        return result, stream.end_capture()
+
+    def replay(self) -> Any:
+        """Do the work again on the current stream; give its result, the same arrays."""
+        self._graph.launch(self._cupy.cuda.get_current_stream())
+        return self.result
+
+    def __del__(self) -> None:
+        """Return the pool's memory: a pool that is dropped keeps its free blocks."""
+        pool, device = self._pool, self._device
+        self.__dict__.clear()
+        with device:
+            pool.free_all_blocks()
+
 
 GATHER = KernelText(
     "raw T source_, raw int64 order_, raw int64 position_, int64 size_, int64 width_",
@@ -91,9 +154,8 @@ class TrainingGraph:
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
-        with backend.on(device):
-            # One for all graphs: cuBLAS gives each stream a workspace of 32 MiB.
-            self._stream = self._cupy.cuda.Stream(non_blocking=True)
+        with backend.on(device) as current:
+            self._stream = capture_stream(self._cupy, current.id)
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
         self._expected = -1, 0  # epoch and number for which the device is ready
@@ -116,16 +178,20 @@ class TrainingGraph:
             rows = min(size, self._count - number * size)
             key = rows, self._optimizer.executor.prepare()
             if key in self._graphs:
-                loss = self._graphs[key].replay()
+                loss, norm = self._graphs[key].replay()
+                self._network.batches_seen += 1
             else:
                 self._graphs = {k: g for k, g in self._graphs.items() if k[1] == key[1]}
+                seen = self._network.batches_seen
                 graph = CapturedWork(self._cupy, self._stream, self._work(rows))
-                self._graphs[key], loss = graph, graph.first
+                self._network.batches_seen = seen + 1  # the capture was no batch
+                self._graphs[key], (loss, norm) = graph, graph.first
+            self._optimizer.executor.grad_norm = norm
             self._optimizer.executor.count()
             self._expected = epoch, number + 1
             return loss
 
-    def _work(self, rows: int) -> Callable[[], Array]:
+    def _work(self, rows: int) -> Callable[[], tuple[Array, Any]]:
         """Make the step for batches of so many rows, with memory of its own."""
         params = self._network.params
         outputs, launches = [], []
@@ -145,14 +211,14 @@ class TrainingGraph:
         one = {"by_": np.int64(1), "position_": self._position}
         launches.append(Launch(ADVANCE, 1, one))
 
-        def work() -> Array:
+        def work() -> tuple[Array, Any]:
             for launch in launches:
                 launch({})
             loss, grads = self._network.loss_and_grads(
                 *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
             self._optimizer.executor.launch(grads)
-            return loss
+            return loss, self._optimizer.executor.grad_norm
 
         return work
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.averages import EWA
-from gdopt.checks import check_flag, whole
+from gdopt.checks import check_flag, check_int
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.nn import Network
@@ -38,7 +38,7 @@ class Record:
         dev_accuracy: share of dev examples whose class is predicted, after the update
             that ends an epoch; None between, and without dev examples.
         examples_per_second: since the record before, evaluations left out.
-        notice: what deserves attention, and its likely cause; None otherwise.
+        warning: what deserves attention, and its likely cause; None otherwise.
         dev_loss: mean loss of the dev examples, without the L2 and L1 terms, where the
             network's output is linear; it takes the place of `dev_accuracy`.
     """
@@ -50,7 +50,7 @@ class Record:
     lr: float | None
     dev_accuracy: float | None
     examples_per_second: float
-    notice: str | None = None
+    warning: str | None = None
     dev_loss: float | None = None
 
 
@@ -75,7 +75,7 @@ def fit(
     `gdopt.training.capture`.
 
     In batch gradient descent, one batch an epoch, the loss must fall at every step: the
-    first record where it rises says so in `Record.notice`, with the likely cause.
+    first record where it rises says so in `Record.warning`, with the likely cause.
 
     Args:
         network: gives the loss and the gradients.
@@ -125,8 +125,8 @@ def fit(
     >>> record.epoch, record.step, record.dev_accuracy
     (50, 100, 1.0)
     """
-    epochs = whole("epochs", epochs, least=1)
-    every = whole("record_every", record_every, least=1)
+    epochs = check_int("epochs", epochs, least=1)
+    every = check_int("record_every", record_every, least=1)
     if dev is not None and not (isinstance(dev, tuple | list) and len(dev) == 2):
         message = f"dev must be a pair (examples, labels), got {type(dev).__name__}"
         raise ArgumentTypeError(message)
@@ -171,7 +171,9 @@ class _Loop:
         steps = examples = 0
         begin = time.perf_counter()
         for _ in range(epochs):
-            for batch in self.batches if self.graph is None else self.batches.walk():
+            for batch in (
+                self.batches if self.graph is None else self.batches.positions()
+            ):
                 steps += 1
                 ends_epoch = self.batches.state_dict()["position"] == 0
                 read = ends_epoch or steps % every == 0
@@ -236,7 +238,7 @@ class _Loop:
             lr=lr,
             dev_accuracy=dev_accuracy,
             examples_per_second=speed,
-            notice=self.monitor.notice(loss, step, lr),
+            warning=self.monitor.warning(loss, step, lr),
             dev_loss=dev_loss,
         )
 
@@ -248,15 +250,15 @@ class LossMonitor:
     average: EWA
     full_batch: bool
     last: float = math.inf
-    told: bool = False
+    warned: bool = False
 
-    def notice(self, loss: float, step: int, lr: float | None) -> str | None:
+    def warning(self, loss: float, step: int, lr: float | None) -> str | None:
         """Say, once, that the loss of all examples has risen."""
         before, self.last = self.last, loss
         rose = self.full_batch and loss > before + RISE * max(1.0, before)
-        if not rose or self.told:
+        if not rose or self.warned:
             return None
-        self.told = True
+        self.warned = True
         return (
             f"the loss rose from {before:.6g} to {loss:.6g} at step {step}; in batch "
             f"gradient descent it must fall at every step: {likely_cause(lr)}"

@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gdopt.checks import FINITE, POSITIVE, Range, check_number, sequence, whole
+from gdopt.checks import (
+    FINITE,
+    POSITIVE,
+    Range,
+    check_int,
+    check_number,
+    check_sequence,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -150,7 +157,7 @@ class uniform_int(Interval):
     """
 
     def _check(self, name: str, end: Any) -> int:
-        return whole(name, end, least=0)
+        return check_int(name, end, least=0)
 
 
 class power_of_two(Interval):
@@ -169,7 +176,7 @@ class power_of_two(Interval):
     prefix = "log2 "
 
     def _check(self, name: str, end: Any) -> int:
-        number = whole(name, end, least=1)
+        number = check_int(name, end, least=1)
         if number & (number - 1):
             message = f"{name} must be a power of two, got {number}"
             raise ArgumentError(message)
@@ -197,7 +204,7 @@ class choice(Scale):
     options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        options = tuple(sequence("options", self.options))
+        options = tuple(check_sequence("options", self.options))
         if not options:
             message = "options must hold at least one, got none"
             raise ArgumentError(message)

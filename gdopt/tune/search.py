@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_flag, whole
+from gdopt.checks import check_choice, check_flag, check_int
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
@@ -106,14 +106,17 @@ def tune(
         message = f"objective must be a function of a trial, got {objective!r}"
         raise ArgumentTypeError(message)
     space = space if isinstance(space, Space) else Space(space)
-    trials, jobs = whole("trials", trials, least=1), whole("jobs", jobs, least=1)
+    trials, jobs = (
+        check_int("trials", trials, least=1),
+        check_int("jobs", jobs, least=1),
+    )
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
     if not isinstance(name, str) or not name:
         message = f"name must be text that is not empty, got {name!r}"
         raise ArgumentError(message)
     settings = {
-        "seed": whole("seed", seed, least=0),
+        "seed": check_int("seed", seed, least=0),
         "method": method,
         "prune": check_flag("prune", prune),
         "direction": direction,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdopt.checks import Range, as_number, check_number, whole
+from gdopt.checks import Range, as_number, check_int, check_number
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.tables import aligned
 from gdopt.tune.space import Space
@@ -56,7 +56,7 @@ class Trial(Mapping[str, Any]):
             ArgumentTypeError: the score is not a number, or the step not a whole one.
         """
         score = as_number("score", score)
-        step = whole("step", step, least=0)
+        step = check_int("step", step, least=0)
         if self._should_prune is not None and self._should_prune(score, step):
             message = f"trial {self.number} is worse than the median at step {step}"
             raise Pruned(message)

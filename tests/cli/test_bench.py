@@ -64,7 +64,7 @@ def run(tmp_path, monkeypatch, numpy_engine):
 def gpu(monkeypatch):
     """Put a GPU that does nothing in the place of the one that is chosen."""
     backend = SimpleNamespace(name="cupy", describe=lambda: "a GPU")
-    monkeypatch.setattr(bench.options, "chosen_backend", lambda _: backend)
+    monkeypatch.setattr(bench.flags, "chosen_backend", lambda _: backend)
 
 
 def names(folder="."):

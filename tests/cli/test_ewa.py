@@ -8,7 +8,7 @@ import pytest
 
 import gdopt
 from gdopt.cli import ewa
-from gdopt.data.readers.column import read_column
+from gdopt.data.csv import read_column
 
 pytest.importorskip("matplotlib")
 DAYS = "day,degrees\n1,40\n2,49\n\n3,45\n"

@@ -127,7 +127,7 @@ def test_a_training_shows_the_accuracy_of_the_epoch_before(capsys):
     with Progress() as shown:
         show = _reporter(shown, epochs=12, steps=2)
         show(Record(1, 2, 0.5, 0.25, 0.1, 0.875, 1e4))
-        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, notice="the loss rose"))
+        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, warning="the loss rose"))
         show(Record(12, 24, 0.5, 0.125, 0.1, 0.5, 1e4))
     assert capsys.readouterr().err.splitlines() == [
         "epoch  1/12  loss 0.2500  dev accuracy 0.875",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gdopt.cli import session
-from gdopt.cli.options import LEARNING_RATES, SCHEDULES
+from gdopt.cli.flags import LEARNING_RATES, SCHEDULES
 from gdopt.optim import OPTIMIZERS
 from gdopt.training import RunFolder, load
 

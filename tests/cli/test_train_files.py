@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.cli import problem
-from gdopt.cli.problem import load_problem
+from gdopt.cli import prepare
+from gdopt.cli.prepare import load_problem
 from gdopt.data import split
 from gdopt.training import load
 
@@ -90,7 +90,7 @@ def test_a_warning_of_the_split_is_a_line_of_its_own(train, tmp_path, monkeypatc
         warnings.warn("dev and test differ", gdopt.DataWarning, stacklevel=2)
         return split(*arrays, **options)
 
-    monkeypatch.setattr(problem, "split", warn)
+    monkeypatch.setattr(prepare, "split", warn)
     X, positive = points()
     np.savez(tmp_path / "points.npz", X=X, y=positive.astype(int))
     found = train("points.npz")

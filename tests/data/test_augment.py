@@ -141,7 +141,7 @@ def test_a_gpu_gets_what_the_cpu_gets(name, dtype):
     expected = TRANSFORMS[name](images, generator=rng())
     found = TRANSFORMS[name](cp.asarray(images), generator=rng()).get()
     assert found.dtype == dtype
-    rounding = np.finfo(dtype).eps * 100  # exact but for rotations
+    rounding = float(np.finfo(dtype).eps) * 100  # exact but for rotations
     assert found == pytest.approx(expected, abs=rounding, rel=rounding)
 
 

@@ -99,7 +99,7 @@ def test_nan_is_refused_with_its_place(dtype):
 
 
 def test_nan_in_a_late_block_of_columns_is_found(monkeypatch):
-    monkeypatch.setattr("gdopt.data.checks.BLOCK", 6)
+    monkeypatch.setattr("gdopt.data.gather.BLOCK", 6)
     X = rows(10).T.copy()
     X[1, 9] = np.nan
     with pytest.raises(ArgumentError, match=r"got 1, the first at \[1, 9\]"):

@@ -113,7 +113,7 @@ def test_blocks_do_not_change_the_result(monkeypatch, axis):
     random = np.random.default_rng(0)
     dev, test = random.normal(size=(2, 50, 2, 3)) + np.arange(2)[:, None, None, None]
     expected = scores(dev, test)
-    monkeypatch.setattr("gdopt.data.checks.BLOCK", 25)
+    monkeypatch.setattr("gdopt.data.gather.BLOCK", 25)
     found = scores(dev.swapaxes(0, axis), test.swapaxes(0, axis), axis)
     assert found.names == expected.names
     assert found.names[4] == "feature (1, 1)"

@@ -104,7 +104,7 @@ def test_float32_is_summed_and_centred_in_float64():
 def test_blocks_do_not_change_the_result(monkeypatch):
     X = normal()
     expected = Normalizer.fit(X)
-    monkeypatch.setattr("gdopt.data.checks.BLOCK", 12)
+    monkeypatch.setattr("gdopt.data.gather.BLOCK", 12)
     normalizer = Normalizer.fit(X)
     np.testing.assert_allclose(normalizer.mean, expected.mean, rtol=1e-14)
     np.testing.assert_allclose(normalizer.scale, expected.scale, rtol=1e-14)

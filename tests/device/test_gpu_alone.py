@@ -15,6 +15,21 @@ def cupy():
     return importlib.import_module("cupy")
 
 
+@pytest.fixture
+def memory(cupy):
+    """Return ``memory(size)``: skip the test on a device that has no such memory."""
+
+    def needs(size):
+        cupy.get_default_memory_pool().free_all_blocks()
+        free, _ = cupy.cuda.runtime.memGetInfo()
+        if free < size:
+            pytest.skip(
+                f"needs {size / 1e9:.0f} GB of device memory, got {free / 1e9:.0f}"
+            )
+
+    return needs
+
+
 def test_a_step_goes_to_the_current_stream(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
@@ -31,8 +46,9 @@ def test_a_step_goes_to_the_current_stream(cupy):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_more_bytes_than_32_bits_can_count(together, cupy):
+def test_more_bytes_than_32_bits_can_count(together, cupy, memory):
     count = (1 << 31) // 4 + 4096
+    memory(4 * 4 * count)
     params = {"p": cupy.zeros(count, "float32")}
     grads = {"p": cupy.ones(count, "float32")}
     if together:
@@ -45,8 +61,9 @@ def test_more_bytes_than_32_bits_can_count(together, cupy):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_more_elements_than_32_bits_can_count(dtype, cupy):
+def test_more_elements_than_32_bits_can_count(dtype, cupy, memory):
     count = (1 << 31) + 64
+    memory((9 if dtype == "float32" else 5) * count)
     p, g = cupy.zeros(count, dtype), cupy.ones(count, dtype)
     gdopt.SGD(p, lr=1.0).step(g)
     ends = [p[:1000], p[-1000:], p[(1 << 31) - 8 : (1 << 31) + 8]]

@@ -1,11 +1,16 @@
 """A training step as a graph: the bits of one without, and skips that count none."""
 
+import contextlib
+import gc
+import importlib
+
 import fake_arrays
 import numpy as np
 import pytest
 
 import gdopt
 from gdopt.nn import Network
+from gdopt.training.graph import CapturedWork
 
 SIZES = (5, 8, 3)
 
@@ -85,11 +90,11 @@ def test_two_sizes_of_batches_are_captured_once_each(fake):
     launched = len(fake_arrays.STATE.launches)
     graph = gdopt.training.TrainingGraph(*run)
     for _ in range(3):
-        for epoch, number in run[2].walk():
+        for epoch, number in run[2].positions():
             graph.run(epoch, number)
     once = len(fake_arrays.STATE.launches) - launched
     launched = len(fake_arrays.STATE.launches)
-    for epoch, number in run[2].walk():
+    for epoch, number in run[2].positions():
         graph.run(epoch, number)
     assert once > 0
     assert len(fake_arrays.STATE.launches) == launched
@@ -99,11 +104,11 @@ def test_two_sizes_of_batches_are_captured_once_each(fake):
 def test_a_replayed_step_does_not_wait(fake):
     run = parts(fake, non_finite="skip", clip_norm=1.0)
     graph = gdopt.training.TrainingGraph(*run)
-    for epoch, number in run[2].walk():
+    for epoch, number in run[2].positions():
         graph.run(epoch, number)
     before = fake_arrays.STATE.waited
     for _ in range(3):
-        for epoch, number in run[2].walk():
+        for epoch, number in run[2].positions():
             graph.run(epoch, number)
     assert fake_arrays.STATE.waited == before
 
@@ -117,7 +122,7 @@ def test_a_skipped_step_advances_neither_count_nor_schedule(captured, cp):
     if captured:
         graph = gdopt.training.TrainingGraph(network, optimizer, batches)
         for _ in range(3):
-            for epoch, number in batches.walk():
+            for epoch, number in batches.positions():
                 graph.run(epoch, number)
     else:
         for _ in range(3):
@@ -188,3 +193,79 @@ def test_a_failure_while_capturing_ends_the_capture(fake, monkeypatch):
     with pytest.raises(gdopt.BackendError, match=message):
         graph.run(0, 0)
     assert fake_arrays.STATE.recording is None
+
+
+def test_a_captured_step_reports_its_own_norm_and_counts_its_batch(cp):
+    ends = []
+    for captured in (False, True):
+        run = parts(cp, clip_norm=0.1)
+        steps = gdopt.fit(*run, epochs=3, cuda_graph=captured)
+        norms = [float(run[1].grad_norm) for _ in steps]
+        ends.append((norms, run[0].state_dict()["batches_seen"]))
+    assert ends[0] == ends[1]
+    assert len(set(ends[0][0])) == len(ends[0][0]) == ends[0][1] == 9
+
+
+@pytest.mark.gpu
+def test_a_replay_writes_to_no_array_made_after_the_capture():
+    cp = importlib.import_module("cupy")
+    for _ in range(2):  # what imports leave behind hides it the first time
+        run = parts(cp)
+        graph = gdopt.training.TrainingGraph(*run)
+        for epoch, number in run[2].positions():
+            graph.run(epoch, number)
+        gc.collect()
+        others = [cp.full(size, 7.0) for size in (4, 8, 16, 20, 32, 40) * 8]
+        for epoch, number in run[2].positions():
+            graph.run(epoch, number)
+        assert all(bool((other == 7).all()) for other in others)
+
+
+@pytest.mark.gpu
+def test_a_graph_that_is_dropped_gives_its_memory_back():
+    cp = importlib.import_module("cupy")
+    run = parts(cp)
+    graph = gdopt.training.TrainingGraph(*run)
+    left = []
+    for _ in range(6):
+        run[1].hyper["lr"] = 0.1  # from now on other graphs are needed
+        for epoch, number in run[2].positions():
+            graph.run(epoch, number)
+        cp.cuda.Device().synchronize()
+        cp.get_default_memory_pool().free_all_blocks()
+        left.append(cp.cuda.runtime.memGetInfo()[0])
+    assert len(set(left[2:])) == 1
+
+
+@pytest.mark.gpu
+def test_a_capture_that_cuda_ends_says_why():
+    cp = importlib.import_module("cupy")
+    stream, calls = cp.cuda.Stream(non_blocking=True), []
+
+    def work():
+        calls.append(1)
+        if len(calls) == 2:
+            stream.synchronize()
+
+    with pytest.raises(gdopt.BackendError, match="could not capture the work as a gr"):
+        CapturedWork(cp, stream, work)
+    assert not stream.is_capturing()
+    with contextlib.suppress(BaseException):
+        cp.cuda.runtime.getLastError()
+    assert float(cp.ones(3).sum()) == 3.0
+
+
+@pytest.mark.gpu
+def test_a_launch_that_fails_raises_a_backend_error(monkeypatch):
+    cp = importlib.import_module("cupy")
+    from gdopt.kernels.cuda import engine
+
+    def fails(*_arguments, **_options):
+        raise cp.cuda.driver.CUDADriverError(2)
+
+    p = cp.ones(4)
+    optimizer = gdopt.SGD(p, lr=0.5)
+    monkeypatch.setattr(engine, "build", lambda _text: fails)
+    with pytest.raises(gdopt.BackendError, match=r"CUDA failed at gdopt_.*MEMORY"):
+        optimizer.step(cp.ones(4))
+    assert p.get().tolist() == [1.0] * 4

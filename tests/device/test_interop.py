@@ -29,12 +29,13 @@ def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
 
 
 @pytest.mark.peers("torch")
-def test_a_torch_tensor_comes_through_dlpack_alone(cupy):
+def test_a_bfloat16_tensor_of_torch_is_updated_in_place(cupy):
     import torch
 
     tensor = torch.ones(10, device="cuda", dtype=torch.bfloat16)
-    view = cupy.from_dlpack(tensor)
-    gdopt.SGD(view, lr=0.5).step(cupy.ones_like(view))
+    view = gdopt.as_array(tensor)
+    assert view.dtype.name == "bfloat16"
+    gdopt.SGD(view, lr=0.5).step(gdopt.as_array(torch.ones_like(tensor)))
     cupy.cuda.Device().synchronize()
     assert tensor.float().cpu().tolist() == [0.5] * 10
 
@@ -51,6 +52,15 @@ def test_a_jax_array_may_be_a_gradient_but_no_parameter(cupy):
     p = cupy.zeros(1000, np.float32)
     gdopt.SGD(p, lr=1.0).step(array)
     assert p.get().tolist() == [-1.0] * 1000
+
+
+@pytest.mark.peers("jax")
+def test_an_empty_jax_array_is_read_only_too(cupy):
+    import jax.numpy as jnp
+
+    array = gdopt.as_array(jnp.ones((0, 3)))
+    assert array.shape == (0, 3)
+    assert not gdopt.get_backend("cupy").writeable(array)
 
 
 def test_arrays_stay_on_their_own_device(cupy):

@@ -49,6 +49,23 @@ def test_clipping_skipping_and_averaging_are_three_launches_more(fake):
     ]
 
 
+@pytest.mark.parametrize("rate", [0.1, gdopt.schedules.exponential(0.1, 0.9)])
+def test_a_clipped_step_sends_nothing_to_the_device(rate, cp, monkeypatch):
+    params = {"p": cp.asarray(np.ones(100, np.float32))}
+    optimizer = gdopt.Adam(params, lr=rate, clip_norm=1.0)
+    grads = {"p": cp.asarray(np.ones(100, np.float32))}
+    optimizer.step(grads)
+    sent, backend = [], gdopt.get_backend("cupy")
+    real = backend.from_host
+    monkeypatch.setattr(
+        type(backend), "from_host", lambda _self, *a: sent.append(a) or real(*a)
+    )
+    monkeypatch.setattr(cp, "asarray", None)
+    for _ in range(3):
+        optimizer.step(grads)
+    assert sent == []
+
+
 def test_each_dtype_is_one_launch(fake):
     params = many(fake, 5) | {
         "d": fake.asarray(np.ones(3)),

@@ -61,7 +61,7 @@ def test_the_pool_and_its_limit_are_as_they_were(cp):
     plan = quick(step, data)
     assert (pool.used_bytes(), pool.total_bytes(), pool.get_limit()) == before
     assert cp.cuda.get_allocator() == allocator
-    assert plan.memory_bytes - plan.held_bytes <= 900 * MIB
+    assert plan.memory_bytes - plan.resident_bytes <= 900 * MIB
     pool.set_limit(size=0)
 
 
@@ -82,7 +82,7 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
 def test_the_largest_sizes_are_not_tried_where_memory_is_short(fake):
     step, data = network_step(fake, 3000, validate=False)
     before = quick(step, data, margin=0)
-    beside = STATE.memory.default.used_bytes() - before.held_bytes
+    beside = STATE.memory.default.used_bytes() - before.resident_bytes
     STATE.memory.capacity = before.rows[1].predicted_bytes + beside + 20_000
     plan = quick(step, data, margin=0)
     assert [row.fits for row in plan.rows] == [True, True, False]
@@ -99,7 +99,7 @@ def test_a_step_on_the_device_with_data_on_the_host_names_its_device(fake):
     X = np.zeros((3000, 1000))
     plan = quick(step, X, device="cuda:0")
     assert plan.device == "cuda:0"
-    rise = plan.rows[-1].measured_bytes - plan.held_bytes - 8 * 3000
+    rise = plan.rows[-1].measured_bytes - plan.resident_bytes - 8 * 3000
     assert rise >= 2 * 256 * 1000 * 8
 
 

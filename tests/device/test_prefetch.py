@@ -1,5 +1,7 @@
 """Batches are sent ahead, each through pinned memory that nothing reads any more."""
 
+import importlib
+
 import fake_streams
 import numpy as np
 import pytest
@@ -116,3 +118,19 @@ def test_on_the_cpu_batches_are_handed_on():
     part = np.ones(3)
     (found,) = gdopt.prefetch([part], backend="numpy")
     assert found is part
+
+
+@pytest.mark.gpu
+def test_the_last_batches_are_not_overwritten_by_the_next_epoch():
+    cp = importlib.import_module("cupy")
+    a = cp.ones((2048, 2048), np.float32)
+    b = cp.empty_like(a)
+    parts = [np.full(1 << 16, k, np.float32) for k in range(4)]
+    later = [part + 100 for part in parts]
+    for _ in range(4):  # the copies have to wait for it
+        cp.matmul(a, a, out=b)
+    one = list(gdopt.prefetch(parts, backend="cupy"))
+    other = list(gdopt.prefetch(later, backend="cupy"))
+    for k in range(4):
+        assert set(one[k].get().tolist()) == {k}
+        assert set(other[k].get().tolist()) == {k + 100}

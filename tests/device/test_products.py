@@ -55,3 +55,13 @@ def test_handle_and_result_are_on_the_device_of_the_arrays(fake, monkeypatch):
     found = gdopt.get_backend("cupy").matmul(a, a)
     assert found.device.id == 1
     assert made == [1]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "out"), [(((2, 3), (5, 4)), None), (((2, 3), (3, 4)), (4, 2))]
+)
+def test_shapes_that_do_not_fit_are_refused(shapes, out, cp):
+    a, b = (cp.asarray(np.ones(shape)) for shape in shapes)
+    out = None if out is None else cp.zeros(out)
+    with pytest.raises(ValueError):
+        gdopt.get_backend("cupy").matmul(a, b, out=out)

@@ -210,3 +210,13 @@ def test_averages_have_the_bits_of_the_cpu(size, cp):
     series = np.random.default_rng(0).standard_normal((2000, 3))
     averaged = gdopt.ewa(cp.asarray(series), 0.98)
     assert gdopt.ewa(series, 0.98).tobytes() == averaged.get().tobytes()
+
+
+def test_by_name_schedules_do_not_mix_with_arrays_on_the_device(cp):
+    params = {name: cp.asarray(np.ones(3)) for name in "ab"}
+    rates = {"a": cp.asarray(np.array(0.1)), "b": lambda step: 0.1 / (1 + step)}
+    with pytest.raises(gdopt.ArgumentTypeError, match="lr must not mix schedules with"):
+        gdopt.SGD(params, lr=rates)
+    optimizer = gdopt.SGD(params, lr=rates | {"b": 0.5})
+    optimizer.step({name: cp.asarray(np.ones(3)) for name in "ab"})
+    assert [params[n].get()[0] for n in "ab"] == pytest.approx([0.9, 0.5])

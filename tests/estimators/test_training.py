@@ -83,8 +83,8 @@ def test_early_stopping_gives_back_the_best_weights(kind, blobs):
     seen = []
 
     class Watched(kind):
-        def _judge(self, model, part):
-            score = super()._judge(model, part)
+        def _score_model(self, model, part):
+            score = super()._score_model(model, part)
             assert len(part[0]) == 18
             seen.append((score, [array.copy() for array in model.weights]))
             return score

@@ -185,3 +185,34 @@ def test_memory_beside_a_parameter_is_not_shared(engine):
     base = np.arange(6.0)
     gdopt.SGD(base[::2], lr=1.0).step(base[1::2])
     assert base.tolist() == [-1, 1, -1, 3, -1, 5]
+
+
+def test_memory_between_the_elements_of_strided_parameters_is_told_apart(numpy_engine):
+    matrix = np.zeros((3, 4))
+    params = {"a": matrix[:, 0], "b": matrix[:, 2], "after": np.zeros(2)}
+    optimizer = gdopt.SGD(params, lr=1.0)
+    foreign = np.frombuffer(memoryview(matrix)).reshape(3, 4)
+    after = np.ones(2)
+    foreign[:, 1], foreign[:, 3] = 1.0, 2.0
+    optimizer.step({"a": foreign[:, 1], "b": foreign[:, 3], "after": after})
+    assert matrix.tolist() == [[-1, 1, -2, 2]] * 3
+    message = "the gradient of 'b' must not share memory with the parameter 'a'"
+    with pytest.raises(ARGUMENT, match=message):
+        optimizer.step({"a": foreign[:, 1], "b": foreign[:, 0], "after": after})
+
+
+def test_foreign_gradients_are_compared_with_their_neighbours_alone(monkeypatch):
+    count = 200
+    block = np.zeros((count, 2, 4))
+    params = [block[k, 0] for k in range(count)]
+    foreign = np.frombuffer(memoryview(block)).reshape(block.shape)
+    optimizer = gdopt.SGD(params, lr=1.0)
+    calls = []
+    bounds = gdopt.optim.parameters.byte_bounds
+    monkeypatch.setattr(
+        gdopt.optim.parameters,
+        "byte_bounds",
+        lambda *arguments: calls.append(1) or bounds(*arguments),
+    )
+    optimizer.step([foreign[k, 1] for k in range(count)])
+    assert count <= len(calls) <= 3 * count

@@ -12,7 +12,7 @@ from gdopt.arrays.backend import byte_bounds, get_backend
 from gdopt.kernels.cpu import blocks
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.packing import split
-from gdopt.optim.rules.classes import sgd
+from gdopt.optim.classes import sgd
 
 LARGE = 3 * 2**30 + 1  # one more than whole blocks, whatever their size
 ROWS = 65 * 23_077 + 1  # of 2,000: one more than whole pieces of 65

@@ -7,7 +7,7 @@ import pytest
 from gradient_check.checked_functions import cubes, make
 
 import gdopt
-from gdopt.arrays.storage import as_dtype
+from gdopt.arrays.dtypes import as_dtype
 from gdopt.gradient_check import check_gradient
 
 

@@ -48,10 +48,10 @@ def test_a_turned_bowl_is_the_same_to_descent_and_momentum_and_harder_for_the_ot
 
 def test_gradient_descent_is_as_fast_in_the_bowl_as_theory_says(numbers):
     along, _ = numbers["bowl"].values()
-    walk = along["trajectories"]["SGD"]
-    assert walk.rate < 2 / 100  # the limit of condition 100
+    trajectory = along["trajectories"]["SGD"]
+    assert trajectory.rate < 2 / 100  # the limit of condition 100
     # Along the flat axis the error shrinks by 1 - rate each step, from 4 to 0.1.
-    assert walk.arrived == np.ceil(np.log(0.1 / 4) / np.log(1 - walk.rate))
+    assert trajectory.arrived == np.ceil(np.log(0.1 / 4) / np.log(1 - trajectory.rate))
 
 
 def test_along_rosenbrocks_valley_momentum_needs_the_fewest_steps(numbers):
@@ -76,11 +76,11 @@ def test_the_saddle_is_left_and_the_minimum_reached_sooner_than_by_descent(numbe
 
 def test_gradient_descent_lingers_at_the_saddle_as_long_as_theory_says(numbers):
     along, _ = numbers["saddle"].values()
-    walk = along["trajectories"]["SGD"]
-    near_saddle = np.abs(walk.points[10:60, 1])
+    trajectory = along["trajectories"]["SGD"]
+    near_saddle = np.abs(trajectory.points[10:60, 1])
     growth = near_saddle[1:] / near_saddle[:-1]
-    assert growth == pytest.approx(1 + 2 * walk.rate, rel=1e-3)
-    lingering = np.abs(walk.values - 0.0) < 0.1  # the saddle's value
+    assert growth == pytest.approx(1 + 2 * trajectory.rate, rel=1e-3)
+    lingering = np.abs(trajectory.values - 0.0) < 0.1  # the saddle's value
     assert 80 < lingering.sum() < 119
 
 
@@ -111,7 +111,7 @@ def test_among_many_minima_all_end_near_the_start_and_hardly_any_at_the_least(nu
         assert (np.abs(ends - near) < 0.1).mean() > 0.95, name
         assert problem.value(ends).mean() == pytest.approx(cells, abs=2), name
     assert problem.value(starts).mean() > 30
-    path_ends = [walk.points[-1] for walk in case["trajectories"].values()]
+    path_ends = [trajectory.points[-1] for trajectory in case["trajectories"].values()]
     assert np.linalg.norm(path_ends - np.array([-2.985, 1.99]), axis=1).max() < 0.1
 
 
@@ -122,10 +122,10 @@ def test_the_rates_are_the_best_that_there_are(numbers):
         points = trajectories.descend(case["problem"], make, trajectories.RATES, 1000)
         with np.errstate(all="ignore"):
             near = case["problem"].distance(points) <= 0.1
-        walk = case["trajectories"][name]
+        trajectory = case["trajectories"][name]
         for column in near.T:
             since = len(column) - np.argmin(column[::-1])
-            assert since >= walk.arrived
+            assert since >= trajectory.arrived
 
 
 def test_the_film_shows_the_turned_saddle_until_the_last_has_arrived(run_script):

@@ -81,13 +81,13 @@ def test_what_is_exactly_zero_stands_on_the_edge_with_room_above(axes):
 
 def test_normalization_makes_the_contours_round_and_descent_short(numbers):
     case = numbers["normalization"]
-    conditions, walks = case["conditions"], case["trajectories"]
+    conditions, trajectories = case["conditions"], case["trajectories"]
     assert conditions["as it is"] == pytest.approx(405, abs=1)
     assert conditions["normalized"] == pytest.approx(1, abs=1e-12)
-    assert walks["as it is"].arrived == pytest.approx(416, abs=2)
-    assert walks["normalized"].arrived == 1
-    costs = [walk.values[0] for walk in walks.values()]
-    assert costs[0] == pytest.approx(costs[1], rel=1e-12)  # they start alike
+    assert trajectories["as it is"].arrived == pytest.approx(416, abs=2)
+    assert trajectories["normalized"].arrived == 1
+    losses = [trajectory.values[0] for trajectory in trajectories.values()]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)  # they start alike
     least = [problem.least for problem in case["problems"].values()]
     assert least[0] == pytest.approx(least[1], rel=1e-9)  # and fit alike
 

@@ -156,8 +156,8 @@ def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
 @pytest.mark.parametrize("on_device", [(), ("lr",), ("lr", "norm")])
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
-    program = gdopt.optim.rules.compose.extended(
-        gdopt.optim.rules.classes.adam("corrected", bias_correction=True),
+    program = gdopt.optim.options.extended(
+        gdopt.optim.classes.adam("corrected", bias_correction=True),
         ("clip_norm",),
     ).kernel.program()
     if "momentum" in name:

@@ -7,7 +7,7 @@ import pytest
 
 import gdopt
 from gdopt.kernels.trace import compile_host
-from gdopt.optim.rules.classes import adam
+from gdopt.optim.classes import adam
 
 
 def test_expressions_of_scalars_are_computed_once_in_float64():

@@ -8,7 +8,7 @@ from oracles import CASES, by_rule
 
 import gdopt
 from gdopt.optim import formulas
-from gdopt.optim.rules.classes import adam, sgd
+from gdopt.optim.classes import adam, sgd
 
 GENERATOR = np.random.default_rng(19)
 START = GENERATOR.standard_normal(9)

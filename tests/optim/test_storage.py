@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels.rounding import random_bits
+from gdopt.kernels.packing import random_bits
 
 HALF_EPS = {"float16": 2**-10, "bfloat16": 2**-7}
 

@@ -42,7 +42,7 @@ def test_the_networks_noise_scale_is_that_of_brute_force(
     def batches():
         return ((x[k : k + 32], y[k : k + 32]) for k in (0, 32, 64))
 
-    found = measure_noise(step.look, batches, lambda: None)
+    found = measure_noise(step.gradient_stats, batches, lambda: None)
     expected = by_brute_force(np.array(gradients))
     assert found.value == pytest.approx(expected, rel=1e-10)
     assert found.low < found.value < found.high
@@ -63,7 +63,7 @@ def test_groups_of_examples_give_the_noise_of_single_ones():
     def batches():
         return ((x[k : k + 64],) for k in range(0, len(x), 64))
 
-    found = measure_noise(step.look, batches, lambda: None)
+    found = measure_noise(step.gradient_stats, batches, lambda: None)
     assert found.low < 10 < found.high
     assert found.value == pytest.approx(10, rel=0.1)
 

@@ -27,7 +27,7 @@ def make(**options):
         "device": "cpu",
         "device_name": "the CPU",
         "memory_bytes": 8_000_000,
-        "held_bytes": 500_000,
+        "resident_bytes": 500_000,
         "notices": ["something odd"],
         "date": "2026-11-21T12:00:00+00:00",
     }

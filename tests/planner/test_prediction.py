@@ -11,7 +11,7 @@ SIZES = (64, 128, 256, 512, 1024)
 
 def rises(plan):
     """Return what each size takes beside what is there already, in both ways."""
-    lasting = plan.held_bytes + 8 * plan.examples
+    lasting = plan.resident_bytes + 8 * plan.examples
     return [
         (row.predicted_bytes - lasting, row.measured_bytes - lasting)
         for row in plan.rows

@@ -32,7 +32,7 @@ def test_the_networks_peak_is_predicted_within_5_percent(
     part = (X[:dev], y[:dev]) if judged else None
     step = NetworkStep(network, gdopt.Adam(network.params), l2=l2, dev=part)
     plan = quick(step, (X, y), sizes=tried)
-    lasting = plan.held_bytes + 8 * plan.examples
+    lasting = plan.resident_bytes + 8 * plan.examples
     for row in plan.rows:
         assert row.predicted_bytes - lasting == pytest.approx(
             row.measured_bytes - lasting, rel=0.05

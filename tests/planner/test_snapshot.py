@@ -192,5 +192,5 @@ def test_everything_else_is_put_back_where_one_thing_cannot_be():
 def test_memory_that_arrays_share_is_counted_once():
     whole = np.zeros(100)
     kept = Snapshot([whole, whole[:50], np.zeros(10)])
-    assert kept.held_bytes("cpu", [whole[40:]]) == 880
-    assert kept.held_bytes("cuda:0") == 0
+    assert kept.resident_bytes("cpu", [whole[40:]]) == 880
+    assert kept.resident_bytes("cuda:0") == 0

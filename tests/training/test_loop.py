@@ -153,27 +153,27 @@ def test_full_batch_descent_whose_cost_rises_is_told_once_with_the_cause(make_ru
     losses = [record.loss for record in records]
     rises = [k for k in range(1, 6) if losses[k] > losses[k - 1]]
     assert len(rises) > 1  # the rate is indeed too large
-    noticed = [k for k, record in enumerate(records) if record.notice]
+    noticed = [k for k, record in enumerate(records) if record.warning]
     assert rises[:1] == noticed
     at = rises[0]
     assert (
         f"the loss rose from {losses[at - 1]:.6g} to {losses[at]:.6g} at step "
         f"{at + 1}; in batch gradient descent it must fall at every step: the learning "
         "rate, 50, is probably too large"
-    ) == records[at].notice
+    ) == records[at].warning
 
 
 def test_full_batch_descent_whose_cost_falls_is_left_in_peace(make_run):
     records = records_of(make_run(size=40, lr=0.1, optimizer=gdopt.SGD), epochs=30)
     losses = [record.loss for record in records]
     assert sorted(losses, reverse=True) == losses
-    assert {None} == {record.notice for record in records}
+    assert {None} == {record.warning for record in records}
 
 
 def test_the_cost_of_mini_batches_may_rise(make_run):
     records = records_of(make_run(lr=1.0, optimizer=gdopt.SGD), epochs=5)
     assert any(b.loss > a.loss for a, b in itertools.pairwise(records))
-    assert {None} == {record.notice for record in records}
+    assert {None} == {record.warning for record in records}
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,12 @@ def test_the_cost_of_mini_batches_may_rise(make_run):
 )
 def test_a_rise_within_rounding_is_no_rise(before, after, told):
     losses = LossMonitor(gdopt.EWA(0.9), full_batch=True)
-    assert losses.notice(before, 1, None) is None
-    notice = losses.notice(after, 2, None)
-    assert told == (notice is not None)
-    assert notice is None or notice.endswith("the learning rate is probably too large")
+    assert losses.warning(before, 1, None) is None
+    warning = losses.warning(after, 2, None)
+    assert told == (warning is not None)
+    assert warning is None or warning.endswith(
+        "the learning rate is probably too large"
+    )
 
 
 @pytest.mark.parametrize(

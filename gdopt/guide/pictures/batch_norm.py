@@ -134,14 +134,14 @@ def _draw_units(axis: Any, before: np.ndarray, after: np.ndarray) -> None:
     middle, deviation = before.mean(axis=0), before.std(axis=0)
     order = np.argsort((after.mean(axis=0) - middle) / deviation)
     units = np.arange(1, len(order) + 1)
-    looks = {"color": INK, "marker": "s", "label": "black cats, as trained on"}
+    styles = {"color": INK, "marker": "s", "label": "black cats, as trained on"}
     others = {"color": ORANGE, "marker": "o", "label": "cats of all colours"}
-    for values, look in ((before, looks), (after, others)):
+    for values, style in ((before, styles), (after, others)):
         scaled = ((values - middle) / deviation)[:, order]
         low, median, high = np.percentile(scaled, (10, 50, 90), axis=0)
-        band = {"color": look["color"], "alpha": 0.3, "linewidth": 0}
+        band = {"color": style["color"], "alpha": 0.3, "linewidth": 0}
         axis.fill_between(units, low, high, **band)
-        axis.plot(units, median, markersize=4.5, linestyle="none", **look)
+        axis.plot(units, median, markersize=4.5, linestyle="none", **style)
 
 
 def main(arguments: list[str] | None = None) -> None:

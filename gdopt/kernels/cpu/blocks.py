@@ -63,14 +63,16 @@ class Pool:
         """How many threads share a large array."""
         return min(available_cores(), MOST_THREADS)
 
-    def map(self, function: Callable[[Any], None], pieces: Sequence[Any]) -> None:
-        """Run a function on every piece, the first one in the calling thread."""
+    def map(self, function: Callable[[Any], None], segments: Sequence[Any]) -> None:
+        """Run a function on every segment, the first one in the calling thread."""
         with self.lock:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.size - 1, "gdopt")
-            others = [self._executor.submit(function, piece) for piece in pieces[1:]]
+            others = [
+                self._executor.submit(function, segment) for segment in segments[1:]
+            ]
         try:
-            function(pieces[0])
+            function(segments[0])
         finally:
             for other in others:
                 other.result()
@@ -182,17 +184,17 @@ class Blocks:
         """
         count = arrays[0].size
         if count < WORTH_THREADS or POOL.size == 1:
-            self._run_piece(arrays, values, self.size)
+            self._run_segment(arrays, values, self.size)
             return
         step = -(-count // (POOL.size * self.size)) * self.size
-        pieces = [
+        segments = [
             [array[start : start + step] for array in arrays]
             for start in range(0, count, step)
         ]
         block = min(4 * self.size, LARGEST_BLOCK)  # smaller ones wait for the lock
-        POOL.map(lambda piece: self._run_piece(piece, values, block), pieces)
+        POOL.map(lambda segment: self._run_segment(segment, values, block), segments)
 
-    def _run_piece(
+    def _run_segment(
         self, arrays: Sequence[Any], scalars: Sequence[Any], block: int
     ) -> None:
         """Run block by block in the calling thread, in its floating-point mode."""

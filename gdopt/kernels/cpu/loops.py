@@ -115,7 +115,7 @@ _parallel_lock = threading.Lock()  # Numba's workqueue layer takes one caller at
 class Loop:
     """A program compiled by Numba; runs on flat, contiguous arrays of one dtype."""
 
-    size = 1 << 15  # elements of a piece, where arrays have to be packed
+    size = 1 << 15  # elements of a segment, where arrays have to be packed
 
     def __init__(self, program: Program, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)

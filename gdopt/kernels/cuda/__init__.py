@@ -1,11 +1,17 @@
 """Prints programs as CUDA C for `cupy.ElementwiseKernel`, and launches them."""
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.exports import public_dir
 from gdopt.kernels.cuda.engine import Cuda, Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused, print_kernel
-from gdopt.kernels.cuda.norm import pack_width, print_lanes, print_totals
-from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
+from gdopt.kernels.cuda.prologue import (
+    PrologueOptions,
+    pack_width,
+    print_lanes,
+    print_prologue,
+    print_totals,
+    split_hoisted,
+)
 from gdopt.kernels.cuda.text import KernelText
 
 __all__ = [

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.errors import BackendError
 from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
-from gdopt.kernels.cuda.text import RAW_TYPES, KernelText
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 
+HALF = 2  # bytes: of float16 and bfloat16 alone
 WORTH_PACKS = 1 << 16  # elements: for fewer, looking at the addresses costs more
 
 
@@ -30,8 +31,7 @@ def build(text: KernelText) -> Any:
 
 def as_bits(array: Any) -> Any:
     """View half precisions as the whole numbers that kernels take them for."""
-    raw = RAW_TYPES.get(array.dtype.name)
-    return array if raw is None else array.view(raw)
+    return array if array.dtype.itemsize != HALF else array.view(np.uint16)
 
 
 class Launch:
@@ -70,7 +70,10 @@ def launch(
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (
+        cupy.cuda.driver.CUDADriverError,  # of a launch
+        cupy.cuda.runtime.CUDARuntimeError,
+    ) as error:
         message = f"CUDA failed at {text.name} or at a kernel before it: {error}"
         raise BackendError(message) from error
 
@@ -133,7 +136,8 @@ class Cuda:
         """
         on_device = [n for n, v in scalars.items() if isinstance(v, self._cupy.ndarray)]
         split = split_hoisted(self._program, on_device)
-        text = print_prologue(self._program, split, self.dtype.name, PrologueOptions())
+        options = PrologueOptions(by_value=True)
+        text = print_prologue(self._program, split, self.dtype.name, options)
         host = compile_host(self._program, split.known)
         names = self._program.scalars  # what the host computes needs none on the device
         known = host(*(0.0 if n in on_device else scalars[n] for n in names))
@@ -142,11 +146,7 @@ class Cuda:
             for k, name in enumerate(split.given):
                 given[k] = scalars[name]
             table = self._cupy.empty(max(1, len(self._program.hoisted)), self.dtype)
-            arguments = {
-                "known_": self._cupy.asarray(np.array([*known, 0.0])),
-                "given_": given,
-                "count_": np.int32(1),
-                "scalars_": table,
-            }
+            arguments = {"given_": given, "count_": np.int32(1), "scalars_": table}
+            arguments |= {f"k{k}_": value for k, value in enumerate(known)}
             Launch(text, 1, arguments)({})
         return table

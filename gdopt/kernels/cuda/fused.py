@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdopt.arrays.storage import Storage
+from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda.text import (
     APART,
     BYTES,

@@ -1,8 +1,15 @@
-"""Prints the one-thread kernel that runs before a pass, where the host is not asked.
+"""Prints what runs before a pass, where the host is not asked.
 
-It fills the table of hoisted values from what is known on the host (float64, by value
-or as rows for many steps ahead) and what is known on the device alone: 0-d arrays, and
-the norm of the gradients. It decides whether the step is done, and counts the steps.
+The sum of squares comes in two stages whose order is fixed, and so are its bits.
+Element number k of a layout is added, in float64, to lane k modulo the number of lanes,
+one after the other; the lanes are then added to 256 totals. NumPy does the same in
+`gdopt.kernels.norm`. Where an element is NaN or infinite, the sum is NaN; where
+finite squares overflow, it is infinite.
+
+A one-thread kernel fills the table of hoisted values from what is known on the host
+(float64, by value or as rows for many steps ahead) and what is known on the device
+alone: 0-d arrays, and the norm of the gradients. It decides whether the step is done,
+and counts the steps.
 """
 
 from __future__ import annotations
@@ -10,9 +17,99 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gdopt.kernels.cuda.text import KernelText, print_statements, value_name
+from gdopt.arrays.dtypes import Storage, compute_name
+from gdopt.kernels.cuda.fused import (
+    KernelVariant,
+    apart_inputs,
+    find_array,
+    find_place,
+    read_pack,
+)
+from gdopt.kernels.cuda.text import (
+    C_TYPES,
+    RAW_TYPES,
+    KernelText,
+    print_statements,
+    value_name,
+)
+from gdopt.kernels.norm import TOTALS
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
+
+
+def pack_width(dtype: str, *, strided: bool = False) -> int:
+    """Say how many numbers of that dtype a thread reads at once."""
+    return KernelVariant((Storage(dtype),), compute_name(dtype), strided=strided).width
+
+
+def print_lanes(
+    stored: Storage, *, columns: int = 1, column: int = 0, strided: bool = False
+) -> KernelText:
+    """Print the first stage: ``lanes / pack_width`` threads of a pack of lanes each.
+
+    It takes g (size,), or for arrays apart the tables of `print_fused`; size_ and
+    lanes_; and writes partials_ (lanes,).
+
+    Args:
+        stored: the gradients.
+        columns: of the table of pointers.
+        column: which of them is the gradients'.
+        strided: whether the tables have strides.
+    """
+    every = (stored,) * columns
+    form = KernelVariant(every, compute_name(stored.dtype), strided=strided)
+    inputs, outputs = ["int64 size_", "int64 lanes_"], ["raw float64 partials_"]
+    if stored.apart:
+        inputs += apart_inputs(strided=strided)
+        outputs.append("raw uint64 pointers_")
+    else:
+        inputs.append(f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} g")
+    width, kind = form.width, C_TYPES[form.compute]
+    lines = [f"double sums_[{width}] = {{}};", f"{kind} strange_[{width}] = {{}};"]
+    lines.append(f"#pragma unroll {2 if width == 8 else 8}")  # more would spill
+    step = "first_ < size_; first_ += lanes_"
+    lines.append(f"for (ptrdiff_t first_ = (ptrdiff_t){width} * i; {step}) {{")
+    if stored.apart:
+        lines += find_array(form)
+        lines.append(find_place(stored, column, form))
+    lines += [
+        f"const auto pack_ = {read_pack(stored, 'g', column, form)};",
+        "#pragma unroll",
+        f"for (int k_ = 0; k_ < {width}; ++k_) {{",
+        f"  const {kind} g_ = gdopt_{stored.dtype}_value(pack_.x[k_]);",
+        "  sums_[k_] += (double)g_ * (double)g_;",
+        "  strange_[k_] += g_ - g_;",
+        "}",
+        "}",
+        "#pragma unroll",
+        f"for (int k_ = 0; k_ < {width}; ++k_)",
+        f"  partials_[(ptrdiff_t){width} * i + k_] = sums_[k_] + strange_[k_];",
+    ]
+    return KernelText(
+        ", ".join(inputs),
+        ", ".join(outputs),
+        "\n".join(lines),
+        f"gdopt_squares_{stored.dtype}",
+        preamble=form.preamble(),
+    )
+
+
+def print_totals() -> KernelText:
+    """Print the second stage: 256 threads that add the lanes up.
+
+    It takes partials_ (lanes,), lanes_ and offset_, and writes totals_ from there on.
+    """
+    body = f"""double sum_ = 0.0;
+#pragma unroll 32
+for (ptrdiff_t k_ = i; k_ < lanes_; k_ += {TOTALS}) sum_ += partials_[k_];
+totals_[offset_ + i] = sum_;"""
+    return KernelText(
+        "raw float64 partials_, int64 lanes_, int64 offset_",
+        "raw float64 totals_",
+        body,
+        "gdopt_squares_totals",
+        preamble="",
+    )
 
 
 @dataclass(frozen=True)
@@ -69,12 +166,14 @@ class PrologueOptions:
         gate: decide go_: False where the sum is NaN.
         clock: take the row of the step that clock_ counts.
         counts: count that step, after which the clock says t.
+        by_value: the host's values come as k0_, k1_, ...; for a table of one row.
     """
 
     norm: bool = False
     gate: bool = False
     clock: bool = False
     counts: bool = False
+    by_value: bool = False
 
 
 def print_prologue(
@@ -82,11 +181,16 @@ def print_prologue(
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 
-    It takes known_ (steps, rows, known) and given_ (rows, given), float64; count_, the
-    number of rows; totals_ and sums_, their number; and writes scalars_ (rows,
-    hoisted), norm_, go_ and clock_ = (steps done, step of the first row).
+    It takes known_ (steps, rows, known), or k0_, k1_, ..., and given_ (rows, given),
+    float64; count_, the number of rows; totals_ and sums_, their number; and writes
+    scalars_ (rows, hoisted), norm_, go_ and clock_ = (steps done, step of the first
+    row).
     """
-    inputs = ["raw float64 known_", "raw float64 given_", "int32 count_"]
+    inputs = ["raw float64 given_", "int32 count_"]
+    if duties.by_value:
+        inputs += [f"float64 k{k}_" for k in range(len(split.known))]
+    else:
+        inputs.append("raw float64 known_")
     outputs = [f"raw {compute} scalars_"]
     body = ["long long step_ = 0;"]
     if duties.norm or duties.gate:
@@ -103,7 +207,7 @@ def print_prologue(
         outputs.append("raw int64 clock_")
         body.append("step_ = clock_[0] - clock_[1];")
     body += ["for (int r_ = 0; r_ < count_; ++r_) {"]
-    body += ["  " + line for line in _row(program, split)]
+    body += ["  " + line for line in _row(program, split, by_value=duties.by_value)]
     body.append("}")
     if duties.gate:
         outputs.append("raw bool go_")
@@ -118,14 +222,15 @@ def print_prologue(
     )
 
 
-def _row(program: Program, split: HoistedSplit) -> list[str]:
+def _row(program: Program, split: HoistedSplit, *, by_value: bool) -> list[str]:
     """Print how one row of the table is computed, in float64."""
     width = len(split.known)
     names: dict[Symbol, str] = {}
     lines = [f"const ptrdiff_t at_ = (step_ * count_ + r_) * {width};"]
     for k, symbol in enumerate(split.known):
         names[symbol] = f"h{k}_"
-        lines.append(f"const double h{k}_ = known_[at_ + {k}];")
+        source = f"k{k}_" if by_value else f"known_[at_ + {k}]"
+        lines.append(f"const double h{k}_ = {source};")
     for k, name in enumerate(split.given):
         source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
         lines.append(f"const double {value_name(name)} = {source};")

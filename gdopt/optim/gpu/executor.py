@@ -10,14 +10,13 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda import PrologueOptions
-from gdopt.kernels.rounding import group_seed
-from gdopt.optim.gpu.group import DtypeGroup
-from gdopt.optim.gpu.norm import GradNorm
+from gdopt.kernels.packing import group_seed
+from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.values import AHEAD, StepCounter
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.rules.rule import Rule
+from gdopt.optim.rule import Rule
 
 
 class GpuExecutor:

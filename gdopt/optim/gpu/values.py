@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gdopt.errors import ArgumentTypeError
 from gdopt.kernels.cuda import Launch, PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
-from gdopt.optim.gpu.tables import block_counts
+from gdopt.optim.gpu.pointers import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
@@ -102,6 +103,7 @@ class HoistedScalars:
         first_with = _equal_values(hyper, slots)
         names = self._names = list(dict.fromkeys(first_with.values()))
         self.prologue: Launch | None = None
+        self._known_rows: Array | None = None  # by value instead, in a table of one row
         self._on_device = {
             name
             for name, part in hyper.parts()
@@ -136,13 +138,16 @@ class HoistedScalars:
 
     def _prepare_prologue(self) -> None:
         split, rows = self._split, len(self._names)
-        text = print_prologue(self._program, split, self._compute.name, self._duties)
+        by_value = rows == 1 and not self._duties.clock
+        duties = replace(self._duties, by_value=by_value)
+        text = print_prologue(self._program, split, self._compute.name, duties)
         self._given = self._zeros(max(1, len(split.given)) * rows, np.float64)
-        ahead = AHEAD if self._duties.clock else 1
-        size = max(1, ahead * rows * len(split.known))
-        self._known_rows = self._zeros(size, np.float64)
-        fixed = {"given_": self._given, "known_": self._known_rows}
-        fixed |= {"count_": np.int32(rows), "scalars_": self._table}
+        fixed = {"given_": self._given, "count_": np.int32(rows)}
+        fixed["scalars_"] = self._table
+        if not by_value:
+            ahead = AHEAD if self._duties.clock else 1
+            size = max(1, ahead * rows * len(split.known))
+            fixed["known_"] = self._known_rows = self._zeros(size, np.float64)
         self.prologue = Launch(text, 1, fixed)
 
     def take(self, steps: Sequence[tuple[int, Values]]) -> None:
@@ -153,9 +158,9 @@ class HoistedScalars:
         """
         if self.by_value:
             t, values = steps[0]
-            row = cast(self._known(values, self._names[0], t), self._compute)
+            row = self._known(values, self._names[0], t)
             for argument, place in self._by_value_places:
-                self.arguments[argument] = row[place]
+                self.arguments[argument] = row[place]  # CuPy rounds it, as `cast` does
             return
         known = [
             self._known(values, name, t) for t, values in steps for name in self._names
@@ -165,6 +170,9 @@ class HoistedScalars:
             order = [place for _, place in self._by_value_places]
             table = cast(table[:, order].reshape(-1), self._compute)
             self.arguments["scalars_"] = self._backend.from_host(table, self._device)
+        elif self._known_rows is None:
+            self.arguments |= {f"k{k}_": value for k, value in enumerate(known[0])}
+            self.refresh()
         else:  # in place, where a graph reads it
             sent = self._backend.from_host(table.reshape(-1), self._device)
             self._known_rows[: sent.size] = sent
@@ -176,7 +184,7 @@ class HoistedScalars:
         ordered = []
         for scalar in self._program.scalars:
             value = 0.0 if scalar in self._on_device else scalars[scalar]
-            if is_on_device(value):
+            if type(value) is not float and is_on_device(value):
                 message = (
                     f"{scalar} must be a number at step {t - 1}, got an array on the "
                     "device: assign the 0-d array itself, which is read at every step"

@@ -10,10 +10,11 @@ from typing import Any
 
 from gdopt.arrays.backend import Backend
 from gdopt.arrays.cublas import WORKSPACE
-from gdopt.planner.memory.sizes import Peak, format_bytes
+from gdopt.planner.memory.host import Peak
+from gdopt.tables import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
-STRANGE = 64 << 20  # bytes beside the pool that a reader should hear of
+UNTRACKED_BYTES = 64 << 20  # bytes beside the pool that a reader should hear of
 
 
 class DeviceMemory:
@@ -69,10 +70,10 @@ class DeviceMemory:
         self._left_over = [pool for pool in self._left_over if pool.total_bytes()]
 
     @contextmanager
-    def watch(self, *, moments: bool = False) -> Iterator[Peak]:  # noqa: ARG002
+    def watch(self, *, samples: bool = False) -> Iterator[Peak]:  # noqa: ARG002
         """Measure what is allocated in a block, in a pool of its own.
 
-        Moments are the allocations.
+        Samples are taken at the allocations.
         """
         peak = Peak()
         with self._backend.on(self.device):
@@ -94,7 +95,7 @@ class DeviceMemory:
                 fell = before - self._left()
                 peak.reserved = fell if pool is None else int(pool.total_bytes())
                 beside = fell - peak.reserved
-                if beside > STRANGE:
+                if beside > UNTRACKED_BYTES:
                     self.notices.append(
                         f"the device's free memory fell by {format_bytes(beside)} more "
                         "than arrays took: workspaces of libraries, or another process"

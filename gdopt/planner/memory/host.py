@@ -8,17 +8,42 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from gdopt.extras import load_extra
-from gdopt.planner.memory.sizes import Peak
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
-MOMENTS = 100_000  # lines of Python that are looked at one by one
+MAX_SAMPLES = 100_000  # lines of Python at which memory is read
 UNLIMITED = 1 << 60  # a control group of version 1 without a limit says 2**63 - 4096
+
+
+@dataclass
+class Peak:
+    """What some work took at its peak, in bytes.
+
+    Attributes:
+        used: by arrays at one time, exactly, of memory allocated meanwhile.
+        reserved: from the device: gaps between arrays and memory that is not traced
+            count too; 0 where it is not known.
+        samples: in use at many moments on the way, where they were asked for, keyed by
+            (source line, visit number). Work that does the same with more examples has
+            the same keys.
+    """
+
+    used: int = 0
+    reserved: int = 0
+    samples: dict[tuple[tuple[str, int], int], int] = field(default_factory=dict)
+    _times: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def note(self, frame: FrameType, size: int) -> None:
+        """Take in how much is in use at a line of Python."""
+        place = frame.f_code.co_filename, frame.f_lineno
+        times = self._times[place] = self._times.get(place, 0) + 1
+        self.samples[place, times] = size
 
 
 class HostMemory:
@@ -44,10 +69,10 @@ class HostMemory:
         return max(0, min([available, *_left_in_groups(), *_left_below_limits()]))
 
     @contextmanager
-    def watch(self, *, moments: bool = False) -> Iterator[Peak]:
+    def watch(self, *, samples: bool = False) -> Iterator[Peak]:
         """Measure what is allocated in a block: traced by Python, and resident.
 
-        Moments are the lines of Python that are run, each with the peak on its way.
+        Samples are taken at the lines of Python that are run, each with its peak.
         """
         started = not tracemalloc.is_tracing()
         if started:
@@ -60,23 +85,23 @@ class HostMemory:
         peak = Peak()
         tracer = sys.gettrace()
 
-        def moment(frame: FrameType, *_: Any) -> Any:
+        def sample(frame: FrameType, *_: Any) -> Any:
             nonlocal own
-            if len(peak.moments) >= MOMENTS:
+            if len(peak.samples) >= MAX_SAMPLES:
                 return None
             now, highest = tracemalloc.get_traced_memory()
             peak.used = max(peak.used, highest - own)
             peak.note(frame, highest - own)
             own += tracemalloc.get_traced_memory()[0] - now
             tracemalloc.reset_peak()
-            return moment
+            return sample
 
-        if moments:
-            sys.settrace(moment)
+        if samples:
+            sys.settrace(sample)
         try:
             yield peak
         finally:
-            if moments:
+            if samples:
                 sys.settrace(tracer)
             peak.used = max(peak.used, tracemalloc.get_traced_memory()[1] - own)
             if started:

@@ -6,10 +6,10 @@ import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter
-from gdopt.planner.memory.sizes import Peak
 from gdopt.planner.steps import TrialStep
-from gdopt.planner.throughput import Source
+from gdopt.planner.throughput import TrialBatches
 
 
 def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
@@ -19,7 +19,7 @@ def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinearModel:
     """Bytes of a step beside its batch: ``fixed + each * rows``."""
 
     fixed: float
@@ -36,23 +36,23 @@ class Line:
         return {"whatever the size": fixed, "by the examples": each}
 
 
-def lines_through(peaks: Mapping[int, Peak]) -> list[Line]:
-    """Draw a line for every moment of a step that was tried at one or two sizes.
+def fit_models(peaks: Mapping[int, Peak]) -> list[LinearModel]:
+    """Fit a line to every sample of a step that was tried at one or two sizes.
 
-    What is highest at a small size need not be so at a large one: each moment grows
-    along a line of its own, and the highest of the lines counts. Moments that only one
-    of the sizes came by are left out.
+    What is highest at a small size need not be so at a large one: each sample grows
+    along a line of its own, and the highest of the lines counts. Samples that only one
+    of the sizes has are left out.
     """
     low, high = min(peaks), max(peaks)
     small, large = peaks[low], peaks[high]
     pairs = {(small.used, large.used)}
-    for moment in small.moments.keys() & large.moments.keys():
-        pairs.add((small.moments[moment], large.moments[moment]))
-    lines = []
+    for key in small.samples.keys() & large.samples.keys():
+        pairs.add((small.samples[key], large.samples[key]))
+    models = []
     for below, above in pairs:  # through both sizes, or from 0 through the same one
         each = max(0.0, (above - below) / (high - low)) if high > low else below / low
-        lines.append(Line(below - each * low, each))
-    return lines
+        models.append(LinearModel(below - each * low, each))
+    return models
 
 
 class Prediction:
@@ -60,19 +60,23 @@ class Prediction:
 
     Args:
         step: knows its buffers, or is tried at small sizes.
-        source: of the batches.
+        batches: to try.
         meter: of the device.
         small: two small sizes, or one.
     """
 
     def __init__(
-        self, step: TrialStep, source: Source, meter: Meter, small: tuple[int, ...]
+        self,
+        step: TrialStep,
+        batches: TrialBatches,
+        meter: Meter,
+        small: tuple[int, ...],
     ) -> None:
-        self._step, self._source, self._unit = step, source, meter.unit
-        self._lines: list[Line] = []
+        self._step, self._batches, self._unit = step, batches, meter.unit
+        self._models: list[LinearModel] = []
         self._worst = 0.0  # bytes for each example above what was predicted
         if step.stages(1) is None:
-            self._lines = lines_through(self._tried(meter, small))
+            self._models = fit_models(self._tried(meter, small))
         self._evaluation = step.evaluation()
         if self._evaluation is None and step.evaluate is not None:
             with meter.watch() as peak:
@@ -84,31 +88,31 @@ class Prediction:
         peaks: dict[int, Peak] = {}
         for _ in range(2):
             for size in small:
-                batch = self._source.batches(size)(0)
-                with meter.watch(moments=True) as peaks[size]:
+                batch = self._batches.of_size(size)(0)
+                with meter.watch(samples=True) as peaks[size]:
                     for _ in range(2):
                         self._step(*batch)
         return peaks
 
     def buffers(self, size: int) -> dict[str, int]:
-        """Return the buffers of the highest moment of an epoch with such batches."""
-        ragged = self._source.ragged(size)
-        batch = self._source.bytes(size, self._unit)
+        """Return the buffers of the highest stage of an epoch with such batches."""
+        ragged = self._batches.ragged(size)
+        batch = self._batches.bytes(size, self._unit)
         batches = {"two batches": 2 * batch}
-        last = {"the last, smaller batch": self._source.bytes(ragged, self._unit)}
-        moments = [batches | stage for stage in self._stages(size)]
+        last = {"the last, smaller batch": self._batches.bytes(ragged, self._unit)}
+        stages = [batches | stage for stage in self._stages(size)]
         if ragged:
-            moments += [batches | last | stage for stage in self._stages(ragged)]
-        held = last if ragged else {"a batch": batch}
-        moments.append(held | (self._evaluation or {}))
-        all_rounded = [rounded(moment, self._unit) for moment in moments]
-        return max(all_rounded, key=lambda moment: sum(moment.values()))
+            stages += [batches | last | stage for stage in self._stages(ragged)]
+        kept = last if ragged else {"a batch": batch}
+        stages.append(kept | (self._evaluation or {}))
+        all_rounded = [rounded(buffers, self._unit) for buffers in stages]
+        return max(all_rounded, key=lambda buffers: sum(buffers.values()))
 
     def _stages(self, rows: int) -> list[dict[str, float]]:
         stages = self._step.stages(rows)
         if stages is not None:
             return list(stages.values())
-        return [max(self._lines, key=lambda line: line.bytes(rows)).buffers(rows)]
+        return [max(self._models, key=lambda model: model.bytes(rows)).buffers(rows)]
 
     def bytes(self, size: int) -> int:
         """Predict what an epoch with batches of this size allocates at its peak."""

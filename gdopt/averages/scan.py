@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.arrays.storage import compute_dtype
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
     BETA,
     average_kernel,

@@ -1,7 +1,7 @@
 import pytest
 
 import gdopt
-from gdopt.planner.memory.sizes import format_bytes, parse_bytes
+from gdopt.tables import format_bytes, parse_bytes
 
 
 @pytest.mark.parametrize(

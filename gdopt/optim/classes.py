@@ -10,7 +10,7 @@ from gdopt.errors import ArgumentError
 from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
-from gdopt.optim.rules.rule import BETA, DECAY, EPS, LR, Rule, rule
+from gdopt.optim.rule import BETA, DECAY, EPS, LR, Rule, rule
 
 FORMS = {
     "ewa": formulas.momentum,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import PADDING, Slot
 from gdopt.arrays.backend import Array, Backend
+
+ADDRESS = attrgetter("data.ptr")
+IS_FLAT = attrgetter("flags.c_contiguous")
 
 
 def block_counts(slots: Collection[Slot]) -> np.ndarray:
@@ -37,11 +41,16 @@ class PointerTable:
     ) -> None:
         self._backend = backend
         self._device = device
-        self._slots = slots
         self._columns = columns
         self._seen: list[weakref.ref[Array]] = []
+        self._places = np.array([(s.start, s.stop - s.start) for s in slots], np.int64)
         self._layout: np.ndarray = np.zeros(0)
-        self._pointers: np.ndarray = np.zeros(0)
+        self._pointers = np.zeros((len(slots), len(columns)), np.uint64)
+        staying = [own for own in columns if own is not None]
+        for k, own in enumerate(columns):
+            if own is not None:
+                self._pointers[:, k] = list(map(ADDRESS, own))
+        self._flat = all(all(map(IS_FLAT, own)) for own in staying)
         self._arguments: dict[str, Any] = {}
         order = np.arange(len(slots), dtype=np.int32)
         self._blocks = self._send(np.repeat(order, block_counts(slots)))
@@ -57,11 +66,13 @@ class PointerTable:
             if all(reference() is array for reference, array in pairs):
                 return self._arguments
         columns = [changing if own is None else own for own in self._columns]
-        pointers = np.empty((len(self._slots), len(columns)), np.uint64)
-        for k, arrays in enumerate(columns):
-            addresses = (array.data.ptr for array in arrays)
-            pointers[:, k] = np.fromiter(addresses, np.uint64, len(arrays))
-        layout = self._describe(columns)
+        pointers = self._pointers.copy()
+        for k, own in enumerate(self._columns):
+            if own is None:
+                pointers[:, k] = list(map(ADDRESS, changing))
+        layout = self._describe(
+            columns, flat=self._flat and all(map(IS_FLAT, changing))
+        )
         arguments = dict(self._arguments)
         if not np.array_equal(layout, self._layout):
             arguments = {"blocks_": self._blocks, "slots_": self._send(layout)}
@@ -74,18 +85,15 @@ class PointerTable:
         self._seen = [weakref.ref(array) for array in changing]
         return arguments
 
-    def _describe(self, columns: Sequence[Sequence[Array]]) -> np.ndarray:
+    def _describe(
+        self, columns: Sequence[Sequence[Array]], *, flat: bool
+    ) -> np.ndarray:
         """Return (arrays, 2 or more): start, size; with strides, lengths and steps."""
-        places = [(slot.start, slot.stop - slot.start) for slot in self._slots]
-        flat = [
-            all(array.flags.c_contiguous for array in row)
-            for row in zip(*columns, strict=True)
-        ]
-        if all(flat):
-            return np.array(places, np.int64)
+        if flat:
+            return self._places
         axes = max(array.ndim for array in columns[0])
         rows = []
-        for place, row in zip(places, zip(*columns, strict=True), strict=True):
+        for place, row in zip(self._places, zip(*columns, strict=True), strict=True):
             missing = axes - row[0].ndim
             numbers = [*place, *[1] * missing, *row[0].shape]
             for array in row:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import Range, check_count, check_number, each
+from gdopt.checks import Range, check_count, check_each, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")
@@ -120,7 +120,7 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
         ArgumentError: one is below 1, there is no layer, or the last does not fit.
         ArgumentTypeError: one is not a whole number, or they have no order.
     """
-    checked = each(check_count, "sizes", sizes)
+    checked = check_each(check_count, "sizes", sizes)
     if len(checked) < 2:
         message = f"sizes must name the input and at least one layer, got {checked}"
         raise ArgumentError(message)

@@ -11,7 +11,7 @@ from gdopt import schedules
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import NAMES, Backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
-from gdopt.nn.checks import KEEP
+from gdopt.nn.inputs import KEEP
 from gdopt.optim import OPTIMIZERS
 from gdopt.schedules import per_epoch
 
@@ -196,7 +196,7 @@ def add_l2(add: Callable[..., Any]) -> None:
 
 
 def add_planning(add: Callable[..., Any]) -> None:
-    """Add what a plan of the batch size may be told."""
+    """Add the options of planning a batch size."""
     text = "let measurements decide for up to 2,000 examples, too"
     add("--no-small-data-rule", action="store_true", help=text)
 

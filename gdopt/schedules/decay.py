@@ -14,10 +14,10 @@ from gdopt.checks import (
     Range,
     check_choice,
     check_count,
+    check_each,
     check_not_negative,
     check_number,
     check_positive,
-    each,
 )
 from gdopt.schedules.schedule import Boundaries, Count, Rate, Schedule, check_boundaries
 
@@ -160,7 +160,7 @@ class piecewise(Schedule):
     """
 
     boundaries: Boundaries
-    values: Annotated[Sequence[float], partial(each, check_not_negative)]
+    values: Annotated[Sequence[float], partial(check_each, check_not_negative)]
     _: KW_ONLY
     at_boundary: Literal["new", "old"] = "new"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
-from gdopt.cli.options import chosen_backend
+from gdopt.cli.flags import chosen_backend
 from gdopt.data import Normalizer, read, split
 from gdopt.errors import ArgumentError, DataWarning
 from gdopt.extras import load_extra

@@ -1,4 +1,4 @@
-"""What the GPU suite runs with, and what its results say about the machine."""
+"""The device, and what the results say about it and about its machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
-if os.environ.get("GDOPT_BENCH_REHEARSE"):  # a stand-in for CuPy, on small arrays
+
+
+def is_there() -> bool:
+    """Return whether there is a device."""
+    try:
+        import cupy  # noqa: PLC0415 - a rehearsal does without
+    except ImportError:
+        return False
+    return bool(cupy.is_available())
+
+
+DEVICE = is_there()
+if os.environ.get("GDOPT_BENCH_REHEARSE") and not DEVICE:
     sys.path.insert(0, str(HERE.parents[1] / "tests"))
     import fake_cupy
 
@@ -20,11 +33,10 @@ if os.environ.get("GDOPT_BENCH_REHEARSE"):  # a stand-in for CuPy, on small arra
     atexit.register(STAND_IN.__exit__, None, None, None)
 
 import cupy  # noqa: E402 - behind its stand-in
-import pytest  # noqa: E402
 from machine import describe  # noqa: E402
 
 
-def driver():
+def driver() -> str:
     """Return the version of the driver, as nvidia-smi shows it."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     if shutil.which(command[0]) is None:
@@ -33,19 +45,17 @@ def driver():
     return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "unknown"
 
 
-def device():
-    """Name the device, its driver and what computes on it."""
-    number = cupy.cuda.Device().id
-    properties = cupy.cuda.runtime.getDeviceProperties(number)
+def describe_gpu() -> dict[str, Any]:
+    """Return the device, its driver and CUDA, the versions, the commit and the date."""
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     return {
         "device": properties["name"].decode(),
         "driver": driver(),
         "cuda": str(cupy.cuda.runtime.runtimeGetVersion()),
+        "gpu_memory": cupy.cuda.runtime.memGetInfo()[1],
+        **describe(),
     }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_benchmark_generate_machine_info():
-    found = describe()
-    found["commit"] = os.environ.get("GDOPT_BENCH_COMMIT", found["commit"])
-    return device() | found
+if __name__ == "__main__":  # says which tests can be run
+    sys.stdout.write("gpu" if DEVICE else "not gpu")

@@ -51,8 +51,8 @@ def test_every_record_is_on_disk_as_soon_as_it_is_written(tmp_path):
 def test_a_notice_stands_in_its_line_alone(tmp_path):
     with RunFolder(tmp_path / "run", {}) as run:
         run.write(record(1))
-        run.write(record(2, notice="the loss rose"))
-    assert [line.get("notice") for line in lines_of(run.path)] == [
+        run.write(record(2, warning="the loss rose"))
+    assert [line.get("warning") for line in lines_of(run.path)] == [
         None,
         "the loss rose",
     ]

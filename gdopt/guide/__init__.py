@@ -1,1 +1,0 @@
-"""The guide to the course's ideas, and the scripts that draw its pictures."""

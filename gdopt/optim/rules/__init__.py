@@ -1,1 +1,0 @@
-"""The rules as their papers write them, and how they are put together."""
