@@ -17,6 +17,7 @@ FLAGS += ["-fsanitize-undefined-trap-on-error"]  # the device turns traps into e
 KERNEL = re.compile(
     r'extern "C" __global__ void\s+(\w+)\s*\(((?:[^(){}]|\([^()]*\))*)\)\s*\{'
 )
+BARRIER = re.compile(r"\b__(?:sync|shfl)")
 TAKES_DOUBLES = re.compile(r"const (?:CArray<)?(?:double|complex<double>)\b")
 
 
@@ -55,7 +56,7 @@ def _sanitizers():
 def _descriptions(source):
     lines = []
     for name, parameters in KERNEL.findall(source):
-        synchronizes = str("__syncthreads" in source).lower()
+        synchronizes = str(bool(BARRIER.search(source))).lower()
         # CUDA takes denormals for zero in float32 alone, the CPU in both or neither:
         # it does where nothing comes in as a double.
         flushes = str(TAKES_DOUBLES.search(parameters) is None).lower()

@@ -34,8 +34,9 @@ using std::trunc, std::isfinite, std::isinf, std::isnan, std::signbit;
 
 static sim_index threadIdx, blockIdx, blockDim, gridDim;
 static const int warpSize = 32;
-static void (*sim_barrier)();
-static inline void __syncthreads() { sim_barrier(); }
+static void (*sim_barrier)(int of_warp);
+static inline void __syncthreads() { sim_barrier(0); }
+static inline void __syncwarp(unsigned = 0) { sim_barrier(1); }
 static inline void __threadfence() {}
 
 template <class To, class From>
@@ -53,6 +54,32 @@ static inline long long __double_as_longlong(double x) { return sim_bits<long lo
 static inline double __longlong_as_double(long long x) { return sim_bits<double>(x); }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+
+// Threads of a warp hand values to each other: write, wait, read, wait.
+template <class T>
+static inline T sim_exchange(T value, int lane, int width) {
+  static char slots[1024][16];
+  static_assert(sizeof value <= sizeof slots[0]);
+  const int self = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  __builtin_memcpy(slots[self], &value, sizeof value);
+  __syncwarp();
+  const int first = self - self % width;
+  if (lane >= 0 && lane < width) __builtin_memcpy(&value, slots[first + lane], sizeof value);
+  __syncwarp();
+  return value;
+}
+static inline int sim_lane(int width) {
+  return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % width;
+}
+#define SIM_SHUFFLE(name, lane)                                                  \
+  template <class T>                                                             \
+  static inline T name(unsigned, T value, int by, int width = warpSize) {        \
+    return sim_exchange(value, lane, width);                                     \
+  }
+SIM_SHUFFLE(__shfl_sync, by % width)
+SIM_SHUFFLE(__shfl_xor_sync, sim_lane(width) ^ by)
+SIM_SHUFFLE(__shfl_up_sync, sim_lane(width) - by)
+SIM_SHUFFLE(__shfl_down_sync, sim_lane(width) + by)
 
 // Threads run one after the other, so that every operation is atomic.
 #define SIM_ATOMIC_ADD(T)                    \

@@ -13,5 +13,5 @@ struct sim_kernel {
   int count;
   bool synchronizes, flushes;  // has barriers; takes denormals for zero
   sim_index *thread, *block, *threads, *blocks;
-  void (**barrier)();
+  void (**barrier)(int of_warp);
 };

@@ -2,7 +2,7 @@
 #include <dlfcn.h>
 #include <immintrin.h>
 
-#include <cstdlib>
+#include <algorithm>
 #include <cstring>
 
 #include "device.hpp"
@@ -46,22 +46,28 @@ sim_switch:
 )");
 
 constexpr size_t stack_size = size_t{16} << 10;
+constexpr int warp_size = 32;
 
+enum class Waits { no, for_warp, for_block, for_ever };
 struct Fibre {
   void* stack;
-  bool done;
+  Waits waits;
 };
 static void* host_stack;
 static Fibre* running;
 static const sim_kernel* running_kernel;
 static void** running_arguments;
 
-static void yield() { sim_switch(&running->stack, host_stack); }
+static void stop(Waits waits) {
+  running->waits = waits;
+  sim_switch(&running->stack, host_stack);
+}
+
+static void barrier(int of_warp) { stop(of_warp ? Waits::for_warp : Waits::for_block); }
 
 static void fibre_main() {
   running_kernel->body(running_arguments);
-  running->done = true;
-  for (;;) yield();
+  stop(Waits::for_ever);
 }
 
 static void prepare(Fibre& fibre, char* stack) {
@@ -69,22 +75,43 @@ static void prepare(Fibre& fibre, char* stack) {
   *--top = nullptr;  // keeps the stack aligned as a call would
   *--top = reinterpret_cast<void*>(fibre_main);
   for (int registers = 0; registers < 6; ++registers) *--top = nullptr;
-  fibre = {top, false};
+  fibre = {top, Waits::no};
 }
 
-static void run_block(std::vector<Fibre>& fibres, char* stacks) {
+// Let threads go on if all that are left of them wait for each other.
+static bool release(Fibre* first, Fibre* last, Waits waits) {
+  bool any = false;
+  for (Fibre* fibre = first; fibre < last; ++fibre) {
+    if (fibre->waits != waits && fibre->waits != Waits::for_ever) return false;
+    any = any || fibre->waits == waits;
+  }
+  for (Fibre* fibre = first; fibre < last; ++fibre)
+    if (fibre->waits == waits) fibre->waits = Waits::no;
+  return any;
+}
+
+static bool release_all(std::vector<Fibre>& fibres) {
+  Fibre *first = fibres.data(), *last = first + fibres.size();
+  bool any = release(first, last, Waits::for_block);
+  for (Fibre* warp = first; warp < last; warp += warp_size)
+    any = release(warp, std::min(warp + warp_size, last), Waits::for_warp) || any;
+  return any;
+}
+
+// Returns whether all threads came to their ends.
+static bool run_block(std::vector<Fibre>& fibres, char* stacks) {
   for (size_t k = 0; k < fibres.size(); ++k) prepare(fibres[k], stacks + k * stack_size);
   const sim_index& size = *running_kernel->threads;
-  size_t left = fibres.size();
-  while (left) {  // each turn takes every thread to its next barrier
+  do {
     for (unsigned k = 0; k < fibres.size(); ++k) {
-      if (fibres[k].done) continue;
+      if (fibres[k].waits != Waits::no) continue;
       *running_kernel->thread = {k % size.x, k / size.x % size.y, k / size.x / size.y};
       running = &fibres[k];
       sim_switch(&host_stack, running->stack);
-      left -= running->done;
     }
-  }
+  } while (release_all(fibres));
+  return std::all_of(fibres.begin(), fibres.end(),
+                     [](const Fibre& fibre) { return fibre.waits == Waits::for_ever; });
 }
 
 static void run_with_barriers(const sim_kernel* kernel, void** arguments, const Grid& grid,
@@ -97,13 +124,16 @@ static void run_with_barriers(const sim_kernel* kernel, void** arguments, const 
   char* aligned = stacks.data() + (64 - reinterpret_cast<uintptr_t>(stacks.data()) % 64);
   running_kernel = kernel;
   running_arguments = arguments;
-  *kernel->barrier = yield;
+  *kernel->barrier = barrier;
   *kernel->threads = {b[0], b[1], b[2]};
   *kernel->blocks = {g[0], g[1], g[2]};
   for (unsigned k = 0; k < blocks; ++k) {
     const unsigned at = (k + first) % blocks;
     *kernel->block = {at % g[0], at / g[0] % g[1], at / g[0] / g[1]};
-    run_block(fibres, aligned);
+    if (run_block(fibres, aligned)) continue;
+    state.sticky = cudaErrorLaunchFailure;
+    state.fault = "a barrier that some threads never come to";
+    return;
   }
 }
 
