@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -15,8 +16,8 @@ import pytest
 import threadpoolctl
 from peers import skip_without_peers
 
-import gdopt
 from gdopt.arrays import backend
+from gdopt.errors import BackendError
 
 collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
@@ -65,8 +66,14 @@ def unfrozen_objects():
 def pytest_runtest_setup(item):
     """Skip, visibly, what needs a peer that is not there; show a GPU to its tests."""
     skip_without_peers(item)
-    if item.get_closest_marker("gpu") and not cuda_on_cpu.has_gpu():
+    if not item.get_closest_marker("gpu"):
+        return
+    if not cuda_on_cpu.has_gpu():
         cpu_device().show(2)
+    try:
+        backend.get_backend("cupy")
+    except BackendError as error:
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(trylast=True)
@@ -87,12 +94,19 @@ def pytest_runtest_teardown(item):
 
 
 def cpu_device():
-    """Return the device that runs on the CPU; in CI its absence is a failure."""
+    """Return the device that runs on the CPU; its absence is a failure in CI."""
     try:
         return cuda_on_cpu.get_device()
     except cuda_on_cpu.Unavailable as error:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
+        always = os.environ.get("CI") and sys.platform == "linux"
+        stop = pytest.fail if always else pytest.skip
         stop(str(error))
+
+
+@pytest.fixture(params=[pytest.param("cuda", marks=pytest.mark.gpu)])
+def cp(numpy_engine):
+    """Return CuPy: on a GPU, or on the device that runs on the CPU."""
+    return importlib.import_module("cupy")
 
 
 @pytest.fixture

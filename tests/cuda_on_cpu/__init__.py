@@ -1,11 +1,11 @@
 """CuPy on the CPU: the real library over a CUDA runtime that works on host memory.
 
-CuPy's wheel links the CUDA runtime into one extension, ``cupy_backends.cuda.api.runtime``.
-That extension is built again, from CuPy's source distribution of the same version,
-against the runtime in ``cpp``, and takes the wheel's place. cuBLAS and the driver are
-libraries of their own and are loaded before CuPy looks for them. Kernels are compiled
-by g++ from the sources that CuPy generates. All else is CuPy as it is shipped: arrays,
-memory pools, streams, graphs, errors.
+CuPy's wheel links the CUDA runtime into one extension, `RUNTIME`. That extension is
+built again, from CuPy's source distribution of the same version, against the runtime in
+``cpp``, and takes the wheel's place. cuBLAS and the driver are libraries of their own and
+are loaded before CuPy looks for them. Kernels are compiled by g++ from the sources that
+CuPy generates. All else is CuPy as it is shipped: arrays, memory pools, streams, graphs,
+errors.
 
 What it does not show: races inside a kernel, a GPU's own arithmetic, CUB and Thrust
 (NumPy sorts in its place), and the time that anything takes.
@@ -106,8 +106,9 @@ class _Finder:
 
 
 def _compile_with_gxx():
-    from cuda_on_cpu import kernels
     from cupy.cuda import compiler, function
+
+    from cuda_on_cpu import kernels
 
     def compile_module(source, options, *_, name_expressions=None, **__):
         if name_expressions:

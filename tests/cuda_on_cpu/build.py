@@ -106,7 +106,12 @@ def cuda_headers(major):
     roots = list(spec.submodule_search_locations) if spec else []
     own = f"cu{major}" if major >= 13 else "*"  # before 13, one folder per package
     folders = [path for root in roots for path in Path(root).glob(f"{own}/include")]
-    wanted = ("cuda.h", "cuda_runtime_api.h", "cuda_profiler_api.h", "crt/host_defines.h")
+    wanted = (
+        "cuda.h",
+        "cuda_runtime_api.h",
+        "cuda_profiler_api.h",
+        "crt/host_defines.h",
+    )
     for header in wanted:
         if not any((folder / header).exists() for folder in folders):
             message = f"CUDA's header {header} is not installed: install gdopt[test]"

@@ -5,6 +5,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+
 class Device:
     """The runtime's own side: counts, schedules, errors made to order."""
 
@@ -16,16 +17,19 @@ class Device:
         library.sim_count.restype = ctypes.c_long
         library.sim_used.restype = ctypes.c_size_t
         library.sim_set_capacity.argtypes = [ctypes.c_size_t]
+        library.sim_take_elsewhere.argtypes = [ctypes.c_size_t]
         blas = _find_blas()
         if blas is not None:
             cublas.sim_use_blas(str(blas).encode())
         self.reset()
 
     def reset(self):
-        """Hide the devices, forget counts, and have memory and schedule as asked for."""
+        """Hide the devices, forget counts, set memory and schedule to what is asked."""
         self.show(0)
         self.allow_peers(allowed=True)
-        self.set_capacity(int(os.environ.get("GDOPT_CUDA_MEMORY", 4 << 30)))
+        self.spill(allowed=False)
+        self.take_elsewhere(0)
+        self.set_capacity(int(os.environ.get("GDOPT_CUDA_MEMORY", str(4 << 30))))
         self.schedule = os.environ.get("GDOPT_CUDA_SCHEDULE", "eager")
         self.forget()
 
@@ -54,6 +58,14 @@ class Device:
     def set_capacity(self, size):
         """Set the memory of every device, in bytes."""
         self._library.sim_set_capacity(size)
+
+    def take_elsewhere(self, size):
+        """Have other processes take that many bytes of every device."""
+        self._library.sim_take_elsewhere(size)
+
+    def spill(self, *, allowed=True):
+        """Let allocations go on where the device's memory ends, as some drivers do."""
+        self._library.sim_spill(allowed)
 
     def used(self, device=0):
         """Return the bytes that are taken from the device, in whole pages."""

@@ -2,13 +2,13 @@
 
 import ctypes
 
-import cupy
 import numpy as np
-from cupy.cuda import thrust
 
 
 def replace_thrust():
     """Have CuPy sort by NumPy, as work of the current stream."""
+    from cupy.cuda import thrust
+
     thrust.sort, thrust.argsort, thrust.lexsort = _sort, _argsort, _lexsort
 
 
@@ -22,6 +22,8 @@ def _view(address, dtype, shape):
 
 
 def _submit(work):
+    import cupy
+
     cupy.cuda.get_current_stream().launch_host_func(lambda _: work(), None)
 
 

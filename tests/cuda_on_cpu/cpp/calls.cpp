@@ -66,6 +66,10 @@ API void sim_set_peers(int allowed) { state.peers = allowed != 0; }
 
 API void sim_set_capacity(size_t bytes) { state.capacity = bytes; }
 
+API void sim_take_elsewhere(size_t bytes) { state.elsewhere = bytes; }
+
+API void sim_spill(int allowed) { state.spills = allowed != 0; }
+
 API size_t sim_used(int device) { return state.used[device]; }
 
 API void sim_set_schedule(const char* name, unsigned seed) {

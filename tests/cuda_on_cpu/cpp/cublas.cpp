@@ -16,6 +16,7 @@ constexpr int success = 0, invalid_value = 7, execution_failed = 13, not_support
 constexpr size_t workspace_alignment = 256;
 
 struct Handle {
+  int device = sim::current_device;
   void* stream = nullptr;
   void* workspace = nullptr;  // of the user: captured products need one
   int pointer_mode = 0, math_mode = 0;  // 1: results and factors are on the device
@@ -86,8 +87,10 @@ void multiply(const Product<T>& p) {
 int submit(const Handle* handle, const char* name, sim::Work work) {
   std::lock_guard<std::recursive_mutex> hold(sim::state.lock);
   ++sim::state.counts["products"];
-  sim::Stream* stream = sim::find_stream(handle->stream);
-  if (stream && stream->graph && !handle->workspace) return execution_failed;
+  sim::Stream* stream = handle->stream ? sim::find_stream(handle->stream)
+                                       : &sim::state.null_streams[handle->device];
+  if (!stream || stream->device != handle->device) return execution_failed;
+  if (stream->graph && !handle->workspace) return execution_failed;
   return sim::enqueue(stream, name, sim::guarded(name, std::move(work))) ? execution_failed
                                                                          : success;
 }

@@ -61,6 +61,8 @@ struct State {
   int devices = 0, most_shown = 0;
   bool peers = true;  // whether a device may reach the memory of another
   size_t capacity = size_t{16} << 30;
+  size_t elsewhere = 0;     // taken by others
+  bool spills = false;      // allocations go on where memory ends
   size_t used[most_devices] = {};
   Schedule schedule = Schedule::eager;
   Stream null_streams[most_devices];
@@ -94,7 +96,8 @@ cudaError_t fail(cudaError_t error);
 
 // Schedule.
 Stream* find_stream(const void* handle);  // null where there is none
-cudaError_t enqueue(Stream* stream, std::string name, Work work, TaskPointer* made = nullptr);
+cudaError_t enqueue(Stream* stream, std::string name, Work work, TaskPointer* made = nullptr,
+                    const TaskPointer& other = nullptr);  // which it waits for as well
 Work guarded(std::string name, Work work);  // turns faults into errors of the device
 void finish(const TaskPointer& task);
 void finish_stream(Stream* stream);

@@ -33,11 +33,16 @@ static bool reserve(Arena& arena) {
   return true;
 }
 
+static size_t left(int device) {
+  const size_t taken = state.used[device] + state.elsewhere;
+  return taken < state.capacity ? state.capacity - taken : 0;
+}
+
 // The data ends where a page that cannot be touched begins.
 static void* take(int device, size_t size) {
   Arena& arena = arenas[device];
   const size_t pages = up(size, page);
-  if (state.used[device] + pages > state.capacity || !reserve(arena)) return nullptr;
+  if ((pages > left(device) && !state.spills) || !reserve(arena)) return nullptr;
   const uintptr_t start = arena.next + page;
   if (start + pages + page > arena.start + range) return nullptr;
   if (mprotect(reinterpret_cast<void*>(start), pages, PROT_READ | PROT_WRITE)) return nullptr;
@@ -229,7 +234,7 @@ API cudaError_t cudaFreeHost(void* place) {
 API cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   CALL(cudaMemGetInfo);
   *total = state.capacity;
-  *available = state.capacity - state.used[current_device];
+  *available = left(current_device);
   return cudaSuccess;
 }
 

@@ -55,7 +55,8 @@ static bool breaks_a_capture(const Stream* stream) {
   return found;
 }
 
-cudaError_t enqueue(Stream* stream, std::string name, Work work, TaskPointer* made) {
+cudaError_t enqueue(Stream* stream, std::string name, Work work, TaskPointer* made,
+                    const TaskPointer& other) {
   if (!stream) return fail(cudaErrorInvalidResourceHandle);
   if (stream->graph) {
     if (stream->broken) return fail(cudaErrorStreamCaptureInvalidated);
@@ -64,6 +65,7 @@ cudaError_t enqueue(Stream* stream, std::string name, Work work, TaskPointer* ma
   }
   if (breaks_a_capture(stream)) return fail(cudaErrorStreamCaptureImplicit);
   TaskPointer task = append(stream, std::move(work));
+  wait_for(*task, other);
   if (made) *made = task;
   if (state.schedule == Schedule::eager || coin()) finish(task);
   return cudaSuccess;

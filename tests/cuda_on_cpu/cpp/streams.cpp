@@ -178,10 +178,7 @@ API cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event_handl
     break_captures();
     return fail(cudaErrorStreamCaptureIsolation);
   }
-  TaskPointer task;
-  if (auto error = enqueue(stream, "wait", nullptr, &task)) return error;
-  if (!event->task->done && !task->done) task->before.push_back(event->task);
-  return cudaSuccess;
+  return enqueue(stream, "wait", nullptr, nullptr, event->task);
 }
 
 // ------------------------------------------------------------------ graphs
