@@ -2,9 +2,9 @@
 
 CuPy's wheel links the CUDA runtime into one extension, `RUNTIME`. That extension is
 built again, from CuPy's source distribution of the same version, against the runtime in
-``cpp``, and takes the wheel's place. cuBLAS and the driver are libraries of their own and
-are loaded before CuPy looks for them. Kernels are compiled by g++ from the sources that
-CuPy generates. All else is CuPy as it is shipped: arrays, memory pools, streams, graphs,
+``cpp``, and takes the wheel's place. cuBLAS and the driver are libraries of their own,
+which are loaded before CuPy looks for them. Kernels are compiled by g++ from what CuPy
+generates. All else is CuPy as it is shipped: arrays, memory pools, streams, graphs,
 errors.
 
 What it does not show: races inside a kernel, a GPU's own arithmetic, CUB and Thrust
