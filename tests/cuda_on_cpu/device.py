@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 
@@ -50,6 +51,7 @@ class Device:
     def show(self, devices):
         """Have that many devices, none to hide them."""
         self._library.sim_set_devices(devices)
+        sys.modules["cupy.cuda"]._available = None  # which CuPy asks for once
 
     def allow_peers(self, *, allowed):
         """Let devices reach each other's memory."""

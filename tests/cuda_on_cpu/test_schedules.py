@@ -155,3 +155,12 @@ def test_sorts_are_numpys(cp):
     keys = array[:2]
     assert (cp.lexsort(keys).get() == np.lexsort(host[:2])).all()
     assert (cp.unique(array).get() == np.unique(host)).all()
+
+
+def test_devices_that_are_hidden_are_not_available(cp, cuda):
+    assert cp.is_available()
+    cuda.show(0)
+    assert not cp.is_available()
+    cuda.show(1)
+    assert cp.is_available()
+    assert cp.cuda.runtime.getDeviceCount() == 1

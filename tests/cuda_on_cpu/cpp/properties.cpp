@@ -27,6 +27,7 @@ static const char* name_of(const ErrorName (&errors)[count], int code) {
 static const char* describe(int code) {
   static thread_local std::string text;
   if (code == cudaErrorMemoryAllocation) return "out of memory";
+  if (code == cudaErrorNoDevice) return "no CUDA-capable device is detected";
   text = state.fault.empty() ? "an error of CUDA on the CPU" : state.fault;
   return text.c_str();
 }
