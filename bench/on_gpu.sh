@@ -40,6 +40,11 @@ if [ -n "${GDOPT_BENCH_REHEARSE:-}" ]; then
   export GDOPT_BENCH_SCALE=${GDOPT_BENCH_SCALE:-100000}
 fi
 
+if [ -z "${GDOPT_CPU_ENGINE:-}" ] && ! "$python" -c "import numba" 2>> "$out/log.txt"; then
+  echo "Numba cannot be imported: on the CPU, gdopt's formulas run on NumPy alone"
+  export GDOPT_CPU_ENGINE=numpy
+fi
+
 # In the foreground: Ctrl-C would not reach a group of its own. Each ends by itself a
 # little earlier, and says what it has not come to.
 limited() { timeout --foreground --kill-after=5 "$@"; }

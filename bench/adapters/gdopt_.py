@@ -158,6 +158,6 @@ def train(form: str, training: Training, device: str) -> Contender:
 def captured(network, descent, batches):
     """Return a step that is a CUDA graph."""
     graph = gdopt.training.TrainingGraph(network, descent, batches)
-    walks = (batches.walk() for _ in itertools.count())
-    numbers = itertools.chain.from_iterable(walks)
+    epochs = (batches.positions() for _ in itertools.count())
+    numbers = itertools.chain.from_iterable(epochs)
     return lambda: graph.run(*next(numbers))

@@ -88,11 +88,10 @@ class Run:
             why = self._watch(process, folder / "rows.jsonl")
         found, running = read(folder / "rows.jsonl")
         tail = (folder / "log.txt").read_text(errors="replace")[-2000:]
+        bad = Result("not run" if self.is_over() else "failed", 0.0, f"{why}\n{tail}")
         if running is not None:
-            found[running] = Result("failed", 0.0, f"{why}\n{tail}")
-        if not found:
-            return {name: Result("failed", 0.0, f"{why}\n{tail}") for name in names}
-        return found
+            found[running] = bad
+        return found or dict.fromkeys(names, bad)
 
     def _watch(self, process: subprocess.Popen[bytes], rows: Path) -> str:
         """Wait for a process, and end it where it hangs; return what it ended by."""
@@ -105,7 +104,7 @@ class Run:
                 if size != seen:
                     seen, since = size, time.monotonic()
                 if self.is_over():
-                    why = "the time was over while it ran"
+                    why = "the time was over"
                 elif time.monotonic() - since > STALL:
                     why = f"no end in {STALL:.0f} s"
         return why or f"the process ended with {process.returncode}"
@@ -175,10 +174,8 @@ def run_all(names: list[str], run: Run, processes: int) -> None:
 def warming(processes: int, out: Path, run: Run) -> Iterator[None]:
     """Compile the benchmark's kernels during a block, and wait for it at the end.
 
-    The tests that run alone keep their time: what is not compiled by then is compiled
-    when it is measured.
+    What is not compiled within the run's time is compiled when it is measured.
     """
-    last = run.deadline - ALONE_SHARE * (run.deadline - time.monotonic())
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((out / "log.txt").open("ab"))
         started = []
@@ -190,7 +187,7 @@ def warming(processes: int, out: Path, run: Run) -> Iterator[None]:
             )
             stack.enter_context(ended(started[-1]))
         yield
-        while any(one.poll() is None for one in started) and time.monotonic() < last:
+        while any(one.poll() is None for one in started) and not run.is_over():
             time.sleep(0.1)
 
 
@@ -227,7 +224,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.monotonic()
-    run = Run(start + options.seconds)
+    run = Run(start + (1 - ALONE_SHARE) * options.seconds)
     names, wrong = [], "interrupted"
     try:
         with warming(options.warming, options.out, run):
@@ -235,6 +232,7 @@ def main() -> int:
             alone = [name for name in names if name.split("::")[0] in ALONE]
             others = [name for name in names if name not in set(alone)]
             run_all(others, run, options.processes)
+        run.deadline = start + options.seconds
         run.take(alone)
     finally:
         whole, short = report(names, run, wrong)

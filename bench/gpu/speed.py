@@ -242,10 +242,13 @@ def measure(folder: Path, until: float) -> int:
     """Measure what has no row yet; return the exit status."""
     file, key = folder / "results.jsonl", "{case}-{contender}".format_map
     rows = read(file)
-    done = {key(row) for row in rows if "begun" not in row}
+    done = {key(row) for row in rows if "case" in row and "begun" not in row}
     died = {key(row) for row in rows if "begun" in row} - done
     checked = {key(r) for r in read(folder / "warm.jsonl") if "first_seconds" in r}
-    for job in jobs(checked):
+    planned = jobs(checked)
+    if not rows:
+        write(file, {"jobs": [job.key for job in planned]})
+    for job in planned:
         row = {"case": job.kind, "contender": job.contender}
         if job.key in done:
             continue

@@ -32,12 +32,21 @@ def summarize(rows: list[Row], warm: list[Row]) -> dict[str, Any]:
         "cases": summarize_cases(measured),
         "host": host,
         "compiled": summarize_compiling(warm),
-        "missing": {
-            f"{row['case']}-{row['contender']}": row.get("failed") or row["left_out"]
-            for row in rows
-            if "failed" in row or "left_out" in row
-        },
+        "missing": find_missing(rows),
     }
+
+
+def find_missing(rows: list[Row]) -> dict[str, str]:
+    """Return why there is no figure, by the names of what was to be measured."""
+    keys = [key for row in rows for key in row.get("jobs", [])]
+    missing = dict.fromkeys(keys, "the time was over")
+    for row in rows:
+        if "case" in row and "begun" not in row:
+            key = f"{row['case']}-{row['contender']}"
+            missing.pop(key, None)
+            if "failed" in row or "left_out" in row:
+                missing[key] = row.get("failed") or row["left_out"]
+    return missing
 
 
 def summarize_cases(rows: list[Row]) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +19,16 @@ class Storage:
 
     Attributes:
         dtype: float16, bfloat16, float32 or float64.
-        draw: which of an element's random draws rounds it; None rounds to nearest.
-        apart: reached through a table of pointers, not a buffer of the layout.
+        random_stream: whose bits round an element; None rounds to nearest.
+        separate: reached through a table of pointers, not a buffer of the layout.
     """
 
     dtype: str
-    draw: int | None = None
-    apart: bool = False
+    random_stream: int | None = None
+    separate: bool = False
 
 
+@functools.cache
 def is_float(dtype: Any) -> bool:
     """Return whether numbers of that dtype can be updated: float16 to 64, bfloat16."""
     dtype = np.dtype(dtype)
@@ -46,6 +48,7 @@ def as_dtype(name: Any) -> Any:
     return np.dtype(name)
 
 
+@functools.cache  # for every array of every call
 def compute_dtype(dtype: Any) -> Any:
     """Return the dtype of the arithmetic: float32 for half, else the storage's own."""
     return np.dtype(compute_name(as_dtype(dtype).name))

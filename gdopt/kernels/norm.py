@@ -1,9 +1,9 @@
 """The sum of squares of a layout, in an order that every engine keeps.
 
 Element number k is added, in float64, to lane k modulo the number of lanes, one after
-the other; the lanes are added to 256 totals alike, and these one after the other. The
-bits are those of the CUDA kernels. Where an element is NaN or infinite, the sum is NaN;
-where the squares of finite elements overflow, it is infinite.
+the other; the lanes are added to 256 totals in the same way, and these one after the
+other. The bits are those of the CUDA kernels. Where an element is NaN or infinite, the
+sum is NaN; where the squares of finite elements overflow, it is infinite.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
 
 
 def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
-    """Where Python raises, give the infinity or NaN that IEEE 754 prescribes."""
+    """Where Python raises, return the infinity or NaN that IEEE 754 prescribes."""
 
     def function(*arguments: float) -> Any:
         try:

@@ -19,6 +19,7 @@ from gdopt.arrays.dtypes import as_dtype
 
 EXPONENT, FRACTION, QUIET = 0x7F800000, 0x007FFFFF, 0x00400000
 WORD = 0xFFFFFFFF
+STREAMS, GOLDEN = 3, 0x9E3779B1  # of a word; 2**32 over the golden ratio, a prime
 
 
 def _mix(x: Any) -> Any:
@@ -45,6 +46,23 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
         return _mix((index & WORD).astype(np.uint32) ^ key)
 
 
+def random_noise(seed: int, t: int, index: np.ndarray, stream: int) -> Any:
+    """Return 16 random bits for each element, as uint32; a word serves three streams.
+
+    Args:
+        seed: of the layout's part.
+        t: the step.
+        index: (n,) int64, of the elements.
+        stream: number of the array among those that are rounded at random.
+    """
+    word = random_bits(seed + stream // STREAMS, t, index)
+    if stream % STREAMS == 0:
+        return word & np.uint32(0xFFFF)
+    return (word if stream % STREAMS == 1 else word * np.uint32(GOLDEN)) >> np.uint32(
+        16
+    )
+
+
 def group_seed(seed: int, group: int) -> int:
     """Return the seed of the arrays of one dtype, by the dtype's number."""
     return (seed + 1_000_003 * group) & WORD
@@ -58,21 +76,19 @@ class Rounding:
         seed: of the layout's part.
         t: the step.
         start: index of the arrays' first element.
-        draws: for each array by its place, which of the element's draws.
+        random_streams: of each array that is rounded at random, by its place.
     """
 
     seed: int
     t: int
     start: int
-    draws: Mapping[int, int]
+    random_streams: Mapping[int, int]
 
     def __call__(self, values: np.ndarray, place: int, offset: int) -> np.ndarray:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
         first = self.start + offset
         index = np.arange(first, first + values.size, dtype=np.int64)
-        draw = self.draws[place]
-        word = random_bits(self.seed + draw // 2, self.t, index)
-        noise = (word >> np.uint32(16 * (draw % 2))) & np.uint32(0xFFFF)
+        noise = random_noise(self.seed, self.t, index, self.random_streams[place])
         bits = values.view(np.uint32)
         number = bits & np.uint32(EXPONENT) != EXPONENT
         non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
@@ -128,7 +144,7 @@ def run_packed(
         return
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
-    done, draws = 0, rounding.draws if rounding else {}
+    done, random_streams = 0, rounding.random_streams if rounding else {}
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for segments in split(arrays, engine.size):
             packed = [space[: segments[0].size] for space in scratch]
@@ -137,14 +153,14 @@ def run_packed(
             engine.run(packed, values)
             for k, segment in enumerate(segments[:written]):
                 result = packed[k]
-                if rounding and k in draws:
+                if rounding and k in random_streams:
                     result = rounding(result, k, done)
                 segment[...] = result.reshape(segment.shape)
             done += segments[0].size
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Cut arrays of one shape alike into views of at most `size` elements."""
+    """Cut arrays of one shape into the same views, of at most `size` elements."""
     shape = arrays[0].shape
     if arrays[0].size <= size:
         yield list(arrays)

@@ -1,7 +1,7 @@
-"""Traces a rule once with symbols into a program: a tape of array operations.
+"""Traces a rule once with symbols into a program: instructions on arrays.
 
 Expressions of scalars alone are hoisted: the host computes them in float64, once a
-step, and casts once. What is left on the tape is done for every element.
+step, and casts once. What is left of the instructions is done for every element.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gdopt.checks import listed
 from gdopt.errors import RuleError
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import Symbol
@@ -72,7 +73,7 @@ class Signature:
             elif parameter.default is not parameter.empty:
                 message = (
                     f"{name}: {parameter.name!r} has a default, but positional "
-                    "arguments are arrays; put scalars behind a bare *"
+                    "arguments are arrays; put hyper-parameters after a *"
                 )
                 raise RuleError(message)
             else:
@@ -81,6 +82,15 @@ class Signature:
             message = f"{name}: a rule takes at least one array by position"
             raise RuleError(message)
         return cls(tuple(arrays), tuple(scalars), defaults)
+
+    def starred(self, count: int) -> str:
+        """Write the signature with `count` arrays, and the others after a ``*``."""
+        others = (*self.arrays[count:], *self.scalars)
+        star = ("*", *others) if others else ()
+        return f"({', '.join((*self.arrays[:count], *star))})"
+
+    def __str__(self) -> str:
+        return self.starred(len(self.arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +102,8 @@ class Program:
         inputs: element symbols in the order of the arrays that a run is given:
             positional arguments, then hyper-parameters given as arrays.
         results: what the first inputs become; the others are only read.
-        tape: operations for every element, each behind those it needs.
-        hoisted: expressions of scalars that the tape uses, computed once a step.
+        instructions: operations for every element, each behind those it needs.
+        hoisted: expressions of scalars that the instructions use, computed once a step.
         places: the place of each such expression among the hoisted values.
         scalars: names of the scalar arguments.
     """
@@ -101,7 +111,7 @@ class Program:
     name: str
     inputs: tuple[Symbol, ...]
     results: tuple[Symbol, ...]
-    tape: tuple[Symbol, ...]
+    instructions: tuple[Symbol, ...]
     hoisted: tuple[Symbol, ...]
     places: Mapping[Symbol, int]
     scalars: tuple[str, ...]
@@ -109,7 +119,7 @@ class Program:
     def reads(self, symbol: Symbol) -> bool:
         """Return whether an input's old value is needed."""
         return symbol in self.results or any(
-            symbol in node.arguments for node in self.tape
+            symbol in node.arguments for node in self.instructions
         )
 
     def writes(self, place: int) -> bool:
@@ -144,7 +154,7 @@ def trace(
     if not 1 <= len(values) <= len(arrays):
         message = (
             f"{name} must return one value for each of its first arrays, at most "
-            f"{len(arrays)} ({', '.join(signature.arrays)}), got {len(values)}"
+            f"{len(arrays)} ({listed(signature.arrays)}), got {len(values)}"
         )
         raise RuleError(message)
     inputs = (*arrays, *(scalars[s] for s in signature.scalars if s in elements))
@@ -152,15 +162,15 @@ def trace(
         _own_result(name, array, value)
         for array, value in zip(arrays, values, strict=False)
     )
-    tape: dict[Symbol, None] = {}
+    instructions: dict[Symbol, None] = {}
     for result in results:
-        _visit(result, tape)
-    hoisted, places = _hoist(tape)
+        _visit(result, instructions)
+    hoisted, places = _hoist(instructions)
     return Program(
         name=re.sub(r"\W", "_", name),
         inputs=inputs,
         results=results,
-        tape=tuple(tape),
+        instructions=tuple(instructions),
         hoisted=hoisted,
         places=places,
         scalars=tuple(s for s in signature.scalars if s not in elements),
@@ -178,19 +188,21 @@ def _own_result(name: str, array: Symbol, value: Any) -> Symbol:
     return Symbol("copy", (result,), element=True)
 
 
-def _visit(node: Symbol, tape: dict[Symbol, None]) -> None:
-    if node.element and node.operation is not None and node not in tape:
+def _visit(node: Symbol, instructions: dict[Symbol, None]) -> None:
+    if node.element and node.operation is not None and node not in instructions:
         for argument in node.arguments:
-            _visit(argument, tape)
-        tape[node] = None
+            _visit(argument, instructions)
+        instructions[node] = None
 
 
-def _hoist(tape: Collection[Symbol]) -> tuple[tuple[Symbol, ...], dict[Symbol, int]]:
+def _hoist(
+    instructions: Collection[Symbol],
+) -> tuple[tuple[Symbol, ...], dict[Symbol, int]]:
     """Number the scalar expressions that operations need; equal constants share one."""
     numbers: dict[Any, int] = {}
     hoisted: list[Symbol] = []
     places: dict[Symbol, int] = {}
-    for node in tape:
+    for node in instructions:
         for argument in node.arguments:
             if not argument.element and argument not in places:
                 key = argument if argument.value is None else repr(argument.value)

@@ -111,7 +111,7 @@ class Layers:
         activation: between them, a key of `ACTIVATIONS`.
         keep: for each hidden layer the probability to keep a unit.
         params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
-        grads: laid out alike.
+        grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
 
@@ -148,7 +148,7 @@ class Pass:
     seen: list[tuple[Array, Array]] = field(default_factory=list)
 
     def append(self, made: tuple[Array, Backprop]) -> None:
-        """Take the output of a layer, and its way back."""
+        """Take the output of a layer, and its backward function."""
         self.output, backprop = made
         self.backprops.append(backprop)
 
@@ -167,7 +167,7 @@ def run(
         layers: what to run through.
         x: (m, n).
         layer: makes the dense layers, as `gdopt.nn.dense` does.
-        training: whether batches are normalized by themselves.
+        training: whether batches are normalized by their own statistics.
         generator: drops units, where there is one.
     """
     done = Pass(x)

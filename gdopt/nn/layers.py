@@ -92,7 +92,7 @@ def dense(
 
 
 def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
-    """Cut off what is negative: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
+    """Set negative values to 0: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
 
     Args:
         z: any shape, floating.
@@ -287,7 +287,8 @@ def dropout(
 
     Raises:
         ArgumentError: `keep_prob` is not in (0, 1]; backprop is given another shape.
-        ArgumentTypeError: `keep_prob` is no number, or `generator` is no generator.
+        ArgumentTypeError: `keep_prob` is not a number, or `generator` is not a
+            generator.
 
     Source: Srivastava et al. 2014; Ng, Deep Learning Specialization, course 2, week 1.
 

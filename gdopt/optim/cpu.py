@@ -15,7 +15,7 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import add_in_order, square_totals
 from gdopt.kernels.packing import Rounding, group_seed
-from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.hyper import Hyper, StepCounter, Values
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -47,26 +47,26 @@ class CpuExecutor:
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
+        counter: StepCounter,
+        *,
         options: Options,
     ) -> None:
-        self._rule = rule
-        self._parameters = parameters
-        self._states = states
-        self._hyper = hyper
-        self._options = options
+        self._rule, self._parameters, self._states = rule, parameters, states
+        self._hyper, self._counter, self._options = hyper, counter, options
         self.grad_norm: float | None = None
         self._takes_norm = "norm" in rule.kernel.signature.scalars
         self._version = -1
         self._steps: dict[str, Step] = {}
-        self._draws: dict[str, dict[int, int]] = {}
+        self._random_streams: dict[str, dict[int, int]] = {}
         self._separate: list[Segment] = []
         self._plain = True
         self._merged: dict[Any, list[Segment]] = {}
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
-        values = self._hyper.at(self._hyper.step)
-        own: dict[str, Any] = {"t": self._hyper.step + 1}
+        step = self._counter.t
+        values = self._hyper.at(step)
+        own: dict[str, Any] = {"t": step + 1}
         if self._takes_norm:
             own["norm"] = self.grad_norm = self._norm(grads)
         if self._version != self._hyper.version:
@@ -80,7 +80,7 @@ class CpuExecutor:
             arrays = grads.values() if isinstance(grads, Arena) else grads
             for segment, gradient in zip(self._separate, arrays, strict=True):
                 self._update(segment, gradient, values, own, computed)
-        self._hyper.step += 1
+        self._counter.t = step + 1
         return True
 
     def _update(
@@ -102,11 +102,11 @@ class CpuExecutor:
         if self._plain:
             segment.call(gradient, computed[key])
             return
-        rounding, draws = None, self._draws[segment.group]
-        if draws:
+        rounding, random_streams = None, self._random_streams[segment.group]
+        if random_streams:
             number = list(self._steps).index(segment.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, own["t"], segment.start, draws)
+            rounding = Rounding(seed, own["t"], segment.start, random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copy is not None:
             half, exact = segment.copy
@@ -129,14 +129,16 @@ class CpuExecutor:
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
-            self._draws[group] = {
-                place: array.draw
+            self._random_streams[group] = {
+                place: array.random_stream
                 for place, array in enumerate(stored)
-                if array.draw is not None
+                if array.random_stream is not None
             }
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
-        self._plain = not (any(self._draws.values()) or self._options.master_weights)
+        self._plain = not (
+            any(self._random_streams.values()) or self._options.master_weights
+        )
         self._separate = [
             self._segment(name, slot, operator.itemgetter(name))
             for name, slot in parameters.layout.slots.items()

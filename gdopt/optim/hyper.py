@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from gdopt.arrays.arena import PADDING, Arena, refuse_other_names
+from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.checks import as_number, check_choice, check_number
+from gdopt.checks import as_number, check_choice, check_number, described, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -28,44 +28,67 @@ class Values:
     by_name: dict[str, dict[str, Value]]
 
 
+class DeviceCounter(Protocol):
+    """A count of steps on a device, which decides there whether a step is done."""
+
+    running: bool
+
+    def read(self) -> int:
+        """Return the steps done; waits for the device."""
+
+    def stop(self) -> None:
+        """Discard the count: the host's is valid from now on."""
+
+
+class StepCounter:
+    """The updates that an optimizer has done: `t`, which schedules are functions of."""
+
+    def __init__(self) -> None:
+        self._t = 0
+        self.device: DeviceCounter | None = None  # its count holds while it runs
+
+    @property
+    def t(self) -> int:
+        """Updates done; where a device counts them, it is waited for."""
+        if self.device is not None and self.device.running:
+            self._t = self.device.read()
+        return self._t
+
+    @t.setter
+    def t(self, t: int) -> None:
+        self._t = t
+        if self.device is not None:
+            self.device.stop()
+
+
 class Hyper(Mapping[str, Value | dict[str, Value]]):
     """The hyper-parameters of an optimizer, by name.
 
     Reading gives the values at the next step; assigning takes effect with it. A setting
     is a number, a schedule ``step -> number``, an array that broadcasts to every
-    parameter (copied when assigned), a 0-d array (read anew at every step), or a
+    parameter (copied when assigned), a 0-d array (read again at every step), or a
     mapping from the parameters' names to any of these.
     """
 
     def __init__(
-        self, rule: Rule, parameters: Parameters, given: Mapping[str, Any]
+        self,
+        rule: Rule,
+        parameters: Parameters,
+        given: Mapping[str, Any],
+        counter: StepCounter,
     ) -> None:
         self._rule = rule
+        self._counter = counter
         self._parameters = parameters
         computed = [compute_dtype(group) for group in parameters.layout.sizes]
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.settings: dict[str, Any] = {}
         self.elements: dict[str, Arena] = {}
-        self.clock: Any = None  # where a device counts the steps: it knows best
-        self._step = 0
         self.version = 0
         self._constant: Values | None = None
         self._fixed = True
         for name in rule.scalars:
             self[name] = given[name]
-
-    @property
-    def step(self) -> int:
-        """Steps done; where the device counts them, it is waited for."""
-        if self.clock is not None and self.clock.running:
-            self._step = self.clock.read()
-        return self._step
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._step = step
-        if self.clock is not None:
-            self.clock.stop()
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Return the settings with their names; one by name as each of its parts."""
@@ -83,7 +106,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if name in ONE_FOR_ALL and (
             isinstance(setting, Mapping) or _is_array(setting, least=1)
         ):
-            message = f"{name} must be one value for all parameters, got {setting!r}"
+            got = shown(setting)
+            message = f"{name} must be one value for all parameters, got {got}"
             raise ArgumentTypeError(message)
         if isinstance(setting, Mapping):
             refuse_other_names(list(self._parameters.arrays), setting, name)
@@ -98,8 +122,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             map(is_on_device, parts.values())
         ):
             message = (
-                f"{name} must not mix schedules with 0-d arrays on the device, which "
-                f"is not waited for, got {setting!r}"
+                f"{name} must not mix schedules with 0-d arrays on the device, as the "
+                f"host does not wait for them, got {shown(setting)}"
             )
             raise ArgumentTypeError(message)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
@@ -137,7 +161,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             for value in (setting.min(), setting.max()):  # NaN shows in both
                 check_number(label, float(value), bounds, self._dtype)
         elif not setting.ndim:
-            self._read(label, name, setting, self.step)
+            self._read(label, name, setting, self._counter.t)
 
     def _lay_out(self, name: str, parts: Mapping[str, Any]) -> Arena:
         """Spread arrays over the parameters, in the dtype of the arithmetic."""
@@ -148,7 +172,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             if callable(part) or _is_array(part, most=0):
                 message = (
                     f"{name} must not mix arrays with schedules or 0-d arrays, got "
-                    f"{part!r} for {key!r}"
+                    f"{shown(part)} for {array_label(key)}"
                 )
                 raise ArgumentTypeError(message)
             shape = arena[key].shape
@@ -156,7 +180,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 arena[key][...] = part
             except ValueError:
                 message = (
-                    f"{name} must broadcast to the parameter {key!r} of shape {shape}, "
+                    f"{name} must broadcast to {array_label(key)} of shape {shape}, "
                     f"got shape {part.shape}"
                 )
                 raise ArgumentError(message) from None
@@ -204,9 +228,12 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if name in self.elements:
             copied: Value | dict[str, Value] = _copy(setting)
             return copied
-        values = self.at(self.step)
+        values = self.at(self._counter.t)
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)
+
+    def __repr__(self) -> str:
+        return described(self, **self.settings)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)
@@ -226,7 +253,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
 
 def _copy(setting: Any) -> Any:
-    """Copy arrays that are not read anew at every step."""
+    """Copy arrays that are not read again at every step."""
     if isinstance(setting, dict):
         return {key: _copy(part) for key, part in setting.items()}
     return setting.copy() if _is_array(setting, least=1) else setting

@@ -5,22 +5,49 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import as_dtype
+from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
-from gdopt.optim.hyper import Hyper
+from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.rule import Rule
 from gdopt.optim.rule import rule as make_rule
 
 Init = TypeVar("Init", bound=Callable[..., None])
+
+
+class Executor(Protocol):
+    """What an optimizer asks of the code that runs its rule, on the CPU or on a GPU."""
+
+    grad_norm: Any
+
+    def run(self, grads: Arena | list[Array]) -> bool | Array:
+        """Do one step with checked gradients; return whether it was done."""
+
+
+@runtime_checkable
+class GraphExecutor(Executor, Protocol):
+    """What a CUDA graph of a whole step asks in addition; the CPU's cannot do it."""
+
+    def count_on_device(self) -> None:
+        """Take the step count from the device from now on."""
+
+    def prepare(self) -> int:
+        """Send what the next step needs; a graph holds while the result stays equal."""
+
+    def launch(self, grads: Arena | list[Array]) -> bool | Array:
+        """Launch the step's kernels; return whether it was done."""
+
+    def count(self) -> None:
+        """Count a step that has been launched."""
 
 
 class Optimizer:
@@ -46,10 +73,10 @@ class Optimizer:
             float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
-        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master
-            weights.
+        rounding: ``"stochastic"`` rounds bfloat16 parameters that have no master
+            weights at random, too.
         seed: of that randomness, at least 0; it depends on the step and the place of
-            an element alone, so that every engine and layout rounds alike.
+            an element alone, so that every engine and layout rounds in the same way.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
             ``step -> number``, an array that broadcasts to every parameter, a 0-d
             array, or a mapping from names to these.
@@ -62,7 +89,7 @@ class Optimizer:
 
     >>> import gdopt
     >>> import numpy as np
-    >>> def signed(p, g, *, lr):  # a rule of one's own, as fast as the built-in ones
+    >>> def signed(p, g, *, lr):  # your own rule, as fast as the built-in ones
     ...     return p - lr * gdopt.sign(g)
     >>> p = np.array([1.0, -1.0])
     >>> opt = gdopt.Optimizer(p, rule=signed, lr=0.25)
@@ -91,25 +118,26 @@ class Optimizer:
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
+        hyper = {**rule.kernel.signature.defaults, **hyper}
+        refuse_keywords(type(self), rule, hyper)
         self.rule = extended(rule, tuple(extras))
-        hyper = {**self.rule.kernel.signature.defaults, **hyper, **extras}
-        refuse_keywords(type(self).__name__, self.rule.scalars, hyper)
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
-        self.hyper = Hyper(self.rule, self._parameters, hyper)
+        self._counter = StepCounter()
+        self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
 
-    def _make_executor(self) -> Any:
-        """Choose who runs the rule: the loops of the CPU, or one launch on a GPU."""
-        given = (self.rule, self._parameters, self._state, self.hyper, self.options)
+    def _make_executor(self) -> Executor:
+        """Choose what runs the rule: the loops of the CPU, or one launch on a GPU."""
+        given = self.rule, self._parameters, self._state, self.hyper, self._counter
         if self._parameters.backend.name == "numpy":
-            return CpuExecutor(*given)
+            return CpuExecutor(*given, options=self.options)
         from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
-        return GpuExecutor(*given)
+        return GpuExecutor(*given, options=self.options)
 
     def _start(self) -> dict[str, Arena]:
         """Make the state, and the master copy of the parameters, if there is one."""
@@ -132,7 +160,7 @@ class Optimizer:
     @property
     def t(self) -> int:
         """Number of updates done; the next one is step `t` of a schedule."""
-        return self.hyper.step
+        return self._counter.t
 
     @property
     def params(self) -> Mapping[str, Array]:
@@ -149,7 +177,7 @@ class Optimizer:
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
-        """The memory that the state lies in, by the rule's names, padding included."""
+        """The memory of the state, by the rule's names, padding included."""
         return self._state
 
     @property
@@ -199,7 +227,7 @@ class Optimizer:
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
                 schedule gave a value out of range.
-            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step.
         """
@@ -211,8 +239,7 @@ class Optimizer:
             if self.options.non_finite != "ignore" and self._has_non_finite(checked):
                 return False
             with Uninterrupted():
-                done: bool | Array = self.executor.run(checked)
-                return done
+                return self.executor.run(checked)
         finally:
             self._lock.release()
 
@@ -223,7 +250,8 @@ class Optimizer:
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
         if names and not skips:
-            message = f"grads must be finite, got NaN or infinity in {names}"
+            found = f"the gradients of {listed(map(array_label, names))}"
+            message = f"grads must be finite, got NaN or infinity in {found}"
             raise ArgumentError(message)
         return bool(names)
 
@@ -233,7 +261,8 @@ class Optimizer:
         Schedules and hyper-parameters that are arrays come with the code, not with the
         state. The dictionary fits any engine and device.
         """
-        return state.save(self.rule, self.hyper, self._state, self._parameters)
+        owned = self.hyper, self._state, self._parameters
+        return state.save(self.rule, self.t, *owned)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
         """Take over a saved state, by the names of the parameters; all or nothing.
@@ -242,11 +271,28 @@ class Optimizer:
             StateError: another rule, other names, shapes or dtypes, or a newer format;
                 the message shows both sides, and nothing has changed.
         """
-        state.load(saved, self.rule, self.hyper, self._state, self._parameters)
+        owned = self.hyper, self._state, self._parameters
+        self._counter.t = state.load(saved, self.rule, *owned)
         return self
 
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that restores settings, step count and norm.
+
+        Parameters and state are not copied: they are arrays, `params` and `state`.
+        """
+        settings, t, norm = dict(self.hyper.settings), self.t, self.grad_norm
+
+        def restore() -> None:
+            for name, setting in settings.items():
+                if self.hyper.settings[name] is not setting:
+                    self.hyper[name] = setting
+            self._counter.t = t
+            self.executor.grad_norm = norm
+
+        return restore
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{n}={v!r}" for n, v in self.hyper.settings.items())
+        settings = ", ".join(f"{n}={shown(v)}" for n, v in self.hyper.settings.items())
         count = sum(int(array.size) for array in self.params.values())
         return (
             f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "

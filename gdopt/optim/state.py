@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.checks import as_number, check_saved_array, check_state
+from gdopt.checks import as_number, check_saved_array, check_state, shown
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
@@ -18,14 +18,18 @@ FORMAT = 1
 
 
 def save(
-    rule: Rule, hyper: Hyper, states: Mapping[str, Arena], parameters: Parameters
+    rule: Rule,
+    t: int,
+    hyper: Hyper,
+    states: Mapping[str, Arena],
+    parameters: Parameters,
 ) -> dict[str, Any]:
     """Copy the state to NumPy arrays and numbers, in nested dictionaries."""
     to_host = parameters.backend.to_host
     return {
         "format": FORMAT,
         "rule": rule.name,
-        "t": hyper.step,
+        "t": t,
         "hyper": hyper.state_dict(),
         "state": {
             key: {name: np.array(to_host(arena[key])) for name, arena in states.items()}
@@ -40,8 +44,8 @@ def load(
     hyper: Hyper,
     states: Mapping[str, Arena],
     parameters: Parameters,
-) -> None:
-    """Check a saved state against its new home, then take it over.
+) -> int:
+    """Check a saved state against this optimizer, take it over, and return its step.
 
     Raises:
         StateError: it does not fit; nothing has changed.
@@ -56,11 +60,12 @@ def load(
         for name, array in arrays.items():
             check_saved_array(f"the {name} of {key!r}", array, states[name][key])
     _take_hyper(hyper, saved["hyper"])
-    hyper.step = saved["t"]
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
             own = states[name][key]
             own[...] = parameters.backend.from_host(array, parameters.device)
+    t: int = saved["t"]
+    return t
 
 
 def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
@@ -82,5 +87,7 @@ def _check_format(found: Any) -> None:
     whole = isinstance(found, int) and not isinstance(found, bool)
     if not whole or not 1 <= found <= FORMAT:
         newer = ": a newer gdopt wrote it" if whole and found > FORMAT else ""
-        message = f"the state must be of format {FORMAT} or older, got {found!r}{newer}"
+        message = (
+            f"the state must be of format {FORMAT} or older, got {shown(found)}{newer}"
+        )
         raise StateError(message)

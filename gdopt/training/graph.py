@@ -11,13 +11,16 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
+from gdopt.checks import described
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.kernels.cuda import KernelText, Launch
+from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.nn import Network
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
+from gdopt.optim.optimizer import GraphExecutor
 
 
 @functools.cache
@@ -69,7 +72,7 @@ class CapturedWork:
         return result, stream.end_capture()
 
     def replay(self) -> Any:
-        """Do the work again on the current stream; give its result, the same arrays."""
+        """Replay on the current stream; return the result, always the same arrays."""
         self._graph.launch(self._cupy.cuda.get_current_stream())
         return self.result
 
@@ -111,11 +114,11 @@ class TrainingGraph:
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; batches are no
+        ArgumentError: the network has dropout or batch normalization; batches are not
             pairs; examples are not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
-    ``torch.compile(mode="reduce-overhead")`` does the like.
+    ``torch.compile(mode="reduce-overhead")`` does the same.
     """
 
     def __init__(
@@ -127,8 +130,11 @@ class TrainingGraph:
         l2: float = 0.0,
         l1: float = 0.0,
     ) -> None:
-        backend = network.params.backend
-        if backend.name != "cupy":
+        backend, executor = network.params.backend, optimizer.executor
+        if optimizer.params is not network.params:
+            message = "optimizer must update network.params, got one of other arrays"
+            raise ArgumentTypeError(message)
+        if not isinstance(executor, GraphExecutor):
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
         if not network.plain:
@@ -137,9 +143,6 @@ class TrainingGraph:
                 "masks and averages are made by the host"
             )
             raise ArgumentError(message)
-        if optimizer.params is not network.params:
-            message = "optimizer must update network.params, got one of other arrays"
-            raise ArgumentTypeError(message)
         check_pair(batches.arrays)
         named = [(f"array {k} of the batches", a) for k, a in enumerate(batches.arrays)]
         common_backend([("W1", network.params["W1"]), *named])
@@ -151,7 +154,7 @@ class TrainingGraph:
                 )
                 raise ArgumentError(message)
         self._penalty = Penalty.of(l2, l1)
-        self._network, self._optimizer, self._batches = network, optimizer, batches
+        self._network, self._batches = network, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
         with backend.on(device) as current:
@@ -160,10 +163,14 @@ class TrainingGraph:
         self._position = backend.zeros(1, np.int64, device)
         self._expected = -1, 0  # epoch and number for which the device is ready
         self._graphs: dict[tuple[int, int], CapturedWork] = {}
-        optimizer.executor.count_on_device()
+        self._executor = executor
+        executor.count_on_device()
+
+    def __repr__(self) -> str:
+        return described(self, network=self._network, batches=self._batches)
 
     def run(self, epoch: int, number: int) -> Array:
-        """Train on a batch, by its epoch and number; give its loss.
+        """Train on a batch, by its epoch and number; return its loss.
 
         Returns:
             The loss before the update, a 0-d array that the next step overwrites.
@@ -176,7 +183,7 @@ class TrainingGraph:
                 self._position[...] = number
             size = self._batches.batch_size
             rows = min(size, self._count - number * size)
-            key = rows, self._optimizer.executor.prepare()
+            key = rows, self._executor.prepare()
             if key in self._graphs:
                 loss, norm = self._graphs[key].replay()
                 self._network.batches_seen += 1
@@ -186,24 +193,20 @@ class TrainingGraph:
                 graph = CapturedWork(self._cupy, self._stream, self._work(rows))
                 self._network.batches_seen = seen + 1  # the capture was no batch
                 self._graphs[key], (loss, norm) = graph, graph.first
-            self._optimizer.executor.grad_norm = norm
-            self._optimizer.executor.count()
+            self._executor.grad_norm = norm
+            self._executor.count()
             self._expected = epoch, number + 1
             return loss
 
     def _work(self, rows: int) -> Callable[[], tuple[Array, Any]]:
-        """Make the step for batches of so many rows, with memory of its own."""
+        """Make the step for batches of `rows` examples, with memory of its own."""
         params = self._network.params
         outputs, launches = [], []
+        size = np.int64(self._batches.batch_size)
         for array in self._batches.arrays:
-            out = params.backend.zeros(
-                (rows, *array.shape[1:]), array.dtype, params.device
-            )
-            width = out.size // rows
-            sizes = {
-                "size_": np.int64(self._batches.batch_size),
-                "width_": np.int64(width),
-            }
+            shape = rows, *array.shape[1:]
+            out = params.backend.zeros(shape, array.dtype, params.device)
+            sizes = {"size_": size, "width_": np.int64(out.size // rows)}
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
             launches.append(Launch(GATHER, out.size, sizes | places | ends))
@@ -217,8 +220,8 @@ class TrainingGraph:
             loss, grads = self._network.loss_and_grads(
                 *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
             )
-            self._optimizer.executor.launch(grads)
-            return loss, self._optimizer.executor.grad_norm
+            self._executor.launch(grads)
+            return loss, self._executor.grad_norm
 
         return work
 

@@ -124,7 +124,7 @@ def snapshot(optimizer):
     arrays = [*optimizer.params.values()]
     for states in optimizer.state.values():
         arrays += states.values()
-    return [array.get().tobytes() for array in arrays], optimizer.hyper._step
+    return [array.get().tobytes() for array in arrays], optimizer._counter._t
 
 
 def full_from(first):

@@ -70,7 +70,7 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
     pool = cp.get_default_memory_pool()
     pool.set_limit(size=pool.used_bytes() + 300 * MIB)
     try:
-        with pytest.raises(gdopt.PlanError, match="are to be left free"):
+        with pytest.raises(gdopt.PlanError, match="must stay free"):
             quick(step, data, margin=300 * MIB)
         plan = quick(step, data)
     finally:

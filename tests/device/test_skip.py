@@ -121,7 +121,7 @@ def test_a_loaded_state_sets_the_clock(cp):
 def test_raising_names_the_gradients(cp):
     twins = Twins(cp, lambda p: gdopt.SGD(p, lr=1.0, non_finite="raise"), draw(0))
     moved = {n: cp.asarray(a) for n, a in spoil(draw(1)).items()}
-    with pytest.raises(gdopt.ArgumentError, match=r"in \['U float32'\]"):
+    with pytest.raises(gdopt.ArgumentError, match="gradients of 'U float32'"):
         twins.device.step(moved)
     twins.assert_same()
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-import forms
 import numpy as np
 import pytest
+import variants
 from rules import KERNELS, SCALARS, aligned, bits, special_arrays
 
 from gdopt.kernels.cpu.blocks import Blocks
@@ -60,7 +60,7 @@ def run_text(cuda_text, text, program, arrays, *, dtype, width=1):
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_text_of_the_cuda_kernel_gives_the_bits_of_numpy(name, dtype, cuda_text):
     program = KERNELS[name].program()
-    text = forms.strided_text(program, dtype, dtype)
+    text = variants.strided_text(program, dtype, dtype)
     for size in SIZES:
         expected = special_arrays(len(program.inputs), size, dtype)
         actual = [array.copy() for array in expected]
@@ -74,15 +74,15 @@ def test_the_text_of_the_cuda_kernel_gives_the_bits_of_numpy(name, dtype, cuda_t
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text):
     program = KERNELS[name].program()
-    form = forms.form_of(program, dtype)
-    text = forms.text_of(program, dtype)
+    variant = variants.variant_of(program, dtype)
+    text = variants.text_of(program, dtype)
     for size in (0, 64, 4096, 100_032):
         expected = special_arrays(len(program.inputs), size, dtype)
         actual = [aligned(size, dtype) for _ in expected]
         for one, other in zip(actual, expected, strict=True):
             one[...] = other
         run_blocks(program, expected, dtype)
-        run_text(cuda_text, text, program, actual, dtype=dtype, width=form.width)
+        run_text(cuda_text, text, program, actual, dtype=dtype, width=variant.width)
         assert_same_bits(expected, actual, program)
 
 
@@ -109,7 +109,7 @@ def test_threads_give_the_bits_of_one_thread(dtype):
 @pytest.mark.parametrize("offset", [0, 1, 2, 4])
 def test_the_text_for_arrays_apart_reads_nothing_that_is_not_theirs(offset, cuda_text):
     program = KERNELS["adam"].program()
-    text = forms.text_of(program, "float32", "apart")
+    text = variants.text_of(program, "float32", "apart")
     sizes, size = (70, 3, 64), 256
     wholes = [[aligned(n + 8, "float32") for n in sizes] for _ in range(2)]
     for k, row in enumerate(wholes):
@@ -165,7 +165,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_in_the_text_would_be_seen(mistake, cuda_text):
     program = KERNELS["adam"].program()
-    text = forms.text_of(program, "float32")
+    text = variants.text_of(program, "float32")
     right, wrong = MISTAKES[mistake]
     assert right in text.body
     broken = replace(text, body=text.body.replace(right, wrong))

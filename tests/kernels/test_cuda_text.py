@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 
-import forms
 import pytest
+import variants
 from rules import KERNELS
 
 import gdopt
-from gdopt.kernels import cuda
+from gdopt.arrays.dtypes import Storage
+from gdopt.kernels.cuda import prologue
 
 pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
@@ -24,13 +25,13 @@ MOST_REGISTERS = 64
 def texts_of(storage):
     """Print every rule in every layout, and some with values of every kind."""
     printed = {}
-    for name, layout, values in product(KERNELS, forms.LAYOUTS, forms.VALUES):
+    for name, layout, values in product(KERNELS, variants.LAYOUTS, variants.VALUES):
         plain = layout in {"arena", "apart"} and values == "by value"
         if name == "every_operation" and storage not in {"float32", "float64"}:
             continue  # large, and no rule of the library's
         if plain or name == FULL:
             program = KERNELS[name].program()
-            text = forms.text_of(program, storage, layout, values)
+            text = variants.text_of(program, storage, layout, values)
             printed[name, layout, values] = text
     return printed
 
@@ -39,7 +40,7 @@ def texts_of(storage):
 def compiled(cuda_text):
     """Compile all kernels of a storage together, on all cores."""
     pool, jobs = ThreadPoolExecutor(2), {}
-    for storage, arch in product(forms.STORAGE, ARCHITECTURES):
+    for storage, arch in product(variants.STORAGE, ARCHITECTURES):
         job = partial(cuda_text.compile_many, texts_of(storage), arch=f"sm_{arch}")
         jobs[storage, arch] = pool.submit(job)
         if arch in ENDS:
@@ -50,7 +51,7 @@ def compiled(cuda_text):
 
 
 @pytest.mark.parametrize("arch", ENDS)
-@pytest.mark.parametrize("storage", forms.STORAGE)
+@pytest.mark.parametrize("storage", variants.STORAGE)
 def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, arch, compiled):
     small, large = compiled(storage, arch), compiled(storage, arch, "64 bits")
     assert {k: kernel.instructions for k, kernel in small.items()} == {
@@ -59,7 +60,7 @@ def test_an_index_of_64_bits_gives_the_very_same_instructions(storage, arch, com
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("storage", forms.STORAGE)
+@pytest.mark.parametrize("storage", variants.STORAGE)
 def test_every_kernel_is_exact_narrow_and_in_order(storage, arch, compiled):
     kernels = compiled(storage, arch)
     assert len(kernels) == len(texts_of(storage))
@@ -100,15 +101,15 @@ def complaints_about_order(kernel):
 
 def complaints_about_width(kernel, program, storage):
     """Compare loads and stores with those that the rule declares, in 16 bytes."""
-    form = forms.form_of(program, storage)
-    sizes = forms.pack_bytes(form)
+    variant = variants.variant_of(program, storage)
+    sizes = variants.pack_bytes(variant)
     loads = sum(
         sizes[place] // 16
         for place, symbol in enumerate(program.inputs)
         if program.reads(symbol)
     )
     written = [k for k in range(len(program.results)) if program.writes(k)]
-    written += [len(sizes) - 1] if form.copy else []
+    written += [len(sizes) - 1] if variant.copy else []
     stores = sum(sizes[place] // 16 for place in written)
     expected = [("ld", 16)] * loads + [("st", 16)] * stores
     return [] if kernel.accesses == expected else [f"accesses {kernel.accesses}"]
@@ -119,7 +120,7 @@ def complaints_about_width(kernel, program, storage):
 def test_kernels_for_any_strides_compile_to_exact_arithmetic(dtype, arch, cuda_text):
     compute = "float64" if dtype == "float64" else "float32"
     printed = {
-        name: forms.strided_text(kernel.program(), dtype, compute)
+        name: variants.strided_text(kernel.program(), dtype, compute)
         for name, kernel in KERNELS.items()
     }
     for name, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
@@ -136,10 +137,12 @@ def test_kernels_for_any_strides_compile_to_exact_arithmetic(dtype, arch, cuda_t
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
-    printed = {"totals": cuda.print_totals()}
-    for dtype, apart in product(("float16", "bfloat16", "float32", "float64"), (0, 1)):
-        stored = cuda.Storage(dtype, apart=bool(apart))
-        printed[dtype, apart] = cuda.print_lanes(stored)
+    printed = {"totals": prologue.print_totals()}
+    for dtype, separate in product(
+        ("float16", "bfloat16", "float32", "float64"), (0, 1)
+    ):
+        stored = Storage(dtype, separate=bool(separate))
+        printed[dtype, separate] = prologue.print_lanes(stored)
     for key, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
         assert [word for word in kernel.arithmetic if ".rn" not in word] == [], key
         assert not kernel.spilled
@@ -163,12 +166,12 @@ def test_every_prologue_compiles(name, on_device, flag, cuda_text):
     if "momentum" in name:
         program = KERNELS[name].program()
         on_device = tuple(scalar for scalar in on_device if scalar != "norm")
-    split = cuda.split_hoisted(program, on_device)
+    split = prologue.split_hoisted(program, on_device)
     for compute in ("float32", "float64"):
-        duties = cuda.PrologueOptions(
-            norm="norm" in on_device, gate=flag, clock=flag, counts=flag
+        options = prologue.PrologueOptions(
+            norm="norm" in on_device, skip=flag, counter=flag, counts=flag
         )
-        text = cuda.print_prologue(program, split, compute, duties)
+        text = prologue.print_prologue(program, split, compute, options)
         kernel = cuda_text.compile_one(text)
         assert [word for word in kernel.arithmetic if ".rn" not in word] == []
 
@@ -199,7 +202,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", [None, *MISTAKES])
 def test_a_planted_mistake_is_complained_about(mistake, cuda_text):
     program = KERNELS["adam"].program()
-    text = forms.text_of(program, "float32")
+    text = variants.text_of(program, "float32")
     changed = MISTAKES[mistake](text) if mistake else text
     assert mistake is None or changed != text
     kernel = cuda_text.compile_one(changed)
@@ -209,14 +212,14 @@ def test_a_planted_mistake_is_complained_about(mistake, cuda_text):
 
 
 def test_production_options_forbid_contraction_and_are_the_ones_checked():
-    for layout, values in product(forms.LAYOUTS, forms.VALUES):
-        text = forms.text_of(KERNELS["sgd"].program(), "float32", layout, values)
+    for layout, values in product(variants.LAYOUTS, variants.VALUES):
+        text = variants.text_of(KERNELS["sgd"].program(), "float32", layout, values)
         assert "-fmad=false" in text.options
 
 
 def test_a_rule_without_a_name_has_a_valid_kernel(cuda_text):
     program = gdopt.Kernel(lambda p, g: p - g).program()
-    text = forms.strided_text(program, "float32", "float32")
+    text = variants.strided_text(program, "float32", "float32")
     assert text.name.isidentifier()
     cuda_text.compile_one(text)
 
@@ -229,10 +232,10 @@ def test_a_rule_may_name_its_arrays_like_anything_the_printers_use(name, cuda_te
         scope,
     )
     program = gdopt.Kernel(scope["rule"]).program()
-    for layout, values in product(forms.LAYOUTS, forms.VALUES):
-        cuda_text.compile_one(forms.text_of(program, "float32", layout, values))
-    split = cuda.split_hoisted(program, ("at", "step"))
-    text = cuda.print_prologue(
-        program, split, "float32", cuda.PrologueOptions(clock=True)
+    for layout, values in product(variants.LAYOUTS, variants.VALUES):
+        cuda_text.compile_one(variants.text_of(program, "float32", layout, values))
+    split = prologue.split_hoisted(program, ("at", "step"))
+    text = prologue.print_prologue(
+        program, split, "float32", prologue.PrologueOptions(counter=True)
     )
     cuda_text.compile_one(text)

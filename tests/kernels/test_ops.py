@@ -99,7 +99,11 @@ def test_numpy_functions_are_the_operations_of_the_same_name():
 
 def test_small_whole_and_half_powers_of_arrays_become_products_and_roots():
     kernel = gdopt.Kernel(lambda p, g: p**3 * g**0.5 + p**-2 + g**1)
-    used = {node.operation for node in kernel.program().tape}
+    used = {node.operation for node in kernel.program().instructions}
     assert used == {"multiply", "sqrt", "add", "divide"}
     kernel = gdopt.Kernel(lambda p: p**17 + p**0.3)
-    assert [n.operation for n in kernel.program().tape] == ["power", "power", "add"]
+    assert [n.operation for n in kernel.program().instructions] == [
+        "power",
+        "power",
+        "add",
+    ]

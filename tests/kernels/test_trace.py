@@ -21,7 +21,7 @@ def test_expressions_of_scalars_are_computed_once_in_float64():
 
 def test_adam_takes_twelve_operations_an_element():
     program = adam("corrected", bias_correction=True).kernel.program()
-    assert len(program.tape) == 12
+    assert len(program.instructions) == 12
 
 
 def test_equal_constants_are_hoisted_once_and_zeros_by_sign():

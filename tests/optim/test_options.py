@@ -193,7 +193,7 @@ def test_a_user_s_state_called_average_is_refused_with_the_option():
             "master_weights needs float16 or bfloat16 parameters, but 'p' is float64",
         ),
         ({"state_dtype": "float16"}, "state_dtype must be None or 'bfloat16', got"),
-        ({"state_dtype": "bfloat16"}, "state_dtype must be None where a parameter is"),
+        ({"state_dtype": "bfloat16"}, "state_dtype='bfloat16' needs parameters of at"),
         ({"rounding": "up"}, "rounding must be 'nearest' or 'stochastic', got 'up'"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"non_finite": None}, "non_finite must be 'ignore', 'skip' or 'raise', got"),

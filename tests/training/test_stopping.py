@@ -99,7 +99,9 @@ def test_restore_puts_the_best_weights_back_in_place(form, dtype):
 def test_restore_needs_a_value_that_is_a_number():
     w = np.ones(2)
     stopping = EarlyStopping(w, patience=2)
-    with pytest.raises(gdopt.StateError, match="to go back to, got 0 values"):
+    with pytest.raises(
+        gdopt.StateError, match="restore needs a best value, got 0 values"
+    ):
         stopping.restore()
     stopping.update(NAN)
     with pytest.raises(gdopt.StateError, match="got 1 values, 1 of them NaN"):

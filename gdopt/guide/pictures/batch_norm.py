@@ -24,7 +24,7 @@ SIZES, EPOCHS, BATCH, RATE = (SHAPES + COLOURS, 32, 32, 32, 1), 8, 64, 0.005
 SHIFT, WIDEN = 4.0, 2.0  # of the colours, in deviations of the black ones
 ROWS = {  # by name: batch norm, by statistics of the batch, and what is written
     "none": (False, False, "no batch norm"),
-    "training": (True, True, "batch norm, training:\nby the batch at hand"),
+    "training": (True, True, "batch norm, training:\nby each batch"),
     "use": (True, False, "batch norm, in use:\nby averages of training"),
 }
 
@@ -84,7 +84,7 @@ def propagate(
 def compute_shift() -> Numbers:
     """Train on black cats with and without batch normalization, then show others.
 
-    By what normalizes (nothing, the batch at hand, averages of the training's batches):
+    By what normalizes (nothing, the current batch, averages of the training's batches):
     ``hidden`` holds what is before each layer's activation, black and coloured;
     ``moves`` by how many of its deviations a unit's mean moves, on average over a
     layer's units; ``spreads`` the ratio of deviations (their geometric mean);

@@ -154,9 +154,9 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
     whole = numbers["whole"]
     every = [*numbers["sums"].values(), *numbers["plain"].values()]
     bins = np.linspace(np.min(every), np.max(every), 61)
-    looks = {"plain": (ORANGE, "as it is"), "sums": (BLUE, "divided by keep")}
+    styles = {"plain": (ORANGE, "as it is"), "sums": (BLUE, "divided by keep")}
     for axis, keep in zip(axes, KEEPS, strict=True):
-        for kind, (colour, name) in looks.items():
+        for kind, (colour, name) in styles.items():
             sums = numbers[kind][keep]
             text = f"{name}: mean {sums.mean() / whole:.2f} of the whole"
             style = {"color": colour, "histtype": "stepfilled", "alpha": 0.45}
@@ -172,7 +172,7 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
 
 
 def compute_patience() -> Numbers:
-    """Train on 160 points of two half moons until the dev loss is no better for long.
+    """Train on 160 points of two half moons until the dev loss stops improving.
 
     ``train`` and ``dev`` (160,) are the losses of all examples after every epoch, had
     the training gone on; ``stopped`` is the epoch after which it was time to stop, with
@@ -194,7 +194,7 @@ def compute_patience() -> Numbers:
             current = network.params.flat.copy()
             stopping.restore()
             numbers["restored"] = network.loss(*unseen)
-            network.params.flat[...] = current  # and the training goes on
+            network.params.flat[...] = current  # and training continues
     return {"train": np.array(train_losses), "dev": np.array(dev_losses), **numbers}
 
 

@@ -168,9 +168,9 @@ def _draw_race(
 def compute_bowl() -> Numbers:
     """Descend into a bowl of condition 100 that lies along the axes, and turned.
 
-    Along the axes RMSprop and Adam scale each of them by itself, and the condition does
-    not matter to them. Gradient descent and momentum take the same steps when bowl and
-    start are turned by 45 degrees; RMSprop and Adam take more. Both are drawn, for
+    Along the axes RMSprop and Adam scale each of them separately, and the condition
+    does not matter to them. Gradient descent and momentum take the same steps when bowl
+    and start are turned by 45 degrees; RMSprop and Adam take more. Both are drawn, for
     fairness.
     """
     bowl = problems.bowl(100.0)

@@ -54,7 +54,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     names = {symbol: f"v_{symbol.name}_" for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     body = [f"{names[a]} = {a.name}[i]" for a in program.inputs if program.reads(a)]
-    for k, node in enumerate(program.tape):
+    for k, node in enumerate(program.instructions):
         arguments = [names[argument] for argument in node.arguments]
         names[node] = f"x{k}"
         body.append(
@@ -101,7 +101,7 @@ def _import(path: Path) -> Any:
     assert specification is not None  # noqa: S101 - a .py file has a loader
     assert specification.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = module  # Numba finds what it kept by the module's name
+    sys.modules[path.stem] = module  # Numba finds its cached code by the module's name
     specification.loader.exec_module(module)
     return module
 
@@ -125,7 +125,7 @@ class Loop:
             path = _store(self.source, program.name, cache_folder())
         except OSError as error:
             warnings.warn(
-                f"compiled loops are not kept for the next process: {error}; "
+                f"compiled loops could not be cached on disk: {error}; "
                 "GDOPT_CACHE_DIR names another folder",
                 RuntimeWarning,
                 stacklevel=2,

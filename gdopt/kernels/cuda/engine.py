@@ -46,7 +46,7 @@ class Launch:
         self._open = {name: k for k, name in enumerate(names) if name not in fixed}
 
     def __call__(self, changing: dict[str, Any]) -> None:
-        """Launch with the arguments that change; those it has no use for are let be.
+        """Launch with the arguments that change; unused names are ignored.
 
         Raises:
             BackendError: the compiler refused the text, or CUDA reports an error, which
@@ -90,7 +90,8 @@ class Cuda:
         self._read = [k for k in range(len(program.inputs)) if not program.writes(k)]
         self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
         stored = tuple(Storage(np.dtype(dtype).name) for dtype in dtypes)
-        self._form = KernelVariant(stored, self.dtype.name)
+        self._variant = KernelVariant(stored, self.dtype.name)
+        self._width = self._variant.width
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -102,7 +103,7 @@ class Cuda:
         scalars = [values] if is_table else values
         packs = not is_table and self._fills_packs(arrays)
         text = self._text(table=is_table, packs=packs)
-        options = {"size": arrays[0].size // self._form.width} if packs else {}
+        options = {"size": arrays[0].size // self._width} if packs else {}
         if packs:
             arrays = [as_bits(array.reshape(-1)) for array in arrays]
         read = [arrays[k] for k in self._read]
@@ -115,15 +116,15 @@ class Cuda:
         count = arrays[0].size
         return (
             count >= WORTH_PACKS
-            and count % self._form.width == 0
+            and count % self._width == 0
             and all(a.data.ptr % ACCESS == 0 and a.flags.c_contiguous for a in arrays)
         )
 
-    @functools.cache  # noqa: B019 - engines are few, and kept for good
+    @functools.cache  # noqa: B019 - engines are few, and live as long as the process
     def _text(self, *, table: bool, packs: bool) -> KernelText:
         if packs:
-            return print_fused(self._program, self._form)
-        return print_kernel(self._program, replace(self._form, table=table))
+            return print_fused(self._program, self._variant)
+        return print_kernel(self._program, replace(self._variant, table=table))
 
     def fill(self, scalars: dict[str, Any]) -> Any:
         """Compute the hoisted values on the device, where some scalars live there.

@@ -1,4 +1,4 @@
-"""Prints what runs before a pass, where the host is not asked.
+"""Prints what runs before a pass, without the host.
 
 The sum of squares comes in two stages whose order is fixed, and so are its bits.
 Element number k of a layout is added, in float64, to lane k modulo the number of lanes,
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.fused import (
     KernelVariant,
-    apart_inputs,
     find_array,
     find_place,
     read_pack,
+    separate_inputs,
 )
 from gdopt.kernels.cuda.text import (
     C_TYPES,
@@ -37,17 +37,12 @@ from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
 
-def pack_width(dtype: str, *, strided: bool = False) -> int:
-    """Say how many numbers of that dtype a thread reads at once."""
-    return KernelVariant((Storage(dtype),), compute_name(dtype), strided=strided).width
-
-
 def print_lanes(
     stored: Storage, *, columns: int = 1, column: int = 0, strided: bool = False
 ) -> KernelText:
-    """Print the first stage: ``lanes / pack_width`` threads of a pack of lanes each.
+    """Print the first stage: ``lanes / width`` threads of a pack of lanes each.
 
-    It takes g (size,), or for arrays apart the tables of `print_fused`; size_ and
+    It takes g (size,), or for separate arrays the tables of `print_fused`; size_ and
     lanes_; and writes partials_ (lanes,).
 
     Args:
@@ -57,40 +52,40 @@ def print_lanes(
         strided: whether the tables have strides.
     """
     every = (stored,) * columns
-    form = KernelVariant(every, compute_name(stored.dtype), strided=strided)
+    variant = KernelVariant(every, compute_name(stored.dtype), strided=strided)
     inputs, outputs = ["int64 size_", "int64 lanes_"], ["raw float64 partials_"]
-    if stored.apart:
-        inputs += apart_inputs(strided=strided)
+    if stored.separate:
+        inputs += separate_inputs(strided=strided)
         outputs.append("raw uint64 pointers_")
     else:
         inputs.append(f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} g")
-    width, kind = form.width, C_TYPES[form.compute]
-    lines = [f"double sums_[{width}] = {{}};", f"{kind} strange_[{width}] = {{}};"]
+    width, kind = variant.width, C_TYPES[variant.compute]
+    lines = [f"double sums_[{width}] = {{}};", f"{kind} non_finite_[{width}] = {{}};"]
     lines.append(f"#pragma unroll {2 if width == 8 else 8}")  # more would spill
     step = "first_ < size_; first_ += lanes_"
     lines.append(f"for (ptrdiff_t first_ = (ptrdiff_t){width} * i; {step}) {{")
-    if stored.apart:
-        lines += find_array(form)
-        lines.append(find_place(stored, column, form))
+    if stored.separate:
+        lines += find_array(variant)
+        lines.append(find_place(stored, column, variant))
     lines += [
-        f"const auto pack_ = {read_pack(stored, 'g', column, form)};",
+        f"const auto pack_ = {read_pack(stored, 'g', column, variant)};",
         "#pragma unroll",
         f"for (int k_ = 0; k_ < {width}; ++k_) {{",
         f"  const {kind} g_ = gdopt_{stored.dtype}_value(pack_.x[k_]);",
         "  sums_[k_] += (double)g_ * (double)g_;",
-        "  strange_[k_] += g_ - g_;",
+        "  non_finite_[k_] += g_ - g_;",
         "}",
         "}",
         "#pragma unroll",
         f"for (int k_ = 0; k_ < {width}; ++k_)",
-        f"  partials_[(ptrdiff_t){width} * i + k_] = sums_[k_] + strange_[k_];",
+        f"  partials_[(ptrdiff_t){width} * i + k_] = sums_[k_] + non_finite_[k_];",
     ]
     return KernelText(
         ", ".join(inputs),
         ", ".join(outputs),
         "\n".join(lines),
         f"gdopt_squares_{stored.dtype}",
-        preamble=form.preamble(),
+        preamble=variant.preamble(),
     )
 
 
@@ -119,19 +114,19 @@ class HoistedSplit:
     Attributes:
         known: expressions that the host computes.
         given: names of scalars that live on the device, in order.
-        tape: what the device computes from both, each behind what it needs.
+        instructions: what the device computes from both, each behind what it needs.
     """
 
     known: tuple[Symbol, ...]
     given: tuple[str, ...]
-    tape: tuple[Symbol, ...]
+    instructions: tuple[Symbol, ...]
 
 
 def split_hoisted(program: Program, on_device: Collection[str]) -> HoistedSplit:
     """Find the largest expressions that do without the scalars on the device."""
     known: dict[Symbol, None] = {}
     given: dict[str, None] = {}
-    tape: dict[Symbol, None] = {}
+    instructions: dict[Symbol, None] = {}
     needs: dict[Symbol, bool] = {}
 
     def needs_device(node: Symbol) -> bool:
@@ -141,7 +136,7 @@ def split_hoisted(program: Program, on_device: Collection[str]) -> HoistedSplit:
         return needs[node]
 
     def visit(node: Symbol) -> None:
-        if node in tape or node in known or node.name in given:
+        if node in instructions or node in known or node.name in given:
             return
         if not needs_device(node):
             known[node] = None
@@ -150,11 +145,11 @@ def split_hoisted(program: Program, on_device: Collection[str]) -> HoistedSplit:
         else:
             for argument in node.arguments:
                 visit(argument)
-            tape[node] = None
+            instructions[node] = None
 
     for value in program.hoisted:
         visit(value)
-    return HoistedSplit(tuple(known), tuple(given), tuple(tape))
+    return HoistedSplit(tuple(known), tuple(given), tuple(instructions))
 
 
 @dataclass(frozen=True)
@@ -163,57 +158,57 @@ class PrologueOptions:
 
     Attributes:
         norm: add up totals_ and give norm_, the root of their sum.
-        gate: decide go_: False where the sum is NaN.
-        clock: take the row of the step that clock_ counts.
-        counts: count that step, after which the clock says t.
+        skip: decide done_: False where the sum is NaN.
+        counter: take the row of the step that counter_ counts.
+        counts: count that step, after which it is t.
         by_value: the host's values come as k0_, k1_, ...; for a table of one row.
     """
 
     norm: bool = False
-    gate: bool = False
-    clock: bool = False
+    skip: bool = False
+    counter: bool = False
     counts: bool = False
     by_value: bool = False
 
 
 def print_prologue(
-    program: Program, split: HoistedSplit, compute: str, duties: PrologueOptions
+    program: Program, split: HoistedSplit, compute: str, options: PrologueOptions
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 
     It takes known_ (steps, rows, known), or k0_, k1_, ..., and given_ (rows, given),
     float64; count_, the number of rows; totals_ and sums_, their number; and writes
-    scalars_ (rows, hoisted), norm_, go_ and clock_ = (steps done, step of the first
+    scalars_ (rows, hoisted), norm_, done_ and counter_ = (steps done, step of the first
     row).
     """
     inputs = ["raw float64 given_", "int32 count_"]
-    if duties.by_value:
+    if options.by_value:
         inputs += [f"float64 k{k}_" for k in range(len(split.known))]
     else:
         inputs.append("raw float64 known_")
     outputs = [f"raw {compute} scalars_"]
     body = ["long long step_ = 0;"]
-    if duties.norm or duties.gate:
+    if options.norm or options.skip:
         inputs += ["raw float64 totals_", "int32 sums_"]
         body += [
             "double sum_ = 0.0;",
             "#pragma unroll 32",
             "for (int k_ = 0; k_ < sums_; ++k_) sum_ += totals_[k_];",
         ]
-    if duties.norm:
+    if options.norm:
         outputs.append("raw float64 norm_")
         body += ["const double root_ = sqrt(sum_);", "norm_[0] = root_;"]
-    if duties.clock:
-        outputs.append("raw int64 clock_")
-        body.append("step_ = clock_[0] - clock_[1];")
+    if options.counter:
+        outputs.append("raw int64 counter_")
+        body.append("step_ = counter_[0] - counter_[1];")
     body += ["for (int r_ = 0; r_ < count_; ++r_) {"]
-    body += ["  " + line for line in _row(program, split, by_value=duties.by_value)]
+    body += ["  " + line for line in _row(program, split, by_value=options.by_value)]
     body.append("}")
-    if duties.gate:
-        outputs.append("raw bool go_")
-        body += ["const bool done_ = sum_ == sum_;", "go_[0] = done_;"]
-    if duties.clock and duties.counts:
-        body.append(f"clock_[0] += {'done_' if duties.gate else '1'};")
+    if options.skip:
+        outputs.append("raw bool done_")
+        body += ["const bool finite_ = sum_ == sum_;", "done_[0] = finite_;"]
+    if options.counter and options.counts:
+        body.append(f"counter_[0] += {'finite_' if options.skip else '1'};")
     return KernelText(
         ", ".join(inputs),
         ", ".join(outputs),
@@ -234,11 +229,11 @@ def _row(program: Program, split: HoistedSplit, *, by_value: bool) -> list[str]:
     for k, name in enumerate(split.given):
         source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
         lines.append(f"const double {value_name(name)} = {source};")
-    for node in (*split.tape, *program.hoisted):
+    for node in (*split.instructions, *program.hoisted):
         for leaf in (node, *node.arguments):
             if leaf.name in split.given:
                 names[leaf] = value_name(leaf.name)
-    lines += print_statements(split.tape, names, "double")
+    lines += print_statements(split.instructions, names, "double")
     for k, value in enumerate(program.hoisted):
         place = f"(ptrdiff_t)r_ * {len(program.hoisted)} + {k}"
         lines.append(f"scalars_[{place}] = {names[value]};")

@@ -84,6 +84,15 @@ __device__ inline unsigned short gdopt_bfloat16_round(float x, unsigned noise) {
   const unsigned quiet = (bits & 0x7fffffu) ? 0x40u : 0u;  // NaN stays NaN
   return (unsigned short)(number ? (bits + noise) >> 16 : (bits >> 16) | quiet);
 }
+#ifdef __CUDA_ARCH__
+__noinline__  // so rare that it is kept out of the way
+#endif
+__device__ unsigned short gdopt_bfloat16_careful(float x, unsigned noise) {
+  return gdopt_bfloat16_round(x, noise);
+}
+__device__ inline unsigned short gdopt_bfloat16_finite(float x, unsigned noise) {
+  return (unsigned short)((__float_as_uint(x) + noise) >> 16);
+}
 __device__ inline unsigned short gdopt_bfloat16_bits(float x) {
   const unsigned odd = (__float_as_uint(x) >> 16) & 1u;
   return gdopt_bfloat16_round(x, 0x7fffu + odd);
@@ -96,17 +105,15 @@ __device__ inline unsigned gdopt_mix(unsigned x) {
   x = (x ^ (x >> 15)) * 0x846ca68bu;
   return x ^ (x >> 16);
 }
-// 32 random bits of an element; the same ones on every engine.
-__device__ inline unsigned gdopt_random_bits(
+// Of 32 random bits of an element, the same ones on every engine, what its pack shares.
+__device__ inline unsigned gdopt_random_key(
     unsigned seed, unsigned t, ptrdiff_t index) {
-  const unsigned start = gdopt_mix(t ^ gdopt_mix(seed));
-  const unsigned key = gdopt_mix((unsigned)(index >> 32) ^ start);
-  return gdopt_mix((unsigned)index ^ key);
+  return gdopt_mix((unsigned)(index >> 32) ^ gdopt_mix(t ^ gdopt_mix(seed)));
 }
 """
 
-# Arrays kept apart: some start between 16-byte boundaries, most end between packs.
-APART = """
+# Separate arrays: some start between 16-byte boundaries, most end between packs.
+SEPARATE = """
 template <class T, int n>
 __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count) {
   if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) return gdopt_read<T, n>(at);
@@ -147,7 +154,7 @@ ELEMENT_TYPES = {
     "float16": "unsigned short",
     "bfloat16": "unsigned short",
 }
-RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # what CuPy is told of them
+RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # to CuPy
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 PARTS = {"float16": FLOAT16, "bfloat16": BFLOAT16}
 
@@ -183,11 +190,11 @@ class KernelText:
 
 
 def print_statements(
-    tape: Sequence[Symbol], names: dict[Symbol, str], kind: str
+    instructions: Sequence[Symbol], names: dict[Symbol, str], kind: str
 ) -> list[str]:
     """Print one statement for each operation, and name its value."""
     lines = []
-    for k, node in enumerate(tape):
+    for k, node in enumerate(instructions):
         arguments = [names[argument] for argument in node.arguments]
         names[node] = f"x{k}"
         text = OPERATIONS[str(node.operation)].cuda.format(*arguments)

@@ -9,11 +9,11 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.kernels.cuda import PrologueOptions
+from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
-from gdopt.optim.gpu.values import AHEAD, StepCounter
-from gdopt.optim.hyper import Hyper
+from gdopt.optim.gpu.values import AHEAD, DeviceStepCounter
+from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -22,10 +22,10 @@ from gdopt.optim.rule import Rule
 class GpuExecutor:
     """The passes of one optimizer on a GPU; nothing in them waits for the device.
 
-    Arrays in an arena and arrays apart are one launch per dtype, whatever their values
-    by name. Before it, where the step asks for it, come the two stages of the norm, and
-    a one-thread prologue that computes the values which depend on it, or takes them
-    from rows sent ahead for the step that a clock on the device counts.
+    Arrays in an arena, or separate ones, are one launch per dtype, whatever their
+    values by name. Before it, where the step asks for it, come the two stages of the
+    norm, and a one-thread prologue that computes the values which depend on it, or
+    takes them from rows sent ahead for the step that a counter on the device counts.
     """
 
     def __init__(
@@ -34,24 +34,27 @@ class GpuExecutor:
         parameters: Parameters,
         states: Mapping[str, Arena],
         hyper: Hyper,
+        counter: StepCounter,
+        *,
         options: Options,
     ) -> None:
         self._rule, self._parameters, self._hyper = rule, parameters, hyper
-        self._states, self._options = states, options
+        self._states, self._options, self._counter = states, options, counter
         self.grad_norm: Any = None
-        self._gate = options.non_finite == "skip"
+        self._skip = options.non_finite == "skip"
         self._version = -1
         self._groups: list[DtypeGroup] = []
         self._sum: GradNorm | None = None
-        self.clock: StepCounter | None = None
-        if self._gate:
+        self._device_counter: DeviceStepCounter | None = None
+        if self._skip:
             self.count_on_device()
 
     def count_on_device(self) -> None:
         """Take the step count from the device from now on, as a graph has to."""
-        if self.clock is None:
-            self.clock = StepCounter(self._parameters.backend, self._parameters.device)
-            self._hyper.clock = self.clock
+        if self._device_counter is None:
+            parameters = self._parameters
+            counter = DeviceStepCounter(parameters.backend, parameters.device)
+            self._device_counter = self._counter.device = counter
             self._version = -1
 
     def run(self, grads: Arena | list[Array]) -> bool | Array:
@@ -69,26 +72,26 @@ class GpuExecutor:
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
         hyper = self._hyper
-        if self.clock is None:
-            values = hyper.at(hyper.step)
+        if self._device_counter is None:
+            values = hyper.at(self._counter.t)
             for group in self._groups:
-                group.values.take([(hyper.step + 1, values)])
+                group.values.take([(self._counter.t + 1, values)])
             return
-        if not self.clock.lacks_rows(hyper.version):
+        if not self._device_counter.lacks_rows(hyper.version):
             for group in self._groups:
                 group.values.refresh()
             return
-        step = hyper.step
+        step = self._counter.t
         steps = [(step + 1, hyper.at(step))]
         ahead = 1 if hyper.reads_host_arrays else AHEAD
         for k in range(step + 1, step + ahead):
             try:
                 steps.append((k + 1, hyper.at(k)))
-            except Exception:  # noqa: BLE001 - the schedule's, which is told in its turn
+            except Exception:  # noqa: BLE001 - raised when its step is reached
                 break
         for group in self._groups:
             group.values.take(steps)
-        self.clock.start(step, len(steps), hyper.version)
+        self._device_counter.start(step, len(steps), hyper.version)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""
@@ -102,17 +105,17 @@ class GpuExecutor:
             group.run_prologue(shared)
         for group, arguments in zip(self._groups, located, strict=True):
             group.update(arguments, shared)
-        return shared["go_"].reshape(()) if self._gate else True
+        return shared["done_"].reshape(()) if self._skip else True
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""
-        if self.clock is None:
-            self._hyper.step += 1
+        if self._device_counter is None:
+            self._counter.t += 1
         else:
-            self.clock.launched()
+            self._device_counter.launched()
 
     def prepare(self) -> int:
-        """Send what the next step needs; give the number of the plan in force.
+        """Send what the next step needs; return the number of the current plan.
 
         A graph holds for as long as that number stays.
         """
@@ -122,18 +125,18 @@ class GpuExecutor:
         return self._version
 
     def _shared_arguments(self) -> dict[str, Any]:
-        """Make what the step tells: fresh arrays, which the caller may keep."""
+        """Make what the step reports: fresh arrays, which the caller may keep."""
         empty = self._parameters.backend.xp.empty
         shared: dict[str, Any] = {}
-        if self._gate:
-            shared["go_"] = empty(1, np.bool_)
+        if self._skip:
+            shared["done_"] = empty(1, np.bool_)
         if "norm" in self._rule.kernel.signature.scalars:
             shared["norm_"] = empty(1, np.float64)
             self.grad_norm = shared["norm_"].reshape(())
-        if self.clock is not None:
-            shared["clock_"] = self.clock.array
+        if self._device_counter is not None:
+            shared["counter_"] = self._device_counter.array
         else:
-            shared["t_"] = np.uint32((self._hyper.step + 1) & 0xFFFFFFFF)
+            shared["t_"] = np.uint32((self._counter.t + 1) & 0xFFFFFFFF)
         return shared
 
     def _plan(self) -> None:
@@ -150,15 +153,15 @@ class GpuExecutor:
                 hyper=hyper,
                 options=self._options,
                 seed=group_seed(self._options.seed, number),
-                duties=PrologueOptions(
+                prologue_options=PrologueOptions(
                     norm=norm,
-                    gate=self._gate,
-                    clock=self.clock is not None,
+                    skip=self._skip,
+                    counter=self._device_counter is not None,
                     counts=number == len(sizes) - 1,
                 ),
             )
             for number, group in enumerate(sizes)
         ]
-        if (norm or self._gate) and self._sum is None:
+        if (norm or self._skip) and self._sum is None:
             self._sum = GradNorm(parameters.backend, parameters.device, sizes)
         self._version = hyper.version

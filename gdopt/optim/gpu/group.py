@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,10 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage, compute_name
-from gdopt.kernels.cuda import (
-    KernelVariant,
-    Launch,
+from gdopt.kernels.cuda.engine import Launch, as_bits
+from gdopt.kernels.cuda.fused import KernelVariant, print_fused
+from gdopt.kernels.cuda.prologue import (
     PrologueOptions,
-    as_bits,
-    pack_width,
-    print_fused,
     print_lanes,
     print_totals,
 )
@@ -54,7 +52,7 @@ class GradNorm:
 
         Args:
             group: the dtype.
-            gradients: the buffer g, or the tables of arrays kept apart.
+            gradients: the buffer g, or the tables of separate arrays.
             columns: of the table of pointers.
             column: which of them is the gradients'.
         """
@@ -64,15 +62,15 @@ class GradNorm:
         direct = lanes == TOTALS
         place = slice(offset, offset + TOTALS)
         partials = self.totals[place] if direct else self._partials
-        apart, strided = "pointers_" in gradients, "axes_" in gradients
-        key = group, columns, column, apart, strided
+        separate, strided = "pointers_" in gradients, "axes_" in gradients
+        key = group, columns, column, separate, strided
         if key not in self._launches:
-            stored = Storage(group, apart=apart)
+            stored = Storage(group, separate=separate)
             text = print_lanes(stored, columns=columns, column=column, strided=strided)
             fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
             fixed["partials_"] = partials
-            width = pack_width(group, strided=strided)
-            self._launches[key] = Launch(text, lanes // width, fixed)
+            variant = KernelVariant((stored,), compute_name(group), strided=strided)
+            self._launches[key] = Launch(text, lanes // variant.width, fixed)
         self._launches[key](dict(gradients))
         if not direct:
             if group not in self._launches:
@@ -83,7 +81,7 @@ class GradNorm:
 
 
 class DtypeGroup:
-    """One launch that updates every parameter of a dtype, in an arena or apart."""
+    """One launch that updates every parameter of a dtype, in an arena or separate."""
 
     def __init__(
         self,
@@ -95,20 +93,21 @@ class DtypeGroup:
         hyper: Hyper,
         options: Options,
         seed: int,
-        duties: PrologueOptions,
+        prologue_options: PrologueOptions,
     ) -> None:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
         self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        self._places = [k for k, n in enumerate(layout.slots) if n in self._slots]
-        self._parameters, self._apart = parameters, parameters.arena is None
+        places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        self._column = itemgetter(*places, places[0])  # a tuple, also of one array
+        self._parameters, self._separate = parameters, parameters.arena is None
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
         self._compute = compute_name(group)
         self.values = HoistedScalars(
             self._program,
             self._slots,
-            duties,
+            prologue_options,
             hyper,
             parameters,
             compute=self._compute,
@@ -129,25 +128,25 @@ class DtypeGroup:
         self._copies = options.master_weights
         if options.master_weights and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
-        self._duties = duties
+        self._prologue_options = prologue_options
         self._tables: dict[bool, PointerTable] = {}
         self._launches: dict[Any, Launch] = {}
 
     def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
-        """Say where the gradients are, and parameters kept apart."""
+        """Say where the gradients are, and separate parameters."""
         if isinstance(grads, Arena):
             located = {self._gradient_name: as_bits(grads.buffers[self.group])}
-            if self._apart:
+            if self._separate:
                 located |= self._table_for(gradients=False).locate()
             return located
-        column = [grads[place] for place in self._places]
+        column = self._column(grads)[:-1]
         return self._table_for(gradients=True).locate(column)
 
     def _table_for(self, *, gradients: bool) -> PointerTable:
         if gradients not in self._tables:
             parameters = self._parameters
             columns: list[Any] = [None] if gradients else []
-            if self._apart:  # in the order of the pass, whose last array is the copy
+            if self._separate:  # in the order of the pass, whose last array is the copy
                 own = [parameters.arrays[name] for name in self._slots]
                 columns = [*columns, own] if self._copies else [own, *columns]
             self._tables[gradients] = PointerTable(
@@ -160,8 +159,8 @@ class DtypeGroup:
         if self._gradient_name in located:
             total.add(self.group, {"g": located[self._gradient_name]})
             return
-        column = int(self._apart and not self._copies)
-        total.add(self.group, located, columns=1 + self._apart, column=column)
+        column = int(self._separate and not self._copies)
+        total.add(self.group, located, columns=1 + self._separate, column=column)
 
     def run_prologue(self, shared: Mapping[str, Any]) -> None:
         """Compute the values that the device knows alone."""
@@ -172,23 +171,23 @@ class DtypeGroup:
         """Launch the pass."""
         key = self._gradient_name not in located, "axes_" in located
         if key not in self._launches:
-            form = self._form(gradients_apart=key[0], strided=key[1])
-            text = print_fused(self._program, form)
-            self._launches[key] = Launch(text, self._size // form.width, self._fixed)
+            variant = self._variant(gradients_separate=key[0], strided=key[1])
+            text = print_fused(self._program, variant)
+            self._launches[key] = Launch(text, self._size // variant.width, self._fixed)
         self._launches[key]({**shared, **self.values.arguments, **located})
 
-    def _form(self, *, gradients_apart: bool, strided: bool) -> KernelVariant:
+    def _variant(self, *, gradients_separate: bool, strided: bool) -> KernelVariant:
         stored = list(self._stored)
-        stored[0] = replace(stored[0], apart=self._apart and not self._copies)
-        stored[self._gradient] = Storage(self.group, apart=gradients_apart)
-        copy = Storage(self.group, apart=self._apart) if self._copies else None
+        stored[0] = replace(stored[0], separate=self._separate and not self._copies)
+        stored[self._gradient] = Storage(self.group, separate=gradients_separate)
+        copy = Storage(self.group, separate=self._separate) if self._copies else None
         return KernelVariant(
             tuple(stored),
             self._compute,
             copy=copy,
             table=not self.values.by_value,
             rows="rows_" in self.values.arguments,
-            gated=self._duties.gate,
-            clocked=self._duties.clock,
+            may_skip=self._prologue_options.skip,
+            device_counter=self._prologue_options.counter,
             strided=strided,
         )

@@ -11,21 +11,22 @@ import numpy as np
 from gdopt.arrays.arena import Slot
 from gdopt.arrays.backend import Array, Backend, is_on_device
 from gdopt.errors import ArgumentTypeError
-from gdopt.kernels.cuda import Launch, PrologueOptions, print_prologue, split_hoisted
+from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, compile_host
 from gdopt.optim.gpu.pointers import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
-AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
+AHEAD = 256  # steps whose values are sent together; then the host asks for the count
 
 
-class StepCounter:
+class DeviceStepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
     A step that is skipped on the device does not advance it. The host reads it, and so
-    waits for the device, only when somebody asks, or when the rows run out.
+    waits for the device, only when it is asked for, or when the rows run out.
     """
 
     def __init__(self, backend: Backend, device: str) -> None:
@@ -41,7 +42,7 @@ class StepCounter:
         return int(self._backend.to_host(self.array)[0])
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
         self.running = False
 
     def lacks_rows(self, version: int) -> bool:
@@ -81,7 +82,7 @@ class HoistedScalars:
     Args:
         program: the traced rule.
         slots: of the parameters of that dtype, by name.
-        duties: what the prologue does besides, where there is one.
+        options: what the prologue does besides, where there is one.
         hyper: the settings.
         parameters: all of them.
         compute: the dtype of the arithmetic.
@@ -91,7 +92,7 @@ class HoistedScalars:
         self,
         program: Program,
         slots: Mapping[str, Slot],
-        duties: PrologueOptions,
+        options: PrologueOptions,
         hyper: Hyper,
         parameters: Parameters,
         *,
@@ -99,7 +100,7 @@ class HoistedScalars:
     ) -> None:
         self._program, self._compute = program, np.dtype(compute)
         self._backend, self._device = parameters.backend, parameters.device
-        self._duties, self._settings = duties, hyper.settings
+        self._options, self._settings = options, hyper.settings
         first_with = _equal_values(hyper, slots)
         names = self._names = list(dict.fromkeys(first_with.values()))
         self.prologue: Launch | None = None
@@ -109,10 +110,10 @@ class HoistedScalars:
             for name, part in hyper.parts()
             if is_on_device(part) and name not in hyper.elements
         }
-        self._on_device |= {"norm"} if duties.norm else set()
+        self._on_device |= {"norm"} if options.norm else set()
         self._split = split_hoisted(program, self._on_device)
         self._host = compile_host(program, self._split.known)
-        needs_prologue = bool(self._on_device) or duties.gate or duties.clock
+        needs_prologue = bool(self._on_device) or options.skip or options.counter
         self.by_value = not needs_prologue and len(names) == 1
         self.arguments: dict[str, Any] = {}
         places = {symbol: k for k, symbol in enumerate(self._split.known)}
@@ -138,14 +139,14 @@ class HoistedScalars:
 
     def _prepare_prologue(self) -> None:
         split, rows = self._split, len(self._names)
-        by_value = rows == 1 and not self._duties.clock
-        duties = replace(self._duties, by_value=by_value)
-        text = print_prologue(self._program, split, self._compute.name, duties)
+        by_value = rows == 1 and not self._options.counter
+        options = replace(self._options, by_value=by_value)
+        text = print_prologue(self._program, split, self._compute.name, options)
         self._given = self._zeros(max(1, len(split.given)) * rows, np.float64)
         fixed = {"given_": self._given, "count_": np.int32(rows)}
         fixed["scalars_"] = self._table
         if not by_value:
-            ahead = AHEAD if self._duties.clock else 1
+            ahead = AHEAD if self._options.counter else 1
             size = max(1, ahead * rows * len(split.known))
             fixed["known_"] = self._known_rows = self._zeros(size, np.float64)
         self.prologue = Launch(text, 1, fixed)
@@ -194,7 +195,7 @@ class HoistedScalars:
         return self._host(*ordered)
 
     def refresh(self) -> None:
-        """Read the scalars that live on the device anew, without waiting for them."""
+        """Read the scalars that live on the device again, without waiting for them."""
         if self.prologue is None:
             return
         for row, name in enumerate(self._names):

@@ -1,9 +1,9 @@
-"""Every form in which a rule's kernel is printed, and what its text takes."""
+"""Every variant in which a rule's kernel is printed, and what its text takes."""
 
 from dataclasses import replace
 
 from gdopt.arrays.dtypes import Storage
-from gdopt.kernels.cuda import KernelVariant, print_fused, print_kernel
+from gdopt.kernels.cuda.fused import KernelVariant, print_fused, print_kernel
 from gdopt.kernels.cuda.text import BYTES
 
 # Parameter and gradient, state, and the dtype of a copy where there is a master.
@@ -22,8 +22,8 @@ VALUES = {
     "by value": {},
     "by a table": {"table": True},
     "by name": {"table": True, "rows": True},
-    "gated": {"table": True, "gated": True, "clocked": True},
-    "all": {"table": True, "rows": True, "gated": True, "clocked": True},
+    "gated": {"table": True, "may_skip": True, "device_counter": True},
+    "all": {"table": True, "rows": True, "may_skip": True, "device_counter": True},
 }
 
 
@@ -47,24 +47,24 @@ def stored_inputs(program, storage, layout="arena"):
         draws = at_random and kind == "bfloat16"
         stored.append(Storage(kind, draw if draws else None))
         draw += draws
-    apart = layout in {"apart", "strided"}
-    if apart and not copy:
-        stored[0] = replace(stored[0], apart=True)
+    separate = layout in {"apart", "strided"}
+    if separate and not copy:
+        stored[0] = replace(stored[0], separate=True)
     if layout != "arena" and count < len(stored):
-        stored[count] = replace(stored[count], apart=True)
-    return tuple(stored), (Storage(copy, apart=apart) if copy else None), compute
+        stored[count] = replace(stored[count], separate=True)
+    return tuple(stored), (Storage(copy, separate=separate) if copy else None), compute
 
 
-def form_of(program, storage, layout="arena", values="by value"):
-    """Make the form of a kernel."""
+def variant_of(program, storage, layout="arena", values="by value"):
+    """Make a variant of a kernel."""
     stored, copy, compute = stored_inputs(program, storage, layout)
-    strided = layout == "strided" and any(one.apart for one in stored)
+    strided = layout == "strided" and any(one.separate for one in stored)
     return KernelVariant(stored, compute, copy=copy, strided=strided, **VALUES[values])
 
 
 def text_of(program, storage, layout="arena", values="by value"):
-    """Print a kernel in one of its forms."""
-    return print_fused(program, form_of(program, storage, layout, values))
+    """Print a kernel in one of its variants."""
+    return print_fused(program, variant_of(program, storage, layout, values))
 
 
 def strided_text(program, dtype, compute):
@@ -74,6 +74,6 @@ def strided_text(program, dtype, compute):
     )
 
 
-def pack_bytes(form):
+def pack_bytes(variant):
     """Return the bytes that a thread moves of each array of a pass."""
-    return [form.width * BYTES[one.dtype] for one in form.all_stored]
+    return [variant.width * BYTES[one.dtype] for one in variant.all_stored]
