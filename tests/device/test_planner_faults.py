@@ -164,7 +164,7 @@ def test_memory_that_another_process_takes_meanwhile_is_told(trapped, cuda):
     plan = quick(step, trapped.data, trapped.state)
     assert [row.fits for row in plan.rows] == [True, False, False]
     told = "\n".join(plan.notices)
-    assert "while 128 was tried, the free memory fell by 1.99 GB for good" in told
+    assert "while 128 was tried, the free memory fell by 1.99 GB permanently" in told
 
 
 def test_a_winner_that_does_not_fit_any_more_gives_way(trapped, cp, cuda):
