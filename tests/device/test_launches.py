@@ -40,17 +40,28 @@ def test_clipping_skipping_and_averaging_are_three_launches_more(cp, cuda):
     name = "gdopt_adam_clip_norm_ema"
     assert launches(cuda, optimizer, params.like()) == [
         "gdopt_squares_float32",
-        "gdopt_squares_totals",
+        "gdopt_squares_total",
         f"{name}_prologue",
         name,
     ]
 
 
-@pytest.mark.parametrize("rate", [0.1, gdopt.schedules.exponential(0.1, 0.9)])
-def test_a_clipped_step_sends_nothing_to_the_device(rate, cp, monkeypatch):
-    params = {"p": cp.asarray(np.ones(100, np.float32))}
-    optimizer = gdopt.Adam(params, lr=rate, clip_norm=1.0)
-    grads = {"p": cp.asarray(np.ones(100, np.float32))}
+BY_NAME = {"lr": {"p": 0.1, "q": 0.2}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (gdopt.Adam, {"lr": 0.1, "clip_norm": 1.0}),
+        (gdopt.Adam, {"lr": gdopt.schedules.exponential(0.1, 0.9), "clip_norm": 1.0}),
+        (gdopt.SGD, BY_NAME),
+        (gdopt.SGD, BY_NAME | {"clip_norm": 1.0}),
+    ],
+)
+def test_a_step_like_the_last_sends_nothing(kind, options, cp, monkeypatch):
+    params = {name: cp.asarray(np.ones(100, np.float32)) for name in "pq"}
+    optimizer = kind(params, **options)
+    grads = {name: cp.asarray(np.ones(100, np.float32)) for name in "pq"}
     optimizer.step(grads)
     sent, backend = [], gdopt.get_backend("cupy")
     real = backend.from_host

@@ -6,6 +6,7 @@ compiled (.3 to .6 s) for the next process. No fast-math: the bits are NumPy's.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,28 @@ def _import(path: Path) -> Any:
     return module
 
 
+def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
+    """Write a text of loops to the cache folder and import it; return both.
+
+    Args:
+        text: prints it; ``cache=True`` where Numba is to keep what it compiles.
+        name: what the file is called by.
+    """
+    try:
+        source = text(cache=True)
+        path = _store(source, name, cache_folder())
+    except OSError as error:
+        warnings.warn(
+            f"compiled loops could not be cached on disk: {error}; "
+            "GDOPT_CACHE_DIR names another folder",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        source = text(cache=False)
+        path = _store(source, name, Path(tempfile.mkdtemp("gdopt")))
+    return source, _import(path)
+
+
 _forked = threading.Event()  # set in a forked child, where OpenMP's threads are gone
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked.set)
@@ -120,19 +143,9 @@ class Loop:
     def __init__(self, program: Program, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         flush = self.dtype == np.float32 and can_flush()
-        self.source = print_loop(program, flush=flush, cache=True)
-        try:
-            path = _store(self.source, program.name, cache_folder())
-        except OSError as error:
-            warnings.warn(
-                f"compiled loops could not be cached on disk: {error}; "
-                "GDOPT_CACHE_DIR names another folder",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.source = print_loop(program, flush=flush, cache=False)
-            path = _store(self.source, program.name, Path(tempfile.mkdtemp("gdopt")))
-        module = _import(path)
+        self.source, module = compile_module(
+            functools.partial(print_loop, program, flush=flush), program.name
+        )
         self._serial, self._parallel = module.serial, module.parallel
 
     def cast(self, scalars: Sequence[float]) -> Any:

@@ -66,7 +66,7 @@ def launch(
     import cupy  # noqa: PLC0415 - optional, and takes half a second
 
     try:
-        kernel(*arguments, **options)
+        kernel(*arguments, block_size=text.block, **options)
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error

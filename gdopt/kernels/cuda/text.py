@@ -115,8 +115,12 @@ __device__ inline unsigned gdopt_random_key(
 # Separate arrays: some start between 16-byte boundaries, most end between packs.
 SEPARATE = """
 template <class T, int n>
+__device__ inline bool gdopt_aligned(const T* at) {
+  return reinterpret_cast<size_t>(at) % alignof(gdopt_pack<T, n>) == 0;
+}
+template <class T, int n>
 __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count) {
-  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) return gdopt_read<T, n>(at);
+  if (count >= n && gdopt_aligned<T, n>(at)) return gdopt_read<T, n>(at);
   gdopt_pack<T, n> some = {};
   #pragma unroll
   for (int k = 0; k < n; ++k) if (k < count) some.x[k] = at[k];
@@ -125,7 +129,7 @@ __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count)
 template <class T, int n>
 __device__ inline void gdopt_write_some(
     T* at, ptrdiff_t count, const gdopt_pack<T, n>& pack) {
-  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) {
+  if (count >= n && gdopt_aligned<T, n>(at)) {
     gdopt_write<T, n>(at, pack);
     return;
   }
@@ -145,6 +149,44 @@ __device__ inline ptrdiff_t gdopt_place(
     element /= lengths[axis];
   }
   return place;
+}
+template <class T, int n>
+__device__ inline gdopt_pack<T, n> gdopt_gather(
+    const T* at, ptrdiff_t first, ptrdiff_t count, const long long* lengths,
+    const long long* steps, int axes) {
+  gdopt_pack<T, n> some = {};
+  for (int k = 0; k < n; ++k)
+    if (k < count) some.x[k] = at[gdopt_place(first + k, lengths, steps, axes)];
+  return some;
+}
+"""
+
+# Where threads add together: a warp holds 128 lanes of float64, four in each thread,
+# and adds them by halves. One thread after the other, on a CPU, the first holds all.
+FOLD = """
+#ifdef __CUDA_ARCH__
+#define GDOPT_THREADS 1024
+#define GDOPT_SYNC __syncthreads()
+constexpr int gdopt_own = 4;
+__device__ inline double gdopt_above(double x, int threads) {
+  return __shfl_down_sync(0xffffffffu, x, threads);
+}
+#else
+#define GDOPT_THREADS 1
+#define GDOPT_SYNC
+constexpr int gdopt_own = 128;
+inline double gdopt_above(double x, int) { return x; }
+#endif
+#define GDOPT_OWN(l) for (int l = 0; l < gdopt_own; l += 4)
+__device__ inline void gdopt_fold(double (&lanes)[gdopt_own]) {
+  #pragma unroll
+  for (int width = 64; width; width /= 2) {
+    #pragma unroll
+    for (int l = 0; l < gdopt_own; ++l) {
+      if (width >= gdopt_own) lanes[l] += gdopt_above(lanes[l], width / gdopt_own);
+      else if (l < width) lanes[l] += lanes[l + width];
+    }
+  }
 }
 """
 
@@ -169,6 +211,7 @@ class KernelText:
     name: str
     options: tuple[str, ...] = OPTIONS
     preamble: str = SIGNS
+    block: int = 128  # threads of a block
 
     @functools.cached_property
     def arguments(self) -> list[str]:
