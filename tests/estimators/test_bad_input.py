@@ -89,7 +89,7 @@ def test_a_warm_start_keeps_sizes_and_outputs(blobs):
     with pytest.raises(gdopt.ArgumentError, match="y must have 1 outputs, as before"):
         model.fit(X, np.stack([y, y], axis=1))
     model.set_params(hidden_layer_sizes=(4, 4))
-    with pytest.raises(gdopt.ArgumentError, match=r"must stay \(4,\) where training"):
+    with pytest.raises(gdopt.ArgumentError, match=r"must stay \(4,\) if training"):
         model.fit(X, y)
 
 

@@ -109,7 +109,7 @@ def compute_batches() -> Numbers:
 
 def draw_batches(numbers: Numbers, path: Path) -> None:
     """Draw by size: the losses over the passes, and the path below."""
-    title = "The smaller the batch, the more the loss jumps, and the sooner it falls"
+    title = "Smaller batches: the loss falls sooner, but is noisier"
     figure, axes = figure_grid(title, (12, 7.6), 2, 3)
     for (top, below), (name, size) in zip(axes.T, SIZES.items(), strict=True):
         losses = numbers["losses"][name]

@@ -103,7 +103,7 @@ def compute_large_rate() -> Numbers:
 
 def draw_large_rate(numbers: Numbers, path: Path) -> None:
     """Draw the paths over contours, and their distances from the minimum."""
-    title = "At a rate at which gradient descent diverges, RMSprop converges"
+    title = "RMSprop converges at a rate at which gradient descent diverges"
     figure, (left, right) = figure_grid(title, (12, 5.2), columns=2)
     canvas.draw_contours(left, numbers["problem"])
     styles = zip(numbers["points"], (INK, BLUE, ORANGE), (2.4, 1.2, 1.6), strict=True)
