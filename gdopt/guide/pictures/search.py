@@ -110,9 +110,7 @@ def compute_scales() -> Numbers:
 
 def draw_scales(numbers: Numbers, path: Path) -> None:
     """Draw strips of draws, with the share of each decade above it."""
-    title = (
-        "Drawn uniformly, 9 of 10 rates are in the top decade; by logarithm, 1 of 4"
-    )
+    title = "Drawn uniformly, 9 of 10 rates are in the top decade; by logarithm, 1 of 4"
     figure, (left, right) = figure_grid(title, (13, 4.8), columns=2)
     _draw_strips(left, *numbers["rates"].values())
     text = f"{DRAWS} learning rates from 0.0001 to 1"
