@@ -24,6 +24,39 @@ def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
     np.copyto(out, chosen, where=condition)
 
 
+def _relu(x: Any, zero: Any, out: Any = None) -> Any:
+    """Return the larger one of x and zero; adding zero makes a -0.0 a 0.0."""
+    return np.add(np.maximum(x, zero, out=out), zero, out=out)
+
+
+LANES = 32
+
+
+def lane_sums(x: Any, out: Any = None) -> Any:
+    """Add up the rows of a matrix (m, n) in the order that every engine keeps.
+
+    Row k is added to lane k modulo 32, starting from 0.0, one row after the other; the
+    lanes are added by halves: lane 0 and lane 16, 1 and 17, ..., then 0 and 8, ...
+
+    Args:
+        x: of NumPy.
+        out: (n,), where the sums go; a new array without it.
+    """
+    rows, columns = x.shape
+    whole = rows - rows % LANES
+    lanes = np.zeros((LANES, columns), x.dtype)
+    if whole:
+        blocks = np.ascontiguousarray(x[:whole]).reshape(-1, lanes.size)
+        np.add.reduce(blocks, axis=0, out=lanes.reshape(-1), initial=0)
+    lanes[: rows - whole] += x[whole:]
+    half = LANES
+    while half > 1:
+        half //= 2
+        lanes[:half] += lanes[half : 2 * half]
+    return np.positive(lanes[0], out=out)
+
+
+
 def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
     """Where Python raises, give the infinity or NaN that IEEE 754 prescribes."""
 
@@ -62,6 +95,8 @@ OPERATIONS = {
     "sqrt": Operation("sqrt({})", "sqrt({})", np.sqrt, _ieee(math.sqrt, np.sqrt)),
     "exp": Operation("exp({})", "exp({})", np.exp, _ieee(math.exp, np.exp)),
     "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),
+    "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
+    "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
     "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
     "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
@@ -80,15 +115,36 @@ OPERATIONS = {
     "where": Operation(
         "{} ? {} : {}", "{1} if {0} else {2}", select, lambda c, a, b: a if c else b
     ),
+    # With its zero, and one, as arguments: a literal would widen Numba's float32.
+    "relu": Operation(
+        "{0} <= {1} ? {1} : {0}", "{1} if {0} <= {1} else {0}", _relu, max
+    ),
+    "relu_slope": Operation(
+        "{0} > {1} ? {2} : {1}",
+        "{2} if {0} > {1} else {1}",
+        lambda x, zero, one, out: np.greater(x, zero, out=out),
+        lambda x, zero, one: one if x > zero else zero,
+    ),
+    "one_hot": Operation("{} == {} ? 1 : 0", "", np.equal, operator.eq),
+    # Of each row of a matrix; `RowKernel` prints them for CUDA.
+    "row_sum": Operation("", "", lambda x: lane_sums(x.T)[:, None], operator.pos),
+    "row_max": Operation(
+        "", "", lambda x: x.max(axis=1, keepdims=True), operator.pos
+    ),
+    "row_pick": Operation(
+        "", "", lambda x, k: np.take_along_axis(x, k, axis=1), lambda x, _: x
+    ),
 }
 
 
 def apply(operation: str, *arguments: Any) -> Any:
-    """Apply an operation to symbols (which records it) or to plain numbers."""
+    """Apply an operation to symbols (which records it), to arrays or to numbers."""
     for argument in arguments:
         record = getattr(type(argument), "record", None)
         if record is not None:
             return record(operation, *arguments)
+        if isinstance(argument, np.ndarray):
+            return OPERATIONS[operation].numpy(*arguments)
     return OPERATIONS[operation].host(*arguments)
 
 
@@ -105,6 +161,46 @@ def exp(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Natural logarithm; of arrays, engines may differ in the last places."""
     return apply("log", x)
+
+
+def log1p(x: Any) -> Any:
+    """Logarithm of 1 + x, also of a tiny x; engines may differ in the last places."""
+    return apply("log1p", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent; of arrays, engines may differ in the last places."""
+    return apply("tanh", x)
+
+
+def relu(x: Any) -> Any:
+    """Return x above zero, and 0.0 elsewhere; NaN stays NaN."""
+    return apply("relu", x, 0.0)
+
+
+def relu_slope(x: Any) -> Any:
+    """Return 1 above zero, and 0.0 elsewhere."""
+    return apply("relu_slope", x, 0.0, 1.0)
+
+
+def one_hot(column: Any, label: Any) -> Any:
+    """Return 1 in the column that the label of a row names, and 0 elsewhere."""
+    return apply("one_hot", column, label)
+
+
+def row_sum(x: Any) -> Any:
+    """Sum of each row, in the order of `lane_sums`."""
+    return apply("row_sum", x)
+
+
+def row_max(x: Any) -> Any:
+    """Largest number of each row; NaN wins."""
+    return apply("row_max", x)
+
+
+def row_pick(x: Any, label: Any) -> Any:
+    """Return the number in the column that the label of each row names."""
+    return apply("row_pick", x, label)
 
 
 def equal(x: Any, y: Any) -> Any:

@@ -32,7 +32,7 @@ HEAD = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs
 
 import numba
-from numpy import exp, log, sqrt
+from numpy import exp, log, log1p, sqrt, tanh
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
