@@ -23,6 +23,8 @@ from gdopt.kernels.trace import Program, compile_host
 # NumPy computes several at once, a loop of Numba one after the other.
 LIBRARY_CALLS = {"exp", "log", "log1p", "tanh", "power"}
 
+REPEATED = 1 << 14  # elements of a vector written out for some rows: half a cache
+
 
 def _flushed(dtype: Any) -> AbstractContextManager[Any]:
     return FlushToZero() if dtype == np.float32 else nullcontext()
@@ -83,7 +85,7 @@ class MatrixKernel:
             return
         # Some rows together, and the vectors as often: one flat pass.
         is_vector = [symbol.name in self._vectors for symbol in program.inputs]
-        rows = max(1, min(len(first), engine.size // max(1, first.shape[1])))
+        rows = max(1, min(len(first), REPEATED // max(1, first.shape[1])))
         repeated = [
             np.broadcast_to(array, (rows, *array.shape)).reshape(-1) if vector else None
             for array, vector in zip(arrays, is_vector, strict=True)
@@ -91,7 +93,8 @@ class MatrixKernel:
         for start in range(0, len(first), rows):
             count = first[start : start + rows].size
             parts = [
-                array[start : start + rows].reshape(-1) if vector is None
+                array[start : start + rows].reshape(-1)
+                if vector is None
                 else vector[:count]
                 for array, vector in zip(arrays, repeated, strict=True)
             ]

@@ -44,17 +44,17 @@ def lane_sums(x: Any, out: Any = None) -> Any:
     """
     rows, columns = x.shape
     whole = rows - rows % LANES
-    lanes = np.zeros((LANES, columns), x.dtype)
+    # What is added to lanes that no row reaches is 0.0: a few rows need no more lanes.
+    half = min(LANES, 1 << max(0, rows - 1).bit_length())
+    lanes = np.zeros((half, columns), x.dtype)
     if whole:
-        blocks = np.ascontiguousarray(x[:whole]).reshape(-1, lanes.size)
-        np.add.reduce(blocks, axis=0, out=lanes.reshape(-1), initial=0)
+        blocks = x[:whole].reshape(-1, LANES, columns)
+        np.add.reduce(blocks, axis=0, out=lanes, initial=0)
     lanes[: rows - whole] += x[whole:]
-    half = LANES
     while half > 1:
         half //= 2
         lanes[:half] += lanes[half : 2 * half]
     return np.positive(lanes[0], out=out)
-
 
 
 def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,9 +128,7 @@ OPERATIONS = {
     "one_hot": Operation("{} == {} ? 1 : 0", "", np.equal, operator.eq),
     # Of each row of a matrix; `RowKernel` prints them for CUDA.
     "row_sum": Operation("", "", lambda x: lane_sums(x.T)[:, None], operator.pos),
-    "row_max": Operation(
-        "", "", lambda x: x.max(axis=1, keepdims=True), operator.pos
-    ),
+    "row_max": Operation("", "", lambda x: x.max(axis=1, keepdims=True), operator.pos),
     "row_pick": Operation(
         "", "", lambda x, k: np.take_along_axis(x, k, axis=1), lambda x, _: x
     ),

@@ -158,7 +158,9 @@ class Printer:
             visit(node)
         lines = [self._read(s, place) for s in self._program.inputs if s in needed]
         lines += [
-            self._compute_node(node) for node in self._program.instructions if node in needed
+            self._compute_node(node)
+            for node in self._program.instructions
+            if node in needed
         ]
         return lines
 
