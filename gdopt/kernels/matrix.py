@@ -6,7 +6,7 @@ Nothing is checked: callers have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,8 +22,6 @@ from gdopt.kernels.trace import Program, compile_host
 
 # NumPy computes several at once, a loop of Numba one after the other.
 LIBRARY_CALLS = {"exp", "log", "log1p", "tanh", "power"}
-
-REPEATED = 1 << 14  # elements of a vector written out for some rows: half a cache
 
 
 def _flushed(dtype: Any) -> AbstractContextManager[Any]:
@@ -58,53 +56,47 @@ class MatrixKernel:
                 order of `lane_sums`.
         """
         first = arrays[0]
-        if isinstance(first, np.ndarray):
-            self._run_on_cpu(arrays)
-            if total is not None:
-                with _flushed(first.dtype), np.errstate(all="ignore"):
-                    lane_sums(first, total)
-            return
-        key = first.shape, first.dtype, total is None
-        if key not in self._launches:
-            self._launches[key] = self._launch(first, summed=total is not None)
-        self._launches[key](*arrays, total)
-
-    def _run_on_cpu(self, arrays: Sequence[Array]) -> None:
-        program, first = self._program, arrays[0]
-        if not program.instructions:
-            return
-        key = cpu_engine(), first.dtype
-        if key not in self._engines:
-            calls = any(n.operation in LIBRARY_CALLS for n in program.instructions)
-            name, compute = "numpy" if calls else key[0], compute_dtype(first.dtype)
-            engine = build_engine(program, name, (), compute)
-            self._engines[key] = engine, engine.cast(compile_host(program)())
-        engine, values = self._engines[key]
-        if not self._vectors:
+        if not isinstance(first, np.ndarray):
+            key = first.shape, first.dtype, total is None
+            if key not in self._launches:
+                self._launches[key] = self._launch(first, summed=total is not None)
+            self._launches[key](*arrays, total)
+        elif self._vectors or total is not None:
+            engine, values = self._engine(first.dtype, summed=total is not None)
+            engine.run_rows(arrays, values, total)
+        elif self._program.instructions:
+            engine, values = self._engine(first.dtype, summed=None)
             run_packed(engine, arrays, values, 1)
-            return
-        # Some rows together, and the vectors as often: one flat pass.
-        is_vector = [symbol.name in self._vectors for symbol in program.inputs]
-        rows = max(1, min(len(first), REPEATED // max(1, first.shape[1])))
-        repeated = [
-            np.broadcast_to(array, (rows, *array.shape)).reshape(-1) if vector else None
-            for array, vector in zip(arrays, is_vector, strict=True)
-        ]
-        for start in range(0, len(first), rows):
-            count = first[start : start + rows].size
-            parts = [
-                array[start : start + rows].reshape(-1)
-                if vector is None
-                else vector[:count]
-                for array, vector in zip(arrays, repeated, strict=True)
-            ]
-            run_packed(engine, parts, values, 1)
+
+    def _engine(self, dtype: Any, *, summed: bool | None) -> tuple[Any, Any]:
+        """Return an engine of the CPU and its hoisted values; None: for flat arrays."""
+        key = cpu_engine(), dtype, summed
+        if key not in self._engines:
+            program, compute = self._program, compute_dtype(dtype)
+            calls = any(n.operation in LIBRARY_CALLS for n in program.instructions)
+            name = "numpy" if calls else key[0]
+            if name == "numpy" or summed is None:
+                engine = build_engine(program, name, (), compute)
+            else:
+                engine = matrix_loop(program, compute, self._vectors, summed=summed)
+            self._engines[key] = engine, engine.cast(compile_host(program)())
+        return self._engines[key]
 
     def _launch(self, first: Array, *, summed: bool) -> Callable[..., None]:
         """Return what launches the kernel for matrices of a shape and dtype."""
         from gdopt.kernels.cuda.matrix import matrix_launch  # noqa: PLC0415
 
         return matrix_launch(self._program, first, self._vectors, summed=summed)
+
+
+def matrix_loop(
+    program: Program, dtype: Any, vectors: Collection[str], *, summed: bool
+) -> Any:
+    """Compile a program's loop over the rows of matrices."""
+    from gdopt.kernels.cpu.loops import Loop, print_matrix  # noqa: PLC0415
+
+    printer = functools.partial(print_matrix, vectors=vectors, summed=summed)
+    return Loop(program, dtype, printer)
 
 
 def _same(x: Any) -> Any:

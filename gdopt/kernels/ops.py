@@ -24,11 +24,6 @@ def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
     np.copyto(out, chosen, where=condition)
 
 
-def _relu(x: Any, zero: Any, out: Any = None) -> Any:
-    """Return the larger one of x and zero; adding zero makes a -0.0 a 0.0."""
-    return np.add(np.maximum(x, zero, out=out), zero, out=out)
-
-
 LANES = 32
 
 
@@ -115,17 +110,25 @@ OPERATIONS = {
     "where": Operation(
         "{} ? {} : {}", "{1} if {0} else {2}", select, lambda c, a, b: a if c else b
     ),
-    # With its zero, and one, as arguments: a literal would widen Numba's float32.
+    # With their 0 and 1 as arguments: a literal would widen Numba's float32.
     "relu": Operation(
-        "{0} <= {1} ? {1} : {0}", "{1} if {0} <= {1} else {0}", _relu, max
+        "{0} <= {1} ? {1} : {0}",
+        "{1} if {0} <= {1} else {0}",
+        lambda x, zero, out=None: np.maximum(x, zero, out=out),
+        max,
     ),
-    "relu_slope": Operation(
-        "{0} > {1} ? {2} : {1}",
-        "{2} if {0} > {1} else {1}",
-        lambda x, zero, one, out: np.greater(x, zero, out=out),
-        lambda x, zero, one: one if x > zero else zero,
+    "relu_back": Operation(
+        "{0} * ({1} > {2} ? {3} : {2})",
+        "{0} * ({3} if {1} > {2} else {2})",
+        lambda d, a, zero, _, out: np.multiply(d, a > zero, out=out),
+        lambda d, a, zero, one: d * (one if a > zero else zero),
     ),
-    "one_hot": Operation("{} == {} ? 1 : 0", "", np.equal, operator.eq),
+    "one_hot": Operation(
+        "{0} == {1} ? {2} : {3}",
+        "{2} if {0} == {1} else {3}",
+        lambda column, label, *_: column == label,
+        lambda column, label, one, zero: one if column == label else zero,
+    ),
     # Of each row of a matrix; `RowKernel` prints them for CUDA.
     "row_sum": Operation("", "", lambda x: lane_sums(x.T)[:, None], operator.pos),
     "row_max": Operation("", "", lambda x: x.max(axis=1, keepdims=True), operator.pos),
@@ -176,14 +179,14 @@ def relu(x: Any) -> Any:
     return apply("relu", x, 0.0)
 
 
-def relu_slope(x: Any) -> Any:
-    """Return 1 above zero, and 0.0 elsewhere."""
-    return apply("relu_slope", x, 0.0, 1.0)
+def relu_back(d: Any, a: Any) -> Any:
+    """Return d times 1 where a is above zero, and times 0 elsewhere."""
+    return apply("relu_back", d, a, 0.0, 1.0)
 
 
 def one_hot(column: Any, label: Any) -> Any:
     """Return 1 in the column that the label of a row names, and 0 elsewhere."""
-    return apply("one_hot", column, label)
+    return apply("one_hot", column, label, 1.0, 0.0)
 
 
 def row_sum(x: Any) -> Any:

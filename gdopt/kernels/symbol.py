@@ -157,7 +157,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 def _unknown(what: str) -> str:
     return (
         f"{what} is not an operation of rules; they are + - * / **, abs, < <= > >=, "
-        "& | ~, sqrt, square, exp, log, log1p, tanh, sign, minimum, maximum, equal, not_equal, where"
+        "& | ~, sqrt, square, exp, log, log1p, tanh, sign, minimum, maximum, equal, "
+        "not_equal, where"
     )
 
 

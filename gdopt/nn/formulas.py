@@ -29,7 +29,7 @@ class Activation(NamedTuple):
 
 
 def _activation(
-    name: str, function: Callable[[Any], Any], slope: Callable[[Any], Any] | None
+    name: str, function: Callable[[Any], Any], function_back: Callable[[Any, Any], Any]
 ) -> Activation:
     def apply(z: Any) -> Any:
         return function(z)
@@ -38,7 +38,7 @@ def _activation(
         return function(z + bias)
 
     def back(d: Any, a: Any) -> Any:
-        return d * slope(a) if slope else d
+        return function_back(d, a)
 
     for part in (apply, apply_biased, back):
         part.__name__ = f"{name}_{part.__name__}"
@@ -46,11 +46,11 @@ def _activation(
     return Activation(MatrixKernel(apply), biased, MatrixKernel(back))
 
 
-NO_ACTIVATION = _activation("no", lambda z: z, None)
-ACTIVATIONS = {  # with the slope, by the output
-    "relu": _activation("relu", ops.relu, ops.relu_slope),
-    "tanh": _activation("tanh", tanh, lambda a: 1.0 - a * a),
-    "sigmoid": _activation("sigmoid", sigmoid, lambda a: a * (1.0 - a)),
+NO_ACTIVATION = _activation("no", lambda z: z, lambda d, _: d)
+ACTIVATIONS = {  # the way back by the output
+    "relu": _activation("relu", ops.relu, ops.relu_back),
+    "tanh": _activation("tanh", tanh, lambda d, a: d * (1.0 - a * a)),
+    "sigmoid": _activation("sigmoid", sigmoid, lambda d, a: d * (a * (1.0 - a))),
 }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from gdopt.arrays.backend import get_backend
 from gdopt.kernels.cpu.flush import FlushToZero
-from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.ops import OPERATIONS, lane_sums
 from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
@@ -208,6 +208,30 @@ class Blocks:
                 parts = [array[start : start + block] for array in arrays]
                 scratch = self._scratch(parts[0].size, block)
                 self._block(*parts, *scalars, *scratch)
+
+    def run_rows(
+        self, arrays: Sequence[Any], values: Sequence[Any], total: Any = None
+    ) -> None:
+        """Update a matrix in place, some rows at a time.
+
+        Args:
+            arrays: (m, n), or (n,) for the same in every row.
+            values: the hoisted values, as `cast` gave them.
+            total: where the sums of the first array over its rows go, (n,).
+        """
+        first = arrays[0]
+        rows = max(1, self.size // max(1, first.shape[1]))
+        flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
+        with np.errstate(all="ignore"), flush:
+            for start in range(0, len(first), rows):
+                part = slice(start, start + rows)
+                parts = [array[part] if array.ndim > 1 else array for array in arrays]
+                shape = parts[0].shape
+                cut = self._scratch(parts[0].size, self.size + shape[1])
+                scratch = [array.reshape(shape) for array in cut]
+                self._block(*parts, *values, *scratch)
+            if total is not None:
+                lane_sums(first, total)
 
     def _scratch(self, count: int, block: int) -> list[Any]:
         """Return this thread's scratch arrays, cut to the length of the block."""
