@@ -18,10 +18,11 @@ from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
+from gdopt.kernels.cuda import matrix
 from gdopt.kernels.cuda import text as ctext
 
 PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
-PARTS += (ctext.SEPARATE, ctext.STRIDED)
+PARTS += (ctext.SEPARATE, ctext.STRIDED, matrix.COMBINE)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
 SANITIZER = (*kernel_text.SANITIZER, "-O2")
 

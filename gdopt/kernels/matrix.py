@@ -22,6 +22,7 @@ from gdopt.kernels.trace import Program, compile_host
 
 # NumPy computes several at once, a loop of Numba one after the other.
 LIBRARY_CALLS = {"exp", "log", "log1p", "tanh", "power"}
+COMPILED_COLUMNS = 64  # up to which a loop is faster nevertheless, as for a loss
 
 
 def _flushed(dtype: Any) -> AbstractContextManager[Any]:
@@ -99,6 +100,16 @@ def matrix_loop(
     return Loop(program, dtype, printer)
 
 
+def row_loop(program: Program, dtype: Any, label_axes: int) -> tuple[Any, Any]:
+    """Compile a loss's loop over rows; return it and the function of its scalars."""
+    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+    from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
+
+    vectors = ("loss", "label") if label_axes == 1 else ("loss",)
+    printer = functools.partial(print_rows, vectors=vectors)
+    return Loop(program, dtype, printer), compile_host(program)
+
+
 def _same(x: Any) -> Any:
     return x
 
@@ -119,6 +130,7 @@ class RowKernel:
         self._function = function
         self._kernel = Kernel(function)
         self._launches: dict[Any, Callable[..., None]] = {}
+        self._loops: dict[Any, tuple[Any, Any]] = {}
 
     def __call__(self, outputs: Array, label: Array) -> tuple[Array, Array]:
         """Return the sum of the rows' losses, 0-d, and the gradient, a new array.
@@ -128,6 +140,8 @@ class RowKernel:
             label: (m,), or (m, n) of the dtype of the outputs.
         """
         if isinstance(outputs, np.ndarray):
+            if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:
+                return self._compiled(outputs, label)
             label = label.reshape(len(outputs), -1)
             column, dtype = np.arange(outputs.shape[1]), outputs.dtype
             with np.errstate(all="ignore"), _flushed(dtype):
@@ -149,3 +163,15 @@ class RowKernel:
             launch(gradient, losses, outputs, label)
             column_sums(losses, total=loss)
         return loss, gradient
+
+    def _compiled(self, outputs: Array, label: Array) -> tuple[Array, Array]:
+        """Compute it with a loop of Numba."""
+        key = outputs.dtype, label.ndim
+        if key not in self._loops:
+            self._loops[key] = row_loop(self._kernel.program(), *key)
+        loop, host = self._loops[key]
+        gradient, rows = np.empty(outputs.shape, outputs.dtype), len(outputs)
+        loss, total = np.empty(rows, outputs.dtype), np.empty(1, outputs.dtype)
+        values = loop.cast(host(rows))
+        loop.run_rows((gradient, loss, outputs, label), values, total)
+        return total[0], gradient

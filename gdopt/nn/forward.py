@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,7 +169,8 @@ def run(
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads
-    make, fused = layer or dense_activated, layer is None and layers.statistics is None
+    fused = layer is None and layers.statistics is None
+    make = layer or functools.partial(dense_activated, backend=params.backend)
     for k in range(1, layers.count + 1):
         last = k == layers.count
         W, b = f"W{k}", f"b{k}"

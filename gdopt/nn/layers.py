@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import Backend, common_backend
 from gdopt.checks import check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
@@ -69,7 +69,7 @@ def dense(
            [2., 2., 2.]])
     """
     named = [("x", x), ("weights", weights), ("d_weights", d_weights)]
-    common_backend(named if bias is None else [*named, ("bias", bias)])
+    backend = common_backend(named if bias is None else [*named, ("bias", bias)])
     if weights.ndim != 2 or weights.size == 0:
         message = f"weights must have shape (n_in, n_out), got {weights.shape}"
         raise ArgumentError(message)
@@ -79,7 +79,9 @@ def dense(
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
     arrays = x, weights, bias, d_weights, d_bias
-    output, run_back = dense_activated(*arrays, input_gradient=input_gradient)
+    output, run_back = dense_activated(
+        *arrays, backend=backend, input_gradient=input_gradient
+    )
 
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
@@ -95,6 +97,7 @@ def dense_activated(
     d_weights: Array,
     d_bias: Array | None,
     *,
+    backend: Backend,
     activation: str | None = None,
     input_gradient: bool = True,
 ) -> tuple[Array, Backprop]:
@@ -102,7 +105,7 @@ def dense_activated(
 
     With an activation, backprop overwrites the gradient that it is given.
     """
-    matmul = backend_of(x).matmul
+    matmul = backend.matmul
     output = matmul(x, weights)
     passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
     if bias is not None:

@@ -63,11 +63,11 @@ def _loss_bytes(network: Network, rows: int) -> float:
     if network.params.backend.name != "numpy":
         return float(rows * (outputs + 1) * item)  # the gradient, and losses
     if network.output != "linear":
-        return rows * (4.25 * outputs + 4) * item
+        return float(rows * (4.25 * outputs + 4) * item)
     # Differences, their squares, and the lanes of the sum, which NumPy buffers.
     lanes = rows * item * min(LANES, 1 << (outputs - 1).bit_length())
     buffers = 1.25 * min(lanes, _cast(network)) if outputs > 1 else 0.0
-    return rows * (2 * outputs + 1) * item + lanes + buffers
+    return float(rows * (2 * outputs + 1) * item + lanes + buffers)
 
 
 def _cast(network: Network) -> float:

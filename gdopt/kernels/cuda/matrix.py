@@ -20,10 +20,10 @@ from gdopt.kernels.cuda.engine import build, launch
 from gdopt.kernels.cuda.text import C_TYPES, SIGNS, KernelText, value_name
 from gdopt.kernels.ops import LANES, OPERATIONS
 from gdopt.kernels.packing import cast
+from gdopt.kernels.rows import RowPlan
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program, compile_host
 
-REDUCTIONS = ("row_sum", "row_max", "row_pick")
 COMBINE = """
 // Combine the values of 32 threads that lie `step` apart; all of the block take part.
 template <bool largest, class T>
@@ -118,20 +118,8 @@ class Printer:
             for k, result in enumerate(program.results)
             if program.writes(k)
         }
+        self._plan = RowPlan(program, vectors)
         self._numbers = {node: k for k, node in enumerate(program.instructions)}
-
-    def _is_unit(self, node: Symbol) -> bool:
-        """Return whether a value belongs to a row or column, not to an element."""
-        if node.operation is None:
-            return not node.element or node.name in self._vectors
-        return node.operation in REDUCTIONS or all(map(self._is_unit, node.arguments))
-
-    def _stage(self, node: Symbol) -> int:
-        """Return how many loops a value has to wait for."""
-        return max(
-            (self._stage(a) + (a.operation in REDUCTIONS) for a in node.arguments),
-            default=0,
-        )
 
     def _read(self, symbol: Symbol, place: str) -> str:
         source = "k_" if symbol.name == "column" else f"{symbol.name}[{place}]"
@@ -146,23 +134,9 @@ class Printer:
 
     def _elements(self, wanted: Iterable[Symbol], place: str) -> list[str]:
         """Print how the values of an element are computed."""
-        needed: set[Symbol] = set()
-
-        def visit(node: Symbol) -> None:
-            if not self._is_unit(node) and node not in needed:
-                needed.add(node)
-                for argument in node.arguments:
-                    visit(argument)
-
-        for node in wanted:
-            visit(node)
-        lines = [self._read(s, place) for s in self._program.inputs if s in needed]
-        lines += [
-            self._compute_node(node)
-            for node in self._program.instructions
-            if node in needed
-        ]
-        return lines
+        inputs, nodes = self._plan.needed(wanted)
+        lines = [self._read(symbol, place) for symbol in inputs]
+        return lines + [self._compute_node(node) for node in nodes]
 
     def _text(self, body: list[str], total: str, suffix: str) -> KernelText:
         inputs = [
@@ -205,16 +179,9 @@ class Printer:
         added = Symbol("row_sum", (program.results[0],), element=True)
         nodes = (*program.instructions, added) if total else program.instructions
         self._numbers[added] = len(program.instructions)
-        results = {n: r for n, r in self._written.items() if not self._is_unit(r)}
-        for stage in range(max(map(self._stage, nodes)) + 1):
-            now = [node for node in nodes if self._stage(node) == stage]
-            sums = [node for node in now if node.operation in REDUCTIONS]
-            body += [
-                self._compute_node(node)
-                for node in now
-                if node not in sums and self._is_unit(node)
-            ]
-            outs = {n: r for n, r in results.items() if self._stage(r) == stage}
+        results = {n: r for n, r in self._written.items() if not self._plan.is_unit(r)}
+        for before, sums, outs in self._plan.stages(nodes, results):
+            body += [self._compute_node(node) for node in before]
             if sums or outs:
                 body += self._loop(walk, sums, outs)
         ends = {n: r for n, r in self._written.items() if n not in results}
@@ -249,7 +216,7 @@ class Printer:
             start = f"-({kind})1 / ({kind})0" if node.operation == "row_max" else "0"
             lines.append(f"{kind} {names[node]} = {start};")
         lines += [
-            "#pragma unroll 4",
+            f"#pragma unroll {2 if walk is BY_ROWS else 4}",
             f"for (ptrdiff_t k_ = lane_; k_ < end_; k_ += {LANES}) {{",
             f"  const ptrdiff_t at_ = {walk.at};",
         ]
