@@ -66,14 +66,13 @@ class ElementwiseKernel:
         self.body, self.name, self.preamble = body, name, preamble
         self.options = options
 
-    def __call__(self, *arguments, size=None, **_):
+    def __call__(self, *arguments, size=None, block_size=128):
         assert len(arguments) == len(self.parameters), self.name
         kinds, holders = [], []
         for parameter, argument in zip(self.parameters, arguments, strict=True):
             kinds.append(parameter.resolved(argument))
             assert isinstance(argument, FakeArray) or not parameter.raw, parameter.name
             if parameter.raw:
-                assert argument.ndim == 1, (self.name, parameter.name)
                 assert argument.flags.c_contiguous
                 assert C_NAMES[argument.dtype.name] == kinds[-1], parameter.name
                 assert argument.device_id == STATE.device
@@ -88,8 +87,13 @@ class ElementwiseKernel:
             assert shaped, plain
             size = shaped[0].size
         STATE.launches.append(self.name)
-        run = self.compiled(kinds)
-        STATE.submit(lambda: self.run(run, kinds, arguments, size, holders))
+        library = self.compiled(kinds)
+
+        def submitted():
+            ctypes.c_int.in_dll(library, "block_size").value = block_size
+            self.run(library.run, kinds, arguments, size, holders)
+
+        STATE.submit(submitted)
 
     def compiled(self, kinds):
         key = self.name, self.body, self.preamble, tuple(kinds)

@@ -48,13 +48,18 @@ def loop_source(parameters, kinds, body, preamble, function="run"):
             outer.append(f"const {kind} {parameter.name} = *({kind}*)a[{k}];")
         else:
             inner.append(f"{kind}& {parameter.name} = (({kind}*)a[{k}])[i];")
+    loop = "CUPY_FOR(i, n)"
+    if "__syncthreads" in preamble + body:  # every thread of a block for itself
+        loop = "run_blocks(n, [&](ptrdiff_t i) { for (bool once = true; once; once = 0)"
+    end = "});" if loop.startswith("run") else ""
     return f"""{preamble}
 extern "C" void {function}(void** a, ptrdiff_t n) {{
 {chr(10).join(outer)}
-CUPY_FOR(i, n) {{
+{loop} {{
 {chr(10).join(inner)}
 {body}
 }}
+{end}
 }}
 """
 
@@ -65,6 +70,6 @@ def is_scalar(parameter):
 
 
 def compile_loop(parameters, kinds, body, preamble, *options):
-    """Compile a kernel; give a function of pointers and a number of elements."""
+    """Compile a kernel; its ``run`` takes pointers and a number of elements."""
     source = loop_source(parameters, kinds, body, preamble)
-    return compile_library(f'#include "{SHIM}"\n{source}', *options).run
+    return compile_library(f'#include "{SHIM}"\n{source}', *options)

@@ -37,8 +37,8 @@ def _activation(
     def apply_biased(z: Any, bias: Any) -> Any:
         return function(z + bias)
 
-    def back(d: Any, a: Any) -> Any:
-        return function_back(d, a)
+    def back(d: Any, output: Any) -> Any:
+        return function_back(d, output)
 
     for part in (apply, apply_biased, back):
         part.__name__ = f"{name}_{part.__name__}"

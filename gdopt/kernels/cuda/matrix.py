@@ -155,7 +155,7 @@ class Printer:
             ", ".join(outputs),
             "\n".join(body),
             f"gdopt_{self._program.name}_{suffix}",
-            preamble=SIGNS + COMBINE,
+            preamble=SIGNS if suffix == "elements" else SIGNS + COMBINE,
         )
 
     def by_elements(self, *, large: bool) -> KernelText:
@@ -216,7 +216,7 @@ class Printer:
             start = f"-({kind})1 / ({kind})0" if node.operation == "row_max" else "0"
             lines.append(f"{kind} {names[node]} = {start};")
         lines += [
-            f"#pragma unroll {2 if walk is BY_ROWS else 4}",
+            f"#pragma unroll {1 if walk is BY_ROWS else 4}",
             f"for (ptrdiff_t k_ = lane_; k_ < end_; k_ += {LANES}) {{",
             f"  const ptrdiff_t at_ = {walk.at};",
         ]
