@@ -170,7 +170,7 @@ def run(
     done = Pass(x)
     params, grads = layers.params, layers.grads
     fused = layer is None and layers.statistics is None
-    make = layer or functools.partial(dense_activated, backend=params.backend)
+    make: Any = layer or functools.partial(dense_activated, backend=params.backend)
     for k in range(1, layers.count + 1):
         last = k == layers.count
         W, b = f"W{k}", f"b{k}"

@@ -37,7 +37,7 @@ def test_passes_of_exact_operations_have_numpys_bits(name, shape, dtype, cp):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [*SHAPES, (7, 100)])
+@pytest.mark.parametrize("shape", [*SHAPES, (7, 100), (1, 90)])
 def test_a_squared_loss_has_numpys_bits(shape, dtype, cp):
     arrays = draw(shape, dtype), draw(shape, dtype, seed=1)
     loss, gradient = formulas.squared_error(*arrays)
