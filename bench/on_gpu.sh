@@ -11,7 +11,7 @@
 # soon as it is measured), log.txt, plan.json, summary.json, summary.txt.
 # GDOPT_BENCH_SECONDS is the time for all of it, 520 unless set.
 # GDOPT_BENCH_REHEARSE=1 tries everything on a machine without a GPU, on small arrays
-# with a stand-in for CuPy: its figures mean nothing.
+# with CuPy on the CPU: its figures mean nothing.
 # GDOPT_BENCH_COMMIT names the commit where the checkout is no repository;
 # GDOPT_BENCH_ONLY names what to run, by parts of names joined by " or ".
 # Ctrl-C ends all of it, with 130; what is there by then stays.
@@ -36,10 +36,8 @@ export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}  # one for each of many p
 python=${PYTHON:-python3}
 seconds=${GDOPT_BENCH_SECONDS:-520}
 begun=$(date +%s)
-marked=gpu
 if [ -n "${GDOPT_BENCH_REHEARSE:-}" ]; then
   export GDOPT_BENCH_SCALE=${GDOPT_BENCH_SCALE:-100000}
-  marked=$("$python" bench/gpu/gpu_machine.py)
 fi
 
 if [ -z "${GDOPT_CPU_ENGINE:-}" ] && ! "$python" -c "import numba" 2>> "$out/log.txt"; then
@@ -52,7 +50,7 @@ fi
 limited() { timeout --foreground --kill-after=5 "$@"; }
 share() { echo $((seconds * $1 / 100)); }
 
-limited "$(share 32)" "$python" bench/gpu/run_tests.py "$out" --marked "$marked" \
+limited "$(share 32)" "$python" bench/gpu/run_tests.py "$out" \
   --seconds "$(share 30)" ${GDOPT_BENCH_ONLY:+-k "$GDOPT_BENCH_ONLY"}
 tested=$?
 

@@ -119,6 +119,7 @@ def tables(results: Sequence[Path]) -> str:
         ("averages.json", averages_section),
         ("estimators.json", estimators_section),
         ("notes.json", notes_section),
+        ("summary.json", gpu_section),
     ):
         for file in (path / name for path in results):
             if file.is_file():
@@ -179,6 +180,38 @@ def notes_section(found: dict[str, Any]) -> list[str]:
     if rows := claims.target_rows(found["target"]):
         parts.append(markdown(claims.TARGET, rows))
     return parts
+
+
+def gpu_section(found: dict[str, Any]) -> list[str]:
+    """Return the section on what `bench/on_gpu.sh` measured."""
+    meta, cases = found["meta"], found["cases"]
+    peers = dict.fromkeys(
+        key for figures in cases.values() for key in figures if key.startswith("ratio_")
+    )
+    head = ("case", "time", "GB/s", "of a copy's")
+    head += tuple(f"{key.removeprefix('ratio_')} over gdopt" for key in peers)
+    rows = [
+        (
+            name,
+            _microseconds(figures["seconds"]),
+            *(
+                f"{figures[key] / scale:.{digits}f}" if key in figures else ""
+                for key, scale, digits in (
+                    ("bytes_per_second", 1e9, 0),
+                    ("share_of_copy", 1, 3),
+                )
+            ),
+            *(f"{figures[key]:.2f}" if key in figures else "" for key in peers),
+        )
+        for name, figures in cases.items()
+    ]
+    host = [
+        (name, _microseconds(value) if isinstance(value, float) else str(value[0]))
+        for name, value in found["host"].items()
+    ]
+    about = f"{meta['device']}, driver {meta['driver']}; {describe(meta)}"
+    host_head = ("on the host, or counted", "")
+    return ["On a GPU", about, markdown(head, rows), markdown(host_head, host)]
 
 
 def write(results: Sequence[Path], readme: Path = README) -> None:

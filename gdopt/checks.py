@@ -1,4 +1,4 @@
-"""What numbers and saved states must be, and the errors that say so."""
+"""Checks of arguments and saved states, and the text of their errors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,38 @@ from gdopt.errors import (
 )
 
 T = TypeVar("T")
+MOST_LISTED = 10  # items in a message; a network may have hundreds of arrays
+
+
+def listed(items: Iterable[object]) -> str:
+    """Join items for a message, which lists ten of them at most.
+
+    >>> listed(["W", "b"]), listed(range(12))
+    ('W, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
+    """
+    names = [str(item) for item in items]
+    more = len(names) - MOST_LISTED
+    return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of a value for a message, without its items beyond the tenth.
+
+    >>> shown(list(range(12)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]'
+    """
+    short = reprlib.Repr()
+    for kind in ("list", "tuple", "dict", "set", "frozenset", "deque", "array"):
+        setattr(short, f"max{kind}", MOST_LISTED)
+    short.maxstring = short.maxother = short.maxlong = 200
+    with np.printoptions(threshold=MOST_LISTED, edgeitems=2):
+        return short.repr(value)
+
+
+def described(thing: object, /, **values: object) -> str:
+    """Return the `repr` of an object with these values."""
+    shows = (f"{name}={shown(value)}" for name, value in values.items())
+    return f"{type(thing).__name__}({', '.join(shows)})"
 
 
 @dataclass(frozen=True)
@@ -58,17 +91,17 @@ def as_number(name: str, value: Any) -> float:
     """Take a real number as a float; refuse truth values, text and all else.
 
     Raises:
-        ArgumentTypeError: the value is no real number.
+        ArgumentTypeError: the value is not a real number.
     """
     number = isinstance(value, int | float | np.integer | np.floating)
     if not number or isinstance(value, bool):
         kind = type(value).__name__
-        message = f"{name} must be a number, got {value!r} ({kind})"
+        message = f"{name} must be a number, got {shown(value)} ({kind})"
         raise ArgumentTypeError(message)
     try:
         return float(value)
     except OverflowError:
-        message = f"{name} must be finite, got a whole number beyond every float"
+        message = f"{name} must be finite, got an integer that is too large for a float"
         raise ArgumentError(message) from None
 
 
@@ -76,7 +109,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     """Take a number within a range, which the dtype of the arithmetic must keep.
 
     Raises:
-        ArgumentTypeError: the value is no real number.
+        ArgumentTypeError: the value is not a real number.
         ArgumentError: it lies outside, is not finite, or leaves the range when it is
             rounded to `dtype`, as an epsilon of 1e-60 does in float32.
     """
@@ -99,13 +132,13 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
 
 
 def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; 3.0 and True are none.
+    """Take a whole number of at least `least` as an int; refuse 3.0 and True.
 
     Raises:
         ArgumentTypeError: it is of another kind.
         ArgumentError: it is too small.
     """
-    rule = f"{name} must be a whole number of at least {least}, got {value!r}"
+    rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(rule)
     try:
@@ -124,19 +157,19 @@ def check_flag(name: str, value: Any) -> bool:
         ArgumentTypeError: it is anything else, such as a size put in its place.
     """
     if not isinstance(value, bool | np.bool_):
-        message = f"{name} must be True or False, got {value!r}"
+        message = f"{name} must be True or False, got {shown(value)}"
         raise ArgumentTypeError(message)
     return bool(value)
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a name that is none of the choices.
+    """Refuse a name that is not one of the choices.
 
     Raises:
-        ArgumentError: it is none of them.
+        ArgumentError: it is not one of them.
     """
     if value not in choices:
-        message = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+        message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
         raise ArgumentError(message)
 
 
@@ -171,17 +204,31 @@ def check_each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[
 
 
 def check_increasing(name: str, values: Any) -> tuple[int, ...]:
-    """Take whole numbers of at least 1 that rise strictly, as a tuple.
+    """Take strictly increasing whole numbers of at least 1, as a tuple.
 
     Raises:
-        ArgumentTypeError: it is no sequence, or holds something else.
+        ArgumentTypeError: it is not a sequence, or holds something else.
         ArgumentError: a number is below 1, or not above the one before it.
     """
     numbers = check_each(check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
-        message = f"{name} must rise strictly, got {numbers}"
+        message = f"{name} must be strictly increasing, got {shown(numbers)}"
         raise ArgumentError(message)
     return numbers
+
+
+def name_differences(expected: Collection[Any], got: Collection[Any]) -> str:
+    """Say which names are missing and which are unknown; nothing where they agree.
+
+    >>> name_differences(["W", "b"], ["b", "c"])
+    "missing 'W'; unknown 'c'"
+    """
+    known = set(expected)
+    sides = {
+        "missing": [name for name in expected if name not in got],
+        "unknown": [name for name in got if name not in known],
+    }
+    return "; ".join(f"{k} {listed(map(repr, v))}" for k, v in sides.items() if v)
 
 
 def check_state(
@@ -203,15 +250,16 @@ def check_state(
     """
     same = same or {}
     expected = sorted({*keys, *counts, *same})
-    found: Any = type(saved).__name__
-    if isinstance(saved, Mapping):
-        found = sorted(saved, key=str)
-    if found != expected:
-        message = f"{name} must have the keys {expected}, got {found}"
+    if not isinstance(saved, Mapping):
+        message = f"{name} must be a mapping, got {type(saved).__name__}"
+        raise StateError(message)
+    if wrong := name_differences(expected, saved):
+        message = f"{name} must have the expected keys: {wrong}"
         raise StateError(message)
     for key, own in same.items():
         if not np.array_equal(saved[key], own):  # as a file may hold arrays of shape ()
-            message = f"{key} of {name} must be {own!r}, as here, got {saved[key]!r}"
+            got = shown(saved[key])
+            message = f"{key} of {name} must be {shown(own)} to match, got {got}"
             raise StateError(message)
     try:
         return {**saved, **{key: check_int(key, saved[key], least=0) for key in counts}}
@@ -229,7 +277,7 @@ def check_saved_array(name: str, saved: Any, own: Any) -> Any:
     array = saved if hasattr(saved, "dtype") else np.asarray(saved)
     here, there = (f"{one.dtype} of shape {one.shape}" for one in (own, array))
     if here != there:
-        message = f"{name} must be {here}, as here, got {there}"
+        message = f"{name} must be {here} to match, got {there}"
         raise StateError(message)
     return array
 

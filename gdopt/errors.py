@@ -26,7 +26,7 @@ class MissingExtraError(GdoptError, ImportError):
 
 
 class RuleError(GdoptError, TypeError):
-    """A rule cannot be traced: it branches on a value, say, or misses a result."""
+    """A rule cannot be traced: it branches on a value, or lacks a result."""
 
 
 class StateError(GdoptError, ValueError):
@@ -34,7 +34,7 @@ class StateError(GdoptError, ValueError):
 
 
 class DivergenceError(GdoptError, ArithmeticError):
-    """The loss is no longer a finite number, so that training cannot go on."""
+    """The loss is no longer a finite number, so that training cannot continue."""
 
 
 class DataWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Files: those that must be there, free names, and writing whole or not at all."""
+"""Files: existing ones, free names, and atomic writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Name the folder of what may be made anew: ``GDOPT_CACHE_DIR``, or the user's."""
+    """Return the folder of caches: ``GDOPT_CACHE_DIR``, or the user's."""
     chosen = os.environ.get("GDOPT_CACHE_DIR")
     if chosen:
         return Path(chosen)
@@ -87,7 +87,7 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file by a temporary one, so that it is whole at every moment.
+    """Write a file through a temporary one, so that it is complete at any time.
 
     Raises:
         OSError: it, or its folder, cannot be written; nothing is left behind.

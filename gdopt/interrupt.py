@@ -1,4 +1,4 @@
-"""Ctrl-C: put off for the length of an update, or noted until a step is done.
+"""Ctrl-C: deferred for the length of an update, or noted until a step is done.
 
 `_signal` is what `signal` wraps: a step of 10 us cannot wait 10 us for its enums.
 """
@@ -26,7 +26,7 @@ class Uninterrupted:
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():
             self._before = _signal.getsignal(_signal.SIGINT)
-            if self._before is not None:  # one set in C could not be put back
+            if self._before is not None:  # one set in C could not be restored
                 _signal.signal(_signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
@@ -41,7 +41,7 @@ class Uninterrupted:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets; a second one stops at once.
+    """Return an event that the first Ctrl-C sets; a second one stops immediately.
 
     Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
     may handle signals, nothing is changed.

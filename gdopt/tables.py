@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gdopt.checks import check_int
+from gdopt.checks import check_int, shown
 from gdopt.errors import ArgumentError
 
 BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -50,7 +50,7 @@ def parse_bytes(name: str, value: Any) -> int:
     if not found or found[2].lower() not in BY_NAME:
         message = (
             f"{name} must be bytes, or a number with one of the units "
-            f"{', '.join(UNITS)}, got {value!r}"
+            f"{', '.join(UNITS)}, got {shown(value)}"
         )
         raise ArgumentError(message)
     return int(float(found[1]) * BY_NAME[found[2].lower()])

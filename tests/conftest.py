@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -9,13 +10,14 @@ import sys
 import tempfile
 from types import ModuleType, SimpleNamespace
 
+import cuda_on_cpu
 import numpy as np
 import pytest
 import threadpoolctl
 from peers import skip_without_peers
 
-import gdopt
 from gdopt.arrays import backend
+from gdopt.errors import BackendError
 
 collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
@@ -34,6 +36,8 @@ def pytest_configure(config):
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     threads = threadpoolctl.threadpool_limits(1, user_api="blas")
     config.add_cleanup(threads.restore_original_limits)
+    if not cuda_on_cpu.has_gpu():
+        cuda_on_cpu.prepare()
 
 
 def pytest_collection_finish():
@@ -60,13 +64,57 @@ def unfrozen_objects():
 
 
 def pytest_runtest_setup(item):
-    """Skip, visibly, what needs a peer or a GPU that is not there."""
+    """Skip, visibly, what needs a peer that is not there; show a GPU to its tests."""
     skip_without_peers(item)
-    if item.get_closest_marker("gpu"):
-        try:
-            gdopt.get_backend("cupy")
-        except gdopt.BackendError as error:
-            pytest.skip(str(error))
+    if not item.get_closest_marker("gpu"):
+        return
+    if not cuda_on_cpu.has_gpu():
+        cpu_device().show(2)
+    try:
+        backend.get_backend("cupy")
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    """Hide the GPU; a fault of the device that no test asked for is a failure."""
+    if not item.get_closest_marker("gpu") or cuda_on_cpu.has_gpu():
+        return
+    try:
+        device = cuda_on_cpu.get_device()
+    except cuda_on_cpu.Unavailable:
+        return
+    fault = device.recover()
+    sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
+    device.reset()
+    backend._cupy.cache_clear()
+    if fault:
+        pytest.fail(f"the device was left with {fault}")
+
+
+def cpu_device():
+    """Return the device that runs on the CPU; its absence is a failure in CI."""
+    try:
+        return cuda_on_cpu.get_device()
+    except cuda_on_cpu.Unavailable as error:
+        always = os.environ.get("CI") and sys.platform == "linux"
+        stop = pytest.fail if always else pytest.skip
+        stop(str(error))
+
+
+@pytest.fixture(params=[pytest.param("cuda", marks=pytest.mark.gpu)])
+def cp(numpy_engine):
+    """Return CuPy: on a GPU, or on the device that runs on the CPU."""
+    return importlib.import_module("cupy")
+
+
+@pytest.fixture
+def cuda():
+    """Return the device that runs on the CPU, which tests ask what it did."""
+    if cuda_on_cpu.has_gpu():
+        pytest.skip("a real GPU does not say what it was asked to do")
+    return cpu_device()
 
 
 @pytest.fixture(params=["numpy", "numba"])

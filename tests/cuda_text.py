@@ -3,14 +3,19 @@
 The one place that uses CuPy's private names.
 """
 
+import atexit
 import ctypes
 import functools
+import hashlib
 import io
 import re
+import shutil
+import subprocess
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cupy
-import kernel_text
 import numpy as np
 from cupy._core import _kernel, core
 from cupy._core._carray import Indexer
@@ -22,9 +27,18 @@ from gdopt.kernels.cuda import matrix
 from gdopt.kernels.cuda import text as ctext
 
 PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
-PARTS += (ctext.SEPARATE, ctext.STRIDED, matrix.COMBINE)
+PARTS += (ctext.SEPARATE, ctext.STRIDED, ctext.FOLD, matrix.COMBINE)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
-SANITIZER = (*kernel_text.SANITIZER, "-O2")
+SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-O2")
+SHIM = Path(__file__).with_name("kernel_shim.hpp")
+FOLDER = Path(tempfile.mkdtemp(prefix="gdopt-kernels-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+COMMAND = "g++ -std=c++17 -O1 -shared -fPIC -w -ffp-contract=off -fno-strict-aliasing"
+
+
+def is_scalar(parameter):
+    """Distinguish scalars from arrays by gdopt's own names, which users cannot take."""
+    return not parameter.raw and re.fullmatch(r"s\d+|.*_", parameter.name) is not None
 
 
 def generated_source(text, *, small_index=True):
@@ -38,7 +52,7 @@ def generated_source(text, *, small_index=True):
     infos, dtypes = [], []
     for parameter in (*kernel.in_params, *kernel.out_params):
         dtypes.append(np.dtype(parameter.dtype))
-        if kernel_text.is_scalar(parameter):
+        if is_scalar(parameter):
             kind = (SCALAR, CScalar, dtypes[-1], 0, True, True)
         else:
             kind = (ARRAY, cupy.ndarray, dtypes[-1], 1, True, small_index)
@@ -160,6 +174,19 @@ class _CIndexer(ctypes.Structure):
     _fields_ = (("size", ctypes.c_ssize_t), ("i", ctypes.c_ssize_t))
 
 
+def compile_library(code, *options):
+    """Build a shared library of a text once; give it, loaded."""
+    code = re.sub(r"#include <cuda_fp16.h>|#include \"cupy/.*\"", "", code)
+    key = hashlib.sha256(f"{code}{options}".encode()).hexdigest()[:16]
+    path = FOLDER / f"{key}.cpp"
+    library = path.with_suffix(".so")
+    if not library.exists():
+        path.write_text(code, encoding="utf-8")
+        command = [*COMMAND.split(), *options, "-o", str(library), str(path)]
+        subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
 @functools.cache
 def compile_cpu(source, name, *options):
     """Build the source with g++ behind the shim; give a function of pointers."""
@@ -170,10 +197,10 @@ def compile_cpu(source, name, *options):
     ]
     arguments = ", ".join(f"*({kind}*)a[{k}]" for k, kind in enumerate(kinds))
     code = (
-        f'#include "{kernel_text.SHIM}"\n{source}\n'
+        f'#include "{SHIM}"\n{source}\n'
         f'extern "C" void run(void** a) {{ {name}({arguments}); }}\n'
     )
-    return kernel_text.compile_library(code, *options).run
+    return compile_library(code, *options).run
 
 
 def run_on_cpu(text, arguments, size, *options):

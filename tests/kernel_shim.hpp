@@ -42,10 +42,10 @@ inline float __uint_as_float(uint32_t bits) {
   inline float name(float x) { return __builtin_##name##f(x); } \
   extern "C" double name(double);
 OVERLOADS(exp)
-OVERLOADS(log1p)
-OVERLOADS(tanh)
 OVERLOADS(fabs)
 OVERLOADS(log)
+OVERLOADS(log1p)
+OVERLOADS(tanh)
 OVERLOADS(sqrt)
 inline float pow(float x, float y) { return __builtin_powf(x, y); }
 extern "C" double pow(double, double);
@@ -65,45 +65,3 @@ inline unsigned short __half_as_ushort(__half h) {
 }
 inline float __half2float(__half h) { return (float)h.x; }
 inline __half __float2half_rn(float x) { return {(_Float16)x}; }
-// Threads of a block that wait for each other, each on a stack of its own.
-#include <setjmp.h>
-#include <ucontext.h>
-#define __shared__ static
-static struct { unsigned x; } threadIdx;
-extern "C" int block_size;
-int block_size = 128;
-static jmp_buf host, waiting[512];
-inline void __syncthreads() {
-  if (!_setjmp(waiting[threadIdx.x])) _longjmp(host, 1);
-}
-template <class Body>
-void run_blocks(ptrdiff_t n, Body body) {
-  enum { NEW, WAITS, DONE };
-  static char stacks[512][1 << 14], states[512];
-  static Body* current;
-  static ptrdiff_t first;
-  static int left;
-  current = &body;
-  for (first = 0; first < n; first += block_size) {
-    __builtin_memset(states, NEW, sizeof states);
-    for (left = block_size; left;) {
-      for (threadIdx.x = 0; threadIdx.x < block_size; ++threadIdx.x) {
-        char& state = states[threadIdx.x];
-        if (state == DONE || _setjmp(host)) continue;
-        if (state == WAITS) _longjmp(waiting[threadIdx.x], 1);
-        state = WAITS;
-        ucontext_t thread;
-        getcontext(&thread);
-        thread.uc_stack.ss_sp = stacks[threadIdx.x];
-        thread.uc_stack.ss_size = sizeof stacks[0];
-        makecontext(&thread, (void (*)())+[] {
-          (*current)(first + threadIdx.x);
-          states[threadIdx.x] = DONE;
-          --left;
-          _longjmp(host, 1);
-        }, 0);
-        setcontext(&thread);
-      }
-    }
-  }
-}

@@ -58,6 +58,15 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 6e-45, 3e38, -3e38
 SPECIAL += [1e-310, -5e-324, 1.7e308, 1e-38, 1.1754942e-38, 1.0, -1.0, 2.0]
 
 
+def aligned(shape, dtype):
+    """Make an array on 512 bytes, as CuPy's pool does, full of garbage."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.full(size + 512, 0xA5, np.uint8)
+    start = -raw.ctypes.data % 512
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
 def special_arrays(count, size, dtype, seed=0):
     """Make arrays of ordinary numbers among which every pair of special ones meets."""
     generator = np.random.default_rng(seed)

@@ -139,7 +139,7 @@ def test_a_stream_keeps_its_shape_and_kind():
     mean.update(np.ones(3))
     with pytest.raises(gdopt.ArgumentError, match=r"\(3,\), got \(2,\)|shape"):
         mean.update(np.ones(2))
-    with pytest.raises(gdopt.ArgumentTypeError, match="array as before"):
+    with pytest.raises(gdopt.ArgumentTypeError, match="array, as in earlier updates"):
         mean.update(1.0)
     assert mean.t == 1
     assert mean.value.tolist() == pytest.approx([1.0] * 3)

@@ -2,7 +2,7 @@
 
 python bench/gpu/plan.py OUTDIR
 
-Writes OUTDIR/plan.json. GDOPT_BENCH_REHEARSE=1 does so with a stand-in for CuPy.
+Writes OUTDIR/plan.json. GDOPT_BENCH_REHEARSE=1 does so with CuPy on the CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gpu_machine  # which puts a stand-in in CuPy's place where this is rehearsed
+import gpu_machine  # which has CuPy run on the CPU where this is rehearsed
 import numpy as np
 
 import gdopt

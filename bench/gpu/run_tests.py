@@ -139,10 +139,9 @@ def read(rows: Path) -> tuple[dict[str, Result], str | None]:
     return found, running
 
 
-def collect(marked: str, only: str | None) -> tuple[list[str], str]:
+def collect(only: str | None) -> tuple[list[str], str]:
     """Return the names of the tests, and what went wrong as they were collected."""
-    folder = "tests" if marked == "gpu" else "tests/device"
-    command = [sys.executable, *PYTEST, "--collect-only", "-m", marked, folder]
+    command = [sys.executable, *PYTEST, "--collect-only", "-m", "gpu", "tests"]
     command += ["--continue-on-collection-errors", *(["-k", only] if only else [])]
     done = subprocess.run(  # noqa: S603 - the project's own tests
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
@@ -221,7 +220,6 @@ def main() -> int:
     count = cores()
     parser.add_argument("--processes", type=int, default=max(1, count * 3 // 4))
     parser.add_argument("--warming", type=int, default=max(1, count // 4))
-    parser.add_argument("--marked", default="gpu", help="as pytest's -m")
     parser.add_argument("-k", dest="only", help="as pytest's -k")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -230,7 +228,7 @@ def main() -> int:
     names, wrong = [], "interrupted"
     try:
         with warming(options.warming, options.out, run):
-            names, wrong = collect(options.marked, options.only)
+            names, wrong = collect(options.only)
             alone = [name for name in names if name.split("::")[0] in ALONE]
             others = [name for name in names if name not in set(alone)]
             run_all(others, run, options.processes)

@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gpu_machine  # which puts a stand-in in CuPy's place where this is rehearsed
+import gpu_machine  # which has CuPy run on the CPU where this is rehearsed
 
 import cupy  # isort: skip
 import host_times

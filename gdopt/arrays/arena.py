@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import check_choice
+from gdopt.checks import check_choice, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -49,6 +49,20 @@ def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
     return named
 
 
+def array_label(name: str, what: str = "params") -> str:
+    """Return what messages call an array: its quoted key, or its position.
+
+    >>> array_label("W"), array_label("0"), array_label("2", "grads")
+    ("'W'", 'params[0]', 'grads[2]')
+    """
+    return f"{what}[{name}]" if name.isdecimal() else repr(name)
+
+
+def gradient_label(name: str) -> str:
+    """Return what messages call the gradient of a parameter."""
+    return f"the gradient of {array_label(name)}"
+
+
 def refuse_other_names(
     expected: Sequence[str], got: Mapping[str, Any], what: str
 ) -> None:
@@ -57,16 +71,8 @@ def refuse_other_names(
     Raises:
         ArgumentError: a name is missing or unknown.
     """
-    missing = [name for name in expected if name not in got]
-    known = set(expected)
-    extra = [name for name in got if name not in known]
-    if missing or extra:
-        parts = []
-        if missing:
-            parts.append(f"missing {', '.join(map(repr, missing))}")
-        if extra:
-            parts.append(f"unknown {', '.join(map(repr, extra))}")
-        message = f"{what} must have the names of the parameters: {'; '.join(parts)}"
+    if wrong := name_differences(expected, got):
+        message = f"{what} must have the names of the parameters: {wrong}"
         raise ArgumentError(message)
 
 
@@ -108,7 +114,7 @@ class Arena(Mapping[str, Array]):
 
     An optimizer updates a whole arena in one pass over memory. Views start on 64-byte
     boundaries. The padding between them starts as zero, and no built-in rule changes
-    it; a rule of one's own that moves zeros writes there. ``arena["W"] = value`` copies
+    it; a user's rule that moves zeros writes there. ``arena["W"] = value`` copies
     into the view. Make one with `Arena.of`, and its gradients with `like`.
 
     >>> import numpy as np
@@ -153,9 +159,10 @@ class Arena(Mapping[str, Array]):
             BackendError: the arrays are on several devices.
         """
         named = named_arrays(arrays, "arrays")
-        backend = common_backend(named.items())
-        for name, array in named.items():
-            refuse_unusable_dtype(name, array.dtype)
+        labelled = {array_label(n, "arrays"): array for n, array in named.items()}
+        backend = common_backend(labelled.items())
+        for label, array in labelled.items():
+            refuse_unusable_dtype(label, array.dtype)
         device = backend.device(next(iter(named.values())))
         arena = cls(Layout.of(named), backend, device)
         for name, array in named.items():
@@ -171,7 +178,7 @@ class Arena(Mapping[str, Array]):
         """The one buffer, padding included; refused where there are several dtypes."""
         if len(self.buffers) != 1:
             message = (
-                "flat must be the arena's one buffer, but it has one for each of "
+                "flat needs arrays of one dtype, but the arena has "
                 f"{', '.join(self.buffers)}: use .buffers"
             )
             raise ArgumentError(message)
@@ -211,7 +218,7 @@ class Arena(Mapping[str, Array]):
         return len(self._views)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}{view.shape}" for name, view in self.items())
+        shapes = listed(f"{name}{view.shape}" for name, view in self.items())
         return f"Arena({shapes}; {', '.join(self.buffers)} on {self.device})"
 
 

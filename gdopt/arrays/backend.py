@@ -10,15 +10,17 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Array = Any  # a numpy.ndarray or a cupy.ndarray: they share no static base
 NAMES = ("auto", "numpy", "cupy")
 
@@ -51,7 +53,7 @@ class Backend(Protocol):
         """Return the address of the first element, in bytes."""
 
     def owner(self, array: Array) -> object | None:
-        """Return the object that owns the memory; None where only addresses tell."""
+        """Return the object that owns the memory; None where only addresses show it."""
 
     def writeable(self, array: Array) -> bool:
         """Return whether the array may be written to."""
@@ -60,7 +62,7 @@ class Backend(Protocol):
         """Multiply matrices; a CUDA graph can hold the product."""
 
     def synchronize(self) -> None:
-        """Wait until the device has done what was asked of it."""
+        """Wait until the device has finished all queued work."""
 
     def describe(self) -> str:
         """Say in a few words what new arrays would live on."""
@@ -88,10 +90,10 @@ def use(name: str) -> None:
     """Choose where *new* arrays are made; existing arrays are not moved.
 
     Args:
-        name: ``"numpy"``, ``"cupy"`` or ``"auto"`` (CuPy where a GPU answers).
+        name: ``"numpy"``, ``"cupy"`` or ``"auto"`` (CuPy if there is a GPU).
 
     Raises:
-        ArgumentError: the name is none of the three.
+        ArgumentError: the name is not one of the three.
         BackendError: ``"cupy"`` without CuPy, a driver or a device.
 
     >>> import gdopt
@@ -105,10 +107,10 @@ def use(name: str) -> None:
 
 
 def get_backend(name: str | None = None) -> Backend:
-    """Return the backend of that name; without a name, the one in force.
+    """Return the backend of that name; without a name, the default.
 
-    In force is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
-    says once, on standard error, what it chose and why.
+    The default is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
+    reports once, on standard error, what it chose and why.
 
     Raises:
         ArgumentError: the name is unknown.
@@ -133,7 +135,7 @@ def _auto() -> Backend:
         backend, reason = _cupy(), ""
     except BackendError as error:
         backend, reason = _numpy(), f" ({error})"
-    global _reported  # noqa: PLW0603 - said once a process
+    global _reported  # noqa: PLW0603 - reported once per process
     if not _reported:
         _reported = True
         sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")
@@ -194,6 +196,22 @@ def is_on_device(value: Any) -> bool:
     return hasattr(value, "__cuda_array_interface__")
 
 
+def on_their_device(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function compute on the device of its arrays, whichever is current."""
+
+    @functools.wraps(function)
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> R:
+        cupy = sys.modules.get("cupy")
+        if cupy is not None:
+            for value in (*arguments, *options.values()):
+                if isinstance(value, cupy.ndarray):
+                    with value.device:
+                        return function(*arguments, **options)
+        return function(*arguments, **options)
+
+    return wrapper
+
+
 def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
     """Return the first address an array touches and the one after its last."""
     low = high = backend.address(array)
@@ -211,16 +229,16 @@ HOST, CUDA = 1, 2  # kinds of device in DLPack
 def as_array(array: Any) -> Array:
     """View an array of torch, JAX or another library in place, as NumPy's or CuPy's.
 
-    What an optimizer does to the view, it does to the array. Arrays that must not be
-    written to, as JAX's, give views that are read-only: gradients may be such,
-    parameters not. NumPy 2.1 itself makes every view through DLPack read-only.
+    What an optimizer does to the view, it does to the array. Views of arrays that must
+    not be written to, such as JAX's, are read-only: they can be gradients, but not
+    parameters. NumPy 2.1 itself makes every view through DLPack read-only.
 
     Args:
         array: has ``__dlpack__``, on the CPU or a GPU, or ``__cuda_array_interface__``.
 
     Raises:
-        ArgumentTypeError: it is no such array, or its library does not hand it out; a
-            torch tensor that requires a gradient has to be detached.
+        ArgumentTypeError: it is not such an array, or its library does not export it;
+            a torch tensor that requires a gradient has to be detached.
         BackendError: it is on a GPU that CuPy cannot use.
 
     >>> import numpy as np
@@ -250,8 +268,7 @@ def as_array(array: Any) -> Array:
         raise
     except (RuntimeError, BufferError, TypeError, ValueError, AttributeError) as error:
         message = (
-            f"array must be one that its library hands out, got a {_kind(array)}: "
-            f"{error}"
+            f"array could not be exported by its library, got a {_kind(array)}: {error}"
         )
         raise ArgumentTypeError(message) from error
     message = (

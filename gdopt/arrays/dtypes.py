@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ class Storage:
     separate: bool = False
 
 
+@functools.cache
 def is_float(dtype: Any) -> bool:
     """Return whether numbers of that dtype can be updated: float16 to 64, bfloat16."""
     dtype = np.dtype(dtype)
@@ -46,6 +48,7 @@ def as_dtype(name: Any) -> Any:
     return np.dtype(name)
 
 
+@functools.cache  # for every array of every call
 def compute_dtype(dtype: Any) -> Any:
     """Return the dtype of the arithmetic: float32 for half, else the storage's own."""
     return np.dtype(compute_name(as_dtype(dtype).name))

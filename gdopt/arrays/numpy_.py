@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import described
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 PAGE = 4096
 # Loads from where another array was just stored to, a multiple of a page away, wait for
@@ -22,6 +24,9 @@ class NumpyBackend:
 
     name = "numpy"
     xp: Any = np
+
+    def __repr__(self) -> str:
+        return described(self, name=self.name)
 
     def is_array(self, value: object) -> bool:
         """See `Backend.is_array`."""

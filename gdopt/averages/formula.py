@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import Range, check_count, check_number
+from gdopt.checks import Range, check_count, check_number, shown
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -70,7 +70,7 @@ def average_kernel() -> Kernel:
 def check_initial(initial: Any) -> Any:
     """Refuse a word that says nothing about where to start."""
     if isinstance(initial, str) and initial not in {"zero", "first"}:
-        message = f"initial must be 'zero', 'first' or a value, got {initial!r}"
+        message = f"initial must be 'zero', 'first' or a value, got {shown(initial)}"
         raise ArgumentError(message)
     return initial
 

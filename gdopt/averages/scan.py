@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
     BETA,
@@ -24,6 +24,7 @@ from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import FlushToZero
 
 
+@on_their_device
 def ewa(
     series: Array,
     beta: float,
@@ -37,7 +38,7 @@ def ewa(
     From a NaN or an infinity on, no average along that line is a finite number.
 
     Args:
-        series: float array; x_1, x_2, ... along `axis`, any number of series beside.
+        series: float array; x_1, x_2, ... along `axis`; other axes hold more series.
         beta: in [0, 1).
         axis: along which time runs.
         bias_correction: divide v_t by 1 - beta**t, where the average starts from zero.
@@ -48,7 +49,7 @@ def ewa(
 
     Raises:
         ArgumentError: beta, axis or the shape of `initial` is wrong.
-        ArgumentTypeError: the series is no float array.
+        ArgumentTypeError: the series is not a float array.
 
     Source: as `EWA`.
 
@@ -79,7 +80,7 @@ def ewa(
 CHUNK = 1 << 17  # elements averaged together: with their scratch they stay in a cache
 WIDTH = 31  # steps of a part; odd, as columns a power of two apart share cache lines
 SPARE = 8  # rows of scratch
-WIDE = 1024  # series side by side, which keep a kernel busy by themselves
+WIDE = 1024  # series side by side, which keep a kernel busy on their own
 
 
 def _scan(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, backend_of
+from gdopt.arrays.backend import Array, backend_of, on_their_device
 from gdopt.averages.formula import (
     BETA,
     average,
@@ -18,7 +18,7 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_number, check_state
+from gdopt.checks import as_number, check_number, check_state, described, shown
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 
 
@@ -54,6 +54,16 @@ class EWA:
         self._initial = check_initial(initial)
         self._raw: Any = None
 
+    def __repr__(self) -> str:
+        return described(
+            self,
+            beta=self.beta,
+            bias_correction=self.bias_correction,
+            initial=self._initial,
+            t=self.t,
+            value=self.value,
+        )
+
     @property
     def value(self) -> Any:
         """The average so far: a float, or a new array; None before the first value."""
@@ -64,6 +74,7 @@ class EWA:
             return corrected(self._raw, beta=self.beta, t=self.t)
         return self._raw if isinstance(self._raw, float) else self._raw.copy()
 
+    @on_their_device
     def update(self, x: Any) -> Any:
         """Take in a value and return the average.
 
@@ -72,7 +83,7 @@ class EWA:
 
         Raises:
             ArgumentError: the shape differs from the values before.
-            ArgumentTypeError: the kind or the dtype does, or it is no float array.
+            ArgumentTypeError: the kind or the dtype does, or it is not a float array.
         """
         if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
             self._update_array(x)
@@ -81,7 +92,9 @@ class EWA:
             if self._raw is None:
                 self._raw = self._first(number)
             if not isinstance(self._raw, float):
-                message = f"x must be an array as before, got the number {x!r}"
+                message = (
+                    f"x must be an array, as in earlier updates, got the number {x!r}"
+                )
                 raise ArgumentTypeError(message)
             self._raw = average(self._raw, number, beta=self.beta)
         self.t += 1
@@ -95,18 +108,20 @@ class EWA:
         return {"t": self.t, "value": raw}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Args:
             state: of an average of the same kind; an array stays on its device.
 
         Raises:
-            StateError: it is no such state; nothing has changed.
+            StateError: it is not such a state; nothing has changed.
         """
         checked = check_state("state", state, ["value"], counts=["t"])
         t, raw = checked["t"], checked["value"]
         if (raw is None) != (t == 0):
-            message = f"state must have a value where t is above 0, got {checked!r}"
+            message = (
+                f"state must have a value where t is above 0, got {shown(checked)}"
+            )
             raise StateError(message)
         try:
             self._raw = None if raw is None else _copied(raw)
@@ -127,7 +142,7 @@ class EWA:
         if raw is None:
             raw = initial_row(backend, x, self._initial)
         elif not backend.is_array(raw):
-            message = "x must be a number as before, got an array"
+            message = "x must be a number, as in earlier updates, got an array"
             raise ArgumentTypeError(message)
         average_kernel()(raw, x, beta=self.beta)
         self._raw = raw

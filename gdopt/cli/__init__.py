@@ -20,16 +20,16 @@ examples:
   gdopt train digits      train a network on scikit-learn's handwritten digits
   gdopt plan digits       say which mini-batch size to use, and why
   gdopt tune digits       search for hyper-parameters, with a picture
-  gdopt bench             measure how fast gdopt is here, beside its peers
+  gdopt bench             compare the speed of gdopt with its peers
   gdopt ewa FILE.csv      average a column, with a picture
-  gdopt info              tell engines, devices and versions
-  gdopt train --help      all that can be set
+  gdopt info              list engines, devices and versions
+  gdopt train --help      all options
 """
 WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and give its exit code: 0, 2 for an error, 130 for Ctrl-C.
+    """Run a command and return its exit code: 0, 2 for an error, 130 for Ctrl-C.
 
     Args:
         arguments: without the program's name; by default the process's own.
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"gdopt: interrupted {interrupt}".rstrip() + "\n")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, as `head`, has left; Python would complain once more at its end.
+        # The reader, such as `head`, has closed the pipe; Python would fail again at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (GdoptError, OSError) as error:

@@ -1,4 +1,4 @@
-"""``gdopt bench``: how fast gdopt is on this machine, beside its peers."""
+"""``gdopt bench``: the speed of gdopt on this machine, compared with its peers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gdopt.errors import ArgumentError, BackendError
 from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder, write_whole
 
-HELP = "measure how fast gdopt is here, beside its peers"
-DESCRIPTION = "Measure how fast gdopt is on this machine, beside its peers."
+HELP = "compare the speed of gdopt with its peers"
+DESCRIPTION = "Compare the speed of gdopt with its peers on this machine."
 EXAMPLES = """\
 The benchmark suite is the folder bench of a checkout; it is not in the wheel. It takes
-8 minutes on a GPU, half an hour on a CPU: leave the machine alone meanwhile. Peers that
-are not installed are left out and named.
+8 minutes on a GPU, half an hour on a CPU: run nothing else meanwhile. Peers that are
+not installed are skipped and named.
 
 examples:
   gdopt bench
@@ -44,14 +44,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_backend(add)
     text = "only the time of a step, in the cases that pytest's -k finds by it"
     add("--only", metavar="NAME", help=text)
-    text = f"the folder bench of a checkout (the one beside gdopt, or {VARIABLE})"
+    text = f"the folder bench of a checkout (default: next to gdopt, or {VARIABLE})"
     add("--suite", metavar="FOLDER", help=text)
-    text = "try everything on small arrays: no figures to quote"
+    text = "run everything on small arrays; its figures mean nothing"
     add("--quick", action="store_true", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the suite in a process of its own, and give its exit code.
+    """Run the suite in its own process, and return its exit code.
 
     Returns:
         0; 10 where a target is missed on a CPU; else the code of what failed, 128 and
@@ -82,11 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_suite(given: str | None = None) -> Path:
-    """Find the benchmark suite: where it is said to be, else beside the package.
+    """Find the benchmark suite: where it is said to be, else next to the package.
 
     Args:
         given: its folder; if not, ``GDOPT_BENCH_SUITE`` names it, else it is the folder
-            ``bench`` beside ``gdopt``, as in a checkout.
+            ``bench`` next to ``gdopt``, as in a checkout.
 
     Raises:
         ArgumentError: it is not there.
@@ -154,7 +154,7 @@ def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Pass Ctrl-C on, and wait; a second one ends it at once."""
+    """Pass Ctrl-C on, and wait; a second one ends it immediately."""
     if os.name != "posix":
         return  # the console has interrupted it already
     try:

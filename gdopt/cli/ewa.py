@@ -53,17 +53,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BETA",
         help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
     )
-    add("--json", metavar="FILE", help="where the averages are written for programs")
+    add("--json", metavar="FILE", help="write the averages as JSON")
     flags.add_picture(add, "NAME-ewa")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the column, print the table, and leave the picture.
+    """Read the column, print the table, and write the picture.
 
     Raises:
         ArgumentError: the file has no such column, or a cell of it holds no number.
     """
-    load_extra("matplotlib.figure", "train", "gdopt ewa")  # missed now, not at the end
+    load_extra("matplotlib.figure", "train", "gdopt ewa")  # fails now, not at the end
     if len(arguments.beta) > len(COLORS):
         message = (
             f"--beta must be 1 to {len(COLORS)} numbers, got {len(arguments.beta)}"

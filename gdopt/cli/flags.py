@@ -75,7 +75,7 @@ SCHEDULES = {
 def reader(
     convert: Callable[[str], Value], rule: str, allowed: Callable[[Value], bool]
 ) -> Callable[[str], Value]:
-    """Return what reads an option's value, for which `rule` says what it must do."""
+    """Return a reader of an option's value; `rule` says what the value must be."""
 
     def read(text: str) -> Value:
         try:
@@ -112,7 +112,7 @@ sizes = reader(
 
 
 def add_problem(add: Callable[..., Any]) -> None:
-    """Add what is trained on, and where: data, backend and seed."""
+    """Add the data, the backend and the seed."""
     add(
         "data",
         nargs="?",
@@ -131,25 +131,25 @@ def add_problem(add: Callable[..., Any]) -> None:
 
 
 def add_backend(add: Callable[..., Any]) -> None:
-    """Add where it is computed."""
-    text = "auto is CuPy where a GPU answers (GDOPT_BACKEND, else auto)"
+    """Add the backend."""
+    text = "auto is CuPy if there is a GPU (default: GDOPT_BACKEND, else auto)"
     add("--backend", choices=NAMES, help=text)
 
 
 def add_picture(add: Callable[..., Any], name: str) -> None:
-    """Add where the picture is written."""
-    text = f"a PNG; if not given, {name}.png, or a number behind where it is taken"
+    """Add the file of the picture."""
+    text = f"a PNG (default: {name}.png, with a number if that exists)"
     add("--picture", metavar="FILE", help=text)
 
 
 def add_folder(add: Callable[..., Any], name: str) -> None:
-    """Add where everything is written."""
-    text = f"new or empty; if not given, runs/{name}-1 and so on"
+    """Add the folder of the results."""
+    text = f"a new or empty folder (default: runs/{name}-1, -2, ...)"
     add("--out", metavar="FOLDER", help=text)
 
 
 def add_network(add: Callable[..., Any]) -> None:
-    """Add what is trained: the network, its optimizer, and what regularizes it."""
+    """Add the network, its optimizer and its regularization."""
     add_optimizer(add, default="adam")
     add(
         "--hidden",
@@ -197,7 +197,7 @@ def add_l2(add: Callable[..., Any]) -> None:
 
 def add_planning(add: Callable[..., Any]) -> None:
     """Add the options of planning a batch size."""
-    text = "let measurements decide for up to 2,000 examples, too"
+    text = "let measurements decide even for up to 2,000 examples"
     add("--no-small-data-rule", action="store_true", help=text)
 
 

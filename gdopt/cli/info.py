@@ -23,8 +23,8 @@ from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.extras import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
-HELP = "tell engines, devices and versions"
-DESCRIPTION = "Tell engines, devices, versions and the environment that matters."
+HELP = "list engines, devices and versions"
+DESCRIPTION = "List engines, devices, versions and environment variables."
 EXAMPLES = """\
 examples:
   gdopt info
@@ -72,7 +72,7 @@ TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
-    parser.add_argument("--json", action="store_true", help="for programs to read")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,8 +88,8 @@ def collect() -> dict[str, Any]:
 
     Returns:
         JSON as it is: ``gpu`` names the GPU or says why there is none, ``cuda`` holds
-        its device, driver and versions (None without one), ``advice`` how to get at a
-        GPU (None with one), ``default_seed`` is that of ``gdopt train``, and
+        its device, driver and versions (None without one), ``advice`` how to make a GPU
+        available (None with one), ``default_seed`` is that of ``gdopt train``, and
         ``distributions`` lists every installed one with its version.
     """
     found = environment()
@@ -157,7 +157,7 @@ def _blas() -> str:
 
 
 def _gpu(cupy: str | None) -> dict[str, Any]:
-    """Describe the GPU and its driver, or why there is none and how to get at one."""
+    """Describe the GPU and its driver, or why there is none and what to do."""
     try:
         backend = get_backend("cupy")
     except BackendError as error:
@@ -182,12 +182,12 @@ def _cuda(backend: Backend) -> dict[str, Any]:
 
 
 def _dotted(version: int) -> str:
-    """Write CUDA's number of a version as people do: 12090 is 12.9."""
+    """Format CUDA's number of a version: 12090 is 12.9."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _driver() -> str | None:
-    """Return the version of the driver, as nvidia-smi tells it."""
+    """Return the version of the driver, as nvidia-smi reports it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -197,7 +197,7 @@ def _driver() -> str | None:
 
 
 def _advice(cupy: str | None) -> str:
-    """Say how to get at a GPU: in the project's images, and elsewhere."""
+    """Explain how to use a GPU: in the project's images, and elsewhere."""
     image = os.environ.get("GDOPT_IMAGE")
     if image and cupy:
         return f"{TOOLKIT} {image} info; {DRIVERS}"

@@ -22,9 +22,9 @@ from gdopt.planner.request import SIZES
 HELP = "say which mini-batch size to use, and why"
 DESCRIPTION = "Say which mini-batch size to use for training on some examples."
 EXAMPLES = """\
-Every size is tried with real training steps, and everything is put back. Sizes are
-judged by the memory that they take at their peak, by examples a second, and by the
-noise of the gradients.
+Every size is tried with real training steps; everything is restored afterwards. Sizes
+are judged by their peak memory, by examples per second, and by the noise of the
+gradients.
 
 examples:
   gdopt plan digits
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
     flags.add_problem(add)
-    add("--json", metavar="FILE", help="where everything is written for programs")
+    add("--json", metavar="FILE", help="write everything as JSON")
     flags.add_picture(add, "plan-NAME")
     flags.add_network(parser.add_argument_group("what is trained").add_argument)
     how = parser.add_argument_group("how it is planned").add_argument
@@ -54,18 +54,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="batch sizes to try (64,128,256,512,1024)",
     )
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
-    text = "to be left free: 1GB (the greater of 5 %% and 256 MiB)"
+    text = "to keep free: 1GB (the larger of 5 %% and 256 MiB)"
     how("--margin", metavar="BYTES", help=text)
     flags.add_planning(how)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, print the table, and leave the picture.
+    """Plan, print the table, and write the picture.
 
     Raises:
         PlanError: no size fits the memory.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt plan")
     problem, network = make_network(arguments)
     limits = {"memory": arguments.memory, "margin": arguments.margin}

@@ -1,4 +1,4 @@
-"""What is trained: a network, and examples read, split, normalized and moved."""
+"""Prepares training: a network, and examples read, split, normalized and moved."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Part = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Examples to train on, to choose by and to judge on, and what they are.
+    """The training, dev and test examples, and what is known of them.
 
     Attributes:
         name: short, for the folder of the run.
         train: examples (m, n_x) float32 and class numbers (m,), on the device.
-        dev: alike.
-        test: alike.
+        dev: the same of the dev part.
+        test: the same of the test part.
         classes: names of the classes 0, 1, ...
         normalizer: fitted on the training part.
     """
@@ -82,7 +82,7 @@ def load_problem(source: str, seed: int, backend: Backend) -> PreparedData:
     its own. (The digits gain .006 in dev accuracy.) Other features get their own.
 
     Raises:
-        ArgumentError: the file cannot be read, or its targets are no classes.
+        ArgumentError: the file cannot be read, or its targets are not classes.
         MissingExtraError: scikit-learn, which brings the digits, is not installed.
     """
     X, y, classes = _digits() if source == "digits" else _file(source)

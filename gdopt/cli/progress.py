@@ -1,4 +1,4 @@
-"""Progress on standard error: a live bar on a terminal, else a line now and then."""
+"""Progress on standard error: a live bar on a terminal, else occasional lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress:
     """Shows how far a command has come, on standard error; a context manager.
 
     On a terminal this is a bar with the time that remains. In a pipe, in a log and on a
-    terminal that cannot move its cursor, it is a line now and then.
+    terminal that cannot move its cursor, it writes occasional lines.
 
     Args:
         text: shown on the bar until the first call of `show`.

@@ -26,7 +26,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 
 @dataclass
 class Session:
-    """The parts of a run, its records, and the one whose parameters were put back."""
+    """The parts of a run, its records, and the one whose parameters were restored."""
 
     problem: PreparedData
     network: Network
@@ -50,7 +50,7 @@ class Session:
         )
 
     def describe(self) -> str:
-        """Say in three lines what is about to be done."""
+        """Describe the run in three lines."""
         settings, counts = self.settings, self.problem.counts
         parts = ", ".join(f"{count} {name}" for name, count in counts.items())
         return (
@@ -62,10 +62,10 @@ class Session:
         )
 
     def train(self, folder: RunFolder) -> KeyboardInterrupt | DivergenceError | None:
-        """Run the loop; return what broke it off, if anything did.
+        """Run the loop; return what interrupted it, if anything did.
 
-        With `stopping`, the best parameters are put back at the end, unless the
-        training has diverged: then the last ones tell how.
+        With `stopping`, the best parameters are restored at the end, unless the
+        training has diverged: then the last ones are kept, to see how.
         """
         epochs, steps = self.settings["epochs"], len(self.batches)
         records = fit(
@@ -104,7 +104,7 @@ class Session:
         return stopped
 
     def finish(self, folder: RunFolder, stopped: BaseException | None) -> None:
-        """Judge the network, save it, draw the picture and print the closing table."""
+        """Evaluate the network, save it, draw the picture and print the final table."""
         with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
             accuracy = {
                 name: self.network.accuracy(*part)
@@ -137,7 +137,7 @@ class Session:
         sys.stdout.write(f"run folder {folder.path}\n")
 
     def _model(self) -> dict[str, Any]:
-        """Return all that predicting and going on need, for `gdopt.training.save`."""
+        """Return what predicting and resuming need, for `gdopt.training.save`."""
         network = self.network
         return {
             "network": {

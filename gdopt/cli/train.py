@@ -24,7 +24,7 @@ from gdopt.training import EarlyStopping, RunFolder
 HELP = "train a network, with a picture and a checkpoint of it"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
-learning rates, where --lr is not given:
+learning rates, if --lr is not given:
   {", ".join(f"{name} {lr:g}" for name, lr in LEARNING_RATES.items())}
 
 schedules (e counts epochs from 0, T is the number of steps in all):
@@ -88,13 +88,13 @@ def _batch_size(text: str) -> int | None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, and leave a folder with all there is to know about it.
+    """Train, and write a folder with everything about the run.
 
     Raises:
-        DivergenceError: the loss is no longer finite; the folder tells how it came.
-        KeyboardInterrupt: Ctrl-C was pressed; the folder tells of what was done.
+        DivergenceError: the loss is no longer finite; the folder shows how.
+        KeyboardInterrupt: Ctrl-C was pressed; the folder holds what was done.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
     session = _prepare(arguments)
     if arguments.out is None:

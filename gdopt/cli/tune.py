@@ -32,7 +32,7 @@ DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\
 What is searched, the most important first: the learning rate; beta of momentum, hidden
 units, batch size; layers, decay of the learning rate. Trials are judged by the accuracy
-on the dev examples; the test examples are not looked at.
+on the dev examples; the test examples are not used.
 
 examples:
   gdopt tune digits
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
     flags.add_problem(add)
-    add("--json", metavar="FILE", help="where every trial is written for programs")
+    add("--json", metavar="FILE", help="write every trial as JSON")
     flags.add_picture(add, "tune-NAME")
     _add_trial(parser.add_argument_group("a trial").add_argument)
     _add_search(parser.add_argument_group("the search").add_argument)
@@ -67,27 +67,32 @@ def _add_trial(add: Callable[..., Any]) -> None:
 
 def _add_search(add: Callable[..., Any]) -> None:
     count = flags.whole_number(least=1)
-    text = "how many, those of a search that goes on included (%(default)s)"
+    text = "number of trials, with those of a resumed search (%(default)s)"
     add("--trials", type=count, default=30, metavar="N", help=text)
-    text = "more trials around the best quarter, of which there must be 2"
+    text = "more trials around the best quarter, of at least 2 trials"
     add("--fine", type=count, metavar="N", help=text)
     text = "how values are drawn: at random, or by Optuna's TPE (%(default)s)"
     add("--method", choices=("random", "tpe"), default="random", help=text)
     text = "end trials that are worse than the median of those before"
     add("--prune", action="store_true", help=text)
-    text = "processes that run trials beside each other (%(default)s)"
+    text = "processes that run trials at the same time (%(default)s)"
     add("--jobs", type=count, default=1, metavar="N", help=text)
-    add("--storage", metavar="FILE", help="keep the search, to go on with it later")
+    add(
+        "--storage",
+        metavar="FILE",
+        help="keep the search in this file, to resume it later",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search, print the table, and leave the picture.
+    """Search, print the table, and write the picture.
 
     Raises:
         GdoptError: the data cannot be read, or no trial was complete.
-        KeyboardInterrupt: Ctrl-C was pressed; it says whether the search can go on.
+        KeyboardInterrupt: Ctrl-C was pressed; it says whether the search can be
+            resumed.
     """
-    for module in ("rich.progress", "matplotlib.figure"):  # missed now, not at the end
+    for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt tune")
     load_extra("optuna", "tune", "gdopt tune")
     problem = load_problem(
@@ -146,7 +151,7 @@ def _search(
                 progress=_reporter(shown),
             )
     except KeyboardInterrupt:
-        kept = f"; the same command goes on from '{arguments.storage}'"
+        kept = f"; the same command resumes from '{arguments.storage}'"
         said = f"after {shown.done} of {trials} trials"
         raise KeyboardInterrupt(said + (kept if arguments.storage else "")) from None
     sys.stdout.write(f"{study}\nbest dev accuracy {study.best.score:.3f}\n")

@@ -1,9 +1,9 @@
 """Images changed at random while training: flipped, shifted, rotated.
 
-Images are (m, h, w) or (m, h, w, c); or flat, (m, h * w) or (m, h * w * c), where a
-`shape` tells (h, w) or (h, w, c). All is drawn on the host, so that one seed gives the
+Images are (m, h, w) or (m, h, w, c); or flat, (m, h * w) or (m, h * w * c), where
+`shape` is (h, w) or (h, w, c). All is drawn on the host, so that one seed gives the
 same on every backend; images stay on their device, and new arrays are made of them.
-Labels have no part in this: it is the caller's to choose changes that leave a 6 a 6.
+Labels are not changed: choose transforms that leave a 6 a 6.
 
 Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import (
     Range,
@@ -30,6 +30,7 @@ from gdopt.checks import (
     check_number,
     check_sequence,
     check_state,
+    described,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -43,8 +44,9 @@ def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array
 
     Raises:
         ArgumentError: their shape is another, or does not fit `shape`.
-        ArgumentTypeError: they are no array, `shape` is no list of whole numbers,
-            `generator` is no generator: a seed would draw the same every time.
+        ArgumentTypeError: they are not an array, `shape` is not a list of whole
+            numbers, `generator` is not a generator: a seed would draw the same every
+            time.
     """
     backend = backend_of(images)
     check_kind("generator", generator, np.random.Generator)
@@ -95,7 +97,7 @@ def pixels_at(
 
 
 SHARE, DEGREES = Range.parse("[0, 1]"), Range.parse("[0, 180]")
-KEY = 0x617567  # beside the seed, so that batches of that seed draw other numbers
+KEY = 0x617567  # added to the seed, so that batches of that seed draw other numbers
 Transform = Callable[..., Array]
 
 
@@ -104,13 +106,13 @@ class Augment:
 
     What is drawn depends on the seed, the number of the call and the transform's place
     alone. A step of a training is one call, so that a run which resumes with the state
-    draws what an uninterrupted one draws; batches may be sent ahead of their turn.
+    draws what an uninterrupted one draws; batches may be prefetched.
     Transforms do not share their draws: one more leaves those before it as they were.
 
     Args:
         transforms: functions ``transform(images, generator=...) -> images``, such as
             ``functools.partial(flip, axis=2)``.
-        seed: a whole number of at least 0; that of the batches will do, and 0 is the
+        seed: a whole number of at least 0; it may be that of the batches; 0 is the
             default.
 
     Attributes:
@@ -148,6 +150,12 @@ class Augment:
         self.seed = check_int("seed", seed, least=0)
         self.calls = 0
 
+    def __repr__(self) -> str:
+        functions = (getattr(one, "func", one) for one in self.transforms)
+        names = [getattr(one, "__name__", type(one).__name__) for one in functions]
+        return described(self, transforms=names, seed=self.seed, calls=self.calls)
+
+    @on_their_device
     def __call__(self, images: Array) -> Array:
         """Return changed images; those given stay as they are."""
         for place, transform in enumerate(self.transforms):
@@ -162,7 +170,7 @@ class Augment:
         return {"seed": self.seed, "calls": self.calls}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Raises:
             StateError: it is of another seed, or damaged; nothing has changed.
@@ -225,7 +233,7 @@ def shift(
     Args:
         images: as `gdopt.data.augment` says; of any dtype.
         generator: of NumPy.
-        most: pixels; `down` and `right` are drawn from -most to most, each as likely.
+        most: pixels; `down` and `right` are drawn from -most to most, uniformly.
             At least 0, and less than h and w.
         fill: what comes in: ``"zero"``, which is the mean where images are normalized
             pixel by pixel, or ``"edge"``, the nearest pixel's value.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, check_int, check_state
+from gdopt.checks import check_flag, check_int, check_state, described
 from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 
@@ -24,14 +24,13 @@ class MiniBatches:
     A `batch_size` of m, the number of examples, is batch gradient descent; one of 1 is
     stochastic gradient descent.
 
-    A loop begins with the first batch of its epoch; where one was broken off, the next
-    one begins the *next* epoch. Only the first loop after `load_state_dict` goes on in
-    midst of an epoch: with the batch after the last one that was handed out when the
+    A loop begins with the first batch of its epoch; if one was interrupted, the next
+    one begins the *next* epoch. Only the first loop after `load_state_dict` continues
+    within an epoch: with the batch after the last one that was handed out when the
     state was taken (`state_dict`).
 
-    `arrays`, `axis` and `batch_size` are as given. Every batch stays as it is for as
-    long as anything holds it or a view of it; memory that nothing holds any more is
-    used again.
+    `arrays`, `axis` and `batch_size` are as given. A batch is not overwritten as long
+    as anything refers to it or to a view of it; its memory is reused after that.
 
     Args:
         *arrays: arrays on one device, with equally many examples along `axis`; in an
@@ -110,6 +109,18 @@ class MiniBatches:
         self._resuming = False
         self._latest = object()
 
+    def __repr__(self) -> str:
+        return described(
+            self,
+            examples=self._count,
+            batch_size=self.batch_size,
+            seed=self._seed,
+            axis=self.axis,
+            shuffle=self._shuffle,
+            drop_last=self._drop_last,
+            epoch=self._epoch,
+        )
+
     def __len__(self) -> int:
         whole_batches, rest = divmod(self._count, self.batch_size)
         return whole_batches + (rest > 0 and not self._drop_last)
@@ -130,11 +141,11 @@ class MiniBatches:
                 order = self.order(epoch) if self._shuffle else None
                 how = self.arrays, self.axis, self.batch_size
                 batch = gathered(self._backend, *how, order)
-            # Held by no name here: its memory is the caller's.
+            # Not referenced here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 
     def positions(self) -> Iterator[tuple[int, int]]:
-        """Run through one epoch as a loop does, but give epoch and number of batches.
+        """Run through one epoch as a loop does, but yield epoch and number of batches.
 
         For those who gather the examples themselves, by `order`.
         """
@@ -170,7 +181,7 @@ class MiniBatches:
         }
 
     def state_dict(self) -> dict[str, int | bool]:
-        """Return where the loop stands: whole numbers and truth values by name.
+        """Return the position of the loop: whole numbers and truth values by name.
 
         The batch handed out last counts as used. After the last batch of an epoch the
         state is the beginning of the next.
@@ -181,7 +192,7 @@ class MiniBatches:
         return self._settings() | {"epoch": epoch, "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the state was taken; the next ``for`` loop begins there.
+        """Continue from a saved state; the next ``for`` loop begins there.
 
         Args:
             state: a `state_dict()` of batches with the same number of examples, batch

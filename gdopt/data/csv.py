@@ -14,7 +14,7 @@ from typing import TextIO
 
 import numpy as np
 
-from gdopt.checks import check_flag
+from gdopt.checks import check_flag, listed, shown
 from gdopt.data.dataset import Dataset, refusal
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.files import existing_file
@@ -43,8 +43,8 @@ def read_csv(
         delimiter: the character between cells.
 
     Raises:
-        ArgumentError: there is no such file, it is no table of numbers, or there is no
-            such target; the message tells line and column, counted from 1.
+        ArgumentError: there is no such file, it is not a table of numbers, or there is
+            no such target; the message names line and column, counted from 1.
         ArgumentTypeError: an argument is of the wrong kind.
 
     >>> import pathlib, tempfile
@@ -59,17 +59,17 @@ def read_csv(
     """
     file = existing_file(path)
     if not isinstance(target, int | str) or isinstance(target, bool):
-        message = f"target must be a column's name or number, got {target!r}"
+        message = f"target must be a column's name or number, got {shown(target)}"
         raise ArgumentTypeError(message)
     if not isinstance(delimiter, str) or len(delimiter) != 1:
-        message = f"delimiter must be one character, got {delimiter!r}"
+        message = f"delimiter must be one character, got {shown(delimiter)}"
         raise ArgumentError(message)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = _rows(file, lines, delimiter)
         first = next(rows)
         cells = first[1]
         if len(cells) < 2:
-            rule = f"must have at least 2 columns, set apart by {delimiter!r}"
+            rule = f"must have at least 2 columns, separated by {delimiter!r}"
             raise refusal(file, f"{rule}, got {cells[0]!r}")
         titled = _has_header(file, first, target, header=header)
         columns = _Columns(
@@ -83,7 +83,7 @@ def read_csv(
 
 @dataclass(frozen=True)
 class _Columns:
-    """What the first row tells of the file."""
+    """What the first row says about the file."""
 
     file: Path
     names: list[str] | None
@@ -148,8 +148,8 @@ def _target_column(file: Path, cells: list[str], target: int | str) -> int:
     if isinstance(target, str):
         names = [cell.strip() for cell in cells]
         if names.count(target) != 1:
-            rule = f"target must be the name of one column, got {target!r}"
-            raise refusal(file, f"{rule}; the names are {', '.join(names)}")
+            rule = f"target must be the name of one column, got {shown(target)}"
+            raise refusal(file, f"{rule}; the names are {listed(names)}")
         return names.index(target)
     if not -len(cells) <= target < len(cells):
         rule = f"target must be the number of one of {len(cells)} columns, from 0"
@@ -191,7 +191,7 @@ def _targets(columns: _Columns, texts: list[str], places: Sequence[int]) -> np.n
         number, text = texts[numeric.index(True)], texts[numeric.index(False)]
         at = f"line {places[texts.index(text)]}"
         rule = "the target must be a number in every line or in none"
-        raise refusal(columns.file, f"{at}: {rule}, got {text!r} beside {number!r}")
+        raise refusal(columns.file, f"{at}: {rule}, got {text!r} and {number!r}")
     numbers = np.array([float(text) for text in texts])
     finite = np.isfinite(numbers)
     if not finite.all():
@@ -246,7 +246,7 @@ def read_column(
 
     Raises:
         ArgumentError: there is no such file or column, or a cell of it holds text,
-            nothing, NaN or infinity; the message tells the line, counted from 1.
+            nothing, NaN or infinity; the message names the line, counted from 1.
         ArgumentTypeError: `column` is neither text nor a whole number.
 
     >>> import pathlib, tempfile
@@ -261,7 +261,7 @@ def read_column(
     if column is not None and (
         isinstance(column, bool) or not isinstance(column, int | str)
     ):
-        message = f"column must be a column's name or number, got {column!r}"
+        message = f"column must be a column's name or number, got {shown(column)}"
         raise ArgumentTypeError(message)
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = (
@@ -289,7 +289,7 @@ def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
     if column is None:
         if len(cells) != 1:
             rule = f"column must be given where there are several, here {len(cells)}"
-            raise refusal(file, f"{rule}; the first line is {', '.join(cells)}")
+            raise refusal(file, f"{rule}; the first line is {listed(cells)}")
         return 0
     try:
         number = int(column)
@@ -299,8 +299,8 @@ def _place(file: Path, cells: Sequence[str], column: int | str | None) -> int:
         return number - 1
     if cells.count(str(column)) != 1:
         rule = f"column must be the name of one, or a number from 1 to {len(cells)}"
-        line = f"the first line is {', '.join(cells)}"
-        raise refusal(file, f"{rule}, got {column!r}; {line}")
+        line = f"the first line is {listed(cells)}"
+        raise refusal(file, f"{rule}, got {shown(column)}; {line}")
     return cells.index(str(column))
 
 
@@ -310,7 +310,7 @@ def _holds_names(file: Path, line: int, cells: Sequence[str], place: int) -> boo
         return False
     if any(map(_is_number, cells)) or not cells[place]:
         rule = f"line {line}, column {place + 1} must be a number or a name among names"
-        raise refusal(file, f"{rule}, got {cells[place]!r} in {', '.join(cells)}")
+        raise refusal(file, f"{rule}, got {cells[place]!r} in {listed(cells)}")
     return True
 
 

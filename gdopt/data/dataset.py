@@ -41,7 +41,7 @@ class Dataset:
         """Bring what a file holds into the form of a data set.
 
         Raises:
-            ArgumentError: the arrays are no examples and targets of them.
+            ArgumentError: the arrays are not examples and their targets.
         """
         if X.ndim < 2 or X.dtype.kind not in "biuf":
             rule = "features must be rows of real numbers"
@@ -52,7 +52,7 @@ class Dataset:
             rule = "targets must be numbers or text, one row for each example"
             raise refusal(path, f"{rule}, got {y.dtype} of shape {y.shape}")
         if len(X) != len(y):
-            rule = "features and targets must be of equally many examples"
+            rule = "features and targets must have equally many examples"
             raise refusal(path, f"{rule}, got {len(X)} and {len(y)}")
         classes = None
         if y.dtype.kind in "US":

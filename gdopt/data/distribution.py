@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend
+from gdopt.arrays.backend import Array, Backend, on_their_device
 from gdopt.data.gather import example_axis, example_blocks, examples_at
 
 # Whole numbers of more values than this are quantities, not names of classes.
@@ -18,6 +18,7 @@ FALSE_ALARM = 1e-3  # chance that parts of one distribution are said to differ
 Compared = tuple[Array, Array, list[Any] | None]
 
 
+@on_their_device
 def classes_of(
     backend: Backend, array: Array, axis: int
 ) -> tuple[list[Any], np.ndarray] | None:
@@ -56,7 +57,7 @@ def differences(backend: Backend, compared: Iterable[Compared], axis: int) -> li
         axis: of the examples.
 
     Returns:
-        The differences found, the largest score first; none where all is well.
+        The differences found, the largest score first; empty without any.
 
     Source:
         Hoeffding 1963, Probability inequalities for sums of bounded random variables,
@@ -111,6 +112,7 @@ def _class_sums(
     return [f"class {classes[k]}" for k in present], sums[:, present]
 
 
+@on_their_device
 def _feature_sums(
     backend: Backend, dev: Array, test: Array, axis: int
 ) -> tuple[list[str], np.ndarray]:

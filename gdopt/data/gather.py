@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.errors import ArgumentError
 
-# Elements looked at together: one pass over large data needs no copy of it, and a GPU
+# Elements checked together: one pass over large data needs no copy of it, and a GPU
 # is still asked for few results.
 BLOCK = 1 << 21
 
@@ -36,6 +36,7 @@ def example_axis(array: Array, axis: int) -> int:
     return 0 if array.ndim == 1 else axis
 
 
+@on_their_device
 def examples_at(array: Array, axis: int, places: Any) -> Array:
     """Return the examples at indices, or those of a slice as a view."""
     return array[(slice(None),) * example_axis(array, axis) + (places,)]
@@ -86,11 +87,12 @@ def example_blocks(array: Array, axis: int) -> Iterator[Array]:
         yield examples[start : start + step]
 
 
+@on_their_device
 def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) -> None:
     """Refuse floating-point data that contain NaN.
 
     Raises:
-        ArgumentError: they do; the message tells how many, and where the first is.
+        ArgumentError: they do; the message says how many, and where the first is.
     """
     if array.dtype.kind not in "fc":
         return
@@ -155,6 +157,7 @@ class Gatherer:
         options = {"mode": "clip"} if backend.name == "numpy" else {}
         self._take = functools.partial(backend.xp.take, axis=self._axis, **options)
 
+    @on_their_device
     def __call__(self, indices: Array) -> Array:
         """Return the examples at `indices`, an array of the same device."""
         if self._buffered and len(indices) == self._size:

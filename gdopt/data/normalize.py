@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend
+from gdopt.arrays.backend import Array, Backend, on_their_device
 from gdopt.checks import check_state
 from gdopt.data.gather import (
     check_arrays,
@@ -27,9 +27,9 @@ class Normalizer:
         z = (x - mean) / scale,    scale = sqrt(mean((x - mean)^2))
 
     Fit it on the training part alone, and transform training, dev and test parts with
-    it: they must all be shifted and scaled alike. A feature that is constant in the
-    training set gets scale 1, and so becomes 0 there. Sums and quotients are computed
-    in float64, a few million elements at a time.
+    it: they must all be shifted and scaled in the same way. A feature that is constant
+    in the training set gets scale 1, and so becomes 0 there. Sums and quotients are
+    computed in float64, a few million elements at a time.
 
     Attributes:
         mean: of every feature; NumPy float64 on the host, of the shape of one example.
@@ -60,6 +60,7 @@ class Normalizer:
     dtype: np.dtype[Any]
 
     @classmethod
+    @on_their_device
     def fit(cls, X: Array, axis: int = 0) -> Self:
         """Take mean and standard deviation of every feature of the training set.
 
@@ -90,6 +91,7 @@ class Normalizer:
             raise ArgumentError(message)
         return cls(mean, np.where(scale > 0, scale, 1.0), axis, np.dtype(X.dtype))
 
+    @on_their_device
     def transform(self, X: Array) -> Array:
         """Shift and scale data of any part: (X - mean) / scale.
 
@@ -101,12 +103,13 @@ class Normalizer:
 
         Raises:
             ArgumentError: X has other features than the training set, or holds NaN.
-            ArgumentTypeError: X is no array, or of another dtype.
+            ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, self.dtype)
         refuse_nan("X", X, self.axis, backend, "")
         return self._map(backend, X, lambda x, mean, scale: (x - mean) / scale)
 
+    @on_their_device
     def inverse(self, X: Array) -> Array:
         """Undo `transform`: X * scale + mean.
 
@@ -118,7 +121,7 @@ class Normalizer:
 
         Raises:
             ArgumentError: X has other features than the training set.
-            ArgumentTypeError: X is no array, or of another dtype.
+            ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, _floating(self.dtype))
         return self._map(backend, X, lambda x, mean, scale: x * scale + mean)

@@ -15,15 +15,15 @@ BUFFERS = 2  # one is copied while the other is computed with
 
 
 def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[Any]:
-    """Return batches of NumPy arrays on the device, each sent ahead of its turn.
+    """Return batches of NumPy arrays on the device, each sent before it is needed.
 
     While one batch is computed with, the host copies the next into pinned memory, which
     the device reads on a stream of its own; two such buffers take turns. A batch is the
     caller's: it is not written to again.
 
     Args:
-        batches: NumPy arrays or tuples of them, from `gdopt.minibatches`, say.
-        backend: ``"cupy"``, ``"numpy"`` or ``"auto"``; by default the one in force. On
+        batches: NumPy arrays or tuples of them, such as from `gdopt.minibatches`.
+        backend: ``"cupy"``, ``"numpy"`` or ``"auto"``; by default the one in use. On
             the CPU the batches are handed on as they are.
 
     Yields:
@@ -47,7 +47,7 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
 
 
 class _Pinned:
-    """Memory of the host that the device reads by itself, for one batch at a time."""
+    """Memory of the host that the device reads on its own, for one batch at a time."""
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gdopt.checks import listed, shown
 from gdopt.data.csv import read_csv
 from gdopt.data.dataset import Dataset, refusal
 from gdopt.errors import GdoptError
@@ -25,11 +26,11 @@ IDX_NAME = re.compile(r"[-.]idx[1-9]-[a-z0-9]+(\.gz)?$")
 
 
 def read(path: str | os.PathLike[str]) -> Dataset:
-    r"""Read a data set from a file, of the format that its name tells.
+    r"""Read a data set from a file, in the format of its suffix.
 
     ``.npz`` is read by `read_npz`, ``.csv`` by `read_csv` with the last column as
     target, and ``*-images-idx3-ubyte``, compressed (``.gz``) or not, with the labels
-    that lie beside it.
+    in the same folder.
 
     Args:
         path: the file.
@@ -38,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> Dataset:
         A `Dataset` of NumPy arrays on the host.
 
     Raises:
-        ArgumentError: there is no such file, its name tells none of these formats, or
+        ArgumentError: there is no such file, its suffix is not one of these, or
             it is damaged.
 
     >>> import numpy as np, pathlib, tempfile
@@ -85,7 +86,7 @@ def read_npz(
 
     Raises:
         ArgumentError: there is no such file, it is damaged or holds objects, or its
-            arrays are no examples and targets.
+            arrays are not examples and targets.
 
     >>> import numpy as np, pathlib, tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -99,7 +100,7 @@ def read_npz(
     file = existing_file(path)
     if (features is None) != (targets is None):
         rule = "features and targets must be named both or neither"
-        raise refusal(file, f"{rule}, got {features!r} and {targets!r}")
+        raise refusal(file, f"{rule}, got {shown(features)} and {shown(targets)}")
     named = None if features is None or targets is None else (features, targets)
     # Opened here: numpy.load leaves a damaged file open.
     with file.open("rb") as content:
@@ -126,7 +127,7 @@ def _pair(
         if set(pair) <= set(found):
             return pair
     wanted = "; ".join(", ".join(pair) for pair in ((named,) if named else NAMES))
-    raise refusal(file, f"must hold arrays named {wanted}; got {', '.join(found)}")
+    raise refusal(file, f"must hold arrays named {wanted}; got {listed(found)}")
 
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -147,8 +148,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         float64.
 
     Raises:
-        ArgumentError: there is no such file, or it is no IDX file, or shorter or longer
-            than its dimensions say.
+        ArgumentError: there is no such file, or it is not an IDX file, or shorter or
+            longer than its dimensions say.
 
     Source:
         LeCun, Cortes and Burges, The MNIST database, "The IDX file format".
@@ -186,11 +187,11 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_images(path: str | os.PathLike[str]) -> Dataset:
-    """Read ``*-images-idx3-ubyte``, with ``.gz`` or not, and the labels beside it.
+    """Read ``*-images-idx3-ubyte``, with ``.gz`` or not, and the labels next to it.
 
     Raises:
-        ArgumentError: it is no file of images, the labels are not beside it, or one of
-            the two is damaged.
+        ArgumentError: it is not a file of images, the labels are not next to it, or one
+            of the two is damaged.
     """
     file = existing_file(path)
     images = file.name
@@ -203,4 +204,4 @@ def read_images(path: str | os.PathLike[str]) -> Dataset:
     for candidate in beside:
         if candidate.is_file():
             return Dataset.of(file, read_idx(file), read_idx(candidate))
-    raise refusal(file, f"its labels must lie beside it as {plain} or {plain}.gz")
+    raise refusal(file, f"its labels must be next to it as {plain} or {plain}.gz")

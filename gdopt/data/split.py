@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, backend_of
-from gdopt.checks import check_flag, check_int
+from gdopt.checks import check_flag, check_int, shown
 from gdopt.data.distribution import classes_of, differences
 from gdopt.data.gather import check_arrays, check_axis, examples_at
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
@@ -143,7 +143,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
     """Return the numbers of examples for training, dev and test.
 
     Raises:
-        ArgumentTypeError: a part is no number.
+        ArgumentTypeError: a part is not a number.
         ArgumentError: a part would be empty, or the parts do not add up.
     """
     if train is None:
@@ -157,7 +157,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
         if isinstance(share, bool) or not isinstance(
             share, int | float | np.integer | np.floating
         ):
-            message = f"{name} must be a fraction or a whole number, got {share!r}"
+            message = f"{name} must be a fraction or a whole number, got {shown(share)}"
             raise ArgumentTypeError(message)
     broken = [isinstance(share, float | np.floating) for share in asked.values()]
     together = " + ".join(f"{name}={share}" for name, share in asked.items())

@@ -14,7 +14,7 @@ from gdopt.estimators.settings import (
     check_data,
     utils,
     validation,
-    warn_of_no_rest,
+    warn_not_converged,
 )
 from gdopt.estimators.training import Model, Part, train
 
@@ -73,7 +73,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         return self._fitted().biases
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train until no epoch brings a gain any more, or for `max_iter` epochs.
+        """Train until epochs no longer improve, or for `max_iter` epochs.
 
         Args:
             X: (n, features), examples as rows, finite; float32 is trained on as it is,
@@ -146,7 +146,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.validation_scores_ = history.scores if settings.early_stopping else None
         self.best_validation_score_ = max(history.scores, default=None)
         if epochs is None and not history.rested:
-            warn_of_no_rest(settings.max_iter)
+            warn_not_converged(settings.max_iter)
         return self
 
     def _make(
@@ -192,7 +192,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         hidden = self._model.network.sizes[1:-1]
         if hidden != settings.hidden_layer_sizes:
             message = (
-                f"hidden_layer_sizes must stay {hidden} where training goes on, "
+                f"hidden_layer_sizes must stay {hidden} if training continues, "
                 f"got {settings.hidden_layer_sizes}"
             )
             raise ArgumentError(message)

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.settings import base, check_data, metrics, multiclass, validation
@@ -34,8 +35,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         n_iter_no_change: training ends after more epochs than that in a row without a
             gain, in the mean loss of an epoch or in the accuracy of what was kept.
         tol: gain below which an epoch counts as none, at least 0.
-        warm_start: whether `fit` goes on from the weights there are, with an optimizer
-            that begins anew.
+        warm_start: whether `fit` continues from the current weights, with a new
+            optimizer.
         backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
             answers; X, y and predictions are NumPy arrays in any case.
 
@@ -53,8 +54,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     Other libraries: names, defaults and loss are those of scikit-learn's MLPClassifier;
     its `solver` is `optimizer` here. Weights start from He's or Xavier's normal numbers
-    and not from Glorot's uniform ones, biases from 0; Adam's eps stands at the
-    corrected root. A batch_size above n is refused, not cut. There are no
+    and not from Glorot's uniform ones, biases from 0; Adam's eps is added to
+    the corrected root. A batch_size above n is refused, not cut. There are no
     sample_weight, no sparse X and no multilabel y.
 
     >>> import numpy as np
@@ -121,17 +122,19 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             classes = found
         if not reset and classes is not None and list(classes) != list(self.classes_):
             message = (
-                f"classes must be those of the first call, {self.classes_}, "
-                f"got {classes}"
+                f"classes must be those of the first call, {listed(self.classes_)}, "
+                f"got {listed(classes)}"
             )
             raise ArgumentError(message)
         known = classes if reset else self.classes_
         unknown = found[~np.isin(found, known)]
         if unknown.size:
-            message = f"y must hold the classes {known} alone, got {unknown[0]!r}"
+            message = f"y must hold only {listed(known)}, got {unknown.tolist()[0]!r}"
             raise ArgumentError(message)
         if len(known) < 2:
-            message = f"y must hold 2 classes or more, got one class: {known[0]!r}"
+            message = (
+                f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
+            )
             raise ArgumentError(message)
         self.classes_ = known
         outputs = 1 if len(known) == 2 else len(known)
@@ -157,7 +160,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     ``early_stopping`` each epoch is judged by R^2 of what was kept.
 
     Other libraries: as with `gdopt.MLPClassifier`. Of several outputs, scikit-learn's
-    MLPRegressor tells the loss divided by their number, and descends the same
+    MLPRegressor reports the loss divided by their number, and descends the same
     gradient.
 
     >>> import numpy as np

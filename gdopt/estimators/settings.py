@@ -1,4 +1,4 @@
-"""An estimator's parameters, checked where they are used, as scikit-learn has it."""
+"""An estimator's parameters, checked where they are used, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         estimator: remembers the number and the names of its features, unless
             ``reset=False`` says that it is to compare them.
         X: examples as rows.
-        y: targets; left out where there are none to be had.
+        y: targets; left out if there are none.
         **options: of ``sklearn.utils.check_array`` and ``check_X_y``.
 
     Returns:
@@ -59,11 +59,11 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
     return estimator._validate_data(X, y, **options)  # noqa: SLF001 - the way before
 
 
-def warn_of_no_rest(epochs: int) -> None:
-    """Warn, as scikit-learn does, that training has ended before it came to rest."""
+def warn_not_converged(epochs: int) -> None:
+    """Warn, as scikit-learn does, that training has ended before it converged."""
     message = (
-        f"training did not come to rest, by tol and n_iter_no_change, in the "
-        f"max_iter={epochs} epochs it had"
+        f"Maximum iterations ({epochs}) reached and the optimization hasn't converged "
+        "yet: raise max_iter, or tol"
     )
     warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
 
@@ -86,9 +86,9 @@ class Settings:
         max_iter: epochs.
         early_stopping: whether a part of the examples is kept to judge by.
         validation_fraction: size of that part.
-        n_iter_no_change: epochs without gain that are borne.
+        n_iter_no_change: epochs without gain before training ends.
         tol: gain below which an epoch counts as none.
-        warm_start: whether `fit` goes on from the weights there are.
+        warm_start: whether `fit` continues from the current weights.
         backend: its name.
     """
 
@@ -118,7 +118,7 @@ class Settings:
         return cls(**{name: CHECKS[name](name, given[name]) for name in given})
 
     def size_of_batch(self, examples: int) -> int:
-        """Return the examples of a mini-batch, of so many to train on.
+        """Return the size of a mini-batch, out of `examples` to train on.
 
         Raises:
             ArgumentError: there are fewer than were asked for.

@@ -100,12 +100,12 @@ Part = tuple[np.ndarray, np.ndarray]
 
 @dataclass
 class History:
-    """What came of training.
+    """The result of training.
 
     Attributes:
         losses: mean loss of each epoch, with the L2 term.
         scores: of the examples kept, after each epoch.
-        rested: whether training came to rest before its last epoch.
+        rested: whether training converged before its last epoch.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -123,7 +123,7 @@ def train(
     seed: int,
     judge: Callable[[Model, Part], float],
 ) -> History:
-    """Train for so many epochs, or until none has brought a gain for a while.
+    """Train for `epochs`, or until none has brought a gain for a while.
 
     An epoch brings no gain where its value, the score or else minus the loss, lies
     below ``best + tol``; more than n_iter_no_change of them in a row are the end.

@@ -1,4 +1,4 @@
-"""Are the gradients of a function right? Two-sided differences tell."""
+"""Checks the gradients of a function against two-sided differences."""
 
 from gdopt.exports import public_dir
 from gdopt.gradient_check.check import check_gradient

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.arena import array_label
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import POSITIVE, check_int, check_number
+from gdopt.checks import POSITIVE, check_int, check_number, listed
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
@@ -54,14 +55,14 @@ class Comparison:
         self.eps = EPS[min(probe.loss_dtype.itemsize, *sizes)]
         if changed := probe.changed():
             message = (
-                f"loss_and_grads must not change params, but it changes {changed[0]!r}"
-                ": leave the optimizer's step out"
+                "loss_and_grads must not change params, but it changes "
+                f"{array_label(changed[0])}: leave the optimizer's step out"
             )
             raise ArgumentError(message)
         self._refuse_other_gradients(self._same_loss())
 
     def run(self, directions: int | None) -> GradientCheck:
-        """Compare along so many directions, or every element, and make the report."""
+        """Compare along `directions`, or every element, and make the report."""
         if directions is None:
             checks, worst, analytic, numeric = self._every_element()
         else:
@@ -85,14 +86,14 @@ class Comparison:
         return CERTAIN * expected / total if total else 0.0
 
     def _same_loss(self) -> object:
-        """Refuse a loss that differs from call to call; give the gradients."""
+        """Refuse a loss that differs from call to call; return the gradients."""
         loss, grads = self.probe.call("at the parameters as they are")
         scale = max(abs(loss), abs(self.loss))
         if abs(loss - self.loss) > SAME_LOSS * self.eps * scale:
             message = (
                 "loss_and_grads must give the same loss for the same parameters, got "
-                f"{self.loss!r} and then {loss!r}: turn dropout off for the check, or "
-                "seed it alike in every call, as all else that is random"
+                f"{self.loss!r} and then {loss!r}: for the check turn off dropout, and "
+                "all else that is random, or use the same seed in every call"
             )
             raise ArgumentError(message)
         return grads
@@ -104,8 +105,8 @@ class Comparison:
             if relative_error(first, second[name]) > SAME_GRADIENT * self.eps:
                 message = (
                     "loss_and_grads must give the same gradients for the same "
-                    f"parameters, but that of {name!r} differs from call to call: is "
-                    "it added to the one before, or is there dropout?"
+                    f"parameters, but that of {array_label(name)} differs from call to "
+                    "call: are gradients accumulated, or is dropout on?"
                 )
                 raise ArgumentError(message)
 
@@ -164,7 +165,7 @@ class Comparison:
         pairs = np.empty((count, 2))
         for k in range(count):
             direction = unit(self._normal(names))
-            what = f"direction {k} of {', '.join(map(repr, names))}"
+            what = f"direction {k} of {listed(map(array_label, names))}"
             pairs[k] = self.probe.along(direction, self.gradient, self.step, what)
         return pairs[:, 0], pairs[:, 1]
 
@@ -205,15 +206,15 @@ def check_gradient(
     """Compare gradients with two-sided differences ``(f(p + h) - f(p - h)) / 2h``.
 
     The relative error ``|a - n| / (|a| + |n|)`` of the whole vector, a analytic and n
-    numeric, is "great" below 1e-7, "fine" below 1e-5, to be looked at again below 1e-3,
+    numeric, is "great" below 1e-7, "fine" below 1e-5, to be checked again below 1e-3,
     and "wrong" from there on. Right gradients come out at 1e-9 to 1e-7, as the loss is
     rounded. How much is measured, too, and where rounding alone explains an error, the
     verdict is "look again", not "wrong".
 
     Parameters are moved in place, one element after the other, and have the bits they
     had when this returns or fails, by Ctrl-C, too. All else that the function changes
-    stays changed: batch normalization's running averages, say. At a kink, as ReLU has
-    one at 0, no gradient agrees.
+    stays changed, such as batch normalization's running averages. At a kink, such as
+    ReLU's at 0, no gradient agrees.
 
     Args:
         loss_and_grads: called with `params` as they are given; returns the loss, one
@@ -236,7 +237,7 @@ def check_gradient(
     Raises:
         ArgumentError: two calls with the same parameters differ, as with dropout on;
             the function changes the parameters; a loss or gradient is not finite; a
-            gradient has another shape; the step vanishes beside a parameter; a number
+            gradient has another shape; the step vanishes next to a parameter; a number
             is out of its range.
         ArgumentTypeError: float32 or half without a step; something is of the wrong
             kind.
@@ -258,10 +259,10 @@ def check_gradient(
     (great below 1e-07, fine below 1e-05, wrong from 0.001)
     <BLANKLINE>
       parameter  shape    error   at  analytic  numeric
-    > 0           (2,)  3.2e-01  [1]         6    12.25
+    > params[0]   (2,)  3.2e-01  [1]         6    12.25
     <BLANKLINE>
-    they differ most at '0'[1]: the analytic gradient is 6, the difference gives 12.25
-    wrong by themselves: '0'
+    largest difference at params[0][1]: analytic 6, numeric 12.25
+    wrong by themselves: params[0]
     """
     if not callable(loss_and_grads):
         kind = type(loss_and_grads).__name__
@@ -275,7 +276,7 @@ def check_gradient(
     with Probe(loss_and_grads, params) as probe:
         if step is None:
             for name, array in probe.arrays.items():
-                _refuse_coarse(repr(name), array.dtype)
+                _refuse_coarse(array_label(name), array.dtype)
         comparison = Comparison(probe, step or STEP, generator)
         if step is None:
             _refuse_coarse("the loss", probe.loss_dtype)
@@ -287,6 +288,6 @@ def _refuse_coarse(what: str, dtype: Any) -> None:
     if is_float(dtype) and np.dtype(dtype).itemsize < 8:
         message = (
             f"step must be given, as {what} is {np.dtype(dtype)}, where {STEP:g} is "
-            "lost in rounding: better hold parameters and data in float64 for the check"
+            "lost in rounding: use float64 parameters and data for the check"
         )
         raise ArgumentTypeError(message)

@@ -1,4 +1,4 @@
-"""A user's function, and parameters that are moved in place and put back."""
+"""A user's function, and parameters that are moved in place and restored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.arrays.arena import named_arrays, refuse_other_names
+from gdopt.arrays.arena import (
+    array_label,
+    gradient_label,
+    named_arrays,
+    refuse_other_names,
+)
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.dtypes import is_float
 from gdopt.checks import as_number
@@ -22,7 +27,7 @@ Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
 
 
 class Probe:
-    """Calls a function at parameters nearby; leaving the context puts them back.
+    """Calls a function at parameters nearby; leaving the context restores them.
 
     Args:
         function: ``function(params) -> (loss, grads)``.
@@ -42,9 +47,10 @@ class Probe:
         self.loss_dtype: Any = np.dtype(np.float64)  # where the loss has no other
         for name, array in self.arrays.items():
             if not finite(self.backend, array):
-                message = f"params must be finite, got NaN or infinity in {name!r}"
+                found = array_label(name)
+                message = f"params must be finite, got NaN or infinity in {found}"
                 raise ArgumentError(message)
-        # On the device, so that putting back needs no memory there.
+        # On the device, so that restoring needs no memory there.
         self.kept = {name: array.copy() for name, array in self.arrays.items()}
         self.hosts = {n: self.backend.to_host(kept) for n, kept in self.kept.items()}
 
@@ -78,10 +84,10 @@ class Probe:
         return [*moved, *self.rebound()]
 
     def call(self, where: str) -> tuple[float, Any]:
-        """Call the function; give its loss, and its gradients as they came.
+        """Call the function; return its loss, and its gradients as they came.
 
         Raises:
-            ArgumentTypeError: it returns no pair, or a loss that is no number.
+            ArgumentTypeError: it does not return a pair, or the loss is not a number.
             ArgumentError: the loss is not finite.
         """
         self.calls += 1
@@ -131,7 +137,7 @@ class Probe:
         return {name: self._gradient(name, named[name]) for name in self.arrays}
 
     def _gradient(self, name: str, gradient: Any) -> np.ndarray:
-        what = f"the gradient of {name!r}"
+        what = gradient_label(name)
         if isinstance(gradient, np.generic):  # what arithmetic makes of 0-d arrays
             gradient = np.asarray(gradient)
         device = common_backend([(what, gradient)]).device(gradient)
@@ -154,7 +160,7 @@ class Probe:
             ArgumentError: the step vanishes in the element, or a loss is not finite.
         """
         array, middle = self.arrays[name], self.hosts[name][index]
-        place = f"{name!r}{list(index)}" if index else repr(name)
+        place = array_label(name) + (str(list(index)) if index else "")
         losses, ends = [], []
         for move in (step, -step):
             with np.errstate(over="ignore"):  # reported with the loss
@@ -189,13 +195,15 @@ class Probe:
         self.put_back()
         moves = {name: high[name] - low[name] for name in direction}
         if not any(move.any() for move in moves.values()):
-            message = f"step must move the parameters, but {step:g} leaves all as is"
+            message = (
+                f"step must move the parameters, but {step:g} leaves them unchanged"
+            )
             raise ArgumentError(message)
         by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)
         return by_gradient / (2 * step), (above - below) / (2 * step)
 
     def move(self, direction: Values, distance: float) -> dict[str, np.ndarray]:
-        """Write ``p + distance * direction``; give what was stored, as float64."""
+        """Write ``p + distance * direction``; return what was stored, as float64."""
         stored = {}
         for name, part in direction.items():
             host = self.hosts[name]
@@ -213,7 +221,7 @@ def unit(direction: Values) -> dict[str, np.ndarray]:
 
 
 def _entries(params: Any) -> dict[str, Array]:
-    """Name what the container holds now, whatever has become of it."""
+    """Name what the container holds now."""
     if isinstance(params, Mapping):
         return dict(params)
     if isinstance(params, list | tuple):

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.arena import array_label
 from gdopt.tables import aligned
 
 # Ng, Improving deep neural networks, week 1, "Gradient checking": with a step of 1e-7
-# an error near 1e-7 is great, near 1e-5 deserves a look, near 1e-3 is probably a
+# an error near 1e-7 is great, near 1e-5 needs a look, near 1e-3 is probably a
 # mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
 GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
 
@@ -72,7 +73,7 @@ class ParameterCheck:
     @property
     def place(self) -> str:
         """The element in words: ``"'W1'[0, 2]"``."""
-        return f"{self.name!r}{list(self.index)}" if self.index else repr(self.name)
+        return array_label(self.name) + (str(list(self.index)) if self.index else "")
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ class GradientCheck:
     Attributes:
         error: ``|a - n| / (|a| + |n|)`` of the whole vector, or along all directions.
         rounding: of `error`, what the rounding of the losses alone may give; near or
-            above 1 the gradient is too small beside the loss to be checked with this
-            step.
-        parameters: by name. Along directions they are looked at one by one only where
-            the whole deserves it, and are empty otherwise.
+            above 1 the gradient is too small relative to the loss to be checked with
+            this step.
+        parameters: by name. Along directions they are checked one by one only if the
+            whole is not right, and are empty otherwise.
         worst: the parameter that holds the element where both differ most; along
-            directions, the parameter that differs most, or None where none was looked
-            at.
+            directions, the parameter that differs most, or None where none was
+            checked.
         loss: at the parameters as they are.
         step: of the differences.
         directions: how many were taken; None for every element.
@@ -120,7 +121,7 @@ class GradientCheck:
         """The error in words: ``"great"``, ``"fine"``, ``"look again"``, ``"wrong"``.
 
         They are below 1e-7, below 1e-5, below 1e-3, and from there on. It is "look
-        again" as well where an error above is no larger than `rounding`, and where
+        again" as well where an error above does not exceed `rounding`, and where
         the whole is right but a parameter by itself is wrong.
         """
         if self.error >= WRONG:
@@ -143,17 +144,16 @@ class GradientCheck:
             lines += ["", *self._table(), ""]
         if self.worst is not None and self.worst.index is not None:
             lines.append(
-                f"they differ most at {self.worst.place}: the analytic gradient is "
-                f"{self.worst.analytic:.6g}, the difference gives "
-                f"{self.worst.numeric:.6g}"
+                f"largest difference at {self.worst.place}: analytic "
+                f"{self.worst.analytic:.6g}, numeric {self.worst.numeric:.6g}"
             )
         if self.suspects:
-            names = ", ".join(map(repr, self.suspects))
+            names = ", ".join(map(array_label, self.suspects))
             lines.append(f"wrong by themselves: {names}")
         if self.error >= FINE and self.error <= self.rounding:
             lines.append(
                 f"rounding of the loss alone may give {self.rounding:.1e}, as the "
-                "gradient is small beside it: check elsewhere, or with a larger step"
+                "gradient is small: check elsewhere, or with a larger step"
             )
         return "\n".join(lines)
 
@@ -164,7 +164,8 @@ class GradientCheck:
 
     def _cells(self, one: ParameterCheck) -> list[str]:
         mark = ">" if self.worst is one else " "
-        first = [f"{mark} {one.name}", str(one.shape), f"{one.error:.1e}"]
+        name = array_label(one.name).strip("'")
+        first = [f"{mark} {name}", str(one.shape), f"{one.error:.1e}"]
         if one.index is None:
             return [*first, "-", "-", "-"]
         at = str(list(one.index)) if one.index else "-"

@@ -12,6 +12,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from gdopt.kernels.packing import Rounding, flat_view, run_packed
 from gdopt.kernels.trace import Program, Signature, compile_host, trace
@@ -64,7 +65,7 @@ class Step:
         return self.engine.cast(self._host(*ordered))
 
     def bind(self, before: Sequence[Any], after: Sequence[Any]) -> Callable[..., None]:
-        """Fix all inputs but one, and give a function of that one, values, rounding.
+        """Fix all inputs but one; return a function of that one, values and rounding.
 
         On the CPU, contiguous arrays are made flat views here, once.
         """
@@ -119,6 +120,10 @@ class Kernel:
         self._programs: dict[frozenset[str], Program] = {}
         self._steps: dict[Any, Step] = {}
 
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", "rule")
+        return f"Kernel({name}{self.signature})"
+
     def program(self, elements: Collection[str] = ()) -> Program:
         """Trace the function; `elements` names the scalars that are given as arrays."""
         key = frozenset(elements)
@@ -151,12 +156,15 @@ class Kernel:
         names = self.signature.arrays
         if len(arrays) != len(names):
             message = (
-                f"arrays must be {len(names)} ({', '.join(names)}), got {len(arrays)}"
+                f"arrays must be {len(names)} ({listed(names)}), got {len(arrays)}"
             )
+            if places := [k for k, name in enumerate(names) if name in scalars]:
+                line = self.signature.starred(places[0])
+                message += f"; put scalars after a *: {line}"
             raise ArgumentError(message)
         scalars = {**self.signature.defaults, **scalars}
         if set(scalars) != set(self.signature.scalars):
-            wanted, got = ", ".join(self.signature.scalars), ", ".join(scalars)
+            wanted, got = listed(self.signature.scalars), listed(scalars)
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
         elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]

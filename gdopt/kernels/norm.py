@@ -1,76 +1,190 @@
-"""The sum of squares of a layout, in an order that every engine keeps.
+"""The norm of the gradients, summed in one order that every engine keeps.
 
-Element number k is added, in float64, to lane k modulo the number of lanes, one after
-the other; the lanes are added to 256 totals alike, and these one after the other. The
-bits are those of the CUDA kernels. Where an element is NaN or infinite, the sum is NaN;
-where the squares of finite elements overflow, it is infinite.
+The order is public, and its bits do not depend on the engine, on where arrays lie, or
+on the arrays next to them:
+
+1. The elements of an array, in C order, are cut into segments of 4,096 elements.
+2. Element k of a segment is squared and added, in float64, to lane k modulo 128, one
+   element after the other. Lanes start at +0.0.
+3. Lanes are added by halves: lane l takes lane l + 64, then lane l + 32, down to 1.
+4. The sums of an array's segments are added by neighbours: 0 + 1, 2 + 3, ...; an odd
+   last one is carried. That is repeated until one sum is left. An array without
+   elements has the sum +0.0.
+5. The sums of the arrays are added by neighbours as well, in the parameters' order.
+
+float32 denormals count as zero wherever they are flushed. An element of a float64 array
+is added to one of three sums, each with lanes of its own: above 2**486 in magnitude it
+is multiplied by 2**-538 first, below 2**-511 by 2**537 (as in LAPACK's dnrm2); others,
+and NaN, are taken as they are. `root` joins the three, so the norm does not vanish, and
+overflows only if it is itself beyond float64's range. It is NaN if an element is NaN or
+infinite.
+
+A segment's sum depends on its elements alone, so processes that hold parts of an array,
+cut at multiples of 4,096 elements, need to exchange one float64 for each segment, or
+three if the array is float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.arena import Layout
 from gdopt.kernels.cpu.flush import FlushToZero
 
-TOTALS = 256
-MOST_LANES = 1 << 17  # 32 Ki threads of four: enough reads under way for any GPU
-LANE_LENGTH = 64  # elements that a lane takes before there are more lanes
+SEGMENT, LANES = 4096, 128
+BIG, SMALL = 2.0**486, 2.0**-511
+SHRINK, GROW = 2.0**-538, 2.0**537
+BATCH = 64 * SEGMENT  # elements that NumPy adds at a time: 2 MiB of float64
 
 
-def lane_count(size: int) -> int:
-    """Say how many lanes the sum of that many elements has: a power of two."""
-    wanted = 1 << max(0, -(-size // LANE_LENGTH) - 1).bit_length()
-    return min(max(wanted, TOTALS), MOST_LANES)
-
-
-def square_totals(size: int, arrays: Iterable[tuple[int, Any]]) -> np.ndarray:
-    """Add up the squares of NumPy arrays in a layout.
-
-    Args:
-        size: elements of the layout, padding included.
-        arrays: where each array starts, and the array, in that order.
+def _cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut runs into pieces of at most `length`; an empty run is one empty piece.
 
     Returns:
-        (256,) float64, to be added one after the other.
+        How many pieces each run has; for each piece its run, and its start therein.
     """
-    lanes = np.zeros(lane_count(size))
-    non_finite = np.zeros(lanes.size)
+    counts = np.maximum(-(-sizes // length), 1)
+    run = np.repeat(np.arange(sizes.size), counts)
+    start = (np.arange(run.size) - (np.cumsum(counts) - counts)[run]) * length
+    return counts, run, start
+
+
+class NormPlan:
+    """Where the segments of a layout's arrays lie, and which sums are added to which.
+
+    Args:
+        layout: of the arrays.
+        fan: how many neighbours, a power of two, are added at a time.
+
+    Attributes:
+        sums: how many sums a segment has: three where an array is float64.
+        segments: for each dtype (segments, 5) int64: the first element in its array,
+            and in the arena's buffer; the number of elements; which sum it is; the
+            number of its array within the dtype.
+        ends: (levels + 1,): the segments' sums end at the first, and the sums of each
+            level of neighbours at the next.
+        firsts: for each sum after the segments', the first of those it adds up, which
+            are all until the next one's first.
+    """
+
+    def __init__(self, layout: Layout, fan: int = 2) -> None:
+        slots = list(layout.slots.values())
+        starts = np.array([slot.start for slot in slots])
+        sizes = np.array([slot.stop for slot in slots]) - starts
+        counts, array, start = _cut(sizes, SEGMENT)
+        length = np.minimum(sizes[array] - start, SEGMENT)
+        table = [start, start + starts[array], length, np.arange(array.size), array]
+        self.sums = 3 if "float64" in layout.sizes else 1
+        self.segments: dict[str, np.ndarray] = {}
+        for group in layout.sizes:
+            inside = np.array([slot.group == group for slot in slots])[array]
+            rows = np.stack(table, axis=1).astype(np.int64)[inside]
+            rows[:, 4] = np.unique(rows[:, 4], return_inverse=True)[1]
+            self.segments[group] = rows
+        ends, firsts = [0, array.size], []
+        while counts.sum() > 1:
+            if counts.max() == 1:  # one sum for each array: these are neighbours now
+                counts = np.array([counts.size])
+            offsets = ends[-2] + np.cumsum(counts) - counts
+            counts, run, start = _cut(counts, fan)
+            firsts.append(offsets[run] + start)
+            ends.append(ends[-1] + run.size)
+        self.ends = np.array(ends[1:], np.int32)
+        self.firsts = np.array([*np.concatenate([[], *firsts]), ends[-2]], np.int32)
+
+
+def segment_sums(arrays: Sequence[Any], *, scaled: bool) -> np.ndarray:
+    """Add up the squares of each segment of NumPy arrays.
+
+    Args:
+        arrays: of any shapes and float dtypes.
+        scaled: whether to return three sums, as float64 arrays need.
+
+    Returns:
+        (1 or 3, segments): the sums of all arrays' segments, taken as they are; then of
+        the big and of the small elements.
+    """
+    firsts = np.cumsum([0, *(max(-(-a.size // SEGMENT), 1) for a in arrays)]).tolist()
+    sums = np.zeros((3 if scaled else 1, firsts[-1]))
+    alike: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+    for first, array in zip(firsts, arrays, strict=False):
+        flat = array.reshape(-1)
+        for start in range(0, flat.size, BATCH):
+            part = flat[start : start + BATCH]
+            whole = part.size // SEGMENT * SEGMENT
+            place = first + start // SEGMENT
+            if whole:
+                alike[SEGMENT, flat.dtype].append((place, part[:whole]))
+            if whole < part.size:
+                length = -(-(part.size - whole) // LANES) * LANES
+                place += whole // SEGMENT
+                alike[length, flat.dtype].append((place, part[whole:]))
+    for (length, dtype), found in alike.items():
+        zeros = np.zeros(LANES, dtype)
+        while found:
+            places, parts, filled = list[int](), list[Any](), 0
+            while found and filled < BATCH:
+                first, part = found.pop()
+                padding = -part.size % length
+                parts += [part, zeros[:padding]] if padding else [part]
+                places += range(first, first - (-part.size // length))
+                filled += len(part)
+            own = np.zeros((len(sums), len(places)))
+            _add_squares(parts, length, own)
+            sums[:, places] = own
+    return sums
+
+
+def _add_squares(parts: list[Any], length: int, sums: np.ndarray) -> None:
+    """Add up the squares of segments of equal length, a multiple of the lanes."""
+    exact = parts[0].dtype == np.float64
+    if parts[0].dtype.itemsize == 2:
+        parts = [part.astype(np.float32) for part in parts]
     with np.errstate(all="ignore"):
-        for start, array in arrays:
-            _add_squares(lanes, non_finite, start, array)
-        lanes += non_finite
-        totals: np.ndarray = np.add.reduce(lanes.reshape(-1, TOTALS), axis=0)
-        return totals
+        if not exact:
+            with FlushToZero():
+                x = np.concatenate(parts, dtype=np.float64)
+            sums[0] = _add_lanes(_lanes(np.square(x, out=x), length))
+            return
+        x = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        squares = np.square(x)
+        lanes, tiny = _lanes(squares, length), squares < SMALL * SMALL
+        has_small = tiny.any() and (tiny & (x != 0)).any()
+        if has_small or not lanes.max() <= BIG * BIG:  # or NaN
+            size = np.abs(x)
+            big, small = size > BIG, size < SMALL
+            squares[big | small] = 0.0
+            lanes = _lanes(squares, length)
+            for scale, chosen, place in ((SHRINK, big, 1), (GROW, small, 2)):
+                squares = np.square(np.where(chosen, x * scale, 0.0))
+                sums[place] = _add_lanes(_lanes(squares, length))
+        sums[0] = _add_lanes(lanes)
 
 
-def _add_squares(
-    lanes: np.ndarray, non_finite: np.ndarray, start: int, array: Any
-) -> None:
-    flat = array.reshape(-1)
-    done = 0
-    while done < flat.size:
-        lane = (start + done) % lanes.size
-        stop = min(flat.size, done + lanes.size - lane)
-        segment = _widened(flat[done:stop])
-        place = slice(lane, lane + segment.size)
-        non_finite[place] += segment - segment
-        segment *= segment
-        lanes[place] += segment
-        done = stop
+def _lanes(squares: np.ndarray, length: int) -> Any:
+    """Add rows one after the other, as NumPy does along any axis but the last."""
+    return np.add.reduce(squares.reshape(-1, length // LANES, LANES), axis=1)
 
 
-def _widened(array: Any) -> Any:
-    """Copy to float64; denormals of float32 become zero, as they do on a GPU."""
-    if array.dtype == np.float64:
-        return array.copy()
-    with FlushToZero():
-        return array.astype(np.float32, copy=False).astype(np.float64)
+def _add_lanes(lanes: Any) -> Any:
+    """Add lanes (segments, lanes) by halves."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        lanes = lanes[:, :width] + lanes[:, width:]
+    return lanes[:, 0]
 
 
-def add_in_order(totals: np.ndarray) -> float:
-    """Add numbers one after the other."""
-    with np.errstate(all="ignore"):
-        return float(np.add.accumulate(totals)[-1])
+def root(taken: float, big: float = 0.0, small: float = 0.0) -> float:
+    """Return the norm from the sums of squares."""
+    total, scale = taken + small / GROW / GROW, 1.0
+    if big:
+        total, scale = big + taken * SHRINK * SHRINK, 1 / SHRINK
+    elif not taken:
+        total, scale = small, 1 / GROW
+    return math.sqrt(total) * scale if total < math.inf else math.nan

@@ -53,7 +53,7 @@ def lane_sums(x: Any, out: Any = None) -> Any:
 
 
 def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
-    """Where Python raises, give the infinity or NaN that IEEE 754 prescribes."""
+    """Where Python raises, return the infinity or NaN that IEEE 754 prescribes."""
 
     def function(*arguments: float) -> Any:
         try:

@@ -19,6 +19,7 @@ from gdopt.arrays.dtypes import as_dtype
 
 EXPONENT, FRACTION, QUIET = 0x7F800000, 0x007FFFFF, 0x00400000
 WORD = 0xFFFFFFFF
+STREAMS, GOLDEN = 3, 0x9E3779B1  # of a word; 2**32 over the golden ratio, a prime
 
 
 def _mix(x: Any) -> Any:
@@ -43,6 +44,23 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
         start = _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD)))
         key = _mix((index >> 32).astype(np.uint32) ^ start)
         return _mix((index & WORD).astype(np.uint32) ^ key)
+
+
+def random_noise(seed: int, t: int, index: np.ndarray, stream: int) -> Any:
+    """Return 16 random bits for each element, as uint32; a word serves three streams.
+
+    Args:
+        seed: of the layout's part.
+        t: the step.
+        index: (n,) int64, of the elements.
+        stream: number of the array among those that are rounded at random.
+    """
+    word = random_bits(seed + stream // STREAMS, t, index)
+    if stream % STREAMS == 0:
+        return word & np.uint32(0xFFFF)
+    return (word if stream % STREAMS == 1 else word * np.uint32(GOLDEN)) >> np.uint32(
+        16
+    )
 
 
 def group_seed(seed: int, group: int) -> int:
@@ -70,9 +88,7 @@ class Rounding:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
         first = self.start + offset
         index = np.arange(first, first + values.size, dtype=np.int64)
-        random_stream = self.random_streams[place]
-        word = random_bits(self.seed + random_stream // 2, self.t, index)
-        noise = (word >> np.uint32(16 * (random_stream % 2))) & np.uint32(0xFFFF)
+        noise = random_noise(self.seed, self.t, index, self.random_streams[place])
         bits = values.view(np.uint32)
         number = bits & np.uint32(EXPONENT) != EXPONENT
         non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
@@ -144,7 +160,7 @@ def run_packed(
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """Cut arrays of one shape alike into views of at most `size` elements."""
+    """Cut arrays of one shape into the same views, of at most `size` elements."""
     shape = arrays[0].shape
     if arrays[0].size <= size:
         yield list(arrays)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import shown
 from gdopt.errors import RuleError
 from gdopt.kernels import ops
 from gdopt.kernels.ops import OPERATIONS
@@ -16,7 +17,7 @@ LARGEST_LOWERED_POWER = 16  # beyond it a library's power is shorter than the pr
 
 
 class Symbol:
-    """A value in a rule that is not known yet: an input or a recorded operation.
+    """A value in a rule that is not yet known: an input or a recorded operation.
 
     Symbols compare by identity; ``==`` is not overloaded.
     """
@@ -42,13 +43,13 @@ class Symbol:
 
     @staticmethod
     def of(value: Any) -> Symbol:
-        """Make a number a constant; refuse what is no number."""
+        """Make a number a constant; refuse what is not a number."""
         if isinstance(value, Symbol):
             return value
         number = isinstance(value, int | float | np.integer | np.floating)
         if number and not isinstance(value, bool):
             return Symbol(value=float(value))
-        message = f"a rule works on its arguments and on numbers, got {value!r}"
+        message = f"a rule works on its arguments and on numbers, got {shown(value)}"
         raise RuleError(message)
 
     @staticmethod

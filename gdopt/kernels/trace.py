@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gdopt.checks import listed
 from gdopt.errors import RuleError
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import Symbol
@@ -73,7 +74,7 @@ class Signature:
             elif parameter.default is not parameter.empty:
                 message = (
                     f"{name}: {parameter.name!r} has a default, but positional "
-                    "arguments are arrays; put scalars behind a bare *"
+                    "arguments are arrays; put hyper-parameters after a *"
                 )
                 raise RuleError(message)
             else:
@@ -82,6 +83,15 @@ class Signature:
             message = f"{name}: a rule takes at least one array by position"
             raise RuleError(message)
         return cls(tuple(arrays), tuple(scalars), defaults)
+
+    def starred(self, count: int) -> str:
+        """Write the signature with `count` arrays, and the others after a ``*``."""
+        others = (*self.arrays[count:], *self.scalars)
+        star = ("*", *others) if others else ()
+        return f"({', '.join((*self.arrays[:count], *star))})"
+
+    def __str__(self) -> str:
+        return self.starred(len(self.arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +155,7 @@ def trace(
     if not 1 <= len(values) <= len(arrays):
         message = (
             f"{name} must return one value for each of its first arrays, at most "
-            f"{len(arrays)} ({', '.join(signature.arrays)}), got {len(values)}"
+            f"{len(arrays)} ({listed(signature.arrays)}), got {len(values)}"
         )
         raise RuleError(message)
     inputs = (*arrays, *(scalars[s] for s in signature.scalars if s in elements))

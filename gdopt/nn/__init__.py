@@ -1,4 +1,4 @@
-"""A small network to learn and to test on: rows are examples, gradients by hand."""
+"""A small network with gradients by hand, to learn and test with; rows are examples."""
 
 from gdopt.exports import public_dir
 from gdopt.nn.examples import example_gradients

@@ -107,7 +107,7 @@ class Layers:
         activation: between them, a key of `gdopt.nn.formulas.ACTIVATIONS`.
         keep: for each hidden layer the probability to keep a unit.
         params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
-        grads: laid out alike.
+        grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
 
@@ -144,7 +144,7 @@ class Pass:
     seen: list[tuple[Array, Array]] = field(default_factory=list)
 
     def append(self, made: tuple[Array, Backprop]) -> None:
-        """Take the output of a layer, and its way back."""
+        """Take the output of a layer, and its backward function."""
         self.output, backprop = made
         self.backprops.append(backprop)
 
@@ -164,7 +164,7 @@ def run(
         x: (m, n); not checked.
         layer: makes the dense layers, as `gdopt.nn.dense` does; without it they are
             activated in the same pass, to the same bits.
-        training: whether batches are normalized by themselves.
+        training: whether batches are normalized by their own statistics.
         generator: drops units, where there is one.
     """
     done = Pass(x)

@@ -24,7 +24,7 @@ def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature 
 
 
 def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
-    """Standard deviation for tanh: ``sqrt(1 / fan_in)``, as the course has it.
+    """Standard deviation for tanh: ``sqrt(1 / fan_in)``, as in the course.
 
     torch's ``xavier_normal_`` is what `glorot_std` gives here.
 

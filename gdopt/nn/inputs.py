@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import Range, check_count, check_each, check_number
+from gdopt.checks import Range, check_count, check_each, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")
@@ -26,8 +28,22 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
     if x.shape[0] == 0:
         message = f"x must hold at least one example, got shape {x.shape}"
         raise ArgumentError(message)
-    if x.dtype != dtype:
-        message = f"x must be {dtype}, as the weights are, got {x.dtype}"
+    check_dtype("x", x, dtype)
+
+
+def check_dtype(name: str, array: Array, dtype: Any) -> None:
+    """Refuse an array of another dtype than the network's, and say what helps.
+
+    Raises:
+        ArgumentTypeError: the dtype is another.
+    """
+    if array.dtype != dtype:
+        message = (
+            f"{name} must be {dtype}, as the weights are, got {array.dtype}: "
+            f"convert it with .astype(np.{dtype})"
+        )
+        if array.dtype in (np.float32, np.float64):
+            message += f", or make the network with dtype=np.{array.dtype}"
         raise ArgumentTypeError(message)
 
 
@@ -58,9 +74,7 @@ def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         rule = f"have shape {' or '.join(map(str, shapes))}, one row per example"
         message = f"targets must {rule}, got {targets.shape}"
         raise ArgumentError(message)
-    if targets.dtype != dtype:
-        message = f"targets must be {dtype}, as the weights are, got {targets.dtype}"
-        raise ArgumentTypeError(message)
+    check_dtype("targets", targets, dtype)
     return targets.reshape(shape)
 
 
@@ -69,7 +83,7 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
 
     Raises:
         ArgumentTypeError: the dtype is not an integer one.
-        ArgumentError: the shape is none of `shapes`.
+        ArgumentError: the shape is not one of `shapes`.
     """
     if labels.shape not in shapes:
         message = (
@@ -84,7 +98,7 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
 
 
 def check_classes(labels: Array, classes: int) -> None:
-    """Refuse labels that are no class numbers; a GPU has to wait for the answer.
+    """Refuse labels that are not class numbers; a GPU has to wait for the answer.
 
     Raises:
         ArgumentError: a label is negative, or not below the number of classes.
@@ -121,14 +135,15 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
         ArgumentTypeError: one is not a whole number, or they have no order.
     """
     checked = check_each(check_count, "sizes", sizes)
+    got = shown(checked)
     if len(checked) < 2:
-        message = f"sizes must name the input and at least one layer, got {checked}"
+        message = f"sizes must name the input and at least one layer, got {got}"
         raise ArgumentError(message)
     if output == "sigmoid" and checked[-1] != 1:
-        message = f"sizes must end with 1 for a sigmoid output, got {checked}"
+        message = f"sizes must end with 1 for a sigmoid output, got {got}"
         raise ArgumentError(message)
     if output == "softmax" and checked[-1] < 2:
-        message = f"sizes must end with 2 classes or more for softmax, got {checked}"
+        message = f"sizes must end with 2 classes or more for softmax, got {got}"
         raise ArgumentError(message)
     return checked
 
@@ -138,7 +153,7 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
 
     Raises:
         ArgumentError: one is not in (0, 1], or there are not as many as layers.
-        ArgumentTypeError: one is no number.
+        ArgumentTypeError: one is not a number.
     """
     if not isinstance(keep_prob, list | tuple):
         return (check_number("keep_prob", keep_prob, KEEP),) * hidden

@@ -136,7 +136,7 @@ def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
 
 
 def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
-    """Cut off what is negative: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
+    """Set negative values to 0: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
 
     Args:
         z: any shape, floating.
@@ -306,7 +306,8 @@ def dropout(
 
     Raises:
         ArgumentError: `keep_prob` is not in (0, 1]; backprop is given another shape.
-        ArgumentTypeError: `keep_prob` is no number, or `generator` is no generator.
+        ArgumentTypeError: `keep_prob` is not a number, or `generator` is not a
+            generator.
 
     Source: Srivastava et al. 2014; Ng, Deep Learning Specialization, course 2, week 1.
 

@@ -70,7 +70,7 @@ def softmax_cross_entropy(
         gradient (m, classes), a new array.
 
     Raises:
-        ArgumentTypeError: labels are no integers.
+        ArgumentTypeError: labels are not integers.
         ArgumentError: shapes do not fit, there is no example, or a label is unknown.
         BackendError: the arrays are on two devices.
 
@@ -111,7 +111,7 @@ def binary_cross_entropy(
         gradient, a new array of the shape of the logits.
 
     Raises:
-        ArgumentTypeError: labels are no integers.
+        ArgumentTypeError: labels are not integers.
         ArgumentError: shapes do not fit, there is no example, or a label is unknown.
         BackendError: the arrays are on two devices.
 
@@ -160,8 +160,8 @@ def squared_error(
 
     Other libraries: torch's MSELoss and Keras's MeanSquaredError take no half, and the
     mean over the outputs too: ``2 / outputs`` times this loss and this gradient.
-    scikit-learn's MLPRegressor descends this gradient, and tells a loss that is divided
-    by the number of outputs.
+    scikit-learn's MLPRegressor descends this gradient, and reports a loss that is
+    divided by the number of outputs.
 
     >>> import numpy as np
     >>> loss, gradient = squared_error(np.array([[3.0, 0.0]]), np.array([[1.0, 1.0]]))
@@ -211,7 +211,7 @@ class Penalty:
 
         Raises:
             ArgumentError: one is negative or not finite.
-            ArgumentTypeError: one is no number.
+            ArgumentTypeError: one is not a number.
         """
         return cls(
             check_number("l2", l2, NOT_NEGATIVE), check_number("l1", l1, NOT_NEGATIVE)

@@ -30,19 +30,20 @@ LOSSES = {
     "sigmoid": formulas.binary_cross_entropy,
     "linear": formulas.squared_error,
 }
-ROWS = 4096  # examples looked at in one go where no gradient is asked for
+ROWS = 4096  # examples evaluated at a time if no gradient is needed
 
 
 class Network:
     """Dense layers with an activation between them, for classes or for regression.
 
     Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
-    the m examples of the batch at hand, the last and smaller one included; biases are
+    the m examples of the batch, the last and smaller one included; biases are
     not decayed. Frameworks' ``weight_decay`` is ``l2 / m``. The loss of an example is
     the cross-entropy of its class, or with a linear output half its squared error,
     ``1/2 sum_k (p_ik - t_ik)**2``, summed over the outputs k.
 
-    `loss_and_grads` trains: units are dropped, and batches normalized by themselves.
+    `loss_and_grads` trains: units are dropped, and batches normalized by their own
+    statistics.
     All else uses what was learned: every unit, and averages of mean and variance.
 
     Args:
@@ -55,23 +56,23 @@ class Network:
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
-            or one for each; 1 is no dropout. Which are dropped depends on `seed` and on
-            how many batches were seen.
+            or one for each; 1 turns dropout off. Which are dropped depends on `seed`
+            and on how many batches were seen.
         batch_norm: whether hidden layers are normalized before their activation; their
-            biases then give way to ``gamma`` and ``beta``.
+            biases are then replaced by ``gamma`` and ``beta``.
         statistics_beta: of the averages of mean and variance, in [0, 1).
         dtype: float32 or float64.
-        backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; by default the one in force.
+        backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; by default the one in use.
 
     Attributes:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
             normalization ``W1, gamma1, beta1, ..., WL, bL``.
-        grads: the arena laid out alike that `loss_and_grads` writes to.
+        grads: the arena of the same layout that `loss_and_grads` writes to.
         batches_seen: how many batches `loss_and_grads` has seen.
 
     Raises:
         ArgumentError: a size, a name or the seed breaks its rule.
-        ArgumentTypeError: a size, the seed or the dtype is of a kind of its own.
+        ArgumentTypeError: a size, the seed or the dtype has the wrong type.
         BackendError: a GPU was asked for and is not there.
 
     Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
@@ -179,12 +180,12 @@ class Network:
                 where that is 1, finite, of the network's dtype.
             l2: the course's lambda, at least 0.
             l1: that of the absolute values, at least 0.
-            validate: whether to look at the labels or targets, for which a GPU has to
+            validate: whether to check the labels or targets, for which a GPU has to
                 wait; False where `check_data` has seen them.
 
         Returns:
-            The loss, a 0-d array of the backend (a NumPy scalar on the CPU), which a
-            GPU is not asked to hand over; and `grads`, always the same arena.
+            The loss, a 0-d array of the backend (a NumPy scalar on the CPU), which is
+            not copied from a GPU; and `grads`, always the same arena.
 
         Raises:
             ArgumentError: a shape or a label does not fit; a target is not finite;
@@ -203,10 +204,10 @@ class Network:
     def propagate(
         self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
     ) -> Array:
-        """Run forward and back without L2; give the loss, and write into `grads`.
+        """Run forward and back without L2; return the loss, and write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
-        passes may stand in its place. All else is as in `loss_and_grads`.
+        passes may take its place. All else is as in `loss_and_grads`.
         """
         self._check_batch(x, y)
         if validate:
@@ -275,8 +276,8 @@ class Network:
         """Return the share of examples whose class is predicted, from 0 to 1.
 
         Raises:
-            ArgumentError: the output is linear, which predicts no classes: `loss` is
-                what there is to compare.
+            ArgumentError: the output is linear, which predicts no classes: use
+                `loss`.
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
         self._check_classifies("accuracy", "loss(x, y)")
@@ -362,7 +363,7 @@ class Network:
         self._layers.statistics.fix(run(self._layers, x, training=True).seen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copy what a resumed run needs beside the parameters."""
+        """Copy what a resumed run needs in addition to the parameters."""
         statistics = self._layers.statistics
         averages = {} if statistics is None else statistics.state_dict()
         return {
@@ -372,7 +373,7 @@ class Network:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken.
+        """Continue from a saved state.
 
         Raises:
             StateError: it is of another network; nothing has changed.

@@ -63,7 +63,7 @@ class Momentum(Optimizer):
     ``form="keras"``: v <- beta v - lr g, p <- p + v.
 
     At a fixed rate the three agree: the first with rate a is the others with rate
-    a (1 - beta). They part ways when the rate changes.
+    a (1 - beta). They differ once the rate changes.
 
     Args:
         params: see `Optimizer`.
@@ -170,7 +170,7 @@ class RMSprop(Optimizer):
         lr: learning rate, in [0, inf).
         beta: share of the mean square that is kept, in [0, 1).
         eps: in (0, inf); must not vanish in the dtype of the arithmetic.
-        eps_mode: outside the root as torch has it, or inside as Keras and optax.
+        eps_mode: outside the root, as in torch, or inside, as in Keras and optax.
         **options: those of every optimizer; see `Optimizer`.
 
     Source: Tieleman & Hinton 2012, lecture 6.5; Ng, Deep Learning Specialization,
@@ -233,7 +233,7 @@ class Adam(Optimizer):
         eps: in (0, inf); must not vanish in the dtype of the arithmetic.
         eps_mode: one of the three: torch, optax and the course have ``"corrected"``,
             Keras and chainer ``"raw"``.
-        bias_correction: without it, m and v stand in place of m^ and v^.
+        bias_correction: without it, m and v are used in place of m^ and v^.
         **options: those of every optimizer; see `Optimizer`.
 
     Source: Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1; ``"raw"`` is the form at

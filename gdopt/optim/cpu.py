@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
+from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.norm import add_in_order, square_totals
 from gdopt.kernels.packing import Rounding, group_seed
 from gdopt.optim.hyper import Hyper, StepCounter, Values
 from gdopt.optim.options import MASTER, Options
@@ -54,7 +53,8 @@ class CpuExecutor:
         self._rule, self._parameters, self._states = rule, parameters, states
         self._hyper, self._counter, self._options = hyper, counter, options
         self.grad_norm: float | None = None
-        self._takes_norm = "norm" in rule.kernel.signature.scalars
+        takes_norm = "norm" in rule.kernel.signature.scalars
+        self._norm = CpuNorm(parameters.layout) if takes_norm else None
         self._version = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
@@ -67,7 +67,7 @@ class CpuExecutor:
         step = self._counter.t
         values = self._hyper.at(step)
         own: dict[str, Any] = {"t": step + 1}
-        if self._takes_norm:
+        if self._norm is not None:
             own["norm"] = self.grad_norm = self._norm(grads)
         if self._version != self._hyper.version:
             self._prepare()
@@ -112,17 +112,6 @@ class CpuExecutor:
             half, exact = segment.copy
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 half[...] = exact
-
-    def _norm(self, grads: Arena | list[Array]) -> float:
-        """Return the root of the sum of all squares, with the bits of a GPU's."""
-        layout = self._parameters.layout
-        arrays = grads.values() if isinstance(grads, Arena) else grads
-        placed = list(zip(layout.slots.values(), arrays, strict=True))
-        totals = [
-            square_totals(size, [(s.start, a) for s, a in placed if s.group == group])
-            for group, size in layout.sizes.items()
-        ]
-        return math.sqrt(add_in_order(np.concatenate(totals)))
 
     def _prepare(self) -> None:
         """Bind the kernels' steps to separate arrays, for the present settings."""

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gdopt.arrays.arena import PADDING, Arena, refuse_other_names
+from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.checks import as_number, check_choice, check_number
+from gdopt.checks import as_number, check_choice, check_number, described, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -37,7 +37,7 @@ class DeviceCounter(Protocol):
         """Return the steps done; waits for the device."""
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
 
 
 class StepCounter:
@@ -45,7 +45,7 @@ class StepCounter:
 
     def __init__(self) -> None:
         self._t = 0
-        self.device: DeviceCounter | None = None  # where it runs, it knows best
+        self.device: DeviceCounter | None = None  # its count holds while it runs
 
     @property
     def t(self) -> int:
@@ -66,7 +66,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     Reading gives the values at the next step; assigning takes effect with it. A setting
     is a number, a schedule ``step -> number``, an array that broadcasts to every
-    parameter (copied when assigned), a 0-d array (read anew at every step), or a
+    parameter (copied when assigned), a 0-d array (read again at every step), or a
     mapping from the parameters' names to any of these.
     """
 
@@ -106,7 +106,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if name in ONE_FOR_ALL and (
             isinstance(setting, Mapping) or _is_array(setting, least=1)
         ):
-            message = f"{name} must be one value for all parameters, got {setting!r}"
+            got = shown(setting)
+            message = f"{name} must be one value for all parameters, got {got}"
             raise ArgumentTypeError(message)
         if isinstance(setting, Mapping):
             refuse_other_names(list(self._parameters.arrays), setting, name)
@@ -121,8 +122,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             map(is_on_device, parts.values())
         ):
             message = (
-                f"{name} must not mix schedules with 0-d arrays on the device, which "
-                f"is not waited for, got {setting!r}"
+                f"{name} must not mix schedules with 0-d arrays on the device, as the "
+                f"host does not wait for them, got {shown(setting)}"
             )
             raise ArgumentTypeError(message)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
@@ -171,7 +172,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             if callable(part) or _is_array(part, most=0):
                 message = (
                     f"{name} must not mix arrays with schedules or 0-d arrays, got "
-                    f"{part!r} for {key!r}"
+                    f"{shown(part)} for {array_label(key)}"
                 )
                 raise ArgumentTypeError(message)
             shape = arena[key].shape
@@ -179,7 +180,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 arena[key][...] = part
             except ValueError:
                 message = (
-                    f"{name} must broadcast to the parameter {key!r} of shape {shape}, "
+                    f"{name} must broadcast to {array_label(key)} of shape {shape}, "
                     f"got shape {part.shape}"
                 )
                 raise ArgumentError(message) from None
@@ -231,6 +232,9 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         by_name = values.by_name.get(name)
         return values.shared[name] if by_name is None else dict(by_name)
 
+    def __repr__(self) -> str:
+        return described(self, **self.settings)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)
 
@@ -249,7 +253,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
 
 def _copy(setting: Any) -> Any:
-    """Copy arrays that are not read anew at every step."""
+    """Copy arrays that are not read again at every step."""
     if isinstance(setting, dict):
         return {key: _copy(part) for key, part in setting.items()}
     return setting.copy() if _is_array(setting, least=1) else setting

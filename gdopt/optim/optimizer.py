@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import as_dtype
+from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
@@ -72,10 +73,10 @@ class Optimizer:
             float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
-        rounding: ``"stochastic"`` does so with bfloat16 parameters that have no master
-            weights.
+        rounding: ``"stochastic"`` rounds bfloat16 parameters that have no master
+            weights at random, too.
         seed: of that randomness, at least 0; it depends on the step and the place of
-            an element alone, so that every engine and layout rounds alike.
+            an element alone, so that every engine and layout rounds in the same way.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
             ``step -> number``, an array that broadcasts to every parameter, a 0-d
             array, or a mapping from names to these.
@@ -88,7 +89,7 @@ class Optimizer:
 
     >>> import gdopt
     >>> import numpy as np
-    >>> def signed(p, g, *, lr):  # a rule of one's own, as fast as the built-in ones
+    >>> def signed(p, g, *, lr):  # your own rule, as fast as the built-in ones
     ...     return p - lr * gdopt.sign(g)
     >>> p = np.array([1.0, -1.0])
     >>> opt = gdopt.Optimizer(p, rule=signed, lr=0.25)
@@ -117,13 +118,13 @@ class Optimizer:
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
+        hyper = {**rule.kernel.signature.defaults, **hyper}
+        refuse_keywords(type(self), rule, hyper)
         self.rule = extended(rule, tuple(extras))
-        hyper = {**self.rule.kernel.signature.defaults, **hyper, **extras}
-        refuse_keywords(type(self).__name__, self.rule.scalars, hyper)
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
         self._counter = StepCounter()
-        self.hyper = Hyper(self.rule, self._parameters, hyper, self._counter)
+        self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
         self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
@@ -176,7 +177,7 @@ class Optimizer:
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
-        """The memory that the state lies in, by the rule's names, padding included."""
+        """The memory of the state, by the rule's names, padding included."""
         return self._state
 
     @property
@@ -226,7 +227,7 @@ class Optimizer:
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
                 schedule gave a value out of range.
-            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step.
         """
@@ -249,7 +250,8 @@ class Optimizer:
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
         if names and not skips:
-            message = f"grads must be finite, got NaN or infinity in {names}"
+            found = f"the gradients of {listed(map(array_label, names))}"
+            message = f"grads must be finite, got NaN or infinity in {found}"
             raise ArgumentError(message)
         return bool(names)
 
@@ -274,7 +276,7 @@ class Optimizer:
         return self
 
     def snapshot(self) -> Callable[[], None]:
-        """Return a function that puts settings, step count and norm back as they are.
+        """Return a function that restores settings, step count and norm.
 
         Parameters and state are not copied: they are arrays, `params` and `state`.
         """
@@ -290,7 +292,7 @@ class Optimizer:
         return restore
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{n}={v!r}" for n, v in self.hyper.settings.items())
+        settings = ", ".join(f"{n}={shown(v)}" for n, v in self.hyper.settings.items())
         count = sum(int(array.size) for array in self.params.values())
         return (
             f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from gdopt.arrays.arena import Layout
+from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.averages import average
-from gdopt.checks import check_flag, check_int
+from gdopt.checks import check_flag, check_int, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.kernels.ops import where
 from gdopt.optim.rule import BETA, Rule, rule
@@ -113,25 +113,25 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "state_dtype": (None, "bfloat16"),
     "rounding": ("nearest", "stochastic"),
 }
-ELSEWHERE = {  # keywords of other libraries, and what says the same here
-    "learning_rate": "lr",
-    "alpha": "lr (the course's alpha) or beta (torch's RMSprop)",
-    "rho": "beta",
-    "decay": "beta, or a schedule as lr",
-    "betas": "beta1 and beta2",
-    "beta_1": "beta1",
-    "beta_2": "beta2",
-    "epsilon": "eps",
-    "momentum": "Momentum(beta=...) or Nesterov(beta=...)",
-    "nesterov": "Nesterov(beta=...)",
-    "max_norm": "clip_norm",
-    "clipnorm": "clip_norm",
-    "global_clipnorm": "clip_norm",
-    "use_ema": "ema, which is the average's beta",
-    "ema_momentum": "ema",
-    "loss_scale_factor": "loss_scale",
-    "dampening": 'Momentum(form="ewa")',
-    "weight_decay": "AdamW(weight_decay=...)",
+ELSEWHERE = {  # keywords of other libraries, and their equivalents here
+    "learning_rate": ("lr",),
+    "alpha": ("lr", "beta"),  # the course's rate; the beta of torch's RMSprop
+    "rho": ("beta",),
+    "decay": ("beta", "lr=gdopt.schedules.inverse_time(...)"),
+    "betas": ("beta1", "beta2"),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "epsilon": ("eps",),
+    "momentum": ("gdopt.Momentum(beta=...)", "gdopt.Nesterov(beta=...)"),
+    "nesterov": ("gdopt.Nesterov(beta=...)",),
+    "max_norm": ("clip_norm",),
+    "clipnorm": ("clip_norm",),
+    "global_clipnorm": ("clip_norm",),
+    "use_ema": ("ema",),
+    "ema_momentum": ("ema",),
+    "loss_scale_factor": ("loss_scale",),
+    "dampening": ('gdopt.Momentum(form="ewa")',),
+    "weight_decay": ("gdopt.AdamW(weight_decay=...)",),
 }
 
 
@@ -148,12 +148,15 @@ class SharedOptions(TypedDict, total=False):
     seed: int
 
 
+SHARED = tuple(SharedOptions.__annotations__)
+
+
 @dataclass(frozen=True)
 class Options:
     """The shared options that are not hyper-parameters.
 
     Raises:
-        ArgumentError: a value is none of the choices.
+        ArgumentError: a value is not one of the choices.
         ArgumentTypeError: a value is of the wrong kind.
     """
 
@@ -169,13 +172,15 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, str | None) or value not in choices:
                 *most, last = map(repr, choices)
-                message = f"{name} must be {', '.join(most)} or {last}, got {value!r}"
+                message = (
+                    f"{name} must be {', '.join(most)} or {last}, got {shown(value)}"
+                )
                 raise ArgumentError(message)
         check_flag("master_weights", self.master_weights)
         check_int("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
-        """Refuse what the parameters' dtypes leave no room for.
+        """Refuse options that do not fit the parameters' dtypes.
 
         Raises:
             ArgumentError: master weights of float32 or float64 parameters, or
@@ -185,13 +190,13 @@ class Options:
             if self.master_weights and slot.group not in STORED_HALF:
                 message = (
                     "master_weights needs float16 or bfloat16 parameters, "
-                    f"but {name!r} is {slot.group}"
+                    f"but {array_label(name)} is {slot.group}"
                 )
                 raise ArgumentError(message)
             if self.state_dtype is not None and slot.group == "float64":
                 message = (
-                    f"state_dtype must be None where a parameter is float64: {name!r} "
-                    f"is, got {self.state_dtype!r}"
+                    f"state_dtype={self.state_dtype!r} needs parameters of at most 32 "
+                    f"bits, but {array_label(name)} is float64"
                 )
                 raise ArgumentError(message)
 
@@ -221,30 +226,51 @@ class Options:
         return compute if state in EXACT else self.state_dtype or compute
 
 
-def refuse_keywords(kind: str, known: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that a rule does not have, and miss those it has.
+def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
+    """Refuse hyper-parameters that a rule does not have, and missing ones.
 
     Args:
-        kind: the optimizer's name.
-        known: the rule's hyper-parameters.
+        kind: the optimizer's class.
+        rule: its rule, with the options that are hyper-parameters.
         given: the keyword arguments.
 
     Raises:
-        ArgumentTypeError: one is unknown, with what may be meant; or one is missing.
+        ArgumentTypeError: one is unknown, with suggestions; or one is missing.
     """
+    arrays = rule.kernel.signature.arrays
     for name in given:
-        if name not in known:
-            names = [*known, *SharedOptions.__annotations__]
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = ELSEWHERE.get(name) or (near[0] if near else "")
-            taken = f"{', '.join(known)} and " if known else ""
-            message = (
-                f"{kind} got an unknown keyword {name!r}"
-                + (f"; did you mean {hint}?" if hint else ".")
-                + f" It takes {taken}the options of gdopt.Optimizer"
+        if name in rule.scalars:
+            continue
+        own = _own_keywords(kind, rule)
+        if name in arrays[2:]:
+            line = rule.kernel.signature.starred(arrays.index(name))
+            hint = f"; put hyper-parameters after a *: def {rule.name}{line}"
+        else:
+            near = ", ".join(_nearest(name, [*own, *SHARED]))
+            hint = (f"; did you mean {near}? " if near else ". ") + (
+                f"{kind.__name__} takes {listed(own)}{' and ' if own else ''}"
+                f"the options of gdopt.Optimizer: {listed(SHARED)}"
             )
-            raise ArgumentTypeError(message)
-    for name in known:
+        message = f"{kind.__name__} got an unknown keyword {name!r}{hint}"
+        raise ArgumentTypeError(message)
+    for name in rule.scalars:
         if name not in given:
-            message = f"{kind} needs {name}, a number or a schedule, got none"
+            message = f"{kind.__name__} needs {name}, a number or a schedule, got none"
             raise ArgumentTypeError(message)
+
+
+def _own_keywords(kind: type, rule: Rule) -> list[str]:
+    """Name the keywords of an optimizer's class, or of the rule that it was given."""
+    parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    names = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        names += rule.scalars
+    return [name for name in dict.fromkeys(names) if name not in SHARED]
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return what a keyword may mean: another library's name, or a typo."""
+    elsewhere = [
+        hint for hint in ELSEWHERE.get(name, ()) if hint in known or "(" in hint
+    ]
+    return elsewhere or difflib.get_close_matches(name.lower(), known, n=1)

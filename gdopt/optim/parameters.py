@@ -14,6 +14,8 @@ import numpy as np
 from gdopt.arrays.arena import (
     Arena,
     Layout,
+    array_label,
+    gradient_label,
     named_arrays,
     refuse_other_names,
     refuse_unusable_dtype,
@@ -24,6 +26,7 @@ from gdopt.arrays.backend import (
     byte_bounds,
     common_backend,
     is_on_device,
+    on_their_device,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
@@ -40,21 +43,22 @@ class Parameters:
 
     @classmethod
     def of(cls, params: Any) -> Parameters:
-        """Name and check what a user calls parameters.
+        """Name and check a user's parameters.
 
         Raises:
-            ArgumentTypeError: a container without order, something that is no array,
-                integers, a read-only array, foreign byte order.
-            ArgumentError: nothing at all, or arrays that share memory.
+            ArgumentTypeError: a container without order, something that is not an
+                array, integers, a read-only array, foreign byte order.
+            ArgumentError: no array, or arrays that share memory.
             BackendError: arrays on several devices.
         """
         named = named_arrays(params, "params")
-        backend = common_backend(named.items())
+        backend = common_backend((array_label(n), array) for n, array in named.items())
         device = backend.device(next(iter(named.values())))
         for name, array in named.items():
-            refuse_unusable_dtype(name, array.dtype)
+            label = array_label(name)
+            refuse_unusable_dtype(label, array.dtype)
             if not backend.writeable(array):
-                message = f"{name} must be writeable, got a read-only array"
+                message = f"{label} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
         if isinstance(params, Arena):
             return cls(params, backend, device, params.layout, params)
@@ -75,19 +79,16 @@ def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
     )
     for name, array in named.items():
         if array.size and _overlaps_itself(array):
-            message = (
-                f"params must not share memory, got {name!r}, whose own elements do"
-            )
+            label = array_label(name)
+            message = f"params must not share memory, but elements of {label} do"
             raise ArgumentError(message)
     reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
     for low, high, name in ranges:
         reaching = [(end, other) for end, other in reaching if end > low]
         for _, other in reaching:
             if backend.xp.shares_memory(named[other], named[name]):
-                message = (
-                    f"params must not share memory, got {other!r} and {name!r}, which "
-                    "overlap"
-                )
+                both = f"{array_label(other)} and {array_label(name)}"
+                message = f"params must not share memory, but {both} overlap"
                 raise ArgumentError(message)
         reaching.append((high, name))
 
@@ -106,9 +107,27 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
+@on_their_device
 def finite(backend: Backend, array: Array) -> bool:
     """Return whether all elements are finite; waits for the device."""
     return bool(backend.xp.isfinite(array).all()) if np.size(array) else True
+
+
+class SeenArrays:
+    """Arrays that are recognized by identity, as long as all of them live."""
+
+    def __init__(self, arrays: Sequence[Array] = ()) -> None:
+        self._ids = list(map(id, arrays))
+        self._alive = alive = [bool(arrays)]
+
+        def gone(_: object) -> None:  # its identity may be another array's from now on
+            alive[0] = False
+
+        self._references = [weakref.ref(array, gone) for array in arrays]
+
+    def are(self, arrays: Sequence[Array]) -> bool:
+        """Return whether these are the very same arrays, in the same order."""
+        return self._alive[0] and list(map(id, arrays)) == self._ids
 
 
 class Gradients:
@@ -126,7 +145,7 @@ class Gradients:
             for name, array in parameters.arrays.items()
         ]
         self._held = {
-            f"the parameter {name!r}": array
+            f"the parameter {array_label(name)}": array
             for name, array in parameters.arrays.items()
         }
         for state, arena in states.items():
@@ -146,7 +165,7 @@ class Gradients:
         self._known: Arena | None = None
         # On a GPU an array that lives keeps its place and size: it is checked once.
         self._remembers = parameters.backend.name != "numpy"
-        self._seen: list[weakref.ref[Array]] = []
+        self._seen = SeenArrays()
 
     def check(self, grads: Any) -> Arena | list[Array]:
         """Return the arena that was given, or the arrays in the parameters' order.
@@ -154,7 +173,7 @@ class Gradients:
         Raises:
             ArgumentError: a gradient is missing, unknown or of another shape, or
                 shares memory with a parameter or with state.
-            ArgumentTypeError: a gradient is None, no array, or of another dtype.
+            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
         """
         if self._known is not None and grads is self._known:
@@ -162,13 +181,13 @@ class Gradients:
         if isinstance(grads, Mapping):
             if grads.keys() != self._parameters.arrays.keys():
                 refuse_other_names(self._names, grads, "grads")
-            arrays = [grads[name] for name in self._names]
+            arrays = list(map(grads.__getitem__, self._names))
         else:
             arrays = self._positional(grads)
-        if not self._has_seen(arrays):
+        if not self._seen.are(arrays):
             self._check_arrays(arrays)
             if self._remembers:
-                self._seen = [weakref.ref(array) for array in arrays]
+                self._seen = SeenArrays(arrays)
         if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
             return arrays
         if list(grads) != self._names:  # layouts are equal in any order
@@ -176,15 +195,11 @@ class Gradients:
         self._known = grads
         return grads
 
-    def _has_seen(self, arrays: Sequence[Array]) -> bool:
-        """Return whether these very arrays were checked before."""
-        if len(self._seen) != len(arrays) or any(array is None for array in arrays):
-            return False  # None is also what an array that is gone would look like
-        pairs = zip(self._seen, arrays, strict=True)
-        return all(reference() is array for reference, array in pairs)
-
     def _positional(self, grads: Any) -> list[Array]:
-        arrays = list(named_arrays(grads, "grads").values())
+        if isinstance(grads, list | tuple) and grads:
+            arrays = list(grads)
+        else:
+            arrays = list(named_arrays(grads, "grads").values())
         if len(arrays) != len(self._names):
             message = (
                 f"grads must hold {len(self._names)} arrays, one for each parameter, "
@@ -213,26 +228,26 @@ class Gradients:
                 self._refuse_alias(name, array)
 
     def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
-        """Say what is wrong, if anything: subclasses of arrays are not."""
+        """Raise for what is wrong; subclasses of arrays are not."""
         backend = self._parameters.backend
         if not backend.is_array(array):
             self._refuse_kind(name, array)
-        common_backend([(f"the gradient of {name!r}", array)])  # masked arrays, say
+        common_backend([(gradient_label(name), array)])  # masked arrays, say
         if array.shape != parameter.shape:
             message = (
-                f"the gradient of {name!r} must have shape {parameter.shape}, got "
+                f"{gradient_label(name)} must have shape {parameter.shape}, got "
                 f"{array.shape}"
             )
             raise ArgumentError(message)
         if array.dtype != parameter.dtype:
             message = (
-                f"the gradient of {name!r} must be {parameter.dtype}, got {array.dtype}"
+                f"{gradient_label(name)} must be {parameter.dtype}, got {array.dtype}"
             )
             raise ArgumentTypeError(message)
         device = backend.device(array)
         if device != self._parameters.device:
             message = (
-                f"the gradient of {name!r} must be on {self._parameters.device}, got "
+                f"{gradient_label(name)} must be on {self._parameters.device}, got "
                 f"one on {device}"
             )
             raise BackendError(message)
@@ -249,7 +264,7 @@ class Gradients:
             start, stop = byte_bounds(backend, held)
             if start < high and low < stop and backend.xp.shares_memory(array, held):
                 message = (
-                    f"the gradient of {name!r} must not share memory with {other}: the "
+                    f"{gradient_label(name)} must not share memory with {other}: the "
                     "update would change it while reading it"
                 )
                 raise ArgumentError(message)
@@ -257,17 +272,17 @@ class Gradients:
     def _refuse_kind(self, name: str, array: Any) -> None:
         wanted = f"a {self._parameters.backend.name} array"
         if array is None:
-            message = f"the gradient of {name!r} must be {wanted}, got None"
+            message = f"{gradient_label(name)} must be {wanted}, got None"
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
         foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
         if foreign or is_on_device(array):
             message = (
-                f"the gradient of {name!r} must be {wanted} on "
+                f"{gradient_label(name)} must be {wanted} on "
                 f"{self._parameters.device}, got a {kind}"
             )
             raise BackendError(message)
-        message = f"the gradient of {name!r} must be {wanted}, got {kind}"
+        message = f"{gradient_label(name)} must be {wanted}, got {kind}"
         raise ArgumentTypeError(message)
 
     def not_finite(self, grads: Arena | list[Array]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from gdopt.checks import FINITE, Range
+from gdopt.checks import FINITE, Range, listed, shown
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 
@@ -31,9 +31,9 @@ class Rule:
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Trace the formula, so that a mistake in it shows at once."""
+        """Trace the formula, so that a mistake in it shows immediately."""
         if not callable(self.function):
-            message = f"a rule must be a function, got {self.function!r}"
+            message = f"a rule must be a function, got {shown(self.function)}"
             raise RuleError(message)
         arrays = self.kernel.signature.arrays
         if len(arrays) < 2:
@@ -43,8 +43,11 @@ class Rule:
         if results != len(arrays) - 1:
             message = (
                 f"{self.name} must return {len(arrays) - 1} values "
-                f"({', '.join(arrays[:-1])}), got {results}"
+                f"({listed(arrays[:-1])}), got {results}"
             )
+            if results < len(arrays) - 1 and not self.kernel.signature.scalars:
+                line = self.kernel.signature.starred(results + 1)
+                message += f"; put hyper-parameters after a *: def {self.name}{line}"
             raise RuleError(message)
         self._refuse_unknown("state", self.initial, self.states)
         for state, start in self.initial.items():
@@ -59,9 +62,14 @@ class Rule:
     ) -> None:
         for name in given:
             if name not in known:
-                wanted = ", ".join(known) or "nothing"
+                wanted = listed(known) or "nothing"
                 message = f"{self.name}: {what} may name {wanted}, got {name!r}"
                 raise RuleError(message)
+
+    def __repr__(self) -> str:
+        ranges = {name: bounds.text for name, bounds in self.ranges.items()}
+        formula = f"{self.name}{self.kernel.signature}"
+        return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges})"
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""

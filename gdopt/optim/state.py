@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.checks import as_number, check_saved_array, check_state
+from gdopt.checks import as_number, check_saved_array, check_state, shown
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
@@ -45,7 +45,7 @@ def load(
     states: Mapping[str, Arena],
     parameters: Parameters,
 ) -> int:
-    """Check a saved state against its new home, take it over, and return its step.
+    """Check a saved state against this optimizer, take it over, and return its step.
 
     Raises:
         StateError: it does not fit; nothing has changed.
@@ -87,5 +87,7 @@ def _check_format(found: Any) -> None:
     whole = isinstance(found, int) and not isinstance(found, bool)
     if not whole or not 1 <= found <= FORMAT:
         newer = ": a newer gdopt wrote it" if whole and found > FORMAT else ""
-        message = f"the state must be of format {FORMAT} or older, got {found!r}{newer}"
+        message = (
+            f"the state must be of format {FORMAT} or older, got {shown(found)}{newer}"
+        )
         raise StateError(message)

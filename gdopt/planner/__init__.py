@@ -1,4 +1,4 @@
-"""Which mini-batch size to use, on evidence: memory, speed and gradient noise."""
+"""Which mini-batch size to use, by measured memory, speed and gradient noise."""
 
 from gdopt.exports import public_dir
 from gdopt.planner.noise import NoiseScale, noise_scale

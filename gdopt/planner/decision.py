@@ -1,4 +1,4 @@
-"""Which size wins, and why: on the evidence of the rows, nothing is measured here."""
+"""Chooses a size from the measured rows, and says why."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def decide(
         whole, name, why = wanted, "asked", f"{wanted:,} were asked for"
     elif small_data_rule and examples <= SMALL_DATA:
         whole, name = examples, "small data"
-        why = f"there are {examples:,} examples, and up to {SMALL_DATA:,} go whole"
+        why = f"there are {examples:,} examples; up to {SMALL_DATA:,} are one batch"
     else:
         return by_evidence
     if any(row.batch_size == whole for row in fitting):
@@ -77,7 +77,7 @@ def decide(
     if not smaller:
         return None
     size = _by_evidence(rows, smaller, noise).micro_batch_size
-    why += ", which do not fit into memory at once"
+    why += ", which do not fit the memory together"
     return Decision(size, whole, "memory", why)
 
 
@@ -104,7 +104,7 @@ def _by_evidence(
     }
     if not rates:
         size = fitting[-1].batch_size
-        reason = "the largest that is predicted to fit; its speed is not known here"
+        reason = "the largest that is predicted to fit; its speed was not measured"
         return Decision(size, size, "memory", reason)
     fast = smallest_near_best(rates, NEAR)
     frugal = fast if noise is None else _by_goodput(rates, noise.high)
@@ -124,7 +124,7 @@ def _by_evidence(
         )
         return Decision(fast, fast, "memory", reason)
     best = max(rates, key=lambda size: rates[size])
-    reason = f"throughput: {rates[fast]:,.0f} examples a second, the most of all sizes"
+    reason = f"throughput: {rates[fast]:,.0f} examples a second, the best of all sizes"
     if best != fast:
         reason = (
             f"throughput: {rates[fast]:,.0f} examples a second, the smallest within "
@@ -134,7 +134,7 @@ def _by_evidence(
 
 
 def _by_goodput(rates: dict[int, float], noise: float) -> int:
-    """Choose by what is learned a second, were this the noise scale."""
+    """Choose by what is learned per second, at this noise scale."""
     if not 0 < noise < math.inf:
         return smallest_near_best(rates, NEAR) if noise else min(rates)
     scores = {size: rate / (1 + size / noise) for size, rate in rates.items()}

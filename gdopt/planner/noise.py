@@ -21,7 +21,7 @@ class GradientStats:
         squares: ``|g_i|^2`` of each group of examples, float64, on the host.
         dots: ``g_i . d`` along a direction d, of the same shape, or None without one.
         mean: the mean gradient over the batch, arrays that the next call overwrites.
-        group: examples in a group: 1 where every example is known by itself.
+        group: examples in a group: 1 where the gradient of every example is known.
     """
 
     squares: np.ndarray
@@ -36,15 +36,15 @@ class NoiseScale:
 
     S is the covariance of the gradients of single examples, G their mean. A batch of B
     examples has a mean gradient as long as its noise: more examples mostly average what
-    agrees already. It grows while training goes on.
+    agrees already. It grows during training.
 
     Attributes:
-        value: the estimate; infinite where |G|^2 cannot be told from 0.
+        value: the estimate; infinite where |G|^2 is not distinct from 0.
         low: lower end of the 95 % interval, by Fieller's method.
-        high: upper end, infinite where |G|^2 cannot be told from 0.
+        high: upper end, infinite where |G|^2 is not distinct from 0.
         trace: tr(S), unbiased.
         squared_norm: |G|^2, unbiased; it may be negative.
-        examples: how many were looked at.
+        examples: how many were measured.
 
     Source: McCandlish et al. 2018, An empirical model of large-batch training,
     arXiv 1812.06162, section 2.2 and appendix A.
@@ -89,7 +89,7 @@ def noise_scale(
         message = f"a noise scale needs gradients of at least 3 groups, got {n}"
         raise ArgumentError(message)
     trace, signal = map(float, _moments(squares.mean(), total, n, group))
-    # Each group left out in its turn.
+    # Each group left out once.
     means = (squares.sum() - squares) / (n - 1)
     totals = (n * n * total - 2 * n * dots + squares) / (n - 1) ** 2
     deviations = [part - part.mean() for part in _moments(means, totals, n - 1, group)]

@@ -23,10 +23,10 @@ class Row:
         batch_size: examples.
         predicted_bytes: of the device's memory at the peak, all that training holds
             included.
-        measured_bytes: alike, exactly; None where the size was not tried.
-        reserved_bytes: alike, with gaps between arrays and what is not traced; 0 where
-            it is not known.
-        margin_bytes: to be left free.
+        measured_bytes: the same, measured; None where the size was not tried.
+        reserved_bytes: the same, with gaps between arrays and what is not traced; 0
+            where it is not known.
+        margin_bytes: to stay free.
         fits: whether peak and margin stay within the memory.
         examples_per_second: the median over the repeats, or None.
         examples_per_second_low: lower end of its 95 % interval.
@@ -55,7 +55,7 @@ class Plan:
     ``print(plan)`` shows a table, `save` writes JSON, `gdopt.plots.batch_sizes` draws.
 
     Attributes:
-        micro_batch_size: examples that go through a step at once.
+        micro_batch_size: examples that go through a step together.
         batch_size: examples of an update: more than `micro_batch_size` where they do
             not fit.
         micro_batches: how many steps' gradients make an update; 1 as a rule.
@@ -67,10 +67,10 @@ class Plan:
         buffers: bytes of what a micro-batch takes at its peak, by name.
         examples: in the data.
         device: ``"cpu"`` or ``"cuda:0"``.
-        device_name: for people.
+        device_name: a readable one.
         memory_bytes: that the plan is for: free ones, and those in use already.
         resident_bytes: in use by state and data already.
-        notices: what else a reader should know.
+        notices: anything else to know.
         date: of the measurements.
         seconds: that they took.
     """
@@ -99,7 +99,7 @@ class Plan:
         margin = max(row.margin_bytes for row in self.rows)
         lines.append(
             f"memory: {format_bytes(self.memory_bytes)} for this work on "
-            f"{self.device_name}, of which {format_bytes(margin)} are left free"
+            f"{self.device_name}, of which {format_bytes(margin)} stay free"
         )
         parts = ", ".join(f"{n} {format_bytes(b)}" for n, b in self.buffers.items())
         lines.append(f"a batch of {self.micro_batch_size:,} takes: {parts}")
@@ -143,7 +143,7 @@ def _noise_line(noise: NoiseScale) -> str:
     value = f"{noise.value:,.0f}" if math.isfinite(noise.value) else "unknown"
     return (
         f"gradient noise scale: {value} examples (95 % interval {noise.low:,.0f} to "
-        f"{high}), from {noise.examples:,} examples; it grows while training goes on"
+        f"{high}), from {noise.examples:,} examples; it grows during training"
     )
 
 

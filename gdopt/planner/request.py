@@ -1,4 +1,4 @@
-"""The call that plans a batch size, and leaves everything as it was."""
+"""The call that plans a batch size, and restores everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, check_increasing, check_int
+from gdopt.checks import MOST_LISTED, check_flag, check_increasing, check_int
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
@@ -46,37 +46,38 @@ def plan_batch_size(
 
     Each size that is predicted to fit is tried: two steps, the last and smaller batch
     of an epoch, and `evaluate`, with the peak of memory measured exactly. The sizes
-    that fit, with a margin, are timed in turns. The smallest within 3 % of the best
-    throughput wins, unless the whole 95 % interval of the noise scale says that a
-    smaller one learns more a second; up to 2,000 examples are taken whole, as the
-    course has it. The winner is tried once more before it is given.
+    that fit, with a margin, are timed in rounds, one after the other. The smallest
+    within 3 % of the best throughput wins, unless the whole 95 % interval of the noise
+    scale says that a smaller one learns more a second; up to 2,000 examples are taken
+    whole, as the course recommends. The winner is tried once more before it is
+    returned.
 
-    Whatever happens, everything in `state` is put back as it was: trial steps are real.
+    Whatever happens, everything in `state` is restored: trial steps are real.
 
     Args:
         step: called with the arrays of a batch, does one update; or a
             `gdopt.planner.NetworkStep`, whose buffers and gradients the planner knows.
         data: an array of examples or a sequence of them, as for `gdopt.minibatches`.
-        state: what a step changes, beside what a `NetworkStep` holds: arrays,
+        state: what a step changes, in addition to what a `NetworkStep` holds: arrays,
             optimizers, networks, generators, samplers, whatever has ``state_dict`` and
-            ``load_state_dict``, and containers of these. What is not named is not put
-            back. NumPy's and Python's global generators are, in any case.
+            ``load_state_dict``, and containers of these. What is not named is not
+            restored. NumPy's and Python's global generators are, in any case.
         sizes: examples, rising; powers of two by default. Those above the number of
             examples are left out.
-        batch_size: examples that an update must have: where they do not fit at once,
+        batch_size: examples that an update must have: if they do not fit together,
             the plan says in how many micro-batches they do.
-        small_data_rule: whether up to 2,000 examples go whole; the other sizes are
-            measured all the same.
+        small_data_rule: whether up to 2,000 examples are one batch; the other sizes
+            are measured anyway.
         axis: of the examples: 0 for rows, 1 for the course's columns.
         device: whose memory and clock count, ``"cpu"`` or ``"cuda:0"``; by default the
             data's. A step that sends its batches to a GPU names it here.
-        memory: plan for a device with so many bytes (``"8GB"``) instead of this one.
-        margin: bytes to leave free; by default the greater of 5 % and 256 MiB. In any
-            case no less than predictions were seen to be too low by.
+        memory: plan for a device with that many bytes (``"8GB"``) instead of this one.
+        margin: bytes to leave free; by default the greater of 5 % and 256 MiB. It is
+            never less than the error of the predictions.
         evaluate: called without arguments: what is done between epochs.
-        gradient: called with the arrays of a batch, gives the mean gradient over it,
+        gradient: called with the arrays of a batch, returns the mean gradient over it,
             for the noise scale. A `NetworkStep` needs none.
-        noise_examples: whose gradients are looked at, at least 4.
+        noise_examples: examples whose gradients are measured, at least 4.
         noise_after: steps of training, with the smallest batches, before that: the
             noise scale of an untrained model is the smallest.
         repeats: rounds of timing, at least 2.
@@ -162,7 +163,7 @@ def _as_step(
 
 
 def _carry_out(request: Request) -> Plan:
-    """Measure and decide, and put everything in the state back as it was."""
+    """Measure and decide, and restore everything in the state."""
     begin = time.perf_counter()
     snapshot = Snapshot(request.state, request.step.planned_state)
     try:
@@ -180,7 +181,7 @@ def _carry_out(request: Request) -> Plan:
 
 
 def _measured(request: Request, snapshot: Snapshot) -> Plan:
-    """Try, time and decide; the caller puts everything back."""
+    """Try, time and decide; the caller restores everything."""
     trials = Trials(request, snapshot)
     failure = trials.predict()
     if failure is not None:
@@ -215,7 +216,7 @@ def _measured(request: Request, snapshot: Snapshot) -> Plan:
 
 
 def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Decision:
-    """Decide, and try the winner afresh, until one passes.
+    """Decide, and try the winner again, until one passes.
 
     Raises:
         PlanError: none is left.
@@ -232,7 +233,7 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
         if decision is None:
             raise _no_size_fits_error(trials, rows)
         row = next((r for r in rows if r.batch_size == decision.micro_batch_size), None)
-        if row is None:  # micro-batches of a size that was not tried by itself
+        if row is None:  # micro-batches of a size that was not tried on its own
             row = trials.row(decision.micro_batch_size)
             rows.append(row)
             rows.sort(key=lambda one: one.batch_size)
@@ -273,9 +274,9 @@ def _no_size_fits_error(trials: Trials, rows: list[Row]) -> PlanError:
             f"even 1 example takes {least} with the margin: a smaller model, state in "
             f"half precision, or a device with {least} would fit"
         )
-    lines = "\n".join(table(rows, None))
+    lines = "\n".join(table(rows[:MOST_LISTED], None))
     return PlanError(
         f"no mini-batch fits the memory: {format_bytes(budget)}, of which "
-        f"{format_bytes(margin)} are to be left free\n{lines}\n{advice}",
+        f"{format_bytes(margin)} must stay free\n{lines}\n{advice}",
         rows,
     )

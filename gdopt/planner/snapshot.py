@@ -1,4 +1,4 @@
-"""What trial steps change, copied before them and put back after them."""
+"""What trial steps change, copied before them and restored after them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 
 
 class Snapshot:
-    """Copies of what a step may change; `restore` puts all of it back.
+    """Copies of what a step may change; `restore` restores all of it.
 
     Kept are NumPy and CuPy arrays; gdopt's optimizers, networks, arenas, averages and
     mini-batches; random generators of NumPy and Python; whatever has ``state_dict`` and
     ``load_state_dict``; and dictionaries, lists and tuples of these. NumPy's and
     Python's global generators are kept in any case.
 
-    Copies of arrays on a device lie in main memory. Putting them back allocates nothing
-    there, so that it works where the device is full.
+    Copies of arrays on a device lie in main memory. Restoring them allocates nothing
+    there, so that it works if the device is full.
 
     Args:
         state: what to keep.
@@ -66,11 +66,11 @@ class Snapshot:
         self._keep_legacy("numpy.random", np.random)
 
     def restore(self) -> None:
-        """Put everything back as it was; Ctrl-C waits until it is done.
+        """Restore everything; Ctrl-C waits until it is done.
 
         Raises:
-            StateError: something could not be put back, as where CUDA has failed for
-                good; all else has been.
+            StateError: something could not be restored, such as after a fatal CUDA
+                error; all else has been.
         """
         failures = []
         waits = [backend.synchronize for backend in self._backends]
@@ -81,7 +81,7 @@ class Snapshot:
                 except Exception as error:  # noqa: BLE001 - raised below, after the rest
                     failures.append(error)
         if failures:
-            message = f"the state could not be put back: {failures[0]}"
+            message = f"the state could not be restored: {failures[0]}"
             raise StateError(message) from failures[0]
 
     def resident_bytes(self, device: str, also: Any = ()) -> int:

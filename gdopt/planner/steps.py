@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import named_arrays
-from gdopt.checks import check_flag, check_kind
+from gdopt.checks import check_flag, check_kind, described
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.ops import LANES
@@ -26,7 +26,7 @@ OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
 def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
-    """Give, for each stage of a step, its buffers and their bytes.
+    """Return, for each stage of a step, its buffers and their bytes.
 
     A stage is a moment at which memory may be highest: the loss, each layer backwards,
     the penalty on large weights.
@@ -77,7 +77,7 @@ def _cast(network: Network) -> float:
 
 
 def evaluation_stage(network: Network, examples: int) -> Buffers:
-    """Return the buffers, and their bytes, while so many examples are judged."""
+    """Return the buffers, and their bytes, while `rows` examples are evaluated."""
     rows = min(examples, ROWS)
     stages = [_forward_buffers(network, rows)]
     if network.output == "linear":
@@ -100,8 +100,8 @@ class FunctionStep:
     Args:
         function: called with the arrays of a batch; does one update.
         evaluate: called without arguments, between epochs.
-        gradient: called with the arrays of a batch; gives the mean gradient over it, as
-            an array, a sequence or a mapping of arrays.
+        gradient: called with the arrays of a batch; returns the mean gradient over it,
+            as an array, a sequence or a mapping of arrays.
         axis: of the examples.
 
     Attributes:
@@ -167,8 +167,8 @@ class NetworkStep:
         optimizer: of ``network.params``.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
-        dev: examples and labels that are judged between epochs, as `gdopt.fit` does.
-        validate: whether to look at every batch, as in `gdopt.fit`; False where
+        dev: examples and labels that are evaluated between epochs, as `gdopt.fit` does.
+        validate: whether to check every batch, as in `gdopt.fit`; False where
             ``network.check_data`` has seen the examples.
 
     Raises:
@@ -210,8 +210,13 @@ class NetworkStep:
         # With dropout or batch normalization no example has a gradient of its own.
         self.has_gradient_stats = network.plain
 
+    def __repr__(self) -> str:
+        l2, l1 = self.penalty.l2, self.penalty.l1
+        step = {"network": self.network, "optimizer": self.optimizer}
+        return described(self, **step, l2=l2, l1=l1, validate=self.validate)
+
     def __call__(self, *batch: Array) -> Array:
-        """Do one update; give the loss before it."""
+        """Do one update; return the loss before it."""
         x, y = batch
         loss, grads = self.network.loss_and_grads(
             x, y, l2=self.penalty.l2, l1=self.penalty.l1, validate=self.validate

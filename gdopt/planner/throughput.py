@@ -109,7 +109,7 @@ def measure_throughput(
 ) -> dict[int, Throughput]:
     """Time every size in every round, in another order each time.
 
-    A machine that slows down for a while then slows all sizes down alike. Each turn
+    A machine that slows down for a while then slows all sizes down equally. Each turn
     begins with a step that is not counted, and takes as many more as last 20 ms.
 
     Args:
@@ -138,7 +138,7 @@ def measure_throughput(
 
 
 def _turns(sizes: list[int], number: int) -> list[int]:
-    """Begin with another size in each round, and go the other way in every second."""
+    """Begin with another size in each round, in reverse order in every second one."""
     first = number % max(1, len(sizes))
     turned = sizes[first:] + sizes[:first]
     return turned[::-1] if number % 2 else turned

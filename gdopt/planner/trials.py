@@ -27,7 +27,7 @@ from gdopt.tables import format_bytes
 MARGIN_FRACTION, MIN_MARGIN = 0.05, 256 << 20
 # Reported when other processes take this fraction of the memory.
 SHRINK_NOTICE = 0.1
-GROUPS, CHUNK = 64, 256  # of examples whose gradients are looked at
+GROUPS, CHUNK = 64, 256  # of examples whose gradients are measured
 Progress = Callable[[int, int, str], None]
 
 
@@ -70,7 +70,7 @@ class Request:
 
 
 class Trials:
-    """Tries sizes on a device, and judges what they take against its memory.
+    """Tries sizes on a device, and compares what they take with its memory.
 
     Args:
         request: what is to be planned.
@@ -94,7 +94,7 @@ class Trials:
         self.resident_bytes = snapshot.resident_bytes(device, request.data)
         self.resident_bytes += self.meter.workspace if known else 0
         self.permutation_bytes = 8 * request.count  # of an epoch's permutation, int64
-        # Used by the plan alone, which gives them back.
+        # Used only by the plan, which frees them.
         self.planner_bytes = (
             self.batches.pool.nbytes if self.batches.device == device else 0
         )
@@ -132,7 +132,7 @@ class Trials:
         return max(self.least_margin(budget), self.prediction.residual(size))
 
     def predict(self) -> str | None:
-        """Warm the step up, and learn what it takes; give how that failed, or None."""
+        """Warm up and measure the step; return how that failed, or None."""
         small = self.request.small
 
         def work() -> None:
@@ -172,7 +172,7 @@ class Trials:
         others = ""
         if fell > SHRINK_NOTICE * before:
             others = (
-                f"the free memory fell by {format_bytes(fell)} for good: another "
+                f"the free memory fell by {format_bytes(fell)} permanently: another "
                 "process, or what libraries keep"
             )
             self.notices.append(f"while {row.batch_size:,} was tried, {others}")
@@ -233,7 +233,7 @@ class Trials:
         count = min(self.request.noise_examples, self.batches.drawn)
         if not (self.step.has_gradient_stats and fitting) or count < 4:
             return None
-        # The noise of the gradients where they were, not after trials.
+        # The noise of the gradients at the initial parameters, not after trials.
         self.snapshot.restore()
         size = max(1, min(CHUNK, fitting[0], count // 2))
         if self.step.stages(1) is None:  # the gradients of groups alone are known

@@ -21,9 +21,9 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
 
     Args:
         plan: of `gdopt.plan_batch_size`.
-        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+        path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
-        title: what stands above; by default the size, and what decided.
+        title: the heading; by default the size, and what decided.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

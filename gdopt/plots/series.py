@@ -28,18 +28,18 @@ def curves(
     title: str = "",
     best: Record | None = None,
 ) -> None:
-    """Draw how a training went: loss, dev accuracy and learning rate over the steps.
+    """Draw a training run: loss, dev accuracy and learning rate over the steps.
 
     The loss of each mini-batch is drawn thin, its exponentially weighted average
     thick, on a logarithmic scale where the losses span more than a factor of 50; the
-    dev loss of a linear output joins them. Panels of which the records tell nothing are
+    dev loss of a linear output joins them. Panels without any record are
     left out.
 
     Args:
         records: of `gdopt.training.fit`, in order, at least one.
-        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+        path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
-        title: what stands above.
+        title: the heading.
         best: the record whose parameters were kept, by `EarlyStopping`; it is marked.
 
     Raises:
@@ -147,22 +147,22 @@ def averages(
     """Draw a series as dots, and its averages v = beta v + (1 - beta) x as lines.
 
     A solid line is the average with bias correction, v / (1 - beta**t); a dashed one of
-    the same colour is v itself, which starts from zero. The legend tells the windows,
+    the same colour is v itself, which starts from zero. The legend shows the windows,
     1 / (1 - beta). Of a series longer than 5,000 values some at equal distances are
     drawn, all of which are averages of the whole.
 
     Args:
         series: (n,) finite floats, at least one.
         betas: one to six, each in [0, 1).
-        path: of the picture; its ending tells the format, ``.png``, ``.svg`` or
+        path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
-        title: what stands above.
-        name: what the values are, beside their axis.
+        title: the heading.
+        name: what the values are, the label of their axis.
 
     Raises:
         ArgumentError: the series is empty, of several dimensions or not finite; there
             are too few or too many betas, or one is out of its range.
-        ArgumentTypeError: the series is no float array, or the betas are no list.
+        ArgumentTypeError: the series is not a float array, or the betas are not a list.
         MissingExtraError: matplotlib is not installed.
 
     Source: Ng, Improving deep neural networks, week 2, "Understanding exponentially
@@ -196,13 +196,13 @@ def averages(
     thinned = f" (one in {shown.step:,} is drawn)" if shown.step > 1 else ""
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
     axis.set_ylabel(name or "value", **STYLE)
-    # Beside the lines, which may be anywhere within.
+    # Next to the lines, which may be anywhere within.
     figure.legend(loc="outside right upper", frameon=False, fontsize=12, labelcolor=INK)
     save(figure, path, title)
 
 
 def window_text(beta: float) -> str:
-    """Write how many values an average is about.
+    """Write about how many values an average covers.
 
     >>> window_text(0.9999), window_text(0.7)
     ('10,000', '3.33')

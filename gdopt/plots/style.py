@@ -25,7 +25,7 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
     axes = figure.subplots(
         len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
     )[:, 0]
-    for axis in axes:  # frame and grid keep what helps to read values
+    for axis in axes:  # only the frame and grid lines that help to read values
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines[["left", "bottom"]].set_color(INK)
         axis.grid(visible=True, axis="y", color=FAINT, linewidth=0.8)

@@ -32,14 +32,14 @@ def parallel_coordinates(
 
     Each hyper-parameter has an axis on the scale it was drawn from, and the score has
     the last one. Lines are coloured by the rank of their score; the best one is
-    highlighted, and its values stand below. Pruned trials, which have no score, are
+    highlighted, and its values are shown below. Pruned trials, which have no score, are
     dashed; they and failed ones are counted above.
 
     Args:
         study: of `gdopt.tune.tune`, with one complete trial at least.
-        path: of the picture; its ending sets the format, ``.png``, ``.svg`` or
+        path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
-        title: what stands above; by default the number of trials.
+        title: the heading; by default the number of trials.
 
     Raises:
         ArgumentError: no trial is complete.

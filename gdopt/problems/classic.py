@@ -12,7 +12,7 @@ from gdopt.problems.problem import Problem, in_plane
 def rosenbrock(size: int = 2) -> Problem:
     """Make the curved valley: f = sum of 100 (p_{i+1} - p_i^2)^2 + (1 - p_i)^2.
 
-    The valley along y = x^2 is found at once; along its floor the slope is slight. From
+    The valley along y = x^2 is found quickly; along its floor the slope is slight. From
     4 variables on there is a second, higher minimum near (-1, 1, ..., 1).
 
     Args:
@@ -138,8 +138,8 @@ def rastrigin(size: int = 2) -> Problem:
     """Make a surface of many minima: f = 10 n + sum of p_i^2 - 10 cos(2 pi p_i).
 
     Near every point of whole numbers there is a minimum, in all 11^n within the usual
-    box; the lower, the nearer it is to 0. The ones beside the least have the value
-    .99496 at .99496 along one axis.
+    box; the lower, the nearer it is to 0. The ones next to the global minimum have the
+    value .99496 at .99496 along one axis.
 
     Args:
         size: number of variables, at least 1.
@@ -151,7 +151,7 @@ def rastrigin(size: int = 2) -> Problem:
         ArgumentError: size is below 1.
 
     Source: Rastrigin 1974, Systems of Extremal Control; Mühlenbein, Schomisch & Born
-    1991, The parallel genetic algorithm as function optimizer, which has it in n
+    1991, The parallel genetic algorithm as function optimizer, which defines it in n
     variables, from -5.12 to 5.12.
 
     >>> import numpy as np

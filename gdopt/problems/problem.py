@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of
+from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.checks import FINITE, check_number
 from gdopt.errors import ArgumentError
 
@@ -23,7 +23,7 @@ class Problem:
     """A function to be minimized, with its gradient by hand and its known minima.
 
     Attributes:
-        name: in words, as it stands above a picture.
+        name: in words, for the title of a picture.
         formula: gives the values of points, (..., n), and their backend: (...).
         slope: gives their gradients: (..., n), a new array.
         start: where descent usually starts from, n numbers.
@@ -47,8 +47,8 @@ class Problem:
     """
 
     name: str
-    formula: Formula
-    slope: Formula
+    formula: Formula = field(repr=False)
+    slope: Formula = field(repr=False)
     start: Point
     box: tuple[tuple[float, float], ...]
     minima: tuple[Point, ...] = ()
@@ -59,6 +59,7 @@ class Problem:
         """Number of variables."""
         return len(self.start)
 
+    @on_their_device
     def value(self, p: Array) -> Array:
         """Return the value at every point.
 
@@ -70,10 +71,11 @@ class Problem:
 
         Raises:
             ArgumentError: the last axis has not one number for each variable.
-            ArgumentTypeError: `p` is no array, or none of floats.
+            ArgumentTypeError: `p` is not an array of floats.
         """
         return self.formula(p, self._check(p))
 
+    @on_their_device
     def gradient(self, p: Array) -> Array:
         """Return the gradient at every point.
 
@@ -89,8 +91,9 @@ class Problem:
         """
         return self.slope(p, self._check(p))
 
+    @on_their_device
     def distance(self, p: Array) -> Array:
-        """Return the Euclidean distance of every point from the minimum next to it.
+        """Return the Euclidean distance of every point from its nearest minimum.
 
         Args:
             p: as for `value`.
@@ -117,10 +120,10 @@ class Problem:
         it, the box stays. Rules with a rate for each parameter feel the difference.
 
         Args:
-            angle: in radians, against the clock.
+            angle: in radians, counter-clockwise.
 
         Raises:
-            ArgumentError: the angle is not finite, or there is one variable alone.
+            ArgumentError: the angle is not finite, or there is only one variable.
 
         >>> from gdopt.problems import bowl
         >>> [round(x, 6) for x in bowl(9.0).turned(math.pi / 2).start]

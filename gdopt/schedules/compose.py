@@ -38,8 +38,8 @@ class warmup(Schedule):
     """Rise in a straight line first: ``min(1, (step + 1) / steps) * schedule(step)``.
 
     The first step already moves (optax's and torch's warm-ups start from 0 or from a
-    factor, Keras's from a value of its own). The schedule runs on beneath and is not
-    delayed, so that it still ends where it said; for one that begins after the rise,
+    factor, Keras's from a value of its own). The schedule itself is not delayed, so
+    that it ends at the same step; for one that begins after the rise,
     write ``join([warmup(1e-3, 100), cosine(1e-3, 0, 900)], [100])``.
 
     Args:

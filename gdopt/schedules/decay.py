@@ -70,7 +70,7 @@ class inverse_time(Schedule):
 
 @dataclass(frozen=True)
 class exponential(Schedule):
-    """Decay by a factor every so many steps: ``start * rate**(step / steps)``.
+    """Decay by a factor every `steps` steps: ``start * rate**(step / steps)``.
 
     As a staircase the exponent is a whole number, ``step // steps``: the course's
     discrete staircase, which holds each value for ``steps`` steps. The course's
@@ -83,7 +83,7 @@ class exponential(Schedule):
         start: value at step 0, at least 0.
         rate: factor, in (0, 1].
         steps: after how many steps the factor is reached, at least 1.
-        staircase: whether the value falls at once, at the end of those steps.
+        staircase: whether the value falls in one jump, at the end of those steps.
 
     >>> alpha = exponential(0.1, 0.96, steps=100_000, staircase=True)
     >>> alpha(0), alpha(99_999), alpha(100_000)
@@ -102,7 +102,7 @@ class exponential(Schedule):
 
 
 def halving(start: float, every: int) -> exponential:
-    """Halve the value every so many steps: ``start * .5**(step // every)``.
+    """Halve the value every `every` steps: ``start * .5**(step // every)``.
 
     Args:
         start: value at step 0, at least 0.

@@ -40,7 +40,7 @@ class Schedule(ABC):
             step: whole number of updates made before this one; 0 is the first update.
 
         Raises:
-            ArgumentTypeError: the step is not a whole number; True and 3.0 are none.
+            ArgumentTypeError: the step is not a whole number; neither are True and 3.0.
             ArgumentError: the step is negative, or a function that the schedule was
                 made of gives a value that is not finite.
         """

@@ -21,17 +21,18 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gdopt.arrays.backend import common_backend
+from gdopt.checks import listed, name_differences, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.files import existing_file
 
 FORMAT = 1
-ARRAY = "$array"  # {"$array": name} stands in the header where the tree has an array
+ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
 KINDS = "biufcSU"
 
 
 @dataclass
 class Packed:
-    """Arrays by name, and the JSON that tells where in the tree they stand."""
+    """Arrays by name, and the JSON that says where in the tree they are."""
 
     header: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
@@ -54,13 +55,13 @@ def parse(header: np.ndarray) -> dict[str, Any]:
     """Read a header.
 
     Raises:
-        StateError: it is of a newer format, or is none.
-        ValueError: it is no JSON.
+        StateError: it is of a newer format, or not a header.
+        ValueError: it is not JSON.
     """
     content: Any = json.loads(header.tobytes())
     known = content.get("format") if isinstance(content, dict) else None
     if not isinstance(known, int):
-        message = f"must be of format {FORMAT} or older, got {known!r}"
+        message = f"must be of format {FORMAT} or older, got {shown(known)}"
         raise StateError(message)
     if known > FORMAT:
         message = (
@@ -68,7 +69,8 @@ def parse(header: np.ndarray) -> dict[str, Any]:
         )
         raise StateError(message)
     if set(content) != {"format", "sha256", "tree"}:
-        message = f"header must hold format, sha256 and tree, got {sorted(content)}"
+        got = listed(sorted(content))
+        message = f"header must hold format, sha256 and tree, got {got}"
         raise StateError(message)
     return dict(content)
 
@@ -83,14 +85,12 @@ def unpack(
     """
     expected = content["sha256"]
     if set(expected) != set(arrays):
-        message = (
-            f"arrays must be {', '.join(sorted(expected))}, as its header says, got "
-            f"{', '.join(sorted(arrays))}"
-        )
+        wrong = name_differences(sorted(expected), sorted(arrays))
+        message = f"arrays must be those that its header names: {wrong}"
         raise StateError(message)
     for name, array in arrays.items():
         if digest(array) != expected[name]:
-            message = f"the SHA-256 of {name} must be the saved one: it is damaged"
+            message = f"the SHA-256 of {name} must match the header's: it is damaged"
             raise StateError(message)
     tree: dict[str, Any] = _insert_arrays(content["tree"], arrays)
     return tree
@@ -181,12 +181,12 @@ DAMAGE = (
 def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """Write nested dictionaries of arrays and numbers to a file, all or nothing.
 
-    The file is an ``.npz``, which ``numpy.load(path)`` opens too: an array that stands
-    at ``tree["params"]["W1"]`` is its ``params/W1``. The rest, and the SHA-256 of every
+    The file is an ``.npz``, which ``numpy.load(path)`` opens too: an array at
+    ``tree["params"]["W1"]`` is its ``params/W1``. The rest, and the SHA-256 of every
     array, is JSON in its ``$header``. The same tree gives the same bytes.
 
-    It is written to a temporary file in the same folder, which then takes the place of
-    the old one: whatever happens meanwhile, the old file stays whole.
+    It is written to a temporary file in the same folder, which then replaces the old
+    one: if writing fails, the old file stays intact.
 
     Args:
         path: of the file; the folder must exist.
@@ -232,8 +232,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         ArgumentError: there is no such file.
-        StateError: the file is truncated or damaged, holds Python objects, is no
-            checkpoint, or was written by a newer gdopt; the message names it and says
+        StateError: the file is truncated or damaged, holds Python objects, is not
+            a checkpoint, or was written by a newer gdopt; the message names it and says
             what was wrong.
     """
     file = existing_file(path)
@@ -244,7 +244,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         message = f"{file}: {error}"
         raise StateError(message) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a damaged archive sends readers before byte 0
+        if error.errno != errno.EINVAL:  # damage makes readers seek before byte 0
             raise
         message = f"{file}: must be a whole checkpoint, but its directory is damaged"
         raise StateError(message) from error
@@ -266,18 +266,18 @@ def _write(file: BinaryIO, packed: Packed) -> None:
 def _read(archive: zipfile.ZipFile) -> dict[str, Any]:
     members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
     if len(members) != len(archive.infolist()):
-        message = "must hold every name once, got some twice"
+        message = "must hold every name once, got duplicates"
         raise StateError(message)
     if HEADER not in members or HEADER_DIGEST not in members:
         message = f"must be a checkpoint of gdopt, got no {HEADER} in it"
         raise StateError(message)
-    # Stored members are no larger than the file, whatever they claim to unpack to.
+    # Stored members are not larger than the file, whatever they claim to unpack to.
     if any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
-        message = "must hold its arrays as they are, got compressed ones"
+        message = "must hold its arrays uncompressed, got compressed ones"
         raise StateError(message)
     header = _array(archive, members.pop(HEADER))
     if digest(header) != _array(archive, members.pop(HEADER_DIGEST)).tobytes().hex():
-        message = f"the SHA-256 of {HEADER} must be the saved one: it is damaged"
+        message = f"the SHA-256 of {HEADER} must match the saved one: it is damaged"
         raise StateError(message)
     content = parse(header)
     return unpack(content, {n: _array(archive, m) for n, m in members.items()})
@@ -291,7 +291,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where folders can be opened."""
+    """Make the new name survive a power cut, where folders can be opened."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What is wrong with a training, and what the course advises."""
+"""What is wrong with a training run, and what the course advises."""
 
 from __future__ import annotations
 
@@ -119,14 +119,14 @@ def bias_variance(
     Args:
         train_error: wrong predictions on the training set as a share, in [0, 1]:
             ``1 - network.accuracy(...)``.
-        dev_error: alike on the dev set.
-        base_error: what the best that is known gets wrong, people say, in [0, 1].
+        dev_error: the same on the dev set.
+        base_error: error of the best known, such as people, in [0, 1].
         bias_limit: in [0, 1].
         variance_limit: in [0, 1].
 
     Raises:
         ArgumentError: a share is outside [0, 1], as a percentage is.
-        ArgumentTypeError: it is no number.
+        ArgumentTypeError: it is not a number.
 
     Source:
         Ng, Improving deep neural networks, week 1, "Bias / Variance" and "Basic recipe
@@ -140,7 +140,7 @@ def bias_variance(
     - a bigger network: more layers or more hidden units
     - train longer, or with a better optimizer, such as Adam
     - another architecture
-    >>> bias_variance(0.15, 0.16, base_error=0.15).verdict  # blurred pictures, say
+    >>> bias_variance(0.15, 0.16, base_error=0.15).verdict  # such as blurred pictures
     'neither'
     """
     return BiasVariance(
@@ -179,10 +179,11 @@ class Layer:
     Attributes:
         number: from 1.
         weights: norm of W.
-        activations: root mean square of the layer's output, behind its activation (and
+        activations: root mean square of the layer's output, after its activation (and
             dropout, if there is any); of the last layer, of the logits.
-        signals: root mean square of what comes back, over examples and units: the
-            gradient of an example's own loss by the layer's output before activation.
+        signals: root mean square of what is propagated back, over examples and units:
+            the gradient of an example's own loss by the layer's output before
+            activation.
         gradients: norm of dW, the gradient of the mean loss.
     """
 
@@ -268,13 +269,13 @@ def layer_norms(
 
     In ``W_L ... W_2 W_1 x`` the size of the signal is multiplied in every layer, by
     about ``sd(W) sqrt(fan_in)``, and on its way back as well: over many layers it
-    vanishes or explodes. The norms of dW alone do not tell, as each is a product of
+    vanishes or explodes. The norms of dW alone do not show it, as each is a product of
     both ways, and may be as tiny in the first layer as in the last.
 
     Args:
         network: trains as it is set up, with dropout and batches normalized by
-            themselves; what it remembers of batches is put back. ``network.grads``
-            holds the gradients, without L2, afterwards.
+            their own statistics; what it remembers of batches is restored.
+            ``network.grads`` holds the gradients, without L2, afterwards.
         x: (m, n), examples, as in `Network.loss_and_grads`.
         y: (m,), their labels.
         limit: ratio between first and last hidden layer that is no longer healthy,
@@ -282,7 +283,7 @@ def layer_norms(
 
     Raises:
         ArgumentError: `limit` is not above 1.
-        ArgumentTypeError: `network` is none.
+        ArgumentTypeError: `network` is not a network.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
     Source:
@@ -305,7 +306,7 @@ def layer_norms(
     watch = _Watch()
     state = network.state_dict()
     try:
-        # What explodes overflows; the measurements tell.
+        # What explodes overflows, which the measurements show.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             network.propagate(x, y, layer=watch)
             layers = watch.layers(network)
@@ -315,7 +316,7 @@ def layer_norms(
 
 
 class _Watch:
-    """Stands in the place of `dense`, and measures what passes."""
+    """Replaces `dense`, and measures what passes."""
 
     def __init__(self) -> None:
         self.inputs: list[float] = []
@@ -361,7 +362,7 @@ def _norm(array: Array) -> float:
 
 
 def _ratio(last: float, first: float) -> float:
-    """Divide; nothing at all is what has vanished."""
+    """Return last / first; a last of 0 has vanished, whatever the first."""
     if last == 0:
         return 0.0
     return last / first if first else math.inf

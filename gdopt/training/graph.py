@@ -11,6 +11,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
+from gdopt.checks import described
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -71,7 +72,7 @@ class CapturedWork:
         return result, stream.end_capture()
 
     def replay(self) -> Any:
-        """Do the work again on the current stream; give its result, the same arrays."""
+        """Replay on the current stream; return the result, always the same arrays."""
         self._graph.launch(self._cupy.cuda.get_current_stream())
         return self.result
 
@@ -120,7 +121,7 @@ class TrainingGraph:
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; batches are no
+        ArgumentError: the network has dropout or batch normalization; batches are not
             pairs; examples are not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
@@ -172,8 +173,11 @@ class TrainingGraph:
         self._executor = executor
         executor.count_on_device()
 
+    def __repr__(self) -> str:
+        return described(self, network=self._network, batches=self._batches)
+
     def run(self, epoch: int, number: int) -> Array:
-        """Train on a batch, by its epoch and number; give its loss.
+        """Train on a batch, by its epoch and number; return its loss.
 
         Returns:
             The loss before the update, a 0-d array that the next step overwrites.

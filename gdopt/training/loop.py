@@ -70,7 +70,7 @@ def fit(
 ) -> Iterator[Record]:
     """Train epoch after epoch: for each mini-batch its gradients, then one update.
 
-    Nothing runs until records are asked for, and nothing is under way between two of
+    Nothing runs until records are asked for, and nothing runs between two of
     them: the loop may be left at any record, and what it has reached be saved with
     `gdopt.training.capture`.
 
@@ -81,8 +81,8 @@ def fit(
         network: gives the loss and the gradients.
         optimizer: of ``network.params``.
         batches: of examples and labels, from `gdopt.minibatches`.
-        epochs: how many to run, at least 1. The rest of an epoch, where `batches` goes
-            on in the middle of one, counts as one.
+        epochs: how many to run, at least 1. The rest of an epoch, where `batches`
+            continues within one, counts as one.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
@@ -90,7 +90,7 @@ def fit(
         smoothing: beta of the average of the losses, in [0, 1).
         record_every: steps between two records, at least 1; the last step of an epoch
             is recorded in any case. Losses between are not read: a GPU would wait.
-        validate: whether to look at every batch; False where ``network.check_data`` has
+        validate: whether to check every batch; False where ``network.check_data`` has
             seen the examples.
         cuda_graph: whether a GPU is to replay the whole step as a graph, with the same
             bits; see `gdopt.training.TrainingGraph`. Where a loss is not finite, its
@@ -100,8 +100,8 @@ def fit(
         An iterator of `Record`.
 
     Raises:
-        ArgumentError: a number is out of its range; while iterating, a batch is no
-            pair, or does not fit the network.
+        ArgumentError: a number is out of its range; while iterating, a batch is not
+            a pair, or does not fit the network.
         ArgumentTypeError: an argument is of the wrong kind; the optimizer is of other
             arrays than the network's.
         DivergenceError: while iterating: a loss is NaN or infinite. The update with its
@@ -203,7 +203,7 @@ class _Loop:
             loss = self.graph.run(epoch, number)
             return count, self._read(loss) if read else math.nan
         x, y = check_pair(batch)
-        # A network that diverges overflows first; its loss tells.
+        # A network that diverges overflows first; its loss shows it.
         with np.errstate(over="ignore", invalid="ignore"):
             loss, grads = self.network.loss_and_grads(x, y, **self.options)
             before = self._read(loss) if read else math.nan

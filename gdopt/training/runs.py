@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.checks import check_saved_array, check_state
+from gdopt.checks import check_saved_array, check_state, described
 from gdopt.data import MiniBatches
 from gdopt.errors import StateError
 from gdopt.files import empty_folder, numbered_folder
@@ -20,9 +20,9 @@ from gdopt.training.loop import Record
 
 
 class RunFolder:
-    """A new folder that is readable at every moment of the run it tells of.
+    """A new folder of a run, which can be read at any time during the run.
 
-    ``settings.json`` is written at once, ``metrics.jsonl`` gets a line with each
+    ``settings.json`` is written immediately, ``metrics.jsonl`` gets a line with each
     record, ``model.npz`` is a checkpoint, and ``summary.json`` ends a run. A context
     manager: leaving it closes ``metrics.jsonl``.
 
@@ -63,6 +63,9 @@ class RunFolder:
         """
         return cls(numbered_folder(prefix), settings)
 
+    def __repr__(self) -> str:
+        return described(self, path=str(self.path))
+
     def __enter__(self) -> Self:
         return self
 
@@ -79,7 +82,7 @@ class RunFolder:
         self._metrics.flush()
 
     def finish(self, tree: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Save the model and what came of the run.
+        """Save the model and the results of the run.
 
         Args:
             tree: for ``model.npz``, as `gdopt.training.save` takes it.
@@ -103,7 +106,7 @@ LAYERS = "layers"  # state of the network itself, where a checkpoint needs it
 def capture(
     network: Network, optimizer: Optimizer, batches: MiniBatches
 ) -> dict[str, Any]:
-    """Copy the state of a run: parameters, optimizer, and where the batches stand.
+    """Copy the state of a run: parameters, optimizer, and the position of the batches.
 
     Args:
         network: whose parameters the optimizer updates.
@@ -132,10 +135,10 @@ def restore(
     optimizer: Optimizer,
     batches: MiniBatches,
 ) -> None:
-    """Put a captured state back, all of it or nothing; the run has the bits it had.
+    """Restore a captured state bit for bit, all of it or nothing.
 
     Args:
-        tree: what `capture` gave; entries beside its three are left alone.
+        tree: what `capture` gave; entries other than its three are ignored.
         network: of the same sizes and dtype, on any device.
         optimizer: of the same rule, of the network's parameters.
         batches: of as many examples, of the same size, seed and options.

@@ -1,4 +1,4 @@
-"""Early stopping: ends a training that no longer gets better, and keeps its best."""
+"""Early stopping: ends training that no longer improves, and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
+    described,
+    shown,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.interrupt import Uninterrupted
@@ -35,13 +37,14 @@ class EarlyStopping:
     row without a better value it is time to stop. A difference of up to `min_delta`
     counts as none: it neither ends the waiting nor replaces the copy.
 
-    A NaN is never better: it counts as an update without improvement, and `nans` tells
+    A NaN is never better: it counts as an update without improvement, and `nans` holds
     how many there were. So a training that has diverged ends when patience does.
     Infinities are values like others.
 
-    Copies of the parameters are made on their own device, at once: memory for one more
-    set of them. The optimizer's state is not kept: what comes back is the network to
-    use. (To train on from the best, save `gdopt.training.capture` where `waited` is 0.)
+    Copies of the parameters are made immediately, on their own device: memory for one
+    more set of them. The optimizer's state is not kept: what comes back is the network
+    to use. (To train on from the best, save `gdopt.training.capture` where `waited` is
+    0.)
 
     Args:
         params: an array, a sequence or mapping of arrays, or a `gdopt.Arena`; what the
@@ -49,7 +52,7 @@ class EarlyStopping:
         patience: updates without a better value after which to stop, at least 1.
         min_delta: by how much better a value has to be, at least 0.
         mode: ``"max"`` for an accuracy, ``"min"`` for a loss.
-        layers: what has a state beside the parameters, with ``state_dict`` and
+        layers: what has a state in addition to the parameters, with ``state_dict`` and
             ``load_state_dict``, that belongs to them: a network with batch
             normalization, for its averages of mean and variance.
 
@@ -66,8 +69,9 @@ class EarlyStopping:
 
     Source: Ng, Improving deep neural networks, week 1, "Other regularization methods".
 
-    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts alike,
-    puts the weights back by itself, and stops with a patience of 0 as with 1 here.
+    Other libraries: Keras' ``EarlyStopping(restore_best_weights=True)`` counts in
+    the same way, restores the weights by itself, and stops with a patience of 0 as with
+    1 here.
 
     >>> import numpy as np
     >>> w = np.zeros(2)
@@ -112,6 +116,10 @@ class EarlyStopping:
             for name, array in self._parameters.arrays.items()
         }
 
+    def __repr__(self) -> str:
+        names = ("patience", "min_delta", "mode", "best", "best_update", "waited")
+        return described(self, **{name: getattr(self, name) for name in names})
+
     @property
     def waited(self) -> int:
         """Updates since the best one; all of them before there is one."""
@@ -127,7 +135,7 @@ class EarlyStopping:
             Whether to stop now.
 
         Raises:
-            ArgumentTypeError: the value is no number; nothing has changed.
+            ArgumentTypeError: the value is not a number; nothing has changed.
         """
         number = as_number("value", value)
         with Uninterrupted():
@@ -153,14 +161,14 @@ class EarlyStopping:
                 target[name][...] = array
 
     def restore(self) -> None:
-        """Put the best parameters back in place, and the state of `layers`.
+        """Restore the best parameters in place, and the state of `layers`.
 
         Raises:
             StateError: there was no value but NaN; nothing has changed.
         """
         if self.best is None:
             seen = f"{self.updates} values, {self.nans} of them NaN"
-            message = f"there must be a best value to go back to, got {seen}"
+            message = f"restore needs a best value, got {seen}"
             raise StateError(message)
         with Uninterrupted():
             if self._layers is not None:
@@ -183,7 +191,7 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken, on any device; the parameters are left alone.
+        """Continue from a saved state, on any device; the parameters are not changed.
 
         Args:
             state: a `state_dict()` of the same mode, of parameters of the same names,
@@ -199,7 +207,9 @@ class EarlyStopping:
         wanted = self._layers is not None and best is not None
         if isinstance(state["layers"], Mapping) != wanted:
             rule = "a mapping, as layers are kept" if wanted else "None"
-            message = f"layers of the state must be {rule}, got {state['layers']!r}"
+            message = (
+                f"layers of the state must be {rule}, got {shown(state['layers'])}"
+            )
             raise StateError(message)
         self._copy(moved, self._kept)
         self.updates, self.nans = state["updates"], state["nans"]
@@ -239,6 +249,6 @@ def _best(state: Mapping[str, Any]) -> tuple[float | None, int | None]:
         raise StateError(message) from error
     if not fits:
         counts = {name: state[name] for name in ("updates", "nans", "best_update")}
-        message = f"state is damaged: best is {best!r} with {counts}"
+        message = f"state is damaged: best is {shown(best)} with {counts}"
         raise StateError(message)
     return best, place

@@ -1,4 +1,4 @@
-"""Hyper-parameter search over Optuna, as the course has it; Optuna is not imported."""
+"""Hyper-parameter search with Optuna, as in the course; Optuna is not imported."""
 
 from gdopt.exports import public_dir
 from gdopt.tune.networks import NetworkObjective

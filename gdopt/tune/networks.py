@@ -28,7 +28,7 @@ class NetworkObjective:
 
     Args:
         train: examples (m, n) and class numbers (m,).
-        dev: alike, which the score is measured on.
+        dev: the same, to measure the score on.
         classes: how many there are.
         epochs: of each trial.
         optimizer: called with the parameters, ``lr=`` and the betas that are searched.
@@ -55,11 +55,11 @@ class NetworkObjective:
     seed: int = 0
 
     def __call__(self, trial: Trial) -> float:
-        """Train, report each epoch, and give the accuracy at the end.
+        """Train, report each epoch, and return the accuracy at the end.
 
         Raises:
             GdoptError: the trial's values do not fit the data, or training diverges.
-            Pruned: the trial is not worth going on with.
+            Pruned: the trial is not worth continuing.
         """
         X, y = self.train
         hidden = [trial.get("hidden_units", 75)] * (trial.get("layers", 2) - 1)

@@ -16,6 +16,7 @@ from gdopt.checks import (
     check_int,
     check_number,
     check_sequence,
+    shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -215,9 +216,9 @@ class choice(Scale):
                     f"got {option!r} ({type(option).__name__})"
                 )
                 raise ArgumentTypeError(message)
-        # Optuna tells options apart by ==, to which 1 and True are one.
+        # Optuna compares options by ==, for which 1 and True are equal.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
-            message = f"options must all be different, got {options}"
+            message = f"options must all be different, got {shown(options)}"
             raise ArgumentError(message)
         object.__setattr__(self, "options", options)
 

@@ -1,4 +1,4 @@
-"""The search: draw, run, keep, prune, and go on where it was broken off."""
+"""The search: draw, run, store, prune, and resume after an interruption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_flag, check_int
+from gdopt.checks import check_choice, check_flag, check_int, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
@@ -43,23 +43,25 @@ def tune(
 ) -> Study:
     """Try hyper-parameters at random, or led by what was found before, with Optuna.
 
-    The course's advice: draw at random and on a grid never, as nobody knows beforehand
-    which hyper-parameter matters; each on its proper scale; from coarse to fine, by
-    `zoom`; many models at a time ("caviar", `jobs`) where there are processors enough.
+    The course's advice: draw at random and on a grid never, as it is unknown
+    beforehand which hyper-parameter matters; each on its proper scale; from coarse to
+    fine, by `zoom`; many models at a time ("caviar", `jobs`) where there are processors
+    enough.
 
     What trial k draws depends on the seed and on k alone, and with ``method="tpe"`` on
-    the trials before, too. With a `storage`, a search that was broken off, even by kill
-    -9, goes on when it is called again: a trial that was running is run again under its
-    own number with the same values, and the search ends with the trials of one that was
-    not broken off. More `trials` than before go on from there.
+    the trials before, too. With a `storage`, a search that was interrupted, even by
+    kill -9, continues when it is called again: a trial that was running is run again
+    under its own number with the same values, and the search ends with the trials of
+    one that was not interrupted. With more `trials` than before, it continues from
+    there.
 
-    A trial that raises an error counts as failed and the search goes on; `progress`
+    A trial that raises an error counts as failed and the search continues; `progress`
     and the study report it.
 
     Args:
         objective: takes a `Trial` and returns its score, a finite number.
         space: what to draw from.
-        trials: how many there shall be in all, those of earlier calls included.
+        trials: their total number, those of earlier calls included.
         seed: whole number, at least 0; by default 0, so that a call without it is
             reproducible.
         direction: ``"maximize"`` a score, or ``"minimize"`` a loss.
@@ -72,12 +74,12 @@ def tune(
             others out.
         name: of the search in that file, which may hold several.
         jobs: 1, or the number of processes that run trials at the same time. The
-            objective must then pickle, and each process has its share of the cores,
-            so that sums in matrix products may be rounded otherwise than alone. With
-            ``"tpe"`` and with pruning, the result then depends on which trials happen
-            to end first. A process that dies fails its own trial alone.
+            objective must then be picklable, and each process has its share of the
+            cores, so that sums in matrix products may be rounded otherwise than alone.
+            With ``"tpe"`` and with pruning, the result then depends on which trials
+            happen to end first. A process that dies fails only its own trial.
         progress: called after every trial with its `Outcome`, how many have ended and
-            how many there shall be.
+            their total number.
 
     Returns:
         The `Study` of all trials that have ended, those of earlier calls included.
@@ -103,7 +105,7 @@ def tune(
     True
     """
     if not callable(objective):
-        message = f"objective must be a function of a trial, got {objective!r}"
+        message = f"objective must be a function of a trial, got {shown(objective)}"
         raise ArgumentTypeError(message)
     space = space if isinstance(space, Space) else Space(space)
     trials, jobs = (
@@ -161,7 +163,7 @@ def _file(storage: str | os.PathLike[str] | None, jobs: int) -> Iterator[Path | 
 
 
 def _numbers(study: Any, trials: int) -> Iterator[int]:
-    """Yield the trials that were broken off, then new ones, as each is due."""
+    """Yield the trials that were interrupted, then new ones, as each is due."""
     before = study.get_trials(deepcopy=False)
     yield from (trial.number for trial in before if trial.state.name == "RUNNING")
     for _ in range(len(before), trials):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_flag, check_int
+from gdopt.checks import check_flag, check_int, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -28,7 +28,7 @@ class Space(Mapping[str, Scale]):
 
     Raises:
         ArgumentError: there is none, or a name is empty or taken twice.
-        ArgumentTypeError: a name is no text, or a scale is none.
+        ArgumentTypeError: a name is not text, or a scale is not a scale.
 
     >>> space = Space({"lr": log_uniform(1e-4, 1)}) | {"units": uniform_int(50, 100)}
     >>> space
@@ -53,7 +53,7 @@ class Space(Mapping[str, Scale]):
             if not isinstance(scale, Scale):
                 message = (
                     f"scales[{name!r}] must be a scale, as "
-                    f"gdopt.tune.log_uniform(1e-4, 1), got {scale!r}"
+                    f"gdopt.tune.log_uniform(1e-4, 1), got {shown(scale)}"
                 )
                 raise ArgumentTypeError(message)
         labels = [scale.prefix + name for name, scale in scales.items()]

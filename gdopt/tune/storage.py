@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import shown
 from gdopt.errors import ArgumentError, StateError
 from gdopt.extras import load_extra
 from gdopt.tune.study import COMPLETE, FAILED, PRUNED, Outcome
@@ -51,7 +52,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock = filelock.FileLock(f"{path}.lock").acquire(timeout=0)
     except filelock.Timeout:
-        message = f"storage must be free, but another search is running in '{path}'"
+        message = f"storage is in use: another search is running in '{path}'"
         raise StateError(message) from None
     with lock:
         _refuse_foreign(path)
@@ -108,10 +109,10 @@ def opened(path: Path | None) -> Iterator[Any]:
 
 
 def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
-    """Return the search of that name, begun now unless it is there.
+    """Return the search of that name, created if it does not exist.
 
     Raises:
-        StateError: it is there with other settings, or is not a search of gdopt's.
+        StateError: it exists with other settings, or is not a gdopt search.
     """
     optuna = load_extra("optuna", EXTRA, PURPOSE)
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS)
@@ -132,14 +133,14 @@ def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
         study.set_user_attr(SETTINGS, settings)
         return study
     if saved is None:
-        message = f"name must be of a search of gdopt's, got another one's: {name!r}"
+        message = (
+            f"name must be that of a gdopt search, got another program's: {name!r}"
+        )
         raise StateError(message)
     for key, value in settings.items():
         if saved.get(key) != value:
-            message = (
-                f"{key} must be {saved.get(key)!r}, as when the search {name!r} began, "
-                f"got {value!r}"
-            )
+            began = f"{shown(saved.get(key))}, as when the search {name!r} began"
+            message = f"{key} must be {began}, got {shown(value)}"
             raise StateError(message)
     return study
 
@@ -148,8 +149,8 @@ def make_sampler(method: str, seed: int) -> Any:
     """Return a sampler whose draws depend on seed, trial number and name alone.
 
     With ``"tpe"`` they depend on the scores of the trials before, too. Optuna's own
-    samplers draw from one generator that moves on, so that a search that was broken
-    off would begin its draws anew.
+    samplers draw from one generator that moves on, so that an interrupted search
+    would repeat its draws.
     """
     samplers = load_extra("optuna.samplers", EXTRA, PURPOSE)
     kind = getattr(samplers, SAMPLERS[method])

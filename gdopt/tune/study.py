@@ -17,7 +17,7 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 
 
 class Pruned(GdoptError):  # noqa: N818 - not an error: Optuna says TrialPruned
-    """A trial is not worth going on with; let it pass, and the next one begins."""
+    """A trial is not worth continuing; do not catch it, and the next one begins."""
 
 
 class Trial(Mapping[str, Any]):
@@ -45,11 +45,11 @@ class Trial(Mapping[str, Any]):
         self._should_prune = should_prune  # takes each report
 
     def report(self, score: float, *, step: int) -> None:
-        """Report how the trial stands; where pruning is on, that may end it.
+        """Report an intermediate score; with pruning, that may end the trial.
 
         Args:
             score: of the kind that the objective returns.
-            step: whole number of at least 0 that rises: the epoch, say.
+            step: whole number of at least 0 that increases, such as the epoch.
 
         Raises:
             Pruned: the trial does worse than the median of those before it.
@@ -114,7 +114,7 @@ def evaluate(objective: Callable[[Trial], float], trial: Trial) -> Outcome:
         score = as_number("the objective's score", objective(trial))
     except Pruned:
         return outcome(PRUNED)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the search goes on
+    except Exception as error:  # noqa: BLE001 - whatever it is, the search continues
         return outcome(FAILED, error=f"{type(error).__name__}: {error}")
     if not math.isfinite(score):
         return outcome(FAILED, error=f"the objective's score is {score}")

@@ -14,6 +14,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+from gdopt.checks import shown
 from gdopt.errors import ArgumentTypeError, GdoptError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import handle_of, load_study, opened, quiet
@@ -26,7 +27,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run_trial(objective: Objective, space: Space, study: Any, number: int) -> Outcome:
     """Run a trial of Optuna's study; draw what it has not drawn yet."""
     reports = study.get_trials(deepcopy=False)[number].intermediate_values
-    reported = max(reports, default=-1)  # before it was broken off, if it was
+    reported = max(reports, default=-1)  # before an interruption, if any
     handle = handle_of(study, number)
 
     def should_prune(score: float, step: int) -> bool:
@@ -48,8 +49,8 @@ def check_pickles(objective: Objective) -> None:
         ForkingPickler.dumps(objective)
     except Exception as error:
         message = (
-            "objective must pickle where jobs is above 1, as a function at the top "
-            f"level of a module does, got {objective!r}: {error}"
+            "objective must be picklable if jobs is above 1, as is a function at the "
+            f"top level of a module, got {shown(objective)}: {error}"
         )
         raise ArgumentTypeError(message) from error
 
@@ -59,7 +60,7 @@ def run_in_processes(
 ) -> Generator[Outcome, None, None]:
     """Run trials in as many processes as jobs, and yield each outcome as it comes.
 
-    A process that dies fails its own trial alone, and another takes its place.
+    A process that dies fails only its own trial, and another takes its place.
 
     Args:
         jobs: at least 1.
@@ -123,9 +124,9 @@ class _Worker:
             self._ready.result()
         except BrokenProcessPool:
             message = (
-                "a process for trials ended before it began, with exit code "
-                f"{self.join()}: a script that tunes with jobs above 1 must begin its "
-                'work under `if __name__ == "__main__":`'
+                f"a process for trials exited while starting, with code {self.join()}: "
+                "a script that tunes with jobs above 1 must do its work under "
+                '`if __name__ == "__main__":`'
             )
             raise GdoptError(message) from None
 
@@ -134,7 +135,7 @@ class _Worker:
         error = future.exception()
         if error is None:
             return future.result()
-        cause = f"{type(error).__name__}: {error}"  # SystemExit, say
+        cause = f"{type(error).__name__}: {error}"  # such as SystemExit
         if isinstance(error, BrokenProcessPool):
             cause = f"the process ended with exit code {self.join()}"
         return Outcome(number, {}, FAILED, error=cause)

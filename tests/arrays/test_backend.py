@@ -15,7 +15,7 @@ from gdopt.arrays.backend import byte_bounds
 def undecided(monkeypatch):
     """Let every test choose a backend as if it were the first."""
     monkeypatch.setattr(backend, "_chosen", None)
-    monkeypatch.setattr(backend, "_told", False)
+    monkeypatch.setattr(backend, "_reported", False)
     monkeypatch.delenv("GDOPT_BACKEND", raising=False)
     backend._cupy.cache_clear()
     yield

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import fake_cupy
 import numpy as np
 import pytest
 
@@ -155,7 +154,7 @@ def test_the_cases_are_those_that_results_are_quoted_by():
     } <= set(names)
 
 
-def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(monkeypatch):
+def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(cp, monkeypatch):
     done = []
 
     class Event:
@@ -165,34 +164,33 @@ def test_the_clock_of_the_device_waits_for_all_that_was_asked_for(monkeypatch):
         def synchronize(self):
             done.append("synchronize")
 
-    with fake_cupy.installed() as cupy:
-        monkeypatch.setattr(cupy.cuda, "Event", Event)
-        monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda *_: 1500.0)
-        names = runpy.run_path(str(BENCH / "gpu" / "gpu_clock.py"))
-        clock = names["DeviceClock"](lambda: done.append("wait"))
-        assert clock() == 1.5
+    monkeypatch.setattr(cp.cuda, "Event", Event)
+    monkeypatch.setattr(cp.cuda, "get_elapsed_time", lambda *_: 1500.0)
+    names = runpy.run_path(str(BENCH / "gpu" / "gpu_clock.py"))
+    clock = names["DeviceClock"](lambda: done.append("wait"))
+    assert clock() == 1.5
     assert done == ["wait", "record", "synchronize"] * 2
 
 
-def test_arrays_are_drawn_on_the_device_and_are_the_hosts(monkeypatch):
+def test_arrays_are_drawn_on_the_device_and_are_the_hosts(cp, monkeypatch):
     monkeypatch.setattr(cases, "NOISE", 100)
     shapes = ((70,), (3, 50), (64,))
     case = cases_gpu.GpuCase("three", shapes)
     host = Case("three", shapes)
-    with fake_cupy.installed() as cupy:
-        for made, expected in (
-            (case.params(), host.params()),
-            (case.gradients(), host.gradients()),
-        ):
-            assert all(isinstance(array, cupy.ndarray) for array in made)
-            for one, other in zip(made, expected, strict=True):
-                np.testing.assert_array_equal(one.get(), other)
+    for made, expected in (
+        (case.params(), host.params()),
+        (case.gradients(), host.gradients()),
+    ):
+        assert all(isinstance(array, cp.ndarray) for array in made)
+        for one, other in zip(made, expected, strict=True):
+            np.testing.assert_array_equal(one.get(), other)
     assert all(isinstance(array, np.ndarray) for array in case.small().params())
 
 
 SUITE = """
 import os, time
 import pytest
+pytestmark = pytest.mark.gpu
 
 def test_passes(): pass
 def test_fails(): assert 1 + 1 == 3
@@ -211,11 +209,11 @@ def suite(tmp_path, monkeypatch):
     folder = tmp_path / "tests" / "device"
     folder.mkdir(parents=True)
     (folder / "test_some.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu")
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
     path = {"PYTHONPATH": str(BENCH / "gpu")}
     monkeypatch.setattr(run_tests, "ENVIRONMENT", run_tests.ENVIRONMENT | path)
-    names, wrong = run_tests.collect("not gpu", None)
+    names, wrong = run_tests.collect(None)
     assert not wrong
     return names
 
@@ -263,9 +261,8 @@ def test_shares_have_every_test_once():
 
 @pytest.mark.slow
 @pytest.mark.peers("jax", "optax", "torch")
+@pytest.mark.usefixtures("cuda")
 def test_the_script_is_rehearsed(tmp_path):
-    if shutil.which("g++") is None:
-        pytest.skip("the stand-in for CuPy needs g++")
     only = "copy or prefetch or mlp_b128_captured-gdopt or 1000x1024_apart-gdopt"
     only += " or adam_clip_f32_1e8-gdopt or adam_f32_1e6 or adam_ema_f32_1e8-gdopt"
     only += " or host-loss_and_grads or host-gdopt:"

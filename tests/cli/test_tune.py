@@ -110,7 +110,7 @@ def test_an_interrupted_search_says_how_to_go_on(run, monkeypatch):
     monkeypatch.setattr(gdopt.tune.NetworkObjective, "__call__", interrupted)
     for options, message in (
         ((), "after 2 of 4 trials$"),
-        (("--storage", "s"), "after 2 of 4 trials; the same command goes on from 's'"),
+        (("--storage", "s"), "after 2 of 4 trials; the same command resumes from 's'"),
     ):
         with pytest.raises(KeyboardInterrupt, match=message):
             run("digits", *FEW, *options)

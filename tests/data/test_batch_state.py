@@ -107,15 +107,15 @@ def test_changing_a_state_dict_does_not_change_the_batches():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 5}, "batch_size of state must be 4, as here, got 5"),
-        ({"count": 13}, "count of state must be 12, as here, got 13"),
-        ({"seed": 1}, "seed of state must be 0, as here, got 1"),
-        ({"shuffle": False}, "shuffle of state must be True, as here, got False"),
-        ({"drop_last": True}, "drop_last of state must be False, as here, got True"),
+        ({"batch_size": 5}, "batch_size of state must be 4 to match, got 5"),
+        ({"count": 13}, "count of state must be 12 to match, got 13"),
+        ({"seed": 1}, "seed of state must be 0 to match, got 1"),
+        ({"shuffle": False}, "shuffle of state must be True to match, got False"),
+        ({"drop_last": True}, "drop_last of state must be False to match, got True"),
         ({"position": 3}, "position in state must be below 3, got 3"),
         ({"position": -1}, "position must be a whole number of at least 0, got -1"),
         ({"epoch": 1.5}, "epoch must be a whole number of at least 0, got 1.5"),
-        ({"extra": 1}, "state must have the keys .*, got .*'extra'"),
+        ({"extra": 1}, "state must have .*: unknown 'extra'"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, message):
@@ -130,5 +130,5 @@ def test_a_state_without_a_name_is_refused():
     batches = minibatches(rows(12), batch_size=4, seed=0)
     state = batches.state_dict()
     del state["epoch"]
-    with pytest.raises(StateError, match=r"keys .*'epoch'.*, got \['batch_size'"):
+    with pytest.raises(StateError, match=r"expected keys: missing 'epoch'$"):
         batches.load_state_dict(state)

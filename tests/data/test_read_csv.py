@@ -115,7 +115,7 @@ def test_another_delimiter(write):
         ("a,b,y\n", "must hold rows of data, got a header alone"),
         ("", "must hold a table, got an empty file"),
         ("\n\n", "must hold a table, got an empty file"),
-        ("1;2;0\n", "at least 2 columns, set apart by ',', got '1;2;0'"),
+        ("1;2;0\n", "at least 2 columns, separated by ',', got '1;2;0'"),
         ('1,2,"0\n', "line 1 must be CSV: unexpected end of data"),
         ('1,2,0\n1,"2"x,0\n', "line 2 must be CSV: ',' expected"),
         (b"1,2,\xff\n", "must be text in UTF-8: 'utf-8' codec"),

@@ -96,7 +96,7 @@ def test_mnists_images_find_their_labels(write, dot, packed_images, packed_label
 
 def test_images_without_labels_are_refused(write):
     path = write(idx(np.zeros((5, 2, 3), np.uint8)), "train-images-idx3-ubyte.gz")
-    message = r"its labels must lie beside it as train-labels-idx1-ubyte or .*ubyte\.gz"
+    message = r"its labels must be next to it as train-labels-idx1-ubyte or .*ubyte\.gz"
     with pytest.raises(ArgumentError, match=message):
         read(path)
 

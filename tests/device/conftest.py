@@ -1,37 +1,22 @@
-"""The device under test: a GPU where there is one, and a stand-in everywhere."""
+"""What tests of the device count."""
 
-import importlib
-import os
-import shutil
-
-import fake_cupy
 import pytest
 
 
-def stand_in():
-    """Return the stand-in; in CI its absence is a failure."""
-    if shutil.which("g++") is None:
-        message = "the stand-in for a GPU compiles kernels with g++: not installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return fake_cupy.installed()
-
-
-@pytest.fixture(params=["stand-in", pytest.param("cuda", marks=pytest.mark.gpu)])
-def cp(request, monkeypatch):
-    """Run the test with CuPy on a GPU, and with what stands in its place."""
-    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numpy")
-    if request.param == "cuda":
-        yield importlib.import_module("cupy")
-        return
-    with stand_in() as module:
-        yield module
-
-
 @pytest.fixture
-def fake(monkeypatch):
-    """Run the test with the stand-in alone, which tells what it was asked to do."""
-    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numpy")
-    with stand_in() as module:
-        yield module
+def allocations(cp):
+    """Count the allocations of CuPy's pools, and call ``trap(number)`` before each."""
+
+    class Allocations(cp.cuda.MemoryHook):
+        name = "allocations of a test"
+
+        def __init__(self):
+            self.count, self.trap = 0, None
+
+        def malloc_preprocess(self, **_):
+            self.count += 1
+            if self.trap is not None:
+                self.trap(self.count)
+
+    with Allocations() as hook:
+        yield hook

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import importlib
 
-import fake_arrays
 import numpy as np
 import pytest
 
@@ -84,33 +83,33 @@ def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
     assert ends[0][0][-1] < 0.5 * ends[0][0][0]
 
 
-def test_two_sizes_of_batches_are_captured_once_each(fake):
-    run = parts(fake)
+def test_two_sizes_of_batches_are_captured_once_each(cp, cuda):
+    run = parts(cp)
     train(run, epochs=1, cuda_graph=True)
-    launched = len(fake_arrays.STATE.launches)
+    cuda.forget()
     graph = gdopt.training.TrainingGraph(*run)
     for _ in range(3):
         for epoch, number in run[2].positions():
             graph.run(epoch, number)
-    once = len(fake_arrays.STATE.launches) - launched
-    launched = len(fake_arrays.STATE.launches)
+    once = cuda.count("launches")
+    cuda.forget()
     for epoch, number in run[2].positions():
         graph.run(epoch, number)
     assert once > 0
-    assert len(fake_arrays.STATE.launches) == launched
+    assert cuda.count("launches") == 0
     assert len(graph._graphs) == 2
 
 
-def test_a_replayed_step_does_not_wait(fake):
-    run = parts(fake, non_finite="skip", clip_norm=1.0)
+def test_a_replayed_step_does_not_wait(cp, cuda):
+    run = parts(cp, non_finite="skip", clip_norm=1.0)
     graph = gdopt.training.TrainingGraph(*run)
     for epoch, number in run[2].positions():
         graph.run(epoch, number)
-    before = fake_arrays.STATE.waited
+    cuda.forget()
     for _ in range(3):
         for epoch, number in run[2].positions():
             graph.run(epoch, number)
-    assert fake_arrays.STATE.waited == before
+    assert cuda.count("waits") == 0
 
 
 @pytest.mark.parametrize("captured", [False, True])
@@ -176,8 +175,8 @@ def test_what_cannot_be_captured_is_refused(cp):
         gdopt.training.TrainingGraph(host, gdopt.Adam(host.params), batches)
 
 
-def test_a_failure_while_capturing_ends_the_capture(fake, monkeypatch):
-    network, optimizer, batches = parts(fake)
+def test_a_failure_while_capturing_ends_the_capture(cp, cuda, monkeypatch):
+    network, optimizer, batches = parts(cp)
     graph = gdopt.training.TrainingGraph(network, optimizer, batches)
     real, calls = network.loss_and_grads, []
 
@@ -192,7 +191,7 @@ def test_a_failure_while_capturing_ends_the_capture(fake, monkeypatch):
     message = "could not capture the work as a graph: in the middle"
     with pytest.raises(gdopt.BackendError, match=message):
         graph.run(0, 0)
-    assert fake_arrays.STATE.recording is None
+    assert not cuda.capturing
 
 
 def test_a_captured_step_reports_its_own_norm_and_counts_its_batch(cp):

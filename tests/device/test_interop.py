@@ -15,10 +15,24 @@ def cupy():
     return importlib.import_module("cupy")
 
 
+def library(name):
+    """Import torch or JAX, which do without CuPy's runtime and so need a real GPU."""
+    found = importlib.import_module(name)
+    there = found.cuda.is_available if name == "torch" else jax_has_gpu
+    if not there():
+        pytest.skip(f"{name} sees no GPU")
+    return found
+
+
+def jax_has_gpu():
+    import jax
+
+    return jax.default_backend() == "gpu"
+
+
 @pytest.mark.peers("torch")
 def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
-    import torch
-
+    torch = library("torch")
     tensor = torch.ones(1000, device="cuda")
     view = gdopt.as_array(tensor)
     assert view.data.ptr == tensor.data_ptr()
@@ -30,8 +44,7 @@ def test_a_torch_tensor_on_the_gpu_is_updated_in_place(cupy):
 
 @pytest.mark.peers("torch")
 def test_a_bfloat16_tensor_of_torch_is_updated_in_place(cupy):
-    import torch
-
+    torch = library("torch")
     tensor = torch.ones(10, device="cuda", dtype=torch.bfloat16)
     view = gdopt.as_array(tensor)
     assert view.dtype.name == "bfloat16"
@@ -42,8 +55,7 @@ def test_a_bfloat16_tensor_of_torch_is_updated_in_place(cupy):
 
 @pytest.mark.peers("jax")
 def test_a_jax_array_may_be_a_gradient_but_no_parameter(cupy):
-    import jax.numpy as jnp
-
+    jnp = library("jax").numpy
     array = gdopt.as_array(jnp.ones(1000))
     with pytest.raises(
         gdopt.ArgumentTypeError, match="must be writeable, got a read-o"
@@ -56,8 +68,7 @@ def test_a_jax_array_may_be_a_gradient_but_no_parameter(cupy):
 
 @pytest.mark.peers("jax")
 def test_an_empty_jax_array_is_read_only_too(cupy):
-    import jax.numpy as jnp
-
+    jnp = library("jax").numpy
     array = gdopt.as_array(jnp.ones((0, 3)))
     assert array.shape == (0, 3)
     assert not gdopt.get_backend("cupy").writeable(array)

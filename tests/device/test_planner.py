@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from fake_arrays import STATE
 from plans import digest, network_step, quick, rises
 
 import gdopt
@@ -71,7 +70,7 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
     pool = cp.get_default_memory_pool()
     pool.set_limit(size=pool.used_bytes() + 300 * MIB)
     try:
-        with pytest.raises(gdopt.PlanError, match="are to be left free"):
+        with pytest.raises(gdopt.PlanError, match="must stay free"):
             quick(step, data, margin=300 * MIB)
         plan = quick(step, data)
     finally:
@@ -79,21 +78,21 @@ def test_the_limit_of_the_pool_is_the_memory_there_is(cp):
     assert plan.rows[0].margin_bytes == 256 * MIB
 
 
-def test_the_largest_sizes_are_not_tried_where_memory_is_short(fake):
-    step, data = network_step(fake, 3000, validate=False)
+def test_the_largest_sizes_are_not_tried_where_memory_is_short(cp, cuda):
+    step, data = network_step(cp, 3000, validate=False)
     before = quick(step, data, margin=0)
-    beside = STATE.memory.default.used_bytes() - before.resident_bytes
-    STATE.memory.capacity = before.rows[1].predicted_bytes + beside + 20_000
+    beside = cuda.used() - before.resident_bytes
+    cuda.set_capacity(before.rows[1].predicted_bytes + beside + 20_000)
     plan = quick(step, data, margin=0)
     assert [row.fits for row in plan.rows] == [True, True, False]
     assert plan.rows[2].measured_bytes is None
 
 
-def test_a_step_on_the_device_with_data_on_the_host_names_its_device(fake):
+def test_a_step_on_the_device_with_data_on_the_host_names_its_device(cp):
     seen = []
 
     def step(x):
-        seen.append(fake.asarray(x) * 2)
+        seen.append(cp.asarray(x) * 2)
         seen.clear()
 
     X = np.zeros((3000, 1000))

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_arrays import STATE
 from plans import quick
 
 import gdopt
@@ -21,43 +20,44 @@ def short(monkeypatch):
 
 
 @pytest.fixture
-def trapped(fake):
+def trapped(cp, allocations):
     """Return a step by hand, its state, and ``trap(number, error)``."""
-    X = fake.asarray(np.random.default_rng(0).normal(size=(3000, 30)))
-    W = fake.asarray(np.ones((30, 20)))
+    X = cp.asarray(np.random.default_rng(0).normal(size=(3000, 30)))
+    W = cp.asarray(np.ones((30, 20)))
     optimizer = gdopt.RMSprop({"W": W}, lr=0.01, ema=0.9)
     noise = np.random.default_rng(5)
 
     def step(x):
-        hidden = fake.matmul(x, W)
+        hidden = cp.matmul(x, W)
         scaled = hidden * (1 + 1e-3 * noise.normal())
-        optimizer.step({"W": fake.matmul(x.T, scaled) / len(x)})
+        optimizer.step({"W": cp.matmul(x.T, scaled) / len(x)})
 
     def trap(number, error, *, only):
-        STATE.allocations = 0
+        allocations.count = 0
 
         def check(count):
             if count == number or (count > number and not only):
                 raise error
 
-        STATE.trap = check
+        allocations.trap = check
 
     made = SimpleNamespace(step=step, data=X, state=[optimizer, noise], trap=trap)
+    made.allocations = allocations
     made.optimizer, made.noise, made.W = optimizer, noise, W
 
     def look():
-        arenas = [a.flat.host.tobytes() for a in optimizer.state_arenas.values()]
+        arenas = [a.flat.get().tobytes() for a in optimizer.state_arenas.values()]
         state = repr(noise.bit_generator.state)
-        return W.host.tobytes(), arenas, optimizer.t, state, random.getstate()
+        return W.get().tobytes(), arenas, optimizer.t, state, random.getstate()
 
     made.look = look
     return made
 
 
 def count_allocations(trapped, **options):
-    STATE.allocations = 0
+    trapped.allocations.count = 0
     quick(trapped.step, trapped.data, trapped.state, **options)
-    return STATE.allocations
+    return trapped.allocations.count
 
 
 def some(count):
@@ -80,7 +80,7 @@ def test_running_out_of_memory_at_any_allocation_moves_nothing(trapped, only):
         except MemoryError as error:  # PlanError, or before anything was done
             assert isinstance(error, gdopt.PlanError) or "full" in str(error)  # noqa: PT017
         finally:
-            STATE.trap = None
+            trapped.allocations.trap = None
         assert trapped.look() == before, number
 
 
@@ -91,7 +91,7 @@ def test_ctrl_c_at_any_allocation_moves_nothing(trapped):
         trapped.trap(number, KeyboardInterrupt, only=True)
         with pytest.raises(KeyboardInterrupt):
             quick(trapped.step, trapped.data, trapped.state, **options)
-        STATE.trap = None
+        trapped.allocations.trap = None
         assert trapped.look() == before, number
 
 
@@ -136,9 +136,11 @@ def test_an_error_that_is_not_about_memory_is_raised_as_it_is(trapped):
     assert trapped.look() == before
 
 
-def test_arrays_of_a_failed_trial_are_freed(trapped):
-    pool = STATE.memory.default
-    before = pool.used_bytes()
+def test_arrays_of_a_failed_trial_are_freed(trapped, cp, cuda):
+    pool = cp.get_default_memory_pool()
+    quick(trapped.step, trapped.data, trapped.state)  # makes what is made once
+    pool.free_all_blocks()
+    before = pool.used_bytes(), cuda.used()
 
     def step(x):
         held = x * 2  # which the traceback holds
@@ -147,103 +149,99 @@ def test_arrays_of_a_failed_trial_are_freed(trapped):
 
     plan = quick(step, trapped.data, trapped.state)
     assert plan.micro_batch_size == 64
-    assert pool.used_bytes() == before
-    assert all(
-        pool is STATE.memory.default or not pool.used for pool in STATE.memory.pools
-    )
+    pool.free_all_blocks()
+    assert (pool.used_bytes(), cuda.used()) == before
 
 
-def test_memory_that_another_process_takes_meanwhile_is_told(trapped):
-    STATE.memory.capacity = 2048 * MIB
+def test_memory_that_another_process_takes_meanwhile_is_told(trapped, cuda):
+    cuda.set_capacity(2048 * MIB)
 
     def step(x):
         trapped.step(x)
         if len(x) in {64, 128}:
-            STATE.memory.others = 1900 * MIB if len(x) == 128 else 0
+            cuda.take_elsewhere(1900 * MIB if len(x) == 128 else 0)
 
     plan = quick(step, trapped.data, trapped.state)
     assert [row.fits for row in plan.rows] == [True, False, False]
     told = "\n".join(plan.notices)
-    assert "while 128 was tried, the free memory fell by 1.99 GB for good" in told
+    assert "while 128 was tried, the free memory fell by 1.99 GB permanently" in told
 
 
-def test_a_winner_that_does_not_fit_any_more_gives_way(trapped):
+def test_a_winner_that_does_not_fit_any_more_gives_way(trapped, cp, cuda):
     def step(x):
+        cp.empty(len(x) * MIB, np.uint8)
         trapped.step(x)
-        fake = gdopt.get_backend("cupy").xp
-        fake.empty(len(x) * MIB, np.uint8)
 
     def told(_, __, text):
         if text == "examples a second":  # enough for 64 and the margin, not for 256
-            STATE.memory.others = STATE.memory.capacity - 400 * MIB
+            cuda.take_elsewhere((2048 - 700) * MIB)
 
-    STATE.memory.capacity = 2048 * MIB
+    cuda.set_capacity(2048 * MIB)
     plan = quick(
         step, trapped.data, trapped.state, sizes=(64,), batch_size=256, progress=told
     )
     assert [row.fits for row in plan.rows] == [True, False]
     assert (plan.micro_batch_size, plan.batch_size, plan.micro_batches) == (64, 256, 4)
-    assert "needs 538 MB with the margin" in plan.rows[1].note
+    assert "needs 806 MB with the margin" in plan.rows[1].note
 
 
-def test_gaps_between_arrays_count_as_taken(trapped):
-    STATE.memory.fragmenting = True
-    plan = quick(trapped.step, trapped.data, trapped.state)
-    STATE.memory.fragmenting = False
+def test_gaps_between_arrays_count_as_taken(trapped, cp):
+    def step(x):
+        trapped.step(x)
+        first, second = (cp.empty(len(x) * 20_000, np.uint8) for _ in range(2))
+        del first  # its place is too small for the next
+        third = cp.empty(len(x) * 30_000, np.uint8)
+        del second, third
+
+    plan = quick(step, trapped.data, trapped.state)
     for row in plan.rows:
         assert row.reserved_bytes > row.measured_bytes
     gaps = plan.rows[0].reserved_bytes - plan.rows[0].predicted_bytes
     need = plan.rows[1].predicted_bytes + 2 * gaps + 50_000
-    STATE.memory.fragmenting = True
-    plan = quick(trapped.step, trapped.data, trapped.state, memory=need, margin=0)
-    STATE.memory.fragmenting = False
+    plan = quick(step, trapped.data, trapped.state, memory=need, margin=0)
     assert plan.rows[1].fits
     assert not plan.rows[2].fits
 
 
-def test_trials_stay_below_the_limit_of_the_pool(trapped):
-    pool = STATE.memory.default
+def test_trials_stay_below_the_limit_of_the_pool(trapped, cp):
+    pool = cp.get_default_memory_pool()
     pool.set_limit(size=pool.used_bytes() + 40 * MIB)
 
     def step(x):
         trapped.step(x)
         if len(x) == 256:  # not a line: it is predicted to fit
-            gdopt.get_backend("cupy").xp.empty(50 * MIB, np.uint8)
+            cp.empty(50 * MIB, np.uint8)
 
-    plan = quick(step, trapped.data, trapped.state, margin=0)
+    try:
+        plan = quick(step, trapped.data, trapped.state, margin=0)
+    finally:
+        pool.set_limit(size=0)
     assert [row.fits for row in plan.rows] == [True, True, False]
-    assert "ran out of memory (FakeOutOfMemoryError" in plan.rows[2].note
+    assert "ran out of memory (OutOfMemoryError" in plan.rows[2].note
 
 
 @pytest.mark.slow
-def test_a_driver_that_spills_to_main_memory_is_found_out(trapped):
-    memory = STATE.memory
-    memory.capacity = 1024 * MIB
-    free = memory.left
-    memory.left = lambda: max(free(), 1 << 40)  # allocations never fail
-    module_info = gdopt.get_backend("cupy").xp.cuda.runtime
-    module_info.memGetInfo = lambda: (max(0, free()), memory.capacity)
+def test_a_driver_that_spills_to_main_memory_is_found_out(trapped, cp, cuda):
+    cuda.set_capacity(1024 * MIB)
+    cuda.spill()
 
     def step(x):
         trapped.step(x)
-        fake = gdopt.get_backend("cupy").xp
         if len(x) == 256:  # not a line: it is predicted to fit
-            fake.empty(300 * MIB, np.float32)
+            cp.empty(300 * MIB, np.float32)
 
     plan = quick(step, trapped.data, trapped.state, margin=0)
     assert [row.fits for row in plan.rows] == [True, True, False]
     assert "the driver spills to main memory" in plan.rows[2].note
 
 
-def test_another_allocator_is_left_in_place_and_told_of(trapped):
+def test_another_allocator_is_left_in_place_and_told_of(trapped, cp):
     class AsyncPool:
         def malloc(self, size):
-            raise NotImplementedError(size)
+            return cp.get_default_memory_pool().malloc(size)
 
-    cuda = gdopt.get_backend("cupy").xp.cuda
-    mine = AsyncPool().malloc
-    cuda.get_allocator = lambda: mine
-    plan = quick(trapped.step, trapped.data, trapped.state)
+    with cp.cuda.using_allocator(AsyncPool().malloc):
+        plan = quick(trapped.step, trapped.data, trapped.state)
     assert (
         "another allocator than CuPy's pool is installed (AsyncPool)" in plan.notices[0]
     )

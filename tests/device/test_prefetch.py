@@ -2,7 +2,6 @@
 
 import importlib
 
-import fake_streams
 import numpy as np
 import pytest
 
@@ -49,7 +48,7 @@ def test_a_network_learns_from_what_does_not_fit_the_device(cp):
     np.testing.assert_allclose(*ends, rtol=1e-3, atol=1e-4)
 
 
-def test_a_batch_is_sent_before_the_one_before_it_is_used(fake):
+def test_a_batch_is_sent_before_the_one_before_it_is_used(cp):
     sent = []
 
     def batches():
@@ -62,44 +61,34 @@ def test_a_batch_is_sent_before_the_one_before_it_is_used(fake):
         assert batch.get()[0] == k
 
 
-def test_the_copy_waits_for_the_computation_and_the_reverse(fake, monkeypatch):
-    streams = []
-    real = fake_streams.Stream.__init__
-
-    def noted(self, **options):
-        real(self, **options)
-        streams.append(self)
-
-    monkeypatch.setattr(fake_streams.Stream, "__init__", noted)
-    main = fake_streams.Stream.current
-    main.log.clear()
+def test_the_copy_waits_for_the_computation_and_the_reverse(cp, cuda):
+    cuda.schedule = "lazy"  # nothing is done unless something waits for it
     parts = [np.full(4, k) for k in range(3)]
-    for _ in gdopt.prefetch(parts, backend="cupy"):
-        pass
-    (copies,) = streams
-    marks = [event for kind, event in main.log if kind == "record"]
-    assert [event for kind, event in copies.log if kind == "wait"] == marks
-    done = [event for kind, event in copies.log if kind == "record"]
-    assert [event for kind, event in main.log if kind == "wait"] == done
-    assert len(marks) == len(done) == 3
+    total = cp.zeros(4, np.int64)
+    cuda.forget()
+    for batch in gdopt.prefetch(parts, backend="cupy"):
+        total += batch
+    assert cuda.count("cudaStreamWaitEvent") == 6
+    assert total.get().tolist() == [3] * 4
 
 
 def test_pinned_memory_is_taken_twice_and_waited_for_before_it_is_filled_again(
-    fake, monkeypatch
+    cp, monkeypatch
 ):
     taken, waits = [], []
-    real = fake_streams.alloc_pinned_memory
+    real, wait = cp.cuda.alloc_pinned_memory, cp.cuda.Event.synchronize
 
     def noted(size):
         taken.append(size)
         return real(size)
 
-    monkeypatch.setattr(fake.cuda, "alloc_pinned_memory", noted)
+    monkeypatch.setattr(cp.cuda, "alloc_pinned_memory", noted)
 
     def synchronize(event):
         waits.append(event)
+        wait(event)
 
-    monkeypatch.setattr(fake_streams.Event, "synchronize", synchronize)
+    monkeypatch.setattr(cp.cuda.Event, "synchronize", synchronize)
     parts = [np.full(4, k, np.float32) for k in range(6)]
     assert len(list(gdopt.prefetch(parts, backend="cupy"))) == 6
     assert taken == [16, 16]
@@ -107,7 +96,7 @@ def test_pinned_memory_is_taken_twice_and_waited_for_before_it_is_filled_again(
 
 
 @pytest.mark.parametrize("wrong", [[1, 2], np.array(3.0), "text"])
-def test_what_is_no_array_is_refused(wrong, fake):
+def test_what_is_no_array_is_refused(wrong, cp):
     with pytest.raises(
         gdopt.ArgumentTypeError, match="array 1 of a batch must be a Nu"
     ):

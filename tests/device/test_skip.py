@@ -1,6 +1,5 @@
 """A step whose gradients are not finite is skipped on the device, and nobody waits."""
 
-import fake_arrays
 import numpy as np
 import pytest
 from twins import LAYOUTS, Twins, draw
@@ -122,21 +121,21 @@ def test_a_loaded_state_sets_the_clock(cp):
 def test_raising_names_the_gradients(cp):
     twins = Twins(cp, lambda p: gdopt.SGD(p, lr=1.0, non_finite="raise"), draw(0))
     moved = {n: cp.asarray(a) for n, a in spoil(draw(1)).items()}
-    with pytest.raises(gdopt.ArgumentError, match=r"in \['U float32'\]"):
+    with pytest.raises(gdopt.ArgumentError, match="gradients of 'U float32'"):
         twins.device.step(moved)
     twins.assert_same()
 
 
 @pytest.mark.parametrize("option", [{}, {"clip_norm": 1.0}, {"non_finite": "skip"}])
 @pytest.mark.parametrize("together", [False, True])
-def test_no_step_waits_for_the_device(together, option, fake):
-    params = {n: fake.asarray(a) for n, a in draw(0).items()}
-    grads = {n: fake.asarray(a) for n, a in draw(1).items()}
+def test_no_step_waits_for_the_device(together, option, cp, cuda):
+    params = {n: cp.asarray(a) for n, a in draw(0).items()}
+    grads = {n: cp.asarray(a) for n, a in draw(1).items()}
     if together:
         params, grads = gdopt.Arena.of(params), gdopt.Arena.of(grads)
     optimizer = gdopt.Adam(params, lr=0.1, ema=0.9, loss_scale=2.0, **option)
     optimizer.step(grads)
-    before = fake_arrays.STATE.waited
+    cuda.forget()
     for _ in range(5):
         optimizer.step(grads)
-    assert fake_arrays.STATE.waited == before
+    assert cuda.count("waits") == 0

@@ -1,10 +1,5 @@
 """Training on a device gives what the CPU gives, and NumPy arrays come back."""
 
-import importlib
-import os
-import shutil
-
-import fake_cupy
 import numpy as np
 import pytest
 
@@ -14,24 +9,9 @@ from gdopt.estimators import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.fixture(params=["stand-in", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request, numpy_engine):
-    """Run the test on a GPU, and on what stands in its place."""
-    if request.param == "cuda":
-        yield importlib.import_module("cupy")
-        return
-    if shutil.which("g++") is None:
-        message = "the stand-in for a GPU compiles kernels with g++: not installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with fake_cupy.installed() as module:
-        yield module
-
-
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("early", [False, True])
-def test_a_device_gives_what_the_cpu_gives(kind, early, blobs, device):
+def test_a_device_gives_what_the_cpu_gives(kind, early, blobs, cp):
     X, y = blobs
     options = {"max_iter": 4, "early_stopping": early, "random_state": 0}
     here, there = (

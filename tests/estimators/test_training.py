@@ -172,7 +172,7 @@ def test_the_optimizer_may_be_ones_own_and_the_rate_a_schedule(blobs):
 
 
 def test_an_end_without_rest_is_warned_of(blobs):
-    with pytest.warns(ConvergenceWarning, match="max_iter=2 epochs") as caught:
+    with pytest.warns(ConvergenceWarning, match=r"iterations \(2\) reached") as caught:
         MLPClassifier(4, max_iter=2, random_state=0).fit(*blobs)
     assert caught[0].filename == __file__
 

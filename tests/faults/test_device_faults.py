@@ -11,9 +11,9 @@ ERROR = gdopt.BackendError
 @pytest.mark.parametrize(
     ("one", "other", "devices"),
     [
-        (np.ones(3), 0, "W is on cpu, b is on cuda:0"),
-        (0, np.ones(3), "W is on cuda:0, b is on cpu"),
-        (0, 1, "W is on cuda:0, b is on cuda:1"),
+        (np.ones(3), 0, "'W' is on cpu, 'b' is on cuda:0"),
+        (0, np.ones(3), "'W' is on cuda:0, 'b' is on cpu"),
+        (0, 1, "'W' is on cuda:0, 'b' is on cuda:1"),
     ],
 )
 def test_parameters_of_two_devices_are_refused(one, other, devices, stand_in_cupy):

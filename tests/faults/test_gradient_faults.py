@@ -176,7 +176,7 @@ def test_an_arena_of_other_shapes_or_dtypes_is_refused(unchanged, numpy_engine):
 
 def test_a_number_for_a_0d_parameter_is_refused_as_a_number(unchanged, numpy_engine):
     optimizer = gdopt.SGD(np.array(1.0))
-    message = "'0' must be a numpy array, got .*float64"  # what 2 * p gives
+    message = r"params\[0\] must be a numpy array, got .*float64"  # what 2 * p gives
     with unchanged(optimizer), pytest.raises(KIND, match=message):
         optimizer.step(np.float64(2.0))
 

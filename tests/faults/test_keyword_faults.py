@@ -8,15 +8,15 @@ import gdopt
 ARGUMENT, KIND = gdopt.ArgumentError, gdopt.ArgumentTypeError
 
 KEYWORDS = [
-    (gdopt.SGD, "momentum", r"did you mean Momentum\(beta=...\) or Nesterov"),
-    (gdopt.SGD, "nesterov", r"did you mean Nesterov"),
-    (gdopt.SGD, "weight_decay", r"did you mean AdamW\(weight_decay=...\)"),
+    (gdopt.SGD, "momentum", r"did you mean gdopt.Momentum\(beta=...\), gdopt.N"),
+    (gdopt.SGD, "nesterov", r"did you mean gdopt.Nesterov\(beta"),
+    (gdopt.SGD, "weight_decay", r"did you mean gdopt.AdamW\(weight_decay=...\)"),
     (gdopt.SGD, "learning_rate", "did you mean lr"),
-    (gdopt.Momentum, "dampening", 'did you mean Momentum.form="ewa".'),
+    (gdopt.Momentum, "dampening", 'did you mean gdopt.Momentum.form="ewa".'),
     (gdopt.Momentum, "betta", "did you mean beta"),
-    (gdopt.RMSprop, "alpha", "torch's RMSprop"),
+    (gdopt.RMSprop, "alpha", r"did you mean lr, beta\?"),
     (gdopt.RMSprop, "rho", "did you mean beta"),
-    (gdopt.Adam, "betas", "did you mean beta1 and beta2"),
+    (gdopt.Adam, "betas", r"did you mean beta1, beta2\?"),
     (gdopt.Adam, "beta_1", "did you mean beta1"),
     (gdopt.Adam, "epsilon", "did you mean eps"),
     (gdopt.Adam, "esp", "did you mean eps"),
@@ -24,9 +24,9 @@ KEYWORDS = [
     (gdopt.Adam, "clip_nrm", "did you mean clip_norm"),
     (gdopt.SGD, "clip", "did you mean clip_norm"),
     (gdopt.Nesterov, "master_weight", "did you mean master_weights"),
-    (gdopt.Adam, "colour", r"\. It takes .*eps and the options of gdopt\.Opt"),
-    (gdopt.Adam, "t", "It takes lr, beta1, beta2, eps"),
-    (gdopt.Adam, "colour", "It takes lr, beta1, beta2, eps"),
+    (gdopt.Adam, "colour", r"\. Adam takes .* and the options of gdopt\.Opt"),
+    (gdopt.Adam, "t", "Adam takes lr, beta1, beta2, eps"),
+    (gdopt.Adam, "colour", "Adam takes lr, beta1, beta2, eps"),
 ]
 
 

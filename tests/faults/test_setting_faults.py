@@ -162,7 +162,7 @@ SETTINGS = {
     "a shape that does not broadcast": (
         ARGUMENT,
         np.full((2, 3), 0.5),
-        r"lr must broadcast to the parameter 'b' of shape \(3,\), got shape \(2, 3\)",
+        r"lr must broadcast to 'b' of shape \(3,\), got shape \(2, 3\)",
     ),
     "an empty array": (ARGUMENT, np.zeros(0), "lr must .*shape"),
     "arrays mixed with schedules": (

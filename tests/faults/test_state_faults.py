@@ -50,7 +50,7 @@ def with_hyper(saved, **settings):
 MISFITS = {
     "another rule": (
         lambda s: {**s, "rule": "adam"},
-        "rule of the saved state must be 'adamw', .* got 'adam'",
+        "rule of the saved state must be 'adamw' .* got 'adam'",
     ),
     "a newer format": (lambda s: {**s, "format": 2}, "format 1 or older, got 2"),
     "a format that never was": (lambda s: {**s, "format": 0}, "format .* got 0"),
@@ -61,17 +61,17 @@ MISFITS = {
     "a format that is text": (lambda s: {**s, "format": "1"}, "format .* got '?1"),
     "no format": (
         lambda s: without(s, "format"),
-        r"keys \[.*'format'.*\], got \['hyper'",
+        "the saved state must have the expected keys: missing 'format'",
     ),
     "an unknown key": (
         lambda s: {**s, "more": 1},
-        "the saved state must have .*, got .*'more'",
+        "the saved state must have .*: unknown 'more'",
     ),
     "keys that are no names": (
         lambda s: {**s, 3: 1},
-        "the saved state must have .*, got .*3",
+        "the saved state must have .*: unknown 3",
     ),
-    "nothing": (lambda _: {}, r"the saved state must have .*, got \[\]"),
+    "nothing": (lambda _: {}, "the saved state .*: missing 'format', 'hyper'"),
     "no mapping": (lambda _: None, "None"),
     "a list": (lambda _: ["format", "rule", "t", "hyper", "state"], "list"),
     "t negative": (lambda s: {**s, "t": -1}, "t must be .* at least 0, got -1"),
@@ -79,32 +79,32 @@ MISFITS = {
     "t a truth value": (lambda s: {**s, "t": True}, "t must be .* got True"),
     "a missing parameter": (
         lambda s: {**s, "state": without(s["state"], "b")},
-        r"state must have the keys \['W', 'b', 'h', 's'\], got \['W', 'h', 's'\]",
+        "^state must have the expected keys: missing 'b'$",
     ),
     "an unknown parameter": (
         lambda s: {**s, "state": {**s["state"], "c": s["state"]["W"]}},
-        r"state must have the keys .*, got \['W', 'b', 'c', 'h', 's'\]",
+        "^state must have the expected keys: unknown 'c'$",
     ),
-    "no parameters": (lambda s: {**s, "state": None}, "^state must have .*None"),
+    "no parameters": (lambda s: {**s, "state": None}, "^state must be .*None"),
     "no arrays of a parameter": (
         lambda s: {**s, "state": {**s["state"], "b": None}},
-        "state of 'b' must have .*None",
+        "state of 'b' must be .*None",
     ),
     "a missing state": (
         lambda s: {**s, "state": {**s["state"], "W": without(s["state"]["W"], "m")}},
-        r"the state of 'W' must have the keys \['m', 'v'\], got \['v'\]",
+        "the state of 'W' must have the expected keys: missing 'm'$",
     ),
     "another shape": (
         lambda s: replaced(s, "v", np.zeros((4, 3))),
-        r"the v of 'W' must be .* shape \(3, 4\), as here, got .* shape \(4, 3\)",
+        r"the v of 'W' must be .* shape \(3, 4\) to match, got .* shape \(4, 3\)",
     ),
     "a shape that would broadcast": (
         lambda s: replaced(s, "v", np.zeros(4)),
-        r"the v of 'W' must be .* shape \(3, 4\), as here, got .* shape \(4,\)",
+        r"the v of 'W' must be .* shape \(3, 4\) to match, got .* shape \(4,\)",
     ),
     "another dtype": (
         lambda s: replaced(s, "v", np.zeros((3, 4), np.float32)),
-        "the v of 'W' must be float64 of .*, as here, got float32 of",
+        "the v of 'W' must be float64 of .* to match, got float32 of",
     ),
     "no array": (
         lambda s: replaced(s, "v", None),
@@ -112,13 +112,16 @@ MISFITS = {
     ),
     "a missing setting": (
         lambda s: {**s, "hyper": without(s["hyper"], "lr")},
-        r"hyper must have the keys \[.*'lr'.*\], got \['beta1'",
+        "hyper must have the expected keys: missing 'lr'$",
     ),
     "an unknown setting": (
         lambda s: with_hyper(s, beta3=0.5),
-        "hyper must have .*, got .*'beta3'",
+        "hyper must have .*: unknown 'beta3'",
     ),
-    "no settings": (lambda s: {**s, "hyper": None}, "hyper must have .*None"),
+    "no settings": (
+        lambda s: {**s, "hyper": None},
+        "hyper must be a mapping, got None",
+    ),
     "a setting out of range": (
         lambda s: with_hyper(s, beta1=1.5),
         r"must be valid: beta1 must be in \[0, 1\) and finite, got 1.5",
@@ -157,5 +160,5 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(
 def test_where_a_rate_was_a_schedule_a_number_is_refused(unchanged, numpy_engine):
     optimizer = ADAMW.make(fresh())
     saved = ADAMW.make(fresh(), lr=fading).state_dict()
-    with unchanged(optimizer), pytest.raises(gdopt.StateError, match=r"got \['beta1'"):
+    with unchanged(optimizer), pytest.raises(gdopt.StateError, match=r"missing 'lr'$"):
         optimizer.load_state_dict(saved)

@@ -161,7 +161,7 @@ def test_any_strides_zero_dimensions_and_empty_arrays_are_fine(directions):
     assert params[2] == 0.7
     if directions is None:
         assert check.parameters["3"].index is None
-        assert check.parameters["2"].place == "'2'"
+        assert check.parameters["2"].place == "params[2]"
 
 
 def test_every_form_of_parameters_is_handed_on_as_it_is():

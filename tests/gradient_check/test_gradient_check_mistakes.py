@@ -2,7 +2,6 @@
 
 import re
 
-import fake_cupy
 import numpy as np
 import pytest
 from gradient_check.checked_functions import (
@@ -50,7 +49,7 @@ def test_one_wrong_element_is_named_by_its_index():
     assert check.worst.index == (2, 3)
     assert check.worst.analytic == pytest.approx(right + 0.01, rel=1e-12)
     assert check.worst.numeric == pytest.approx(right, abs=1e-8)
-    assert "'W1'[2, 3]: the analytic gradient is" in str(check)
+    assert "at 'W1'[2, 3]: analytic" in str(check)
 
 
 def test_the_table_shows_each_parameter_and_marks_the_worst():
@@ -121,7 +120,7 @@ def test_along_directions_the_larger_mistake_is_named():
     assert check.worst is check.parameters["W"]
     assert check.suspects == ("W", "b")
     assert {one.index for one in check.parameters.values()} == {None}
-    assert "differ most at" not in str(check)
+    assert "largest difference" not in str(check)
 
 
 def device_check(backend):
@@ -145,19 +144,19 @@ def device_check(backend):
     return right, wrong
 
 
-def test_a_stand_in_for_a_gpu_gives_what_numpy_gives():
-    with fake_cupy.installed():
-        right, wrong = device_check(gdopt.get_backend("cupy"))
-    expected_right, expected_wrong = device_check(gdopt.get_backend("numpy"))
-    # By their texts: NaN, which stands where no element is named, equals nothing.
-    assert repr(right) == repr(expected_right)
-    assert repr(wrong) == repr(expected_wrong)
-    assert [check.worst.index for check in wrong] == [(1, 1), None]
-
-
-@pytest.mark.gpu
-def test_a_gpu_tells_right_from_wrong():
+@pytest.mark.usefixtures("cp")
+def test_a_device_finds_what_the_host_finds():
     right, wrong = device_check(gdopt.get_backend("cupy"))
+    expected_right, expected_wrong = device_check(gdopt.get_backend("numpy"))
     assert {check.verdict for check in right} <= {"great", "fine"}
     assert {check.verdict for check in wrong} == {"wrong"}
     assert [check.worst.index for check in wrong] == [(1, 1), None]
+    for found, expected in zip(
+        right + wrong, expected_right + expected_wrong, strict=True
+    ):
+        assert (found.calls, list(found.parameters)) == (
+            expected.calls,
+            list(expected.parameters),
+        )
+    for found, expected in zip(wrong, expected_wrong, strict=True):
+        assert found.error == pytest.approx(expected.error, rel=1e-4)

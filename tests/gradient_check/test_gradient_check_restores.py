@@ -80,7 +80,7 @@ def test_a_function_that_trains_is_refused_and_undone():
         p[0] = p[0] - 1
         return 1.0, p
 
-    with pytest.raises(gdopt.ArgumentError, match="it changes '0'"):
+    with pytest.raises(gdopt.ArgumentError, match=r"it changes params\[0\]"):
         check_gradient(in_a_list, arrays)
     assert arrays[0] is first
 
@@ -94,7 +94,7 @@ def test_dropout_is_refused_by_name():
         dropped, backprop = dropout(w, keep_prob=0.5, generator=generator)
         return (dropped**2).sum(), backprop(2 * dropped)
 
-    with pytest.raises(gdopt.ArgumentError, match=r"the same loss .* turn dropout off"):
+    with pytest.raises(gdopt.ArgumentError, match=r"the same loss .* turn off dropout"):
         check_gradient(loss, w)
     assert (w == before).all()
 
@@ -113,7 +113,7 @@ def test_a_network_with_dropout_is_refused():
         (4, 60, 3), keep_prob=0.5, seed=0, dtype=np.float64, backend="numpy"
     )
     y = np.zeros(7, int)
-    with pytest.raises(gdopt.ArgumentError, match="turn dropout off"):
+    with pytest.raises(gdopt.ArgumentError, match="turn off dropout"):
         check_gradient(lambda _: network.loss_and_grads(X, y), network.params)
 
 
@@ -135,7 +135,7 @@ def test_gradients_that_are_added_up_are_refused():
         grad[...] += 2 * w
         return (w**2).sum(), grad
 
-    with pytest.raises(gdopt.ArgumentError, match="is it added to the one before"):
+    with pytest.raises(gdopt.ArgumentError, match="are gradients accumulated"):
         check_gradient(loss, np.ones(2))
 
 

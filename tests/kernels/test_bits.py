@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import variants
-from fake_arrays import aligned
-from rules import KERNELS, SCALARS, bits, special_arrays
+from rules import KERNELS, SCALARS, aligned, bits, special_arrays
 
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
@@ -79,7 +78,7 @@ def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text
     text = variants.text_of(program, dtype)
     for size in (0, 64, 4096, 100_032):
         expected = special_arrays(len(program.inputs), size, dtype)
-        actual = [aligned(size, dtype)[0] for _ in expected]
+        actual = [aligned(size, dtype) for _ in expected]
         for one, other in zip(actual, expected, strict=True):
             one[...] = other
         run_blocks(program, expected, dtype)
@@ -112,12 +111,12 @@ def test_the_text_for_arrays_apart_reads_nothing_that_is_not_theirs(offset, cuda
     program = KERNELS["adam"].program()
     text = variants.text_of(program, "float32", "apart")
     sizes, size = (70, 3, 64), 256
-    wholes = [[aligned(n + 8, "float32")[0] for n in sizes] for _ in range(2)]
+    wholes = [[aligned(n + 8, "float32") for n in sizes] for _ in range(2)]
     for k, row in enumerate(wholes):
         for n, whole in zip(sizes, row, strict=True):
             whole[...] = special_arrays(4, n + 8, "float32", seed=k)[k]
     before = [[whole.copy() for whole in row] for row in wholes]
-    states = [aligned(size, "float32")[0] for _ in range(2)]
+    states = [aligned(size, "float32") for _ in range(2)]
     for state in states:
         state[...] = 0
     places = [
@@ -171,7 +170,7 @@ def test_a_mistake_in_the_text_would_be_seen(mistake, cuda_text):
     assert right in text.body
     broken = replace(text, body=text.body.replace(right, wrong))
     expected = special_arrays(4, 1024, "float32")
-    actual = [aligned(1024, "float32")[0] for _ in expected]
+    actual = [aligned(1024, "float32") for _ in expected]
     for one, other in zip(actual, expected, strict=True):
         one[...] = other
     run_blocks(program, expected, "float32")

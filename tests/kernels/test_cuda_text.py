@@ -12,7 +12,7 @@ from rules import KERNELS
 
 import gdopt
 from gdopt.arrays.dtypes import Storage
-from gdopt.kernels.cuda import prologue
+from gdopt.kernels.cuda import norm, prologue
 
 pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
@@ -136,23 +136,37 @@ def test_kernels_for_any_strides_compile_to_exact_arithmetic(dtype, arch, cuda_t
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_sum_of_squares_reads_16_bytes_several_at_a_time(arch, cuda_text):
-    printed = {"totals": prologue.print_totals()}
+def test_the_sum_of_squares_reads_several_packs_at_a_time(arch, cuda_text):
+    printed = {("total", sums): norm.print_norm(sums=sums) for sums in (1, 3)}
     for dtype, separate in product(
         ("float16", "bfloat16", "float32", "float64"), (0, 1)
     ):
         stored = Storage(dtype, separate=bool(separate))
-        printed[dtype, separate] = prologue.print_lanes(stored)
+        printed[dtype, separate] = norm.print_segments(stored)
     for key, kernel in cuda_text.compile_many(printed, f"sm_{arch}").items():
         assert [word for word in kernel.arithmetic if ".rn" not in word] == [], key
         assert not kernel.spilled
         assert kernel.registers <= MOST_REGISTERS
+        assert len(re.findall("shfl", kernel.ptx)) == (
+            0 if key[0] == "total" else 40 * (3 if key[0] == "float64" else 1)
+        )
         loads = [size for kind, size in kernel.accesses if kind == "ld"]
-        if key == "totals":
-            assert len(loads) >= 32
+        if key[0] == "total":
+            assert loads.count(8) >= norm.FAN
         elif not key[1]:
-            assert set(loads) == {16}
-            assert len(loads) >= (2 if "16" in key[0] else 8)
+            pack, unrolled = (
+                (8, 8) if "16" in key[0] else (16, 4 if "64" in key[0] else 8)
+            )
+            assert loads.count(pack) >= unrolled, loads
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_the_sum_of_squares_of_strided_arrays_compiles(dtype, cuda_text):
+    stored = Storage(dtype, separate=True)
+    text = norm.print_segments(stored, columns=2, column=1, strided=True)
+    kernel = cuda_text.compile_one(text)
+    assert [word for word in kernel.arithmetic if ".rn" not in word] == []
+    assert kernel.registers <= MOST_REGISTERS
 
 
 @pytest.mark.parametrize("name", ["adam", "momentum_corrected"])

@@ -298,7 +298,7 @@ def test_the_state_of_another_output_is_refused_and_nothing_changes(outputs, opt
     list(gdopt.fit(*saved, epochs=1))
     before = loaded[0].params.flat.copy(), repr(loaded[0].state_dict())
     with pytest.raises(
-        gdopt.StateError, match=rf"must be '{outputs[1]}', .*{outputs[0]}"
+        gdopt.StateError, match=rf"must be '{outputs[1]}' .*{outputs[0]}"
     ):
         loaded[0].load_state_dict(saved[0].state_dict())
     with pytest.raises(gdopt.StateError, match=r"output of state|got no layers"):

@@ -88,7 +88,7 @@ def test_gradients_that_are_not_finite_are_named_in_an_arena_of_another_order():
     params = {"a": np.zeros(3), "b": np.zeros(3, np.float32)}
     grads = gdopt.Arena.of({"b": np.ones(3, np.float32), "a": np.full(3, np.inf)})
     optimizer = gdopt.SGD(params, lr=1.0, non_finite="raise")
-    with pytest.raises(gdopt.ArgumentError, match=r"in \['a'\]"):
+    with pytest.raises(gdopt.ArgumentError, match="in the gradients of 'a'"):
         optimizer.step(grads)
 
 

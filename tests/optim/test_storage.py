@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels.packing import random_bits
+from gdopt.kernels.packing import random_bits, random_noise
 
 HALF_EPS = {"float16": 2**-10, "bfloat16": 2**-7}
 
@@ -107,3 +107,16 @@ def test_random_bits_are_even_and_independent():
         assert abs(np.corrcoef(*halves)[0, 1]) < 5 / 256
     far = random_bits(0, 1, index + (1 << 32))
     assert (far != words[0]).mean() > 0.999
+
+
+def test_the_streams_of_a_word_are_even_and_independent():
+    index = np.arange(1 << 16)
+    streams = [random_noise(3, 1, index, stream) for stream in range(6)]
+    for noise in streams:
+        assert noise.max() < 1 << 16
+        counts = np.bincount(noise >> 12, minlength=16)
+        assert ((counts - 4096) ** 2 / 4096).sum() < 45  # chi squared, 15 degrees: 1e-4
+    for one, other in itertools.combinations(streams, 2):
+        both = np.bincount((one >> 12) * 16 + (other >> 12), minlength=256)
+        assert ((both - 256) ** 2 / 256).sum() < 350  # 255 degrees: 1e-4
+        assert abs(np.corrcoef(one & 0xFFF, other & 0xFFF)[0, 1]) < 5 / 256

@@ -48,9 +48,9 @@ def test_a_plan_prints_as_a_table():
         "",
         (
             "gradient noise scale: 80 examples (95 % interval 60 to any), from 2,048 "
-            "examples; it grows while training goes on"
+            "examples; it grows during training"
         ),
-        "memory: 8.00 MB for this work on the CPU, of which 1.00 kB are left free",
+        "memory: 8.00 MB for this work on the CPU, of which 1.00 kB stay free",
         "a batch of 128 takes: state and data 500 kB, two batches 1.50 MB",
         "note: something odd",
     ]

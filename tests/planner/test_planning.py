@@ -81,7 +81,7 @@ def test_up_to_2000_examples_go_whole_and_the_others_are_measured(small, quick):
     assert (plan.micro_batch_size, plan.decided_by) == (1079, "small data")
     assert sizes_of(plan) == [*SIZES, 1079]
     assert all(row.examples_per_second for row in plan.rows)
-    assert "1,079 examples, and up to 2,000 go whole" in plan.reason
+    assert "1,079 examples; up to 2,000 are one batch" in plan.reason
 
 
 def test_the_rule_for_small_data_may_be_left_out(small, quick, clock):

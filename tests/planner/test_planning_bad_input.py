@@ -14,7 +14,7 @@ from gdopt.planner import NetworkStep
         ({"data": ()}, "at least one array must be given"),
         ({"data": [np.zeros(3), np.zeros(4)]}, "examples"),
         ({"data": ["text"]}, r"data\[0\] must be a NumPy or CuPy array"),
-        ({"sizes": [64, 64]}, "sizes must rise strictly"),
+        ({"sizes": [64, 64]}, "sizes must be strictly increasing"),
         ({"sizes": [0, 1]}, r"sizes\[0\] must be a whole number of at least 1"),
         ({"sizes": []}, "sizes must name at least one"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),

@@ -184,7 +184,7 @@ def test_everything_else_is_put_back_where_one_thing_cannot_be():
     array = np.ones(2)
     kept = Snapshot([Broken(), array])
     array[...] = 0
-    with pytest.raises(gdopt.StateError, match="not be put back: the device is lost"):
+    with pytest.raises(gdopt.StateError, match="not be restored: the device is lost"):
         kept.restore()
     assert array.tolist() == [1, 1]
 

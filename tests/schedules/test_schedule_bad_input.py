@@ -100,8 +100,11 @@ def test_steps_that_are_no_positive_count_are_refused(make, name, steps, error):
             r"power must be in \(0, inf\) and finite, got 0",
         ),
         (lambda: per_epoch(0.1, 5, first=2), "first must be 0 or 1, got 2"),
-        (lambda: piecewise([5, 5], [1, 2, 3]), r"boundaries must rise .*\(5, 5\)"),
-        (lambda: join([1, 2, 3], [9, 5]), r"boundaries must rise .*\(9, 5\)"),
+        (
+            lambda: piecewise([5, 5], [1, 2, 3]),
+            r"boundaries must be strictly .*\(5, 5\)",
+        ),
+        (lambda: join([1, 2, 3], [9, 5]), r"boundaries must be strictly .*\(9, 5\)"),
         (lambda: piecewise([5], [1]), "values must be one more .* got 1 values for 1"),
         (lambda: join([1], [5]), "schedules must be one more .* got 1 schedules for 1"),
         (lambda: piecewise([5], [1, 2], at_boundary="x"), "one of new, old, got 'x'"),

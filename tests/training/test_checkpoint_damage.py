@@ -80,7 +80,7 @@ def test_a_header_that_was_exchanged_is_refused(saved):
         other = archive.read("$header.npy")
     saved.write_bytes(old)
     rewrite(saved, lambda members: members | {"$header.npy": other})
-    with pytest.raises(gdopt.StateError, match=r"SHA-256 of \$header must be"):
+    with pytest.raises(gdopt.StateError, match=r"SHA-256 of \$header must match"):
         load(saved)
 
 
@@ -103,11 +103,17 @@ def test_objects_are_neither_saved_nor_loaded(saved):
         (lambda m: with_header(m, format=2), "format 1 or older, got 2: a newer gdopt"),
         (lambda m: with_header(m, format=None), "format 1 or older, got None"),
         (lambda m: with_header(m, more=1), "header must hold format, sha256 and tree"),
-        (lambda m: with_header(m, sha256={}), "arrays must be , as its header says"),
-        (lambda m: m | {"more.npy": npy(np.zeros(1))}, "arrays must be .*, got .*more"),
+        (
+            lambda m: with_header(m, sha256={}),
+            "arrays must be those that its header names: unk",
+        ),
+        (
+            lambda m: m | {"more.npy": npy(np.zeros(1))},
+            "arrays must be .*: unknown 'more",
+        ),
         (lambda m: {k: v for k, v in m.items() if k != "empty.npy"}, "arrays must be"),
         (lambda m: {"a.npy": npy(np.zeros(1))}, r"must be a checkpoint of gdopt"),
-        (lambda m: m | {"empty": m["empty.npy"]}, "every name once, got some twice"),
+        (lambda m: m | {"empty": m["empty.npy"]}, "every name once, got duplicates"),
     ],
 )
 def test_a_file_of_another_form_is_refused(saved, change, message):

@@ -65,9 +65,9 @@ def misfits(run, tree):
         "no part": ({"params": params}, "got no optimizer, batches"),
         "params": (
             {**tree, "params": {"W1": W}},
-            r"keys \['W1', 'W2', 'b1', 'b2'\], got",
+            "expected keys: missing 'W2', 'b1', 'b2'$",
         ),
-        "no dict": ({**tree, "params": 3}, "params must have the keys .*, got int"),
+        "no dict": ({**tree, "params": 3}, "params must be a mapping, got int"),
         "shape": (
             {**tree, "params": {**params, "W1": W}},
             r"params\['W1'\] must be float32 of shape \(3, 16\)",
@@ -82,7 +82,7 @@ def misfits(run, tree):
         ),
         "batches": (
             {**tree, "batches": {**tree["batches"], "batch_size": 9}},
-            "batch_size of state must be 8, as here, got 9",
+            "batch_size of state must be 8 to match, got 9",
         ),
     }
 

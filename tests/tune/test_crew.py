@@ -53,7 +53,7 @@ def test_processes_share_the_cores_and_the_environment_stays(monkeypatch):
 
 
 def test_an_objective_that_does_not_pickle_is_refused(tmp_path):
-    message = "objective must pickle where jobs is above 1"
+    message = "objective must be picklable if jobs is above 1"
     with pytest.raises(gdopt.ArgumentTypeError, match=message):
         tune(lambda _: 0.0, SPACE, trials=1, seed=0, jobs=2, storage=tmp_path / "j")
     assert not (tmp_path / "j").exists()
@@ -73,7 +73,7 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
         command, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    assert "a process for trials ended before it began" in done.stderr
+    assert "a process for trials exited while starting" in done.stderr
 
 
 @pytest.mark.slow

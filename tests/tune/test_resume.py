@@ -198,7 +198,7 @@ def test_a_study_of_another_program_is_refused(file):
     study.ask()
     storage.remove_session()
     storage.engine.dispose()
-    with pytest.raises(gdopt.StateError, match="must be of a search of gdopt's"):
+    with pytest.raises(gdopt.StateError, match="must be that of a gdopt search"):
         tune(near, SPACE, trials=1, seed=0, storage=file, direction="minimize")
 
 

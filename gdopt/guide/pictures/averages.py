@@ -41,7 +41,7 @@ def lag(beta: float) -> int:
 def draw_averages(path: Path) -> None:
     """Draw the days as dots, and their averages with beta .5, .9 and .98 as lines."""
     values = temperatures()
-    title = "The larger beta, the smoother the average, and the later"
+    title = "A larger beta gives a smoother average that lags more"
     figure, axis = figure_grid(title, (12, 5.8))
     axis.plot(values, "o", color=DOTS, markersize=4, label="a day")
     for beta, colour in TINTS.items():

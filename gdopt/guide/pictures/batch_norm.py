@@ -24,8 +24,8 @@ SIZES, EPOCHS, BATCH, RATE = (SHAPES + COLOURS, 32, 32, 32, 1), 8, 64, 0.005
 SHIFT, WIDEN = 4.0, 2.0  # of the colours, in deviations of the black ones
 ROWS = {  # by name: batch norm, by statistics of the batch, and what is written
     "none": (False, False, "no batch norm"),
-    "training": (True, True, "batch norm, training:\nby the batch at hand"),
-    "use": (True, False, "batch norm, in use:\nby averages of training"),
+    "training": (True, True, "batch norm, training:\nby each batch"),
+    "use": (True, False, "batch norm, prediction:\nby training averages"),
 }
 
 
@@ -84,7 +84,7 @@ def propagate(
 def compute_shift() -> Numbers:
     """Train on black cats with and without batch normalization, then show others.
 
-    By what normalizes (nothing, the batch at hand, averages of the training's batches):
+    By what normalizes (nothing, the current batch, averages of the training's batches):
     ``hidden`` holds what is before each layer's activation, black and coloured;
     ``moves`` by how many of its deviations a unit's mean moves, on average over a
     layer's units; ``spreads`` the ratio of deviations (their geometric mean);
@@ -113,19 +113,19 @@ def compute_shift() -> Numbers:
 
 def draw_shift(numbers: Numbers, path: Path) -> None:
     """Draw a row for each way to normalize, and in it a panel for each hidden layer."""
-    title = "Normalized by their own batch, units stay in place when the input shifts"
+    title = "Normalized by their own batch, hidden units do not shift with the input"
     figure, axes = figure_grid(title, (12.5, 9.6), 3, 3, sharex=True, sharey=True)
     for row, (name, case) in zip(axes, numbers.items(), strict=True):
         for k, axis in enumerate(row):
             _draw_units(axis, *case["hidden"][k])
             move, spread = case["moves"][k], case["spreads"][k]
-            axis.set(title=f"layer {k + 1}: moves by {move:.2f}, spread {spread:.2f}")
+            axis.set(title=f"layer {k + 1}: shifts by {move:.2f}, spread {spread:.2f}")
         row[0].set(ylabel=ROWS[name][2])
         before, after = case["right"]
         row[1].set(xlabel=f"accuracy: black {before:.0%}, all colours {after:.0%}")
     axes[0, 0].legend(loc="upper left")
-    axes[-1, 0].set(xlabel="hidden unit, in order of its move")
-    axes[-1, -1].set(xlabel="bands: 80 % of values, in deviations")
+    axes[-1, 0].set(xlabel="hidden unit, sorted by its shift")
+    axes[-1, -1].set(xlabel="bands: 80 % of values, in standard deviations")
     save(figure, path)
 
 

@@ -58,8 +58,8 @@ def describe(losses: np.ndarray, *, full_batch: bool) -> str:
 
     The loss of a full batch must fall at every step: any rise is a fault, beyond
     rounding. That of mini-batches may rise; what counts is its average, over a tenth of
-    the losses, in the second half. It changes where it does so by more than 1 % and by
-    more than three deviations of what noise makes of a difference of averages.
+    the losses, in the second half. It has changed if it differs by more than 1 % and
+    by more than three deviations of what noise makes of a difference of averages.
     """
     rises = np.diff(losses) > 1e-5 * np.maximum(1, losses[:-1])
     if full_batch and rises.any():
@@ -70,7 +70,7 @@ def describe(losses: np.ndarray, *, full_batch: bool) -> str:
     half, beta = len(losses) // 2, 1 - 10 / len(losses)
     average = ewa(losses, beta)
     start, end = average[half - 1], average[-1]
-    # The average holds 1 - beta of the loss at hand: what is left is less than all.
+    # The average holds 1 - beta of the latest loss: what is left is less than all.
     noise = np.std(losses[half:] - average[half:]) / math.sqrt(2 * beta**2 / (1 + beta))
     sure = 3 * noise * math.sqrt(2 * (1 - beta) / (1 + beta))
     if abs(end - start) > max(0.01 * max(start, end), sure):
@@ -83,7 +83,7 @@ def compute_batches() -> Numbers:
     """Take 20 passes over 512 examples with batches of 512, 32 and 1, at one rate.
 
     The rate is the same for all three, as it is the size alone that differs. ``losses``
-    are those of the batch at hand before each update, ``points`` the parameters,
+    are those of the current batch before each update, ``points`` the parameters,
     ``wholes`` the losses of all examples there.
     """
     rng = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def compute_batches() -> Numbers:
 
 def draw_batches(numbers: Numbers, path: Path) -> None:
     """Draw by size: the losses over the passes, and the path below."""
-    title = "The smaller the batch, the more the loss jumps, and the sooner it falls"
+    title = "Smaller batches: the loss falls sooner, but is noisier"
     figure, axes = figure_grid(title, (12, 7.6), 2, 3)
     for (top, below), (name, size) in zip(axes.T, SIZES.items(), strict=True):
         losses = numbers["losses"][name]

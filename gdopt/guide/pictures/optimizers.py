@@ -103,7 +103,7 @@ def compute_large_rate() -> Numbers:
 
 def draw_large_rate(numbers: Numbers, path: Path) -> None:
     """Draw the paths over contours, and their distances from the minimum."""
-    title = "At a rate at which gradient descent diverges, RMSprop converges"
+    title = "RMSprop converges at a rate at which gradient descent diverges"
     figure, (left, right) = figure_grid(title, (12, 5.2), columns=2)
     canvas.draw_contours(left, numbers["problem"])
     styles = zip(numbers["points"], (INK, BLUE, ORANGE), (2.4, 1.2, 1.6), strict=True)
@@ -134,7 +134,7 @@ def compute_adagrad() -> Numbers:
     """Descend Beale's function from the steep corner (4, 4), 3,000 steps.
 
     Both get the best of the same 36 rates. The first gradients, of size 3e4, stay in
-    Adagrad's sum for good; RMSprop's average forgets them. No rate makes up for it: one
+    Adagrad's sum forever; RMSprop's average forgets them. No rate makes up for it: one
     that is large enough for later throws the first step far out. ``factors`` are the
     steps divided by the gradients: the rate over the root of sum or average.
     """
@@ -152,7 +152,7 @@ def compute_adagrad() -> Numbers:
 
 def draw_adagrad(numbers: Numbers, path: Path) -> None:
     """Draw the paths over contours, and what the gradient is multiplied by."""
-    title = "Adagrad's rate only falls, and it stalls; RMSprop's recovers, and goes on"
+    title = "Adagrad's rate only falls, and it stalls; RMSprop's recovers"
     figure, (left, right) = figure_grid(title, (12, 5.4), columns=2)
     canvas.draw_contours(left, numbers["problem"], by_decades=True)
     for name, colour in {"Adagrad": BLUE, "RMSprop": ORANGE}.items():

@@ -105,7 +105,7 @@ def compute_boundaries() -> Numbers:
 
 def draw_boundaries(numbers: Numbers, path: Path) -> None:
     """Draw for each network the probabilities, the boundary and the points."""
-    title = "Held back by lambda or by dropout, a network draws a shorter boundary"
+    title = "With L2 or dropout, a network draws a shorter boundary"
     figure, axes = figure_grid(title, (12, 8.2), 2, 3, sharex=True, sharey=True)
     colors = load_extra("matplotlib.colors", "train", "drawing")
     tints = colors.LinearSegmentedColormap.from_list("", [BLUE, "white", ORANGE])
@@ -149,7 +149,7 @@ def compute_dropout() -> Numbers:
 
 def draw_dropout(numbers: Numbers, path: Path) -> None:
     """Draw how the sums are distributed, with and without the division."""
-    title = "Divided by keep, dropout leaves the same on average as all units at test"
+    title = "Divided by keep_prob, dropout keeps the mean of all units at test time"
     figure, axes = figure_grid(title, (12, 4.8), columns=len(KEEPS), sharex=True)
     whole = numbers["whole"]
     every = [*numbers["sums"].values(), *numbers["plain"].values()]
@@ -172,7 +172,7 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
 
 
 def compute_patience() -> Numbers:
-    """Train on 160 points of two half moons until the dev loss is no better for long.
+    """Train on 160 points of two half moons until the dev loss stops improving.
 
     ``train`` and ``dev`` (160,) are the losses of all examples after every epoch, had
     the training gone on; ``stopped`` is the epoch after which it was time to stop, with
@@ -194,7 +194,7 @@ def compute_patience() -> Numbers:
             current = network.params.flat.copy()
             stopping.restore()
             numbers["restored"] = network.loss(*unseen)
-            network.params.flat[...] = current  # and the training goes on
+            network.params.flat[...] = current  # and training continues
     return {"train": np.array(train_losses), "dev": np.array(dev_losses), **numbers}
 
 
@@ -211,13 +211,13 @@ def draw_patience(numbers: Numbers, path: Path) -> None:
         axis.plot(epochs[done], losses[done], color=colour, linewidth=2.4, label=text)
         axis.plot(epochs[rest], losses[rest], ":", color=colour, linewidth=1.6)
     star = {"markersize": 13, "color": GREEN, "zorder": 3, "linestyle": "none"}
-    text = f"epoch {best}: these weights come back"
+    text = f"epoch {best}: these weights are restored"
     axis.plot(best, numbers["restored"], "*", **star, label=text)
     axis.axvline(stopped, color=INK, linewidth=1.4, linestyle="--")
     place = {"xy": (stopped, 0.02), "xycoords": axis.get_xaxis_transform()}
     text = f" epoch {stopped}: {PATIENCE} without a better one"
     axis.annotate(text, **place, va="bottom")
-    text = "epoch (dotted: had the training gone on)"
+    text = "epoch (dotted: if training had continued)"
     axis.set(xlabel=text, ylabel="loss of all examples", ylim=(0, 0.62))
     axis.legend(loc="upper right")
     save(figure, path)

@@ -57,7 +57,7 @@ def compute_random_search() -> Numbers:
 
 def draw_random_search(numbers: Numbers, path: Path) -> None:
     """Draw the trials of a search of each kind, and what all searches found."""
-    title = "Where one setting matters, 25 random trials try 25 values of it, a grid 5"
+    title = "If one setting matters, 25 random trials try 25 of its values, a grid 5"
     figure, axes = figure_grid(title, (13, 4.9), columns=3)
     x = np.linspace(0, 1, 201)
     scores = _score_on_square(np.stack(np.meshgrid(x, x), axis=-1), numbers["best"])
@@ -84,7 +84,7 @@ def _draw_found(axis: Any, title: str, found: Numbers, *tints: str) -> None:
         text = f"{name}: mean {scores.mean():.3f}"
         axis.plot(np.sort(scores), shares, color=colour, linewidth=2.4, label=text)
     axis.axvline(1, color=FAINT)
-    text = "score (the best there is: 1)"
+    text = "score (best possible: 1)"
     axis.set(title=title, xlabel=text, ylabel="share of searches at or below")
     axis.legend(loc="upper left")
 
@@ -110,7 +110,7 @@ def compute_scales() -> Numbers:
 
 def draw_scales(numbers: Numbers, path: Path) -> None:
     """Draw strips of draws, with the share of each decade above it."""
-    title = "Drawn evenly, 9 rates of 10 lie in the top decade; by decades, 1 of 4"
+    title = "Drawn uniformly, 9 of 10 rates are in the top decade; by logarithm, 1 of 4"
     figure, (left, right) = figure_grid(title, (13, 4.8), columns=2)
     _draw_strips(left, *numbers["rates"].values())
     text = f"{DRAWS} learning rates from 0.0001 to 1"
@@ -191,7 +191,7 @@ def compute_coarse_to_fine() -> Numbers:
 
 def draw_coarse_to_fine(numbers: Numbers, path: Path) -> None:
     """Draw the trials of a search in one go and in two, and what all searches found."""
-    title = "Trials spent around the best so far come nearer in three searches of four"
+    title = "Trials around the best so far get closer in three searches of four"
     figure, axes = figure_grid(title, (13, 4.9), columns=3)
     _draw_trials(axes[0], f"{TRIALS} at once", numbers, "more", BLUE)
     _draw_trials(axes[1], "16 coarse, 16 fine", numbers, "fine", GREEN)

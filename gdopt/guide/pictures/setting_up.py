@@ -105,13 +105,13 @@ def compute_depth() -> dict[str, dict[str, LayerNorms]]:
 
 def draw_depth(numbers: dict[str, dict[str, LayerNorms]], path: Path) -> None:
     """Draw activations and gradients against depth, a line for each initialization."""
-    title = "Through 20 layers of ReLU a signal lasts with He's weights, not Xavier's"
+    title = "Through 20 ReLU layers, signals keep their size with He, not with Xavier"
     figure, axes = figure_grid(title, (9.9, 9), 3, 2, sharex="col", sharey="row")
     for column, (activation, lines) in zip(axes.T, numbers.items(), strict=True):
         for axis, kind in zip(column, ROWS, strict=True):
             _draw_norms(axis, lines, kind)
         left = [f"{name} {lines[name].forward:.2g}" for name in ("he", "xavier")]
-        text = f"{activation}, left of a signal: {', '.join(left)}"
+        text = f"{activation}, what is left of a signal: {', '.join(left)}"
         column[0].set(title=text.replace("relu", "ReLU"))
         column[-1].set(xlabel="layer")
     for axis, text in zip(axes[:, 0], ROWS.values(), strict=True):

@@ -168,9 +168,9 @@ def _draw_race(
 def compute_bowl() -> Numbers:
     """Descend into a bowl of condition 100 that lies along the axes, and turned.
 
-    Along the axes RMSprop and Adam scale each of them by itself, and the condition does
-    not matter to them. Gradient descent and momentum take the same steps when bowl and
-    start are turned by 45 degrees; RMSprop and Adam take more. Both are drawn, for
+    Along the axes RMSprop and Adam scale each of them separately, and the condition
+    does not matter to them. Gradient descent and momentum take the same steps when bowl
+    and start are turned by 45 degrees; RMSprop and Adam take more. Both are drawn, for
     fairness.
     """
     bowl = problems.bowl(100.0)
@@ -238,7 +238,7 @@ def compute_many_minima() -> Numbers:
 
 def draw_many_minima(numbers: Numbers, path: Path) -> None:
     """Draw paths from one start, and the values at which 200 descents end."""
-    title = "All four end in a minimum near the start; hardly any finds the global one"
+    title = "All four end in a minimum near the start; few runs find the global one"
     problem = replace(numbers["problem"], box=((-4.5, 1.0), (-1.0, 3.5)))
     figure, (left, right) = figure_grid(title, (12, 5.4), columns=2)
     canvas.draw_contours(left, problem, points=401)
@@ -250,7 +250,7 @@ def draw_many_minima(numbers: Numbers, path: Path) -> None:
         one = numbers["trajectories"][name]
         draw_path(left, one, len(one.points))
         found = int((problem.distance(ends) < NEAR).sum())
-        text = f"{name}, rate {one.rate:.2g}: {found} of {STARTS} at the global one"
+        text = f"{name}, rate {one.rate:.2g}: {found} of {STARTS} in the global one"
         style = {"color": TINTS[name], "linewidth": 1.4 * WIDTHS[name]}
         right.plot(np.sort(problem.value(ends)), shares, label=text, **style)
     canvas.mark_start(left, problem.start)
@@ -263,7 +263,7 @@ def draw_many_minima(numbers: Numbers, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Draw the pictures."""
     folder = canvas.output_folder(arguments, __doc__)
-    title = "Through a long bowl momentum needs a quarter of gradient descent's steps"
+    title = "In a long bowl, momentum needs a quarter of gradient descent's steps"
     draw_races(title, compute_bowl(), folder / "bowl.png")
     title = "Along a curved valley momentum needs the fewest steps"
     draw_races(title, compute_rosenbrock(), folder / "rosenbrock.png", by_decades=True)

@@ -1,7 +1,8 @@
 """Runs a program with NumPy: block by block, so that what is computed stays in cache.
 
-The engine that is always there. Twelve ufuncs over 32 Ki elements at a time beat one
-ufunc after the other over everything sixfold; large arrays are shared among threads.
+The engine that is always available. Twelve ufuncs over 32 Ki elements at a time beat
+one ufunc after the other over everything sixfold; large arrays are shared among
+threads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MOST_THREADS = 8  # more only wait for the memory
 
 @functools.cache
 def cache_bytes() -> int:
-    """Size of a core's second-level cache; 1 MiB where the system does not tell."""
+    """Size of a core's second-level cache; 1 MiB where the system does not say."""
     path = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
     try:
         return int(path.read_text(encoding="ascii").strip().removesuffix("K")) << 10
@@ -47,7 +48,7 @@ def available_cores() -> int:
 
 
 class Pool:
-    """One small pool of threads, made when first needed and anew after a fork."""
+    """One small pool of threads, made when first needed, and again after a fork."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -145,7 +146,7 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
 def _own_array(
     program: Program, node: Symbol, k: int, last: dict[Symbol, int]
 ) -> str | None:
-    """Name the array that a result may be written into at once, if there is one."""
+    """Name the array that a result may be written into directly, if there is one."""
     for array, result in zip(program.inputs, program.results, strict=False):
         if result is node:
             read_later = last.get(array, -1) > k

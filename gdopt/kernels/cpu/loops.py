@@ -6,6 +6,7 @@ compiled (.3 to .6 s) for the next process. No fast-math: the bits are NumPy's.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -169,9 +170,31 @@ def _import(path: Path) -> Any:
     assert specification is not None  # noqa: S101 - a .py file has a loader
     assert specification.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(specification)
-    sys.modules[path.stem] = module  # Numba finds what it kept by the module's name
+    sys.modules[path.stem] = module  # Numba finds its cached code by the module's name
     specification.loader.exec_module(module)
     return module
+
+
+def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
+    """Write a text of loops to the cache folder and import it; return both.
+
+    Args:
+        text: prints it; ``cache=True`` where Numba is to keep what it compiles.
+        name: what the file is called by.
+    """
+    try:
+        source = text(cache=True)
+        path = _store(source, name, cache_folder())
+    except OSError as error:
+        warnings.warn(
+            f"compiled loops could not be cached on disk: {error}; "
+            "GDOPT_CACHE_DIR names another folder",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        source = text(cache=False)
+        path = _store(source, name, Path(tempfile.mkdtemp("gdopt")))
+    return source, _import(path)
 
 
 _forked = threading.Event()  # set in a forked child, where OpenMP's threads are gone
@@ -190,19 +213,9 @@ class Loop:
     ) -> None:
         self.dtype = np.dtype(dtype)
         flush = self.dtype == np.float32 and can_flush()
-        self.source = printer(program, flush=flush, cache=True)
-        try:
-            path = _store(self.source, program.name, cache_folder())
-        except OSError as error:
-            warnings.warn(
-                f"compiled loops are not kept for the next process: {error}; "
-                "GDOPT_CACHE_DIR names another folder",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            self.source = printer(program, flush=flush, cache=False)
-            path = _store(self.source, program.name, Path(tempfile.mkdtemp("gdopt")))
-        module = _import(path)
+        self.source, module = compile_module(
+            functools.partial(printer, program, flush=flush), program.name
+        )
         self._serial = module.serial
         self._parallel = getattr(module, "parallel", module.serial)
 

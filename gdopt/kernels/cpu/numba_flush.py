@@ -30,7 +30,7 @@ def _pointer(builder: Any) -> tuple[Any, Any]:
 
 @intrinsic
 def enter(_: Any) -> Any:
-    """Flush denormals from here on in this thread; gives the mode as it was."""
+    """Flush denormals from here on in this thread; return the mode as it was."""
 
     def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         slot, pointer = _pointer(builder)
@@ -45,7 +45,7 @@ def enter(_: Any) -> Any:
 
 @intrinsic
 def leave(_: Any, before: Any) -> Any:
-    """Restore the mode that `enter` gave."""
+    """Restore the mode that `enter` returned."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         slot, pointer = _pointer(builder)

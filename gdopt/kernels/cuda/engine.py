@@ -46,7 +46,7 @@ class Launch:
         self._open = {name: k for k, name in enumerate(names) if name not in fixed}
 
     def __call__(self, changing: dict[str, Any]) -> None:
-        """Launch with the arguments that change; those it has no use for are let be.
+        """Launch with the arguments that change; unused names are ignored.
 
         Raises:
             BackendError: the compiler refused the text, or CUDA reports an error, which
@@ -66,7 +66,7 @@ def launch(
     import cupy  # noqa: PLC0415 - optional, and takes half a second
 
     try:
-        kernel(*arguments, **options)
+        kernel(*arguments, block_size=text.block, **options)
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
@@ -91,6 +91,7 @@ class Cuda:
         self._written = [k for k in range(len(program.inputs)) if program.writes(k)]
         stored = tuple(Storage(np.dtype(dtype).name) for dtype in dtypes)
         self._variant = KernelVariant(stored, self.dtype.name)
+        self._width = self._variant.width
 
     def cast(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -102,7 +103,7 @@ class Cuda:
         scalars = [values] if is_table else values
         packs = not is_table and self._fills_packs(arrays)
         text = self._text(table=is_table, packs=packs)
-        options = {"size": arrays[0].size // self._variant.width} if packs else {}
+        options = {"size": arrays[0].size // self._width} if packs else {}
         if packs:
             arrays = [as_bits(array.reshape(-1)) for array in arrays]
         read = [arrays[k] for k in self._read]
@@ -115,11 +116,11 @@ class Cuda:
         count = arrays[0].size
         return (
             count >= WORTH_PACKS
-            and count % self._variant.width == 0
+            and count % self._width == 0
             and all(a.data.ptr % ACCESS == 0 and a.flags.c_contiguous for a in arrays)
         )
 
-    @functools.cache  # noqa: B019 - engines are few, and kept for good
+    @functools.cache  # noqa: B019 - engines are few, and live as long as the process
     def _text(self, *, table: bool, packs: bool) -> KernelText:
         if packs:
             return print_fused(self._program, self._variant)

@@ -9,6 +9,7 @@ is 64 bits wide whatever CuPy chooses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gdopt.arrays.dtypes import Storage
@@ -27,6 +28,7 @@ from gdopt.kernels.cuda.text import (
     print_statements,
     value_name,
 )
+from gdopt.kernels.packing import GOLDEN, STREAMS
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
@@ -213,6 +215,10 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         lines += _read_hoisted(program, kind, "row_")
     if variant.random and variant.device_counter:
         lines.append("const unsigned t_ = (unsigned)counter_[0];")
+    lines += [
+        f"const unsigned key{word}_ = gdopt_random_key(seed_ + {word}u, t_, first_);"
+        for word in _random_words(variant)
+    ]
     for place, (symbol, stored) in enumerate(
         zip(program.inputs, variant.stored, strict=True)
     ):
@@ -242,8 +248,16 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     lines += [
         "  " + line for line in print_statements(program.instructions, names, kind)
     ]
-    for k, stored, result in outs:
-        lines.append(f"  out{k}_.x[k_] = {_rounded(stored, names[result])};")
+    for word in _random_words(variant):
+        mixed = f"gdopt_mix((unsigned)(first_ + k_) ^ key{word}_)"
+        lines.append(f"  const unsigned word{word}_ = {mixed};")
+    random = [(k, s, names[r]) for k, s, r in outs if s.random_stream is not None]
+    lines += [
+        f"  out{k}_.x[k_] = gdopt_{stored.dtype}_bits({names[result]});"
+        for k, stored, result in outs
+        if stored.random_stream is None
+    ]
+    lines += ["  " + line for line in _round_at_random(random)] if random else []
     lines.append("}")
     numbers = _numbers(variant)
     for k, stored, _ in outs:
@@ -252,12 +266,32 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     return lines
 
 
-def _rounded(stored: Storage, value: str) -> str:
-    if stored.random_stream is None:
-        return f"gdopt_{stored.dtype}_bits({value})"
-    word = f"gdopt_random_bits(seed_ + {stored.random_stream // 2}u, t_, first_ + k_)"
-    noise = f"({word} >> {16 * (stored.random_stream % 2)}) & 0xffffu"
-    return f"gdopt_{stored.dtype}_round({value}, {noise})"
+def _random_words(variant: KernelVariant) -> range:
+    """Number the words of random bits that an element takes."""
+    streams = [s.random_stream for s in variant.all_stored]
+    most = max((stream for stream in streams if stream is not None), default=-1)
+    return range(-(-(most + 1) // STREAMS))
+
+
+def _round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
+    """Print how results are rounded: one test finds all that are not finite."""
+    stores: dict[str, list[str]] = {"finite": [], "careful": []}
+    for k, stored, value in outs:
+        word, part = divmod(stored.random_stream or 0, STREAMS)
+        bits = ("{} & 0xffffu", "{} >> 16", f"{{}} * {GOLDEN}u >> 16")[part]
+        noise = bits.format(f"word{word}_")
+        for how, lines in stores.items():
+            call = f"gdopt_{stored.dtype}_{how}({value}, {noise})"
+            lines.append(f"  out{k}_.x[k_] = {call};")
+    differences = " + ".join(f"({value} - {value})" for _, _, value in outs)
+    return [
+        f"const float zero_ = {differences};",  # NaN where a result is not finite
+        "if (zero_ == zero_) {",
+        *stores["finite"],
+        "} else {",
+        *stores["careful"],
+        "}",
+    ]
 
 
 def print_kernel(program: Program, variant: KernelVariant) -> KernelText:

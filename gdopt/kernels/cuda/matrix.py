@@ -51,6 +51,7 @@ class Walk:
     """How the threads of a kernel share a matrix.
 
     Attributes:
+        name: of the kernels, behind the formula's.
         units: how many rows, or columns, a block takes.
         at: the place of element k_ of a unit, as C.
         step: how far apart the threads of a unit are.
@@ -60,6 +61,7 @@ class Walk:
         count: of the units, as C.
     """
 
+    name: str
     units: int
     at: str
     step: int
@@ -79,9 +81,17 @@ class Walk:
 
 
 BY_ROWS = Walk(
-    4, "unit_ * columns_ + k_", 1, "i / 32", "threadIdx.x % 32", "columns_", "rows_"
+    "rows",
+    4,
+    "unit_ * columns_ + k_",
+    1,
+    "i / 32",
+    "threadIdx.x % 32",
+    "columns_",
+    "rows_",
 )
 BY_COLUMNS = Walk(
+    "columns",
     16,
     "k_ * columns_ + unit_",
     16,
@@ -138,7 +148,9 @@ class Printer:
         lines = [self._read(symbol, place) for symbol in inputs]
         return lines + [self._compute_node(node) for node in nodes]
 
-    def _text(self, body: list[str], total: str, suffix: str) -> KernelText:
+    def _text(
+        self, body: list[str], total: str = "", walk: Walk | None = None
+    ) -> KernelText:
         inputs = [
             f"raw {self._stored[symbol.name]} {symbol.name}"
             for symbol in self._program.inputs
@@ -154,8 +166,9 @@ class Printer:
             ", ".join(inputs),
             ", ".join(outputs),
             "\n".join(body),
-            f"gdopt_{self._program.name}_{suffix}",
-            preamble=SIGNS if suffix == "elements" else SIGNS + COMBINE,
+            f"gdopt_{self._program.name}_{walk.name if walk else 'elements'}",
+            preamble=SIGNS + COMBINE if walk else SIGNS,
+            block=walk.block if walk else 128,
         )
 
     def by_elements(self, *, large: bool) -> KernelText:
@@ -166,7 +179,7 @@ class Printer:
         body += [self._read(symbol, "column_") for symbol in vectors]
         body += self._elements(self._written.values(), "i")
         body += [f"{name}[i] = {self._names[r]};" for name, r in self._written.items()]
-        return self._text(body if vectors else body[1:], "", "elements")
+        return self._text(body if vectors else body[1:])
 
     def by_units(self, walk: Walk, *, total: bool = False) -> KernelText:
         """Print a pass by rows or columns.
@@ -190,8 +203,7 @@ class Printer:
             writes = [f"{name}[unit_] = {self._names[r]};" for name, r in ends.items()]
             condition = f"lane_ == 0 && unit_ < {walk.count}"
             body.append(f"if ({condition}) {{ {' '.join(writes)} }}")
-        suffix = "rows" if walk is BY_ROWS else "columns"
-        return self._text(body, "total_" if total else "", suffix)
+        return self._text(body, "total_" if total else "", walk)
 
     def _head(self, walk: Walk) -> list[str]:
         """Print where a thread is; those behind the last unit only take part."""
@@ -251,12 +263,12 @@ def matrix_launch(
     if summed:
         walk = BY_COLUMNS
         text = Printer(program, compute, stored, vectors).by_units(walk, total=True)
-        options = {"size": walk.threads(matrix.shape[1]), "block_size": walk.block}
+        size = walk.threads(matrix.shape[1])
     else:
         large = matrix.size >= 1 << 32
         text = Printer(program, compute, stored, vectors).by_elements(large=large)
-        options = {"size": matrix.size}
-    return bound(text, program, compute, matrix.shape, options)
+        size = matrix.size
+    return bound(text, program, compute, matrix.shape, size)
 
 
 def row_launch(program: Program, outputs: Array, label: Array) -> Callable[..., None]:
@@ -267,8 +279,7 @@ def row_launch(program: Program, outputs: Array, label: Array) -> Callable[..., 
     vectors = ("loss", "label") if label.ndim == 1 else ("loss",)
     text = Printer(program, name, stored, vectors).by_units(BY_ROWS)
     size = BY_ROWS.threads(outputs.shape[0])
-    options = {"size": size, "block_size": BY_ROWS.block}
-    return bound(text, program, name, outputs.shape, options)
+    return bound(text, program, name, outputs.shape, size)
 
 
 def bound(
@@ -276,7 +287,7 @@ def bound(
     program: Program,
     compute: str,
     shape: tuple[int, ...],
-    options: Mapping[str, int],
+    size: int,
 ) -> Callable[..., None]:
     """Return a function of the arrays in the program's order, and a total."""
     kernel = build(text)
@@ -298,6 +309,6 @@ def bound(
         given = list(arguments)
         for k, place in places:
             given[k] = arrays[place]
-        launch(kernel, text, given, **options)
+        launch(kernel, text, given, size=size)
 
     return run

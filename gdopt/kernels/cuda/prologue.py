@@ -1,10 +1,4 @@
-"""Prints what runs before a pass, where the host is not asked.
-
-The sum of squares comes in two stages whose order is fixed, and so are its bits.
-Element number k of a layout is added, in float64, to lane k modulo the number of lanes,
-one after the other; the lanes are then added to 256 totals. NumPy does the same in
-`gdopt.kernels.norm`. Where an element is NaN or infinite, the sum is NaN; where
-finite squares overflow, it is infinite.
+"""Prints what runs before a pass, without the host.
 
 A one-thread kernel fills the table of hoisted values from what is known on the host
 (float64, by value or as rows for many steps ahead) and what is known on the device
@@ -17,94 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gdopt.arrays.dtypes import Storage, compute_name
-from gdopt.kernels.cuda.fused import (
-    KernelVariant,
-    find_array,
-    find_place,
-    read_pack,
-    separate_inputs,
-)
-from gdopt.kernels.cuda.text import (
-    C_TYPES,
-    RAW_TYPES,
-    KernelText,
-    print_statements,
-    value_name,
-)
-from gdopt.kernels.norm import TOTALS
+from gdopt.kernels.cuda.text import KernelText, print_statements, value_name
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
-
-
-def print_lanes(
-    stored: Storage, *, columns: int = 1, column: int = 0, strided: bool = False
-) -> KernelText:
-    """Print the first stage: ``lanes / width`` threads of a pack of lanes each.
-
-    It takes g (size,), or for separate arrays the tables of `print_fused`; size_ and
-    lanes_; and writes partials_ (lanes,).
-
-    Args:
-        stored: the gradients.
-        columns: of the table of pointers.
-        column: which of them is the gradients'.
-        strided: whether the tables have strides.
-    """
-    every = (stored,) * columns
-    variant = KernelVariant(every, compute_name(stored.dtype), strided=strided)
-    inputs, outputs = ["int64 size_", "int64 lanes_"], ["raw float64 partials_"]
-    if stored.separate:
-        inputs += separate_inputs(strided=strided)
-        outputs.append("raw uint64 pointers_")
-    else:
-        inputs.append(f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} g")
-    width, kind = variant.width, C_TYPES[variant.compute]
-    lines = [f"double sums_[{width}] = {{}};", f"{kind} non_finite_[{width}] = {{}};"]
-    lines.append(f"#pragma unroll {2 if width == 8 else 8}")  # more would spill
-    step = "first_ < size_; first_ += lanes_"
-    lines.append(f"for (ptrdiff_t first_ = (ptrdiff_t){width} * i; {step}) {{")
-    if stored.separate:
-        lines += find_array(variant)
-        lines.append(find_place(stored, column, variant))
-    lines += [
-        f"const auto pack_ = {read_pack(stored, 'g', column, variant)};",
-        "#pragma unroll",
-        f"for (int k_ = 0; k_ < {width}; ++k_) {{",
-        f"  const {kind} g_ = gdopt_{stored.dtype}_value(pack_.x[k_]);",
-        "  sums_[k_] += (double)g_ * (double)g_;",
-        "  non_finite_[k_] += g_ - g_;",
-        "}",
-        "}",
-        "#pragma unroll",
-        f"for (int k_ = 0; k_ < {width}; ++k_)",
-        f"  partials_[(ptrdiff_t){width} * i + k_] = sums_[k_] + non_finite_[k_];",
-    ]
-    return KernelText(
-        ", ".join(inputs),
-        ", ".join(outputs),
-        "\n".join(lines),
-        f"gdopt_squares_{stored.dtype}",
-        preamble=variant.preamble(),
-    )
-
-
-def print_totals() -> KernelText:
-    """Print the second stage: 256 threads that add the lanes up.
-
-    It takes partials_ (lanes,), lanes_ and offset_, and writes totals_ from there on.
-    """
-    body = f"""double sum_ = 0.0;
-#pragma unroll 32
-for (ptrdiff_t k_ = i; k_ < lanes_; k_ += {TOTALS}) sum_ += partials_[k_];
-totals_[offset_ + i] = sum_;"""
-    return KernelText(
-        "raw float64 partials_, int64 lanes_, int64 offset_",
-        "raw float64 totals_",
-        body,
-        "gdopt_squares_totals",
-        preamble="",
-    )
 
 
 @dataclass(frozen=True)
@@ -157,8 +66,8 @@ class PrologueOptions:
     """What a prologue does besides filling the table.
 
     Attributes:
-        norm: add up totals_ and give norm_, the root of their sum.
-        skip: decide done_: False where the sum is NaN.
+        norm: read norm_, the norm of the gradients.
+        skip: decide done_: False where the norm is NaN.
         counter: take the row of the step that counter_ counts.
         counts: count that step, after which it is t.
         by_value: the host's values come as k0_, k1_, ...; for a table of one row.
@@ -177,9 +86,8 @@ def print_prologue(
     """Print the kernel; one thread runs it.
 
     It takes known_ (steps, rows, known), or k0_, k1_, ..., and given_ (rows, given),
-    float64; count_, the number of rows; totals_ and sums_, their number; and writes
-    scalars_ (rows, hoisted), norm_, done_ and counter_ = (steps done, step of the first
-    row).
+    float64; count_, the number of rows; norm_; and writes scalars_ (rows, hoisted),
+    done_ and counter_ = (steps done, step of the first row).
     """
     inputs = ["raw float64 given_", "int32 count_"]
     if options.by_value:
@@ -189,15 +97,8 @@ def print_prologue(
     outputs = [f"raw {compute} scalars_"]
     body = ["long long step_ = 0;"]
     if options.norm or options.skip:
-        inputs += ["raw float64 totals_", "int32 sums_"]
-        body += [
-            "double sum_ = 0.0;",
-            "#pragma unroll 32",
-            "for (int k_ = 0; k_ < sums_; ++k_) sum_ += totals_[k_];",
-        ]
-    if options.norm:
-        outputs.append("raw float64 norm_")
-        body += ["const double root_ = sqrt(sum_);", "norm_[0] = root_;"]
+        inputs.append("raw float64 norm_")
+        body.append("const double root_ = norm_[0];")
     if options.counter:
         outputs.append("raw int64 counter_")
         body.append("step_ = counter_[0] - counter_[1];")
@@ -206,7 +107,7 @@ def print_prologue(
     body.append("}")
     if options.skip:
         outputs.append("raw bool done_")
-        body += ["const bool finite_ = sum_ == sum_;", "done_[0] = finite_;"]
+        body += ["const bool finite_ = root_ == root_;", "done_[0] = finite_;"]
     if options.counter and options.counts:
         body.append(f"counter_[0] += {'finite_' if options.skip else '1'};")
     return KernelText(

@@ -84,6 +84,15 @@ __device__ inline unsigned short gdopt_bfloat16_round(float x, unsigned noise) {
   const unsigned quiet = (bits & 0x7fffffu) ? 0x40u : 0u;  // NaN stays NaN
   return (unsigned short)(number ? (bits + noise) >> 16 : (bits >> 16) | quiet);
 }
+#ifdef __CUDA_ARCH__
+__noinline__  // so rare that it is kept out of the way
+#endif
+__device__ unsigned short gdopt_bfloat16_careful(float x, unsigned noise) {
+  return gdopt_bfloat16_round(x, noise);
+}
+__device__ inline unsigned short gdopt_bfloat16_finite(float x, unsigned noise) {
+  return (unsigned short)((__float_as_uint(x) + noise) >> 16);
+}
 __device__ inline unsigned short gdopt_bfloat16_bits(float x) {
   const unsigned odd = (__float_as_uint(x) >> 16) & 1u;
   return gdopt_bfloat16_round(x, 0x7fffu + odd);
@@ -96,20 +105,22 @@ __device__ inline unsigned gdopt_mix(unsigned x) {
   x = (x ^ (x >> 15)) * 0x846ca68bu;
   return x ^ (x >> 16);
 }
-// 32 random bits of an element; the same ones on every engine.
-__device__ inline unsigned gdopt_random_bits(
+// Of 32 random bits of an element, the same ones on every engine, what its pack shares.
+__device__ inline unsigned gdopt_random_key(
     unsigned seed, unsigned t, ptrdiff_t index) {
-  const unsigned start = gdopt_mix(t ^ gdopt_mix(seed));
-  const unsigned key = gdopt_mix((unsigned)(index >> 32) ^ start);
-  return gdopt_mix((unsigned)index ^ key);
+  return gdopt_mix((unsigned)(index >> 32) ^ gdopt_mix(t ^ gdopt_mix(seed)));
 }
 """
 
 # Separate arrays: some start between 16-byte boundaries, most end between packs.
 SEPARATE = """
 template <class T, int n>
+__device__ inline bool gdopt_aligned(const T* at) {
+  return reinterpret_cast<size_t>(at) % alignof(gdopt_pack<T, n>) == 0;
+}
+template <class T, int n>
 __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count) {
-  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) return gdopt_read<T, n>(at);
+  if (count >= n && gdopt_aligned<T, n>(at)) return gdopt_read<T, n>(at);
   gdopt_pack<T, n> some = {};
   #pragma unroll
   for (int k = 0; k < n; ++k) if (k < count) some.x[k] = at[k];
@@ -118,7 +129,7 @@ __device__ inline gdopt_pack<T, n> gdopt_read_some(const T* at, ptrdiff_t count)
 template <class T, int n>
 __device__ inline void gdopt_write_some(
     T* at, ptrdiff_t count, const gdopt_pack<T, n>& pack) {
-  if (count >= n && reinterpret_cast<size_t>(at) % 16 == 0) {
+  if (count >= n && gdopt_aligned<T, n>(at)) {
     gdopt_write<T, n>(at, pack);
     return;
   }
@@ -139,6 +150,44 @@ __device__ inline ptrdiff_t gdopt_place(
   }
   return place;
 }
+template <class T, int n>
+__device__ inline gdopt_pack<T, n> gdopt_gather(
+    const T* at, ptrdiff_t first, ptrdiff_t count, const long long* lengths,
+    const long long* steps, int axes) {
+  gdopt_pack<T, n> some = {};
+  for (int k = 0; k < n; ++k)
+    if (k < count) some.x[k] = at[gdopt_place(first + k, lengths, steps, axes)];
+  return some;
+}
+"""
+
+# Where threads add together: a warp holds 128 lanes of float64, four in each thread,
+# and adds them by halves. One thread after the other, on a CPU, the first holds all.
+FOLD = """
+#ifdef __CUDA_ARCH__
+#define GDOPT_THREADS 1024
+#define GDOPT_SYNC __syncthreads()
+constexpr int gdopt_own = 4;
+__device__ inline double gdopt_above(double x, int threads) {
+  return __shfl_down_sync(0xffffffffu, x, threads);
+}
+#else
+#define GDOPT_THREADS 1
+#define GDOPT_SYNC
+constexpr int gdopt_own = 128;
+inline double gdopt_above(double x, int) { return x; }
+#endif
+#define GDOPT_OWN(l) for (int l = 0; l < gdopt_own; l += 4)
+__device__ inline void gdopt_fold(double (&lanes)[gdopt_own]) {
+  #pragma unroll
+  for (int width = 64; width; width /= 2) {
+    #pragma unroll
+    for (int l = 0; l < gdopt_own; ++l) {
+      if (width >= gdopt_own) lanes[l] += gdopt_above(lanes[l], width / gdopt_own);
+      else if (l < width) lanes[l] += lanes[l + width];
+    }
+  }
+}
 """
 
 ELEMENT_TYPES = {
@@ -147,7 +196,7 @@ ELEMENT_TYPES = {
     "float16": "unsigned short",
     "bfloat16": "unsigned short",
 }
-RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # what CuPy is told of them
+RAW_TYPES = {"float16": "uint16", "bfloat16": "uint16"}  # to CuPy
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 PARTS = {"float16": FLOAT16, "bfloat16": BFLOAT16}
 
@@ -162,6 +211,7 @@ class KernelText:
     name: str
     options: tuple[str, ...] = OPTIONS
     preamble: str = SIGNS
+    block: int = 128  # threads of a block
 
     @functools.cached_property
     def arguments(self) -> list[str]:

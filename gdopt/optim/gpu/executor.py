@@ -23,7 +23,7 @@ class GpuExecutor:
     """The passes of one optimizer on a GPU; nothing in them waits for the device.
 
     Arrays in an arena, or separate ones, are one launch per dtype, whatever their
-    values by name. Before it, where the step asks for it, come the two stages of the
+    values by name. Before it, where the step asks for it, come the two launches of the
     norm, and a one-thread prologue that computes the values which depend on it, or
     takes them from rows sent ahead for the step that a counter on the device counts.
     """
@@ -100,7 +100,7 @@ class GpuExecutor:
         if self._sum is not None:
             for group, arguments in zip(self._groups, located, strict=True):
                 group.add_squares(self._sum, arguments)
-            shared |= self._sum.arguments
+            self._sum.finish(shared)
         for group in self._groups:
             group.run_prologue(shared)
         for group, arguments in zip(self._groups, located, strict=True):
@@ -115,7 +115,7 @@ class GpuExecutor:
             self._device_counter.launched()
 
     def prepare(self) -> int:
-        """Send what the next step needs; give the number of the plan in force.
+        """Send what the next step needs; return the number of the current plan.
 
         A graph holds for as long as that number stays.
         """
@@ -130,8 +130,9 @@ class GpuExecutor:
         shared: dict[str, Any] = {}
         if self._skip:
             shared["done_"] = empty(1, np.bool_)
-        if "norm" in self._rule.kernel.signature.scalars:
+        if self._sum is not None:
             shared["norm_"] = empty(1, np.float64)
+        if "norm" in self._rule.kernel.signature.scalars:
             self.grad_norm = shared["norm_"].reshape(())
         if self._device_counter is not None:
             shared["counter_"] = self._device_counter.array
@@ -163,5 +164,7 @@ class GpuExecutor:
             for number, group in enumerate(sizes)
         ]
         if (norm or self._skip) and self._sum is None:
-            self._sum = GradNorm(parameters.backend, parameters.device, sizes)
+            self._sum = GradNorm(
+                parameters.backend, parameters.device, parameters.layout
+            )
         self._version = hyper.version

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.engine import Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
-from gdopt.kernels.cuda.prologue import (
-    PrologueOptions,
-    print_lanes,
-    print_totals,
-)
-from gdopt.kernels.norm import TOTALS, lane_count
+from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
+from gdopt.kernels.cuda.prologue import PrologueOptions
+from gdopt.kernels.norm import NormPlan
 from gdopt.optim.gpu.pointers import PointerTable
 from gdopt.optim.gpu.values import HoistedScalars
 from gdopt.optim.hyper import Hyper
@@ -28,16 +26,21 @@ from gdopt.optim.rule import Rule
 
 
 class GradNorm:
-    """Adds the squares of the gradients of every dtype to totals on the device."""
+    """Computes the norm of the gradients of every dtype on the device."""
 
-    def __init__(self, backend: Backend, device: str, sizes: Mapping[str, int]) -> None:
-        self._sizes = sizes
-        self.totals: Array = backend.zeros(TOTALS * len(sizes), np.float64, device)
-        self._partials: Array = backend.zeros(
-            max(lane_count(size) for size in sizes.values()), np.float64, device
-        )
+    def __init__(self, backend: Backend, device: str, layout: Layout) -> None:
+        plan = NormPlan(layout, FAN)
+        self._plan, self._nodes = plan, np.int32(plan.ends[-1])
+        self._sums = backend.zeros(int(self._nodes) * plan.sums, np.float64, device)
+        self._tables = {
+            group: backend.from_host(rows.reshape(-1), device)
+            for group, rows in plan.segments.items()
+        }
+        fixed = {"depth_": np.int32(len(plan.ends) - 1), "nodes_": self._nodes}
+        fixed |= {"levels_": backend.from_host(plan.ends, device), "sums_": self._sums}
+        fixed["firsts_"] = backend.from_host(plan.firsts, device)
+        self.finish = Launch(print_norm(sums=plan.sums), BLOCK, fixed)
         self._launches: dict[Any, Launch] = {}
-        self.arguments = {"totals_": self.totals, "sums_": np.int32(self.totals.size)}
 
     def add(
         self,
@@ -47,7 +50,7 @@ class GradNorm:
         columns: int = 1,
         column: int = 0,
     ) -> None:
-        """Launch both stages for one dtype.
+        """Launch the sums of the segments of one dtype.
 
         Args:
             group: the dtype.
@@ -55,28 +58,18 @@ class GradNorm:
             columns: of the table of pointers.
             column: which of them is the gradients'.
         """
-        size = self._sizes[group]
-        lanes = lane_count(size)
-        offset = TOTALS * list(self._sizes).index(group)
-        direct = lanes == TOTALS
-        place = slice(offset, offset + TOTALS)
-        partials = self.totals[place] if direct else self._partials
         separate, strided = "pointers_" in gradients, "axes_" in gradients
         key = group, columns, column, separate, strided
         if key not in self._launches:
             stored = Storage(group, separate=separate)
-            text = print_lanes(stored, columns=columns, column=column, strided=strided)
-            fixed = {"size_": np.int64(size), "lanes_": np.int64(lanes)}
-            fixed["partials_"] = partials
-            variant = KernelVariant((stored,), compute_name(group), strided=strided)
-            self._launches[key] = Launch(text, lanes // variant.width, fixed)
+            text = print_segments(
+                stored, columns=columns, column=column, strided=strided
+            )
+            fixed = {"segments_": self._tables[group], "sums_": self._sums}
+            fixed["nodes_"] = self._nodes
+            threads = WARP * len(self._plan.segments[group])
+            self._launches[key] = Launch(text, threads, fixed)
         self._launches[key](dict(gradients))
-        if not direct:
-            if group not in self._launches:
-                fixed = {"lanes_": np.int64(lanes), "offset_": np.int64(offset)}
-                fixed |= {"partials_": partials, "totals_": self.totals}
-                self._launches[group] = Launch(print_totals(), TOTALS, fixed)
-            self._launches[group]({})
 
 
 class DtypeGroup:
@@ -97,7 +90,8 @@ class DtypeGroup:
         layout = parameters.layout
         self.group, self._size = group, layout.sizes[group]
         self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        self._places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
         elements = list(hyper.elements)
         self._program = rule.kernel.program(elements)
@@ -137,7 +131,7 @@ class DtypeGroup:
             if self._separate:
                 located |= self._table_for(gradients=False).locate()
             return located
-        column = [grads[place] for place in self._places]
+        column = self._column(grads)[:-1]
         return self._table_for(gradients=True).locate(column)
 
     def _table_for(self, *, gradients: bool) -> PointerTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from gdopt.arrays.arena import PADDING, Slot
 from gdopt.arrays.backend import Array, Backend
+from gdopt.optim.parameters import SeenArrays
 
 ADDRESS = attrgetter("data.ptr")
 IS_FLAT = attrgetter("flags.c_contiguous")
@@ -23,7 +23,7 @@ def block_counts(slots: Collection[Slot]) -> np.ndarray:
 
 
 class PointerTable:
-    """The tables of the arrays of one dtype, made anew only when one has moved.
+    """The tables of the arrays of one dtype, made again only when one has moved.
 
     Args:
         backend: of the arrays.
@@ -42,7 +42,7 @@ class PointerTable:
         self._backend = backend
         self._device = device
         self._columns = columns
-        self._seen: list[weakref.ref[Array]] = []
+        self._seen = SeenArrays()
         self._places = np.array([(s.start, s.stop - s.start) for s in slots], np.int64)
         self._layout: np.ndarray = np.zeros(0)
         self._pointers = np.zeros((len(slots), len(columns)), np.uint64)
@@ -61,10 +61,8 @@ class PointerTable:
         Args:
             changing: the column that may have moved, where there is one.
         """
-        if self._arguments:
-            pairs = zip(self._seen, changing, strict=True)
-            if all(reference() is array for reference, array in pairs):
-                return self._arguments
+        if self._arguments and (not changing or self._seen.are(changing)):
+            return self._arguments
         columns = [changing if own is None else own for own in self._columns]
         pointers = self._pointers.copy()
         for k, own in enumerate(self._columns):
@@ -82,7 +80,7 @@ class PointerTable:
         if "pointers_" not in arguments or not np.array_equal(pointers, self._pointers):
             arguments["pointers_"] = self._send(pointers)
         self._layout, self._pointers, self._arguments = layout, pointers, arguments
-        self._seen = [weakref.ref(array) for array in changing]
+        self._seen = SeenArrays(changing)
         return arguments
 
     def _describe(

@@ -19,14 +19,14 @@ from gdopt.optim.gpu.pointers import block_counts
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters
 
-AHEAD = 256  # steps whose values are sent at once; then the host asks where it stands
+AHEAD = 256  # steps whose values are sent together; then the host asks for the count
 
 
 class DeviceStepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
     A step that is skipped on the device does not advance it. The host reads it, and so
-    waits for the device, only when somebody asks, or when the rows run out.
+    waits for the device, only when it is asked for, or when the rows run out.
     """
 
     def __init__(self, backend: Backend, device: str) -> None:
@@ -42,7 +42,7 @@ class DeviceStepCounter:
         return int(self._backend.to_host(self.array)[0])
 
     def stop(self) -> None:
-        """Forget the count: the host knows better."""
+        """Discard the count: the host's is valid from now on."""
         self.running = False
 
     def lacks_rows(self, version: int) -> bool:
@@ -104,6 +104,7 @@ class HoistedScalars:
         first_with = _equal_values(hyper, slots)
         names = self._names = list(dict.fromkeys(first_with.values()))
         self.prologue: Launch | None = None
+        self._sent: np.ndarray = np.zeros(0)
         self._known_rows: Array | None = None  # by value instead, in a table of one row
         self._on_device = {
             name
@@ -166,18 +167,24 @@ class HoistedScalars:
         known = [
             self._known(values, name, t) for t, values in steps for name in self._names
         ]
-        table = np.array(known, np.float64)
-        if self.prologue is None:
-            order = [place for _, place in self._by_value_places]
-            table = cast(table[:, order].reshape(-1), self._compute)
-            self.arguments["scalars_"] = self._backend.from_host(table, self._device)
-        elif self._known_rows is None:
+        if self.prologue is not None and self._known_rows is None:
             self.arguments |= {f"k{k}_": value for k, value in enumerate(known[0])}
-            self.refresh()
+        else:
+            self._send(np.array(known, np.float64))
+        self.refresh()
+
+    def _send(self, table: np.ndarray) -> None:
+        """Send a table (rows, known), unless it is the last one sent."""
+        if np.array_equal(table, self._sent):
+            return
+        if self._known_rows is None:
+            order = [place for _, place in self._by_value_places]
+            rows = cast(table[:, order].reshape(-1), self._compute)
+            self.arguments["scalars_"] = self._backend.from_host(rows, self._device)
         else:  # in place, where a graph reads it
             sent = self._backend.from_host(table.reshape(-1), self._device)
             self._known_rows[: sent.size] = sent
-            self.refresh()
+        self._sent = table
 
     def _known(self, values: Values, name: str, t: int) -> tuple[float, ...]:
         scalars = {**values.shared, "t": t}
@@ -195,7 +202,7 @@ class HoistedScalars:
         return self._host(*ordered)
 
     def refresh(self) -> None:
-        """Read the scalars that live on the device anew, without waiting for them."""
+        """Read the scalars that live on the device again, without waiting for them."""
         if self.prologue is None:
             return
         for row, name in enumerate(self._names):

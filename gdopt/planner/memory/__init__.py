@@ -1,1 +1,1 @@
-"""The memory of devices: what is free, what work takes, and what "full" looks like."""
+"""The memory of devices: what is free, what work takes, and how it runs out."""

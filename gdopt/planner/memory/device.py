@@ -14,7 +14,7 @@ from gdopt.planner.memory.host import Peak
 from gdopt.tables import format_bytes
 
 UNIT = 512  # bytes, to which CuPy's pool rounds
-UNTRACKED_BYTES = 64 << 20  # bytes beside the pool that a reader should hear of
+UNTRACKED_BYTES = 64 << 20  # bytes outside the pool, from which on they are reported
 
 
 class DeviceMemory:
@@ -58,7 +58,7 @@ class DeviceMemory:
         with self._backend.on(self.device):
             self._release()
             left = self._left()
-            # A step that keeps an array for its next turn gives it back there.
+            # A step that keeps an array until its next call frees it there.
             left += sum(int(pool.total_bytes()) for pool in self._left_over)
             limit = self._limit()
         return left if limit is None else min(left, limit)
@@ -113,13 +113,13 @@ class DeviceMemory:
             return float(cuda.get_elapsed_time(start, end)) / 1e3
 
     def tidy(self) -> None:
-        """Free cached blocks that nobody holds any more."""
+        """Free cached blocks that are no longer used."""
         gc.collect()
         with self._backend.on(self.device):
             self._release()
 
     def describe(self) -> str:
-        """Name the device, for people."""
+        """Return a readable name of the device."""
         with self._backend.on(self.device):
             return self._backend.describe().removesuffix(", with CuPy")
 

@@ -79,7 +79,7 @@ class HostMemory:
             tracemalloc.start(1)
         status = PROC / "self" / "status"
         before = _fields(status) if status.is_file() else {}
-        # In use before, and by the notes that are taken.
+        # In use before, and by the samples themselves.
         own = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         peak = Peak()
@@ -108,7 +108,7 @@ class HostMemory:
                 tracemalloc.stop()
             if before:
                 highest = _fields(status)["VmHWM"]
-                # Where the process was larger once before, the system cannot tell.
+                # If the process was once larger, the system cannot report the peak.
                 known = highest > before["VmHWM"]
                 peak.reserved = highest - before["VmRSS"] if known else 0
 
@@ -119,11 +119,11 @@ class HostMemory:
         return time.perf_counter() - start
 
     def tidy(self) -> None:
-        """Drop what nobody holds any more."""
+        """Drop what is no longer used."""
         gc.collect()
 
     def describe(self) -> str:
-        """Name the device, for people."""
+        """Return a readable name of the device."""
         return "the CPU"
 
 

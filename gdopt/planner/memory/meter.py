@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gdopt.arrays.backend import get_backend
+from gdopt.checks import shown
 from gdopt.errors import ArgumentError
 from gdopt.planner.memory.device import DeviceMemory
 from gdopt.planner.memory.host import HostMemory
 
-# What libraries say in errors that are no MemoryError.
+# What libraries say in errors other than MemoryError.
 WORDS = re.compile(
     r"cudaErrorMemoryAllocation"  # the runtime: CuPy, cuda-python
     r"|CUDA_ERROR_OUT_OF_MEMORY"  # the driver: loading modules, graphs, Numba
@@ -23,7 +24,7 @@ WORDS = re.compile(
     r"|std::bad_alloc"  # libraries in C++: RMM
 )
 MODULES = re.compile(r"(cupy(_backends)?|cuda|numba|rmm)(\.|$)")
-MEMORY_STATUS = 2  # cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY alike
+MEMORY_STATUS = 2  # cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY
 # After these CUDA refuses everything until the process ends: illegal addresses and
 # instructions, failed assertions and launches, hardware faults.
 LOST = {214, 220, 700, *range(710, 720)}
@@ -39,9 +40,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or one that it was raised from, means "out of memory".
 
     Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
-    runtime and the driver; failed allocations in cuBLAS and its sisters; ``ENOMEM``
-    from the operating system; and what torch, JAX and C++ say. An error after which
-    CUDA can do nothing more in this process is none, whatever it was raised from.
+    runtime and the driver; failed allocations in cuBLAS and related libraries;
+    ``ENOMEM`` from the operating system; and what torch, JAX and C++ say. An error
+    after which CUDA can do nothing more in this process does not count, whatever its
+    cause.
 
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     True
@@ -92,7 +94,7 @@ def meter_of(device: Any) -> Meter:
     if device == "cpu":
         return HostMemory()
     if not re.fullmatch(r"cuda:\d+", str(device)):
-        message = f"device must be 'cpu' or like 'cuda:0', got {device!r}"
+        message = f"device must be 'cpu' or like 'cuda:0', got {shown(device)}"
         raise ArgumentError(message)
     return DeviceMemory(get_backend("cupy"), device)
 

@@ -20,13 +20,13 @@ def rounded(buffers: Mapping[str, float], unit: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Bytes of a step beside its batch: ``fixed + each * rows``."""
+    """Bytes of a step in addition to its batch: ``fixed + each * rows``."""
 
     fixed: float
     each: float
 
     def bytes(self, rows: int) -> float:
-        """Return the bytes for so many examples."""
+        """Return the bytes for `rows` examples."""
         return self.fixed + self.each * rows
 
     def buffers(self, rows: int) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Prediction:
         return int(self._worst * size)
 
     def largest(self, most: int, limit: int) -> int:
-        """Return the largest size that takes so many bytes at most, up to a limit."""
+        """Return the largest size that takes at most that many bytes, up to a limit."""
 
         def need(size: int) -> int:
             return self.bytes(size) + self.residual(size)

@@ -1,0 +1,158 @@
+"""Prints the two launches that compute the norm, in the order of `gdopt.kernels.norm`.
+
+A warp adds up a segment: a thread owns four lanes, and reads them in each row of 128
+elements at once, so a warp's reads follow each other in memory. Lanes are folded by
+shuffles. Writing them out and adding them in the next launch would need no shuffles,
+but another tenth of the traffic. One block then adds all segments' sums, level by
+level, 16 neighbours a thread.
+
+A CPU runs the same text for tests, one thread after the other: the first thread of a
+warp owns all lanes, and the first of the block all sums.
+"""
+
+from __future__ import annotations
+
+from gdopt.arrays.dtypes import Storage
+from gdopt.kernels.cuda.text import (
+    ELEMENT_TYPES,
+    FOLD,
+    PACKS,
+    PARTS,
+    RAW_TYPES,
+    SEPARATE,
+    STRIDED,
+    KernelText,
+)
+from gdopt.kernels.norm import SEGMENT
+
+WARP, BLOCK = 32, 1024
+FAN = 16  # neighbours that a thread adds
+
+PLAIN = "lanes0_[l_ + k_] += x_ * x_;"
+SCALED = """const bool big_ = fabs(x_) > 0x1p486, small_ = fabs(x_) < 0x1p-511;
+    lanes0_[l_ + k_] += big_ || small_ ? 0.0 : x_ * x_;
+    x_ *= big_ ? 0x1p-538 : 0x1p537;
+    lanes1_[l_ + k_] += big_ ? x_ * x_ : 0.0;
+    lanes2_[l_ + k_] += small_ ? x_ * x_ : 0.0;"""
+
+
+def print_segments(
+    stored: Storage, *, columns: int = 1, column: int = 0, strided: bool = False
+) -> KernelText:
+    """Print the sums of segments, a warp each.
+
+    It takes g (size,), or for separate arrays pointers_ (and slots_, axes_) of
+    `print_fused`; segments_ (segments, 5): first element in its array, number of
+    elements, number of the sum, number of the array, first element in g; and nodes_,
+    the distance between the sums of a segment. It writes sums_.
+
+    Args:
+        stored: the gradients.
+        columns: of the table of pointers.
+        column: which of them is the gradients'.
+        strided: whether the tables have strides.
+    """
+    kind, scaled = ELEMENT_TYPES[stored.dtype], stored.dtype == "float64"
+    lanes = [f"lanes{k}_" for k in range(3 if scaled else 1)]
+    inputs, outputs = ["raw int64 segments_", "int32 nodes_"], ["raw float64 sums_"]
+    start = "&g[0] + segment_[1]"
+    if stored.separate:
+        outputs.append("raw uint64 pointers_")
+        pointer = f"pointers_[segment_[4] * {columns} + {column}]"
+        start = f"reinterpret_cast<const {kind}*>({pointer})"
+        start += "" if strided else " + segment_[0]"
+    else:
+        inputs.append(f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} g")
+    read = f"gdopt_read_some<{kind}, 4>(at_ + r_, count_ - r_)"
+    if strided:
+        inputs += ["raw int64 slots_", "int32 axes_"]
+        slot = f"&slots_[0] + segment_[4] * (2 + {1 + columns} * axes_) + 2"
+        steps = f"{slot} + {1 + column} * axes_"
+        read = f"gdopt_gather<{kind}, 4>(at_, segment_[0] + r_, count_ - r_, "
+        read += f"{slot}, {steps}, axes_)"
+    whole = f"""if (count_ == {SEGMENT} && gdopt_aligned<{kind}, 4>(at_)) {{
+  #pragma unroll {2 if scaled else 8}
+  for (int r_ = 0; r_ < {SEGMENT}; r_ += 128)
+    GDOPT_OWN(l_) add_(gdopt_read<{kind}, 4>(at_ + own_ + r_ + l_), l_);
+}} else"""
+    body = f"""const int own_ = i % {WARP} * gdopt_own;
+if (own_ >= 128) continue;
+const long long* const segment_ = &segments_[0] + i / {WARP} * 5;
+const ptrdiff_t count_ = segment_[2];
+const {kind}* const at_ = {start};
+double {", ".join(f"{x}[gdopt_own] = {{}}" for x in lanes)};
+const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
+  #pragma unroll
+  for (int k_ = 0; k_ < 4; ++k_) {{
+    double x_ = gdopt_{stored.dtype}_value(pack_.x[k_]);
+    {SCALED if scaled else PLAIN}
+  }}
+}};
+{"" if strided else whole}
+  #pragma unroll 1
+  for (ptrdiff_t row_ = own_; row_ < count_; row_ += 128)
+    GDOPT_OWN(l_) {{ const ptrdiff_t r_ = row_ + l_; add_({read}, l_); }}
+"""
+    for k, x in enumerate(lanes):
+        body += f"gdopt_fold({x});\n"
+        body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[3]] = {x}[0];\n"
+    return KernelText(
+        ", ".join(inputs),
+        ", ".join(outputs),
+        body,
+        f"gdopt_squares_{stored.dtype}",
+        preamble="".join([PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, FOLD]),
+    )
+
+
+def print_norm(*, sums: int) -> KernelText:
+    """Print the sum over all segments, and its root; one block of threads runs it.
+
+    It takes levels_ (depth_ + 1,), which sums are on each level; firsts_, the first sum
+    below of each; nodes_, the number of all; sums_ (1 or 3, nodes_), where it writes
+    those that follow the segments'; and writes norm_ (1,).
+    """
+    others = ("sum_[nodes_]", "sum_[2 * nodes_]") if sums > 1 else ("0.0", "0.0")
+    body = f"""if (i >= GDOPT_THREADS) continue;
+for (int level_ = 0; level_ < depth_; ++level_) {{
+  const int end_ = levels_[level_ + 1];
+  for (int node_ = levels_[level_] + (int)i; node_ < end_; node_ += GDOPT_THREADS) {{
+    const int* const first_ = &firsts_[0] + (node_ - levels_[0]);
+    const int below_ = first_[0], count_ = first_[1] - below_;
+    #pragma unroll
+    for (int which_ = 0; which_ < {sums}; ++which_) {{
+      double* const sum_ = &sums_[0] + (ptrdiff_t)nodes_ * which_;
+      double x_[{FAN}];
+      #pragma unroll
+      for (int k_ = 0; k_ < {FAN}; ++k_) x_[k_] = k_ < count_ ? sum_[below_ + k_] : 0.0;
+      #pragma unroll
+      for (int w_ = 1; w_ < {FAN}; w_ *= 2)
+        #pragma unroll
+        for (int k_ = 0; k_ < {FAN}; k_ += 2 * w_) x_[k_] += x_[k_ + w_];
+      sum_[node_] = x_[0];
+    }}
+  }}
+  GDOPT_SYNC;
+}}
+if (i == 0) {{
+  const double* const sum_ = &sums_[0] + (nodes_ - 1);
+  const double taken_ = sum_[0], big_ = {others[0]}, small_ = {others[1]};
+  double total_ = taken_ + small_ * 0x1p-537 * 0x1p-537, scale_ = 1.0;
+  if (big_ != 0.0) {{
+    total_ = big_ + taken_ * 0x1p-538 * 0x1p-538;
+    scale_ = 0x1p538;
+  }} else if (taken_ == 0.0) {{
+    total_ = small_;
+    scale_ = 0x1p-537;
+  }}
+  norm_[0] = total_ - total_ == 0.0 ? sqrt(total_) * scale_ : total_ - total_;
+}}
+"""
+    return KernelText(
+        "raw int32 levels_, raw int32 firsts_, int32 depth_, int32 nodes_",
+        "raw float64 sums_, raw float64 norm_",
+        body,
+        "gdopt_squares_total",
+        preamble=FOLD,
+        block=BLOCK,
+    )

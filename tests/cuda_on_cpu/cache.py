@@ -1,0 +1,49 @@
+"""A folder of what was built, shared by processes: every entry is named by a hash."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def folder():
+    """Return the folder, which ``GDOPT_TEST_CACHE`` names; by default, the user's."""
+    place = os.environ.get("GDOPT_TEST_CACHE")
+    if place is None:
+        user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        place = Path(user) / "gdopt-tests"
+    return Path(place)
+
+
+def key_of(*parts):
+    """Hash texts, bytes and whatever else has a representation."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:24]
+
+
+def made(name, make):
+    """Return the entry of that name; where it is missing, have it made first.
+
+    Two processes that make the same entry at once both do the work, and one of the two
+    results stays. An entry is never seen before it is complete.
+
+    Args:
+        name: of a file, relative to the folder.
+        make: called with the path to write, which may be a file or a folder.
+    """
+    entry = folder() / name
+    if entry.exists():
+        return entry
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="making-", dir=entry.parent) as scratch:
+        result = Path(scratch) / entry.name
+        make(result)
+        try:
+            result.rename(entry)
+        except OSError:  # a folder that another process has made meanwhile
+            if not entry.exists():
+                raise
+    return entry

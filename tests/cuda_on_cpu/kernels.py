@@ -1,0 +1,102 @@
+"""Compiles CUDA sources with g++, in the place of NVRTC."""
+
+import functools
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from cuda_on_cpu import cache
+from cuda_on_cpu.build import HERE, compiler_version, run
+
+IMAGE = b"CUDA on the CPU:"  # cpp/launch.cpp looks for it
+FLAGS = ["-std=c++17", "-O1", "-fPIC", "-w", "-fno-strict-aliasing"]
+FLAGS += ["-ffp-contract=off"]  # as gdopt asks of NVRTC
+FLAGS += ["-fwhole-program"]  # headers define functions that no kernel uses
+FLAGS += ["-fsanitize-undefined-trap-on-error"]  # the device turns traps into errors
+KERNEL = re.compile(
+    r'extern "C" __global__ void\s+(\w+)\s*\(((?:[^(){}]|\([^()]*\))*)\)\s*\{'
+)
+BARRIER = re.compile(r"\b__(?:sync|shfl)")
+TAKES_DOUBLES = re.compile(r"const (?:CArray<)?(?:double|complex<double>)\b")
+
+
+class CompileError(Exception):
+    """What g++ says of a source that it refuses."""
+
+
+def compile_kernels(source, options):
+    """Return the image of a module, which names the library that holds its kernels.
+
+    Args:
+        source: a text that CuPy generated.
+        options: for NVRTC; folders of headers count.
+
+    Raises:
+        CompileError: the text is wrong, or has no kernel.
+    """
+    text = f'#include "kernel.hpp"\n{source}\n{_descriptions(source)}'
+    includes = (f"-I{HERE / 'include'}", *(o for o in options if o.startswith("-I")))
+    settings = tuple(FLAGS + _sanitizers())
+    headers = _headers(settings, includes)
+    name = cache.key_of(text, str(headers)) + ".so"
+    path = cache.made(
+        f"{headers.name}/{name}",
+        lambda result: _compile(text, [*settings, f"-I{headers}", *includes], result),
+    )
+    return IMAGE + str(path).encode() + b"\0"
+
+
+def _sanitizers():
+    """Return the checks: of alignment always, of all that is undefined on demand."""
+    everything = os.environ.get("GDOPT_SANITIZE")
+    return [f"-fsanitize={'undefined' if everything else 'alignment'}"]
+
+
+def _descriptions(source):
+    lines = []
+    for name, parameters in KERNEL.findall(source):
+        synchronizes = str(bool(BARRIER.search(source))).lower()
+        # CUDA takes denormals for zero in float32 alone, the CPU in both or neither:
+        # it does where nothing comes in as a double.
+        flushes = str(TAKES_DOUBLES.search(parameters) is None).lower()
+        lines.append(f"SIM_KERNEL({name}, {synchronizes}, {flushes})\n")
+    if not lines:
+        message = "the source has no kernel"
+        raise CompileError(message)
+    return "".join(lines)
+
+
+@functools.cache
+def _headers(settings, includes):
+    """Return the folder of the compiled header, which kernels share."""
+    sources = [HERE / "kernel_abi.hpp", HERE / "kernel.hpp"]
+    sources += sorted((HERE / "include").rglob("*.h"))
+    texts = [path.read_bytes() for path in sources]
+    cupy = [
+        path.read_bytes()
+        for folder in includes
+        for path in sorted(Path(folder[2:]).glob("cupy/*.cuh"))
+    ]
+    key = cache.key_of(compiler_version(), settings, includes, texts, cupy)
+
+    def make(folder):
+        folder.mkdir()
+        result = folder / "kernel.hpp.gch"
+        words = ["g++", *settings, *includes]
+        run([*words, "-x", "c++-header", HERE / "kernel.hpp", "-o", result])
+
+    return cache.made(f"kernels-{key}", make)
+
+
+def _compile(text, options, result):
+    source = result.with_suffix(".cpp")
+    source.write_text(text, encoding="utf-8")
+    binary = result.with_suffix(".o")
+    words = ["g++", *options, "-c", source, "-o", binary]
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CompileError(done.stderr[:4000])
+    run(["g++", "-shared", "-nostdlib", "-o", result, binary, "-lgcc"])
