@@ -124,7 +124,7 @@ def draw_boundaries(numbers: Numbers, path: Path) -> None:
         axis.grid(visible=False)
         length, seen, unseen = case["length"] / free, case["seen"], case["unseen"]
         text = f"{name}: boundary {length:.0%}, weights {case['weights']:.1f}\n"
-        axis.set(title=f"{text}right: {seen:.0%}, of new points {unseen:.0%}")
+        axis.set(title=f"{text}accuracy {seen:.0%}, on new points {unseen:.0%}")
     save(figure, path)
 
 

@@ -238,7 +238,7 @@ def compute_many_minima() -> Numbers:
 
 def draw_many_minima(numbers: Numbers, path: Path) -> None:
     """Draw paths from one start, and the values at which 200 descents end."""
-    title = "All four end in a minimum near the start; few runs find the global one"
+    title = "All four end in a minimum near the start, rarely in the global one"
     problem = replace(numbers["problem"], box=((-4.5, 1.0), (-1.0, 3.5)))
     figure, (left, right) = figure_grid(title, (12, 5.4), columns=2)
     canvas.draw_contours(left, problem, points=401)
