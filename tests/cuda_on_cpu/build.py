@@ -119,13 +119,27 @@ def cuda_headers(major):
     return sorted(folders)
 
 
-@functools.cache
 def build_runtime():
     """Build what is not in the cache.
 
     Raises:
-        Unavailable: something that the build needs is missing.
+        Unavailable: something that the build needs is missing, or was at the first try.
     """
+    found = _built_or_error()
+    if isinstance(found, Unavailable):
+        raise Unavailable(str(found))
+    return found
+
+
+@functools.cache
+def _built_or_error():
+    try:
+        return _find_or_build()
+    except Unavailable as error:
+        return error
+
+
+def _find_or_build():
     version = compiler_version()
     cupy = find_cupy()
     headers = cuda_headers(cupy.major)
@@ -137,7 +151,7 @@ def build_runtime():
         [version, cupy, sys.version, headers],
         [p.stat().st_size for folder in headers for p in sorted(folder.glob("*.h"))],
     )
-    built = cache.made(
+    built = cache.made_once(
         f"runtime-{key}", lambda folder: _Build(cupy, headers, folder).make()
     )
     major = cupy.major
@@ -187,7 +201,7 @@ class _Build:
     def _fetch_sources(self):
         """Download CuPy's source distribution and unpack what is needed of it."""
         version = self._cupy.version
-        archive = cache.made(
+        archive = cache.made_once(
             f"cupy-{version}.tar.gz", lambda path: download_sources(version, path)
         )
         with tarfile.open(archive) as opened:

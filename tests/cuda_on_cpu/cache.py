@@ -24,6 +24,19 @@ def key_of(*parts):
     return digest.hexdigest()[:24]
 
 
+def made_once(name, make):
+    """Return the entry as `made` does; a second process waits while one makes it."""
+    import fcntl
+
+    entry = folder() / name
+    if entry.exists():
+        return entry
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with entry.with_name(f"{entry.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return made(name, make)
+
+
 def made(name, make):
     """Return the entry of that name; where it is missing, have it made first.
 

@@ -96,7 +96,7 @@ def _headers(settings, includes):
         words = ["g++", *settings, *includes]
         run([*words, "-x", "c++-header", HERE / "kernel.hpp", "-o", result])
 
-    return cache.made(f"kernels-{key}", make)
+    return cache.made_once(f"kernels-{key}", make)
 
 
 def _compile(text, options, result):

@@ -3,6 +3,7 @@
 import importlib.metadata
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -66,6 +67,44 @@ def test_an_entry_is_made_once_and_never_seen_before_it_is_whole(tmp_path, monke
     assert entry == tmp_path / "cache" / "a" / "entry"
     assert (entry / "file").read_text() == "whole"
     assert [path.name for path in entry.parent.iterdir()] == ["entry"]
+
+
+def test_a_second_process_waits_while_an_entry_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("GDOPT_TEST_CACHE", str(tmp_path))
+    made = []
+
+    def make(path):
+        made.append(path)
+        time.sleep(0.05)
+        path.write_text("whole")
+
+    threads = [
+        threading.Thread(target=cache.made_once, args=("entry", make)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_what_is_missing_is_looked_for_once(monkeypatch):
+    tries = []
+
+    def find():
+        tries.append(1)
+        message = "no compiler"
+        raise Unavailable(message)
+
+    monkeypatch.setattr(build, "_find_or_build", find)
+    build._built_or_error.cache_clear()
+    try:
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="no compiler"):
+                build.build_runtime()
+    finally:
+        build._built_or_error.cache_clear()
+    assert len(tries) == 1
 
 
 def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
