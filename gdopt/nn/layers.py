@@ -19,9 +19,9 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import check_number
+from gdopt.checks import check_like, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.inputs import KEEP, check_examples, check_like
+from gdopt.nn.inputs import KEEP, check_examples
 from gdopt.nn.losses import logistic
 
 Backprop = Callable[[Array], Array]
