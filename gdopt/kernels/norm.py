@@ -149,30 +149,27 @@ def _add_squares(parts: list[Any], length: int, sums: np.ndarray) -> None:
         if not exact:
             with FlushToZero():
                 x = np.concatenate(parts, dtype=np.float64)
-            sums[0] = _add_lanes(_lanes(np.square(x, out=x), length))
+            sums[0] = _add_lanes(np.square(x, out=x), length)
             return
         x = np.concatenate(parts) if len(parts) > 1 else parts[0]
         squares = np.square(x)
-        lanes, tiny = _lanes(squares, length), squares < SMALL * SMALL
+        sums[0] = _add_lanes(squares, length)
+        tiny = squares < SMALL * SMALL
         has_small = tiny.any() and (tiny & (x != 0)).any()
-        if has_small or not lanes.max() <= BIG * BIG:  # or NaN
+        if has_small or not sums[0].max() <= BIG * BIG:  # or NaN
             size = np.abs(x)
             big, small = size > BIG, size < SMALL
-            squares[big | small] = 0.0
-            lanes = _lanes(squares, length)
-            for scale, chosen, place in ((SHRINK, big, 1), (GROW, small, 2)):
+            for k, (scale, chosen) in enumerate(
+                ((1.0, ~(big | small)), (SHRINK, big), (GROW, small))
+            ):
                 squares = np.square(np.where(chosen, x * scale, 0.0))
-                sums[place] = _add_lanes(_lanes(squares, length))
-        sums[0] = _add_lanes(lanes)
+                sums[k] = _add_lanes(squares, length)
 
 
-def _lanes(squares: np.ndarray, length: int) -> Any:
-    """Add rows one after the other, as NumPy does along any axis but the last."""
-    return np.add.reduce(squares.reshape(-1, length // LANES, LANES), axis=1)
-
-
-def _add_lanes(lanes: Any) -> Any:
-    """Add lanes (segments, lanes) by halves."""
+def _add_lanes(squares: np.ndarray, length: int) -> Any:
+    """Add squares to lanes one row after the other, and lanes by halves."""
+    rows = squares.reshape(-1, length // LANES, LANES)
+    lanes = np.add.reduce(rows, axis=1)  # in order, as along any axis but the last
     width = LANES
     while width > 1:
         width //= 2

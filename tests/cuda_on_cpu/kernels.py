@@ -18,6 +18,7 @@ KERNEL = re.compile(
     r'extern "C" __global__ void\s+(\w+)\s*\(((?:[^(){}]|\([^()]*\))*)\)\s*\{'
 )
 BARRIER = re.compile(r"\b__(?:sync|shfl)")
+SINGLE = re.compile(r"\bfloat\b")
 TAKES_DOUBLES = re.compile(r"const (?:CArray<)?(?:double|complex<double>)\b")
 
 
@@ -57,14 +58,23 @@ def _descriptions(source):
     lines = []
     for name, parameters in KERNEL.findall(source):
         synchronizes = str(bool(BARRIER.search(source))).lower()
-        # CUDA takes denormals for zero in float32 alone, the CPU in both or neither:
-        # it does where nothing comes in as a double.
-        flushes = str(TAKES_DOUBLES.search(parameters) is None).lower()
+        flushes = str(_flushes(source, parameters)).lower()
         lines.append(f"SIM_KERNEL({name}, {synchronizes}, {flushes})\n")
     if not lines:
         message = "the source has no kernel"
         raise CompileError(message)
     return "".join(lines)
+
+
+def _flushes(source, parameters):
+    """Decide whether denormals are zero.
+
+    CUDA takes them for zero in float32 alone, the CPU in both precisions or in neither.
+    It does where floats are used and nothing comes in as a double: what is made of
+    floats is far above the denormals of doubles.
+    """
+    kernels = source[source.index('extern "C" __global__') :]
+    return bool(SINGLE.search(kernels)) and not TAKES_DOUBLES.search(parameters)
 
 
 @functools.cache

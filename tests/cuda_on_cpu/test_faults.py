@@ -163,3 +163,12 @@ def test_halves_are_cudas(cp):
     with np.errstate(over="ignore"):
         assert moved.get().tobytes() == values.astype(np.float16).tobytes()
     assert moved.astype(np.float32).get()[:2].tolist() == [65504, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tiny", "expected"),
+    [(np.float32, 1e-40, 0), (np.float64, 1e-310, 2e-310), (np.float16, 6e-8, 1.2e-7)],
+)
+def test_denormals_are_zero_in_float32_alone(dtype, tiny, expected, cp):
+    found = (cp.full(3, tiny, dtype) + cp.full(3, tiny, dtype)).get()
+    assert found.tolist() == [pytest.approx(expected, rel=0.01, abs=0)] * 3
