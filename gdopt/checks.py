@@ -22,38 +22,38 @@ from gdopt.errors import (
 )
 
 T = TypeVar("T")
+Class = TypeVar("Class", bound=type)
 MOST_LISTED = 10  # items in a message; a network may have hundreds of arrays
+SHORT = reprlib.Repr()
+SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = SHORT.maxset = MOST_LISTED
+SHORT.maxstring = SHORT.maxother = 200
 
 
 def listed(items: Iterable[object]) -> str:
-    """Join items for a message, which lists ten of them at most.
-
-    >>> listed(["W", "b"]), listed(range(12))
-    ('W, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
-    """
+    """Join items for a message, which lists ten of them at most."""
     names = [str(item) for item in items]
     more = len(names) - MOST_LISTED
     return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of a value for a message, without its items beyond the tenth.
-
-    >>> shown(list(range(12)))
-    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]'
-    """
-    short = reprlib.Repr()
-    for kind in ("list", "tuple", "dict", "set", "frozenset", "deque", "array"):
-        setattr(short, f"max{kind}", MOST_LISTED)
-    short.maxstring = short.maxother = short.maxlong = 200
+    """Return the `repr` of a value, without its items beyond the tenth."""
     with np.printoptions(threshold=MOST_LISTED, edgeitems=2):
-        return short.repr(value)
+        return SHORT.repr(value)
 
 
-def described(thing: object, /, **values: object) -> str:
-    """Return the `repr` of an object with these values."""
-    shows = (f"{name}={shown(value)}" for name, value in values.items())
-    return f"{type(thing).__name__}({', '.join(shows)})"
+def shows(*names: str) -> Callable[[Class], Class]:
+    """Add a `repr` with these attributes to a class."""
+
+    def text(self: object) -> str:
+        values = (f"{n.lstrip('_')}={shown(getattr(self, n))}" for n in names)
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    def decorate(kind: Class) -> Class:
+        kind.__repr__ = text  # type: ignore[method-assign, assignment]
+        return kind
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -218,11 +218,7 @@ def check_increasing(name: str, values: Any) -> tuple[int, ...]:
 
 
 def name_differences(expected: Collection[Any], got: Collection[Any]) -> str:
-    """Say which names are missing and which are unknown; nothing where they agree.
-
-    >>> name_differences(["W", "b"], ["b", "c"])
-    "missing 'W'; unknown 'c'"
-    """
+    """Say which names are missing and which are unknown; nothing where they agree."""
     known = set(expected)
     sides = {
         "missing": [name for name in expected if name not in got],
@@ -266,6 +262,21 @@ def check_state(
     except GdoptError as error:
         message = f"{name} is damaged: {error}"
         raise StateError(message) from error
+
+
+def check_like(name: str, array: Any, model: Any) -> None:
+    """Refuse an array whose shape or dtype differs from another's.
+
+    Raises:
+        ArgumentTypeError: the dtype is another.
+        ArgumentError: the shape is another; it is not broadcast.
+    """
+    if array.shape != model.shape:
+        message = f"{name} must have shape {model.shape}, got {array.shape}"
+        raise ArgumentError(message)
+    if array.dtype != model.dtype:
+        message = f"{name} must be {model.dtype}, got {array.dtype}"
+        raise ArgumentTypeError(message)
 
 
 def check_saved_array(name: str, saved: Any, own: Any) -> Any:

@@ -97,7 +97,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "MLPRegressor": (lambda: gdopt.MLPRegressor(max_iter=3), "max_iter=3"),
     "MiniBatches": (
         lambda: gdopt.minibatches(X, Y, batch_size=8),
-        "examples=60, batch_size=8, seed=0, axis=0, shuffle=True, drop_last=False, ",
+        "count=60, batch_size=8, seed=0, axis=0, shuffle=True, drop_last=False, ",
     ),
     "Momentum": (lambda: gdopt.Momentum(np.zeros(2)), "beta=0.9"),
     "Nesterov": (lambda: gdopt.Nesterov(np.zeros(2)), "beta=0.9"),
@@ -183,4 +183,4 @@ def test_hyper_parameters_show_their_settings():
 
 def test_a_folder_of_a_run_shows_its_path(tmp_path):
     with gdopt.training.RunFolder(tmp_path / "run", {}) as run:
-        assert repr(run) == f"RunFolder(path={str(run.path)!r})"
+        assert repr(run) == f"RunFolder(path={run.path!r})"

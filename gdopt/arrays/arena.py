@@ -50,17 +50,16 @@ def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
 
 
 def array_label(name: str, what: str = "params") -> str:
-    """Return what messages call an array: its quoted key, or its position.
-
-    >>> array_label("W"), array_label("0"), array_label("2", "grads")
-    ("'W'", 'params[0]', 'grads[2]')
-    """
+    """Return what messages call an array: its quoted key, or its position."""
     return f"{what}[{name}]" if name.isdecimal() else repr(name)
 
 
-def gradient_label(name: str) -> str:
-    """Return what messages call the gradient of a parameter."""
-    return f"the gradient of {array_label(name)}"
+def refuse_other_count(expected: int, got: int) -> None:
+    """Refuse gradients that are more or fewer than the parameters."""
+    if got != expected:
+        rule = f"grads must hold {expected} arrays, one for each parameter"
+        message = f"{rule}, got {got}"
+        raise ArgumentError(message)
 
 
 def refuse_other_names(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.cublas import Cublas
-from gdopt.checks import described
+from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
 
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
@@ -50,6 +50,7 @@ class ReadOnly:
         self.holder = holder
 
 
+@shows("name")
 class CupyBackend:
     """Arrays in the memory of CUDA devices; each stays on its own device."""
 
@@ -59,9 +60,6 @@ class CupyBackend:
         self.xp = _load()
         self._unowned = self.xp.cuda.UnownedMemory
         self._cublas: dict[int, Cublas] = {}
-
-    def __repr__(self) -> str:
-        return described(self, name=self.name)
 
     def is_array(self, value: object) -> bool:
         """See `Backend.is_array`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.checks import described
+from gdopt.checks import shows
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 PAGE = 4096
@@ -19,14 +19,12 @@ PAGE = 4096
 _places = itertools.cycle(range(PAGE // 8, PAGE, PAGE // 4))
 
 
+@shows("name")
 class NumpyBackend:
     """Arrays in the machine's main memory."""
 
     name = "numpy"
     xp: Any = np
-
-    def __repr__(self) -> str:
-        return described(self, name=self.name)
 
     def is_array(self, value: object) -> bool:
         """See `Backend.is_array`."""

@@ -18,10 +18,11 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_number, check_state, described, shown
+from gdopt.checks import as_number, check_number, check_state, shown, shows
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 
 
+@shows("beta", "bias_correction", "_initial", "t", "value")
 class EWA:
     """Exponentially weighted average of a stream: v <- beta v + (1 - beta) x.
 
@@ -53,16 +54,6 @@ class EWA:
         self.t = 0
         self._initial = check_initial(initial)
         self._raw: Any = None
-
-    def __repr__(self) -> str:
-        return described(
-            self,
-            beta=self.beta,
-            bias_correction=self.bias_correction,
-            initial=self._initial,
-            t=self.t,
-            value=self.value,
-        )
 
     @property
     def value(self) -> Any:

@@ -30,7 +30,7 @@ from gdopt.checks import (
     check_number,
     check_sequence,
     check_state,
-    described,
+    shows,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
@@ -101,6 +101,7 @@ KEY = 0x617567  # added to the seed, so that batches of that seed draw other num
 Transform = Callable[..., Array]
 
 
+@shows("_names", "seed", "calls")
 class Augment:
     """Apply transforms to batches of images, one after the other, seeded.
 
@@ -147,13 +148,10 @@ class Augment:
             if not callable(transform):
                 message = f"transforms[{place}] must be a function, got {transform!r}"
                 raise ArgumentTypeError(message)
+        functions = (getattr(one, "func", one) for one in self.transforms)
+        self._names = [getattr(f, "__name__", type(f).__name__) for f in functions]
         self.seed = check_int("seed", seed, least=0)
         self.calls = 0
-
-    def __repr__(self) -> str:
-        functions = (getattr(one, "func", one) for one in self.transforms)
-        names = [getattr(one, "__name__", type(one).__name__) for one in functions]
-        return described(self, transforms=names, seed=self.seed, calls=self.calls)
 
     @on_their_device
     def __call__(self, images: Array) -> Array:

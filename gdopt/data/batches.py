@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, check_int, check_state, described
+from gdopt.checks import check_flag, check_int, check_state, shows
 from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 
 
+@shows("_count", "batch_size", "_seed", "axis", "_shuffle", "_drop_last", "epoch")
 class MiniBatches:
     """Cut arrays into mini-batches of examples, in a new random order every epoch.
 
@@ -108,18 +109,6 @@ class MiniBatches:
         self._epoch = self._position = 0
         self._resuming = False
         self._latest = object()
-
-    def __repr__(self) -> str:
-        return described(
-            self,
-            examples=self._count,
-            batch_size=self.batch_size,
-            seed=self._seed,
-            axis=self.axis,
-            shuffle=self._shuffle,
-            drop_last=self._drop_last,
-            epoch=self._epoch,
-        )
 
     def __len__(self) -> int:
         whole_batches, rest = divmod(self._count, self.batch_size)

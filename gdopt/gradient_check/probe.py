@@ -11,16 +11,15 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.arena import (
     array_label,
-    gradient_label,
     named_arrays,
+    refuse_other_count,
     refuse_other_names,
 )
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import as_number
+from gdopt.checks import as_number, check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.nn.inputs import check_like
 from gdopt.optim.parameters import Parameters, finite
 
 Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
@@ -126,18 +125,13 @@ class Probe:
         named = named_arrays(grads, "grads")
         if isinstance(grads, Mapping):
             refuse_other_names(list(self.arrays), named, "grads")
-        elif len(named) != len(self.arrays):
-            message = (
-                f"grads must hold {len(self.arrays)} arrays, one for each parameter, "
-                f"got {len(named)}"
-            )
-            raise ArgumentError(message)
         else:
+            refuse_other_count(len(self.arrays), len(named))
             named = dict(zip(self.arrays, named.values(), strict=True))
         return {name: self._gradient(name, named[name]) for name in self.arrays}
 
     def _gradient(self, name: str, gradient: Any) -> np.ndarray:
-        what = gradient_label(name)
+        what = f"the gradient of {array_label(name)}"
         if isinstance(gradient, np.generic):  # what arithmetic makes of 0-d arrays
             gradient = np.asarray(gradient)
         device = common_backend([(what, gradient)]).device(gradient)

@@ -32,11 +32,7 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
 
 
 def check_dtype(name: str, array: Array, dtype: Any) -> None:
-    """Refuse an array of another dtype than the network's, and say what helps.
-
-    Raises:
-        ArgumentTypeError: the dtype is another.
-    """
+    """Refuse an array of another dtype than the network's, and say what helps."""
     if array.dtype != dtype:
         message = (
             f"{name} must be {dtype}, as the weights are, got {array.dtype}: "
@@ -110,21 +106,6 @@ def check_classes(labels: Array, classes: int) -> None:
                 f"{classes} classes, got {label}"
             )
             raise ArgumentError(message)
-
-
-def check_like(name: str, array: Array, model: Array) -> None:
-    """Refuse an array whose shape or dtype differs from another's.
-
-    Raises:
-        ArgumentTypeError: the dtype is another.
-        ArgumentError: the shape is another; it is not broadcast.
-    """
-    if array.shape != model.shape:
-        message = f"{name} must have shape {model.shape}, got {array.shape}"
-        raise ArgumentError(message)
-    if array.dtype != model.dtype:
-        message = f"{name} must be {model.dtype}, got {array.dtype}"
-        raise ArgumentTypeError(message)
 
 
 def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:

@@ -19,10 +19,10 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import Backend, common_backend
-from gdopt.checks import check_number
+from gdopt.checks import check_like, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
-from gdopt.nn.inputs import KEEP, check_examples, check_like
+from gdopt.nn.inputs import KEEP, check_examples
 
 Backprop = Callable[[Array], Array]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from gdopt.arrays import Arena, Array, backend_of
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import NOT_NEGATIVE, check_number
+from gdopt.checks import NOT_NEGATIVE, check_like, check_number
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
-from gdopt.nn.inputs import check_classes, check_finite, check_labels, check_like
+from gdopt.nn.inputs import check_classes, check_finite, check_labels
 
 
 def logistic(logits: Array) -> Array:

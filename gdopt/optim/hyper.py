@@ -11,7 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.checks import as_number, check_choice, check_number, described, shown
+from gdopt.checks import as_number, check_choice, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -233,7 +233,11 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         return values.shared[name] if by_name is None else dict(by_name)
 
     def __repr__(self) -> str:
-        return described(self, **self.settings)
+        return f"Hyper({self.text()})"
+
+    def text(self) -> str:
+        """Write the settings as keywords."""
+        return ", ".join(f"{n}={shown(v)}" for n, v in self.settings.items())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import as_dtype
-from gdopt.checks import listed, shown
+from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
@@ -292,11 +292,10 @@ class Optimizer:
         return restore
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{n}={shown(v)}" for n, v in self.hyper.settings.items())
         count = sum(int(array.size) for array in self.params.values())
         return (
-            f"{type(self).__name__}({settings}; {len(self.params)} arrays, {count} "
-            f"elements on {self._parameters.device}, t={self.t})"
+            f"{type(self).__name__}({self.hyper.text()}; {len(self.params)} arrays, "
+            f"{count} elements on {self._parameters.device}, t={self.t})"
         )
 
 

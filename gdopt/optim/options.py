@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -113,25 +113,20 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "state_dtype": (None, "bfloat16"),
     "rounding": ("nearest", "stochastic"),
 }
-ELSEWHERE = {  # keywords of other libraries, and their equivalents here
-    "learning_rate": ("lr",),
-    "alpha": ("lr", "beta"),  # the course's rate; the beta of torch's RMSprop
-    "rho": ("beta",),
-    "decay": ("beta", "lr=gdopt.schedules.inverse_time(...)"),
-    "betas": ("beta1", "beta2"),
-    "beta_1": ("beta1",),
-    "beta_2": ("beta2",),
-    "epsilon": ("eps",),
-    "momentum": ("gdopt.Momentum(beta=...)", "gdopt.Nesterov(beta=...)"),
-    "nesterov": ("gdopt.Nesterov(beta=...)",),
-    "max_norm": ("clip_norm",),
-    "clipnorm": ("clip_norm",),
-    "global_clipnorm": ("clip_norm",),
-    "use_ema": ("ema",),
-    "ema_momentum": ("ema",),
-    "loss_scale_factor": ("loss_scale",),
-    "dampening": ('gdopt.Momentum(form="ewa")',),
-    "weight_decay": ("gdopt.AdamW(weight_decay=...)",),
+ELSEWHERE = {  # what says the same here as keywords of other libraries
+    "lr": ("learning_rate", "alpha"),  # the course's alpha
+    "beta": ("alpha", "rho", "decay"),  # the alpha of torch's RMSprop
+    "beta1": ("betas", "beta_1"),
+    "beta2": ("betas", "beta_2"),
+    "eps": ("epsilon",),
+    "clip_norm": ("max_norm", "clipnorm", "global_clipnorm"),
+    "ema": ("use_ema", "ema_momentum"),
+    "loss_scale": ("loss_scale_factor",),
+    "lr=gdopt.schedules.inverse_time(...)": ("decay",),
+    "gdopt.Momentum(beta=...)": ("momentum",),
+    "gdopt.Nesterov(beta=...)": ("momentum", "nesterov"),
+    'gdopt.Momentum(form="ewa")': ("dampening",),
+    "gdopt.AdamW(weight_decay=...)": ("weight_decay",),
 }
 
 
@@ -171,10 +166,8 @@ class Options:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if not isinstance(value, str | None) or value not in choices:
-                *most, last = map(repr, choices)
-                message = (
-                    f"{name} must be {', '.join(most)} or {last}, got {shown(value)}"
-                )
+                allowed = listed(map(repr, choices))
+                message = f"{name} must be one of {allowed}, got {shown(value)}"
                 raise ArgumentError(message)
         check_flag("master_weights", self.master_weights)
         check_int("seed", self.seed, least=0)
@@ -231,46 +224,38 @@ def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
 
     Args:
         kind: the optimizer's class.
-        rule: its rule, with the options that are hyper-parameters.
+        rule: its rule.
         given: the keyword arguments.
 
     Raises:
         ArgumentTypeError: one is unknown, with suggestions; or one is missing.
     """
-    arrays = rule.kernel.signature.arrays
     for name in given:
-        if name in rule.scalars:
-            continue
-        own = _own_keywords(kind, rule)
-        if name in arrays[2:]:
-            line = rule.kernel.signature.starred(arrays.index(name))
-            hint = f"; put hyper-parameters after a *: def {rule.name}{line}"
-        else:
-            near = ", ".join(_nearest(name, [*own, *SHARED]))
-            hint = (f"; did you mean {near}? " if near else ". ") + (
-                f"{kind.__name__} takes {listed(own)}{' and ' if own else ''}"
-                f"the options of gdopt.Optimizer: {listed(SHARED)}"
-            )
-        message = f"{kind.__name__} got an unknown keyword {name!r}{hint}"
-        raise ArgumentTypeError(message)
+        if name not in rule.scalars:
+            reason = _explain_unknown(kind, rule, name)
+            message = f"{kind.__name__} got an unknown keyword {name!r}{reason}"
+            raise ArgumentTypeError(message)
     for name in rule.scalars:
         if name not in given:
             message = f"{kind.__name__} needs {name}, a number or a schedule, got none"
             raise ArgumentTypeError(message)
 
 
-def _own_keywords(kind: type, rule: Rule) -> list[str]:
-    """Name the keywords of an optimizer's class, or of the rule that it was given."""
-    parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    names = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        names += rule.scalars
-    return [name for name in dict.fromkeys(names) if name not in SHARED]
-
-
-def _nearest(name: str, known: Sequence[str]) -> list[str]:
-    """Return what a keyword may mean: another library's name, or a typo."""
-    elsewhere = [
-        hint for hint in ELSEWHERE.get(name, ()) if hint in known or "(" in hint
+def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
+    """Name what an unknown keyword may stand for, and all keywords that there are."""
+    signature = rule.kernel.signature
+    if name in signature.arrays[2:]:
+        line = signature.starred(signature.arrays.index(name))
+        return f"; put hyper-parameters after a *: def {rule.name}{line}"
+    taken = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    keywords = [one.name for one in taken if one.kind is one.KEYWORD_ONLY]
+    own = [
+        one for one in dict.fromkeys([*keywords, *rule.scalars]) if one not in SHARED
     ]
-    return elsewhere or difflib.get_close_matches(name.lower(), known, n=1)
+    known = [*own, *SHARED]
+    hints = [hint for hint, others in ELSEWHERE.items() if name in others]
+    near = [hint for hint in hints if hint in known or "(" in hint]
+    near = near or difflib.get_close_matches(name.lower(), known, n=1)
+    meant = f"; did you mean {', '.join(near)}? " if near else ". "
+    takes = f"{kind.__name__} takes {listed(own)}{' and ' if own else ''}"
+    return f"{meant}{takes}the options of gdopt.Optimizer: {listed(SHARED)}"

@@ -15,8 +15,8 @@ from gdopt.arrays.arena import (
     Arena,
     Layout,
     array_label,
-    gradient_label,
     named_arrays,
+    refuse_other_count,
     refuse_other_names,
     refuse_unusable_dtype,
 )
@@ -28,6 +28,7 @@ from gdopt.arrays.backend import (
     is_on_device,
     on_their_device,
 )
+from gdopt.checks import check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
 
@@ -200,12 +201,7 @@ class Gradients:
             arrays = list(grads)
         else:
             arrays = list(named_arrays(grads, "grads").values())
-        if len(arrays) != len(self._names):
-            message = (
-                f"grads must hold {len(self._names)} arrays, one for each parameter, "
-                f"got {len(arrays)}"
-            )
-            raise ArgumentError(message)
+        refuse_other_count(len(self._names), len(arrays))
         return arrays
 
     def _check_arrays(self, arrays: Sequence[Array]) -> None:
@@ -232,24 +228,11 @@ class Gradients:
         backend = self._parameters.backend
         if not backend.is_array(array):
             self._refuse_kind(name, array)
-        common_backend([(gradient_label(name), array)])  # masked arrays, say
-        if array.shape != parameter.shape:
-            message = (
-                f"{gradient_label(name)} must have shape {parameter.shape}, got "
-                f"{array.shape}"
-            )
-            raise ArgumentError(message)
-        if array.dtype != parameter.dtype:
-            message = (
-                f"{gradient_label(name)} must be {parameter.dtype}, got {array.dtype}"
-            )
-            raise ArgumentTypeError(message)
-        device = backend.device(array)
-        if device != self._parameters.device:
-            message = (
-                f"{gradient_label(name)} must be on {self._parameters.device}, got "
-                f"one on {device}"
-            )
+        label, home = f"the gradient of {array_label(name)}", self._parameters.device
+        common_backend([(label, array)])  # such as masked arrays
+        check_like(label, array, parameter)
+        if (device := backend.device(array)) != home:
+            message = f"{label} must be on {home}, got one on {device}"
             raise BackendError(message)
 
     def _refuse_alias(self, name: str, array: Array) -> None:
@@ -264,25 +247,23 @@ class Gradients:
             start, stop = byte_bounds(backend, held)
             if start < high and low < stop and backend.xp.shares_memory(array, held):
                 message = (
-                    f"{gradient_label(name)} must not share memory with {other}: the "
-                    "update would change it while reading it"
+                    f"the gradient of {array_label(name)} must not share memory with "
+                    f"{other}: the update would change it while reading it"
                 )
                 raise ArgumentError(message)
 
     def _refuse_kind(self, name: str, array: Any) -> None:
-        wanted = f"a {self._parameters.backend.name} array"
+        home = f"a {self._parameters.backend.name} array"
+        wanted = f"the gradient of {array_label(name)} must be {home}"
         if array is None:
-            message = f"{gradient_label(name)} must be {wanted}, got None"
+            message = f"{wanted}, got None"
             raise ArgumentTypeError(message)
         kind = f"{type(array).__module__}.{type(array).__name__}"
         foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
         if foreign or is_on_device(array):
-            message = (
-                f"{gradient_label(name)} must be {wanted} on "
-                f"{self._parameters.device}, got a {kind}"
-            )
+            message = f"{wanted} on {self._parameters.device}, got a {kind}"
             raise BackendError(message)
-        message = f"{gradient_label(name)} must be {wanted}, got {kind}"
+        message = f"{wanted}, got {kind}"
         raise ArgumentTypeError(message)
 
     def not_finite(self, grads: Arena | list[Array]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import named_arrays
-from gdopt.checks import check_flag, check_kind, described
+from gdopt.checks import check_flag, check_kind, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.ops import LANES
@@ -157,6 +157,7 @@ class FunctionStep:
         return GradientStats(products(arrays), dots, arrays, group=int(count))
 
 
+@shows("network", "optimizer", "penalty", "validate")
 class NetworkStep:
     """A training step of gdopt's own network: gradients, then one update.
 
@@ -209,11 +210,6 @@ class NetworkStep:
         self.evaluate = None if dev is None else partial(judge, *dev)
         # With dropout or batch normalization no example has a gradient of its own.
         self.has_gradient_stats = network.plain
-
-    def __repr__(self) -> str:
-        l2, l1 = self.penalty.l2, self.penalty.l1
-        step = {"network": self.network, "optimizer": self.optimizer}
-        return described(self, **step, l2=l2, l1=l1, validate=self.validate)
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; return the loss before it."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import described
+from gdopt.checks import shows
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -104,6 +104,7 @@ ADVANCE = KernelText(
 )
 
 
+@shows("_network", "_batches")
 class TrainingGraph:
     """Trains a network on a GPU with one launch a step: gather, forward, back, update.
 
@@ -172,9 +173,6 @@ class TrainingGraph:
         self._graphs: dict[tuple[int, int], CapturedWork] = {}
         self._executor = executor
         executor.count_on_device()
-
-    def __repr__(self) -> str:
-        return described(self, network=self._network, batches=self._batches)
 
     def run(self, epoch: int, number: int) -> Array:
         """Train on a batch, by its epoch and number; return its loss.

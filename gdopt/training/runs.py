@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.checks import check_saved_array, check_state, described
+from gdopt.checks import check_saved_array, check_state, shows
 from gdopt.data import MiniBatches
 from gdopt.errors import StateError
 from gdopt.files import empty_folder, numbered_folder
@@ -19,6 +19,7 @@ from gdopt.training.checkpoint import save
 from gdopt.training.loop import Record
 
 
+@shows("path")
 class RunFolder:
     """A new folder of a run, which can be read at any time during the run.
 
@@ -62,9 +63,6 @@ class RunFolder:
             OSError: the folder cannot be made.
         """
         return cls(numbered_folder(prefix), settings)
-
-    def __repr__(self) -> str:
-        return described(self, path=str(self.path))
 
     def __enter__(self) -> Self:
         return self

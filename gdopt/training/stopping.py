@@ -18,8 +18,8 @@ from gdopt.checks import (
     check_number,
     check_saved_array,
     check_state,
-    described,
     shown,
+    shows,
 )
 from gdopt.errors import ArgumentTypeError, GdoptError, StateError
 from gdopt.interrupt import Uninterrupted
@@ -29,6 +29,7 @@ FORMAT = 1
 KEYS = ("best", "best_update", "params", "layers")  # checked one by one
 
 
+@shows("patience", "min_delta", "mode", "best", "best_update", "waited")
 class EarlyStopping:
     """Stop when a value has not improved for a while, and keep the best parameters.
 
@@ -115,10 +116,6 @@ class EarlyStopping:
             name: make(array.shape, array.dtype, device)
             for name, array in self._parameters.arrays.items()
         }
-
-    def __repr__(self) -> str:
-        names = ("patience", "min_delta", "mode", "best", "best_update", "waited")
-        return described(self, **{name: getattr(self, name) for name in names})
 
     @property
     def waited(self) -> int:

@@ -159,6 +159,11 @@ using namespace sim;
 constexpr const char image_start[] = "CUDA on the CPU:";
 
 API CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
+// NVRTC asks for a table that is not documented, and does without where there is none.
+API CUresult cuGetExportTable(const void** table, const CUuuid*) {
+  *table = nullptr;
+  return CUDA_ERROR_NOT_FOUND;
+}
 
 API CUresult cuModuleLoadData(CUmodule* made, const void* image) {
   CALL(cuModuleLoadData);
