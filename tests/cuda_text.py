@@ -23,10 +23,11 @@ from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
+from gdopt.kernels.cuda import matrix
 from gdopt.kernels.cuda import text as ctext
 
 PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
-PARTS += (ctext.SEPARATE, ctext.STRIDED, ctext.FOLD)
+PARTS += (ctext.SEPARATE, ctext.STRIDED, ctext.FOLD, matrix.COMBINE)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
 SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-O2")
 SHIM = Path(__file__).with_name("kernel_shim.hpp")

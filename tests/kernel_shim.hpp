@@ -44,6 +44,8 @@ inline float __uint_as_float(uint32_t bits) {
 OVERLOADS(exp)
 OVERLOADS(fabs)
 OVERLOADS(log)
+OVERLOADS(log1p)
+OVERLOADS(tanh)
 OVERLOADS(sqrt)
 inline float pow(float x, float y) { return __builtin_powf(x, y); }
 extern "C" double pow(double, double);

@@ -9,7 +9,11 @@ from typing import Any
 from gdopt.errors import BackendError
 
 WORKSPACE = 32 << 20  # bytes: what NVIDIA recommends for Hopper
-TYPES = {"float32": ("S", ctypes.c_float), "float64": ("D", ctypes.c_double)}
+NAMES = {"f": "cublasSgemm_v2", "d": "cublasDgemm_v2"}  # by the dtype's character
+SCALARS = {
+    character: tuple(ctypes.byref(kind(value)) for value in (1.0, 0.0))
+    for character, kind in (("f", ctypes.c_float), ("d", ctypes.c_double))
+}
 NORMAL, TRANSPOSED = 0, 1  # cublasOperation_t
 STATUSES = {
     1: "CUBLAS_STATUS_NOT_INITIALIZED",
@@ -69,45 +73,45 @@ class Cublas:
         self._call("cublasSetWorkspace_v2", self._handle, space, size)
         self._stream = stream
 
-    def takes(self, a: Any, b: Any, out: Any) -> bool:
-        """Return whether these shapes fit and cuBLAS needs no copy."""
-        arrays = a, b, out
-        return a.shape[1:] == b.shape[:1] and all(
-            array.ndim == 2
-            and array.size > 0
-            and array.dtype == arrays[0].dtype
-            and array.dtype.name in TYPES
-            and (array.flags.c_contiguous or array.flags.f_contiguous)
-            for array in arrays
-        )
-
-    def multiply(self, a: Any, b: Any, out: Any) -> None:
-        """Compute ``out = a b``; out (m, n) is C-contiguous.
+    def multiply(self, a: Any, b: Any, out: Any) -> bool:
+        """Compute ``out = a b`` of matrices, unless cuBLAS would need a copy.
 
         cuBLAS counts along columns, so it is asked for ``out^T = b^T a^T``.
+
+        Returns:
+            Whether it was done; not where dtypes or strides are others, the shapes do
+            not fit, or an array is empty.
         """
-        letter, scalar = TYPES[out.dtype.name]
-        (m, k), n = a.shape, b.shape[1]
-        one, zero = scalar(1.0), scalar(0.0)
+        (m, k), n, kind = a.shape, b.shape[1], a.dtype
+        placed = [_place(array) for array in (b, a, out)]
+        if (
+            kind.char not in NAMES
+            or not kind == b.dtype == out.dtype
+            or b.shape[0] != k
+            or 0 in (m, k, n)
+            or None in placed
+            or placed[2][0] != NORMAL
+        ):
+            return False
+        (order_b, *of_b), (order_a, *of_a), (_, *of_out) = placed
+        one, zero = SCALARS[kind.char]
+        sizes = map(ctypes.c_int, (order_b, order_a, n, m, k))
         with self._lock:
             self._follow()
+            handle = self._handle
             self._call(
-                f"cublas{letter}gemm_v2",
-                self._handle,
-                *(ctypes.c_int(order) for order in (_order(b), _order(a), n, m, k)),
-                ctypes.byref(one),
-                *_place(b),
-                *_place(a),
-                ctypes.byref(zero),
-                *_place(out),
+                NAMES[kind.char], handle, *sizes, one, *of_b, *of_a, zero, *of_out
             )
+        return True
 
 
-def _order(array: Any) -> int:
-    return NORMAL if array.flags.c_contiguous else TRANSPOSED
-
-
-def _place(array: Any) -> tuple[Any, Any]:
-    """Return the address, and the length of what lies together."""
-    rows = array if array.flags.c_contiguous else array.T
-    return ctypes.c_void_p(array.data.ptr), ctypes.c_int(rows.shape[1])
+def _place(array: Any) -> Any:
+    """Return the order, the address, and the length of what lies together."""
+    flags, (rows, columns) = array.flags, array.shape
+    if flags.c_contiguous:
+        order, length = NORMAL, columns
+    elif flags.f_contiguous:
+        order, length = TRANSPOSED, rows
+    else:
+        return None
+    return order, ctypes.c_void_p(array.data.ptr), ctypes.c_int(length)

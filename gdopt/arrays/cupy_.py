@@ -129,21 +129,19 @@ class CupyBackend:
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         """See `Backend.matmul`."""
-        device = a.device.id
-        with a.device:  # handle, workspace and result belong there
-            if device not in self._cublas:
-                self._cublas[device] = Cublas(self.xp)
-            cublas = self._cublas[device]
-            if a.ndim == b.ndim == 2:
-                shape = a.shape[0], b.shape[1]
-                if out is None:
-                    out = self.xp.empty(shape, a.dtype)
-                elif out.shape != shape:  # CuPy would fill it in any other shape
-                    message = f"out must have shape {shape}, got {out.shape}"
-                    raise ArgumentError(message)
-            if out is None or not (cublas.takes(a, b, out) and out.flags.c_contiguous):
+        with a.device as device:  # handle, workspace and result belong there
+            if device.id not in self._cublas:
+                self._cublas[device.id] = Cublas(self.xp)
+            if a.ndim != 2 or b.ndim != 2:
                 return self.xp.matmul(a, b, out=out)
-            cublas.multiply(a, b, out)
+            shape = a.shape[0], b.shape[1]
+            if out is None:
+                out = self.xp.empty(shape, a.dtype)
+            elif out.shape != shape:  # CuPy would fill it in any other shape
+                message = f"out must have shape {shape}, got {out.shape}"
+                raise ArgumentError(message)
+            if not self._cublas[device.id].multiply(a, b, out):
+                return self.xp.matmul(a, b, out=out)
         return out
 
     def synchronize(self) -> None:

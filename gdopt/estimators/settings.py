@@ -78,7 +78,7 @@ class Settings:
 
     Attributes:
         hidden_layer_sizes: units of the hidden layers.
-        activation: a key of `gdopt.nn.forward.ACTIVATIONS`.
+        activation: a key of `gdopt.nn.formulas.ACTIVATIONS`.
         optimizer: called with parameters and ``lr=``.
         learning_rate_init: number or schedule.
         alpha: the course's lambda.

@@ -6,12 +6,14 @@ from gdopt.kernels.ops import (
     equal,
     exp,
     log,
+    log1p,
     maximum,
     minimum,
     not_equal,
     sign,
     sqrt,
     square,
+    tanh,
     where,
 )
 
@@ -20,12 +22,14 @@ __all__ = [
     "equal",
     "exp",
     "log",
+    "log1p",
     "maximum",
     "minimum",
     "not_equal",
     "sign",
     "sqrt",
     "square",
+    "tanh",
     "where",
 ]
 __dir__ = public_dir(__name__)

@@ -141,7 +141,7 @@ class Kernel:
         compute = max(map(compute_dtype, stored), key=lambda dtype: dtype.itemsize)
         key = (engine, compute if on_cpu else (compute, stored), frozenset(elements))
         if key not in self._steps:
-            built = _build(self.program(elements), engine, stored, compute)
+            built = build_engine(self.program(elements), engine, stored, compute)
             self._steps[key] = Step(self.program(elements), built, on_cpu=on_cpu)
         return self._steps[key]
 
@@ -195,7 +195,7 @@ def _check_alike(named: Mapping[str, Any]) -> None:
             raise ArgumentTypeError(message + str(other.dtype))
 
 
-def _build(
+def build_engine(
     program: Program, engine: str, stored: Sequence[Any], compute: np.dtype[Any]
 ) -> Any:
     """Print and compile a program; each engine is imported when first used."""

@@ -24,6 +24,34 @@ def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
     np.copyto(out, chosen, where=condition)
 
 
+LANES = 32
+
+
+def lane_sums(x: Any, out: Any = None) -> Any:
+    """Add up the rows of a matrix (m, n) in the order that every engine keeps.
+
+    Row k is added to lane k modulo 32, starting from 0.0, one row after the other; the
+    lanes are added by halves: lane 0 and lane 16, 1 and 17, ..., then 0 and 8, ...
+
+    Args:
+        x: of NumPy.
+        out: (n,), where the sums go; a new array without it.
+    """
+    rows, columns = x.shape
+    whole = rows - rows % LANES
+    # What is added to lanes that no row reaches is 0.0: a few rows need no more lanes.
+    half = min(LANES, 1 << max(0, rows - 1).bit_length())
+    lanes = np.zeros((half, columns), x.dtype)
+    if whole:
+        blocks = x[:whole].reshape(-1, LANES, columns)
+        np.add.reduce(blocks, axis=0, out=lanes, initial=0)
+    lanes[: rows - whole] += x[whole:]
+    while half > 1:
+        half //= 2
+        lanes[:half] += lanes[half : 2 * half]
+    return np.positive(lanes[0], out=out)
+
+
 def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., Any]:
     """Where Python raises, return the infinity or NaN that IEEE 754 prescribes."""
 
@@ -62,6 +90,8 @@ OPERATIONS = {
     "sqrt": Operation("sqrt({})", "sqrt({})", np.sqrt, _ieee(math.sqrt, np.sqrt)),
     "exp": Operation("exp({})", "exp({})", np.exp, _ieee(math.exp, np.exp)),
     "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),
+    "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
+    "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
     "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
     "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
@@ -80,15 +110,42 @@ OPERATIONS = {
     "where": Operation(
         "{} ? {} : {}", "{1} if {0} else {2}", select, lambda c, a, b: a if c else b
     ),
+    # With their 0 and 1 as arguments: a literal would widen Numba's float32.
+    "relu": Operation(
+        "{0} <= {1} ? {1} : {0}",
+        "{1} if {0} <= {1} else {0}",
+        lambda x, zero, out=None: np.maximum(x, zero, out=out),
+        max,
+    ),
+    "relu_back": Operation(
+        "{0} * ({1} > {2} ? {3} : {2})",
+        "{0} * ({3} if {1} > {2} else {2})",
+        lambda d, a, zero, _, out: np.multiply(d, a > zero, out=out),
+        lambda d, a, zero, one: d * (one if a > zero else zero),
+    ),
+    "one_hot": Operation(
+        "{0} == {1} ? {2} : {3}",
+        "{2} if {0} == {1} else {3}",
+        lambda column, label, *_: column == label,
+        lambda column, label, one, zero: one if column == label else zero,
+    ),
+    # Of each row of a matrix; `RowKernel` prints them for CUDA.
+    "row_sum": Operation("", "", lambda x: lane_sums(x.T)[:, None], operator.pos),
+    "row_max": Operation("", "", lambda x: x.max(axis=1, keepdims=True), operator.pos),
+    "row_pick": Operation(
+        "", "", lambda x, k: np.take_along_axis(x, k, axis=1), lambda x, _: x
+    ),
 }
 
 
 def apply(operation: str, *arguments: Any) -> Any:
-    """Apply an operation to symbols (which records it) or to plain numbers."""
+    """Apply an operation to symbols (which records it), to arrays or to numbers."""
     for argument in arguments:
         record = getattr(type(argument), "record", None)
         if record is not None:
             return record(operation, *arguments)
+        if isinstance(argument, np.ndarray):
+            return OPERATIONS[operation].numpy(*arguments)
     return OPERATIONS[operation].host(*arguments)
 
 
@@ -105,6 +162,46 @@ def exp(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Natural logarithm; of arrays, engines may differ in the last places."""
     return apply("log", x)
+
+
+def log1p(x: Any) -> Any:
+    """Logarithm of 1 + x, also of a tiny x; engines may differ in the last places."""
+    return apply("log1p", x)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent; of arrays, engines may differ in the last places."""
+    return apply("tanh", x)
+
+
+def relu(x: Any) -> Any:
+    """Return x above zero, and 0.0 elsewhere; NaN stays NaN."""
+    return apply("relu", x, 0.0)
+
+
+def relu_back(d: Any, a: Any) -> Any:
+    """Return d times 1 where a is above zero, and times 0 elsewhere."""
+    return apply("relu_back", d, a, 0.0, 1.0)
+
+
+def one_hot(column: Any, label: Any) -> Any:
+    """Return 1 in the column that the label of a row names, and 0 elsewhere."""
+    return apply("one_hot", column, label, 1.0, 0.0)
+
+
+def row_sum(x: Any) -> Any:
+    """Sum of each row, in the order of `lane_sums`."""
+    return apply("row_sum", x)
+
+
+def row_max(x: Any) -> Any:
+    """Largest number of each row; NaN wins."""
+    return apply("row_max", x)
+
+
+def row_pick(x: Any, label: Any) -> Any:
+    """Return the number in the column that the label of each row names."""
+    return apply("row_pick", x, label)
 
 
 def equal(x: Any, y: Any) -> Any:

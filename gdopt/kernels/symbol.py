@@ -140,6 +140,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.sqrt: ops.sqrt,
     np.exp: ops.exp,
     np.log: ops.log,
+    np.log1p: ops.log1p,
+    np.tanh: ops.tanh,
     np.square: ops.square,
     np.sign: ops.sign,
     np.minimum: ops.minimum,
@@ -156,7 +158,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 def _unknown(what: str) -> str:
     return (
         f"{what} is not an operation of rules; they are + - * / **, abs, < <= > >=, "
-        "& | ~, sqrt, square, exp, log, sign, minimum, maximum, equal, not_equal, where"
+        "& | ~, sqrt, square, exp, log, log1p, tanh, sign, minimum, maximum, equal, "
+        "not_equal, where"
     )
 
 

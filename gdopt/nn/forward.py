@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +14,11 @@ from gdopt.averages import EWA
 from gdopt.checks import check_saved_array, check_state
 from gdopt.nn.layers import (
     Backprop,
+    activated,
     batch_norm,
-    dense,
+    dense_activated,
     dropout,
-    relu,
-    sigmoid,
     standardized,
-    tanh,
 )
 
 Pair = tuple[Array, Array]
@@ -99,16 +98,13 @@ class Statistics:
         return averages
 
 
-ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
-
-
 @dataclass(frozen=True)
 class Layers:
     """What the layers of a network are.
 
     Attributes:
         count: how many.
-        activation: between them, a key of `ACTIVATIONS`.
+        activation: between them, a key of `gdopt.nn.formulas.ACTIVATIONS`.
         keep: for each hidden layer the probability to keep a unit.
         params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
         grads: in the same layout.
@@ -157,7 +153,7 @@ def run(
     layers: Layers,
     x: Array,
     *,
-    layer: Any = dense,
+    layer: Any = None,
     training: bool = False,
     generator: np.random.Generator | None = None,
 ) -> Pass:
@@ -165,33 +161,29 @@ def run(
 
     Args:
         layers: what to run through.
-        x: (m, n).
-        layer: makes the dense layers, as `gdopt.nn.dense` does.
+        x: (m, n); not checked.
+        layer: makes the dense layers, as `gdopt.nn.dense` does; without it they are
+            activated in the same pass, to the same bits.
         training: whether batches are normalized by their own statistics.
         generator: drops units, where there is one.
     """
     done = Pass(x)
-    activate = ACTIVATIONS[layers.activation]
     params, grads = layers.params, layers.grads
+    fused = layer is None and layers.statistics is None
+    make: Any = layer or functools.partial(dense_activated, backend=params.backend)
     for k in range(1, layers.count + 1):
         last = k == layers.count
         W, b = f"W{k}", f"b{k}"
-        biased = b in params
-        done.append(
-            layer(
-                done.output,
-                params[W],
-                params[b] if biased else None,
-                grads[W],
-                grads[b] if biased else None,
-                input_gradient=k > 1,
-            )
-        )
+        bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
+        options = {"activation": layers.activation} if fused and not last else {}
+        arrays = done.output, params[W], bias, grads[W], d_bias
+        done.append(make(*arrays, input_gradient=k > 1, **options))
         if last:
             break
         if layers.statistics is not None:
             _normalize(done, layers, k, training=training)
-        done.append(activate(done.output, in_place=True))
+        if not fused:
+            done.append(activated(done.output, layers.activation, in_place=True))
         keep_prob = layers.keep_prob[k - 1]
         if generator is not None and keep_prob < 1:
             done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))

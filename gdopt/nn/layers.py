@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import Backend, common_backend
 from gdopt.checks import check_like, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
 from gdopt.nn.inputs import KEEP, check_examples
-from gdopt.nn.losses import logistic
 
 Backprop = Callable[[Array], Array]
 
@@ -75,18 +75,62 @@ def dense(
         raise ArgumentError(message)
     check_examples(x, weights.shape[0], weights.dtype)
     check_like("d_weights", d_weights, weights)
-    output = backend.matmul(x, weights)
     if bias is not None:
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
-        output += bias
+    arrays = x, weights, bias, d_weights, d_bias
+    output, run_back = dense_activated(
+        *arrays, backend=backend, input_gradient=input_gradient
+    )
 
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
-        backend.matmul(x.T, d_output, out=d_weights)
+        return run_back(d_output)
+
+    return output, backprop
+
+
+def dense_activated(
+    x: Array,
+    weights: Array,
+    bias: Array | None,
+    d_weights: Array,
+    d_bias: Array | None,
+    *,
+    backend: Backend,
+    activation: str | None = None,
+    input_gradient: bool = True,
+) -> tuple[Array, Backprop]:
+    """Do what `dense` does, then activate, in fewer passes and without checks.
+
+    With an activation, backprop overwrites the gradient that it is given.
+    """
+    matmul = backend.matmul
+    output = matmul(x, weights)
+    passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
+    if bias is not None:
+        passes.apply_biased(output, bias)
+
+    def backprop(d_output: Array) -> Array:
         if bias is not None:
-            backend.xp.sum(d_output, axis=0, out=d_bias)
-        return backend.matmul(d_output, weights.T) if input_gradient else None
+            passes.back(d_output, output, total=d_bias)
+        matmul(x.T, d_output, out=d_weights)
+        return matmul(d_output, weights.T) if input_gradient else None
+
+    return output, backprop
+
+
+def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
+    """Return an activation's output, by its name, and its backprop."""
+    passes = ACTIVATIONS[name]
+    output = z if in_place else z.copy()
+    passes.apply(output)
+
+    def backprop(d_output: Array) -> Array:
+        check_like("d_output", d_output, output)
+        d_z = d_output if in_place else d_output.copy()
+        passes.back(d_z, output)
+        return d_z
 
     return output, backprop
 
@@ -110,14 +154,7 @@ def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     >>> a, backprop(np.ones(3))
     (array([0., 0., 3.]), array([0., 0., 1.]))
     """
-    xp = backend_of(z).xp
-    output = xp.maximum(z, 0, out=z if in_place else None)
-
-    def backprop(d_output: Array) -> Array:
-        check_like("d_output", d_output, output)
-        return xp.multiply(d_output, output > 0, out=d_output if in_place else None)
-
-    return output, backprop
+    return activated(z, "relu", in_place=in_place)
 
 
 def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
@@ -139,16 +176,7 @@ def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     >>> a, backprop(np.ones(2))
     (array([0., 1.]), array([1., 0.]))
     """
-    xp = backend_of(z).xp
-    output = xp.tanh(z, out=z if in_place else None)
-
-    def backprop(d_output: Array) -> Array:
-        check_like("d_output", d_output, output)
-        slope = xp.square(output)
-        xp.subtract(1, slope, out=slope)
-        return xp.multiply(d_output, slope, out=d_output if in_place else None)
-
-    return output, backprop
+    return activated(z, "tanh", in_place=in_place)
 
 
 def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
@@ -156,7 +184,7 @@ def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 
     Args:
         z: any shape, floating.
-        in_place: whether dz overwrites da; a is a new array in any case.
+        in_place: whether a overwrites z, and dz overwrites da.
 
     Returns:
         a, and ``backprop(da) -> dz``.
@@ -170,16 +198,7 @@ def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     >>> a, backprop(np.ones(2))
     (array([0.5, 1. ]), array([0.25, 0.  ]))
     """
-    xp = backend_of(z).xp
-    output = logistic(z)
-
-    def backprop(d_output: Array) -> Array:
-        check_like("d_output", d_output, output)
-        slope = xp.subtract(1, output)
-        slope *= output
-        return xp.multiply(d_output, slope, out=d_output if in_place else None)
-
-    return output, backprop
+    return activated(z, "sigmoid", in_place=in_place)
 
 
 EPS = 1e-5

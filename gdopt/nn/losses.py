@@ -9,6 +9,7 @@ from gdopt.arrays import Arena, Array, backend_of
 from gdopt.arrays.backend import common_backend
 from gdopt.checks import NOT_NEGATIVE, check_like, check_number
 from gdopt.errors import ArgumentError
+from gdopt.nn import formulas
 from gdopt.nn.inputs import check_classes, check_finite, check_labels
 
 
@@ -25,11 +26,9 @@ def logistic(logits: Array) -> Array:
     >>> logistic(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
     """
-    xp = backend_of(logits).xp
-    tail = xp.exp(-xp.abs(logits))
-    probability = xp.where(logits >= 0, xp.ones_like(tail), tail)
-    tail += 1
-    probability /= tail
+    backend_of(logits)
+    probability = logits.copy()
+    formulas.ACTIVATIONS["sigmoid"].apply(probability)
     return probability
 
 
@@ -82,7 +81,7 @@ def softmax_cross_entropy(
     >>> gradient
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
-    xp = common_backend((("logits", logits), ("labels", labels))).xp
+    common_backend((("logits", logits), ("labels", labels)))
     if logits.ndim != 2 or 0 in logits.shape:
         message = f"logits must have shape (m, classes), not empty, got {logits.shape}"
         raise ArgumentError(message)
@@ -90,15 +89,7 @@ def softmax_cross_entropy(
     check_labels(labels, ((examples,),))
     if validate:
         check_classes(labels, classes)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    gradient = xp.exp(shifted)
-    totals = gradient.sum(axis=1, keepdims=True)
-    chosen = xp.arange(examples), labels
-    loss = (xp.log(totals[:, 0]) - shifted[chosen]).mean()
-    gradient /= totals
-    gradient[chosen] -= 1
-    gradient /= examples
-    return loss, gradient
+    return formulas.softmax_cross_entropy(logits, labels)
 
 
 def binary_cross_entropy(
@@ -131,7 +122,7 @@ def binary_cross_entropy(
     >>> gradient
     array([ 0.25, -0.25])
     """
-    xp = common_backend((("logits", logits), ("labels", labels))).xp
+    common_backend((("logits", logits), ("labels", labels)))
     examples = logits.size
     if examples == 0 or logits.shape not in ((examples,), (examples, 1)):
         message = f"logits must have shape (m, 1) or (m,), got {logits.shape}"
@@ -139,13 +130,9 @@ def binary_cross_entropy(
     check_labels(labels, ((examples,), (examples, 1)))
     if validate:
         check_classes(labels, 2)
-    targets = labels.reshape(logits.shape).astype(logits.dtype)
-    losses = xp.maximum(logits, 0) - logits * targets
-    losses += xp.log1p(xp.exp(-xp.abs(logits)))
-    gradient = logistic(logits)
-    gradient -= targets
-    gradient /= examples
-    return losses.mean(), gradient
+    outputs = logits.reshape(-1, 1)
+    loss, gradient = formulas.binary_cross_entropy(outputs, labels.reshape(-1))
+    return loss, gradient.reshape(logits.shape)
 
 
 def squared_error(
@@ -183,7 +170,7 @@ def squared_error(
     >>> gradient
     array([[ 2., -1.]])
     """
-    xp = common_backend((("predictions", predictions), ("targets", targets))).xp
+    common_backend((("predictions", predictions), ("targets", targets)))
     if predictions.ndim not in (1, 2) or predictions.size == 0:
         message = (
             "predictions must have shape (m, outputs) or (m,), not empty, "
@@ -193,11 +180,11 @@ def squared_error(
     check_like("targets", targets, predictions)
     if validate:
         check_finite(targets.reshape(len(targets), -1), "targets")
-    gradient = predictions - targets
-    examples = len(predictions)
-    loss = xp.sum(xp.square(gradient)) / (2 * examples)
-    gradient /= examples
-    return loss, gradient
+    shape = len(predictions), -1
+    loss, gradient = formulas.squared_error(
+        predictions.reshape(shape), targets.reshape(shape)
+    )
+    return loss, gradient.reshape(predictions.shape)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend
 from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.nn.forward import ACTIVATIONS, Layers, Statistics, run
+from gdopt.nn import formulas
+from gdopt.nn.forward import Layers, Statistics, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.inputs import (
     as_targets,
@@ -22,20 +23,12 @@ from gdopt.nn.inputs import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.layers import dense
-from gdopt.nn.losses import (
-    Penalty,
-    binary_cross_entropy,
-    logistic,
-    softmax,
-    softmax_cross_entropy,
-    squared_error,
-)
+from gdopt.nn.losses import Penalty, logistic, softmax
 
-LOSSES: dict[str, Callable[..., tuple[Array, Array]]] = {
-    "softmax": softmax_cross_entropy,
-    "sigmoid": binary_cross_entropy,
-    "linear": squared_error,
+LOSSES = {
+    "softmax": formulas.softmax_cross_entropy,
+    "sigmoid": formulas.binary_cross_entropy,
+    "linear": formulas.squared_error,
 }
 ROWS = 4096  # examples evaluated at a time if no gradient is needed
 
@@ -121,7 +114,7 @@ class Network:
         dtype: Any = np.float32,
         backend: str | None = None,
     ) -> None:
-        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("activation", activation, formulas.ACTIVATIONS)
         check_choice("output", output, LOSSES)
         if initialization is None:
             initialization = "he" if activation == "relu" else "xavier"
@@ -143,6 +136,7 @@ class Network:
         )
         self.grads = self.params.like()
         self.batches_seen = 0
+        self._checked: set[Any] = set()  # kinds of batches that were found to fit
         averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
         self._layers = Layers(
             len(self.sizes) - 1,
@@ -208,22 +202,27 @@ class Network:
         return loss, self.grads
 
     def propagate(
-        self, x: Array, y: Array, *, layer: Any = dense, validate: bool = True
+        self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
     ) -> Array:
         """Run forward and back without L2; return the loss, and write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may take its place. All else is as in `loss_and_grads`.
         """
+        self._check_batch(x, y)
+        if validate:
+            self._check_values(y)
+        with self.params.backend.on(self.params.device):
+            return self._propagate(x, y, layer)
+
+    def _propagate(self, x: Array, y: Array, layer: Any) -> Array:
         generator = None
         if self._layers.drops:
             key = (self.batches_seen,)
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
         done = run(self._layers, x, layer=layer, training=True, generator=generator)
-        if self.output == "linear":
-            y = as_targets(y, done.output.shape, self.dtype)
-        loss, gradient = LOSSES[self.output](done.output, y, validate=validate)
+        loss, gradient = self._loss(done.output, y)
         for backprop in reversed(done.backprops):
             gradient = backprop(gradient)
         if self._layers.statistics is not None:
@@ -238,10 +237,10 @@ class Network:
             GdoptError: an argument does not fit, as in `loss_and_grads`.
         """
         penalty = Penalty.of(l2, l1)
-        y = self._check_labelled(x, y)
+        self._check_labelled(x, y)
         total = 0.0
         for rows, logits in self._logits(x):
-            loss = LOSSES[self.output](logits, y[rows], validate=False)[0]
+            loss = self._loss(logits, y[rows])[0]
             total += float(loss) * len(logits)
         added = float(penalty.value(self.params, len(x))) if penalty else 0.0
         return total / len(x) + added
@@ -305,19 +304,36 @@ class Network:
             message = f"{name} {rule}: use {instead}"
             raise ArgumentError(message)
 
-    def _check_labelled(self, x: Array, y: Array) -> Array:
-        """Return the labels, or the targets of a linear output as (m, sizes[-1])."""
+    def _check_labelled(self, x: Array, y: Array) -> None:
+        self._check_batch(x, y)
+        self._check_values(y)
+
+    def _check_batch(self, x: Array, y: Array) -> None:
+        """Refuse what does not fit by its shape, dtype or device; once for each."""
+        kind = tuple(map(_kind, (x, y)))
+        if kind in self._checked:
+            return
         self._check_x(x)
         common_backend((("x", x), ("y", y)))
         if self.output == "linear":
-            y = as_targets(y, (len(x), self.sizes[-1]), self.dtype)
-            check_finite(y, "targets")
-            return y
-        column = (len(x), 1)
-        shapes = (column[:1],) if self.output == "softmax" else (column[:1], column)
-        check_labels(y, shapes)
-        check_classes(y, max(self.sizes[-1], 2))
-        return y
+            as_targets(y, (len(x), self.sizes[-1]), self.dtype)
+        else:
+            column = (len(x), 1)
+            softmax = self.output == "softmax"
+            check_labels(y, (column[:1],) if softmax else (column[:1], column))
+        self._checked.add(kind)
+
+    def _check_values(self, y: Array) -> None:
+        """Refuse unknown classes, or targets that are not finite; a GPU has to wait."""
+        if self.output == "linear":
+            check_finite(y.reshape(len(y), -1), "targets")
+        else:
+            check_classes(y, max(self.sizes[-1], 2))
+
+    def _loss(self, outputs: Array, y: Array) -> tuple[Array, Array]:
+        """Return the mean loss of checked labels or targets, and its gradient."""
+        y = y.reshape(outputs.shape if self.output == "linear" else -1)
+        return LOSSES[self.output](outputs, y)
 
     def _logits(self, x: Array) -> Iterator[tuple[slice, Array]]:
         """Run forward in slices, so that activations of a large set fit in memory."""
@@ -371,3 +387,11 @@ class Network:
             what = "statistics of a network without batch normalization"
             check_state(what, state["statistics"])
         self.batches_seen = state["batches_seen"]
+
+
+def _kind(array: Any) -> tuple[Any, ...]:
+    """Return what the checks of a batch depend on, but for its numbers."""
+    if not hasattr(array, "dtype"):
+        return (type(array),)  # refused
+    device = getattr(array, "device", None)
+    return type(array), array.shape, array.dtype, str(device)

@@ -13,6 +13,7 @@ from gdopt.arrays.arena import named_arrays
 from gdopt.checks import check_flag, check_kind, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.kernels.ops import LANES
 from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
 from gdopt.nn.losses import Penalty
@@ -21,59 +22,56 @@ from gdopt.optim import Optimizer
 from gdopt.planner.noise import GradientStats
 
 Buffers = dict[str, float]
-# Arrays of a hidden layer's size: kept until the gradients are done (of sigmoid, its
-# input and its output), and temporary ones in the forward pass.
-KEPT = {"relu": 1, "tanh": 1, "sigmoid": 2}
-FORWARD = {"relu": 0.0, "tanh": 0.0, "sigmoid": 2.25}
-LOSS_VECTORS = 6  # numbers for each example, while the loss is computed
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
 def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
     """Return, for each stage of a step, its buffers and their bytes.
 
-    A stage is a moment at which memory may be highest: each activation forwards, the
-    loss, each layer backwards, the penalty on large weights.
+    A stage is a moment at which memory may be highest: the loss, each layer backwards,
+    the penalty on large weights.
     """
     sizes, item = network.sizes, network.dtype.itemsize
-    stages = _forward_stages(network, rows)
+    stages: dict[str, Buffers] = {}
     last = len(sizes) - 1
-    kept = stages.pop("forwards")
-    vectors = 0 if network.output == "linear" else LOSS_VECTORS * item + 8
-    loss = rows * (2 * sizes[last] * item + vectors)
-    stages["loss"] = kept | {"loss and its gradient": loss}
+    kept = _forward_buffers(network, rows)
+    stages["loss"] = kept | {"loss and its gradient": _loss_bytes(network, rows)}
     for k in range(last, 1, -1):
-        values = rows * sizes[k - 1]
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
-        outgoing = {f"gradient of layer {k - 1}": float(values * item)}
+        outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
-        slope = float(values * item)
-        if network.activation == "relu":  # its slope is a truth value
-            slope = values + min(slope, _cast(network))
-        stages[f"activation {k - 1} backwards"] = kept | outgoing | {"slope": slope}
     if penalized:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
         stages["penalty"] = {"squares of the weights": float(largest * item)}
     return stages
 
 
-def _forward_stages(network: Network, rows: int) -> dict[str, Buffers]:
-    """Return the buffers at each activation, and at the end, ``"forwards"``."""
+def _forward_buffers(network: Network, rows: int) -> Buffers:
+    """Return what is kept of a pass forwards: the output of each layer."""
     sizes, item = network.sizes, network.dtype.itemsize
     kept: Buffers = {}
     if network.params.backend.name == "numpy":
         kept["Python's objects"] = float(OBJECTS * len(sizes))
-    stages = {}
-    for k, size in enumerate(sizes[1:-1], start=1):
-        kept[f"layer {k}"] = rows * size * item * KEPT[network.activation]
-        work = rows * size * item * FORWARD[network.activation]
-        stages[f"layer {k} forwards"] = {**kept, "activation": work}
-    kept[f"layer {len(sizes) - 1}"] = float(rows * sizes[-1] * item)
-    return {**stages, "forwards": kept}
+    for k, size in enumerate(sizes[1:], start=1):
+        kept[f"layer {k}"] = float(rows * size * item)
+    return kept
+
+
+def _loss_bytes(network: Network, rows: int) -> float:
+    """Return the bytes that the loss takes besides the outputs, at its peak."""
+    outputs, item = network.sizes[-1], network.dtype.itemsize
+    if network.params.backend.name != "numpy":
+        return float(rows * (outputs + 1) * item)  # the gradient, and losses
+    if network.output != "linear":
+        return float(rows * (4.25 * outputs + 4) * item)
+    # Differences, their squares, and the lanes of the sum, which NumPy buffers.
+    lanes = rows * item * min(LANES, 1 << (outputs - 1).bit_length())
+    buffers = 1.25 * min(lanes, _cast(network)) if outputs > 1 else 0.0
+    return float(rows * (2 * outputs + 1) * item + lanes + buffers)
 
 
 def _cast(network: Network) -> float:
-    """Return the bytes of NumPy's buffer, where truth values become numbers."""
+    """Return the bytes of NumPy's buffer, of what it converts or gathers."""
     on_host = network.params.backend.name == "numpy"
     return float(np.getbufsize() * network.dtype.itemsize) if on_host else 0.0
 
@@ -81,12 +79,12 @@ def _cast(network: Network) -> float:
 def evaluation_stage(network: Network, examples: int) -> Buffers:
     """Return the buffers, and their bytes, while `rows` examples are evaluated."""
     rows = min(examples, ROWS)
-    stages = [*_forward_stages(network, rows).values()]
+    stages = [_forward_buffers(network, rows)]
     if network.output == "linear":
         outputs = float(rows * network.sizes[-1] * network.dtype.itemsize)
         before = {"outputs of the slice before": outputs * (examples > ROWS)}
         stages = [stage | before for stage in stages]
-        stages.append({"outputs, their gradient and squares": 3 * outputs})
+        stages.append({"outputs": outputs, "their loss": _loss_bytes(network, rows)})
         stages.append({"whether targets are finite": examples * network.sizes[-1]})
         rest = {}
     else:

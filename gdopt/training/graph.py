@@ -84,14 +84,21 @@ class CapturedWork:
             pool.free_all_blocks()
 
 
-GATHER = KernelText(
-    "raw T source_, raw int64 order_, raw int64 position_, int64 size_, int64 width_",
-    "raw T out_",
-    "const ptrdiff_t row_ = order_[position_[0] * size_ + i / width_];\n"
-    "out_[i] = source_[row_ * width_ + i % width_];",
-    "gdopt_gather",
-    preamble="",
-)
+def gather_text(elements: int) -> KernelText:
+    """Print the gathering of a batch; a division in 64 bits is a long subroutine."""
+    index = "unsigned" if elements < 1 << 32 else "unsigned long long"
+    return KernelText(
+        "raw T source_, raw int64 order_, raw int64 position_, int64 size_, "
+        f"{'uint32' if index == 'unsigned' else 'uint64'} width_",
+        "raw T out_",
+        f"const {index} row_ = ({index})i / width_, column_ = ({index})i % width_;\n"
+        "const ptrdiff_t from_ = order_[position_[0] * size_ + row_];\n"
+        "out_[i] = source_[from_ * (ptrdiff_t)width_ + column_];",
+        "gdopt_gather",
+        preamble="",
+    )
+
+
 ADVANCE = KernelText(
     "int64 by_", "raw int64 position_", "position_[0] += by_;", "gdopt_advance"
 )
@@ -204,10 +211,12 @@ class TrainingGraph:
         for array in self._batches.arrays:
             shape = rows, *array.shape[1:]
             out = params.backend.zeros(shape, array.dtype, params.device)
-            sizes = {"size_": size, "width_": np.int64(out.size // rows)}
+            sizes = {"size_": size, "width_": out.size // rows}
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
-            launches.append(Launch(GATHER, out.size, sizes | places | ends))
+            launches.append(
+                Launch(gather_text(out.size), out.size, sizes | places | ends)
+            )
             outputs.append(out)
         one = {"by_": np.int64(1), "position_": self._position}
         launches.append(Launch(ADVANCE, 1, one))

@@ -199,7 +199,7 @@ def test_a_cache_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_p
         COMPILE, GDOPT_CPU_ENGINE="numba", GDOPT_CACHE_DIR=str(blocked / "cache")
     )
     assert result.stdout == "[7. 7. 7.]\n"
-    assert "compiled loops are not kept" in result.stderr
+    assert "compiled loops could not be cached on disk" in result.stderr
     assert "GDOPT_CACHE_DIR names another folder" in result.stderr
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn import Network
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.nn import Network, dense
 
 COMBINATIONS = list(
     itertools.product(["relu", "tanh", "sigmoid"], ["softmax", "sigmoid"], [0.0, 0.7])
@@ -250,3 +251,38 @@ def test_every_backend_computes_what_numpy_computes_in_float64(backend):
     device.check_data(x_there, y_there)
     assert device.loss(x_there, y_there) == pytest.approx(host.loss(x, y))
     assert device.accuracy(x_there, y_there) == host.accuracy(x, y)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "linear"])
+def test_fused_layers_have_the_bits_of_separate_ones(activation, output, engine):
+    sizes = (5, 7, 6, 3 if output == "softmax" else 1)
+    network = Network(sizes, activation=activation, output=output, backend="numpy")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((70, 5)).astype(np.float32), rng.integers(0, 2, 70)
+    y = y.astype(np.float32) if output == "linear" else y
+    loss, grads = network.loss_and_grads(x, y)
+    fused = grads.flat.copy()
+    assert network.propagate(x, y, layer=dense) == loss
+    assert network.grads.flat.tobytes() == fused.tobytes()
+
+
+def test_a_batch_that_fits_does_not_let_another_one_through(engine):
+    network = Network((5, 7, 3), backend="numpy")
+    x, y = np.ones((4, 5), np.float32), np.zeros(4, int)
+    network.loss_and_grads(x, y)
+    before = network.grads.flat.copy()
+    for wrong, error in (
+        ((x.astype(float), y), ArgumentTypeError),
+        ((np.ma.masked_array(x), y), ArgumentTypeError),
+        ((x.tolist(), y), ArgumentTypeError),
+        ((x[:, :4], y), ArgumentError),
+        ((x[:3], y), ArgumentError),
+        ((x, y[:3]), ArgumentError),
+        ((x, y.astype(float)), ArgumentTypeError),
+        ((x, y + 3), ArgumentError),
+    ):
+        with pytest.raises(error):
+            network.loss_and_grads(*wrong)
+    assert network.grads.flat.tobytes() == before.tobytes()
+    assert network.batches_seen == 1

@@ -20,7 +20,7 @@ import numpy as np
 
 from gdopt.arrays.backend import get_backend
 from gdopt.kernels.cpu.flush import FlushToZero
-from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.ops import OPERATIONS, lane_sums
 from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
@@ -104,10 +104,15 @@ class ScratchPool:
         self.free[self.booleans[name]].append(name)
 
 
-def print_block(program: Program) -> tuple[str, list[bool]]:
+def print_block(program: Program, *, early: bool = False) -> tuple[str, list[bool]]:
     """Print a program as calls of NumPy functions on one block of each array.
 
     A result goes straight into its array where no later operation needs the old value.
+
+    Args:
+        program: the traced rule.
+        early: whether what the first result is made of goes there, too; no other input
+            may then share the first one's memory.
 
     Returns:
         The source of ``block(*arrays, *scalars, *scratch)``, and for each scratch array
@@ -127,7 +132,10 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
         keeps = node.operation == "where"  # it writes before it has read everything
         for name in () if keeps else dying:
             registers.give_back(name)
-        out = _own_array(program, node, k, last) or registers.take(boolean=node.boolean)
+        out = _own_array(program, node, k, last)
+        if out is None and early and _fits_early(program, node, k, last, names):
+            out = program.inputs[0].name
+        out = out or registers.take(boolean=node.boolean)
         for name in dying if keeps else ():
             registers.give_back(name)
         arguments = ", ".join(names[a] for a in node.arguments)
@@ -155,12 +163,32 @@ def _own_array(
     return None
 
 
+def _fits_early(
+    program: Program,
+    node: Symbol,
+    k: int,
+    last: dict[Symbol, int],
+    names: dict[Symbol, str],
+) -> bool:
+    """Return whether nothing that is needed later lies in the first array."""
+    array = program.inputs[0]
+    here = [symbol for symbol, name in names.items() if name == array.name]
+    return (
+        program.writes(0)
+        and not node.boolean
+        and node.operation != "where"
+        and all(last.get(symbol, -1) <= k for symbol in here)
+        and node is not program.results[0]
+        and last[node] <= last[program.results[0]]
+    )
+
+
 class Blocks:
     """A program compiled for NumPy; runs on flat, contiguous arrays of one dtype."""
 
-    def __init__(self, program: Program, dtype: Any) -> None:
+    def __init__(self, program: Program, dtype: Any, *, early: bool = False) -> None:
         self.dtype = np.dtype(dtype)
-        self.source, self._booleans = print_block(program)
+        self.source, self._booleans = print_block(program, early=early)
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
         self._block: Callable[..., None] = scope["block"]
@@ -209,6 +237,30 @@ class Blocks:
                 parts = [array[start : start + block] for array in arrays]
                 scratch = self._scratch(parts[0].size, block)
                 self._block(*parts, *scalars, *scratch)
+
+    def run_rows(
+        self, arrays: Sequence[Any], values: Sequence[Any], total: Any = None
+    ) -> None:
+        """Update a matrix in place, some rows at a time.
+
+        Args:
+            arrays: (m, n), or (n,) for the same in every row.
+            values: the hoisted values, as `cast` gave them.
+            total: where the sums of the first array over its rows go, (n,).
+        """
+        first = arrays[0]
+        rows = max(1, self.size // max(1, first.shape[1]))
+        flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
+        with np.errstate(all="ignore"), flush:
+            for start in range(0, len(first), rows):
+                part = slice(start, start + rows)
+                parts = [array[part] if array.ndim > 1 else array for array in arrays]
+                shape = parts[0].shape
+                cut = self._scratch(parts[0].size, self.size + shape[1])
+                scratch = [array.reshape(shape) for array in cut]
+                self._block(*parts, *values, *scratch)
+            if total is not None:
+                lane_sums(first, total)
 
     def _scratch(self, count: int, block: int) -> list[Any]:
         """Return this thread's scratch arrays, cut to the length of the block."""

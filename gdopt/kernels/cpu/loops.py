@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.cpu.flush import can_flush
-from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.ops import LANES, OPERATIONS
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program
 
@@ -33,7 +33,8 @@ HEAD = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs
 
 import numba
-from numpy import exp, log, sqrt
+import numpy as np
+from numpy import exp, log, log1p, sqrt, tanh
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
@@ -50,11 +51,38 @@ def parallel({parameters}, scalars_):
 """
 
 
-def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
-    """Print a program as a module with a serial and a parallel Numba loop."""
+MATRIX = """
+    rows_, columns_ = {first}.shape
+    lanes_ = np.zeros(({lanes}, columns_), {first}.dtype)
+    for r_ in range(rows_):
+        lane_ = lanes_[r_ % {lanes}]
+{slices}
+        for i in range(columns_):
+{body}
+    half_ = {lanes}
+    while half_ > 1:
+        half_ //= 2
+        for k_ in range(half_):
+            one_, other_ = lanes_[k_], lanes_[k_ + half_]
+            for i in range(columns_):
+                one_[i] += other_[i]
+    total_[:] = lanes_[0, : total_.size]
+"""
+
+
+def _element(program: Program, rows: Collection[str] = ()) -> tuple[list[str], str]:
+    """Print what is done for element i, and name what the first array becomes.
+
+    Args:
+        program: the traced rule.
+        rows: names of the arrays of which ``name_`` is the current row.
+    """
+    at = {
+        a: f"{a.name}_[i]" if a.name in rows else f"{a.name}[i]" for a in program.inputs
+    }
     names = {symbol: f"v_{symbol.name}_" for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
-    body = [f"{names[a]} = {a.name}[i]" for a in program.inputs if program.reads(a)]
+    body = [f"{names[a]} = {at[a]}" for a in program.inputs if program.reads(a)]
     for k, node in enumerate(program.instructions):
         arguments = [names[argument] for argument in node.arguments]
         names[node] = f"x{k}"
@@ -63,25 +91,65 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
         )
     for place, result in enumerate(program.results):
         if program.writes(place):
-            body.append(f"{program.inputs[place].name}[i] = {names[result]}")
-    parameters = [symbol.name for symbol in program.inputs]
-    values = {
-        "name": program.name,
-        "cache": cache,
-        "parameters": ", ".join(parameters),
-        "first": parameters[0],
-        "slice": SLICE,
-        "slices": ", ".join(f"{name}[low:high]" for name in parameters),
-        "imports": "\nfrom gdopt.kernels.cpu.numba_flush import enter, leave\n"
-        if flush
-        else "",
-    }
+            body.append(f"{at[program.inputs[place]]} = {names[result]}")
+    return body, names[program.results[0]]
+
+
+def _head(program: Program, *, flush: bool, cache: bool, **values: str) -> str:
+    """Print a module up to the loop."""
+    imported = "\nfrom gdopt.kernels.cpu.numba_flush import enter, leave\n"
+    head = HEAD.format(
+        name=program.name, cache=cache, imports=imported if flush else "", **values
+    )
     lines = [f"    s{k} = scalars_[{k}]" for k in range(len(program.hoisted))]
     lines += ["    mode = enter()"] if flush else []
-    lines += [f"    for i in range({parameters[0]}.size):"]
+    return head + "\n".join(lines)
+
+
+def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
+    """Print a program as a module with a serial and a parallel Numba loop."""
+    body, _ = _element(program)
+    parameters = [symbol.name for symbol in program.inputs]
+    listed = ", ".join(parameters)
+    head = _head(program, flush=flush, cache=cache, parameters=listed)
+    lines = [f"\n    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
-    return HEAD.format(**values) + "\n".join(lines) + TAIL.format(**values)
+    slices = ", ".join(f"{name}[low:high]" for name in parameters)
+    values = {"parameters": listed, "first": parameters[0], "slices": slices}
+    return head + "\n".join(lines) + TAIL.format(cache=cache, slice=SLICE, **values)
+
+
+def print_matrix(
+    program: Program,
+    vectors: Collection[str],
+    *,
+    summed: bool,
+    flush: bool,
+    cache: bool,
+) -> str:
+    """Print a program as a module with a loop over the rows of matrices.
+
+    Args:
+        program: the traced formula.
+        vectors: names of the arrays that are the same in every row.
+        summed: whether the first result is added up over the rows, into total_.
+        flush: whether denormals are flushed.
+        cache: whether Numba keeps what it compiles.
+    """
+    parameters = [symbol.name for symbol in program.inputs]
+    rows = [name for name in parameters if name not in vectors]
+    body, result = _element(program, rows)
+    listed = ", ".join([*parameters, "total_"])
+    head = _head(program, flush=flush, cache=cache, parameters=listed)
+    body += [f"lane_[i] += {result}"] if summed else []
+    loop = MATRIX.format(
+        first=parameters[0],
+        lanes=LANES if summed else 1,
+        slices="\n".join(f"        {name}_ = {name}[r_]" for name in rows),
+        body="\n".join(f"            {line}" for line in body),
+    )
+    return head + loop + ("    leave(mode)\n" if flush else "")
 
 
 def _store(source: str, name: str, folder: Path) -> Path:
@@ -140,13 +208,16 @@ class Loop:
 
     size = 1 << 15  # elements of a segment, where arrays have to be packed
 
-    def __init__(self, program: Program, dtype: Any) -> None:
+    def __init__(
+        self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
+    ) -> None:
         self.dtype = np.dtype(dtype)
         flush = self.dtype == np.float32 and can_flush()
         self.source, module = compile_module(
-            functools.partial(print_loop, program, flush=flush), program.name
+            functools.partial(printer, program, flush=flush), program.name
         )
-        self._serial, self._parallel = module.serial, module.parallel
+        self._serial = module.serial
+        self._parallel = getattr(module, "parallel", module.serial)
 
     def cast(self, scalars: Sequence[float]) -> Any:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -159,3 +230,8 @@ class Loop:
         else:
             with _parallel_lock:
                 self._parallel(*arrays, values)
+
+    def run_rows(self, arrays: Sequence[Any], values: Any, total: Any = None) -> None:
+        """Update a matrix in place, with a loop by `print_matrix`; see `Blocks`."""
+        total = np.empty(0, self.dtype) if total is None else total
+        self._serial(*arrays, total, values)

@@ -5,9 +5,6 @@ elements at once, so a warp's reads follow each other in memory. Lanes are folde
 shuffles. Writing them out and adding them in the next launch would need no shuffles,
 but another tenth of the traffic. One block then adds all segments' sums, level by
 level, 16 neighbours a thread.
-
-A CPU runs the same text for tests, one thread after the other: the first thread of a
-warp owns all lanes, and the first of the block all sums.
 """
 
 from __future__ import annotations
@@ -28,12 +25,12 @@ from gdopt.kernels.norm import SEGMENT
 WARP, BLOCK = 32, 1024
 FAN = 16  # neighbours that a thread adds
 
-PLAIN = "lanes0_[l_ + k_] += x_ * x_;"
+PLAIN = "lanes0_[k_] += x_ * x_;"
 SCALED = """const bool big_ = fabs(x_) > 0x1p486, small_ = fabs(x_) < 0x1p-511;
-    lanes0_[l_ + k_] += big_ || small_ ? 0.0 : x_ * x_;
+    lanes0_[k_] += big_ || small_ ? 0.0 : x_ * x_;
     x_ *= big_ ? 0x1p-538 : 0x1p537;
-    lanes1_[l_ + k_] += big_ ? x_ * x_ : 0.0;
-    lanes2_[l_ + k_] += small_ ? x_ * x_ : 0.0;"""
+    lanes1_[k_] += big_ ? x_ * x_ : 0.0;
+    lanes2_[k_] += small_ ? x_ * x_ : 0.0;"""
 
 
 def print_segments(
@@ -73,15 +70,14 @@ def print_segments(
     whole = f"""if (count_ == {SEGMENT} && gdopt_aligned<{kind}, 4>(at_)) {{
   #pragma unroll {2 if scaled else 8}
   for (int r_ = 0; r_ < {SEGMENT}; r_ += 128)
-    GDOPT_OWN(l_) add_(gdopt_read<{kind}, 4>(at_ + own_ + r_ + l_), l_);
+    add_(gdopt_read<{kind}, 4>(at_ + own_ + r_));
 }} else"""
-    body = f"""const int own_ = i % {WARP} * gdopt_own;
-if (own_ >= 128) continue;
+    body = f"""const int own_ = i % {WARP} * 4;
 const long long* const segment_ = &segments_[0] + i / {WARP} * 5;
 const ptrdiff_t count_ = segment_[2];
 const {kind}* const at_ = {start};
-double {", ".join(f"{x}[gdopt_own] = {{}}" for x in lanes)};
-const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
+double {", ".join(f"{x}[4] = {{}}" for x in lanes)};
+const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_) {{
   #pragma unroll
   for (int k_ = 0; k_ < 4; ++k_) {{
     double x_ = gdopt_{stored.dtype}_value(pack_.x[k_]);
@@ -90,12 +86,11 @@ const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_, int l_) {{
 }};
 {"" if strided else whole}
   #pragma unroll 1
-  for (ptrdiff_t row_ = own_; row_ < count_; row_ += 128)
-    GDOPT_OWN(l_) {{ const ptrdiff_t r_ = row_ + l_; add_({read}, l_); }}
+  for (ptrdiff_t r_ = own_; r_ < count_; r_ += 128) add_({read});
 """
     for k, x in enumerate(lanes):
-        body += f"gdopt_fold({x});\n"
-        body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[3]] = {x}[0];\n"
+        body += f"const double sum{k}_ = gdopt_fold({x});\n"
+        body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[3]] = sum{k}_;\n"
     return KernelText(
         ", ".join(inputs),
         ", ".join(outputs),
@@ -113,10 +108,9 @@ def print_norm(*, sums: int) -> KernelText:
     those that follow the segments'; and writes norm_ (1,).
     """
     others = ("sum_[nodes_]", "sum_[2 * nodes_]") if sums > 1 else ("0.0", "0.0")
-    body = f"""if (i >= GDOPT_THREADS) continue;
-for (int level_ = 0; level_ < depth_; ++level_) {{
+    body = f"""for (int level_ = 0; level_ < depth_; ++level_) {{
   const int end_ = levels_[level_ + 1];
-  for (int node_ = levels_[level_] + (int)i; node_ < end_; node_ += GDOPT_THREADS) {{
+  for (int node_ = levels_[level_] + (int)i; node_ < end_; node_ += {BLOCK}) {{
     const int* const first_ = &firsts_[0] + (node_ - levels_[0]);
     const int below_ = first_[0], count_ = first_[1] - below_;
     #pragma unroll
@@ -132,7 +126,7 @@ for (int level_ = 0; level_ < depth_; ++level_) {{
       sum_[node_] = x_[0];
     }}
   }}
-  GDOPT_SYNC;
+  __syncthreads();
 }}
 if (i == 0) {{
   const double* const sum_ = &sums_[0] + (nodes_ - 1);
@@ -153,6 +147,6 @@ if (i == 0) {{
         "raw float64 sums_, raw float64 norm_",
         body,
         "gdopt_squares_total",
-        preamble=FOLD,
+        preamble="",
         block=BLOCK,
     )

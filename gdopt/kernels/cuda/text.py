@@ -161,32 +161,16 @@ __device__ inline gdopt_pack<T, n> gdopt_gather(
 }
 """
 
-# Where threads add together: a warp holds 128 lanes of float64, four in each thread,
-# and adds them by halves. One thread after the other, on a CPU, the first holds all.
+# A warp holds 128 lanes of float64, four in each thread, and adds them by halves.
 FOLD = """
-#ifdef __CUDA_ARCH__
-#define GDOPT_THREADS 1024
-#define GDOPT_SYNC __syncthreads()
-constexpr int gdopt_own = 4;
-__device__ inline double gdopt_above(double x, int threads) {
-  return __shfl_down_sync(0xffffffffu, x, threads);
-}
-#else
-#define GDOPT_THREADS 1
-#define GDOPT_SYNC
-constexpr int gdopt_own = 128;
-inline double gdopt_above(double x, int) { return x; }
-#endif
-#define GDOPT_OWN(l) for (int l = 0; l < gdopt_own; l += 4)
-__device__ inline void gdopt_fold(double (&lanes)[gdopt_own]) {
+__device__ inline double gdopt_fold(double (&lanes)[4]) {
   #pragma unroll
-  for (int width = 64; width; width /= 2) {
+  for (int threads = 16; threads; threads /= 2) {
     #pragma unroll
-    for (int l = 0; l < gdopt_own; ++l) {
-      if (width >= gdopt_own) lanes[l] += gdopt_above(lanes[l], width / gdopt_own);
-      else if (l < width) lanes[l] += lanes[l + width];
-    }
+    for (int l = 0; l < 4; ++l)
+      lanes[l] += __shfl_xor_sync(0xffffffffu, lanes[l], threads);
   }
+  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
 }
 """
 

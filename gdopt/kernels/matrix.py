@@ -1,0 +1,180 @@
+"""Formulas over a matrix of examples, which are its rows, in one pass on any engine.
+
+Nothing is checked: callers have.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, backend_of
+from gdopt.arrays.dtypes import compute_dtype
+from gdopt.kernels.cpu.blocks import Blocks
+from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.kernel import Kernel, build_engine, cpu_engine
+from gdopt.kernels.ops import lane_sums
+from gdopt.kernels.packing import run_packed
+from gdopt.kernels.trace import Program, compile_host
+
+# NumPy computes several at once, a loop of Numba one after the other.
+LIBRARY_CALLS = {"exp", "log", "log1p", "tanh", "power"}
+COMPILED_COLUMNS = 64  # up to which a loop is faster nevertheless, as for a loss
+
+
+def _flushed(dtype: Any) -> AbstractContextManager[Any]:
+    return FlushToZero() if dtype == np.float32 else nullcontext()
+
+
+class MatrixKernel:
+    """A formula that updates a matrix in place, element by element.
+
+    Args:
+        function: of arrays by position; it returns what the first one becomes.
+        vectors: names of those that are (n,), the same for every row of the matrix.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], vectors: Collection[str] = ()
+    ) -> None:
+        self._kernel, self._vectors = Kernel(function), vectors
+        self._engines: dict[Any, tuple[Any, Any]] = {}
+        self._launches: dict[Any, Callable[..., None]] = {}
+
+    @functools.cached_property
+    def _program(self) -> Program:
+        return self._kernel.program()
+
+    def __call__(self, *arrays: Array, total: Array | None = None) -> None:
+        """Update the first array in place.
+
+        Args:
+            arrays: of one shape and float dtype, (m, n), or any without vectors.
+            total: where the sums of the first matrix over its rows go, (n,), in the
+                order of `lane_sums`.
+        """
+        first = arrays[0]
+        if not isinstance(first, np.ndarray):
+            key = first.shape, first.dtype, total is None
+            if key not in self._launches:
+                self._launches[key] = self._launch(first, summed=total is not None)
+            self._launches[key](*arrays, total)
+        elif self._vectors or total is not None:
+            engine, values = self._engine(first.dtype, summed=total is not None)
+            engine.run_rows(arrays, values, total)
+        elif self._program.instructions:
+            engine, values = self._engine(first.dtype, summed=None)
+            run_packed(engine, arrays, values, 1)
+
+    def _engine(self, dtype: Any, *, summed: bool | None) -> tuple[Any, Any]:
+        """Return an engine of the CPU and its hoisted values; None: for flat arrays."""
+        key = cpu_engine(), dtype, summed
+        if key not in self._engines:
+            program, compute = self._program, compute_dtype(dtype)
+            calls = any(n.operation in LIBRARY_CALLS for n in program.instructions)
+            engine: Any
+            if calls or key[0] == "numpy":
+                engine = Blocks(program, compute, early=True)
+            elif summed is None:
+                engine = build_engine(program, key[0], (), compute)
+            else:
+                engine = matrix_loop(program, compute, self._vectors, summed=summed)
+            self._engines[key] = engine, engine.cast(compile_host(program)())
+        return self._engines[key]
+
+    def _launch(self, first: Array, *, summed: bool) -> Callable[..., None]:
+        """Return what launches the kernel for matrices of a shape and dtype."""
+        from gdopt.kernels.cuda.matrix import matrix_launch  # noqa: PLC0415
+
+        return matrix_launch(self._program, first, self._vectors, summed=summed)
+
+
+def matrix_loop(
+    program: Program, dtype: Any, vectors: Collection[str], *, summed: bool
+) -> Any:
+    """Compile a program's loop over the rows of matrices."""
+    from gdopt.kernels.cpu.loops import Loop, print_matrix  # noqa: PLC0415
+
+    printer = functools.partial(print_matrix, vectors=vectors, summed=summed)
+    return Loop(program, dtype, printer)
+
+
+def row_loop(program: Program, dtype: Any, label_axes: int) -> tuple[Any, Any]:
+    """Compile a loss's loop over rows; return it and the function of its scalars."""
+    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+    from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
+
+    vectors = ("loss", "label") if label_axes == 1 else ("loss",)
+    printer = functools.partial(print_rows, vectors=vectors)
+    return Loop(program, dtype, printer), compile_host(program)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+column_sums = MatrixKernel(_same)
+
+
+class RowKernel:
+    """A loss: a formula that works on each row of a matrix.
+
+    Args:
+        function: of ``gradient, loss, outputs, label, column, *, examples``; returns
+            the gradient (m, n) and each row's loss (m, 1). `column` numbers the
+            columns from 0.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._kernel = Kernel(function)
+        self._launches: dict[Any, Callable[..., None]] = {}
+        self._loops: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(self, outputs: Array, label: Array) -> tuple[Array, Array]:
+        """Return the sum of the rows' losses, 0-d, and the gradient, a new array.
+
+        Args:
+            outputs: (m, n), C-contiguous, floating.
+            label: (m,), or (m, n) of the dtype of the outputs.
+        """
+        if isinstance(outputs, np.ndarray):
+            if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:
+                return self._compiled(outputs, label)
+            label = label.reshape(len(outputs), -1)
+            column, dtype = np.arange(outputs.shape[1]), outputs.dtype
+            with np.errstate(all="ignore"), _flushed(dtype):
+                gradient, losses = self._function(
+                    None, None, outputs, label, column, examples=len(outputs)
+                )
+                return lane_sums(losses)[0], gradient
+        key = outputs.shape, outputs.dtype, label.dtype, label.ndim
+        if key not in self._launches:
+            from gdopt.kernels.cuda.matrix import row_launch  # noqa: PLC0415
+
+            program = self._kernel.program()
+            self._launches[key] = row_launch(program, outputs, label)
+        launch, xp = self._launches[key], backend_of(outputs).xp
+        with outputs.device:
+            gradient = xp.empty(outputs.shape, outputs.dtype)
+            losses = xp.empty((len(outputs), 1), outputs.dtype)
+            loss = xp.empty((), outputs.dtype)
+            launch(gradient, losses, outputs, label)
+            column_sums(losses, total=loss)
+        return loss, gradient
+
+    def _compiled(self, outputs: Array, label: Array) -> tuple[Array, Array]:
+        """Compute it with a loop of Numba."""
+        key = outputs.dtype, label.ndim
+        if key not in self._loops:
+            self._loops[key] = row_loop(self._kernel.program(), *key)
+        loop, host = self._loops[key]
+        gradient, rows = np.empty(outputs.shape, outputs.dtype), len(outputs)
+        loss, total = np.empty(rows, outputs.dtype), np.empty(1, outputs.dtype)
+        values = loop.cast(host(rows))
+        loop.run_rows((gradient, loss, outputs, label), values, total)
+        return total[0], gradient

@@ -1,0 +1,105 @@
+"""The element-wise parts of a network, each formula once, for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gdopt.kernels import exp, log, log1p, ops, tanh
+from gdopt.kernels.matrix import MatrixKernel, RowKernel
+
+
+def sigmoid(z: Any) -> Any:
+    """Return ``1 / (1 + exp(-z))``; where exp overflows, the limit 0."""
+    return 1.0 / (1.0 + exp(-z))
+
+
+class Activation(NamedTuple):
+    """The passes of one activation, all in place.
+
+    Attributes:
+        apply: ``a = f(z)`` over z.
+        apply_biased: ``a = f(z + b)`` over z (m, n), with b (n,).
+        back: ``dz = da f'(z)`` over da, given a.
+    """
+
+    apply: MatrixKernel
+    apply_biased: MatrixKernel
+    back: MatrixKernel
+
+
+def _activation(
+    name: str, function: Callable[[Any], Any], function_back: Callable[[Any, Any], Any]
+) -> Activation:
+    def apply(z: Any) -> Any:
+        return function(z)
+
+    def apply_biased(z: Any, bias: Any) -> Any:
+        return function(z + bias)
+
+    def back(d: Any, output: Any) -> Any:
+        return function_back(d, output)
+
+    for part in (apply, apply_biased, back):
+        part.__name__ = f"{name}_{part.__name__}"
+    biased = MatrixKernel(apply_biased, vectors=("bias",))
+    return Activation(MatrixKernel(apply), biased, MatrixKernel(back))
+
+
+NO_ACTIVATION = _activation("no", lambda z: z, lambda d, _: d)
+ACTIVATIONS = {  # the way back by the output
+    "relu": _activation("relu", ops.relu, ops.relu_back),
+    "tanh": _activation("tanh", tanh, lambda d, a: d * (1.0 - a * a)),
+    "sigmoid": _activation("sigmoid", sigmoid, lambda d, a: d * (a * (1.0 - a))),
+}
+
+
+def _softmax_cross_entropy(
+    gradient: Any,  # noqa: ARG001 - written, not read
+    loss: Any,  # noqa: ARG001
+    outputs: Any,
+    label: Any,
+    column: Any,
+    *,
+    examples: Any,
+) -> tuple[Any, Any]:
+    shifted = outputs - ops.row_max(outputs)
+    tail = exp(shifted)
+    total = ops.row_sum(tail)
+    loss_of_row = log(total) - ops.row_pick(shifted, label)
+    slope = tail / total - ops.one_hot(column, label)
+    return slope / examples, loss_of_row / examples
+
+
+def _binary_cross_entropy(
+    gradient: Any,  # noqa: ARG001
+    loss: Any,  # noqa: ARG001
+    outputs: Any,
+    label: Any,
+    column: Any,  # noqa: ARG001
+    *,
+    examples: Any,
+) -> tuple[Any, Any]:
+    target = ops.one_hot(1.0, label)
+    losses = ops.relu(outputs) - outputs * target + log1p(exp(-abs(outputs)))
+    slope = sigmoid(outputs) - target
+    return slope / examples, ops.row_sum(losses) / examples
+
+
+def _squared_error(
+    gradient: Any,  # noqa: ARG001
+    loss: Any,  # noqa: ARG001
+    outputs: Any,
+    label: Any,
+    column: Any,  # noqa: ARG001
+    *,
+    examples: Any,
+) -> tuple[Any, Any]:
+    difference = outputs - label
+    squares = ops.row_sum(difference * difference)
+    return difference / examples, squares / (2.0 * examples)
+
+
+softmax_cross_entropy = RowKernel(_softmax_cross_entropy)
+binary_cross_entropy = RowKernel(_binary_cross_entropy)
+squared_error = RowKernel(_squared_error)
