@@ -75,7 +75,7 @@ def _element(program: Program, rows: Collection[str] = ()) -> tuple[list[str], s
 
     Args:
         program: the traced rule.
-        rows: names of the arrays of which ``name_`` is the row at hand.
+        rows: names of the arrays of which ``name_`` is the current row.
     """
     at = {
         a: f"{a.name}_[i]" if a.name in rows else f"{a.name}[i]" for a in program.inputs

@@ -2,7 +2,7 @@
 
 By rows, 32 threads ("lanes") walk along each row and add up or compare; by columns, 32
 walk down each column. Lanes are combined by halves, so that the order of a sum is that
-of `gdopt.kernels.ops.lane_sums`. An element is computed anew in every loop that needs
+of `gdopt.kernels.ops.lane_sums`. An element is computed again in every loop that needs
 it: a row is in the cache by then.
 """
 
@@ -76,7 +76,7 @@ class Walk:
         return self.units * LANES
 
     def threads(self, units: int) -> int:
-        """Return the threads for so many units, in whole blocks."""
+        """Return the threads for that many units, in whole blocks."""
         return -(-units // self.units) * self.block
 
 
