@@ -273,7 +273,8 @@ def check_gradient(
     if directions is not None:
         directions = check_int("directions", directions, least=1)
     generator = np.random.default_rng(check_int("seed", seed, least=0))
-    with Probe(loss_and_grads, params) as probe:
+    probe = Probe(loss_and_grads, params)
+    with probe.backend.on(probe.device), probe:
         if step is None:
             for name, array in probe.arrays.items():
                 _refuse_coarse(array_label(name), array.dtype)

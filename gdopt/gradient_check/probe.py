@@ -50,7 +50,8 @@ class Probe:
                 message = f"params must be finite, got NaN or infinity in {found}"
                 raise ArgumentError(message)
         # On the device, so that restoring needs no memory there.
-        self.kept = {name: array.copy() for name, array in self.arrays.items()}
+        with self.backend.on(self.device):
+            self.kept = {name: array.copy() for name, array in self.arrays.items()}
         self.hosts = {n: self.backend.to_host(kept) for n, kept in self.kept.items()}
 
     def __enter__(self) -> Self:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gdopt.arrays import Arena, Array
+from gdopt.arrays.backend import on_their_device
 from gdopt.errors import ArgumentError
 from gdopt.nn.layers import Backprop, dense
 from gdopt.nn.network import Network
 
 
+@on_their_device
 def example_gradients(
     network: Network, x: Array, y: Array, along: Arena | None = None
 ) -> tuple[Array, Array | None]:

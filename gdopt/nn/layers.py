@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.backend import Backend, common_backend
+from gdopt.arrays.backend import Backend, common_backend, on_their_device
 from gdopt.checks import check_like, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
@@ -27,6 +27,7 @@ from gdopt.nn.inputs import KEEP, check_examples
 Backprop = Callable[[Array], Array]
 
 
+@on_their_device
 def dense(
     x: Array,
     weights: Array,
@@ -83,6 +84,7 @@ def dense(
         *arrays, backend=backend, input_gradient=input_gradient
     )
 
+    @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
         return run_back(d_output)
@@ -126,6 +128,7 @@ def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     output = z if in_place else z.copy()
     passes.apply(output)
 
+    @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
         d_z = d_output if in_place else d_output.copy()
@@ -135,6 +138,7 @@ def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     return output, backprop
 
 
+@on_their_device
 def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Set negative values to 0: ``a = max(z, 0)``; backwards ``dz = da * (a > 0)``.
 
@@ -157,6 +161,7 @@ def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     return activated(z, "relu", in_place=in_place)
 
 
+@on_their_device
 def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (-1, 1): ``a = tanh z``; backwards ``dz = da * (1 - a**2)``.
 
@@ -179,6 +184,7 @@ def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     return activated(z, "tanh", in_place=in_place)
 
 
+@on_their_device
 def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (0, 1): ``a = 1 / (1 + exp(-z))``; backwards ``dz = da * a * (1 - a)``.
 
@@ -204,6 +210,7 @@ def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 EPS = 1e-5
 
 
+@on_their_device
 def standardized(z: Array, mean: Array, variance: Array) -> Array:
     """Subtract a mean and divide by a deviation: ``(z - mean) / sqrt(variance + eps)``.
 
@@ -222,6 +229,7 @@ def standardized(z: Array, mean: Array, variance: Array) -> Array:
     return centred
 
 
+@on_their_device
 def batch_norm(
     z: Array, gamma: Array, beta: Array, d_gamma: Array, d_beta: Array
 ) -> tuple[Array, Backprop, tuple[Array, Array]]:
@@ -273,6 +281,7 @@ def batch_norm(
     output = z_hat * gamma
     output += beta
 
+    @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, z_hat)
         xp.sum(d_output * z_hat, axis=0, out=d_gamma)
@@ -285,6 +294,7 @@ def batch_norm(
     return output, backprop, (mean, variance)
 
 
+@on_their_device
 def dropout(
     a: Array, *, keep_prob: float, generator: np.random.Generator
 ) -> tuple[Array, Backprop]:
@@ -324,6 +334,7 @@ def dropout(
     kept: Any = generator.random(a.shape) < keep_prob
     scale = backend.from_host((kept / keep_prob).astype(a.dtype), backend.device(a))
 
+    @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, a)
         return d_output * scale

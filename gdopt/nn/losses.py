@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdopt.arrays import Arena, Array, backend_of
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.checks import NOT_NEGATIVE, check_like, check_number
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
 from gdopt.nn.inputs import check_classes, check_finite, check_labels
 
 
+@on_their_device
 def logistic(logits: Array) -> Array:
     """Probability of class 1: ``1 / (1 + exp(-z))``, of any z without overflow.
 
@@ -32,6 +33,7 @@ def logistic(logits: Array) -> Array:
     return probability
 
 
+@on_their_device
 def softmax(logits: Array) -> Array:
     """Probability of each class: ``exp(z_k) / sum_j exp(z_j)``, without overflow.
 
@@ -52,6 +54,7 @@ def softmax(logits: Array) -> Array:
     return probabilities
 
 
+@on_their_device
 def softmax_cross_entropy(
     logits: Array, labels: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:
@@ -92,6 +95,7 @@ def softmax_cross_entropy(
     return formulas.softmax_cross_entropy(logits, labels)
 
 
+@on_their_device
 def binary_cross_entropy(
     logits: Array, labels: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:
@@ -135,6 +139,7 @@ def binary_cross_entropy(
     return loss, gradient.reshape(logits.shape)
 
 
+@on_their_device
 def squared_error(
     predictions: Array, targets: Array, *, validate: bool = True
 ) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import formulas
@@ -159,6 +159,7 @@ class Network:
         """Whether there is neither dropout nor batch normalization."""
         return self._layers.plain
 
+    @on_their_device
     def loss_and_grads(
         self,
         x: Array,
@@ -201,6 +202,7 @@ class Network:
             penalty.add_gradient(self.params, self.grads, len(x))
         return loss, self.grads
 
+    @on_their_device
     def propagate(
         self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
     ) -> Array:
@@ -212,10 +214,6 @@ class Network:
         self._check_batch(x, y)
         if validate:
             self._check_values(y)
-        with self.params.backend.on(self.params.device):
-            return self._propagate(x, y, layer)
-
-    def _propagate(self, x: Array, y: Array, layer: Any) -> Array:
         generator = None
         if self._layers.drops:
             key = (self.batches_seen,)
@@ -230,6 +228,7 @@ class Network:
         self.batches_seen += 1
         return loss
 
+    @on_their_device
     def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
         """Return the loss of any number of examples, without gradients; see the class.
 
@@ -245,6 +244,7 @@ class Network:
         added = float(penalty.value(self.params, len(x))) if penalty else 0.0
         return total / len(x) + added
 
+    @on_their_device
     def predict_proba(self, x: Array) -> Array:
         """Return probabilities: (m, classes), or (m,) of class 1 for a sigmoid output.
 
@@ -257,6 +257,7 @@ class Network:
             return self._of_logits(x, softmax)
         return self._of_logits(x, lambda logits: logistic(logits[:, 0]))
 
+    @on_their_device
     def predict(self, x: Array) -> Array:
         """Return the most probable class numbers: (m,), int64.
 
@@ -272,6 +273,7 @@ class Network:
             return self._of_logits(x, lambda logits: logits.argmax(axis=1))
         return self._of_logits(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
 
+    @on_their_device
     def accuracy(self, x: Array, y: Array) -> float:
         """Return the share of examples whose class is predicted, from 0 to 1.
 
@@ -284,6 +286,7 @@ class Network:
         self._check_labelled(x, y)
         return float((self.predict(x) == y.reshape(-1)).mean())
 
+    @on_their_device
     def check_data(self, x: Array, y: Array) -> None:
         """Refuse what the network cannot be trained on; once for a whole data set.
 
@@ -346,6 +349,7 @@ class Network:
         parts = [function(logits) for _, logits in self._logits(x)]
         return self.params.backend.xp.concatenate(parts)
 
+    @on_their_device
     def use_statistics_of(self, x: Array) -> None:
         """Normalize by mean and variance of these examples until one is trained on.
 

@@ -115,6 +115,10 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             parts = setting
         else:
             parts = dict.fromkeys(self._parameters.arrays, setting)
+        with self._parameters.on_device():
+            self._assign(name, setting, parts)
+
+    def _assign(self, name: str, setting: Any, parts: Mapping[str, Any]) -> None:
         for key, part in parts.items():
             label = f"{name}[{key!r}]" if parts is setting else name
             self._check(label, name, part)

@@ -125,7 +125,8 @@ class Optimizer:
         self.options.check_layout(self._parameters.layout)
         self._counter = StepCounter()
         self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
-        self._state = self._start()
+        with self._parameters.on_device():
+            self._state = self._start()
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
         self._lock = threading.Lock()

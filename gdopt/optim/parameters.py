@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -65,6 +66,10 @@ class Parameters:
             return cls(params, backend, device, params.layout, params)
         refuse_overlap(backend, named)
         return cls(named, backend, device, Layout.of(named), None)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Make their device the current one for the length of a block."""
+        return self.backend.on(self.device)
 
 
 def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:

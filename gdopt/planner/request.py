@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gdopt.arrays import Array
+from gdopt.arrays import Array, get_backend
 from gdopt.checks import MOST_LISTED, check_flag, check_increasing, check_int
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
@@ -146,7 +146,9 @@ def plan_batch_size(
         progress=progress,
         meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )
-    return _carry_out(request)
+    home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
+    with home.on(request.meter.device):
+        return _carry_out(request)
 
 
 def _as_step(

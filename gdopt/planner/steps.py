@@ -13,6 +13,8 @@ from gdopt.arrays.arena import named_arrays
 from gdopt.checks import check_flag, check_kind, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.kernels.cpu.blocks import LARGEST_BLOCK
+from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.ops import LANES
 from gdopt.nn import Network
 from gdopt.nn.examples import example_gradients
@@ -40,6 +42,9 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
         outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
+        if network.activation == "relu" and network.params.backend.name == "numpy":
+            slope = _slope_bytes(network, rows * sizes[k - 1])
+            stages[f"layer {k} backwards"] |= {"slope": slope}
     if penalized:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
         stages["penalty"] = {"squares of the weights": float(largest * item)}
@@ -68,6 +73,17 @@ def _loss_bytes(network: Network, rows: int) -> float:
     lanes = rows * item * min(LANES, 1 << (outputs - 1).bit_length())
     buffers = 1.25 * min(lanes, _cast(network)) if outputs > 1 else 0.0
     return float(rows * (2 * outputs + 1) * item + lanes + buffers)
+
+
+def _slope_bytes(network: Network, values: int) -> float:
+    """Return the bytes of NumPy's truth values, and of its buffer to multiply by them.
+
+    Numba has neither: it decides element by element.
+    """
+    if cpu_engine() == "numba":
+        return 0.0
+    item = network.dtype.itemsize
+    return float(min(values, LARGEST_BLOCK) + min(values * item, _cast(network)))
 
 
 def _cast(network: Network) -> float:

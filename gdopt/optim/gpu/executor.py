@@ -63,7 +63,7 @@ class GpuExecutor:
         Returns:
             True, or where the device decides a 0-d truth value that is there.
         """
-        with self._parameters.backend.on(self._parameters.device):
+        with self._parameters.on_device():
             self.prepare()
             done = self.launch(grads)
             self.count()
