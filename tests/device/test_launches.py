@@ -200,3 +200,16 @@ def test_an_error_of_cuda_says_at_which_kernel_it_showed(cp, cuda):
     message = "CUDA failed at gdopt_sgd or at a kernel before it: CUDA_ERROR_ILLEGAL"
     with pytest.raises(gdopt.BackendError, match=message):
         optimizer.step(grads)
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 1.0}, {"non_finite": "skip"}])
+def test_a_kernel_that_failed_before_a_step_is_named_by_it(options, cp, cuda):
+    cuda.schedule = "eager"
+    optimizer = gdopt.Adam(cp.ones(4), lr=0.5, **options)
+    grads = cp.ones(4)
+    optimizer.step(grads)
+    cuda.fail(f"run {cuda.launches[-1]}", 700)
+    with pytest.raises(gdopt.BackendError, match=r"CUDA failed .*[Ii]llegal"):
+        for _ in range(3):
+            optimizer.step(grads)
+    assert cuda.recover()

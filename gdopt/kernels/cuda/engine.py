@@ -59,6 +59,14 @@ class Launch:
             launch(self._kernel, self.text, arguments, size=self.size)
 
 
+@functools.cache
+def cuda_errors() -> tuple[type[Exception], ...]:
+    """Return what CuPy raises where CUDA reports an error, of a launch or elsewhere."""
+    import cupy  # noqa: PLC0415 - optional, and takes half a second
+
+    return cupy.cuda.driver.CUDADriverError, cupy.cuda.runtime.CUDARuntimeError
+
+
 def launch(
     kernel: Any, text: KernelText, arguments: Sequence[Any], **options: Any
 ) -> None:
@@ -70,10 +78,7 @@ def launch(
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
-    except (
-        cupy.cuda.driver.CUDADriverError,  # of a launch
-        cupy.cuda.runtime.CUDARuntimeError,
-    ) as error:
+    except cuda_errors() as error:
         message = f"CUDA failed at {text.name} or at a kernel before it: {error}"
         raise BackendError(message) from error
 

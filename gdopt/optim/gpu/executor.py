@@ -9,6 +9,8 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.errors import BackendError
+from gdopt.kernels.cuda.engine import cuda_errors
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
@@ -63,11 +65,15 @@ class GpuExecutor:
         Returns:
             True, or where the device decides a 0-d truth value that is there.
         """
-        with self._parameters.on_device():
-            self.prepare()
-            done = self.launch(grads)
-            self.count()
-            return done
+        try:
+            with self._parameters.on_device():
+                self.prepare()
+                done = self.launch(grads)
+                self.count()
+                return done
+        except cuda_errors() as error:
+            message = f"CUDA failed in a step, or in work before it: {error}"
+            raise BackendError(message) from error
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
