@@ -194,7 +194,9 @@ def stand_in_cupy(monkeypatch):
     module.ndarray = StandIn
     module.__version__ = "14.0.0"
     module.is_available = lambda: True
-    module.cuda = SimpleNamespace(UnownedMemory=type("UnownedMemory", (), {}))
+    unowned = type("UnownedMemory", (), {})
+    block = contextlib.nullcontext
+    module.cuda = SimpleNamespace(UnownedMemory=unowned, Device=block)
     monkeypatch.setitem(sys.modules, "cupy", module)
     backend._cupy.cache_clear()
     yield module

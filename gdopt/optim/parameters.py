@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -123,17 +124,20 @@ class SeenArrays:
     """Arrays that are recognized by identity, as long as all of them live."""
 
     def __init__(self, arrays: Sequence[Array] = ()) -> None:
-        self._ids = list(map(id, arrays))
         self._alive = alive = [bool(arrays)]
 
-        def gone(_: object) -> None:  # its identity may be another array's from now on
+        def gone(_: object) -> None:
             alive[0] = False
 
         self._references = [weakref.ref(array, gone) for array in arrays]
 
     def are(self, arrays: Sequence[Array]) -> bool:
         """Return whether these are the very same arrays, in the same order."""
-        return self._alive[0] and list(map(id, arrays)) == self._ids
+        return (
+            self._alive[0]
+            and len(arrays) == len(self._references)
+            and all(map(operator.is_, map(operator.call, self._references), arrays))
+        )
 
 
 class Gradients:
