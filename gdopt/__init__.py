@@ -36,8 +36,8 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
-from gdopt.exports import lazy_getattr, public_dir
 from gdopt.gradient_check import GradientCheck, check_gradient
+from gdopt.imports import lazy_getattr, public_dir
 from gdopt.kernels import (
     Kernel,
     equal,

@@ -24,7 +24,7 @@ LAYERS = """
     arrays
     tables
     checks interrupt files
-    extras exports
+    imports
     errors
 """
 

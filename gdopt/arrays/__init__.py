@@ -2,7 +2,7 @@
 
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend, as_array, backend_of, get_backend, use
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 
 __all__ = [
     "Arena",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 
 STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
 

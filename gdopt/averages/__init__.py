@@ -3,7 +3,7 @@
 from gdopt.averages.formula import average, corrected, ewa_weights, ewa_window
 from gdopt.averages.scan import ewa
 from gdopt.averages.stream import EWA
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 
 __all__ = ["EWA", "average", "corrected", "ewa", "ewa_weights", "ewa_window"]
 __dir__ = public_dir(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gdopt import __version__
 from gdopt.cli import bench, ewa, info, plan, train, tune
 from gdopt.errors import GdoptError
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 
 __all__ = ["main"]
 __dir__ = public_dir(__name__)

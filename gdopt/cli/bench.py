@@ -16,8 +16,8 @@ from gdopt.arrays.backend import Backend
 from gdopt.cli import flags
 from gdopt.cli.info import collect
 from gdopt.errors import ArgumentError, BackendError
-from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder, write_whole
+from gdopt.imports import load_extra
 
 HELP = "compare the speed of gdopt with its peers"
 DESCRIPTION = "Compare the speed of gdopt with its peers on this machine."

@@ -15,8 +15,8 @@ from gdopt.averages.formula import BETA
 from gdopt.cli import flags
 from gdopt.data.csv import read_column
 from gdopt.errors import ArgumentError
-from gdopt.extras import load_extra
 from gdopt.files import free_name, write_whole
+from gdopt.imports import load_extra
 from gdopt.plots.series import COLORS, averages, window_text
 from gdopt.tables import aligned
 

@@ -20,7 +20,7 @@ from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend
 from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
 HELP = "list engines, devices and versions"

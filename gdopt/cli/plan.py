@@ -11,9 +11,9 @@ from gdopt import plots
 from gdopt.cli import flags
 from gdopt.cli.flags import LEARNING_RATES
 from gdopt.cli.prepare import PreparedData, make_network
-from gdopt.cli.progress import Progress
-from gdopt.extras import load_extra
+from gdopt.cli.session import Progress
 from gdopt.files import free_name
+from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.optim import OPTIMIZERS
 from gdopt.planner import NetworkStep, Plan, plan_batch_size

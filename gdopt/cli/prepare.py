@@ -16,7 +16,7 @@ from gdopt.arrays.backend import Backend
 from gdopt.cli.flags import chosen_backend
 from gdopt.data import Normalizer, read, split
 from gdopt.errors import ArgumentError, DataWarning
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 from gdopt.nn import Network
 
 Part = tuple[Array, Array]

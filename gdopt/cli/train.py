@@ -16,8 +16,8 @@ from gdopt.cli.prepare import make_network
 from gdopt.cli.session import Session
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
-from gdopt.extras import load_extra
 from gdopt.files import empty_folder, numbered_folder
+from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
 from gdopt.training import EarlyStopping, RunFolder
 

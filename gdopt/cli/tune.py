@@ -11,9 +11,9 @@ from typing import Any
 
 from gdopt.cli import flags
 from gdopt.cli.prepare import PreparedData, load_problem
-from gdopt.cli.progress import Progress
-from gdopt.extras import load_extra
+from gdopt.cli.session import Progress
 from gdopt.files import free_name, write_whole
+from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates

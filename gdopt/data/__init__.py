@@ -7,7 +7,7 @@ from gdopt.data.batches import MiniBatches, minibatches
 from gdopt.data.normalize import Normalizer
 from gdopt.data.prefetch import prefetch
 from gdopt.data.split import Split, split
-from gdopt.exports import lazy_getattr, public_dir
+from gdopt.imports import lazy_getattr, public_dir
 
 if TYPE_CHECKING:
     from gdopt.data.readers import Dataset, read, read_csv, read_idx, read_npz

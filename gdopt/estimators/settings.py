@@ -22,7 +22,7 @@ from gdopt.checks import (
     check_positive,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS, Optimizer
 
 EXTRA, PURPOSE = "train", "an estimator"

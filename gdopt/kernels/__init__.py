@@ -1,6 +1,6 @@
 """How a formula becomes one pass over memory."""
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.ops import (
     equal,

@@ -105,8 +105,7 @@ def matrix_loop(
 
 def row_loop(program: Program, dtype: Any, label_axes: int) -> tuple[Any, Any]:
     """Compile a loss's loop over rows; return it and the function of its scalars."""
-    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
-    from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
+    from gdopt.kernels.cpu.loops import Loop, print_rows  # noqa: PLC0415
 
     vectors = ("loss", "label") if label_axes == 1 else ("loss",)
     printer = functools.partial(print_rows, vectors=vectors)

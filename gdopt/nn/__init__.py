@@ -1,7 +1,7 @@
 """A small network with gradients by hand, to learn and test with; rows are examples."""
 
-from gdopt.exports import public_dir
-from gdopt.nn.examples import example_gradients
+from gdopt.imports import public_dir
+from gdopt.nn.forward import example_gradients
 from gdopt.nn.initialization import glorot_std, he_std, xavier_std, zeros_std
 from gdopt.nn.layers import dense, dropout, relu, sigmoid, tanh
 from gdopt.nn.losses import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.optim.classes import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rule import Rule, rule

@@ -1,6 +1,6 @@
 """Which mini-batch size to use, by measured memory, speed and gradient noise."""
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.planner.noise import NoiseScale, noise_scale
 from gdopt.planner.plan import Plan, Row
 from gdopt.planner.request import plan_batch_size

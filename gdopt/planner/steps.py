@@ -17,7 +17,7 @@ from gdopt.kernels.cpu.blocks import LARGEST_BLOCK
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.ops import LANES
 from gdopt.nn import Network
-from gdopt.nn.examples import example_gradients
+from gdopt.nn.forward import example_gradients
 from gdopt.nn.losses import Penalty
 from gdopt.nn.network import ROWS
 from gdopt.optim import Optimizer

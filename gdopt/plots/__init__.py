@@ -1,6 +1,6 @@
 """Every picture that gdopt draws."""
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.plots.planning import batch_sizes
 from gdopt.plots.series import averages, curves
 

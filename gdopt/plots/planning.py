@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.planner import Plan
-from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
+from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 from gdopt.tables import BYTE_UNITS, format_bytes
 
 NEAR = 4  # times the largest bar, up to which the limit of the memory is drawn

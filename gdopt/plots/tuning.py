@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from gdopt.extras import load_extra
-from gdopt.plots.style import INK, ORANGE, panels, save
+from gdopt.imports import load_extra
+from gdopt.plots.series import INK, ORANGE, panels, save
 from gdopt.tune import (
     Outcome,
     Scale,

@@ -4,7 +4,7 @@ Each call gives a `Problem`: its value, its gradient, where its minima lie, wher
 start from, and which part of the plane to draw.
 """
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.problems.classic import beale, himmelblau, rastrigin, rosenbrock
 from gdopt.problems.problem import Problem
 from gdopt.problems.simple import bounded_saddle, bowl, plateau, saddle

@@ -4,7 +4,7 @@ Any ``function(step) -> float`` is a schedule; these are the usual ones, and wha
 them. Step 0 is the first update. Past its end a schedule keeps its last value.
 """
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.schedules.compose import join, per_epoch, warmup
 from gdopt.schedules.decay import (
     constant,

@@ -1,6 +1,6 @@
 """Training: the loop that yields records, checkpoints, and the folder of a run."""
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph

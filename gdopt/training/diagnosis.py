@@ -10,7 +10,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.checks import Range, check_kind, check_number
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.nn import Network, dense
 from gdopt.nn.layers import Backprop
 from gdopt.tables import aligned

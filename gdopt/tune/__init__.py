@@ -1,6 +1,6 @@
 """Hyper-parameter search with Optuna, as in the course; Optuna is not imported."""
 
-from gdopt.exports import public_dir
+from gdopt.imports import public_dir
 from gdopt.tune.networks import NetworkObjective
 from gdopt.tune.scales import (
     Scale,

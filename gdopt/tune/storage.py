@@ -13,7 +13,7 @@ import numpy as np
 
 from gdopt.checks import shown
 from gdopt.errors import ArgumentError, StateError
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 from gdopt.tune.study import COMPLETE, FAILED, PRUNED, Outcome
 
 EXTRA, PURPOSE = "tune", "tuning"

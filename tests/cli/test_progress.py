@@ -3,8 +3,7 @@ import sys
 
 import pytest
 
-from gdopt.cli.progress import Progress
-from gdopt.cli.session import _reporter
+from gdopt.cli.session import Progress, _reporter
 from gdopt.training import Record
 
 pytest.importorskip("rich")

@@ -8,7 +8,7 @@ import pytest
 
 import gdopt
 from gdopt.cli import tune
-from gdopt.cli.progress import Progress
+from gdopt.cli.session import Progress
 from gdopt.tune import Outcome
 
 pytest.importorskip("rich")

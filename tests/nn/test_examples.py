@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn.examples import example_gradients
+from gdopt.nn.forward import example_gradients
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.averages import ewa, ewa_weights, ewa_window
 from gdopt.guide.pictures.canvas import DOTS, figure_grid, output_folder, save
-from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE
+from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE
 
 DAYS, MEAN, SWING, NOISE = 365, 50.0, 15.0, 5.0  # degrees Fahrenheit, as the course
 COLDEST = 20  # the day of the year

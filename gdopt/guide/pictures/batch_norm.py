@@ -16,7 +16,7 @@ from gdopt.nn import Network
 from gdopt.nn.forward import Statistics
 from gdopt.nn.layers import standardized
 from gdopt.optim import Adam
-from gdopt.plots.style import INK, ORANGE
+from gdopt.plots.series import INK, ORANGE
 from gdopt.training import fit
 
 EXAMPLES, SHAPES, COLOURS = 2_000, 20, 10

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.extras import load_extra
-from gdopt.plots.style import FAINT, INK
+from gdopt.imports import load_extra
+from gdopt.plots.series import FAINT, INK
 from gdopt.problems import Problem
 
 Numbers = dict[str, Any]

@@ -12,7 +12,7 @@ from gdopt import schedules
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.optim import SGD
-from gdopt.plots.style import BLUE, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, INK, ORANGE, logarithmic
 from gdopt.problems import bowl
 
 RUNS, NOISY_STEPS, NOISE = 400, 400, 1.0

@@ -17,7 +17,7 @@ from gdopt.data import minibatches
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.optim import SGD
-from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import Problem
 
 EXAMPLES, PASSES, RATE = 512, 20, 0.05

@@ -15,7 +15,7 @@ from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.guide.pictures.trajectories import best_trajectory, descend, legend_label
 from gdopt.kernels.ops import sqrt
 from gdopt.optim import SGD, Optimizer, RMSprop
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import beale, bowl
 
 BOXES = {  # by name: place, colour and formula

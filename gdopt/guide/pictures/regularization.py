@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from gdopt.data import MiniBatches, minibatches
-from gdopt.extras import load_extra
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
+from gdopt.imports import load_extra
 from gdopt.nn import Network, dropout
 from gdopt.optim import Adam
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE
+from gdopt.plots.series import BLUE, GREEN, INK, ORANGE
 from gdopt.training import EarlyStopping, fit
 
 POINTS, SIZES = 160, (2, 32, 16, 1)

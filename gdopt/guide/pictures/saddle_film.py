@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.extras import load_extra
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid
 from gdopt.guide.pictures.trajectories import TINTS, WIDTHS, compute_saddle
+from gdopt.imports import load_extra
 
 EVERY = 3  # steps from one frame to the next
 REST = 1200  # milliseconds more that show the end

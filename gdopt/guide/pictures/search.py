@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
-from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
 
 SEARCHES = 2_000  # repetitions
 SIDE = 5  # trials along an axis of the grid

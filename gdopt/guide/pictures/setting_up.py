@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from gdopt.data import Normalizer
-from gdopt.extras import load_extra
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.guide.pictures.mini_batches import regression_loss
 from gdopt.guide.pictures.trajectories import best_trajectory, legend_label
+from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.optim import SGD
-from gdopt.plots.style import BLUE, GREEN, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, GREEN, INK, ORANGE, logarithmic
 from gdopt.training.diagnosis import LayerNorms, layer_norms
 
 POINTS = 512

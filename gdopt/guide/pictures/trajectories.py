@@ -23,7 +23,7 @@ from gdopt import problems
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.optim import OPTIMIZERS, Optimizer
-from gdopt.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
+from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import Problem
 
 Make = Callable[..., Optimizer]  # make(params, lr=...)

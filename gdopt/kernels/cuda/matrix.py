@@ -20,9 +20,8 @@ from gdopt.kernels.cuda.engine import build, launch
 from gdopt.kernels.cuda.text import C_TYPES, SIGNS, KernelText, value_name
 from gdopt.kernels.ops import LANES, OPERATIONS
 from gdopt.kernels.packing import cast
-from gdopt.kernels.rows import RowPlan
 from gdopt.kernels.symbol import Symbol
-from gdopt.kernels.trace import Program, compile_host
+from gdopt.kernels.trace import Program, RowPlan, compile_host
 
 COMBINE = """
 // Combine the values of 32 threads that lie `step` apart; all of the block take part.

@@ -17,8 +17,7 @@ from gdopt.kernels.cuda.fused import KernelVariant, print_fused
 from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.norm import NormPlan
-from gdopt.optim.gpu.pointers import PointerTable
-from gdopt.optim.gpu.values import HoistedScalars
+from gdopt.optim.gpu.values import HoistedScalars, PointerTable
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gdopt.extras import load_extra
+from gdopt.imports import load_extra
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
