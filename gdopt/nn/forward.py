@@ -245,6 +245,7 @@ def example_gradients(
         arXiv 1510.01799, section 4.
 
     >>> import numpy as np
+    >>> from gdopt.nn import Network
     >>> network = Network((2, 3), seed=0, backend="numpy")
     >>> x, y = np.array([[1, 2], [0, 0]], dtype=np.float32), np.array([0, 1])
     >>> squares, _ = example_gradients(network, x, y)

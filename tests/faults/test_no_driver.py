@@ -51,7 +51,7 @@ def test_the_variable_asks_for_a_gpu_that_is_not_there(monkeypatch):
         Network((2, 2), seed=0)
 
 
-@pytest.mark.parametrize("module", ["executor", "group", "values", "pointers"])
+@pytest.mark.parametrize("module", ["executor", "group", "values"])
 def test_what_runs_on_a_gpu_is_imported_without_one(module):
     importlib.import_module(f"gdopt.optim.gpu.{module}")
 
