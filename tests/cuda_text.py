@@ -107,6 +107,13 @@ def compile_cuda(source, options, arch):
         options: of the kernels.
         arch: sm_90, or compute_90 for PTX alone, with which an index is checked.
     """
+    program, _, log = _compile(source, options, arch)
+    ptx = nvrtc.getPTX(program.ptr).decode()
+    return dict(_kernels(ptx, log))
+
+
+def _compile(source, options, arch):
+    """Return the compiler's program, what it made, and its log."""
     headers = "".join(f"#include <{name}>\n" for name in core._cupy_header_list)
     options = [
         *core.assemble_cupy_compiler_options(options),
@@ -123,9 +130,16 @@ def compile_cuda(source, options, arch):
         method="cubin" if arch.startswith("sm_") else "ptx",
     )
     log = io.StringIO()
-    program.compile(tuple(options), log)
-    ptx = nvrtc.getPTX(program.ptr).decode()
-    return dict(_kernels(ptx, log.getvalue()))
+    made, _ = program.compile(tuple(options), log)
+    return program, made, log.getvalue()
+
+
+def compile_cubin(text, arch):
+    """Return the registers of a thread, and the machine code of one kernel."""
+    source = generated_source(text, small_index=False)
+    _, cubin, log = _compile(source, text.options, arch)
+    # CuPy drops the last byte, which is a zero.
+    return int(re.search(r"Used (\d+) registers", log)[1]), cubin + b"\0"
 
 
 def _kernels(ptx, log):
