@@ -68,6 +68,7 @@ def run(fault, test, schedule):
     return done.returncode, done.stdout
 
 
+@pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_is_put_back_is_found(name, cuda):
