@@ -208,9 +208,9 @@ class Options:
         random += [dtype != compute for dtype in dtypes[1:]]
         stored, random_stream = [], 0
         for dtype, at_random in zip(dtypes, random, strict=True):
-            random_streams = at_random and dtype == "bfloat16"
-            stored.append(Storage(dtype, random_stream if random_streams else None))
-            random_stream += random_streams
+            takes_stream = at_random and dtype == "bfloat16"
+            stored.append(Storage(dtype, random_stream if takes_stream else None))
+            random_stream += takes_stream
         return (*stored, Storage(group), *([Storage(compute)] * elements))
 
     def state_dtype_of(self, state: str, group: str) -> str:
