@@ -38,19 +38,7 @@ from gdopt.errors import (
 )
 from gdopt.gradient_check import GradientCheck, check_gradient
 from gdopt.imports import lazy_getattr, public_dir
-from gdopt.kernels import (
-    Kernel,
-    equal,
-    exp,
-    log,
-    maximum,
-    minimum,
-    not_equal,
-    sign,
-    sqrt,
-    square,
-    where,
-)
+from gdopt.kernels import Kernel
 from gdopt.optim import (
     SGD,
     Adam,
@@ -118,22 +106,16 @@ __all__ = [
     "backend_of",
     "check_gradient",
     "data",
-    "equal",
     "ewa",
     "ewa_weights",
     "ewa_window",
-    "exp",
     "fit",
     "get_backend",
     "gradient_check",
     "kernels",
     "load",
-    "log",
-    "maximum",
     "minibatches",
-    "minimum",
     "nn",
-    "not_equal",
     "optim",
     "plan_batch_size",
     "planner",
@@ -143,14 +125,10 @@ __all__ = [
     "rule",
     "save",
     "schedules",
-    "sign",
     "split",
-    "sqrt",
-    "square",
     "training",
     "tune",
     "use",
-    "where",
 ]
 if find_spec("sklearn"):  # without it they cannot be imported
     __all__ += ["MLPClassifier", "MLPRegressor", "estimators"]

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from gdopt import equal, maximum, minimum, not_equal, sign, sqrt, square, where
 from gdopt.averages import average
 from gdopt.kernels import Kernel
 from gdopt.optim.classes import adam, adamw, momentum, nesterov, rmsprop, sgd
@@ -21,12 +20,12 @@ SCALARS = {
 def every_operation(p, a, b, g, *, lr):
     """Use every operation whose bits are promised."""
     small = (abs(a) < 1) & (b >= -2) | ~(a <= b)
-    chosen = where(small | equal(g, 0) & not_equal(a, b), minimum(a, b), maximum(a, g))
-    powers = a**2 + square(b) - abs(g) ** 0.5 + 2 / (1 + b**2) ** 1.5 + a**3 * g**-1
+    chosen = np.where(small | (g == 0) & (a != b), np.minimum(a, b), np.maximum(a, g))
+    powers = a**2 + np.square(b) - abs(g) ** 0.5 + 2 / (1 + b**2) ** 1.5 + a**3 * g**-1
     return (
-        p - lr * (-chosen + sign(g) * sqrt(abs(powers))),
-        where(p > 0, -a, abs(b)),
-        where(b < 3, b, a),
+        p - lr * (-chosen + np.sign(g) * np.sqrt(abs(powers))),
+        np.where(p > 0, -a, abs(b)),
+        np.where(b < 3, np.clip(b, -2.0, a), a),
     )
 
 

@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 
+import numpy as np
 from cases import HYPER, Case, Training
 
 import gdopt
@@ -28,9 +29,9 @@ def own_adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Update as a user would write it, by the formula of the paper's section 2."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    correction = gdopt.sqrt(1 - beta2**t)
+    correction = (1 - beta2**t) ** 0.5
     rate = lr * correction / (1 - beta1**t)
-    return p - rate * m / (gdopt.sqrt(v) + eps * correction), m, v
+    return p - rate * m / (np.sqrt(v) + eps * correction), m, v
 
 
 def optimizer(rule: str, params, *, own: bool, **options):

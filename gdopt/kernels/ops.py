@@ -1,9 +1,7 @@
 """The operations a rule may use: one row each, with its text on every engine.
 
-``minimum``, ``maximum``, ``sign`` and ``square`` have no row: they are built from the
-others, so that every engine gives the same bits. NaN wins in ``minimum`` and
-``maximum``; of equal values the second is taken, so ``minimum(-0.0, 0.0)`` is 0.0 and
-``minimum(0.0, -0.0)`` is -0.0. ``sign`` keeps NaN and signed zeros.
+NumPy's other functions are built from them in `gdopt.kernels.symbol`, so that every
+engine gives the same bits.
 """
 
 from __future__ import annotations
@@ -14,8 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from gdopt.errors import RuleError
 
 
 def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
@@ -92,6 +88,7 @@ OPERATIONS = {
     "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),
     "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
     "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
+    "hypot": Operation("hypot({}, {})", "hypot({}, {})", np.hypot, math.hypot),
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
     "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
     "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
@@ -149,31 +146,6 @@ def apply(operation: str, *arguments: Any) -> Any:
     return OPERATIONS[operation].host(*arguments)
 
 
-def sqrt(x: Any) -> Any:
-    """Square root of a symbol or number; NaN below zero."""
-    return apply("sqrt", x)
-
-
-def exp(x: Any) -> Any:
-    """Exponential; of arrays, engines may differ in the last places."""
-    return apply("exp", x)
-
-
-def log(x: Any) -> Any:
-    """Natural logarithm; of arrays, engines may differ in the last places."""
-    return apply("log", x)
-
-
-def log1p(x: Any) -> Any:
-    """Logarithm of 1 + x, also of a tiny x; engines may differ in the last places."""
-    return apply("log1p", x)
-
-
-def tanh(x: Any) -> Any:
-    """Hyperbolic tangent; of arrays, engines may differ in the last places."""
-    return apply("tanh", x)
-
-
 def relu(x: Any) -> Any:
     """Return x above zero, and 0.0 elsewhere; NaN stays NaN."""
     return apply("relu", x, 0.0)
@@ -202,49 +174,3 @@ def row_max(x: Any) -> Any:
 def row_pick(x: Any, label: Any) -> Any:
     """Return the number in the column that the label of each row names."""
     return apply("row_pick", x, label)
-
-
-def equal(x: Any, y: Any) -> Any:
-    """Return where x equals y; in a rule, ``==`` would compare symbols themselves."""
-    return apply("equal", x, y)
-
-
-def not_equal(x: Any, y: Any) -> Any:
-    """Return where x differs from y; NaN differs from itself."""
-    return apply("not_equal", x, y)
-
-
-def where(condition: Any, x: Any, y: Any) -> Any:
-    """Take x where the condition holds, y elsewhere.
-
-    Raises:
-        RuleError: symbols are chosen between by a plain truth value, which is what
-            ``==`` of symbols gives.
-    """
-    if isinstance(condition, bool) and any(hasattr(type(v), "record") for v in (x, y)):
-        message = (
-            f"where needs a condition on symbols, got {condition}: compare with <, >, "
-            "equal or not_equal; == tells whether two symbols are the same object"
-        )
-        raise RuleError(message)
-    return apply("where", condition, x, y)
-
-
-def square(x: Any) -> Any:
-    """Square, as a product."""
-    return x * x
-
-
-def minimum(x: Any, y: Any) -> Any:
-    """Smaller of two; NaN wins, and of equal values y is taken."""
-    return where(apply("either", x < y, not_equal(x, x)), x, y)
-
-
-def maximum(x: Any, y: Any) -> Any:
-    """Larger of two; NaN wins, and of equal values y is taken."""
-    return where(apply("either", x > y, not_equal(x, x)), x, y)
-
-
-def sign(x: Any) -> Any:
-    """Return 1 above zero, -1 below, and x itself for zeros and NaN."""
-    return where(x > 0, 1.0, where(x < 0, -1.0, x))

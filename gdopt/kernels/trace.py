@@ -17,7 +17,7 @@ from typing import Any
 from gdopt.checks import listed
 from gdopt.errors import RuleError
 from gdopt.kernels.ops import OPERATIONS
-from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.symbol import Symbol, is_among
 
 REDUCTIONS = ("row_sum", "row_max", "row_pick")
 Stage = tuple[list[Symbol], list[Symbol], dict[str, Symbol]]
@@ -27,8 +27,8 @@ WORDS = frozenset(  # of C++ and Python, and the types and functions of the kern
     double enum explicit export extern false float friend goto inline int long match
     mutable namespace new operator private protected public register short signed sizeof
     static struct switch template this throw true typedef typename union unsigned using
-    virtual void volatile xor half float16 float32 float64 sqrt exp log log1p tanh pow
-    fabs
+    virtual void volatile xor half float16 float32 float64 sqrt exp log log1p tanh hypot
+    pow fabs
     """.split()  # noqa: SIM905 - a list of 55 quoted words reads worse
 )
 
@@ -122,9 +122,8 @@ class Program:
 
     def reads(self, symbol: Symbol) -> bool:
         """Return whether an input's old value is needed."""
-        return symbol in self.results or any(
-            symbol in node.arguments for node in self.instructions
-        )
+        used = [node.arguments for node in self.instructions]
+        return any(is_among(symbol, values) for values in (self.results, *used))
 
     def writes(self, place: int) -> bool:
         """Return whether the input at that place changes."""
@@ -288,8 +287,9 @@ class RowPlan:
             by_stage.setdefault(self.stage(node), []).append(node)
         for _, now in sorted(by_stage.items()):
             sums = [node for node in now if node.operation in REDUCTIONS]
-            before = [n for n in now if n not in sums and self.is_unit(n)]
-            yield before, sums, {n: r for n, r in results.items() if r in now}
+            others = [n for n in now if n.operation not in REDUCTIONS]
+            before = [n for n in others if self.is_unit(n)]
+            yield before, sums, {n: r for n, r in results.items() if is_among(r, now)}
 
     def needed(self, wanted: Iterable[Symbol]) -> tuple[list[Symbol], list[Symbol]]:
         """Return the inputs and operations of an element that some values need."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gdopt.kernels import exp, log, log1p, ops, tanh
+import numpy as np
+
+from gdopt.kernels import ops
 from gdopt.kernels.matrix import MatrixKernel, RowKernel
 
 
 def sigmoid(z: Any) -> Any:
-    """Return ``1 / (1 + exp(-z))``; where exp overflows, the limit 0."""
-    return 1.0 / (1.0 + exp(-z))
+    """Return ``1 / (1 + np.exp(-z))``; where exp overflows, the limit 0."""
+    return 1.0 / (1.0 + np.exp(-z))
 
 
 class Activation(NamedTuple):
@@ -49,7 +51,7 @@ def _activation(
 NO_ACTIVATION = _activation("no", lambda z: z, lambda d, _: d)
 ACTIVATIONS = {  # the way back by the output
     "relu": _activation("relu", ops.relu, ops.relu_back),
-    "tanh": _activation("tanh", tanh, lambda d, a: d * (1.0 - a * a)),
+    "tanh": _activation("tanh", np.tanh, lambda d, a: d * (1.0 - a * a)),
     "sigmoid": _activation("sigmoid", sigmoid, lambda d, a: d * (a * (1.0 - a))),
 }
 
@@ -64,9 +66,9 @@ def _softmax_cross_entropy(
     examples: Any,
 ) -> tuple[Any, Any]:
     shifted = outputs - ops.row_max(outputs)
-    tail = exp(shifted)
+    tail = np.exp(shifted)
     total = ops.row_sum(tail)
-    loss_of_row = log(total) - ops.row_pick(shifted, label)
+    loss_of_row = np.log(total) - ops.row_pick(shifted, label)
     slope = tail / total - ops.one_hot(column, label)
     return slope / examples, loss_of_row / examples
 
@@ -81,7 +83,7 @@ def _binary_cross_entropy(
     examples: Any,
 ) -> tuple[Any, Any]:
     target = ops.one_hot(1.0, label)
-    losses = ops.relu(outputs) - outputs * target + log1p(exp(-abs(outputs)))
+    losses = ops.relu(outputs) - outputs * target + np.log1p(np.exp(-abs(outputs)))
     slope = sigmoid(outputs) - target
     return slope / examples, ops.row_sum(losses) / examples
 

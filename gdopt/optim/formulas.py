@@ -4,7 +4,7 @@ Each is ``f(p, *state, g, *, scalars) -> (p, *state)``, like a rule of the user'
 ranges of its scalars are in `gdopt.optim.classes`, next to its class.
 """
 
-from gdopt.kernels.ops import sqrt
+import numpy as np
 
 
 def sgd(p, g, *, lr):
@@ -45,21 +45,21 @@ def nesterov(p, v, g, *, lr, beta):
 def rmsprop(p, v, g, *, lr, beta, eps):
     """Tieleman & Hinton 2012, lecture 6.5."""
     v = beta * v + (1 - beta) * (g * g)
-    return p - lr * g / (sqrt(v) + eps), v
+    return p - lr * g / (np.sqrt(v) + eps), v
 
 
 def rmsprop_inside(p, v, g, *, lr, beta, eps):
     """The same with epsilon inside the root."""
     v = beta * v + (1 - beta) * (g * g)
-    return p - lr * g / sqrt(v + eps), v
+    return p - lr * g / np.sqrt(v + eps), v
 
 
 def adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Kingma & Ba 2015, algorithm 1, both corrections folded into the rate."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    correction = sqrt(1 - beta2**t)
-    root = sqrt(v) + eps * correction
+    correction = (1 - beta2**t) ** 0.5
+    root = np.sqrt(v) + eps * correction
     return p - lr * correction / (1 - beta1**t) * m / root, m, v
 
 
@@ -67,16 +67,16 @@ def adam_raw(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Kingma & Ba 2015, end of section 2: epsilon next to the uncorrected root."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    correction = sqrt(1 - beta2**t)
-    return p - lr * correction / (1 - beta1**t) * m / (sqrt(v) + eps), m, v
+    correction = (1 - beta2**t) ** 0.5
+    return p - lr * correction / (1 - beta1**t) * m / (np.sqrt(v) + eps), m, v
 
 
 def adam_inside(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Algorithm 1 with epsilon inside the root."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    correction = sqrt(1 - beta2**t)
-    root = sqrt(v + eps * (correction * correction))
+    correction = (1 - beta2**t) ** 0.5
+    root = np.sqrt(v + eps * (correction * correction))
     return p - lr * correction / (1 - beta1**t) * m / root, m, v
 
 
@@ -84,14 +84,14 @@ def adam_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Algorithm 1 with m and v in place of their corrected values."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    return p - lr * m / (sqrt(v) + eps), m, v
+    return p - lr * m / (np.sqrt(v) + eps), m, v
 
 
 def adam_inside_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """The same with epsilon inside the root."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
-    return p - lr * m / sqrt(v + eps), m, v
+    return p - lr * m / np.sqrt(v + eps), m, v
 
 
 def decoupled(adam):

@@ -90,7 +90,7 @@ class Optimizer:
     >>> import gdopt
     >>> import numpy as np
     >>> def signed(p, g, *, lr):  # your own rule, as fast as the built-in ones
-    ...     return p - lr * gdopt.sign(g)
+    ...     return p - lr * np.sign(g)
     >>> p = np.array([1.0, -1.0])
     >>> opt = gdopt.Optimizer(p, rule=signed, lr=0.25)
     >>> opt.step(np.array([3.0, -0.1]))

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import numpy as np
+
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.averages import average
 from gdopt.checks import check_flag, check_int, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
-from gdopt.kernels.ops import where
 from gdopt.optim.rule import BETA, Rule, rule
 
 AVERAGE = "average"  # the state that holds the average of the parameters
@@ -31,13 +32,13 @@ def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -
     The norm is that of the gradients as given; what is clipped is ``norm /
     loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing.
 
-    >>> [gradient_scale(norm=norm, clip_norm=5.0) for norm in (10.0, 3.0)]
+    >>> [float(gradient_scale(norm=norm, clip_norm=5.0)) for norm in (10.0, 3.0)]
     [0.5, 1.0]
     """
     plain = 1.0 / loss_scale
     if clip_norm is None:
         return plain
-    return where(norm > clip_norm * loss_scale, clip_norm / norm, plain)
+    return np.where(norm > clip_norm * loss_scale, clip_norm / norm, plain)
 
 
 @functools.lru_cache(maxsize=64)

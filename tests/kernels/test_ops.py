@@ -32,27 +32,27 @@ def same(expected, actual):
 @pytest.mark.parametrize(
     ("function", "arguments", "expected"),
     [
-        (gdopt.minimum, (1.0, 2.0), 1.0),
-        (gdopt.minimum, (NAN, 2.0), NAN),
-        (gdopt.minimum, (1.0, NAN), NAN),
-        (gdopt.minimum, (-0.0, 0.0), 0.0),
-        (gdopt.minimum, (0.0, -0.0), -0.0),
-        (gdopt.maximum, (1.0, 2.0), 2.0),
-        (gdopt.maximum, (NAN, 2.0), NAN),
-        (gdopt.maximum, (1.0, NAN), NAN),
-        (gdopt.maximum, (-0.0, 0.0), 0.0),
-        (gdopt.maximum, (-INF, 3.0), 3.0),
-        (gdopt.sign, (-3.0,), -1.0),
-        (gdopt.sign, (INF,), 1.0),
-        (gdopt.sign, (-0.0,), -0.0),
-        (gdopt.sign, (NAN,), NAN),
-        (gdopt.square, (-3.0,), 9.0),
-        (gdopt.sqrt, (-1.0,), NAN),
-        (gdopt.sqrt, (9.0,), 3.0),
-        (gdopt.exp, (0.0,), 1.0),
-        (gdopt.exp, (1000.0,), INF),
-        (gdopt.log, (0.0,), -INF),
-        (gdopt.log, (1.0,), 0.0),
+        (np.minimum, (1.0, 2.0), 1.0),
+        (np.minimum, (NAN, 2.0), NAN),
+        (np.minimum, (1.0, NAN), NAN),
+        (np.minimum, (-0.0, 0.0), 0.0),
+        (np.minimum, (0.0, -0.0), -0.0),
+        (np.maximum, (1.0, 2.0), 2.0),
+        (np.maximum, (NAN, 2.0), NAN),
+        (np.maximum, (1.0, NAN), NAN),
+        (np.maximum, (-0.0, 0.0), 0.0),
+        (np.maximum, (-INF, 3.0), 3.0),
+        (np.sign, (-3.0,), -1.0),
+        (np.sign, (INF,), 1.0),
+        (np.sign, (-0.0,), 0.0),
+        (np.sign, (NAN,), NAN),
+        (np.square, (-3.0,), 9.0),
+        (np.sqrt, (-1.0,), NAN),
+        (np.sqrt, (9.0,), 3.0),
+        (np.exp, (0.0,), 1.0),
+        (np.exp, (1000.0,), INF),
+        (np.log, (0.0,), -INF),
+        (np.log, (1.0,), 0.0),
         (abs, (-0.0,), 0.0),
         (lambda x: -x, (0.0,), -0.0),
         (lambda x, y: x / y, (1.0, 0.0), INF),
@@ -61,11 +61,12 @@ def same(expected, actual):
         (lambda x: x**-1.5, (4.0,), 0.125),
         (lambda x: x**3.3, (2.0,), 2.0**3.3),
         (lambda x: 2**x, (3.0,), 8.0),
-        (lambda x, y: gdopt.where(x > y, x, y), (1.0, 2.0), 2.0),
-        (lambda x, y: gdopt.where((x >= y) | (y < 0), 1.0, 2.0), (1.0, -2.0), 1.0),
-        (lambda x, y: gdopt.where((x <= y) & ~(y < 0), 1.0, 2.0), (1.0, -2.0), 2.0),
-        (lambda x: gdopt.where(gdopt.equal(x, x), 1.0, 2.0), (NAN,), 2.0),
-        (lambda x: gdopt.where(gdopt.not_equal(x, x), 1.0, 2.0), (NAN,), 1.0),
+        (lambda x, y: np.where(x > y, x, y), (1.0, 2.0), 2.0),
+        (lambda x, y: np.where((x >= y) | (y < 0), 1.0, 2.0), (1.0, -2.0), 1.0),
+        (lambda x, y: np.where((x <= y) & ~(y < 0), 1.0, 2.0), (1.0, -2.0), 2.0),
+        (lambda x, y: np.where(x == y, 1.0, 2.0), (NAN, NAN), 2.0),
+        (lambda x, y: np.where(x != y, 1.0, 2.0), (NAN, NAN), 1.0),
+        (lambda x: np.where(np.isnan(x), 1.0, 2.0), (NAN,), 1.0),
     ],
 )
 def test_operation_gives(function, arguments, expected):
@@ -82,19 +83,6 @@ def test_functions_of_plain_numbers_give_what_ieee_754_prescribes():
     assert host["exp"](1e4) == INF
     assert host["power"](10.0, 400.0) == INF
     assert math.isnan(host["power"](-8.0, 0.5))
-
-
-def test_numpy_functions_are_the_operations_of_the_same_name():
-    def with_numpy(p, g, *, lr):
-        return np.maximum(np.sqrt(np.abs(p)), np.float64(2) * np.square(g)) ** 2 - lr
-
-    def without(p, g, *, lr):
-        return gdopt.maximum(gdopt.sqrt(abs(p)), 2 * gdopt.square(g)) ** 2 - lr
-
-    one, other = np.linspace(-3, 3, 7), np.linspace(-3, 3, 7)
-    gdopt.Kernel(with_numpy)(one, other[::-1].copy(), lr=0.5)
-    gdopt.Kernel(without)(other, np.linspace(3, -3, 7), lr=0.5)
-    assert one.tolist() == other.tolist()
 
 
 def test_small_whole_and_half_powers_of_arrays_become_products_and_roots():

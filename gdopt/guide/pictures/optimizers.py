@@ -13,7 +13,6 @@ import numpy as np
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.guide.pictures.trajectories import best_trajectory, descend, legend_label
-from gdopt.kernels.ops import sqrt
 from gdopt.optim import SGD, Optimizer, RMSprop
 from gdopt.plots.series import BLUE, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import beale, bowl
@@ -127,7 +126,7 @@ def adagrad(p: Any, h: Any, g: Any, *, lr: Any, eps: Any = 1e-10) -> Any:
     Source: Duchi, Hazan & Singer 2011, Adaptive subgradient methods; eps as in torch.
     """
     h = h + g * g
-    return p - lr * g / (sqrt(h) + eps), h
+    return p - lr * g / (np.sqrt(h) + eps), h
 
 
 def compute_adagrad() -> Numbers:

@@ -22,7 +22,7 @@ from gdopt.arrays.backend import get_backend
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.ops import OPERATIONS, lane_sums
 from gdopt.kernels.packing import cast
-from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.symbol import Symbol, is_among
 from gdopt.kernels.trace import Program
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 12, 1 << 17
@@ -158,7 +158,7 @@ def _own_array(
     for array, result in zip(program.inputs, program.results, strict=False):
         if result is node:
             read_later = last.get(array, -1) > k
-            read_now = node.operation == "where" and array in node.arguments
+            read_now = node.operation == "where" and is_among(array, node.arguments)
             return None if read_later or read_now else array.name
     return None
 

@@ -31,7 +31,7 @@ SLICE = 1 << 16  # elements that a thread of the parallel loop takes at a time
 WORTH_THREADS = 1_000_000  # below, OpenMP's spinning threads would slow BLAS's down
 
 HEAD = '''"""A loop printed by gdopt from the rule {name}."""
-from math import fabs
+from math import fabs, hypot
 
 import numba
 import numpy as np
@@ -239,7 +239,7 @@ class Loop:
 
 
 ROWS = '''"""A loop over rows printed by gdopt from the formula {name}."""
-from math import fabs
+from math import fabs, hypot
 
 import numba
 import numpy as np
