@@ -18,7 +18,11 @@ class ArgumentTypeError(GdoptError, TypeError):
 
 
 class BackendError(GdoptError, RuntimeError):
-    """A device or array library asked for is not there, or two were mixed."""
+    """A device or array library asked for is not there, two were mixed, or CUDA failed.
+
+    CUDA may report an error later than it happened; its own exception is the cause.
+    Running out of memory is a MemoryError, on a device as on the host.
+    """
 
 
 class MissingExtraError(GdoptError, ImportError):

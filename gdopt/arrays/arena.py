@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.arrays.dtypes import is_float
 from gdopt.checks import check_choice, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -191,6 +191,7 @@ class Arena(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
 
+    @on_their_device
     def __setitem__(self, name: str, value: Array) -> None:
         check_choice("name", name, self._views)
         view = self._views[name]

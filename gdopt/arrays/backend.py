@@ -38,7 +38,11 @@ class Backend(Protocol):
         """Name the device that holds `array`: ``"cpu"`` or ``"cuda:0"``."""
 
     def on(self, device: str | None) -> AbstractContextManager[Any]:
-        """Make `device` the current one for the length of a block."""
+        """Make `device` the current one for the length of a block.
+
+        Raises:
+            BackendError: at its end: CUDA or one of its libraries failed in it.
+        """
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Array:
         """Make an array of zeros that starts on a 64-byte boundary."""
@@ -197,7 +201,10 @@ def is_on_device(value: Any) -> bool:
 
 
 def on_their_device(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function compute on the device of its arrays, whichever is current."""
+    """Let a function compute on the device of its arrays, whichever is current.
+
+    What CUDA reports there is raised as a BackendError; see `Backend.on`.
+    """
 
     @functools.wraps(function)
     def wrapper(*arguments: P.args, **options: P.kwargs) -> R:
@@ -205,7 +212,8 @@ def on_their_device(function: Callable[P, R]) -> Callable[P, R]:
         if cupy is not None:
             for value in (*arguments, *options.values()):
                 if isinstance(value, cupy.ndarray):
-                    with value.device:
+                    home = _cupy()
+                    with home.on(home.device(value)):
                         return function(*arguments, **options)
         return function(*arguments, **options)
 

@@ -12,6 +12,7 @@ from gdopt.arrays.cublas import Cublas
 from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
 
+LIBRARIES = {"cupy", "cupy_backends"}  # whose errors are CUDA's, cuBLAS's, NVRTC's
 INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
 
 
@@ -43,6 +44,41 @@ def _load() -> Any:
     raise BackendError(message)
 
 
+def raise_if_cudas(error: BaseException | None, where: str) -> None:
+    """Raise gdopt's error from one of CUDA or its libraries; leave others alone.
+
+    Running out of device memory is a MemoryError as on the host, and stays one.
+
+    Args:
+        error: what was caught, if anything.
+        where: it showed; CUDA may report it later than it happened.
+
+    Raises:
+        BackendError: the error is CUDA's.
+    """
+    library = type(error).__module__.partition(".")[0]
+    if library in LIBRARIES and not isinstance(error, MemoryError | Warning):
+        message = f"CUDA failed {where} or at a kernel before it: {error}"
+        raise BackendError(message) from error
+
+
+class OnDevice:
+    """A device that is current for a block; CUDA's errors in the block are gdopt's."""
+
+    __slots__ = ("_device",)
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def __enter__(self) -> Any:
+        return self._device.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._device.__exit__(kind, error, trace)
+        if error is not None:
+            raise_if_cudas(error, f"on device {self._device.id}")
+
+
 class ReadOnly:
     """Owns memory that must not be written to, as CuPy has no flag for it."""
 
@@ -60,6 +96,7 @@ class CupyBackend:
         self.xp = _load()
         self._unowned = self.xp.cuda.UnownedMemory
         self._cublas: dict[int, Cublas] = {}
+        self._devices: dict[str, OnDevice] = {}
 
     def is_array(self, value: object) -> bool:
         """See `Backend.is_array`."""
@@ -69,11 +106,14 @@ class CupyBackend:
         """See `Backend.device`."""
         return f"cuda:{array.data.device_id}"  # for many arrays at every step
 
-    def on(self, device: str | None) -> Any:
+    def on(self, device: str | None) -> OnDevice:
         """See `Backend.on`."""
         if device is None:
-            return self.xp.cuda.Device()
-        return self.xp.cuda.Device(int(device.removeprefix("cuda:")))
+            return OnDevice(self.xp.cuda.Device())
+        if device not in self._devices:
+            number = int(device.removeprefix("cuda:"))
+            self._devices[device] = OnDevice(self.xp.cuda.Device(number))
+        return self._devices[device]
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:
         """See `Backend.zeros`; CuPy's pool starts blocks on 512 bytes."""
@@ -87,7 +127,8 @@ class CupyBackend:
 
     def to_host(self, array: Any) -> np.ndarray:
         """See `Backend.to_host`."""
-        return np.asarray(self.xp.asnumpy(array))
+        with self.on(self.device(array)):
+            return np.asarray(self.xp.asnumpy(array))
 
     def address(self, array: Any) -> int:
         """See `Backend.address`."""
@@ -129,7 +170,9 @@ class CupyBackend:
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         """See `Backend.matmul`."""
-        with a.device as device:  # handle, workspace and result belong there
+        with self.on(
+            self.device(a)
+        ) as device:  # handle, workspace and result belong there
             if device.id not in self._cublas:
                 self._cublas[device.id] = Cublas(self.xp)
             if a.ndim != 2 or b.ndim != 2:
@@ -146,7 +189,8 @@ class CupyBackend:
 
     def synchronize(self) -> None:
         """See `Backend.synchronize`."""
-        self.xp.cuda.get_current_stream().synchronize()
+        with self.on(None):
+            self.xp.cuda.get_current_stream().synchronize()
 
     def describe(self) -> str:
         """See `Backend.describe`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, get_backend
+from gdopt.arrays.backend import Array, Backend, get_backend
 from gdopt.errors import ArgumentTypeError
 
 BUFFERS = 2  # one is copied while the other is computed with
@@ -43,14 +43,14 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
     home = get_backend(backend)
     if home.name == "numpy":
         return iter(batches)
-    return _sent(home.xp, batches)
+    return _sent(home, batches)
 
 
 class _Pinned:
     """Memory of the host that the device reads on its own, for one batch at a time."""
 
-    def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
+    def __init__(self, home: Backend) -> None:
+        self._home = home
         self._memory: list[np.ndarray] = []
         self._copied: Any = None
 
@@ -60,7 +60,7 @@ class _Pinned:
         Returns:
             The batch on the device, and the event behind which it is there.
         """
-        cupy = self._cupy
+        cupy = self._home.xp
         if self._copied is not None:
             self._copied.synchronize()  # the device may still read the last batch
         if not self._fits(arrays):
@@ -90,29 +90,33 @@ class _Pinned:
         )
 
 
-def _sent(cupy: Any, batches: Iterable[Any]) -> Iterator[Any]:
+def _sent(home: Backend, batches: Iterable[Any]) -> Iterator[Any]:
     """Send each batch before the one before it is handed out."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    turns = itertools.cycle([_Pinned(cupy) for _ in range(BUFFERS)])
+    with home.on(None):
+        stream = home.xp.cuda.Stream(non_blocking=True)
+    turns = itertools.cycle([_Pinned(home) for _ in range(BUFFERS)])
     before: tuple[bool, tuple[list[Array], Any]] | None = None
     try:
         for batch in batches:
             is_tuple = isinstance(batch, tuple)
             arrays = _checked(batch if is_tuple else (batch,))
-            sent = next(turns).send(arrays, stream)
+            with home.on(None):
+                sent = next(turns).send(arrays, stream)
             if before is not None:
-                yield _arrived(cupy, *before)
+                yield _arrived(home, *before)
             before = is_tuple, sent
         if before is not None:
-            yield _arrived(cupy, *before)
+            yield _arrived(home, *before)
     finally:
-        stream.synchronize()  # CuPy gives pinned memory out again, read or not
+        with home.on(None):
+            stream.synchronize()  # CuPy gives pinned memory out again, read or not
 
 
-def _arrived(cupy: Any, is_tuple: bool, sent: tuple[list[Array], Any]) -> Any:  # noqa: FBT001 - private
+def _arrived(home: Backend, is_tuple: bool, sent: tuple[list[Array], Any]) -> Any:  # noqa: FBT001 - private
     """Let the current stream wait for a batch, and hand it out."""
     arrays, copied = sent
-    cupy.cuda.get_current_stream().wait_event(copied)
+    with home.on(None):
+        home.xp.cuda.get_current_stream().wait_event(copied)
     return tuple(arrays) if is_tuple else arrays[0]
 
 

@@ -157,8 +157,9 @@ class RowKernel:
 
             program = self._kernel.program()
             self._launches[key] = row_launch(program, outputs, label)
-        launch, xp = self._launches[key], backend_of(outputs).xp
-        with outputs.device:
+        launch, home = self._launches[key], backend_of(outputs)
+        xp = home.xp
+        with home.on(home.device(outputs)):
             gradient = xp.empty(outputs.shape, outputs.dtype)
             losses = xp.empty((len(outputs), 1), outputs.dtype)
             loss = xp.empty((), outputs.dtype)

@@ -230,7 +230,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
     def __getitem__(self, name: str) -> Value | dict[str, Value]:
         setting = self.settings[name]
         if name in self.elements:
-            copied: Value | dict[str, Value] = _copy(setting)
+            with self._parameters.on_device():
+                copied: Value | dict[str, Value] = _copy(setting)
             return copied
         values = self.at(self._counter.t)
         by_name = values.by_name.get(name)

@@ -62,8 +62,8 @@ def load(
     _take_hyper(hyper, saved["hyper"])
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
-            own = states[name][key]
-            own[...] = parameters.backend.from_host(array, parameters.device)
+            moved = parameters.backend.from_host(array, parameters.device)
+            states[name][key] = moved
     t: int = saved["t"]
     return t
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
+from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
 from gdopt.checks import check_flag, check_int
 from gdopt.data import MiniBatches
@@ -210,6 +211,7 @@ class _Loop:
             self.optimizer.step(grads)
         return len(x), before
 
+    @on_their_device
     def _read(self, loss: Array) -> float:
         number = float(loss)
         if not math.isfinite(number):

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import get_backend
+from gdopt.arrays.cupy_ import raise_if_cudas
 from gdopt.arrays.dtypes import Storage
 from gdopt.errors import BackendError
 from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
@@ -59,14 +61,6 @@ class Launch:
             launch(self._kernel, self.text, arguments, size=self.size)
 
 
-@functools.cache
-def cuda_errors() -> tuple[type[Exception], ...]:
-    """Return what CuPy raises where CUDA reports an error, of a launch or elsewhere."""
-    import cupy  # noqa: PLC0415 - optional, and takes half a second
-
-    return cupy.cuda.driver.CUDADriverError, cupy.cuda.runtime.CUDARuntimeError
-
-
 def launch(
     kernel: Any, text: KernelText, arguments: Sequence[Any], **options: Any
 ) -> None:
@@ -78,18 +72,17 @@ def launch(
     except cupy.cuda.compiler.CompileException as error:
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
-    except cuda_errors() as error:
-        message = f"CUDA failed at {text.name} or at a kernel before it: {error}"
-        raise BackendError(message) from error
+    except Exception as error:
+        raise_if_cudas(error, f"at {text.name}")
+        raise
 
 
 class Cuda:
     """A program compiled for the GPU; runs on arrays of any strides."""
 
     def __init__(self, program: Program, dtypes: Sequence[Any], compute: Any) -> None:
-        import cupy  # noqa: PLC0415 - optional, and takes half a second
-
-        self._cupy = cupy
+        self._home = get_backend("cupy")
+        self._cupy = self._home.xp
         self.dtype = np.dtype(compute)
         self._program = program
         self._read = [k for k in range(len(program.inputs)) if not program.writes(k)]
@@ -113,7 +106,7 @@ class Cuda:
             arrays = [as_bits(array.reshape(-1)) for array in arrays]
         read = [arrays[k] for k in self._read]
         written = [arrays[k] for k in self._written]
-        with arrays[0].device:
+        with self._home.on(self._home.device(arrays[0])):
             launch(build(text), text, [*read, *scalars, *written], **options)
 
     def _fills_packs(self, arrays: Sequence[Any]) -> bool:
@@ -147,7 +140,7 @@ class Cuda:
         host = compile_host(self._program, split.known)
         names = self._program.scalars  # what the host computes needs none on the device
         known = host(*(0.0 if n in on_device else scalars[n] for n in names))
-        with scalars[on_device[0]].device:
+        with self._home.on(self._home.device(scalars[on_device[0]])):
             given = self._cupy.empty(max(1, len(split.given)), np.float64)
             for k, name in enumerate(split.given):
                 given[k] = scalars[name]

@@ -9,8 +9,6 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.errors import BackendError
-from gdopt.kernels.cuda.engine import cuda_errors
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
@@ -65,15 +63,11 @@ class GpuExecutor:
         Returns:
             True, or where the device decides a 0-d truth value that is there.
         """
-        try:
-            with self._parameters.on_device():
-                self.prepare()
-                done = self.launch(grads)
-                self.count()
-                return done
-        except cuda_errors() as error:
-            message = f"CUDA failed in a step, or in work before it: {error}"
-            raise BackendError(message) from error
+        with self._parameters.on_device():
+            self.prepare()
+            done = self.launch(grads)
+            self.count()
+            return done
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
