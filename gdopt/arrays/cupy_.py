@@ -73,8 +73,8 @@ class OnDevice:
     def __enter__(self) -> Any:
         return self._device.__enter__()
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._device.__exit__(kind, error, trace)
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._device.__exit__(None, None, None)
         if error is not None:
             raise_if_cudas(error, f"on device {self._device.id}")
 

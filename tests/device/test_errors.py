@@ -139,13 +139,13 @@ def augmented(cp):
 
 
 def layers(cp):
-    X, W, b = draw(cp, 8, 4), draw(cp, 4, 3), draw(cp, 3)
-    d_W, d_b = W.copy(), b.copy()
+    x, weights, bias = draw(cp, 8, 4), draw(cp, 4, 3), draw(cp, 3)
+    slopes = weights.copy(), bias.copy()
     labels, nn = cp.zeros(8, np.int64), gdopt.nn
     generator = np.random.default_rng(0)
 
     def work():
-        logits, back = nn.dense(X, W, b, d_W, d_b)
+        logits, back = nn.dense(x, weights, bias, *slopes)
         loss, gradient = nn.softmax_cross_entropy(logits, labels)
         hidden, back_again = nn.relu(back(gradient))
         dropped, _ = nn.dropout(hidden, keep_prob=0.5, generator=generator)
@@ -243,7 +243,7 @@ def test_a_call_that_fails_is_gdopts_error(work, call, cp, cuda):
         pool.free_all_blocks()
         cuda.fail(call, 13 if call.startswith("cublas") else 999, after=after)
         with pytest.raises(
-            gdopt.BackendError, match="CUDA failed|cuBLAS failed|captur"
+            gdopt.BackendError, match=r"CUDA failed|cuBLAS failed|captur"
         ):
             run()
         cuda.recover()
