@@ -264,6 +264,20 @@ def check_state(
         raise StateError(message) from error
 
 
+def check_format(name: str, found: Any, newest: int) -> None:
+    """Refuse what was written in another format than 1 up to the newest one.
+
+    Raises:
+        StateError: it was.
+    """
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    if not whole or not 1 <= found <= newest:
+        newer = ": a newer gdopt wrote it" if whole and found > newest else ""
+        rule = f"must be of format {newest} or older"
+        message = f"{name} {rule}, got {shown(found)}{newer}"
+        raise StateError(message)
+
+
 def check_like(name: str, array: Any, model: Any) -> None:
     """Refuse an array whose shape or dtype differs from another's.
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
-import tempfile
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from gdopt.errors import ArgumentError
 
@@ -86,18 +90,52 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
             return path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file through a temporary one, so that it is complete at any time.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file, which replaces the one at a path when the block ends.
+
+    The path holds the old content or the new one at any time, also after a power cut
+    where folders can be opened.
 
     Raises:
-        OSError: it, or its folder, cannot be written; nothing is left behind.
+        OSError: it cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text, so that the file is complete at any time; make its folder.
+
+    Raises:
+        OSError: it, or its folder, cannot be written.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(final) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | os.PathLike[str], content: Any, *, indent: int = 2) -> None:
+    """Write what JSON knows, so that the file is always complete.
+
+    Raises:
+        OSError: it, or its folder, cannot be written.
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    write_whole(path, text + "\n")

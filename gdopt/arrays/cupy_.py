@@ -44,39 +44,44 @@ def _load() -> Any:
     raise BackendError(message)
 
 
-def raise_if_cudas(error: BaseException | None, where: str) -> None:
+def raise_if_cudas(error: Exception, where: str) -> None:
     """Raise gdopt's error from one of CUDA or its libraries; leave others alone.
 
     Running out of device memory is a MemoryError as on the host, and stays one.
-
-    Args:
-        error: what was caught, if anything.
-        where: it showed; CUDA may report it later than it happened.
 
     Raises:
         BackendError: the error is CUDA's.
     """
     library = type(error).__module__.partition(".")[0]
     if library in LIBRARIES and not isinstance(error, MemoryError | Warning):
-        message = f"CUDA failed {where} or at a kernel before it: {error}"
+        message = f"CUDA failed {where}: {error}"
         raise BackendError(message) from error
 
 
 class OnDevice:
     """A device that is current for a block; CUDA's errors in the block are gdopt's."""
 
-    __slots__ = ("_device",)
+    __slots__ = ("_device", "_where")
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, name: str) -> None:
         self._device = device
+        self._where = f"on {name}, in this call or in work before it"
 
     def __enter__(self) -> Any:
-        return self._device.__enter__()
+        try:
+            return self._device.__enter__()
+        except Exception as error:
+            raise_if_cudas(error, self._where)
+            raise
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._device.__exit__(None, None, None)
-        if error is not None:
-            raise_if_cudas(error, f"on device {self._device.id}")
+        try:
+            self._device.__exit__(None, None, None)
+        except Exception as fault:
+            raise_if_cudas(fault, self._where)
+            raise
+        if isinstance(error, Exception):
+            raise_if_cudas(error, self._where)
 
 
 class ReadOnly:
@@ -109,10 +114,10 @@ class CupyBackend:
     def on(self, device: str | None) -> OnDevice:
         """See `Backend.on`."""
         if device is None:
-            return OnDevice(self.xp.cuda.Device())
+            device = f"cuda:{self.xp.cuda.Device().id}"
         if device not in self._devices:
             number = int(device.removeprefix("cuda:"))
-            self._devices[device] = OnDevice(self.xp.cuda.Device(number))
+            self._devices[device] = OnDevice(self.xp.cuda.Device(number), device)
         return self._devices[device]
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:

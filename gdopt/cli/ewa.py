@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from gdopt.averages.formula import BETA
 from gdopt.cli import flags
 from gdopt.data.csv import read_column
 from gdopt.errors import ArgumentError
-from gdopt.files import free_name, write_whole
+from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
 from gdopt.plots.series import COLORS, averages, window_text
 from gdopt.tables import aligned
@@ -83,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             "values": column.values.tolist(),
             "averages": rows,
         }
-        write_whole(Path(arguments.json), json.dumps(found, indent=1) + "\n")
+        write_json(arguments.json, found, indent=1)
     picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
     averages(column.values, arguments.beta, picture, title=title, name=column.name)
     sys.stdout.write(f"picture {picture}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from gdopt.cli import flags
 from gdopt.cli.prepare import PreparedData, load_problem
 from gdopt.cli.session import Progress
-from gdopt.files import free_name, write_whole
+from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
@@ -113,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         studies["fine"] = _search(arguments, problem, box, "fine", arguments.fine)
     if arguments.json is not None:
         found = {name: study.to_dict() for name, study in studies.items()}
-        write_whole(Path(arguments.json), json.dumps(found, indent=1) + "\n")
+        write_json(arguments.json, found, indent=1)
     _draw(arguments, problem, studies)
     return 0
 

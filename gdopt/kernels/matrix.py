@@ -97,7 +97,8 @@ def matrix_loop(
     program: Program, dtype: Any, vectors: Collection[str], *, summed: bool
 ) -> Any:
     """Compile a program's loop over the rows of matrices."""
-    from gdopt.kernels.cpu.loops import Loop, print_matrix  # noqa: PLC0415
+    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+    from gdopt.kernels.cpu.rows import print_matrix  # noqa: PLC0415
 
     printer = functools.partial(print_matrix, vectors=vectors, summed=summed)
     return Loop(program, dtype, printer)
@@ -105,7 +106,8 @@ def matrix_loop(
 
 def row_loop(program: Program, dtype: Any, label_axes: int) -> tuple[Any, Any]:
     """Compile a loss's loop over rows; return it and the function of its scalars."""
-    from gdopt.kernels.cpu.loops import Loop, print_rows  # noqa: PLC0415
+    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+    from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
 
     vectors = ("loss", "label") if label_axes == 1 else ("loss",)
     printer = functools.partial(print_rows, vectors=vectors)

@@ -6,11 +6,10 @@ step, and casts once. What is left of the instructions is done for every element
 
 from __future__ import annotations
 
-import functools
 import inspect
 import keyword
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +18,6 @@ from gdopt.errors import RuleError
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import Symbol, is_among
 
-REDUCTIONS = ("row_sum", "row_max", "row_pick")
-Stage = tuple[list[Symbol], list[Symbol], dict[str, Symbol]]
 WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
     list(keyword.kwlist)
     + """alignas alignof asm auto bool case catch char const constexpr default delete do
@@ -130,6 +127,21 @@ class Program:
         return (
             place < len(self.results) and self.results[place] is not self.inputs[place]
         )
+
+    def names(self) -> dict[Symbol, str]:
+        """Name the values of inputs and the hoisted ones in a text: v_p_ and s0.
+
+        No other name of a printer begins with v_.
+        """
+        names = {symbol: f"v_{symbol.name}_" for symbol in self.inputs}
+        return names | {symbol: f"s{place}" for symbol, place in self.places.items()}
+
+
+def expression(node: Symbol, names: Mapping[Symbol, str], language: str) -> str:
+    """Print an operation on named values; the language is a column of OPERATIONS."""
+    row = OPERATIONS[str(node.operation)]
+    text: str = getattr(row, language)
+    return text.format(*(names[argument] for argument in node.arguments))
 
 
 def trace(
@@ -252,56 +264,3 @@ def compile_host(
     exec(source, scope)  # noqa: S102 - the text is printed from a traced program
     host: Callable[..., tuple[float, ...]] = scope["host"]
     return host
-
-
-@dataclass(frozen=True, eq=False)
-class RowPlan:
-    """Sorts a program's values by the loop that they are computed in.
-
-    Attributes:
-        program: the traced formula.
-        vectors: names of inputs that hold one number for a whole row (or column).
-    """
-
-    program: Program
-    vectors: Collection[str]
-
-    def is_unit(self, node: Symbol) -> bool:
-        """Return whether a value belongs to the row, not to an element."""
-        if node.operation is None:
-            return not node.element or node.name in self.vectors
-        return node.operation in REDUCTIONS or all(map(self.is_unit, node.arguments))
-
-    @functools.cache  # noqa: B019 - plans are dropped with their printers
-    def stage(self, node: Symbol) -> int:
-        """Return how many loops a value has to wait for."""
-        waits = [self.stage(a) + (a.operation in REDUCTIONS) for a in node.arguments]
-        return max(waits, default=0)
-
-    def stages(
-        self, nodes: Iterable[Symbol], results: Mapping[str, Symbol]
-    ) -> Iterator[Stage]:
-        """Yield, for each loop: values of the row before it, sums and results in it."""
-        by_stage: dict[int, list[Symbol]] = {}
-        for node in nodes:
-            by_stage.setdefault(self.stage(node), []).append(node)
-        for _, now in sorted(by_stage.items()):
-            sums = [node for node in now if node.operation in REDUCTIONS]
-            others = [n for n in now if n.operation not in REDUCTIONS]
-            before = [n for n in others if self.is_unit(n)]
-            yield before, sums, {n: r for n, r in results.items() if is_among(r, now)}
-
-    def needed(self, wanted: Iterable[Symbol]) -> tuple[list[Symbol], list[Symbol]]:
-        """Return the inputs and operations of an element that some values need."""
-        found: set[Symbol] = set()
-
-        def visit(node: Symbol) -> None:
-            if not self.is_unit(node) and node not in found:
-                found.add(node)
-                for argument in node.arguments:
-                    visit(argument)
-
-        for node in wanted:
-            visit(node)
-        inputs = [symbol for symbol in self.program.inputs if symbol in found]
-        return inputs, [n for n in self.program.instructions if n in found]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena
-from gdopt.checks import as_number, check_saved_array, check_state, shown
+from gdopt.checks import as_number, check_format, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
@@ -52,7 +52,7 @@ def load(
     """
     keys, same = ("format", "hyper", "state"), {"rule": rule.name}
     saved = check_state("the saved state", saved, keys, counts=["t"], same=same)
-    _check_format(saved["format"])
+    check_format("the state", saved["format"], FORMAT)
     check_state("hyper", saved["hyper"], hyper.state_dict())
     check_state("state", saved["state"], parameters.arrays)
     for key, arrays in saved["state"].items():
@@ -81,13 +81,3 @@ def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
             hyper[name] = before[name]
         message = f"the saved hyper-parameters must be valid: {error}"
         raise StateError(message) from error
-
-
-def _check_format(found: Any) -> None:
-    whole = isinstance(found, int) and not isinstance(found, bool)
-    if not whole or not 1 <= found <= FORMAT:
-        newer = ": a newer gdopt wrote it" if whole and found > FORMAT else ""
-        message = (
-            f"the state must be of format {FORMAT} or older, got {shown(found)}{newer}"
-        )
-        raise StateError(message)

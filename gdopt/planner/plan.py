@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from gdopt.files import write_json
 from gdopt.planner.noise import NoiseScale
 from gdopt.tables import aligned, format_bytes
 
@@ -126,8 +125,7 @@ class Plan:
         Raises:
             OSError: the file cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_json(path, self.to_dict())
 
 
 def _finite(value: Any) -> Any:

@@ -8,47 +8,38 @@ import io
 import json
 import os
 import re
-import secrets
-import shutil
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.backend import common_backend
-from gdopt.checks import listed, name_differences, shown
+from gdopt.checks import check_format, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
-from gdopt.files import existing_file
+from gdopt.files import existing_file, replacing
 
 FORMAT = 1
 ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
+HEADER, HEADER_DIGEST = "$header", "$header.sha256"  # members of the file
 KINDS = "biufcSU"
 
 
-@dataclass
-class Packed:
-    """Arrays by name, and the JSON that says where in the tree they are."""
-
-    header: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def pack(tree: Mapping[str, Any]) -> Packed:
-    """Take the arrays out of a tree; see `gdopt.training.save` for what it may hold."""
+def pack(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Take the arrays out of a tree, and add the header that says where they are."""
     if not isinstance(tree, Mapping):
         message = f"tree must be a dictionary, got {type(tree).__name__}"
         raise ArgumentTypeError(message)
-    packed = Packed()
-    stripped = _extract_arrays(tree, (), packed.arrays)
-    digests = {name: digest(array) for name, array in packed.arrays.items()}
-    header = {"format": FORMAT, "sha256": digests, "tree": stripped}
-    packed.header = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    return packed
+    arrays: dict[str, np.ndarray] = {}
+    stripped = _extract_arrays(tree, (), arrays)
+    digests = {name: digest(array) for name, array in arrays.items()}
+    content = {"format": FORMAT, "sha256": digests, "tree": stripped}
+    header = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    own = np.frombuffer(bytes.fromhex(digest(header)), np.uint8)
+    return {HEADER: header, HEADER_DIGEST: own, **arrays}
 
 
 def parse(header: np.ndarray) -> dict[str, Any]:
@@ -60,14 +51,7 @@ def parse(header: np.ndarray) -> dict[str, Any]:
     """
     content: Any = json.loads(header.tobytes())
     known = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(known, int):
-        message = f"must be of format {FORMAT} or older, got {shown(known)}"
-        raise StateError(message)
-    if known > FORMAT:
-        message = (
-            f"must be of format {FORMAT} or older, got {known}: a newer gdopt wrote it"
-        )
-        raise StateError(message)
+    check_format("it", known, FORMAT)
     if set(content) != {"format", "sha256", "tree"}:
         got = listed(sorted(content))
         message = f"header must hold format, sha256 and tree, got {got}"
@@ -162,9 +146,6 @@ def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     )
 
 
-HEADER = "$header"
-HEADER_DIGEST = "$header.sha256"
-
 # What a damaged archive makes the readers of zip, npy and JSON raise.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -208,20 +189,13 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
            [1., 1.]])}, 't': 7, 'note': None}
     >>> folder.cleanup()
     """
-    packed = pack(tree)
-    final = Path(path)
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            _write(file, packed)
-            file.flush()
-            os.fsync(file.fileno())
-        if final.exists():
-            shutil.copymode(final, temporary)
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(final.parent)
+    members = pack(tree)
+    # Stored, as compression gains little.
+    with replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in members.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not now
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, array, allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -253,16 +227,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise StateError(message) from error
 
 
-def _write(file: BinaryIO, packed: Packed) -> None:
-    own = np.frombuffer(bytes.fromhex(digest(packed.header)), np.uint8)
-    members = {HEADER: packed.header, HEADER_DIGEST: own, **packed.arrays}
-    with zipfile.ZipFile(file, "w") as archive:  # stored, as compression gains little
-        for name, array in members.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not now
-            with archive.open(member, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, array, allow_pickle=False)
-
-
 def _read(archive: zipfile.ZipFile) -> dict[str, Any]:
     members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
     if len(members) != len(archive.infolist()):
@@ -288,13 +252,3 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     content = io.BytesIO(archive.read(member))
     array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
     return array
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where folders can be opened."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

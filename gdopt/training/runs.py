@@ -12,7 +12,7 @@ import numpy as np
 from gdopt.checks import check_saved_array, check_state, shows
 from gdopt.data import MiniBatches
 from gdopt.errors import StateError
-from gdopt.files import empty_folder, numbered_folder
+from gdopt.files import empty_folder, numbered_folder, write_json
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoint import save
@@ -50,7 +50,7 @@ class RunFolder:
         self, path: str | os.PathLike[str], settings: Mapping[str, Any]
     ) -> None:
         self.path = empty_folder("path", path)
-        self._write_json("settings.json", settings)
+        write_json(self.path / "settings.json", settings)
         self._metrics = (self.path / "metrics.jsonl").open("x", encoding="utf-8")
 
     @classmethod
@@ -90,11 +90,7 @@ class RunFolder:
             OSError: a file cannot be written.
         """
         save(self.path / "model.npz", tree)
-        self._write_json("summary.json", summary)
-
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        text = json.dumps(dict(content), indent=2, ensure_ascii=False)
-        (self.path / name).write_text(text + "\n", encoding="utf-8")
+        write_json(self.path / "summary.json", summary)
 
 
 PARTS = ("params", "optimizer", "batches")

@@ -252,5 +252,6 @@ def test_a_call_that_fails_is_gdopts_error(work, call, cp, cuda):
 def test_running_out_of_device_memory_is_a_memory_error(cp, cuda):
     cp.get_default_memory_pool().free_all_blocks()
     cuda.set_capacity(1 << 20)
+    sizes, options = (1 << 12, 1 << 12), {"initialization": "zeros"}
     with pytest.raises(MemoryError, match="Out of memory allocating"):
-        gdopt.nn.Network((1 << 9, 1 << 9), backend="cupy")
+        gdopt.nn.Network(sizes, backend="cupy", **options)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gdopt.kernels.cuda.matrix import BY_COLUMNS, BY_ROWS, Printer
+from gdopt.kernels.cuda.matrix import BY_COLUMNS, BY_ROWS, CudaRows
 from gdopt.kernels.matrix import column_sums
 from gdopt.nn import formulas
 from gdopt.training.graph import gather_text
@@ -26,7 +26,7 @@ def texts_of(dtype):
     def printer(kernel, vectors=(), **stored):
         names = [symbol.name for symbol in kernel._program.inputs]
         stored = dict.fromkeys(names, dtype) | stored
-        return Printer(kernel._program, dtype, stored, vectors)
+        return CudaRows(kernel._program, dtype, stored, vectors)
 
     for name, made in (("no", formulas.NO_ACTIVATION), *formulas.ACTIVATIONS.items()):
         printed[name, "biased"] = printer(made.apply_biased, ("bias",)).by_elements(
@@ -44,7 +44,7 @@ def texts_of(dtype):
         stored = dict.fromkeys((s.name for s in program.inputs), dtype)
         stored |= {"label": label or dtype}
         vectors = ("loss", "label") if label else ("loss",)
-        printed[name, "loss"] = Printer(program, dtype, stored, vectors).by_units(
+        printed[name, "loss"] = CudaRows(program, dtype, stored, vectors).by_units(
             BY_ROWS
         )
     return printed

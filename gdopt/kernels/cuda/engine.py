@@ -73,7 +73,7 @@ def launch(
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
     except Exception as error:
-        raise_if_cudas(error, f"at {text.name}")
+        raise_if_cudas(error, f"at {text.name} or at a kernel before it")
         raise
 
 

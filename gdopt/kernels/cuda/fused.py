@@ -26,10 +26,8 @@ from gdopt.kernels.cuda.text import (
     STRIDED,
     KernelText,
     print_statements,
-    value_name,
 )
 from gdopt.kernels.packing import GOLDEN, STREAMS
-from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
 BLOCK_BITS = 6  # a block is 64 elements, what an arena pads its arrays to
@@ -240,11 +238,11 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
         for k, stored, _ in outs
     ]
     lines += ["#pragma unroll", f"for (int k_ = 0; k_ < {variant.width}; ++k_) {{"]
-    names = _input_names(program)
+    names = program.names()
     for place, symbol in enumerate(program.inputs):
         if program.reads(symbol):
             value = f"gdopt_{stored_as[place].dtype}_value(in{place}_.x[k_])"
-            lines.append(f"  const {kind} {value_name(symbol.name)} = {value};")
+            lines.append(f"  const {kind} {names[symbol]} = {value};")
     lines += [
         "  " + line for line in print_statements(program.instructions, names, kind)
     ]
@@ -304,16 +302,16 @@ def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
     """
     kind = C_TYPES[variant.compute]
     inputs, outputs, body = list[str](), list[str](), list[str]()
+    names = program.names()
     for place, (symbol, stored) in enumerate(
         zip(program.inputs, variant.stored, strict=True)
     ):
         group = outputs if program.writes(place) else inputs
         group.append(f"{stored.dtype} {symbol.name}")
         if program.reads(symbol):
-            body.append(f"const {kind} {value_name(symbol.name)} = {symbol.name};")
+            body.append(f"const {kind} {names[symbol]} = {symbol.name};")
     inputs += _hoisted_inputs(program, variant)
     body += _read_hoisted(program, kind, "scalars_") if variant.table else []
-    names = _input_names(program)
     body += print_statements(program.instructions, names, kind)
     for place, result in enumerate(program.results):
         if program.writes(place):
@@ -321,12 +319,6 @@ def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
     return KernelText(
         ", ".join(inputs), ", ".join(outputs), "\n".join(body), f"gdopt_{program.name}"
     )
-
-
-def _input_names(program: Program) -> dict[Symbol, str]:
-    """Name the values of the inputs, and the hoisted ones, in a kernel's text."""
-    names = {symbol: value_name(symbol.name) for symbol in program.inputs}
-    return names | {symbol: f"s{place}" for symbol, place in program.places.items()}
 
 
 def _hoisted_inputs(program: Program, variant: KernelVariant) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from gdopt.kernels.cuda.text import KernelText, print_statements, value_name
+from gdopt.kernels.cuda.text import KernelText, print_statements
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
@@ -129,11 +129,11 @@ def _row(program: Program, split: HoistedSplit, *, by_value: bool) -> list[str]:
         lines.append(f"const double h{k}_ = {source};")
     for k, name in enumerate(split.given):
         source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
-        lines.append(f"const double {value_name(name)} = {source};")
+        lines.append(f"const double v_{name}_ = {source};")
     for node in (*split.instructions, *program.hoisted):
         for leaf in (node, *node.arguments):
             if leaf.name in split.given:
-                names[leaf] = value_name(leaf.name)
+                names[leaf] = f"v_{leaf.name}_"
     lines += print_statements(split.instructions, names, "double")
     for k, value in enumerate(program.hoisted):
         place = f"(ptrdiff_t)r_ * {len(program.hoisted)} + {k}"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.trace import expression
 
 # -fmad=false keeps products and sums apart, which makes the GPU equal NumPy bit for
 # bit; CuPy itself adds -ftz=true. With 64 registers at most, 1,024 threads fit on a
@@ -222,13 +222,7 @@ def print_statements(
     """Print one statement for each operation, and name its value."""
     lines = []
     for k, node in enumerate(instructions):
-        arguments = [names[argument] for argument in node.arguments]
+        text = expression(node, names, "cuda")
         names[node] = f"x{k}"
-        text = OPERATIONS[str(node.operation)].cuda.format(*arguments)
         lines.append(f"const {'bool' if node.boolean else kind} x{k} = {text};")
     return lines
-
-
-def value_name(name: str) -> str:
-    """Name an argument's value; the printers' other names do not begin with v_."""
-    return f"v_{name}_"
