@@ -311,6 +311,12 @@ FINITE = Range.parse("(-inf, inf)")
 NOT_NEGATIVE = Range.parse("[0, inf)")
 POSITIVE = Range.parse("(0, inf)")
 
+
+def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T | None:
+    """Check a value that may be left out, as None."""
+    return None if value is None else check(name, value)
+
+
 check_count = functools.partial(check_int, least=1)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
 check_positive = functools.partial(check_number, bounds=POSITIVE)

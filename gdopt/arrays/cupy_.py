@@ -199,7 +199,5 @@ class CupyBackend:
 
     def describe(self) -> str:
         """See `Backend.describe`."""
-        properties = self.xp.cuda.runtime.getDeviceProperties(
-            self.xp.cuda.Device().id,
-        )
+        properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
         return f"the GPU ({properties['name'].decode()}), with CuPy"

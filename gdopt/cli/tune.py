@@ -16,15 +16,7 @@ from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates
-from gdopt.tune import (
-    NetworkObjective,
-    Outcome,
-    Space,
-    Study,
-    course_space,
-    tune,
-    zoom,
-)
+from gdopt.tune import NetworkObjective, Outcome, Space, Study, course_space, tune, zoom
 
 HELP = "search for hyper-parameters, at random and from coarse to fine"
 DESCRIPTION = "Search for the hyper-parameters of a network."

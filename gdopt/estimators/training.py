@@ -37,10 +37,7 @@ class Model:
     """
 
     def __init__(
-        self,
-        optimizer: Callable[..., Optimizer],
-        lr: Any,
-        **settings: Any,
+        self, optimizer: Callable[..., Optimizer], lr: Any, **settings: Any
     ) -> None:
         self._recipe = optimizer, lr, settings
         self.network = Network(**settings)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.arena import array_label
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import POSITIVE, check_int, check_number, listed
+from gdopt.checks import check_count, check_int, check_optional, check_positive, listed
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
@@ -268,10 +268,8 @@ def check_gradient(
         kind = type(loss_and_grads).__name__
         message = f"loss_and_grads must be a function, got {kind}"
         raise ArgumentTypeError(message)
-    if step is not None:
-        step = check_number("step", step, POSITIVE)
-    if directions is not None:
-        directions = check_int("directions", directions, least=1)
+    step = check_optional(check_positive, "step", step)
+    directions = check_optional(check_count, "directions", directions)
     generator = np.random.default_rng(check_int("seed", seed, least=0))
     probe = Probe(loss_and_grads, params)
     with probe.backend.on(probe.device), probe:

@@ -6,12 +6,5 @@ from gdopt.planner.plan import Plan, Row
 from gdopt.planner.request import plan_batch_size
 from gdopt.planner.steps import NetworkStep
 
-__all__ = [
-    "NetworkStep",
-    "NoiseScale",
-    "Plan",
-    "Row",
-    "noise_scale",
-    "plan_batch_size",
-]
+__all__ = ["NetworkStep", "NoiseScale", "Plan", "Row", "noise_scale", "plan_batch_size"]
 __dir__ = public_dir(__name__)

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gdopt.arrays import Array, get_backend
-from gdopt.checks import MOST_LISTED, check_flag, check_increasing, check_int
+from gdopt.checks import (
+    MOST_LISTED,
+    check_count,
+    check_flag,
+    check_increasing,
+    check_int,
+    check_optional,
+)
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
 from gdopt.planner.decision import Decision, add_goodput, decide
@@ -119,9 +126,7 @@ def plan_batch_size(
     axis = check_axis(axis)
     backend, count = check_arrays(arrays, axis, "data[{}]")
     planned = _as_step(step, arrays, evaluate, gradient, axis)
-    wanted = (
-        None if batch_size is None else check_int("batch_size", batch_size, least=1)
-    )
+    wanted = check_optional(check_count, "batch_size", batch_size)
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
@@ -138,8 +143,8 @@ def plan_batch_size(
         sizes=check_increasing("sizes", sizes),
         wanted=wanted,
         small_data_rule=check_flag("small_data_rule", small_data_rule),
-        memory=None if memory is None else parse_bytes("memory", memory),
-        margin=None if margin is None else parse_bytes("margin", margin),
+        memory=check_optional(parse_bytes, "memory", memory),
+        margin=check_optional(parse_bytes, "margin", margin),
         noise_examples=check_int("noise_examples", noise_examples, least=4),
         noise_after=check_int("noise_after", noise_after, least=0),
         repeats=check_int("repeats", repeats, least=2),

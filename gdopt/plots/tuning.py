@@ -19,7 +19,7 @@ from gdopt.tune import (
     uniform,
     uniform_int,
 )
-from gdopt.tune.study import FAILED, PRUNED
+from gdopt.tune.study import FAILED, PRUNED, cell
 
 WIDE, HIGH = 1.35, 3.8  # inches of an axis
 NEAR = 0.09  # of an axis: ticks nearer than that would run into each other
@@ -66,7 +66,7 @@ def parallel_coordinates(
     _draw_lines(figure, panel, list(axes.values()), study)
     values = {**best.values, "score": best.score}
     for place, (name, scale) in enumerate(axes.items()):
-        _draw_axis(panel, place, name, scale, _text(values[name]))
+        _draw_axis(panel, place, name, scale, cell(values[name]))
     panel.text(-0.64, -0.1, "best", ha="left", fontsize=12, color=ORANGE)
     states = [trial.state for trial in study.trials]
     kinds = {PRUNED: "pruned, dashed", FAILED: "failed"}
@@ -133,7 +133,7 @@ def ticks(scale: Scale) -> dict[float, str]:
     for value in (*_round_values(ends), ends.low, ends.high):
         height = scale.place(value)
         if all(abs(height - other) > NEAR for other in found):
-            found[height] = _text(value)
+            found[height] = cell(value)
     return dict(sorted(found.items()))
 
 
@@ -164,7 +164,3 @@ def _decades(low: float, high: float) -> list[float]:
         if len(found) > 2:
             break
     return found
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import check_int
+from gdopt.checks import check_count, check_int
 from gdopt.problems.problem import Problem, in_plane
 
 
@@ -158,7 +158,7 @@ def rastrigin(size: int = 2) -> Problem:
     >>> rastrigin().value(np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.0]])).round(6)
     array([ 0.  ,  2.  , 20.25])
     """
-    size = check_int("size", size, least=1)
+    size = check_count("size", size)
     turn = 2 * math.pi
 
     def formula(p: Array, backend: Backend) -> Array:

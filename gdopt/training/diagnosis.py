@@ -373,11 +373,5 @@ def _cells(layer: Layer) -> list[str]:
     return [str(layer.number), *(f"{value:.3g}" for value in values)]
 
 
-__all__ = [
-    "BiasVariance",
-    "Layer",
-    "LayerNorms",
-    "bias_variance",
-    "layer_norms",
-]
+__all__ = ["BiasVariance", "Layer", "LayerNorms", "bias_variance", "layer_norms"]
 __dir__ = public_dir(__name__)

@@ -13,7 +13,7 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
-from gdopt.checks import check_flag, check_int
+from gdopt.checks import check_count, check_flag
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.nn import Network
@@ -126,8 +126,8 @@ def fit(
     >>> record.epoch, record.step, record.dev_accuracy
     (50, 100, 1.0)
     """
-    epochs = check_int("epochs", epochs, least=1)
-    every = check_int("record_every", record_every, least=1)
+    epochs = check_count("epochs", epochs)
+    every = check_count("record_every", record_every)
     if dev is not None and not (isinstance(dev, tuple | list) and len(dev) == 2):
         message = f"dev must be a pair (examples, labels), got {type(dev).__name__}"
         raise ArgumentTypeError(message)

@@ -14,7 +14,7 @@ from gdopt.checks import (
     NOT_NEGATIVE,
     as_number,
     check_choice,
-    check_int,
+    check_count,
     check_number,
     check_saved_array,
     check_state,
@@ -98,7 +98,7 @@ class EarlyStopping:
         layers: Any = None,
     ) -> None:
         self._parameters = Parameters.of(params)
-        self.patience = check_int("patience", patience, least=1)
+        self.patience = check_count("patience", patience)
         self.min_delta = check_number("min_delta", min_delta, NOT_NEGATIVE)
         check_choice("mode", mode, ("max", "min"))
         if layers is not None and not hasattr(layers, "load_state_dict"):
@@ -236,10 +236,7 @@ def _best(state: Mapping[str, Any]) -> tuple[float | None, int | None]:
         if best is None:
             fits = place is None and state["params"] is None and nans == updates
         else:
-            best, place = (
-                as_number("best", best),
-                check_int("best_update", place, least=1),
-            )
+            best, place = (as_number("best", best), check_count("best_update", place))
             fits = place <= updates and nans < updates and not math.isnan(best)
     except GdoptError as error:
         message = f"state is damaged: {error}"

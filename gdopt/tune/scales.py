@@ -13,6 +13,7 @@ from gdopt.checks import (
     FINITE,
     POSITIVE,
     Range,
+    check_count,
     check_int,
     check_number,
     check_sequence,
@@ -177,7 +178,7 @@ class power_of_two(Interval):
     prefix = "log2 "
 
     def _check(self, name: str, end: Any) -> int:
-        number = check_int(name, end, least=1)
+        number = check_count(name, end)
         if number & (number - 1):
             message = f"{name} must be a power of two, got {number}"
             raise ArgumentError(message)

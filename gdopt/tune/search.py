@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_flag, check_int, shown
+from gdopt.checks import check_choice, check_count, check_flag, check_int, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
@@ -108,10 +108,7 @@ def tune(
         message = f"objective must be a function of a trial, got {shown(objective)}"
         raise ArgumentTypeError(message)
     space = space if isinstance(space, Space) else Space(space)
-    trials, jobs = (
-        check_int("trials", trials, least=1),
-        check_int("jobs", jobs, least=1),
-    )
+    trials, jobs = check_count("trials", trials), check_count("jobs", jobs)
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
     if not isinstance(name, str) or not name:

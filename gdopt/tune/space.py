@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_flag, check_int, shown
+from gdopt.checks import check_count, check_flag, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -144,7 +144,7 @@ def course_space(
 
 
 def _batch_sizes(examples: int | None) -> Scale:
-    if examples is None or check_int("examples", examples, least=1) >= LARGEST:
+    if examples is None or check_count("examples", examples) >= LARGEST:
         return power_of_two(LARGEST // 8, LARGEST)
     most = 1 << (examples.bit_length() - 1)
     return power_of_two(max(1, most // 8), most)

@@ -195,7 +195,7 @@ class Study:
         if ranked := self.ranked[:SHOWN]:
             head = ["trial", "score", *self.space]
             rows = [
-                [f"{t.number}", f"{t.score:.4g}", *map(_cell, t.values.values())]
+                [f"{t.number}", f"{t.score:.4g}", *map(cell, t.values.values())]
                 for t in ranked
             ]
             lines += aligned([head, *rows])
@@ -241,5 +241,6 @@ def zoom(study: Study, *, share: float = 0.25) -> Space:
     )
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a hyper-parameter's value as a table or a picture shows it."""
     return f"{value:.4g}" if isinstance(value, float) else f"{value}"
