@@ -44,14 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
     text = "number from 1, or name in the first line (the only column)"
     add("--column", metavar="N | NAME", help=text)
-    add(
-        "--beta",
-        type=flags.number(f"in {BETA.text}", BETA),
-        nargs="+",
-        default=BETAS,
-        metavar="BETA",
-        help=f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})",
-    )
+    beta = flags.number(f"in {BETA.text}", BETA)
+    text = f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})"
+    add("--beta", type=beta, nargs="+", default=BETAS, metavar="BETA", help=text)
     add("--json", metavar="FILE", help="write the averages as JSON")
     flags.add_picture(add, "NAME-ewa")
 

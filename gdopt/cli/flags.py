@@ -102,6 +102,7 @@ def whole_number(least: int) -> Callable[[str], int]:
     return reader(int, rule, lambda value: value >= least)
 
 
+count = whole_number(least=1)
 positive = number("a positive number", POSITIVE)
 not_negative = number("a number of at least 0", NOT_NEGATIVE)
 sizes = reader(
@@ -113,21 +114,11 @@ sizes = reader(
 
 def add_problem(add: Callable[..., Any]) -> None:
     """Add the data, the backend and the seed."""
-    add(
-        "data",
-        nargs="?",
-        default="digits",
-        metavar="digits | FILE",
-        help="scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]",
-    )
+    text = "scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]"
+    add("data", nargs="?", default="digits", metavar="digits | FILE", help=text)
     add_backend(add)
-    add(
-        "--seed",
-        type=whole_number(least=0),
-        default=SEED,
-        metavar="N",
-        help="of split, weights and mini-batches (%(default)s)",
-    )
+    text = "of split, weights and mini-batches (%(default)s)"
+    add("--seed", type=whole_number(least=0), default=SEED, metavar="N", help=text)
 
 
 def add_backend(add: Callable[..., Any]) -> None:
@@ -151,29 +142,14 @@ def add_folder(add: Callable[..., Any], name: str) -> None:
 def add_network(add: Callable[..., Any]) -> None:
     """Add the network, its optimizer and its regularization."""
     add_optimizer(add, default="adam")
-    add(
-        "--hidden",
-        type=sizes,
-        nargs="+",
-        default=[[256]],
-        metavar="N",
-        help="units of the hidden layers, as 64,32 (256)",
-    )
+    text = "units of the hidden layers, as 64,32 (256)"
+    add("--hidden", type=sizes, nargs="+", default=[[256]], metavar="N", help=text)
     add_l2(add)
-    add(
-        "--l1",
-        type=not_negative,
-        default=0.0,
-        metavar="LAMBDA",
-        help="weight of the L1 penalty, LAMBDA / (2 m) sum of |W| (%(default)s)",
-    )
-    add(
-        "--keep-prob",
-        type=number("a number above 0, up to 1", KEEP),
-        default=1.0,
-        metavar="P",
-        help="probability to keep a hidden unit; below 1 is dropout (%(default)s)",
-    )
+    text = "weight of the L1 penalty, LAMBDA / (2 m) sum of |W| (%(default)s)"
+    add("--l1", type=not_negative, default=0.0, metavar="LAMBDA", help=text)
+    share = number("a number above 0, up to 1", KEEP)
+    text = "probability to keep a hidden unit; below 1 is dropout (%(default)s)"
+    add("--keep-prob", type=share, default=1.0, metavar="P", help=text)
     text = "normalize hidden layers over each mini-batch"
     add("--batch-norm", action="store_true", help=text)
 
@@ -186,13 +162,8 @@ def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
 
 def add_l2(add: Callable[..., Any]) -> None:
     """Add the weight of the L2 penalty."""
-    add(
-        "--l2",
-        type=not_negative,
-        default=0.03,
-        metavar="LAMBDA",
-        help="weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 (%(default)s)",
-    )
+    text = "weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 (%(default)s)"
+    add("--l2", type=not_negative, default=0.03, metavar="LAMBDA", help=text)
 
 
 def add_planning(add: Callable[..., Any]) -> None:

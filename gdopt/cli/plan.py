@@ -42,17 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_picture(add, "plan-NAME")
     flags.add_network(parser.add_argument_group("what is trained").add_argument)
     how = parser.add_argument_group("how it is planned").add_argument
-    how(
-        "--sizes",
-        type=flags.reader(
-            flags.sizes,
-            "rise, as 64,128,256",
-            lambda found: found == sorted(set(found)),
-        ),
-        default=SIZES,
-        metavar="N,N",
-        help="batch sizes to try (64,128,256,512,1024)",
-    )
+    rule = "rise, as 64,128,256"
+    rising = flags.reader(flags.sizes, rule, lambda found: found == sorted(set(found)))
+    text = "batch sizes to try (64,128,256,512,1024)"
+    how("--sizes", type=rising, default=SIZES, metavar="N,N", help=text)
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
     text = "to keep free: 1GB (the larger of 5 %% and 256 MiB)"
     how("--margin", metavar="BYTES", help=text)

@@ -53,38 +53,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _add_method(add: Callable[..., Any]) -> None:
     text = f"of the learning rate, one of {', '.join(SCHEDULES)} (%(default)s)"
     add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
-    add(
-        "--lr",
-        type=flags.positive,
-        metavar="RATE",
-        help="learning rate of the first step (by optimizer, see below)",
+    text = "learning rate of the first step (by optimizer, see below)"
+    add("--lr", type=flags.positive, metavar="RATE", help=text)
+    text = "examples in a mini-batch (%(default)s); auto: as gdopt plan says"
+    add("--batch-size", type=_batch_size, default=32, metavar="N | auto", help=text)
+    text = "passes over the training examples (%(default)s)"
+    add("--epochs", type=flags.count, default=60, metavar="N", help=text)
+    text = (
+        "stop after N epochs without a better dev accuracy, and keep the best "
+        "weights (early stopping; if not given, all epochs are run)"
     )
-    add(
-        "--batch-size",
-        type=_batch_size,
-        default=32,
-        metavar="N | auto",
-        help="examples in a mini-batch (%(default)s); auto: as gdopt plan says",
-    )
-    add(
-        "--epochs",
-        type=flags.whole_number(least=1),
-        default=60,
-        metavar="N",
-        help="passes over the training examples (%(default)s)",
-    )
-    add(
-        "--patience",
-        type=flags.whole_number(least=1),
-        metavar="N",
-        help="stop after N epochs without a better dev accuracy, and keep the best "
-        "weights (early stopping; if not given, all epochs are run)",
-    )
+    add("--patience", type=flags.count, metavar="N", help=text)
 
 
 def _batch_size(text: str) -> int | None:
     """Read a whole number of at least 1, or ``auto``, which is None."""
-    return None if text == "auto" else flags.whole_number(least=1)(text)
+    return None if text == "auto" else flags.count(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -46,33 +46,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_trial(add: Callable[..., Any]) -> None:
     flags.add_optimizer(add, default="momentum")
-    add(
-        "--epochs",
-        type=flags.whole_number(least=1),
-        default=10,
-        metavar="N",
-        help="of each trial (%(default)s)",
-    )
+    text = "of each trial (%(default)s)"
+    add("--epochs", type=flags.count, default=10, metavar="N", help=text)
     flags.add_l2(add)
 
 
 def _add_search(add: Callable[..., Any]) -> None:
-    count = flags.whole_number(least=1)
     text = "number of trials, with those of a resumed search (%(default)s)"
-    add("--trials", type=count, default=30, metavar="N", help=text)
+    add("--trials", type=flags.count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of at least 2 trials"
-    add("--fine", type=count, metavar="N", help=text)
+    add("--fine", type=flags.count, metavar="N", help=text)
     text = "how values are drawn: at random, or by Optuna's TPE (%(default)s)"
     add("--method", choices=("random", "tpe"), default="random", help=text)
     text = "end trials that are worse than the median of those before"
     add("--prune", action="store_true", help=text)
     text = "processes that run trials at the same time (%(default)s)"
-    add("--jobs", type=count, default=1, metavar="N", help=text)
-    add(
-        "--storage",
-        metavar="FILE",
-        help="keep the search in this file, to resume it later",
-    )
+    add("--jobs", type=flags.count, default=1, metavar="N", help=text)
+    text = "keep the search in this file, to resume it later"
+    add("--storage", metavar="FILE", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -138,8 +138,7 @@ def tune(
                 done += 1
                 if progress is not None:
                     progress(_outcome(stored, space), done, trials)
-        found = [_outcome(stored, space) for stored in _ended(study)]
-    return Study(space, found, direction)
+        return Study(space, [_outcome(one, space) for one in _ended(study)], direction)
 
 
 @contextmanager

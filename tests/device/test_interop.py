@@ -74,6 +74,35 @@ def test_an_empty_jax_array_is_read_only_too(cupy):
     assert not gdopt.get_backend("cupy").writeable(array)
 
 
+class Foreign:
+    """An array of another library, which torch's and JAX's need a real GPU to be."""
+
+    def __init__(self, array, **interface):
+        self.array = array  # which owns the memory
+        self.__cuda_array_interface__ = {**array.__cuda_array_interface__, **interface}
+        self.__dlpack__, self.__dlpack_device__ = (
+            array.__dlpack__,
+            array.__dlpack_device__,
+        )
+
+
+def test_bfloat16_comes_by_dlpack_as_the_interface_has_no_name_for_it(cupy):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    own = cupy.ones(10, ml_dtypes.bfloat16)
+    view = gdopt.as_array(Foreign(own, typestr="<V2"))  # as torch says
+    assert view.dtype == ml_dtypes.bfloat16
+    gdopt.SGD(view, lr=0.5).step(cupy.ones(10, ml_dtypes.bfloat16))
+    assert own.astype(np.float32).get().tolist() == [0.5] * 10
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 3)])
+def test_a_view_may_be_read_only_and_empty(shape, cupy):
+    own = cupy.ones(shape)
+    view = gdopt.as_array(Foreign(own, data=(own.data.ptr, True)))
+    assert view.shape == shape
+    assert not gdopt.get_backend("cupy").writeable(view)
+
+
 def test_arrays_stay_on_their_own_device(cupy):
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("needs two GPUs")

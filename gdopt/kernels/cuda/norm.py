@@ -52,17 +52,14 @@ def print_segments(
     kind, scaled = ELEMENT_TYPES[stored.dtype], stored.dtype == "float64"
     lanes = [f"lanes{k}_" for k in range(3 if scaled else 1)]
     inputs, outputs = ["raw int64 segments_", "int32 nodes_"], ["raw float64 sums_"]
-    start = "&g[0] + segment_[1]"
     if stored.separate:
         outputs.append("raw uint64 pointers_")
-        pointer = f"pointers_[segment_[4] * {columns} + {column}]"
-        start = f"reinterpret_cast<const {kind}*>({pointer})"
-        start += "" if strided else " + segment_[0]"
     else:
         inputs.append(f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} g")
+    inputs += ["raw int64 slots_", "int32 axes_"] if strided else []
+    start = _start(stored, f"segment_[4] * {columns} + {column}", strided=strided)
     read = f"gdopt_read_some<{kind}, 4>(at_ + r_, count_ - r_)"
     if strided:
-        inputs += ["raw int64 slots_", "int32 axes_"]
         slot = f"&slots_[0] + segment_[4] * (2 + {1 + columns} * axes_) + 2"
         steps = f"{slot} + {1 + column} * axes_"
         read = f"gdopt_gather<{kind}, 4>(at_, segment_[0] + r_, count_ - r_, "
@@ -98,6 +95,14 @@ const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_) {{
         f"gdopt_squares_{stored.dtype}",
         preamble="".join([PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, FOLD]),
     )
+
+
+def _start(stored: Storage, pointer: str, *, strided: bool) -> str:
+    """Print where a segment begins; with strides, where its array does."""
+    if not stored.separate:
+        return "&g[0] + segment_[1]"
+    array = f"reinterpret_cast<const {ELEMENT_TYPES[stored.dtype]}*>"
+    return f"{array}(pointers_[{pointer}]){'' if strided else ' + segment_[0]'}"
 
 
 def print_norm(*, sums: int) -> KernelText:
