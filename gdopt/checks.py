@@ -9,7 +9,7 @@ import operator
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -310,6 +310,16 @@ def check_saved_array(name: str, saved: Any, own: Any) -> Any:
 FINITE = Range.parse("(-inf, inf)")
 NOT_NEGATIVE = Range.parse("[0, inf)")
 POSITIVE = Range.parse("(0, inf)")
+
+
+def field_checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
+    """Return the checks in the annotations of a class, by the names of its fields.
+
+    A check is a function of a name and a value, in ``Annotated[int, check_count]``.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    parts = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {name: check for name, checks in parts.items() for check in checks}
 
 
 def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T | None:

@@ -65,12 +65,12 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     @property
     def coefs_(self) -> list[np.ndarray]:
         """The weights of each layer, (n_in, n_out)."""
-        return self._fitted().weights
+        return self._fitted().arrays("W")
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
         """The biases of each layer, (n_out,)."""
-        return self._fitted().biases
+        return self._fitted().arrays("b")
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train until epochs no longer improve, or for `max_iter` epochs.

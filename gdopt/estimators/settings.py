@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gdopt.checks import (
     check_not_negative,
     check_number,
     check_positive,
+    field_checks,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.imports import load_extra
@@ -68,70 +69,9 @@ def warn_not_converged(epochs: int) -> None:
     warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
 
 
+SHARE = partial(check_number, bounds=Range.parse("(0, 1)"))
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of an estimator, in gdopt's words.
-
-    Attributes:
-        hidden_layer_sizes: units of the hidden layers.
-        activation: a key of `gdopt.nn.formulas.ACTIVATIONS`.
-        optimizer: called with parameters and ``lr=``.
-        learning_rate_init: number or schedule.
-        alpha: the course's lambda.
-        batch_size: None for scikit-learn's ``"auto"``.
-        max_iter: epochs.
-        early_stopping: whether a part of the examples is kept to judge by.
-        validation_fraction: size of that part.
-        n_iter_no_change: epochs without gain before training ends.
-        tol: gain below which an epoch counts as none.
-        warm_start: whether `fit` continues from the current weights.
-        backend: its name.
-    """
-
-    hidden_layer_sizes: tuple[int, ...]
-    activation: str
-    optimizer: Callable[..., Optimizer]
-    learning_rate_init: Any
-    alpha: float
-    batch_size: int | None
-    max_iter: int
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    warm_start: bool
-    backend: str
-
-    @classmethod
-    def of(cls, estimator: Any) -> Settings:
-        """Check the parameters of an estimator.
-
-        Raises:
-            ArgumentError: one is out of its range, or none of the names there are.
-            ArgumentTypeError: one is of the wrong kind.
-        """
-        given = {field.name: getattr(estimator, field.name) for field in fields(cls)}
-        return cls(**{name: CHECKS[name](name, given[name]) for name in given})
-
-    def size_of_batch(self, examples: int) -> int:
-        """Return the size of a mini-batch, out of `examples` to train on.
-
-        Raises:
-            ArgumentError: there are fewer than were asked for.
-        """
-        if self.batch_size is None:
-            return min(AUTO, examples)
-        if self.batch_size > examples:
-            message = (
-                "batch_size must be 'auto' or at most the number of examples to train "
-                f"on, {examples}, got {self.batch_size}"
-            )
-            raise ArgumentError(message)
-        return self.batch_size
 
 
 def _sizes(name: str, value: Any) -> tuple[int, ...]:
@@ -171,19 +111,65 @@ def _batch_size(name: str, value: Any) -> int | None:
     return check_count(name, value)
 
 
-_share = partial(check_number, bounds=Range.parse("(0, 1)"))
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "hidden_layer_sizes": _sizes,
-    "activation": _one_of(ACTIVATIONS),
-    "optimizer": _optimizer,
-    "learning_rate_init": _rate,
-    "alpha": check_not_negative,
-    "batch_size": _batch_size,
-    "max_iter": check_count,
-    "early_stopping": check_flag,
-    "validation_fraction": _share,
-    "n_iter_no_change": check_count,
-    "tol": check_not_negative,
-    "warm_start": check_flag,
-    "backend": _one_of({name: name for name in NAMES}),
-}
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of an estimator, in gdopt's words.
+
+    Attributes:
+        hidden_layer_sizes: units of the hidden layers.
+        activation: a key of `gdopt.nn.formulas.ACTIVATIONS`.
+        optimizer: called with parameters and ``lr=``.
+        learning_rate_init: number or schedule.
+        alpha: the course's lambda.
+        batch_size: None for scikit-learn's ``"auto"``.
+        max_iter: epochs.
+        early_stopping: whether a part of the examples is kept to judge by.
+        validation_fraction: size of that part.
+        n_iter_no_change: epochs without gain before training ends.
+        tol: gain below which an epoch counts as none.
+        warm_start: whether `fit` continues from the current weights.
+        backend: its name.
+    """
+
+    hidden_layer_sizes: Annotated[tuple[int, ...], _sizes]
+    activation: Annotated[str, _one_of(ACTIVATIONS)]
+    optimizer: Annotated[Callable[..., Optimizer], _optimizer]
+    learning_rate_init: Annotated[Any, _rate]
+    alpha: Annotated[float, check_not_negative]
+    batch_size: Annotated[int | None, _batch_size]
+    max_iter: Annotated[int, check_count]
+    early_stopping: Annotated[bool, check_flag]
+    validation_fraction: Annotated[float, SHARE]
+    n_iter_no_change: Annotated[int, check_count]
+    tol: Annotated[float, check_not_negative]
+    warm_start: Annotated[bool, check_flag]
+    backend: Annotated[str, _one_of({name: name for name in NAMES})]
+
+    @classmethod
+    def of(cls, estimator: Any) -> Settings:
+        """Check the parameters of an estimator.
+
+        Raises:
+            ArgumentError: one is out of its range, or none of the names there are.
+            ArgumentTypeError: one is of the wrong kind.
+        """
+        checks = field_checks(cls)
+        return cls(
+            **{n: check(n, getattr(estimator, n)) for n, check in checks.items()}
+        )
+
+    def size_of_batch(self, examples: int) -> int:
+        """Return the size of a mini-batch, out of `examples` to train on.
+
+        Raises:
+            ArgumentError: there are fewer than were asked for.
+        """
+        if self.batch_size is None:
+            return min(AUTO, examples)
+        if self.batch_size > examples:
+            message = (
+                "batch_size must be 'auto' or at most the number of examples to train "
+                f"on, {examples}, got {self.batch_size}"
+            )
+            raise ArgumentError(message)
+        return self.batch_size

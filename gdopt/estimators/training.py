@@ -43,16 +43,6 @@ class Model:
         self.network = Network(**settings)
         self.restart()
 
-    @property
-    def weights(self) -> list[np.ndarray]:
-        """The weights of each layer, on the host."""
-        return self._arrays("W")
-
-    @property
-    def biases(self) -> list[np.ndarray]:
-        """The biases of each layer, on the host."""
-        return self._arrays("b")
-
     def restart(self) -> None:
         """Make a new optimizer for the parameters, which has no state yet."""
         optimizer, lr, _ = self._recipe
@@ -72,7 +62,8 @@ class Model:
         """Call a method of the network, by its name, with examples of the host."""
         return self.to_host(getattr(self.network, method)(self.to_device(X)))
 
-    def _arrays(self, letter: str) -> list[np.ndarray]:
+    def arrays(self, letter: str) -> list[np.ndarray]:
+        """Return the weights of each layer, ``"W"``, or the biases, ``"b"``."""
         layers = range(1, len(self.network.sizes))
         return [self.to_host(self.network.params[f"{letter}{k}"]) for k in layers]
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, backend_of
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.kernel import Kernel, build_engine, cpu_engine
 from gdopt.kernels.ops import lane_sums
@@ -76,11 +75,9 @@ class MatrixKernel:
         if key not in self._engines:
             program, compute = self._program, compute_dtype(dtype)
             calls = any(n.operation in LIBRARY_CALLS for n in program.instructions)
-            engine: Any
-            if calls or key[0] == "numpy":
-                engine = Blocks(program, compute, early=True)
-            elif summed is None:
-                engine = build_engine(program, key[0], (), compute)
+            name = "numpy" if calls else key[0]
+            if summed is None or name == "numpy":
+                engine = build_engine(program, name, (), compute)
             else:
                 engine = matrix_loop(program, compute, self._vectors, summed=summed)
             self._engines[key] = engine, engine.cast(compile_host(program)())

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
-from gdopt.checks import check_count, check_increasing, check_int, check_not_negative
+from gdopt.checks import (
+    check_count,
+    check_increasing,
+    check_int,
+    check_not_negative,
+    field_checks,
+)
 from gdopt.errors import ArgumentError
 
 Function = Callable[[int], float]
@@ -29,9 +35,8 @@ class Schedule(ABC):
 
     def __post_init__(self) -> None:
         """Set the fields to their checked values."""
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            for check in getattr(hint, "__metadata__", ()):
-                object.__setattr__(self, name, check(name, getattr(self, name)))
+        for name, check in field_checks(type(self)).items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
 
     def __call__(self, step: int) -> float:
         """Return the value for one update.

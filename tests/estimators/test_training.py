@@ -86,7 +86,7 @@ def test_early_stopping_gives_back_the_best_weights(kind, blobs):
         def _score_model(self, model, part):
             score = super()._score_model(model, part)
             assert len(part[0]) == 18
-            seen.append((score, [array.copy() for array in model.weights]))
+            seen.append((score, [array.copy() for array in model.arrays("W")]))
             return score
 
     options = {"early_stopping": True, "validation_fraction": 0.2, "random_state": 0}

@@ -104,15 +104,10 @@ class ScratchPool:
         self.free[self.booleans[name]].append(name)
 
 
-def print_block(program: Program, *, early: bool = False) -> tuple[str, list[bool]]:
+def print_block(program: Program) -> tuple[str, list[bool]]:
     """Print a program as calls of NumPy functions on one block of each array.
 
     A result goes straight into its array where no later operation needs the old value.
-
-    Args:
-        program: the traced rule.
-        early: whether what the first result is made of goes there, too; no other input
-            may then share the first one's memory.
 
     Returns:
         The source of ``block(*arrays, *scalars, *scratch)``, and for each scratch array
@@ -133,8 +128,6 @@ def print_block(program: Program, *, early: bool = False) -> tuple[str, list[boo
         for name in () if keeps else dying:
             registers.give_back(name)
         out = _own_array(program, node, k, last)
-        if out is None and early and _fits_early(program, node, k, last, names):
-            out = program.inputs[0].name
         out = out or registers.take(boolean=node.boolean)
         for name in dying if keeps else ():
             registers.give_back(name)
@@ -163,32 +156,12 @@ def _own_array(
     return None
 
 
-def _fits_early(
-    program: Program,
-    node: Symbol,
-    k: int,
-    last: dict[Symbol, int],
-    names: dict[Symbol, str],
-) -> bool:
-    """Return whether nothing that is needed later lies in the first array."""
-    array = program.inputs[0]
-    here = [symbol for symbol, name in names.items() if name == array.name]
-    return (
-        program.writes(0)
-        and not node.boolean
-        and node.operation != "where"
-        and all(last.get(symbol, -1) <= k for symbol in here)
-        and node is not program.results[0]
-        and last[node] <= last[program.results[0]]
-    )
-
-
 class Blocks:
     """A program compiled for NumPy; runs on flat, contiguous arrays of one dtype."""
 
-    def __init__(self, program: Program, dtype: Any, *, early: bool = False) -> None:
+    def __init__(self, program: Program, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
-        self.source, self._booleans = print_block(program, early=early)
+        self.source, self._booleans = print_block(program)
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
         self._block: Callable[..., None] = scope["block"]
