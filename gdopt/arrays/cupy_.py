@@ -44,7 +44,7 @@ def _load() -> Any:
     raise BackendError(message)
 
 
-def raise_if_cudas(error: Exception, where: str) -> None:
+def raise_if_cuda_error(error: Exception, where: str) -> None:
     """Raise gdopt's error from one of CUDA or its libraries; leave others alone.
 
     Running out of device memory is a MemoryError as on the host, and stays one.
@@ -71,17 +71,17 @@ class OnDevice:
         try:
             return self._device.__enter__()
         except Exception as error:
-            raise_if_cudas(error, self._where)
+            raise_if_cuda_error(error, self._where)
             raise
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             self._device.__exit__(None, None, None)
         except Exception as fault:
-            raise_if_cudas(fault, self._where)
+            raise_if_cuda_error(fault, self._where)
             raise
         if isinstance(error, Exception):
-            raise_if_cudas(error, self._where)
+            raise_if_cuda_error(error, self._where)
 
 
 class ReadOnly:
@@ -175,9 +175,8 @@ class CupyBackend:
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         """See `Backend.matmul`."""
-        with self.on(
-            self.device(a)
-        ) as device:  # handle, workspace and result belong there
+        # The handle, its workspace and the result belong on the arrays' device.
+        with self.on(self.device(a)) as device:
             if device.id not in self._cublas:
                 self._cublas[device.id] = Cublas(self.xp)
             if a.ndim != 2 or b.ndim != 2:

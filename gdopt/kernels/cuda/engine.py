@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import get_backend
-from gdopt.arrays.cupy_ import raise_if_cudas
+from gdopt.arrays.cupy_ import raise_if_cuda_error
 from gdopt.arrays.dtypes import Storage
 from gdopt.errors import BackendError
 from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_kernel
@@ -73,7 +73,7 @@ def launch(
         message = f"the CUDA compiler refused {text.name}: {error}\n{text.body}"
         raise BackendError(message) from error
     except Exception as error:
-        raise_if_cudas(error, f"at {text.name} or at a kernel before it")
+        raise_if_cuda_error(error, f"at {text.name} or at a kernel before it")
         raise
 
 
