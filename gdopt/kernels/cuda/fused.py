@@ -130,8 +130,8 @@ def _inputs(program: Program, variant: KernelVariant) -> list[str]:
             "uint32 seed_",
             "raw int64 counter_" if variant.device_counter else "uint32 t_",
         ]
-    parts += separate_inputs(strided=variant.strided) if variant.separate else []
-    return parts
+    parts += ["raw int32 blocks_", "raw int64 slots_"] if variant.separate else []
+    return parts + (["int32 axes_"] if variant.strided else [])
 
 
 def _outputs(program: Program, variant: KernelVariant) -> list[str]:
@@ -141,57 +141,43 @@ def _outputs(program: Program, variant: KernelVariant) -> list[str]:
     return parts + (["raw uint64 pointers_"] if variant.separate else [])
 
 
-def separate_inputs(*, strided: bool) -> list[str]:
-    """List what says where separate arrays lie, but for their pointers."""
-    axes = ["int32 axes_"] if strided else []
-    return ["raw int32 blocks_", "raw int64 slots_", *axes]
+def _numbers(variant: KernelVariant) -> list[int]:
+    """Number the separate arrays, in their order."""
+    every = variant.all_stored
+    return [sum(stored.separate for stored in every[:k]) for k in range(len(every))]
 
 
-def find_array(variant: KernelVariant) -> list[str]:
-    """Print how a thread finds the array that its pack belongs to."""
+def _places(variant: KernelVariant) -> list[str]:
+    """Print which array a thread's pack belongs to, and where it begins in each one."""
     columns = f"(2 + {1 + variant.separate} * axes_)" if variant.strided else "2"
-    return [
+    lines = [
         f"const ptrdiff_t array_ = blocks_[first_ >> {BLOCK_BITS}];",
         f"const long long* const slot_ = &slots_[0] + array_ * {columns};",
         "const ptrdiff_t inner_ = first_ - slot_[0], count_ = slot_[1] - inner_;",
         "if (count_ <= 0) continue;",
     ]
+    for stored, number in zip(variant.all_stored, _numbers(variant), strict=True):
+        if stored.separate:
+            kind, place = ELEMENT_TYPES[stored.dtype], "inner_"
+            pointer = f"pointers_[array_ * {variant.separate} + {number}]"
+            if variant.strided:
+                steps = f"slot_ + 2 + {number + 1} * axes_"
+                place = f"gdopt_place(inner_, slot_ + 2, {steps}, axes_)"
+            start = f"reinterpret_cast<{kind}*>({pointer}) + {place}"
+            lines.append(f"{kind}* const at{number}_ = {start};")
+    return lines
 
 
-def find_place(stored: Storage, number: int, variant: KernelVariant) -> str:
-    """Print where a thread's pack of a separate array begins."""
-    kind = ELEMENT_TYPES[stored.dtype]
-    pointer = (
-        f"reinterpret_cast<{kind}*>(pointers_[array_ * {variant.separate} + {number}])"
-    )
-    place = "inner_"
-    if variant.strided:
-        steps = f"slot_ + 2 + {number + 1} * axes_"
-        place = f"gdopt_place(inner_, slot_ + 2, {steps}, axes_)"
-    return f"{kind}* const at{number}_ = {pointer} + {place};"
-
-
-def read_pack(stored: Storage, name: str, number: int, variant: KernelVariant) -> str:
-    """Print how a pack is read: of a buffer by its name, or at a place found before."""
-    pack = f"{ELEMENT_TYPES[stored.dtype]}, {variant.width}"
-    if stored.separate:
-        return f"gdopt_read_some<{pack}>(at{number}_, count_)"
-    return f"gdopt_read<{pack}>(&{name}[0] + first_)"
-
-
-def _write_pack(
-    stored: Storage, name: str, number: int, variant: KernelVariant, value: str
+def _access(
+    stored: Storage, name: str, number: int, variant: KernelVariant, written: str = ""
 ) -> str:
-    pack = f"{ELEMENT_TYPES[stored.dtype]}, {variant.width}"
+    """Print how a pack is read, or written: of a buffer by its name, or at a place."""
+    some, place = "", f"&{name}[0] + first_"
     if stored.separate:
-        return f"gdopt_write_some<{pack}>(at{number}_, count_, {value});"
-    return f"gdopt_write<{pack}>(&{name}[0] + first_, {value});"
-
-
-def _numbers(variant: KernelVariant) -> list[int]:
-    """Number the separate arrays, in their order."""
-    every = variant.all_stored
-    return [sum(stored.separate for stored in every[:k]) for k in range(len(every))]
+        some, place = "_some", f"at{number}_, count_"
+    call = f"gdopt_{'write' if written else 'read'}{some}"
+    pack = f"{ELEMENT_TYPES[stored.dtype]}, {variant.width}"
+    return f"{call}<{pack}>({place}{', ' if written else ''}{written})"
 
 
 def _prelude(program: Program, variant: KernelVariant) -> list[str]:
@@ -199,12 +185,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
     lines = ["if (!done_[0]) continue;"] if variant.may_skip else []
     lines.append(f"const ptrdiff_t first_ = (ptrdiff_t){variant.width} * i;")
     numbers = _numbers(variant)
-    lines += find_array(variant) if variant.separate else []
-    lines += [
-        find_place(stored, number, variant)
-        for stored, number in zip(variant.all_stored, numbers, strict=True)
-        if stored.separate
-    ]
+    lines += _places(variant) if variant.separate else []
     if variant.table:
         row = f" + (ptrdiff_t)rows_[first_ >> {BLOCK_BITS}] * {len(program.hoisted)}"
         kind = C_TYPES[variant.compute]
@@ -221,7 +202,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         zip(program.inputs, variant.stored, strict=True)
     ):
         if program.reads(symbol):
-            read = read_pack(stored, symbol.name, numbers[place], variant)
+            read = _access(stored, symbol.name, numbers[place], variant)
             lines.append(f"const auto in{place}_ = {read};")
     return lines
 
@@ -260,7 +241,7 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     numbers = _numbers(variant)
     for k, stored, _ in outs:
         name = program.inputs[k].name if k < len(program.inputs) else "copy_"
-        lines.append(_write_pack(stored, name, numbers[k], variant, f"out{k}_"))
+        lines.append(_access(stored, name, numbers[k], variant, f"out{k}_") + ";")
     return lines
 
 
