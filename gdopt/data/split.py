@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 
@@ -31,32 +31,23 @@ class Split(NamedTuple, Generic[Part]):
     test: Part
 
 
+class SplitOptions(TypedDict, total=False):
+    """The keyword arguments of `split`."""
+
+    train: float | None
+    dev: float | None
+    test: float | None
+    seed: int
+    axis: int
+    stratify: Array | None
+    shuffle: bool
+
+
+@overload
+def split(array: Part, /, **options: Unpack[SplitOptions]) -> Split[Part]: ...
 @overload
 def split(
-    array: Part,
-    /,
-    *,
-    train: float | None = ...,
-    dev: float | None = ...,
-    test: float | None = ...,
-    seed: int = ...,
-    axis: int = ...,
-    stratify: Array | None = ...,
-    shuffle: bool = ...,
-) -> Split[Part]: ...
-@overload
-def split(
-    first: Array,
-    second: Array,
-    /,
-    *more: Array,
-    train: float | None = ...,
-    dev: float | None = ...,
-    test: float | None = ...,
-    seed: int = ...,
-    axis: int = ...,
-    stratify: Array | None = ...,
-    shuffle: bool = ...,
+    first: Array, second: Array, /, *more: Array, **options: Unpack[SplitOptions]
 ) -> Split[tuple[Array, ...]]: ...
 def split(
     *arrays: Array,
