@@ -67,6 +67,9 @@ class Symbol:
                 raise RuleError(message + hint)
             if wanted and element and not argument.element:
                 arguments[place] = _spread(argument)
+        if operation in {"minimum", "maximum"} and element:
+            # NumPy takes half the time where both are arrays.
+            arguments[:2] = map(_as_element, arguments[:2])
         return Symbol(
             operation, tuple(arguments), element=element, boolean=row.gives_boolean
         )
@@ -105,6 +108,10 @@ class Symbol:
         if name.startswith("_"):
             raise AttributeError(name)
         raise RuleError(_unknown(f".{name}"))
+
+
+def _as_element(value: Symbol) -> Symbol:
+    return value if value.element else Symbol("copy", (value,), element=True)
 
 
 def _spread(condition: Symbol) -> Symbol:
