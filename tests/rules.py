@@ -34,6 +34,11 @@ def swap(p, m, g, *, lr):
     return m, p + lr * g
 
 
+def extrema(p, a, b, *, lr):
+    """Store what minimum and maximum choose, also of scalars, as it is."""
+    return np.minimum(p, a), np.maximum(p, a), np.minimum(np.maximum(b, 0.0), lr)
+
+
 KERNELS = {
     rule.name: rule.kernel
     for rule in (
@@ -50,7 +55,8 @@ KERNELS = {
         ),
     )
 } | {
-    function.__name__: Kernel(function) for function in (average, every_operation, swap)
+    function.__name__: Kernel(function)
+    for function in (average, every_operation, extrema, swap)
 }
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 6e-45, 3e38, -3e38]

@@ -98,6 +98,75 @@ def test_an_average_is_the_callers_own_and_values_are_copied():
     assert gdopt.EWA(0.5).value is None
 
 
+@pytest.mark.parametrize("kind", [{}, {"bias_correction": False}, {"initial": "first"}])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.usefixtures("engine")
+def test_out_is_written_and_returned_with_the_bits_of_a_new_array(dtype, kind):
+    rows = np.random.default_rng(2).standard_normal((20, 1003)).astype(dtype)
+    fresh, given = gdopt.EWA(0.9, **kind), gdopt.EWA(0.9, **kind)
+    out = np.empty(1003, dtype)
+    for k, row in enumerate(rows):
+        into = (out, np.empty((1003, 2), dtype)[:, 1], row.copy())[k % 3]
+        x = into if k % 3 == 2 else row
+        expected = fresh.update(row)
+        assert given.update(x, out=into) is into
+        assert expected.tobytes() == into.tobytes()
+        assert expected.tobytes() == given.value.tobytes()
+        into[...] = 99.0  # is the caller's own
+
+
+@pytest.mark.gpu
+def test_out_may_be_on_a_gpu(cp):
+    rows = np.random.default_rng(2).standard_normal((5, 70_000)).astype(np.float32)
+    host, device, out = gdopt.EWA(0.9), gdopt.EWA(0.9), cp.empty(70_000, np.float32)
+    for row in rows:
+        assert device.update(cp.asarray(row), out=out) is out
+        assert host.update(row).tobytes() == out.get().tobytes()
+    with pytest.raises(gdopt.BackendError, match="out"):
+        device.update(cp.asarray(rows[0]), out=np.empty_like(rows[0]))
+    assert device.t == 5
+
+
+READ_ONLY = np.broadcast_to(np.float64(0), 3)
+X = np.arange(4.0)
+
+
+@pytest.mark.parametrize("seen", [0, 2])
+@pytest.mark.parametrize(
+    ("x", "out", "error", "message"),
+    [
+        (X[:3], np.empty(2), gdopt.ArgumentError, r"out must have the shape .*\(2,\)"),
+        (
+            X[:3],
+            np.empty(3, "f4"),
+            gdopt.ArgumentTypeError,
+            "out must be of .* float32",
+        ),
+        (X[:3], READ_ONLY, gdopt.ArgumentTypeError, "out must be writeable"),
+        (X[:3], [0.0] * 3, gdopt.ArgumentTypeError, "NumPy or CuPy array, got list"),
+        (X[:3], X[1:], gdopt.ArgumentError, "out must be x itself or share no memory"),
+        (
+            1.0,
+            np.empty(3),
+            gdopt.ArgumentTypeError,
+            "x must be an array|out must be None",
+        ),
+    ],
+)
+def test_a_refused_out_changes_nothing(x, out, error, message, seen):
+    mean = gdopt.EWA(0.9)
+    for _ in range(seen):
+        mean.update(X[:3])
+    before, inputs = mean.state_dict(), X.copy()
+    with pytest.raises(error, match=message):
+        mean.update(x, out=out)
+    after = mean.state_dict()
+    assert before["t"] == after["t"] == seen
+    assert np.array_equal(before["value"], after["value"])
+    assert np.array_equal(inputs, X)
+    assert mean.update(X[:3]).shape == (3,)  # and what comes next is not tied
+
+
 def test_long_streams_end_the_correction_without_losing_the_average():
     mean = gdopt.EWA(0.5)
     for _ in range(2000):  # beta**t underflows to 0

@@ -32,6 +32,12 @@ def corrected(v: Any, *, beta: Any, t: Any) -> Any:
     return v / (1 - beta**t)
 
 
+def averaged(v: Any, out: Any, x: Any, *, beta: Any, divisor: Any) -> Any:  # noqa: ARG001
+    """Move an average towards a value, and return the corrected average for `out`."""
+    v = average(v, x, beta=beta)
+    return v, v / divisor
+
+
 def ewa_weights(beta: float, count: int) -> np.ndarray:
     """Return the weights of the last values in an average: (1 - beta) beta**k.
 
@@ -65,6 +71,12 @@ def ewa_window(beta: float) -> float:
 def average_kernel() -> Kernel:
     """Make the formula one pass over memory."""
     return Kernel(average)
+
+
+@functools.cache
+def averaged_kernel() -> Kernel:
+    """Make the formula with its correction one pass over memory."""
+    return Kernel(averaged)
 
 
 def check_initial(initial: Any) -> Any:

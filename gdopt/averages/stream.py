@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, backend_of, on_their_device
+from gdopt.arrays.backend import Array, backend_of, common_backend, on_their_device
 from gdopt.averages.formula import (
     BETA,
     average,
-    average_kernel,
+    averaged_kernel,
     check_initial,
-    corrected,
     initial_row,
     starts_from_zero,
 )
 from gdopt.checks import as_number, check_number, check_state, shown, shows
-from gdopt.errors import ArgumentTypeError, GdoptError, StateError
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
 
 
 @shows("beta", "bias_correction", "_initial", "t", "value")
@@ -58,36 +57,36 @@ class EWA:
     @property
     def value(self) -> Any:
         """The average so far: a float, or a new array; None before the first value."""
-        if self.t == 0:
-            return None
-        corrects = self.bias_correction and starts_from_zero(self._initial)
-        if corrects and self.beta**self.t > 0:
-            return corrected(self._raw, beta=self.beta, t=self.t)
-        return self._raw if isinstance(self._raw, float) else self._raw.copy()
+        return None if self.t == 0 else self._raw / self._divisor(self.t)
 
     @on_their_device
-    def update(self, x: Any) -> Any:
+    def update(self, x: Any, out: Any = None) -> Any:
         """Take in a value and return the average.
 
         Args:
             x: a number, or an array of one shape and dtype throughout, which is copied.
+            out: an array like `x` for the average, which is written and returned; a new
+                one without it. It may be `x` itself, and overlap with it in no other
+                way.
 
         Raises:
-            ArgumentError: the shape differs from the values before.
-            ArgumentTypeError: the kind or the dtype does, or it is not a float array.
+            ArgumentError: the shape of `x` or `out` differs from the values before, or
+                `out` overlaps with `x`.
+            ArgumentTypeError: the kind or the dtype does, it is not a float array, or
+                `out` is read-only, or given with a number.
+            BackendError: `x`, `out` and the average are on several devices.
         """
         if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
-            self._update_array(x)
-        else:
-            number = as_number("x", x)
-            if self._raw is None:
-                self._raw = self._first(number)
-            if not isinstance(self._raw, float):
-                message = (
-                    f"x must be an array, as in earlier updates, got the number {x!r}"
-                )
-                raise ArgumentTypeError(message)
-            self._raw = average(self._raw, number, beta=self.beta)
+            return self._update_array(x, out)
+        number = as_number("x", x)
+        raw = self._first(number) if self._raw is None else self._raw
+        if not isinstance(raw, float):
+            message = f"x must be an array, as in earlier updates, got the number {x!r}"
+            raise ArgumentTypeError(message)
+        if out is not None:
+            message = f"out must be None where x is a number, got {shown(out)}"
+            raise ArgumentTypeError(message)
+        self._raw = average(raw, number, beta=self.beta)
         self.t += 1
         return self.value
 
@@ -126,8 +125,13 @@ class EWA:
             return number if self._initial == "first" else 0.0
         return as_number("initial", self._initial)
 
-    def _update_array(self, x: Array) -> None:
-        backend = backend_of(x)
+    def _divisor(self, t: int) -> float:
+        corrects = self.bias_correction and starts_from_zero(self._initial)
+        return 1 - self.beta**t if corrects else 1.0
+
+    def _update_array(self, x: Array, out: Array | None) -> Array:
+        named = {"x": x} if out is None else {"x": x, "out": out}
+        backend = common_backend(named.items())
         refuse_unusable_dtype("x", x.dtype)
         raw = self._raw
         if raw is None:
@@ -135,8 +139,18 @@ class EWA:
         elif not backend.is_array(raw):
             message = "x must be a number, as in earlier updates, got an array"
             raise ArgumentTypeError(message)
-        average_kernel()(raw, x, beta=self.beta)
+        if out is None:
+            out = backend.xp.empty(x.shape, x.dtype)
+        elif out is not x and backend.xp.shares_memory(out, x):
+            message = "out must be x itself or share no memory with it"
+            raise ArgumentError(message)
+        divisor = self._divisor(self.t + 1)
+        averaged_kernel()(raw, out, x, beta=self.beta, divisor=divisor)
         self._raw = raw
+        self.t += 1
+        if raw.dtype.itemsize < np.dtype(np.float32).itemsize:
+            out[...] = self.value  # of the average as it is stored
+        return out
 
 
 def _copied(raw: Any) -> Any:

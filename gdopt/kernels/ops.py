@@ -61,6 +61,19 @@ def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., 
     return function
 
 
+def _second_of_equals(ufunc: Any) -> Callable[..., Any]:
+    """Make np.minimum or np.maximum take the second of two zeros, as on x86-64."""
+
+    def function(x: Any, y: Any, _: Any, out: Any = None) -> Any:
+        return ufunc(x, y, out=out)
+
+    def corrected(x: Any, y: Any, _: Any, out: Any = None) -> Any:
+        return np.positive(np.where(x == y, y, ufunc(x, y)), out=out)
+
+    zeros = ufunc([-0.0, 0.0], [0.0, -0.0])
+    return function if np.signbit(zeros).tolist() == [False, True] else corrected
+
+
 class Operation(NamedTuple):
     """One operation: CUDA C text, Python text, NumPy function, function of floats."""
 
@@ -92,7 +105,7 @@ OPERATIONS = {
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
     "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
     "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
-    "copy": Operation("{}", "{}", np.positive, operator.pos),
+    "copy": Operation("{}", "{}", lambda x, out: np.copyto(out, x), operator.pos),
     "less": _infix("<", np.less, operator.lt, gives_boolean=True),
     "less_equal": _infix("<=", np.less_equal, operator.le, gives_boolean=True),
     "equal": _infix("==", np.equal, operator.eq, gives_boolean=True),
@@ -107,7 +120,20 @@ OPERATIONS = {
     "where": Operation(
         "{} ? {} : {}", "{1} if {0} else {2}", select, lambda c, a, b: a if c else b
     ),
-    # With their 0 and 1 as arguments: a literal would widen Numba's float32.
+    # With their 0 and 1 as arguments: a literal would widen Numba's float32. NumPy's
+    # minimum and maximum flush denormals, and so does a product.
+    "minimum": Operation(
+        "({0} < {1} || {0} != {0} ? {0} : {1}) * {2}",
+        "({0} if {0} < {1} or {0} != {0} else {1}) * {2}",
+        _second_of_equals(np.minimum),
+        lambda x, y, _: x if x < y or math.isnan(x) else y,
+    ),
+    "maximum": Operation(
+        "({0} > {1} || {0} != {0} ? {0} : {1}) * {2}",
+        "({0} if {0} > {1} or {0} != {0} else {1}) * {2}",
+        _second_of_equals(np.maximum),
+        lambda x, y, _: x if x > y or math.isnan(x) else y,
+    ),
     "relu": Operation(
         "{0} <= {1} ? {1} : {0}",
         "{1} if {0} <= {1} else {0}",

@@ -68,6 +68,9 @@ class Symbol:
                 raise RuleError(message)
             if wanted and element and not argument.element:
                 arguments[place] = _spread(argument)
+        if operation in {"minimum", "maximum"} and element:
+            # NumPy takes half the time where both are arrays.
+            arguments[:2] = map(_as_element, arguments[:2])
         return Symbol(
             operation, tuple(arguments), element=element, boolean=row.gives_boolean
         )
@@ -144,6 +147,10 @@ def is_among(symbol: Symbol, symbols: Iterable[Symbol]) -> bool:
     return any(symbol is other for other in symbols)
 
 
+def _as_element(value: Symbol) -> Symbol:
+    return value if value.element else Symbol("copy", (value,), element=True)
+
+
 def _spread(condition: Symbol) -> Symbol:
     """Make a condition of scalars one of elements, as hoisted values are numbers."""
     number = Symbol.record("where", condition, 1.0, 0.0)
@@ -218,8 +225,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.bitwise_xor: operator.xor,
     np.invert: operator.invert,
     np.sign: lambda x: _where(x > 0, 1.0, _where(x < 0, -1.0, x + 0.0)),
-    np.minimum: lambda x, y: _where((x < y) | np.isnan(x), x, y),
-    np.maximum: lambda x, y: _where((y < x) | np.isnan(x), x, y),
+    np.minimum: lambda x, y: Symbol.record("minimum", x, y, 1.0),
+    np.maximum: lambda x, y: Symbol.record("maximum", x, y, 1.0),
 }
 FUNCTIONS: dict[Any, Callable[..., Any]] = {np.where: _where, np.clip: _clip}
 INSTEAD = {  # what to write for what is not an operation of rules

@@ -1,12 +1,16 @@
 """What the operations of rules mean, on numbers, on NumPy and at the edges."""
 
+import itertools
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from rules import bits, special_arrays
 
 import gdopt
-from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.cpu.flush import FlushToZero, can_flush
+from gdopt.kernels.ops import OPERATIONS, _second_of_equals
 
 NAN, INF = math.nan, math.inf
 
@@ -72,6 +76,36 @@ def same(expected, actual):
 def test_operation_gives(function, arguments, expected):
     result = run(function, *arguments)
     assert same(expected, result) or math.isclose(expected, result, rel_tol=1e-15)
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["minimum", "maximum"])
+def test_nan_wins_and_of_equal_values_the_second_at_every_length(name, dtype):
+    function, less = getattr(np, name), {"minimum": np.less}.get(name, np.greater)
+    kernel = gdopt.Kernel(lambda out, x, y: function(x, y))
+    flushes = dtype == "float32" and can_flush()
+    for length, offset in itertools.product((*range(1, 36), 5000), (0, 1)):
+        # Every pair of special values is somewhere in a vector, and in what is left.
+        x, y = special_arrays(2, 324 + length, dtype)
+        for start in range(0, 324, length):
+            part = slice(start + offset, start + length)
+            out, a, b = np.empty_like(x)[part], x[part], y[part]
+            kernel(out, a, b)
+            with np.errstate(all="ignore"), FlushToZero() if flushes else nullcontext():
+                expected = np.where(less(a, b) | np.isnan(a), a, b) * a.dtype.type(1)
+            assert bits(expected) == bits(out)
+
+
+def test_where_numpy_orders_zeros_the_second_of_them_is_taken_all_the_same():
+    def ordered(x, y):  # as on ARM
+        return np.where(np.signbit(x) & np.equal(x, y), x, np.minimum(x, y))
+
+    x = np.array([-0.0, 0.0, -0.0, 1.0, 2.0, NAN, 1.0])
+    y = np.array([0.0, -0.0, -0.0, 2.0, 1.0, 1.0, NAN])
+    assert np.signbit(ordered(x, y)).tolist()[:3] == [True, True, True]
+    _second_of_equals(ordered)(x, y, 1.0, y)
+    assert bits(np.array([0.0, -0.0, -0.0, 1.0, 1.0, NAN, NAN])) == bits(y)
 
 
 def test_functions_of_plain_numbers_give_what_ieee_754_prescribes():
