@@ -226,8 +226,10 @@ def byte_bounds(backend: Backend, array: Array) -> tuple[int, int]:
     if array.size == 0:
         return low, low
     for length, stride in zip(array.shape, array.strides, strict=True):
-        reach = (length - 1) * stride
-        low, high = low + min(reach, 0), high + max(reach, 0)
+        if stride < 0:
+            low += (length - 1) * stride
+        else:
+            high += (length - 1) * stride
     return low, high + array.dtype.itemsize
 
 

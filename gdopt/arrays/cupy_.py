@@ -137,7 +137,8 @@ class CupyBackend:
 
     def address(self, array: Any) -> int:
         """See `Backend.address`."""
-        return int(array.data.ptr)
+        address: int = array.data.ptr
+        return address
 
     def owner(self, array: Any) -> object | None:
         """See `Backend.owner`."""

@@ -44,19 +44,19 @@ class StepCounter:
     """The updates that an optimizer has done: `t`, which schedules are functions of."""
 
     def __init__(self) -> None:
-        self._t = 0
+        self.array = np.zeros(1, np.int64)  # a compiled step raises the count in it
         self.device: DeviceCounter | None = None  # its count holds while it runs
 
     @property
     def t(self) -> int:
         """Updates done; where a device counts them, it is waited for."""
         if self.device is not None and self.device.running:
-            self._t = self.device.read()
-        return self._t
+            self.array[0] = self.device.read()
+        return self.array.item()
 
     @t.setter
     def t(self, t: int) -> None:
-        self._t = t
+        self.array[0] = t
         if self.device is not None:
             self.device.stop()
 
@@ -84,8 +84,9 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.settings: dict[str, Any] = {}
         self.elements: dict[str, Arena] = {}
-        self.version = 0
-        self._constant: Values | None = None
+        self.version = 0  # of what the settings are: numbers, schedules, arrays, ...
+        self.revision = 0  # of what they are worth
+        self.constant: Values | None = None  # where they are worth the same at any step
         self._fixed = True
         for name in rule.scalars:
             self[name] = given[name]
@@ -103,6 +104,13 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     def __setitem__(self, name: str, setting: Any) -> None:
         check_choice("hyper", name, self._rule.scalars)
+        if _is_plain(setting) and _is_plain(self.settings.get(name)):
+            check_number(name, setting, self._rule.bounds(name), self._dtype)
+            self.settings[name] = setting
+            if self.constant is not None:
+                self.constant.shared[name] = setting
+            self.revision += 1
+            return
         if name in ONE_FOR_ALL and (
             isinstance(setting, Mapping) or _is_array(setting, least=1)
         ):
@@ -137,7 +145,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if arena is not None:
             self.elements[name] = arena
         self.version += 1
-        self._constant = None
+        self.revision += 1
+        self.constant = None
         # Where all are numbers or arrays, they are read once, until one is assigned.
         fixed = self.state_dict().keys() | self.elements.keys()
         self._fixed = fixed == self.settings.keys()
@@ -196,8 +205,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     def at(self, step: int) -> Values:
         """Return every value at a step, checked; arrays are in `elements`."""
-        if self._constant is not None:
-            return self._constant
+        if self.constant is not None:
+            return self.constant
         shared: dict[str, Value] = {}
         by_name: dict[str, dict[str, Value]] = {}
         for name, setting in self.settings.items():
@@ -212,11 +221,11 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 shared[name] = self._read(name, name, setting, step)
         values = Values(shared, by_name)
         if self._fixed:
-            self._constant = values
+            self.constant = values
         return values
 
     def _read(self, label: str, name: str, setting: Any, step: int) -> Value:
-        if type(setting) is float or type(setting) is int:
+        if _is_plain(setting):
             return setting
         if callable(setting):
             label = f"{label} at step {step}"
@@ -259,6 +268,11 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 numbers = {key: as_number(name, part) for key, part in parts.items()}
                 saved[name] = numbers if isinstance(setting, dict) else numbers[""]
         return saved
+
+
+def _is_plain(setting: Any) -> bool:
+    """Return whether a setting is a number of Python's."""
+    return type(setting) is float or type(setting) is int
 
 
 def _copy(setting: Any) -> Any:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import operator
 import weakref
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import accumulate
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -121,22 +120,17 @@ def finite(backend: Backend, array: Array) -> bool:
 
 
 class SeenArrays:
-    """Arrays that are recognized by identity, as long as all of them live."""
+    """Arrays that are recognized by identity, as long as they live."""
 
     def __init__(self, arrays: Sequence[Array] = ()) -> None:
-        self._alive = alive = [bool(arrays)]
-
-        def gone(_: object) -> None:
-            alive[0] = False
-
-        self._references = [weakref.ref(array, gone) for array in arrays]
+        self._references = list(map(weakref.ref, arrays))
 
     def are(self, arrays: Sequence[Array]) -> bool:
         """Return whether these are the very same arrays, in the same order."""
         return (
-            self._alive[0]
-            and len(arrays) == len(self._references)
+            len(arrays) == len(self._references)
             and all(map(operator.is_, map(operator.call, self._references), arrays))
+            and NoneType not in map(type, arrays)  # as a dead reference gives
         )
 
 
@@ -154,6 +148,11 @@ class Gradients:
             (name, type(array), array.shape, array.dtype)
             for name, array in parameters.arrays.items()
         ]
+        self._extents = {}  # strides, and the bytes from an array's address on
+        for name, array in parameters.arrays.items():
+            low, high = byte_bounds(parameters.backend, array)
+            address = parameters.backend.address(array)
+            self._extents[name] = array.strides, low - address, high - address
         self._held = {
             f"the parameter {array_label(name)}": array
             for name, array in parameters.arrays.items()
@@ -165,9 +164,9 @@ class Gradients:
             (*byte_bounds(parameters.backend, array), name)
             for name, array in self._held.items()
         )
-        self._starts = [start for start, _, _ in ranges]
+        self._starts = np.array([start for start, _, _ in ranges])
         # The highest end so far: where it is not above an address, no earlier one is.
-        self._reach = list(accumulate((stop for _, stop, _ in ranges), max))
+        self._reach = np.maximum.accumulate([stop for _, stop, _ in ranges])
         self._by_start = [name for _, _, name in ranges]
         owners = [parameters.backend.owner(array) for array in self._held.values()]
         self._owners = {id(owner) for owner in owners}
@@ -188,16 +187,20 @@ class Gradients:
         """
         if self._known is not None and grads is self._known:
             return self._known
-        if isinstance(grads, Mapping):
+        if type(grads) is self._expected[0][1]:  # a lone array
+            arrays = [grads]
+            refuse_other_count(len(self._names), 1)
+        elif type(grads) is dict or isinstance(grads, Mapping):
             if grads.keys() != self._parameters.arrays.keys():
                 refuse_other_names(self._names, grads, "grads")
             arrays = list(map(grads.__getitem__, self._names))
         else:
             arrays = self._positional(grads)
-        if not self._seen.are(arrays):
+        if not self._remembers:
             self._check_arrays(arrays)
-            if self._remembers:
-                self._seen = SeenArrays(arrays)
+        elif not self._seen.are(arrays):
+            self._check_arrays(arrays)
+            self._seen = SeenArrays(arrays)
         if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
             return arrays
         if list(grads) != self._names:  # layouts are equal in any order
@@ -216,8 +219,9 @@ class Gradients:
     def _check_arrays(self, arrays: Sequence[Array]) -> None:
         """Check fresh arrays; the loop is lean, as it runs for each at every step."""
         backend = self._parameters.backend
-        device_of, owner_of = backend.device, backend.owner
-        device, owners = self._parameters.device, self._owners
+        device_of = backend.device if self._remembers else None
+        owner_of, device = backend.owner, self._parameters.device
+        owners, suspects = self._owners, []
         for (name, kind, shape, dtype), array in zip(
             self._expected, arrays, strict=True
         ):
@@ -225,12 +229,17 @@ class Gradients:
                 type(array) is not kind
                 or array.shape != shape
                 or array.dtype != dtype
-                or device_of(array) != device
+                or (device_of is not None and device_of(array) != device)
             ):
                 self._refuse_unlike(name, array, self._parameters.arrays[name])
-            owner = owner_of(array)
+            if device_of is None and array.base is None:
+                owner = array
+            else:
+                owner = owner_of(array)
             if owner is None or id(owner) in owners:
-                self._refuse_alias(name, array)
+                suspects.append((name, array))
+        if suspects:
+            self._refuse_aliases(suspects)
 
     def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
         """Raise for what is wrong; subclasses of arrays are not."""
@@ -244,22 +253,35 @@ class Gradients:
             message = f"{label} must be on {home}, got one on {device}"
             raise BackendError(message)
 
-    def _refuse_alias(self, name: str, array: Array) -> None:
+    def _refuse_aliases(self, suspects: Sequence[tuple[str, Array]]) -> None:
         """Refuse memory that the update writes to while it reads the gradient."""
         backend = self._parameters.backend
-        low, high = byte_bounds(backend, array)
-        last = bisect_left(self._starts, high)
-        while last and self._reach[last - 1] > low:
-            last -= 1
-            other = self._by_start[last]
-            held = self._held[other]
-            start, stop = byte_bounds(backend, held)
-            if start < high and low < stop and backend.xp.shares_memory(array, held):
-                message = (
-                    f"the gradient of {array_label(name)} must not share memory with "
-                    f"{other}: the update would change it while reading it"
-                )
-                raise ArgumentError(message)
+        lows, highs = [], []
+        for name, array in suspects:
+            strides, below, above = self._extents[name]
+            if array.strides == strides:
+                address = backend.address(array)
+                low, high = address + below, address + above
+            else:
+                low, high = byte_bounds(backend, array)
+            lows.append(low)
+            highs.append(high)
+        lasts = np.searchsorted(self._starts, highs)
+        reached = (self._reach[lasts - 1] > lows) & (lasts > 0)
+        for k in np.flatnonzero(reached).tolist():
+            (name, array), low, high, last = suspects[k], lows[k], highs[k], lasts[k]
+            while last and self._reach[last - 1] > low:
+                last -= 1
+                other = self._by_start[last]
+                held = self._held[other]
+                start, stop = byte_bounds(backend, held)
+                within = start < high and low < stop
+                if within and backend.xp.shares_memory(array, held):
+                    message = (
+                        f"the gradient of {array_label(name)} must not share memory "
+                        f"with {other}: the update would change it while reading it"
+                    )
+                    raise ArgumentError(message)
 
     def _refuse_kind(self, name: str, array: Any) -> None:
         home = f"a {self._parameters.backend.name} array"

@@ -15,6 +15,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 FORMAT = 1
+MOST = (1 << 63) - 1  # steps: they are counted in an int64
 
 
 def save(
@@ -52,6 +53,9 @@ def load(
     """
     keys, same = ("format", "hyper", "state"), {"rule": rule.name}
     saved = check_state("the saved state", saved, keys, counts=["t"], same=same)
+    if saved["t"] > MOST:
+        message = f"t must be at most {MOST}, got {saved['t']}"
+        raise StateError(message)
     check_format("the state", saved["format"], FORMAT)
     check_state("hyper", saved["hyper"], hyper.state_dict())
     check_state("state", saved["state"], parameters.arrays)

@@ -143,6 +143,26 @@ def test_an_assigned_value_holds_from_the_next_step(cp):
     assert ends[0] == ends[1]
 
 
+def test_a_number_assigned_to_a_number_holds_from_the_next_step_of_a_graph(
+    cp, monkeypatch
+):
+    made, real = [], gdopt.training.graph.CapturedWork
+    monkeypatch.setattr(
+        gdopt.training.graph,
+        "CapturedWork",
+        lambda *arguments: made.append(1) or real(*arguments),
+    )
+    ends = []
+    for captured in (False, True):
+        run = parts(cp)
+        run[1].hyper["lr"] = 0.1
+        for step, _ in enumerate(gdopt.fit(*run, epochs=2, cuda_graph=captured)):
+            run[1].hyper["lr"] = 0.1 / (2 + step)
+        ends.append(run[0].params.flat.get().tobytes())
+    assert ends[0] == ends[1]
+    assert len(made) == 2  # one for each size of batches
+
+
 def test_a_captured_run_resumes_in_the_middle_of_an_epoch(cp):
     whole = parts(cp)
     expected = train(whole, epochs=2, cuda_graph=True)[1]
@@ -230,7 +250,7 @@ def test_a_graph_that_is_dropped_gives_its_memory_back(monkeypatch):
         cp.cuda, "MemoryPool", lambda: pools.append(real()) or pools[-1]
     )
     for _ in range(3):
-        run[1].hyper["lr"] = 0.1  # from now on other graphs are needed
+        run[1].hyper["lr"] = lambda _: 0.1  # from now on other graphs are needed
         for epoch, number in run[2].positions():
             graph.run(epoch, number)
     taken = [pool.total_bytes() for pool in pools]

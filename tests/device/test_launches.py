@@ -135,7 +135,7 @@ def snapshot(optimizer):
     arrays = [*optimizer.params.values()]
     for states in optimizer.state.values():
         arrays += states.values()
-    return [array.get().tobytes() for array in arrays], optimizer._counter._t
+    return [array.get().tobytes() for array in arrays], optimizer._counter.array.item()
 
 
 def full_from(first):

@@ -214,5 +214,18 @@ def test_foreign_gradients_are_compared_with_their_neighbours_alone(monkeypatch)
         "byte_bounds",
         lambda *arguments: calls.append(1) or bounds(*arguments),
     )
-    optimizer.step([foreign[k, 1] for k in range(count)])
+    optimizer.step([foreign[k, 1, ::-1] for k in range(count)])
     assert count <= len(calls) <= 3 * count
+
+
+def test_foreign_gradients_are_compared_whatever_their_strides(unchanged, engine):
+    block = np.zeros((3, 4))
+    foreign = np.frombuffer(memoryview(block)).reshape(3, 4)
+    optimizer = gdopt.SGD([block[0], block[1]], lr=1.0)
+    message = r"the gradient of params\[1\] must not .* with the parameter params\[0\]"
+    for shared in (foreign[0], foreign[0, ::-1]):
+        with unchanged(optimizer), pytest.raises(ARGUMENT, match=message):
+            optimizer.step([foreign[2], shared])
+    foreign[2] = 1.0
+    optimizer.step([foreign[2], foreign[2, ::-1]])
+    assert block[:2].tolist() == [[-1] * 4] * 2

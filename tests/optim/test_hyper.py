@@ -163,6 +163,34 @@ def test_assigning_takes_effect_with_the_next_step(engine):
     assert p.tolist() == [-(1.0 + 2 + 20 + 100 + 1000 + 4)] * 2
 
 
+def test_a_number_assigned_to_a_number_prepares_nothing_again(engine):
+    p = np.zeros(2)
+    optimizer = gdopt.Momentum(p, lr=1.0, form="heavy_ball", beta=0)
+    optimizer.step(np.ones(2))
+    version = optimizer.hyper.version
+    for rate in (2, 3.0):
+        optimizer.hyper["lr"] = rate
+        assert dict(optimizer.hyper) == {"lr": rate, "beta": 0}
+        optimizer.step(np.ones(2))
+    assert optimizer.hyper.version == version
+    assert p.tolist() == [-6, -6]
+    optimizer.hyper["lr"] = lambda k: 1.0 * k
+    optimizer.hyper["beta"] = 0.5
+    optimizer.step(np.ones(2))  # the velocity is 1.5
+    assert optimizer.hyper.version != version
+    assert p.tolist() == [-10.5, -10.5]
+
+
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), 1e300, True])
+def test_a_bad_number_assigned_to_a_number_changes_nothing(bad, unchanged, engine):
+    optimizer = gdopt.SGD(np.zeros(2, np.float32), lr=1.0)
+    optimizer.step(np.ones(2, np.float32))
+    with unchanged(optimizer), pytest.raises((ValueError, TypeError), match="lr must"):
+        optimizer.hyper["lr"] = bad
+    optimizer.step(np.ones(2, np.float32))
+    assert optimizer.params["0"].tolist() == [-2, -2]
+
+
 def test_a_mapping_is_copied_when_it_is_assigned(numpy_engine):
     rates, p = {"W": 1.0}, np.zeros(2)
     optimizer = gdopt.SGD({"W": p}, lr=rates)

@@ -77,7 +77,7 @@ class GpuExecutor:
             for group in self._groups:
                 group.values.take([(self._counter.t + 1, values)])
             return
-        if not self._device_counter.lacks_rows(hyper.version):
+        if not self._device_counter.lacks_rows(hyper.revision):
             for group in self._groups:
                 group.values.refresh()
             return
@@ -91,7 +91,7 @@ class GpuExecutor:
                 break
         for group in self._groups:
             group.values.take(steps)
-        self._device_counter.start(step, len(steps), hyper.version)
+        self._device_counter.start(step, len(steps), hyper.revision)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""

@@ -127,7 +127,7 @@ class DeviceStepCounter:
         self.array: Array = backend.zeros(2, np.int64, device)
         self.running = False
         self._rows_left = 0
-        self._version = -1
+        self._revision = -1
 
     def read(self) -> int:
         """Return the steps done; waits for the device."""
@@ -137,15 +137,15 @@ class DeviceStepCounter:
         """Discard the count: the host's is valid from now on."""
         self.running = False
 
-    def lacks_rows(self, version: int) -> bool:
+    def lacks_rows(self, revision: int) -> bool:
         """Return whether values must be sent before the next step."""
-        return not self.running or self._rows_left <= 0 or version != self._version
+        return not self.running or self._rows_left <= 0 or revision != self._revision
 
-    def start(self, step: int, ahead: int, version: int) -> None:
+    def start(self, step: int, ahead: int, revision: int) -> None:
         """Begin with rows for `ahead` steps from `step` on."""
         counts = np.array([step, step], np.int64)
         self.array[...] = self._backend.from_host(counts, self._device)
-        self.running, self._rows_left, self._version = True, ahead, version
+        self.running, self._rows_left, self._revision = True, ahead, revision
 
     def launched(self) -> None:
         """Note that a step has been asked for, whether it will be done or not."""
