@@ -63,7 +63,6 @@ VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
 )
 DRIVERS = "CUDA 12 needs an NVIDIA driver of 525 or later, CUDA 13 one of 580 or later"
 PIP = 'pip install "gdopt[cuda12x]" (or cuda13x)'

@@ -9,6 +9,7 @@ from rules import KERNELS, SCALARS, aligned, bits, special_arrays
 
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.pool import CHUNK, POOL
 from gdopt.kernels.trace import compile_host
 
 SIZES = (0, 1, 3, 1023, 100_003)
@@ -87,17 +88,18 @@ def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_give_the_bits_of_one_thread(dtype):
+def test_threads_give_the_bits_of_one_thread(dtype, monkeypatch):
+    monkeypatch.setattr(POOL, "size", 2)
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
     program = KERNELS["adam"].program()
-    size = 1_000_003
+    size = 2 * CHUNK + 1003
     alone = special_arrays(len(program.inputs), size, dtype)
     together = [array.copy() for array in alone]
     parallel = [array.copy() for array in alone]
     blocks, loop = Blocks(program, dtype), loops.Loop(program, dtype)
     values = values_of(program)
-    for start in range(0, size, 500_000):  # each piece is too small for threads
-        piece = [array[start : start + 500_000] for array in alone]
+    for start in range(0, size, CHUNK):  # each piece is too small for threads
+        piece = [array[start : start + CHUNK] for array in alone]
         blocks.run(piece, blocks.cast(values))
     blocks.run(together, blocks.cast(values))
     loop.run(parallel, loop.cast(values))

@@ -1,17 +1,14 @@
 """Runs a program with NumPy: block by block, so that what is computed stays in cache.
 
 The engine that is always available. Twelve ufuncs over 32 Ki elements at a time beat
-one ufunc after the other over everything sixfold; large arrays are shared among
-threads.
+one ufunc after the other over everything sixfold.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,14 +17,13 @@ import numpy as np
 
 from gdopt.arrays.backend import get_backend
 from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.ops import OPERATIONS, lane_sums
 from gdopt.kernels.packing import cast
 from gdopt.kernels.symbol import Symbol, is_among
 from gdopt.kernels.trace import Program
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 12, 1 << 17
-WORTH_THREADS = 1_000_000  # elements: a round trip through the pool costs 13 us
-MOST_THREADS = 8  # more only wait for the memory
 
 
 @functools.cache
@@ -38,50 +34,6 @@ def cache_bytes() -> int:
         return int(path.read_text(encoding="ascii").strip().removesuffix("K")) << 10
     except (OSError, ValueError):
         return 1 << 20
-
-
-def available_cores() -> int:
-    """Count the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class Pool:
-    """One small pool of threads, made when first needed, and again after a fork."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop the threads: a forked child has none of them."""
-        self._executor: ThreadPoolExecutor | None = None
-        self.lock = threading.Lock()
-
-    @functools.cached_property
-    def size(self) -> int:
-        """How many threads share a large array."""
-        return min(available_cores(), MOST_THREADS)
-
-    def map(self, function: Callable[[Any], None], segments: Sequence[Any]) -> None:
-        """Run a function on every segment, the first one in the calling thread."""
-        with self.lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.size - 1, "gdopt")
-            others = [
-                self._executor.submit(function, segment) for segment in segments[1:]
-            ]
-        try:
-            function(segments[0])
-        finally:
-            for other in others:
-                other.result()
-
-
-POOL = Pool()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=POOL.forget)
 
 
 class ScratchPool:
@@ -184,17 +136,10 @@ class Blocks:
             arrays: (n,) each, contiguous and of the engine's dtype.
             values: the hoisted values, as `cast` gave them.
         """
-        count = arrays[0].size
-        if count < WORTH_THREADS or POOL.size == 1:
-            self._run_segment(arrays, values, self.size)
-            return
-        step = -(-count // (POOL.size * self.size)) * self.size
-        segments = [
-            [array[start : start + step] for array in arrays]
-            for start in range(0, count, step)
-        ]
-        block = min(4 * self.size, LARGEST_BLOCK)  # smaller ones wait for the lock
-        POOL.map(lambda segment: self._run_segment(segment, values, block), segments)
+        # Smaller blocks of several threads wait for the interpreter's lock.
+        shared = POOL.shares(arrays[0].size)
+        block = min(4 * self.size, LARGEST_BLOCK) if shared else self.size
+        POOL.map(lambda chunk: self._run_segment(chunk, values, block), arrays)
 
     def _run_segment(
         self, arrays: Sequence[Any], scalars: Sequence[Any], block: int

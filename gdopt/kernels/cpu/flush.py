@@ -12,6 +12,7 @@ import ctypes
 import functools
 import platform
 import threading
+from collections.abc import Callable
 from typing import Any
 
 FLUSH = 0x8040  # MXCSR: flush results to zero, take denormal operands as zero
@@ -69,3 +70,17 @@ class FlushToZero:
             get(_thread.environment)
             _thread.mode.value = self._before
             put(_thread.environment)
+
+
+def copy_mode() -> Callable[[], object]:
+    """Return a function that sets the present mode, rounding included, in any thread.
+
+    Where the mode cannot be read, it does nothing.
+    """
+    functions = _environment()
+    if functions is None:
+        return lambda: None
+    get, put = functions
+    environment = ctypes.create_string_buffer(FENV_BYTES)
+    get(environment)
+    return functools.partial(put, environment)

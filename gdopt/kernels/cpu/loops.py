@@ -9,10 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import os
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -22,11 +20,9 @@ import numpy as np
 
 from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.cpu.flush import can_flush
+from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import Program, expression
-
-SLICE = 1 << 16  # elements that a thread of the parallel loop takes at a time
-WORTH_THREADS = 1_000_000  # below, OpenMP's spinning threads would slow BLAS's down
 
 HEAD = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs, hypot
@@ -39,15 +35,6 @@ from numpy import exp, log, log1p, sqrt, tanh
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
 '''
-TAIL = """
-
-@numba.njit(cache={cache}, error_model="numpy", nogil=True, parallel=True)
-def parallel({parameters}, scalars_):
-    size = {first}.size
-    for k in numba.prange((size + {slice} - 1) // {slice}):
-        low, high = k * {slice}, min(size, k * {slice} + {slice})
-        serial({slices}, scalars_)
-"""
 
 
 def print_element(
@@ -85,7 +72,7 @@ def print_head(program: Program, *, flush: bool, cache: bool, **values: str) -> 
 
 
 def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
-    """Print a program as a module with a serial and a parallel Numba loop."""
+    """Print a program as a module with a Numba loop."""
     body, _ = print_element(program)
     parameters = [symbol.name for symbol in program.inputs]
     listed = ", ".join(parameters)
@@ -93,9 +80,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     lines = [f"\n    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
-    slices = ", ".join(f"{name}[low:high]" for name in parameters)
-    values = {"parameters": listed, "first": parameters[0], "slices": slices}
-    return head + "\n".join(lines) + TAIL.format(cache=cache, slice=SLICE, **values)
+    return head + "\n".join(lines) + "\n"
 
 
 def _store(source: str, name: str, folder: Path) -> Path:
@@ -143,12 +128,6 @@ def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
     return source, _import(path)
 
 
-_forked = threading.Event()  # set in a forked child, where OpenMP's threads are gone
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked.set)
-_parallel_lock = threading.Lock()  # Numba's workqueue layer takes one caller at a time
-
-
 class Loop:
     """A program compiled by Numba; runs on flat, contiguous arrays of one dtype."""
 
@@ -163,7 +142,6 @@ class Loop:
             functools.partial(printer, program, flush=flush), program.name
         )
         self._serial = module.serial
-        self._parallel = getattr(module, "parallel", module.serial)
 
     def cast(self, scalars: Sequence[float]) -> Any:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -171,11 +149,10 @@ class Loop:
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""
-        if arrays[0].size < WORTH_THREADS or _forked.is_set():
-            self._serial(*arrays, values)
+        if POOL.shares(arrays[0].size):
+            POOL.map(lambda chunk: self._serial(*chunk, values), arrays)
         else:
-            with _parallel_lock:
-                self._parallel(*arrays, values)
+            self._serial(*arrays, values)
 
     def run_rows(self, arrays: Sequence[Any], values: Any, total: Any = None) -> None:
         """Update a matrix in place, with a loop by rows; see `Blocks`."""

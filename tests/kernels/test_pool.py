@@ -1,0 +1,254 @@
+"""The pool: every piece once, errors, signals, forks, several callers, no threads."""
+
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from rules import bits
+
+import gdopt
+from gdopt.kernels.cpu import pool as pools
+from gdopt.kernels.cpu.flush import FlushToZero, can_flush
+from gdopt.kernels.cpu.pool import CHUNK, GRAIN, Pool, cut
+
+WORKERS = (1, 2, 4)
+
+
+def make_pool(size):
+    pool = Pool()
+    pool.size = size
+    return pool
+
+
+@pytest.fixture(params=WORKERS)
+def pool(request):
+    return make_pool(request.param)
+
+
+class Load:
+    """Threads that keep every core busy, and the interpreter's lock."""
+
+    def __enter__(self):
+        self.stop = threading.Event()
+        self.threads = [
+            threading.Thread(target=self.spin, daemon=True)
+            for _ in range(os.cpu_count())
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def spin(self):
+        x = np.ones(100_000)
+        while not self.stop.is_set():
+            x += x  # without the lock
+            x /= 2
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "grain", "expected"),
+    [
+        (0, 4, 16, [(0, 0)]),
+        (10, 2, 16, [(0, 10)]),
+        (31, 2, 16, [(0, 31)]),
+        (32, 2, 16, [(0, 16), (16, 32)]),
+        (40, 4, 16, [(0, 16), (16, 40)]),
+        (100, 0.9, 16, [(0, 100)]),
+        (100, 1, 16, [(0, 100)]),
+        (100, 1.1, 16, [(0, 48), (48, 100)]),
+        (100, 2.9, 16, [(0, 48), (48, 100)]),
+        (100, 3.1, 16, [(0, 16), (16, 48), (48, 64), (64, 100)]),
+        (1024, 2.0, 16, [(0, 512), (512, 1024)]),
+        (6, 5, 1, [(0, 1), (1, 3), (3, 4), (4, 6)]),
+    ],
+)
+def test_lengths_are_cut_into_an_even_number_of_pieces(size, parts, grain, expected):
+    assert cut(size, parts, grain) == expected
+
+
+def test_pieces_are_equal_but_for_the_grain():
+    for size in (4 * CHUNK, 1_000_000, 1_330_000, 10**7, 3 * 2**30 + 1):
+        spans = cut(size, size / CHUNK, GRAIN)
+        lengths = [stop - start for start, stop in spans]
+        assert len(spans) % 2 == 0
+        assert sum(lengths) == size
+        assert max(lengths) - min(lengths) <= 2 * GRAIN
+        assert CHUNK / 2 <= min(lengths)
+        assert max(lengths) <= 1.5 * CHUNK
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 200])
+def test_every_task_runs_once(pool, count):
+    for _ in range(20):
+        done = []
+        pool.run([functools.partial(done.append, k) for k in range(count)])
+        assert sorted(done) == list(range(count))
+
+
+def test_threads_and_the_caller_share_the_tasks():
+    pool, meeting = make_pool(3), threading.Barrier(3)
+    names = []
+
+    def task():
+        meeting.wait(60)  # three threads have to be here
+        names.append(threading.current_thread().name)
+
+    pool.run([task] * 3)
+    assert sorted(names) == sorted([threading.current_thread().name, "gdopt", "gdopt"])
+
+
+def test_the_caller_waits_for_no_thread_that_has_taken_nothing(monkeypatch):
+    pool = make_pool(2)
+    asleep = threading.Event()
+    monkeypatch.setattr(pools, "_serve", lambda inbox: asleep.wait())
+    done = []
+    pool.run([functools.partial(done.append, k) for k in range(5)])
+    assert done == [0, 1, 2, 3, 4]
+    asleep.set()
+
+
+def test_an_error_is_raised_when_all_that_have_started_are_done():
+    pool, both, ended = make_pool(2), threading.Barrier(2), []
+
+    def fail():
+        both.wait(60)
+        message = "a task failed"
+        raise LookupError(message)
+
+    def work():
+        both.wait(60)
+        time.sleep(0.05)
+        ended.append(True)
+
+    for tasks in ([fail, work], [work, fail]):
+        with pytest.raises(LookupError, match="a task failed"):
+            pool.run(tasks)
+        assert ended.pop()
+    test_every_task_runs_once(pool, 7)
+
+
+def test_threads_that_cannot_start_leave_everything_to_the_caller(monkeypatch):
+    def refuse(_):
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    pool, done = make_pool(4), []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        pool.run([functools.partial(done.append, k) for k in range(9)])
+    assert done == list(range(9))
+    test_every_task_runs_once(pool, 9)  # and once there are threads, they help
+
+
+def test_many_callers_at_once_each_get_their_own_work_done():
+    pool, failures = make_pool(3), []
+
+    def call():
+        for _ in range(100):
+            done = []
+            pool.run([functools.partial(done.append, k) for k in range(6)])
+            if sorted(done) != list(range(6)):
+                failures.append(done)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not failures
+
+
+def test_a_task_may_use_the_pool():
+    pool, done = make_pool(2), []
+    inner = [lambda: done.append(1)] * 3
+    pool.run([lambda: pool.run(inner)] * 4)
+    assert len(done) == 12
+
+
+def test_threads_compute_in_the_callers_mode_and_with_its_errstate():
+    pool, both, found = make_pool(2), threading.Barrier(2), []
+
+    def task():
+        both.wait(60)
+        flushes = np.float32(1e-40) * np.float32(1) == 0
+        found.append((np.geterr()["over"], bool(flushes)))
+
+    for over in ("ignore", "raise"):
+        with np.errstate(over=over):
+            pool.run([task] * 2)
+            with FlushToZero():
+                pool.run([task] * 2)
+        assert found == [(over, False)] * 2 + [(over, can_flush())] * 2
+        found.clear()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX")
+def test_signals_are_left_to_the_callers_threads():
+    pool, both, blocked = make_pool(2), threading.Barrier(2), {}
+
+    def task():
+        both.wait(60)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        blocked[threading.current_thread().name] = signal.SIGINT in mask
+
+    pool.run([task] * 2)
+    assert blocked == {threading.current_thread().name: False, "gdopt": True}
+
+
+def test_ctrl_c_waits_until_all_tasks_are_done():
+    pool, done = make_pool(2), []
+
+    def task():
+        signal.raise_signal(signal.SIGINT)
+        done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run([task, *[lambda: done.append(True)] * 5])
+    assert len(done) == 6
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("load", [False, True])
+def test_steps_have_the_same_bits_for_any_number_of_threads(
+    workers, load, engine, monkeypatch
+):
+    def run():
+        params, grads = special(0), special(1)
+        optimizer = gdopt.Adam(params)
+        for _ in range(3):
+            optimizer.step(grads)
+        states = [arena.buffers["float32"] for arena in optimizer.state_arenas.values()]
+        return [bits(array) for array in (params, *states)]
+
+    monkeypatch.setattr(pools.POOL, "size", 1)
+    expected = run()
+    monkeypatch.setattr(pools.POOL, "size", workers)
+    with Load() if load else np.errstate():
+        assert run() == expected
+
+
+def special(seed):
+    array = np.random.default_rng(seed).standard_normal(2 * CHUNK + 1003)
+    return array.astype(np.float32)
+
+
+def test_arrays_are_released_when_the_work_is_done():
+    pool, meeting = make_pool(2), threading.Barrier(2)
+    array = np.ones(3)
+    references = sys.getrefcount(array)
+    pool.run([functools.partial(use, array, meeting)] * 2)
+    assert sys.getrefcount(array) == references
+
+
+def use(array, meeting):
+    meeting.wait(60)
+    array += 1
