@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from gdopt.files import write_json
 from gdopt.planner.noise import NoiseScale
 from gdopt.tables import aligned, format_bytes
 
@@ -125,7 +126,8 @@ class Plan:
         Raises:
             OSError: the file cannot be written.
         """
-        write_json(path, self.to_dict())
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:
