@@ -1,13 +1,17 @@
 """The text of CUDA kernels without a GPU: generated, compiled by NVRTC, run by g++.
 
 The one place that uses CuPy's private names.
+What NVRTC compiles is kept in the cache of CUDA on the CPU.
 """
 
 import atexit
 import ctypes
 import functools
+import gzip
 import hashlib
+import importlib.metadata
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -17,6 +21,7 @@ from pathlib import Path
 
 import cupy
 import numpy as np
+from cuda_on_cpu import cache
 from cupy._core import _kernel, core
 from cupy._core._carray import Indexer
 from cupy._core._scalar import CScalar
@@ -107,39 +112,53 @@ def compile_cuda(source, options, arch):
         options: of the kernels.
         arch: sm_90, or compute_90 for PTX alone, with which an index is checked.
     """
-    program, _, log = _compile(source, options, arch)
-    ptx = nvrtc.getPTX(program.ptr).decode()
-    return dict(_kernels(ptx, log))
+    made = _compile(source, options, arch)
+    return dict(_kernels(made["ptx"], made["log"]))
 
 
 def _compile(source, options, arch):
-    """Return the compiler's program, what it made, and its log."""
+    """Return the PTX, the machine code and the log, which the tests' cache keeps."""
     headers = "".join(f"#include <{name}>\n" for name in core._cupy_header_list)
-    options = [
+    options = (
         *core.assemble_cupy_compiler_options(options),
         *(("--ptxas-options=-v",) if arch.startswith("sm_") else ()),
         "-ftz=true",
         f"-arch={arch}",
         "--device-as-default-execution-space",
-    ]
-    program = compiler._NVRTCProgram(
-        headers + source,
-        "kernel.cu",
-        (),
-        (),
-        method="cubin" if arch.startswith("sm_") else "ptx",
     )
-    log = io.StringIO()
-    made, _ = program.compile(tuple(options), log)
-    return program, made, log.getvalue()
+    method = "cubin" if arch.startswith("sm_") else "ptx"
+
+    def make(path):
+        program = compiler._NVRTCProgram(
+            headers + source, "kernel.cu", (), (), method=method
+        )
+        log = io.StringIO()
+        code, _ = program.compile(options, log)
+        made = {"log": log.getvalue(), "ptx": nvrtc.getPTX(program.ptr).decode()}
+        made["cubin"] = code.decode("latin-1") if method == "cubin" else ""
+        path.write_bytes(gzip.compress(json.dumps(made).encode(), 1))
+
+    folders = tuple(option[2:] for option in options if option.startswith("-I"))
+    words = [option for option in options if not option.startswith("-I")]
+    key = cache.key_of(headers + source, words, _compiler(folders))
+    return json.loads(gzip.decompress(cache.made(f"nvrtc/{key}.gz", make).read_bytes()))
+
+
+@functools.cache
+def _compiler(folders):
+    """Return a key of the compiler and of its headers."""
+    names = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
+    found = [d.version for n in names for d in importlib.metadata.distributions(name=n)]
+    versions = [cupy.__version__, nvrtc.getVersion(), found]
+    return cache.key_of(versions, cache.describe_headers(folders))
 
 
 def compile_cubin(text, arch):
     """Return the registers of a thread, and the machine code of one kernel."""
-    source = generated_source(text, small_index=False)
-    _, cubin, log = _compile(source, text.options, arch)
+    made = _compile(generated_source(text, small_index=False), text.options, arch)
     # CuPy drops the last byte, which is a zero.
-    return int(re.search(r"Used (\d+) registers", log)[1]), cubin + b"\0"
+    cubin = made["cubin"].encode("latin-1") + b"\0"
+    return int(re.search(r"Used (\d+) registers", made["log"])[1]), cubin
 
 
 def _kernels(ptx, log):

@@ -14,9 +14,8 @@ import argparse
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "tests")]
 
 import numpy as np  # noqa: E402 - behind the paths
+from cuda_on_cpu import cache  # noqa: E402
 from cuda_text import compile_cubin  # noqa: E402
 
 from gdopt.arrays.dtypes import Storage  # noqa: E402
@@ -64,13 +64,18 @@ def nvdisasm() -> Path:
 
 def disassemble(text: KernelText, arch: str) -> tuple[int, str]:
     """Return the registers of a thread, and the listing."""
+    tool = nvdisasm()
     registers, cubin = compile_cubin(text, arch)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "kernel.cubin")
+
+    def make(path: Path) -> None:
+        file = path.with_suffix(".cubin")
         file.write_bytes(cubin)
-        command = [str(nvdisasm()), "-c", str(file)]
+        command = [str(tool), "-c", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return registers, done.stdout
+        path.write_text(done.stdout, encoding="utf-8")
+
+    key = cache.key_of(cubin, version("nvidia-cuda-nvdisasm"))
+    return registers, cache.made(f"sass/{key}.txt", make).read_text(encoding="utf-8")
 
 
 def hot_path(listing: str) -> list[str]:

@@ -148,8 +148,8 @@ def _find_or_build():
     key = cache.key_of(
         [path.read_bytes() for path in sources],
         Path(__file__).read_bytes(),
-        [version, cupy, sys.version, headers],
-        [p.stat().st_size for folder in headers for p in sorted(folder.glob("*.h"))],
+        [version, cupy.version, cupy.major, sys.version],
+        cache.describe_headers(headers),
     )
     built = cache.made_once(
         f"runtime-{key}", lambda folder: _Build(cupy, headers, folder).make()

@@ -24,6 +24,19 @@ def key_of(*parts):
     return digest.hexdigest()[:24]
 
 
+def describe_headers(folders):
+    """Return what tells folders of headers apart, wherever they lie.
+
+    That is CuPy's texts, and the sizes of CUDA's.
+    """
+    folders = list(map(Path, folders))
+    texts = [
+        path.read_bytes() for f in folders for path in sorted(f.glob("cupy/*.cuh"))
+    ]
+    headers = [path for folder in folders for path in sorted(folder.glob("*.h"))]
+    return texts, [(path.name, path.stat().st_size) for path in headers]
+
+
 def made_once(name, make):
     """Return the entry as `made` does; a second process waits while one makes it."""
     import fcntl

@@ -4,7 +4,6 @@ import functools
 import os
 import re
 import subprocess
-from pathlib import Path
 
 from cuda_on_cpu import cache
 from cuda_on_cpu.build import HERE, compiler_version, run
@@ -39,11 +38,9 @@ def compile_kernels(source, options):
     text = f'#include "kernel.hpp"\n{source}\n{_descriptions(source)}'
     includes = (f"-I{HERE / 'include'}", *(o for o in options if o.startswith("-I")))
     settings = tuple(FLAGS + _sanitizers())
-    headers = _headers(settings, includes)
-    name = cache.key_of(text, str(headers)) + ".so"
     path = cache.made(
-        f"{headers.name}/{name}",
-        lambda result: _compile(text, [*settings, f"-I{headers}", *includes], result),
+        f"kernels-{_key_of_headers(settings, includes)}/{cache.key_of(text)}.so",
+        lambda result: _compile(text, settings, includes, result),
     )
     return IMAGE + str(path).encode() + b"\0"
 
@@ -78,17 +75,19 @@ def _flushes(source, parameters):
 
 
 @functools.cache
-def _headers(settings, includes):
-    """Return the folder of the compiled header, which kernels share."""
+def _key_of_headers(settings, includes):
+    """Return a key of all that kernels have in common, the same in every checkout."""
     sources = [HERE / "kernel_abi.hpp", HERE / "kernel.hpp"]
     sources += sorted((HERE / "include").rglob("*.h"))
     texts = [path.read_bytes() for path in sources]
-    cupy = [
-        path.read_bytes()
-        for folder in includes
-        for path in sorted(Path(folder[2:]).glob("cupy/*.cuh"))
-    ]
-    key = cache.key_of(compiler_version(), settings, includes, texts, cupy)
+    headers = cache.describe_headers(option[2:] for option in includes)
+    return cache.key_of(compiler_version(), settings, texts, headers)
+
+
+@functools.cache
+def _headers(settings, includes):
+    """Return the folder of the compiled header, which knows where its sources lie."""
+    key = cache.key_of(_key_of_headers(settings, includes), includes)
 
     def make(folder):
         folder.mkdir()
@@ -96,10 +95,11 @@ def _headers(settings, includes):
         words = ["g++", *settings, *includes]
         run([*words, "-x", "c++-header", HERE / "kernel.hpp", "-o", result])
 
-    return cache.made_once(f"kernels-{key}", make)
+    return cache.made_once(f"header-{key}", make)
 
 
-def _compile(text, options, result):
+def _compile(text, settings, includes, result):
+    options = [*settings, f"-I{_headers(settings, includes)}", *includes]
     source = result.with_suffix(".cpp")
     source.write_text(text, encoding="utf-8")
     binary = result.with_suffix(".o")

@@ -122,3 +122,14 @@ def test_what_fails_leaves_nothing(tmp_path, monkeypatch):
 def test_keys_tell_parts_apart():
     keys = {cache.key_of("ab"), cache.key_of("a", "b"), cache.key_of(b"ab")}
     assert len(keys) == 3
+
+
+def test_headers_differ_by_what_they_say_and_not_by_where_they_lie(tmp_path):
+    def described(name, text="text", size=3):
+        (tmp_path / name / "cupy").mkdir(parents=True)
+        (tmp_path / name / "cupy" / "complex.cuh").write_text(text)
+        (tmp_path / name / "cuda.h").write_text("/" * size)
+        return cache.key_of(cache.describe_headers([tmp_path / name]))
+
+    assert described("one") == described("other")
+    assert len({described("a"), described("b", "TEXT"), described("c", size=4)}) == 3
