@@ -180,8 +180,8 @@ def check_kind(name: str, value: Any, kind: type) -> None:
         ArgumentTypeError: it is not.
     """
     if not isinstance(value, kind):
-        library, got = kind.__module__.partition(".")[0], type(value).__name__
-        message = f"{name} must be a {library} {kind.__name__}, got {got}"
+        package, got = kind.__module__.rpartition(".")[0], type(value).__name__
+        message = f"{name} must be a {package}.{kind.__name__}, got {got}"
         raise ArgumentTypeError(message)
 
 

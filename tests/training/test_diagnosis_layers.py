@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_refused():
     network, x, y = deep(3, 20, batch_norm=True)
     before = network.state_dict()
     with pytest.raises(
-        gdopt.ArgumentTypeError, match=r"network must be a gdopt Network"
+        gdopt.ArgumentTypeError, match=r"network must be a gdopt\.nn\.Network"
     ):
         layer_norms(network.params, x, y)
     with pytest.raises(gdopt.ArgumentError, match=r"limit must be in \(1, inf\)"):
