@@ -19,8 +19,8 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
-from gdopt.checks import check_kind, check_like, check_number
-from gdopt.errors import ArgumentError
+from gdopt.checks import check_like, check_number
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
 from gdopt.nn.inputs import KEEP, check_examples
 
@@ -326,7 +326,10 @@ def dropout(
     array([0., 2., 2., 2., 0., 0.])
     """
     keep_prob = check_number("keep_prob", keep_prob, KEEP)
-    check_kind("generator", generator, np.random.Generator)
+    if not isinstance(generator, np.random.Generator):
+        kind = type(generator).__name__
+        message = f"generator must be a numpy.random.Generator, got {kind}"
+        raise ArgumentTypeError(message)
     backend = backend_of(a)
     kept: Any = generator.random(a.shape) < keep_prob
     scale = backend.from_host((kept / keep_prob).astype(a.dtype), backend.device(a))
