@@ -3,27 +3,9 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gdopt import (
-    arrays,
-    averages,
-    data,
-    gradient_check,
-    kernels,
-    nn,
-    optim,
-    schedules,
-    training,
-)
+from gdopt import arrays, averages, kernels, optim
 from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
 from gdopt.averages import EWA, ewa, ewa_weights, ewa_window
-from gdopt.data import (
-    MiniBatches,
-    Normalizer,
-    Split,
-    minibatches,
-    prefetch,
-    split,
-)
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -36,7 +18,6 @@ from gdopt.errors import (
     RuleError,
     StateError,
 )
-from gdopt.gradient_check import GradientCheck, check_gradient
 from gdopt.imports import lazy_getattr, public_dir
 from gdopt.kernels import Kernel
 from gdopt.optim import (
@@ -50,24 +31,35 @@ from gdopt.optim import (
     Rule,
     rule,
 )
-from gdopt.training import fit, load, save
 
-# Imported when first asked for: they are not needed to train, or need an extra.
+# Imported when first asked for: an optimizer's step does not need them.
 _LAZY = {
-    "MLPClassifier": "gdopt.estimators",
-    "MLPRegressor": "gdopt.estimators",
-    "Plan": "gdopt.planner",
-    "estimators": "gdopt",
-    "plan_batch_size": "gdopt.planner",
-    "planner": "gdopt",
-    "plots": "gdopt",
-    "problems": "gdopt",
-    "tune": "gdopt",
+    "gdopt": "data estimators gradient_check nn planner plots problems schedules "
+    "training tune",
+    "gdopt.data": "MiniBatches Normalizer Split minibatches prefetch split",
+    "gdopt.estimators": "MLPClassifier MLPRegressor",
+    "gdopt.gradient_check": "GradientCheck check_gradient",
+    "gdopt.planner": "Plan plan_batch_size",
+    "gdopt.training": "fit load save",
 }
 if TYPE_CHECKING:
-    from gdopt import estimators, planner, plots, problems, tune
+    from gdopt import (
+        data,
+        estimators,
+        gradient_check,
+        nn,
+        planner,
+        plots,
+        problems,
+        schedules,
+        training,
+        tune,
+    )
+    from gdopt.data import MiniBatches, Normalizer, Split, minibatches, prefetch, split
     from gdopt.estimators import MLPClassifier, MLPRegressor
+    from gdopt.gradient_check import GradientCheck, check_gradient
     from gdopt.planner import Plan, plan_batch_size
+    from gdopt.training import fit, load, save
 else:
     __getattr__ = lazy_getattr(__name__, _LAZY)
 

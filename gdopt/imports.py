@@ -52,13 +52,15 @@ def public_dir(package: str) -> Callable[[], list[str]]:
     return names
 
 
-def lazy_getattr(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_getattr(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package, which imports names on first use.
 
     Args:
         package: its dotted name.
-        modules: where each name is defined; the package itself has it as a submodule.
+        names: what each module defines, separated by spaces; what the package itself
+            does is a submodule.
     """
+    modules = {name: module for module in names for name in names[module].split()}
 
     def load(name: str) -> Any:
         if name not in modules:

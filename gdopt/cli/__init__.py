@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from gdopt import __version__
-from gdopt.cli import bench, ewa, info, plan, train, tune
 from gdopt.errors import GdoptError
 from gdopt.imports import public_dir
 
@@ -25,6 +25,14 @@ examples:
   gdopt info              list engines, devices and versions
   gdopt train --help      all options
 """
+COMMANDS = {
+    "train": "train a network, with a picture and a checkpoint of it",
+    "plan": "say which mini-batch size to use, and why",
+    "tune": "search for hyper-parameters, at random and from coarse to fine",
+    "bench": "compare the speed of gdopt with its peers",
+    "ewa": "average a column of a CSV file, with a picture",
+    "info": "list engines, devices and versions",
+}
 WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-C
 
 
@@ -39,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        chosen = _parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        chosen = _parser(given).parse_args(given)
     except SystemExit as done:  # argparse has said why
         return done.code if isinstance(done.code, int) else WRONG
     try:
@@ -59,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Make the parser; only a command that the arguments name is imported."""
     parser = argparse.ArgumentParser(
         prog="gdopt",
         description="Gradient descent for people who hold arrays.",
@@ -68,14 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gdopt {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, plan, tune, bench, ewa, info):
-        subparser = commands.add_parser(
-            command.__name__.rpartition(".")[2],
-            help=command.HELP,
-            description=command.DESCRIPTION,
-            epilog=command.EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_options(subparser)
-        subparser.set_defaults(run=command.run)
+    for name, text in COMMANDS.items():
+        subparser = commands.add_parser(name, help=text)
+        if name in arguments:
+            command = importlib.import_module(f"gdopt.cli.{name}")
+            subparser.description = command.DESCRIPTION
+            subparser.epilog = command.EXAMPLES
+            subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+            command.add_options(subparser)
+            subparser.set_defaults(run=command.run)
     return parser

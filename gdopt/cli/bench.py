@@ -19,7 +19,6 @@ from gdopt.errors import ArgumentError, BackendError
 from gdopt.files import empty_folder, numbered_folder, write_whole
 from gdopt.imports import load_extra
 
-HELP = "compare the speed of gdopt with its peers"
 DESCRIPTION = "Compare the speed of gdopt with its peers on this machine."
 EXAMPLES = """\
 The benchmark suite is the folder bench of a checkout; it is not in the wheel. It takes

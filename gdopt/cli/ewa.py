@@ -25,7 +25,6 @@ NOTES = """\
 window  values that an average is about, 1 / (1 - beta)
 lag     steps behind a series that rises steadily, beta / (1 - beta)
 """
-HELP = "average a column of a CSV file, with a picture"
 DESCRIPTION = "Exponentially weighted averages of a column of a CSV file."
 EXAMPLES = """\
 The average of beta is v = beta v + (1 - beta) x, which starts from zero; corrected, it

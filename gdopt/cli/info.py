@@ -23,7 +23,6 @@ from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.imports import load_extra
 from gdopt.kernels.kernel import cpu_engine
 
-HELP = "list engines, devices and versions"
 DESCRIPTION = "List engines, devices, versions and environment variables."
 EXAMPLES = """\
 examples:

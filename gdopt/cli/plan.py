@@ -19,7 +19,6 @@ from gdopt.optim import OPTIMIZERS
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
 from gdopt.planner.request import SIZES
 
-HELP = "say which mini-batch size to use, and why"
 DESCRIPTION = "Say which mini-batch size to use for training on some examples."
 EXAMPLES = """\
 Every size is tried with real training steps; everything is restored afterwards. Sizes

@@ -21,7 +21,6 @@ from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
 from gdopt.training import EarlyStopping, RunFolder
 
-HELP = "train a network, with a picture and a checkpoint of it"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, if --lr is not given:

@@ -18,7 +18,6 @@ from gdopt.optim import OPTIMIZERS
 from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import NetworkObjective, Outcome, Space, Study, course_space, tune, zoom
 
-HELP = "search for hyper-parameters, at random and from coarse to fine"
 DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\
 What is searched, the most important first: the learning rate; beta of momentum, hidden

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gdopt.data.readers import Dataset, read, read_csv, read_idx, read_npz
 else:
     # The readers bring zipfile, csv and gzip: 10 ms that `import gdopt` need not take.
-    _READERS = ("Dataset", "read", "read_csv", "read_idx", "read_npz")
-    __getattr__ = lazy_getattr(__name__, dict.fromkeys(_READERS, "gdopt.data.readers"))
+    _READERS = "Dataset read read_csv read_idx read_npz"
+    __getattr__ = lazy_getattr(__name__, {"gdopt.data.readers": _READERS})
 
 __all__ = [
     "Dataset",

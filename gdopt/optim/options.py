@@ -5,7 +5,6 @@ Clipping, loss scaling and weight averaging go around the rule: it is still one 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Mapping
@@ -256,6 +255,8 @@ def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
     known = [*own, *SHARED]
     hints = [hint for hint, others in ELSEWHERE.items() if name in others]
     near = [hint for hint in hints if hint in known or "(" in hint]
+    import difflib  # noqa: PLC0415 - for an error alone
+
     near = near or difflib.get_close_matches(name.lower(), known, n=1)
     meant = f"; did you mean {', '.join(near)}? " if near else ". "
     takes = f"{kind.__name__} takes {listed(own)}{' and ' if own else ''}"

@@ -1,8 +1,10 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,18 @@ def test_the_help_of_every_command_has_examples(command, name):
     found = command(*name, "--help")
     assert found.code == 0
     assert f"examples:\n  {' '.join(['gdopt', *name])}" in found.out
+
+
+def test_the_list_of_commands_imports_none_of_them():
+    program = "import sys; from gdopt.cli import main; main(['--help']); "
+    found = python("-c", program + "print(*sys.modules)")
+    *text, modules = found.stdout.splitlines()
+    folder = Path(gdopt.cli.__file__).parent
+    assert all(f"gdopt.cli.{path.stem}" not in modules for path in folder.glob("*.py"))
+    listed = {line.split()[0] for line in text if re.match(" {4}[a-z]", line)}
+    assert listed == set(gdopt.cli.COMMANDS)
+    for name in listed:
+        assert callable(importlib.import_module(f"gdopt.cli.{name}").run)
 
 
 @pytest.mark.parametrize(
