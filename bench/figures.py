@@ -39,6 +39,7 @@ class Figure:
         product: whether a product of matrices runs before each step.
         zeros: the contender above the line has had gradients of zeros for long.
         effort: how often to measure.
+        shared: contenders share a process, as they are only tried.
     """
 
     what: str
@@ -53,6 +54,7 @@ class Figure:
     product: bool = False
     zeros: bool = False
     effort: Effort = FULL
+    shared: bool = False
 
 
 def figures() -> list[Figure]:
@@ -222,7 +224,7 @@ def shrink(figure: Figure) -> Figure:
     effort = replace(
         figure.effort,
         makes=1,
-        rounds=2,
+        rounds=1,
         seconds=0.001,
         calls=figure.effort.calls and 5,
     )
@@ -230,7 +232,8 @@ def shrink(figure: Figure) -> Figure:
         name: _small(getattr(figure, name)) for name in ("case", "other_case")
     }
     others = tuple(name for name in figure.others if name != COMPILED)
-    return replace(figure, target=None, effort=effort, others=others, **cases)
+    tried = {"target": None, "effort": effort, "others": others, "shared": True}
+    return replace(figure, **tried, **cases)
 
 
 def _small(case: Case | Training | None) -> Case | Training | None:
@@ -238,5 +241,5 @@ def _small(case: Case | Training | None) -> Case | Training | None:
         return None
     if isinstance(case, Training):
         return replace(case, sizes=(20, 8, 4), batches=2)
-    shapes = tuple((4,) if shape == (256,) else (1000,) for shape in case.shapes)
-    return replace(case, shapes=shapes[:3])
+    several = ((4,),) * 3
+    return replace(case, shapes=several if len(case.shapes) > 1 else ((1000,),))

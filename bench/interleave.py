@@ -1,4 +1,4 @@
-"""Times several sides in turns, each in a process of its own.
+"""Times several sides alternately, each in a process of its own.
 
 The idle threads of one library slow down the next one in the same process: OpenBLAS's
 and OpenMP's spin for tens of milliseconds. Processes that wait for a request do not.
@@ -61,13 +61,14 @@ class Side:
     """What is timed in a process of its own.
 
     Attributes:
-        key: tells apart the processes; sides with equal keys share one.
+        key: tells apart the sides of one process.
         function: makes the contender, as ``"module.name"``.
         arguments: of that function.
         check: another function of the same arguments, called once at first.
         checkout: of gdopt, which takes the place of the present one.
         cores: how many its process may use; by default all.
         product: whether a product of matrices runs before each step.
+        process: tells apart processes; by default the key.
     """
 
     key: str
@@ -77,6 +78,12 @@ class Side:
     checkout: Path | None = None
     cores: int | None = None
     product: bool = False
+    process: str | None = None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Tell apart processes: sides of one place share it."""
+        return self.process or self.key, self.checkout
 
     def start(self) -> Worker:
         """Start its process."""
@@ -97,7 +104,7 @@ class Worker:
         self.pids = [self._process.pid]
 
     def request(self, name: str, *arguments: Any) -> Any:
-        """Have a method of `worker.Timer` called; return what it returns.
+        """Have a method of `worker.Requests` called; return what it returns.
 
         Raises:
             SideError: it raised an error, or the process has ended.
@@ -120,6 +127,7 @@ class Worker:
             self.request("call", side.check, side.arguments)
         self.request(
             "make",
+            side.key,
             side.function,
             side.arguments,
             effort.seconds,
@@ -127,9 +135,9 @@ class Worker:
             side.product,
         )
 
-    def time(self) -> Times:
-        """Time a round."""
-        return self.request("time")
+    def time(self, side: Side) -> Times:
+        """Time a round of a side."""
+        return self.request("time", side.key)
 
     def close(self) -> None:
         """End the process, which holds nothing that is needed."""
@@ -151,10 +159,9 @@ class Workers:
 
     def of(self, side: Any) -> Any:
         """Return the process of a side."""
-        place = side.key, side.checkout
-        if place not in self._running:
-            self._running[place] = side.start()
-        return self._running[place]
+        if side.place not in self._running:
+            self._running[side.place] = side.start()
+        return self._running[side.place]
 
     def close(self) -> None:
         """End all."""
@@ -178,7 +185,7 @@ class Turn:
 def take_turns(
     sides: Sequence[Any], effort: Effort, workers: Workers | None = None
 ) -> list[Turn]:
-    """Make and time all sides in turns, in the reverse order every other time.
+    """Make and time all sides alternately, in the reverse order every other time.
 
     Args:
         sides: each a `Side`, or what else can be started, made and timed.
@@ -196,7 +203,7 @@ def take_turns(
             for side in _ordered(sides, k):
                 running.of(side).make(side, effort, first=k == 0)
             found += [
-                _turn(sides, number, running, busy=effort.busy)
+                _turn(sides, number, effort, running)
                 for number in range(k, k + effort.rounds)
             ]
     return found
@@ -206,19 +213,21 @@ def _ordered(sides: Sequence[Any], number: int) -> list[Any]:
     return list(reversed(sides)) if number % 2 else list(sides)
 
 
-def _turn(sides: Sequence[Any], number: int, running: Workers, *, busy: bool) -> Turn:
-    times = {}
-    with Spinners() if busy else nullcontext() as spinners:
+def _turn(sides: Sequence[Any], number: int, effort: Effort, running: Workers) -> Turn:
+    times, rest = {}, min(REST, effort.seconds)
+    with Spinners() if effort.busy else nullcontext() as spinners:
         own = [pid for side in sides for pid in running.of(side).pids]
         own += spinners.pids if spinners else []
         with Foreign(own) as foreign:
             for side in _ordered(sides, number):
-                time.sleep(REST)
-                times[id(side)] = running.of(side).time()
+                time.sleep(rest)
+                times[id(side)] = running.of(side).time(side)
     return Turn([times[id(side)] for side in sides], foreign.share)
 
 
-def interleave(sides: Sequence[Any], effort: Effort) -> list[tuple[float, ...]]:
+def interleave(
+    sides: Sequence[Any], effort: Effort, workers: Workers | None = None
+) -> list[tuple[float, ...]]:
     """Return the median seconds of a step of each side, for every turn."""
-    turns = take_turns(sides, effort)
+    turns = take_turns(sides, effort, workers)
     return [tuple(times["median"] for times in turn.times) for turn in turns]

@@ -16,7 +16,7 @@ import descent
 import numpy as np
 from adapters import Contender
 from claims import HEAD, TARGET, about, claim_rows, judge, plain, target_rows
-from interleave import Effort, Side, interleave
+from interleave import Effort, Side, Workers, interleave
 from machine import describe
 
 import gdopt
@@ -74,11 +74,19 @@ def pairs() -> list[tuple[str, int, int]]:
 
 
 def compare(
-    claim: str, one: int, other: int, sizes: tuple[int, ...], effort: Effort
+    claim: str,
+    sizes: tuple[int, ...],
+    pair: tuple[int, int],
+    effort: Effort,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Measure the time of an example in batches of one size over another's."""
-    sides = [Side(f"{n}", "notes.make", (sizes, n)) for n in (one, other)]
-    times = np.array(interleave(sides, effort)) / (one, other)
+    one, other = pair
+    sides = (
+        Side("one", "notes.make", (sizes, one)),
+        Side("other", "notes.make", (sizes, other)),
+    )
+    times = np.array(interleave(sides, effort, workers)) / pair
     seconds = np.median(times, axis=0).tolist()
     figures = judge((times[:, 0] / times[:, 1]).tolist(), quick=effort == QUICK)
     return {
@@ -158,9 +166,10 @@ def run(*, quick: bool = False, say: Say = lambda _: None) -> dict[str, Any]:
     sizes = (20, 8, 10) if quick else SIZES
     effort = QUICK if quick else FULL
     claims = []
-    for claim, one, other in pairs():
-        say(f"{claim}: {one:,} and {other:,}")
-        claims.append(compare(claim, one, other, sizes, effort))
+    with Workers() as workers:
+        for claim, *pair in pairs():
+            say("{}: {:,} and {:,}".format(claim, *pair))
+            claims.append(compare(claim, sizes, tuple(pair), effort, workers))
     race = descent.digits()
     if race is None:
         target, more = left_out()

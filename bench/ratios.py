@@ -1,4 +1,4 @@
-"""Measures the ratios that gdopt promises: all sides in turns, in one run.
+"""Measures the ratios that gdopt promises: all sides alternate within one run.
 
     python bench/ratios.py [--before CHECKOUT] [--only WORDS] [--json FILE] [--quick]
 
@@ -90,9 +90,16 @@ def _sides(figure: Figure, before: Path | None) -> dict[Any, Any]:
                 checkout=checkout,
                 cores=adapters.find(name).cores,
                 product=figure.product,
+                process=_shared(name) if figure.shared else None,
             )
             sides[place, name, time] = _with_zeros(side) if zeros else side
     return sides
+
+
+def _shared(name: str) -> str:
+    """Name a process that contenders may share where they are only tried."""
+    adapter = adapters.find(name)
+    return f"{adapter.cores} cores, {'' if adapter.updates else 'not '}checked"
 
 
 def _with_zeros(side: Side) -> Side:
@@ -203,7 +210,6 @@ def main(arguments: list[str] | None = None) -> int:
     text = "figures with these words in them; several are separated by ' or '"
     parser.add_argument("--only", metavar="WORDS", help=text)
     options = parser.parse_args(arguments)
-    exit_on_sigterm()
     found = run(
         quick=options.quick,
         only=options.only,
@@ -219,4 +225,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -58,7 +58,7 @@ def _side(case: Case | Training, name: str) -> Side:
 def measure(
     case: Case | Training, names: list[str], effort: Effort, workers: Workers
 ) -> list[dict[str, Any]]:
-    """Measure contenders in a case, in turns; those that have nothing of the kind not.
+    """Measure the contenders that have something of the kind, alternately.
 
     Of huge arrays only one contender's fit into memory, which is measured alone.
     """
@@ -124,7 +124,6 @@ def main(arguments: list[str] | None = None) -> int:
     text = "try the cases of 1e3 elements, or those of --only, in a hurry"
     parser.add_argument("--quick", action="store_true", help=text)
     options = parser.parse_args(arguments)
-    exit_on_sigterm()
     found = run(
         quick=options.quick,
         only=options.only,
@@ -139,4 +138,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

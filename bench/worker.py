@@ -1,6 +1,6 @@
 """Times one contender in a process of its own, on demand over a pipe.
 
-A request is a pickled (method of `Timer`, arguments), the answer (True, value) or
+A request is a pickled (method of `Requests`, arguments), the answer (True, value) or
 (False, (kind, text)) of an error. With a number as its argument it stays on that many
 cores, which is decided before any library counts them.
 """
@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 import traceback
-from contextlib import ExitStack
 from typing import Any
 
 CHUNK = 2e-4  # seconds that are timed at once: the clock costs .1 us
@@ -31,44 +30,23 @@ def find(function: str) -> Any:
 
 
 class Timer:
-    """Holds a contender, and times rounds of its steps."""
+    """A contender whose rounds are timed.
 
-    def __init__(self) -> None:
-        self._setting = ExitStack()
-        self.contender: Any = None
-        self.chunks = self.steps = 1
-        self.product: Any = None
+    Args:
+        contender: it takes its first step here.
+        seconds: that a round takes at least.
+        calls: steps of a round, which are timed one by one, in place of seconds.
+        product: whether a matrix product runs before each step, which is not timed.
+    """
 
-    def call(self, function: str, arguments: tuple[Any, ...]) -> Any:
-        """Call a function and return what it returns."""
-        return find(function)(*arguments)
-
-    def make(
-        self,
-        function: str,
-        arguments: tuple[Any, ...],
-        seconds: float,
-        calls: int | None,
-        product: bool,  # noqa: FBT001 - comes over the pipe
+    def __init__(
+        self, contender: Any, seconds: float, calls: int | None, *, product: bool
     ) -> None:
-        """Make a contender, take its first step, and find how long a round is.
-
-        Args:
-            function: makes the contender from the arguments.
-            arguments: of that function.
-            seconds: that a round takes at least.
-            calls: steps of a round, which are timed one by one, in place of seconds.
-            product: whether a matrix product runs before each step, which is not timed.
-        """
-        self._setting.close()
-        self.contender = self.product = None  # its memory is free for the next one
-        gc.collect()
-        self.contender = find(function)(*arguments)
-        self._setting.enter_context(self.contender.setting())
-        self.contender.step()
-        if product:
-            self.product = product_of_two(WIDTH)
-        self.chunks, self.steps = (calls, 1) if calls else self.pace(seconds)
+        self.contender = contender
+        self.product = product_of_two(WIDTH) if product else None
+        with contender.setting():
+            contender.step()
+            self.chunks, self.steps = (calls, 1) if calls else self.pace(seconds)
 
     def pace(self, seconds: float) -> tuple[int, int]:
         """Find how many steps make a chunk, and how many chunks take that long."""
@@ -83,10 +61,12 @@ class Timer:
         The median counts, as a machine's pauses are not the contender's.
         """
         gc.disable()
-        for _ in range(-(-self.chunks // 10)):
-            self.chunk(self.steps)
-        times = sorted(self.chunk(self.steps) / self.steps for _ in range(self.chunks))
+        with self.contender.setting():
+            for _ in range(-(-self.chunks // 10)):
+                self.chunk(self.steps)
+            times = [self.chunk(self.steps) / self.steps for _ in range(self.chunks)]
         gc.enable()
+        times.sort()
         return {
             "median": statistics.median(times),
             "min": times[0],
@@ -114,16 +94,44 @@ def product_of_two(width: int) -> Any:
     return lambda: np.matmul(a, a, out=out)
 
 
+class Requests:
+    """What can be asked of the process."""
+
+    def __init__(self) -> None:
+        self._timers: dict[str, Timer] = {}
+
+    def call(self, function: str, arguments: tuple[Any, ...]) -> Any:
+        """Call a function and return what it returns."""
+        return find(function)(*arguments)
+
+    def make(
+        self,
+        key: str,
+        function: str,
+        arguments: tuple[Any, ...],
+        *effort: Any,
+    ) -> None:
+        """Have a function make a contender, in place of the one of the same key."""
+        self._timers.pop(key, None)  # its memory is free for the next one
+        *effort, product = effort
+        contender = find(function)(*arguments)
+        self._timers[key] = Timer(contender, *effort, product=product)
+
+    def time(self, key: str) -> dict[str, float]:
+        """Time a round."""
+        return self._timers[key].time()
+
+
 def serve(requests: Any, answers: Any) -> None:
     """Answer requests until there are none, which is so when the bench has ended."""
-    timer = Timer()
+    methods = Requests()
     while True:
         try:
             name, arguments = pickle.load(requests)  # noqa: S301 - the bench's own
         except EOFError:
             return
         try:
-            answer = True, getattr(timer, name)(*arguments)
+            answer = True, getattr(methods, name)(*arguments)
         except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
             text = str(error) or type(error).__name__
             if type(error).__name__ != "UnsupportedError":

@@ -51,7 +51,7 @@ def test_a_quick_run_writes_every_ratio(tmp_path, capsys):
         if by != "min":
             low, high = row["quartiles"]
             assert 0 < low <= row["ratio"] <= high
-        assert row["turns"]["of"] == 2
+        assert row["turns"]["of"] == 1
         assert row["dtype"] == "float32"
         assert row["ok"] is None  # small arrays are not what targets are for
     shown = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Sides are timed in turns, each in a process of its own that ends with the bench."""
+"""Sides are timed alternately, each in its own process that ends with the bench."""
 
 import contextlib
 import itertools
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ class Fake:
     """A side whose process writes down what is asked of it."""
 
     def __init__(self, key, calls):
-        self.key, self.calls, self.checkout, self.pids = key, calls, None, []
+        self.key, self.calls, self.place, self.pids = key, calls, key, []
 
     def start(self):
         self.calls.append(f"start {self.key}")
@@ -36,7 +37,7 @@ class Fake:
     def make(self, side, effort, *, first):
         self.calls.append(f"{'check' if first else 'make'} {self.key}")
 
-    def time(self):
+    def time(self, side):
         self.calls.append(self.key)
         return {"median": {"a": 1.0, "b": 2.0}[self.key]}
 
@@ -80,6 +81,14 @@ def test_a_contender_is_timed_in_its_own_process():
     assert times["min"] <= times["mean"]
     with pytest.raises(ProcessLookupError):
         os.kill(of.pids[0], 0)
+
+
+def test_sides_of_one_process_keep_their_own_contenders():
+    sides = [replace(TEXTBOOK, key=key, process="both") for key in "ab"]
+    with Workers() as workers:
+        interleave.take_turns(sides, QUICK, workers)
+        assert workers.of(sides[0]) is workers.of(sides[1])
+        assert workers.of(sides[0]).request("time", "a")["min"] > 0
 
 
 def test_an_error_in_another_process_is_raised_with_its_text(monkeypatch):
@@ -128,13 +137,10 @@ def stopwatch(monkeypatch, durations, **made):
     def step():
         clock[0] += next(durations)
 
-    timer = worker.Timer()
-    monkeypatch.setattr(
-        worker, "find", lambda _: lambda: adapters.Contender(step, list)
-    )
-    monkeypatch.setattr(worker, "product_of_two", lambda _: made["product"])
-    timer.make("", (), made.get("seconds", 0.5), made.get("calls"), "product" in made)
-    return timer
+    product = made.get("product")
+    monkeypatch.setattr(worker, "product_of_two", lambda _: product)
+    contender = adapters.Contender(step, list)
+    return worker.Timer(contender, 0.5, made.get("calls"), product=product is not None)
 
 
 def test_a_round_lasts_as_long_as_asked_in_chunks_the_clock_can_tell(monkeypatch):
@@ -208,7 +214,7 @@ def test_the_time_of_others_is_without_that_of_the_own_processes(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(load.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(load.os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(load.os, "sysconf", lambda _: 100)
+    monkeypatch.setattr(load.os, "sysconf", lambda _: 128)
     monkeypatch.setattr(load.Foreign, "_ticks", staticmethod(ticks.__getitem__))
     monkeypatch.setattr(
         load.Path,
@@ -217,17 +223,22 @@ def test_the_time_of_others_is_without_that_of_the_own_processes(monkeypatch):
     )
     with load.Foreign([7]) as foreign:
         clock[0] += 1.0
-        ticks.update({"machine": 230, 7: 90, os.getpid(): 70})
-    assert foreign.share == 0.1  # 130 less 60 and 50 ticks of 200
+        ticks.update({"machine": 226, 7: 90, os.getpid(): 70})
+    assert foreign.share == 16 / 256  # 126 less 60 and 50 ticks, of two cores
 
 
 def test_a_script_reports_its_own_seconds_or_is_timed_from_outside(monkeypatch):
     monkeypatch.setitem(startup.SCRIPTS, "inside", "print(0.5)")
     monkeypatch.setitem(startup.SCRIPTS, "outside", ["-c", "print(0.5)"])
     monkeypatch.setitem(startup.SCRIPTS, "fails", "raise SystemExit('no')")
-    assert startup.Script("inside").start().time()["min"] == 0.5
+
+    def run(key):
+        script = startup.Script(key)
+        return script.start().time(script)["min"]
+
+    assert run("inside") == 0.5
     clock = itertools.count().__next__
     monkeypatch.setattr(startup.time, "perf_counter", clock)
-    assert startup.Script("outside").start().time()["min"] == 1
+    assert run("outside") == 1
     with pytest.raises(SideError, match="no"):
-        startup.Script("fails").start().time()
+        run("fails")
