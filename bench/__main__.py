@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interleave import MISSED
-from machine import HERE, folder
+from machine import HERE, environment, folder
 
 INTERRUPTED = 130  # as shells have it for Ctrl-C
 
@@ -28,27 +28,18 @@ def commands(
 
     Args:
         results: the folder for the figures.
-        only: what the cases are found by, as pytest's ``-k`` does: nothing but the time
-            of a step is measured then.
+        only: words by which `speed.py` finds its cases: nothing but the time of a step
+            is measured then.
         quick: try everything on small arrays.
         renew: write the tables into README.md.
     """
-    json = f"--benchmark-json={results / 'speed.json'}"
-    limit = f"--benchmark-max-time={0.01 if quick else 0.5}"
-    suite = [json, "--benchmark-disable-gc", limit, "-q", "-rs"]
-    if only or quick:
-        suite += ["-k", only or "1e3"]
-    if not renew:
-        # HERE may be read-only, and nothing is left where the command was given.
-        suite += ["-p", "no:cacheprovider", f"--benchmark-storage=file://{results}"]
-    speed = ["-m", "pytest", str(HERE), *suite]
-    if only:
-        return [speed]
-    ratios, *others = (
+    ratios, speed, *others = (
         [str(HERE / f"{name}.py"), "--json", str(results / f"{name}.json")]
         + ["--quick"] * quick
-        for name in ("ratios", "averages", "estimators", "notes")
+        for name in ("ratios", "speed", "averages", "estimators", "notes")
     )
+    if only:
+        return [[*speed, "--only", only]]
     table = [[str(HERE / "table.py"), str(results), "--write"]] * renew
     return [ratios, speed, *others, *table]
 
@@ -58,7 +49,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     text = "for the figures; README.md stays as it is then"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=text)
-    text = "only the time of a step, in the cases that pytest's -k finds by it"
+    text = "only the time of a step, in cases with these words in their names"
     parser.add_argument("--only", metavar="NAME", help=text)
     text = "try everything on small arrays; needs --out"
     parser.add_argument("--quick", action="store_true", help=text)
@@ -71,7 +62,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     for command in commands(
         results, only=options.only, quick=options.quick, renew=options.out is None
     ):
-        done = subprocess.run([sys.executable, *command], check=False)  # noqa: S603 - its own scripts
+        done = subprocess.run(  # noqa: S603 - its own scripts
+            [sys.executable, *command], env=environment(), check=False
+        )
         if done.returncode not in {0, MISSED}:
             return done.returncode
         missed = missed or done.returncode

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from adapters import Contender
 from claims import plain
-from interleave import MISSED, Effort, interleave, steady
+from interleave import MISSED, Effort, Side, interleave
 from machine import describe
 
 import gdopt
@@ -65,6 +65,11 @@ KINDS = {
 }
 
 
+def make(what: str, number: int, series: np.ndarray) -> Contender:
+    """Make a side of a kind of average."""
+    return KINDS[what][number].make(series)
+
+
 def compare(what: str, series: np.ndarray, effort: Effort) -> dict[str, Any]:
     """Measure how many times as fast as pandas gdopt averages a series.
 
@@ -77,10 +82,11 @@ def compare(what: str, series: np.ndarray, effort: Effort) -> dict[str, Any]:
     one, other = (side.average(series) for side in KINDS[what])
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(series).max())
     del one, other
-    makers = tuple(
-        partial(steady, side, series, effort.seconds) for side in KINDS[what]
-    )
-    times = np.array(interleave(makers, effort))
+    sides = [
+        Side(name, "averages.make", (what, number, series))
+        for number, name in enumerate(("gdopt", "pandas"))
+    ]
+    times = np.array(interleave(sides, effort))
     ratios = times[:, 1] / times[:, 0]
     low, ratio, high = (float(q) for q in np.quantile(ratios, (0.25, 0.5, 0.75)))
     ours, theirs = np.median(times, axis=0).tolist()

@@ -23,6 +23,7 @@ HYPER = {
     },
     "ewa": {"beta": 0.9},
 }
+LIMITS = (-0.5, 0.5)  # of the rule "clip", which as "minimum" and "maximum" takes none
 DTYPE = np.float32
 NOISE = 1 << 20
 
@@ -44,6 +45,7 @@ class Case:
         dtype: of parameters and gradients, which are drawn in float32.
         own: gdopt gets the rule as a formula that its user has written.
         options: of gdopt's optimizer; a peer takes those that it has something for.
+        sets_lr: gdopt's rate is set anew before every step.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Case:
     dtype: str = "float32"
     own: bool = False
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+    sets_lr: bool = False
 
     @property
     def is_half(self) -> bool:
@@ -137,6 +140,7 @@ NETWORK = ((784, 512), (512,), (512, 256), (256,), (256, 10), (10,))
 MANY = ((256,),) * 300
 LARGE = ((250, 500),) * 100
 HUGE = 10**8  # elements, which take 1.6 GB for each contender
+MILLION = Training("training 784-1024-512-10", (784, 1024, 512, 10))  # 1.33 of weights
 
 
 def one_array(count: int, rule: str = "adam") -> Case:
@@ -145,7 +149,19 @@ def one_array(count: int, rule: str = "adam") -> Case:
     return Case(f"{rule}, one array of 1e{exponent}", ((count,),), rule)
 
 
-SIZES = [one_array(10**exponent) for exponent in range(3, 9)]
+def arrays_of_256(count: int, memory: str, **more: Any) -> Case:
+    """Make the case of several small arrays."""
+    label = {"arena": "in an arena", "fresh": "apart, fresh gradients"}[memory]
+    name = f"{count:,} arrays of 256, {label}"
+    return Case(name, ((256,),) * count, memory=memory, **more)
+
+
+SIZES = [one_array(10**exponent) for exponent in range(2, 9)]
+COUNTS = [
+    arrays_of_256(10**exponent, memory)
+    for memory in ("arena", "fresh")
+    for exponent in range(5)
+]
 RULES = [
     one_array(count, rule)
     for rule in HYPER
@@ -165,4 +181,4 @@ MODELS = [
         "fresh": "apart, fresh gradients",
     }.items()
 ]
-CASES = {case.name: case for case in (*SIZES, *RULES, *MODELS)}
+CASES = {case.name: case for case in (*SIZES, *RULES, *MODELS, *COUNTS)}

@@ -1,24 +1,27 @@
-"""Times two sides in turns, so that a noisy moment meets both."""
+"""Times several sides alternately, each in a process of its own.
+
+The idle threads of one library slow down the next one in the same process: OpenBLAS's
+and OpenMP's spin for tens of milliseconds. Processes that wait for a request do not.
+"""
 
 from __future__ import annotations
 
-import gc
-import math
-import statistics
+import pickle
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-import numpy as np
-from adapters import Adapter, Contender
-from cases import Case, Training
+from load import Foreign, Spinners
+from machine import HERE, environment
 
-REST = 0.05  # seconds: OpenMP's and OpenBLAS's idle threads spin for tens of ms
-CHUNK = 2e-4  # seconds that are timed at once: the clock costs .1 us
+REST = 0.05  # seconds, until idle threads of the side before have stopped spinning
 MISSED = 10  # exit status, which neither Python nor pytest gives to errors
-Side = Callable[[], float]  # times one round, and gives seconds per step
-ZERO_STEPS, LAST = 900, 100
+Times = dict[str, float]  # seconds of a step: median, min, p90 and mean of a round
 
 
 @dataclass(frozen=True)
@@ -26,93 +29,205 @@ class Effort:
     """How long and how often to measure.
 
     Attributes:
-        makes: how often both sides are made anew: where memory happens to lie changes
+        makes: how often all sides are made anew: where memory happens to lie changes
             a step by up to 60 %, as addresses that agree in their last bits collide.
         rounds: of each side, every time.
         seconds: that a round takes at least.
+        calls: steps of a round, timed one by one, in place of `seconds`.
+        busy: every make is a new process, and a spinner runs on each core meanwhile.
     """
 
     makes: int
     rounds: int
-    seconds: float
+    seconds: float = 0.05
+    calls: int | None = None
+    busy: bool = False
+
+
+class SideError(RuntimeError):
+    """A side could not be made or timed.
+
+    Attributes:
+        kind: the name of the error's class.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is timed in a process of its own.
+
+    Attributes:
+        key: tells apart the sides of one process.
+        function: makes the contender, as ``"module.name"``.
+        arguments: of that function.
+        check: another function of the same arguments, called once at first.
+        checkout: of gdopt, which takes the place of the present one.
+        cores: how many its process may use; by default all.
+        product: whether a product of matrices runs before each step.
+        process: tells apart processes; by default the key.
+    """
+
+    key: str
+    function: str
+    arguments: tuple[Any, ...] = ()
+    check: str | None = None
+    checkout: Path | None = None
+    cores: int | None = None
+    product: bool = False
+    process: str | None = None
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Tell apart processes: sides of one place share it."""
+        return self.process or self.key, self.checkout
+
+    def start(self) -> Worker:
+        """Start its process."""
+        return Worker(self)
+
+
+class Worker:
+    """The process of a side."""
+
+    def __init__(self, side: Side) -> None:
+        limit = [] if side.cores is None else [str(side.cores)]
+        self._process = subprocess.Popen(  # noqa: S603 - its own script
+            [sys.executable, str(HERE / "worker.py"), *limit],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(side.checkout),
+        )
+        self.pids = [self._process.pid]
+
+    def request(self, name: str, *arguments: Any) -> Any:
+        """Have a method of `worker.Requests` called; return what it returns.
+
+        Raises:
+            SideError: it raised an error, or the process has ended.
+        """
+        process = self._process
+        try:
+            pickle.dump((name, arguments), process.stdin)
+            process.stdin.flush()
+            done, value = pickle.load(process.stdout)  # noqa: S301 - the bench's own
+        except (EOFError, BrokenPipeError):
+            kind = "Ended"
+            raise SideError(kind, f"ended with exit status {process.wait()}") from None
+        if not done:
+            raise SideError(*value)
+        return value
+
+    def make(self, side: Side, effort: Effort, *, first: bool) -> None:
+        """Make the contender of a side anew."""
+        if first and side.check is not None:
+            self.request("call", side.check, side.arguments)
+        self.request(
+            "make",
+            side.key,
+            side.function,
+            side.arguments,
+            effort.seconds,
+            effort.calls,
+            side.product,
+        )
+
+    def time(self, side: Side) -> Times:
+        """Time a round of a side."""
+        return self.request("time", side.key)
+
+    def close(self) -> None:
+        """End the process, which holds nothing that is needed."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Workers:
+    """The processes of sides, started where they are asked for, and ended together."""
+
+    def __init__(self) -> None:
+        self._running: dict[Any, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def of(self, side: Any) -> Any:
+        """Return the process of a side."""
+        if side.place not in self._running:
+            self._running[side.place] = side.start()
+        return self._running[side.place]
+
+    def close(self) -> None:
+        """End all."""
+        while self._running:
+            self._running.popitem()[1].close()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A round of every side.
+
+    Attributes:
+        times: of each side, in their order.
+        foreign: share of the processor's time that other processes took meanwhile.
+    """
+
+    times: list[Times]
+    foreign: float
+
+
+def take_turns(
+    sides: Sequence[Any], effort: Effort, workers: Workers | None = None
+) -> list[Turn]:
+    """Make and time all sides alternately, in the reverse order every other time.
+
+    Args:
+        sides: each a `Side`, or what else can be started, made and timed.
+        effort: how often.
+        workers: processes to use, which stay; by default they end with this call.
+
+    Raises:
+        SideError: a side cannot be made or timed.
+    """
+    found = []
+    with Workers() if workers is None else nullcontext(workers) as running:
+        for k in range(effort.makes):
+            if effort.busy and k > 0:
+                running.close()
+            for side in _ordered(sides, k):
+                running.of(side).make(side, effort, first=k == 0)
+            found += [
+                _turn(sides, number, effort, running)
+                for number in range(k, k + effort.rounds)
+            ]
+    return found
+
+
+def _ordered(sides: Sequence[Any], number: int) -> list[Any]:
+    return list(reversed(sides)) if number % 2 else list(sides)
+
+
+def _turn(sides: Sequence[Any], number: int, effort: Effort, running: Workers) -> Turn:
+    times, rest = {}, min(REST, effort.seconds)
+    with Spinners() if effort.busy else nullcontext() as spinners:
+        own = [pid for side in sides for pid in running.of(side).pids]
+        own += spinners.pids if spinners else []
+        with Foreign(own) as foreign:
+            for side in _ordered(sides, number):
+                time.sleep(rest)
+                times[id(side)] = running.of(side).time(side)
+    return Turn([times[id(side)] for side in sides], foreign.share)
 
 
 def interleave(
-    makers: tuple[Callable[[], Side], Callable[[], Side]], effort: Effort
-) -> list[tuple[float, float]]:
-    """Make and time both sides in turns, each first in every other one."""
-    times = []
-    for k in range(effort.makes):
-        sides = _in_turns(makers, second_first=bool(k % 2))
-        turns = range(k, k + effort.rounds)
-        times += [_in_turns(sides, second_first=bool(turn % 2)) for turn in turns]
-    return times
-
-
-def _in_turns(
-    pair: tuple[Callable[[], Any], Callable[[], Any]], *, second_first: bool
-) -> tuple[Any, Any]:
-    if second_first:
-        second = pair[1]()
-        return pair[0](), second
-    return pair[0](), pair[1]()
-
-
-def steady(adapter: Adapter, case: Case | Training, seconds: float) -> Side:
-    """Time a contender whose steps are all alike."""
-    contender = adapter.make(case)
-    with contender.setting():
-        contender.step()
-        chunks, steps = _pace(contender, seconds)
-
-    def side() -> float:
-        with contender.setting():
-            time.sleep(REST)
-            _time(contender, -(-chunks // 10), steps)
-            return _time(contender, chunks, steps)
-
-    return side
-
-
-def _pace(contender: Contender, seconds: float) -> tuple[int, int]:
-    """Find how many steps make a chunk, and how many chunks take that long."""
-    steps = 1
-    while (taken := _chunk(contender, steps)) < min(CHUNK, seconds):
-        steps *= 2
-    return max(1, math.ceil(seconds / taken)), steps
-
-
-def _time(contender: Contender, chunks: int, steps: int = 1) -> float:
-    """Return the median seconds of a step, as a machine's pauses are not its own."""
-    gc.disable()
-    times = [_chunk(contender, steps) for _ in range(chunks)]
-    gc.enable()
-    return statistics.median(times) / steps
-
-
-def _chunk(contender: Contender, steps: int) -> float:
-    """Return the seconds that so many steps take together."""
-    step, turns = contender.step, range(steps)
-    start = time.perf_counter()
-    for _ in turns:
-        step()
-    return time.perf_counter() - start
-
-
-def after_zeros(adapter: Adapter, case: Case) -> Side:
-    """Time steps after 900 with zero gradients.
-
-    The moving average of Adam's gradients has then shrunk to denormal numbers, over
-    which a processor takes tens of times as long unless it flushes them to zero.
-    """
-    zeros = [np.zeros_like(array) for array in case.gradients()]
-
-    def side() -> float:
-        contender = adapter.make(case)
-        with contender.setting():
-            _time(contender, 10)
-            contender.feed(zeros)
-            _time(contender, ZERO_STEPS)
-            return _time(contender, LAST)
-
-    return side
+    sides: Sequence[Any], effort: Effort, workers: Workers | None = None
+) -> list[tuple[float, ...]]:
+    """Return the median seconds of a step of each side, for every turn."""
+    turns = take_turns(sides, effort, workers)
+    return [tuple(times["median"] for times in turn.times) for turn in turns]

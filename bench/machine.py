@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -12,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gdopt
 from gdopt.cli.info import collect, processor
 
 HERE = Path(__file__).parent
 PACKAGES = ("gdopt", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch")
 PACKAGES += ("jax", "jaxlib", "optax", "pandas", "scikit-learn")
 UNKNOWN = "unknown"  # where there is no repository, or no git
+FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # slow down products where they lie
 
 
 def cores() -> int:
@@ -34,8 +37,36 @@ def folder() -> Path:
     return HERE / "results" / f"{slug}-{cores()}-cores"
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(HERE), *arguments]
+def environment(checkout: Path | None = None) -> dict[str, str]:
+    """Return the variables of a process that is measured.
+
+    It imports gdopt from the checkout, or as this process does. OpenBLAS chooses its
+    kernel by the processor, whatever the machine says.
+    """
+    variables = {k: v for k, v in os.environ.items() if k not in FORCED}
+    source = checkout or Path(gdopt.__file__).parents[1]
+    before = [variables["PYTHONPATH"]] if variables.get("PYTHONPATH") else []
+    return variables | {"PYTHONPATH": os.pathsep.join([str(source), *before])}
+
+
+def blas_kernel() -> str:
+    """Name the kernel by which NumPy multiplies in this process."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return f"{UNKNOWN}: threadpoolctl is not installed"
+    from threadpoolctl import threadpool_info  # noqa: PLC0415 - may be missing
+
+    found = [row for row in threadpool_info() if row["user_api"] == "blas"]
+    kernels = (f"{row['internal_api']} {row.get('architecture')}" for row in found)
+    return ", ".join(dict.fromkeys(kernels)) or UNKNOWN
+
+
+def commit_of(checkout: Path) -> str:
+    """Name the commit of a checkout."""
+    return _git("rev-parse", "HEAD", folder=checkout)
+
+
+def _git(*arguments: str, folder: Path = HERE) -> str:
+    command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - fixed words
     except (OSError, subprocess.CalledProcessError):

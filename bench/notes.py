@@ -9,8 +9,6 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import descent
 import numpy as np
 from adapters import Contender
 from claims import HEAD, TARGET, about, claim_rows, judge, plain, target_rows
-from interleave import Effort, interleave, steady
+from interleave import Effort, Side, Workers, interleave
 from machine import describe
 
 import gdopt
@@ -27,6 +25,7 @@ from gdopt.planner import NetworkStep
 
 FULL = Effort(makes=25, rounds=1, seconds=0.08)
 QUICK = Effort(makes=2, rounds=1, seconds=0.001)
+SIZES = (784, 256, 10)  # of the network whose steps are timed
 POWERS = (64, 128, 256, 512, 1024)
 EXAMPLES = 8 * 1025  # of the largest size, a whole number of batches
 IN_BETWEEN = "in between is fastest"
@@ -40,26 +39,21 @@ examples:
 Say = Callable[[str], object]
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """Makes contenders that train a network by Adam, in batches of a size.
+def make(sizes: tuple[int, ...], size: int) -> Contender:
+    """Make what gathers a batch and trains a network on it; all batches are full.
 
-    Attributes:
+    Args:
         sizes: of the input and of every layer.
+        size: of the batches.
     """
-
-    sizes: tuple[int, ...] = (784, 256, 10)
-
-    def make(self, size: int) -> Contender:
-        """Make what gathers a batch and takes a step; all batches are full."""
-        network = Network(self.sizes, seed=0, backend="numpy")
-        step = NetworkStep(network, gdopt.Adam(network.params), validate=False)
-        data = _examples(self.sizes[0], self.sizes[-1])
-        batches = gdopt.minibatches(*data, batch_size=size, seed=0, drop_last=True)
-        endless = itertools.chain.from_iterable(itertools.repeat(batches))
-        return Contender(
-            lambda: step(*next(endless)), lambda: list(network.params.values())
-        )
+    network = Network(sizes, seed=0, backend="numpy")
+    step = NetworkStep(network, gdopt.Adam(network.params), validate=False)
+    data = _examples(sizes[0], sizes[-1])
+    batches = gdopt.minibatches(*data, batch_size=size, seed=0, drop_last=True)
+    endless = itertools.chain.from_iterable(itertools.repeat(batches))
+    return Contender(
+        lambda: step(*next(endless)), lambda: list(network.params.values())
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -80,11 +74,19 @@ def pairs() -> list[tuple[str, int, int]]:
 
 
 def compare(
-    claim: str, one: int, other: int, trainer: Trainer, effort: Effort
+    claim: str,
+    sizes: tuple[int, ...],
+    pair: tuple[int, int],
+    effort: Effort,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Measure the time of an example in batches of one size over another's."""
-    makers = tuple(partial(steady, trainer, n, effort.seconds) for n in (one, other))
-    times = np.array(interleave(makers, effort)) / (one, other)
+    one, other = pair
+    sides = (
+        Side("one", "notes.make", (sizes, one)),
+        Side("other", "notes.make", (sizes, other)),
+    )
+    times = np.array(interleave(sides, effort, workers)) / pair
     seconds = np.median(times, axis=0).tolist()
     figures = judge((times[:, 0] / times[:, 1]).tolist(), quick=effort == QUICK)
     return {
@@ -161,19 +163,20 @@ def left_out() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def run(*, quick: bool = False, say: Say = lambda _: None) -> dict[str, Any]:
     """Measure all claims."""
-    trainer = Trainer((20, 8, 10)) if quick else Trainer()
+    sizes = (20, 8, 10) if quick else SIZES
     effort = QUICK if quick else FULL
     claims = []
-    for claim, one, other in pairs():
-        say(f"{claim}: {one:,} and {other:,}")
-        claims.append(compare(claim, one, other, trainer, effort))
+    with Workers() as workers:
+        for claim, *pair in pairs():
+            say("{}: {:,} and {:,}".format(claim, *pair))
+            claims.append(compare(claim, sizes, tuple(pair), effort, workers))
     race = descent.digits()
     if race is None:
         target, more = left_out()
     else:
         race = descent.shrink(race) if quick else race
         target, more = to_target(race, quick=quick, say=say)
-    speed = {"sizes": list(trainer.sizes), "optimizer": "Adam", "examples": EXAMPLES}
+    speed = {"sizes": list(sizes), "optimizer": "Adam", "examples": EXAMPLES}
     return {
         "machine": describe(),
         "quick": quick,

@@ -1,170 +1,221 @@
-"""Measures the ratios that gdopt promises: both sides in turns, in one run.
+"""Measures the ratios that gdopt promises: all sides alternate within one run.
 
-    python bench/ratios.py [--json FILE] [--quick]
+    python bench/ratios.py [--before CHECKOUT] [--only WORDS] [--json FILE] [--quick]
 
-Exits with 10 where a ratio misses its target. ``--quick`` tries everything on small
-arrays and judges nothing.
+Exits with 10 where a ratio misses its target. With ``--before`` an earlier checkout of
+gdopt takes its turns, too. ``--only`` measures what has some words in it, "busy or
+norm". ``--quick`` tries everything on small arrays and judges nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import adapters
 import numpy as np
-from adapters import ADAPTERS, Adapter, check
-from cases import CASES, DTYPE, Case, Training, one_array
-from interleave import MISSED, Effort, Side, after_zeros, interleave, steady
-from machine import describe
+from cases import DTYPE, Case, Training
+from figures import NUMBA, ZERO_STEPS, Figure, figures, shrink
+from interleave import MISSED, Side, SideError, Turn, Workers, take_turns
+from load import exit_on_sigterm
+from machine import commit_of, describe
+from startup import SCRIPTS, Script
 from table import print_ratios
 
-FULL = Effort(makes=6, rounds=3, seconds=0.05)
-QUICK = Effort(makes=2, rounds=1, seconds=0.001)
-ENGINES = ("NumPy", "Numba")
+QUIET = 0.06  # share of foreign processor time from which a turn is set aside
+ENOUGH = 0.5  # share of the turns that has to be left, else none is set aside
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One side's time over the other's, and what it may be.
+def measure(
+    figure: Figure, workers: Workers, before: Path | None = None
+) -> list[dict[str, Any]]:
+    """Measure a figure, or say what is missing; a row for each of its statistics."""
+    below = figure.others or (figure.one,)
+    row: dict[str, Any] = {"what": figure.what, "one": figure.one}
+    row |= {"other": " or ".join(below), "target": figure.target}
+    missing = sorted({package for n in (figure.one, *below) for package in _lacks(n)})
+    if missing:
+        return [row | {"left_out": f"not installed: {', '.join(missing)}"}]
+    if figure.earlier and before is None:
+        return [row | {"left_out": "needs --before CHECKOUT"}]
+    try:
+        sides = _sides(figure, before)
+        turns, shares = _quiet(take_turns(list(sides.values()), figure.effort, workers))
+    except SideError as error:
+        if error.kind == adapters.UnsupportedError.__name__:
+            return [row | {"left_out": str(error)}]
+        raise
+    times = {key: [turn.times[k] for turn in turns] for k, key in enumerate(sides)}
+    row |= _size(figure.case) | {"turns": shares}
+    return [row | _compare(figure, times, by) for by in figure.by]
 
-    Attributes:
-        what: is measured.
-        case: in which.
-        one: the contender above the line.
-        other: the contender below the line; the same where zero gradients are compared
-            with ordinary ones.
-        target: bound of the ratio, if there is one.
-        speed: whether it is a ratio of speeds, which has to be large, not of times.
+
+def _lacks(name: str) -> list[str]:
+    if name in SCRIPTS:  # of which the cached ones are Numba's
+        return adapters.find(NUMBA).missing if "cached" in name else []
+    return adapters.find(name).missing
+
+
+def _sides(figure: Figure, before: Path | None) -> dict[Any, Any]:
+    """Make the sides by (contender, place above or below the line, "now" or "before").
+
+    What is gdopt's has another side with the earlier checkout.
     """
+    sides = {}
+    above = "one", figure.one, figure.case
+    other_case = figure.other_case or figure.case
+    below = [("other", name, other_case) for name in figure.others]
+    for place, name, case in (above, *below):
+        for time, checkout in (("now", None), ("before", before)):
+            if time == "before" and (before is None or "gdopt" not in name):
+                continue
+            zeros = figure.zeros and place == "one"
+            key = f"{name}, zeros" if zeros else name
+            if place == "other" and name == figure.one:
+                key = f"{name}, below the line"
+            if name in SCRIPTS:
+                sides[place, name, time] = Script(name, checkout)
+                continue
+            side = Side(
+                key,
+                "adapters.make",
+                (name, case),
+                check="adapters.verify",
+                checkout=checkout,
+                cores=adapters.find(name).cores,
+                product=figure.product,
+                process=_shared(name) if figure.shared else None,
+            )
+            sides[place, name, time] = _with_zeros(side) if zeros else side
+    return sides
 
-    what: str
-    case: Case | Training
-    one: str
-    other: str
-    target: float | None = None
-    speed: bool = False
+
+def _shared(name: str) -> str:
+    """Name a process that contenders may share where they are only tried."""
+    adapter = adapters.find(name)
+    return f"{adapter.cores} cores, {'' if adapter.updates else 'not '}checked"
 
 
-def pairs() -> list[Pair]:
-    """List the pairs, targets as gdopt promises them."""
-    arena = CASES["300 arrays of 256, in an arena"]
-    apart = CASES["300 arrays of 256, apart, fresh gradients"]
-    large, million = one_array(10**7), one_array(10**6)
-    found = []
-    for case, what, targets in (
-        (arena, "300 arrays of 256 in an arena", (0.15, 0.05)),
-        (large, "one array of 1e7", (2.6, 0.95)),
-        (apart, "plain dict of 300 arrays, fresh gradients", (None, 0.6)),
-    ):
-        for engine, target in zip(ENGINES, targets, strict=True):
-            found.append(Pair(what, case, f"gdopt {engine}", "torch fused", target))
-    for engine, target in zip(ENGINES, (0.87, 1.05), strict=True):
-        training = Training()
-        what = f"{training.name}, batch {training.batch}, samples/s"
-        one = f"gdopt {engine}"
-        found.append(Pair(what, training, one, "torch fused", target, speed=True))
-    for case in (arena, million, large):
-        what = (
-            f"a user's own Adam over the built-in, {case.name.removeprefix('adam, ')}"
-        )
-        for engine in ENGINES:
-            one, other = f"gdopt {engine}, own rule", f"gdopt {engine}"
-            found.append(Pair(what, case, one, other, 1.05))
-    for name, target in (
-        ("gdopt NumPy", 1.5),
-        ("gdopt Numba", 1.5),
-        ("torch fused", None),
-    ):
-        what = "last 100 of 1,000 steps with zero gradients over ordinary ones, 1e6"
-        found.append(Pair(what, million, name, name, target))
+def _with_zeros(side: Side) -> Side:
+    arguments = *side.arguments, ZERO_STEPS
+    made = {"function": "adapters.make_with_zeros", "arguments": arguments}
+    return replace(side, check=None, **made)
+
+
+def _quiet(turns: list[Turn]) -> tuple[list[Turn], dict[str, Any]]:
+    """Set aside the turns during which other processes were busy."""
+    quiet = [turn for turn in turns if turn.foreign < QUIET]
+    used = quiet if len(quiet) >= ENOUGH * len(turns) else turns
+    foreign = statistics.median(turn.foreign for turn in used)
+    return used, {"used": len(used), "of": len(turns), "foreign": foreign}
+
+
+def _compare(figure: Figure, times: dict[Any, Any], by: str) -> dict[str, Any]:
+    """Return the figures of a row, and of the earlier checkout where there is one."""
+    rounds = {key: [one[by] for one in own] for key, own in times.items()}
+    best = {key: _best(values, by) for key, values in rounds.items()}
+    now = [key for key in rounds if key[0] == "other" and key[2] == "now"]
+    if figure.earlier:
+        now = [("one", figure.one, "before")]
+    other = min(now, key=lambda key: best[key])
+    one = "one", figure.one, "now"
+    found = _ratio(figure, rounds, one, other, by)
+    found["by"], found["other"] = by, other[1]
+    found["sides"] = {
+        ", ".join((name, time) if place == "one" else (name, time, "below")): {
+            stat: _best([entry[stat] for entry in own], stat) for stat in own[0]
+        }
+        for (place, name, time), own in times.items()
+    }
+    found["ok"] = None if figure.target is None else found["ratio"] <= figure.target
+    earlier = "one", figure.one, "before"
+    if earlier in rounds and not figure.earlier:
+        beside = (*other[:2], "before")
+        beside = beside if beside in rounds else other
+        found["before"] = _ratio(figure, rounds, earlier, beside, by)
     return found
 
 
-def shrink(pair: Pair) -> Pair:
-    """Make a pair small enough to try whether it works."""
-    if isinstance(pair.case, Training):
-        small: Case | Training = replace(pair.case, sizes=(20, 8, 4), batches=2)
-    else:
-        shapes = tuple(
-            (4,) if shape == (256,) else (1000,) for shape in pair.case.shapes
-        )
-        small = replace(pair.case, shapes=shapes[:3])
-    return replace(pair, case=small, target=None)
+def _best(values: Sequence[float], by: str) -> float:
+    return min(values) if by == "min" else statistics.median(values)
 
 
-def measure(pair: Pair, effort: Effort) -> dict[str, Any]:
-    """Measure a pair, or say what is missing."""
-    row = {"what": pair.what, "one": pair.one, "other": pair.other}
-    row |= {"speed": pair.speed, "target": pair.target}
-    adapters = ADAPTERS[pair.one], ADAPTERS[pair.other]
-    missing = sorted({name for adapter in adapters for name in adapter.missing})
-    if missing:
-        return row | {"left_out": f"not installed: {', '.join(missing)}"}
-    for adapter in set(adapters):
-        check(adapter.make(pair.case), pair.case)
-    times = np.array(interleave(_makers(pair, adapters, effort.seconds), effort))
-    ratios = times[:, 0] / times[:, 1] if not pair.speed else times[:, 1] / times[:, 0]
+def _ratio(
+    figure: Figure, rounds: dict[Any, Any], one: Any, other: Any, by: str
+) -> dict[str, Any]:
+    """Compare two sides: the median over the turns of neighbours' ratio.
+
+    Of minima it is the ratio, or the difference, of the least of all turns.
+    """
+    first, second = _best(rounds[one], by), _best(rounds[other], by)
+    found: dict[str, Any] = {"seconds": {"one": first, "other": second}}
+    if figure.difference:
+        return found | {"ratio": first - second, "difference": True}
+    if by == "min":
+        return found | {"ratio": first / second}
+    ratios = np.array(rounds[one]) / np.array(rounds[other])
     low, ratio, high = (float(q) for q in np.quantile(ratios, (0.25, 0.5, 0.75)))
-    seconds = np.median(times, axis=0).tolist()
-    return (
-        row
-        | _size(pair.case)
-        | {
-            "ratio": ratio,
-            "quartiles": [low, high],
-            "rounds": len(times),
-            "seconds": {"one": seconds[0], "other": seconds[1]},
-            "ok": _judge(pair, ratio),
-        }
-    )
+    return found | {"ratio": ratio, "quartiles": [low, high]}
 
 
-def _makers(
-    pair: Pair, adapters: tuple[Adapter, Adapter], seconds: float
-) -> tuple[Callable[[], Side], Callable[[], Side]]:
-    first, second = (partial(steady, a, pair.case, seconds) for a in adapters)
-    if pair.one == pair.other:
-        first = partial(after_zeros, adapters[0], pair.case)
-    return first, second
-
-
-def _judge(pair: Pair, ratio: float) -> bool | None:
-    if pair.target is None:
-        return None
-    return ratio >= pair.target if pair.speed else ratio <= pair.target
-
-
-def _size(case: Case | Training) -> dict[str, Any]:
-    size: dict[str, Any] = {"case": case.name, "dtype": np.dtype(DTYPE).name}
+def _size(case: Case | Training | None) -> dict[str, Any]:
+    size: dict[str, Any] = {"dtype": np.dtype(DTYPE).name}
+    if case is None:
+        return size
+    size["case"] = case.name
     if isinstance(case, Training):
         return size | {"sizes": list(case.sizes), "batch": case.batch}
     return size | {"arrays": len(case.shapes), "elements": case.elements}
 
 
 def run(
-    *, quick: bool = False, say: Callable[[str], object] = lambda _: None
+    *,
+    quick: bool = False,
+    only: str | None = None,
+    before: Path | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> dict[str, Any]:
-    """Measure all pairs."""
+    """Measure all figures, or those that have some words in them."""
     rows = []
-    for pair in pairs():
-        say(f"{pair.what}: {pair.one}")
-        measured = shrink(pair) if quick else pair
-        rows.append(measure(measured, QUICK if quick else FULL))
-    return {"machine": describe(), "quick": quick, "ratios": rows}
+    words = only.split(" or ") if only else [""]
+    with Workers() as workers:
+        kernel = workers.of(Side("machine", "")).request(
+            "call", "machine.blas_kernel", ()
+        )
+        for figure in figures():
+            if not any(word in figure.what for word in words):
+                continue
+            say(f"{figure.what}: {figure.one}")
+            if not quick:
+                workers.close()  # no other process holds memory meanwhile
+            rows += measure(shrink(figure) if quick else figure, workers, before)
+    found = {"machine": describe(), "blas_kernel": kernel, "quick": quick}
+    if before is not None:
+        found["before"] = commit_of(before)
+    return found | {"ratios": rows}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--quick", action="store_true", help="try it on small arrays")
+    text = "a checkout of an earlier gdopt, which is measured in the same turns"
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help=text)
+    text = "figures with these words in them; several are separated by ' or '"
+    parser.add_argument("--only", metavar="WORDS", help=text)
     options = parser.parse_args(arguments)
-    found = run(quick=options.quick, say=lambda what: sys.stderr.write(f"{what}\n"))
+    found = run(
+        quick=options.quick,
+        only=options.only,
+        before=options.before and options.before.resolve(),
+        say=lambda what: sys.stderr.write(f"{what}\n"),
+    )
     print_ratios(found)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -174,4 +225,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -21,32 +21,47 @@ from machine import HERE, folder
 
 README = HERE / "README.md"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-RATIOS = ("what", "time of", "over that of", "ratio (quartiles)", "target", "met")
+RATIOS = ("what", "time of", "over that of", "before", "ratio (quartiles)", "target")
+RATIOS += ("met",)
 
 
 def ratio_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the cells of the table of ratios."""
     rows = []
     for row in found["ratios"]:
+        what = row["what"]
         if "left_out" in row:
-            cells = (row["one"], row["other"], row["left_out"], "", "")
+            cells = (row["one"], row["other"], "", row["left_out"], "", "")
         else:
-            seconds, (low, high) = row["seconds"], row["quartiles"]
-            bound = "at least" if row["speed"] else "at most"
+            seconds, before = row["seconds"], row.get("before")
+            bound = "at least" if row.get("speed") else "at most"
             cells = (
                 f"{row['one']}: {_amount(row, seconds['one'])}",
                 f"{row['other']}: {_amount(row, seconds['other'])}",
-                f"{row['ratio']:.3f} ({low:.3f}-{high:.3f})",
+                f"{before['ratio']:.3f}" if before else "",
+                _ratio(row),
                 "" if row["target"] is None else f"{bound} {row['target']}",
                 {True: "yes", False: "**no**", None: ""}[row["ok"]],
             )
-        rows.append((row["what"], *cells))
+            if row.get("by", "median") != "median":
+                what += f", {row['by']}"
+            if row.get("difference"):
+                what += ", seconds more"
+        rows.append((what, *cells))
     return rows
 
 
+def _ratio(row: dict[str, Any]) -> str:
+    """Write a ratio with its quartiles, which minima do not have."""
+    if "quartiles" not in row:
+        return f"{row['ratio']:.3f}"
+    low, high = row["quartiles"]
+    return f"{row['ratio']:.3f} ({low:.3f}-{high:.3f})"
+
+
 def _amount(row: dict[str, Any], seconds: float) -> str:
-    """Say how long a step takes, or how many samples a second it makes."""
-    if row["speed"]:
+    """Say how long a step takes; results of old have samples a second as well."""
+    if row.get("speed"):
         return f"{row['batch'] / seconds / 1e3:.1f} k/s"
     text = _microseconds(seconds)
     if "fresh" in row["what"]:
@@ -134,11 +149,12 @@ def tables(results: Sequence[Path]) -> str:
 
 def ratios_section(found: dict[str, Any]) -> list[str]:
     """Return the section on what gdopt promises."""
-    return [
-        "Ratios",
-        describe(found["machine"]),
-        markdown(RATIOS, ratio_rows(found)),
-    ]
+    about = describe(found["machine"])
+    if "blas_kernel" in found:
+        about += f" NumPy multiplies by {found['blas_kernel']}."
+    if "before" in found:
+        about += f" Before: commit {found['before'][:10]}."
+    return ["Ratios", about, markdown(RATIOS, ratio_rows(found))]
 
 
 def speed_section(found: dict[str, Any]) -> list[str]:

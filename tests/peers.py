@@ -8,7 +8,6 @@ PEERS = {  # and the extras that bring them
     "jax": "bench",
     "optax": "bench",
     "pandas": "bench",
-    "pytest_benchmark": "bench",
     "torch": "bench-torch",
 }
 

@@ -45,13 +45,25 @@ class Contender:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Makes contenders of one form from a module that needs some packages."""
+    """Makes contenders of one form from a module that needs some packages.
+
+    Attributes:
+        name: of the contender.
+        module: in this folder.
+        form: what the module is to make.
+        needs: packages that may be missing.
+        device: ``"cpu"`` or ``"cuda"``.
+        cores: how many its process may use; by default all.
+        updates: whether it ends in the textbook's numbers.
+    """
 
     name: str
     module: str
     form: str
     needs: tuple[str, ...] = ()
     device: str = "cpu"
+    cores: int | None = None
+    updates: bool = True
 
     @property
     def missing(self) -> list[str]:
@@ -85,6 +97,18 @@ ADAPTERS = {
         Adapter("gdopt Numba, own rule", "gdopt_", "numba own", ("numba",)),
     )
 }
+SPECIAL = {  # of some figures alone
+    adapter.name: adapter
+    for adapter in (
+        Adapter("torch compiled", "torch_", "default", ("torch",)),
+        Adapter("plain Numba loop", "plain", "adam", ("numba",)),
+        Adapter("memory traffic", "plain", "traffic", ("numba",), updates=False),
+        Adapter("gdopt Numba, 1 core", "gdopt_", "numba", ("numba",), cores=1),
+        Adapter(
+            "gdopt Numba, no products", "plain", "parts", ("numba",), updates=False
+        ),
+    )
+}
 ON_GPU = {
     name: Adapter(name, module, form, device="cuda")
     for name, module, form in (
@@ -109,6 +133,36 @@ def without_gpu(library: str) -> str:
         return "cpu"
     message = f"the {library} that is installed finds no GPU"
     raise UnsupportedError(message)
+
+
+def find(name: str) -> Adapter:
+    """Return the adapter of a contender on the CPU."""
+    return ADAPTERS[name] if name in ADAPTERS else SPECIAL[name]
+
+
+def make(name: str, case: Case | Training) -> Contender:
+    """Make a contender."""
+    return find(name).make(case)
+
+
+def verify(name: str, case: Case | Training) -> None:
+    """Check a contender, where there is something to check."""
+    if find(name).updates:
+        check(make(name, case), case)
+
+
+def make_with_zeros(name: str, case: Case, steps: int) -> Contender:
+    """Make a contender, and take so many steps with zero gradients.
+
+    The moving average of Adam's gradients has then shrunk to denormal numbers, over
+    which a processor takes tens of times as long unless it flushes them to zero.
+    """
+    contender = make(name, case)
+    with contender.setting():
+        contender.feed([np.zeros_like(array) for array in case.gradients()])
+        for _ in range(steps):
+            contender.step()
+    return contender
 
 
 SCALES = (1e-6, 1.0, -0.5)  # gradients vary, or betas would not show; small: epsilon

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import itertools
 import os
 
 import numpy as np
-from cases import HYPER, Case, Training
+from cases import HYPER, LIMITS, Case, Training
 
 import gdopt
 from adapters import Contender, UnsupportedError
 from adapters.arrays import host, library, place, waiting
-from gdopt.averages import average as formula
 from gdopt.nn import Network
-from gdopt.optim import OPTIMIZERS
 
 KINDS = {
-    **OPTIMIZERS,
+    "sgd": gdopt.SGD,
     "momentum": functools.partial(gdopt.Momentum, form="heavy_ball"),
+    "rmsprop": gdopt.RMSprop,
+    "adam": gdopt.Adam,
+    "adamw": gdopt.AdamW,
 }
+KERNELS = {
+    "minimum": gdopt.minimum,
+    "maximum": gdopt.maximum,
+    "clip": lambda p: gdopt.minimum(gdopt.maximum(p, LIMITS[0]), LIMITS[1]),
+}
+RATES = (1e-3, np.nextafter(1e-3, 1))  # differ, but not in what `check` compares
 ARENAS = {"arena", "copied"}
 COPIES = 4  # sets of gradients that take turns where they are fresh at every step
 
@@ -64,11 +72,14 @@ def make(form: str, case: Case, device: str) -> Contender:
     if own and case.rule != "adam":
         message = "the rule of one's own is a copy of Adam"
         raise UnsupportedError(message)
-    if case.rule == "ewa":
-        step, values, feed = average(case, device)
-    else:
-        bind = in_arena if case.memory in ARENAS else apart
-        step, values, feed = bind(case, device, own=own)
+    with engine(form) if device == "cpu" else contextlib.nullcontext():
+        if case.rule == "ewa":
+            step, values, feed = average(case, device)
+        elif case.rule in KERNELS:
+            step, values, feed = elementwise(case, device)
+        else:
+            bind = in_arena if case.memory in ARENAS else apart
+            step, values, feed = bind(case, device, own=own)
     return contender(form, device, step, values, feed=feed)
 
 
@@ -84,14 +95,20 @@ def apart(case: Case, device: str, *, own: bool):
     params, turns = held, itertools.cycle(sets)
     if case.memory == "array":
         params, turns = held["p0"], itertools.repeat(sets[0]["p0"])
-    update = optimizer(case.rule, params, own=own, **case.options).step
+    descent = optimizer(case.rule, params, own=own, **case.options)
+    update, rates = descent.step, itertools.cycle(RATES)
 
     def feed(arrays):
         for grads in sets:
             for name, array in named(arrays, case, device).items():
                 grads[name][...] = array
 
-    return lambda: update(next(turns)), held.values, feed
+    def step_at_a_rate():
+        descent.hyper["lr"] = next(rates)
+        update(next(turns))
+
+    step = step_at_a_rate if case.sets_lr else lambda: update(next(turns))
+    return step, held.values, feed
 
 
 def in_arena(case: Case, device: str, *, own: bool):
@@ -124,10 +141,29 @@ def average(case: Case, device: str):
 
     if device == "cpu":
         mean = gdopt.EWA(**HYPER["ewa"], bias_correction=False)
-        return lambda: mean.update(x), lambda: [mean.value], feed
+        own = {}
+        if takes(mean.update, "out"):
+            own["out"] = np.empty_like(x)
+        return lambda: mean.update(x, **own), lambda: [mean.value], feed
     # The kernel that gdopt.EWA runs, without the copy that it returns.
-    kernel, running = gdopt.Kernel(formula), library(device).zeros_like(x)
+    kernel = gdopt.Kernel(gdopt.averages.average)
+    running = library(device).zeros_like(x)
     return lambda: kernel(running, x, **HYPER["ewa"]), lambda: [running], feed
+
+
+def elementwise(case: Case, device: str):
+    kernel, single = gdopt.Kernel(KERNELS[case.rule]), case.rule == "clip"
+    (p,), (g,) = place(case.params(), device), place(case.gradients(), device)
+
+    def feed(arrays):
+        (g[...],) = place(arrays, device)
+
+    return (lambda: kernel(p)) if single else (lambda: kernel(p, g)), lambda: [p], feed
+
+
+def takes(function, keyword: str) -> bool:
+    """Return whether a function has a keyword, which an earlier gdopt may lack."""
+    return keyword in inspect.signature(function).parameters
 
 
 def train(form: str, training: Training, device: str) -> Contender:
@@ -140,10 +176,12 @@ def train(form: str, training: Training, device: str) -> Contender:
     descent = optimizer("adam", network.params, own=form.endswith("own"))
     X, y = map(xp.asarray, training.examples())
     network.check_data(X, y)
+    new = takes(network.loss_and_grads, "validate")
+    unchecked = {"validate": False} if new else {"checked": True}
 
     def step():
         x, labels = next(batches)
-        _, grads = network.loss_and_grads(x, labels, validate=False)
+        _, grads = network.loss_and_grads(x, labels, **unchecked)
         descent.step(grads)
 
     if device == "cpu":

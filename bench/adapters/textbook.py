@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from cases import HYPER, Case, Training
+from cases import HYPER, LIMITS, Case, Training
 
 from adapters import Contender
 from adapters.arrays import host, library, place, waiting
@@ -41,7 +41,20 @@ def ewa(_p, g, state, _t, *, beta):
     state["v"] = beta * state["v"] + (1 - beta) * g
 
 
+def minimum(p, g, _state, _t):
+    np.minimum(p, g, out=p)
+
+
+def maximum(p, g, _state, _t):
+    np.maximum(p, g, out=p)
+
+
+def clip(p, _g, _state, _t):
+    np.clip(p, *LIMITS, out=p)
+
+
 FORMULAS = {f.__name__: f for f in (sgd, momentum, rmsprop, adam, adamw, ewa)}
+FORMULAS |= {f.__name__: f for f in (minimum, maximum, clip)}
 
 
 def make(_form: str, case: Case, device: str) -> Contender:
@@ -49,7 +62,8 @@ def make(_form: str, case: Case, device: str) -> Contender:
     xp = library(device)
     params, grads = place(case.params(), device), place(case.gradients(), device)
     states = [{"m": xp.zeros_like(p), "v": xp.zeros_like(p)} for p in params]
-    formula, hyper, count = FORMULAS[case.rule], HYPER[case.rule], itertools.count(1)
+    formula, count = FORMULAS[case.rule], itertools.count(1)
+    hyper = HYPER.get(case.rule, {})
     limit = case.options.get("clip_norm")
 
     def clipped():

@@ -70,6 +70,9 @@ def contender(form: str, device: str, step, values, **own) -> Contender:
 
 def make(form: str, case: Case, device: str) -> Contender:
     """Hold the gradients in the parameters' `grad`, as autograd leaves them."""
+    if device == "cpu" and form in MODES:
+        message = "torch.compile is measured on the CPU in training alone"
+        raise UnsupportedError(message)
     device = find(device)
     place = functools.partial(copy, dtype=getattr(torch, case.dtype), device=device)
     params = [place(array).requires_grad_() for array in case.params()]

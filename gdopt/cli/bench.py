@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     flags.add_folder(add, "bench")
     flags.add_backend(add)
-    text = "only the time of a step, in the cases that pytest's -k finds by it"
+    text = "only the time of a step, in cases with these words in their names"
     add("--only", metavar="NAME", help=text)
     text = f"the folder bench of a checkout (default: next to gdopt, or {VARIABLE})"
     add("--suite", metavar="FOLDER", help=text)
@@ -59,12 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ArgumentError: there is no suite, or something is in the folder already.
         BackendError: a GPU was asked for and is not there.
-        MissingExtraError: pytest-benchmark is not installed.
+        MissingExtraError: pytest is not installed, which the GPU's suite needs.
         KeyboardInterrupt: Ctrl-C was pressed; it names the folder of what was done.
     """
     suite = find_suite(arguments.suite)
-    load_extra("pytest_benchmark", "bench", "gdopt bench")
     backend = flags.chosen_backend(arguments)
+    if backend.name != "numpy":
+        load_extra("pytest", "bench", "gdopt bench")  # the GPU's suite runs tests, too
     if arguments.out is None:
         folder = numbered_folder(Path("runs", "bench"))
     else:

@@ -186,16 +186,16 @@ def test_every_folder_that_has_results_has_its_table(tmp_path, monkeypatch):
 
 
 def test_time_is_divided_by_the_size_of_the_batch(monkeypatch):
-    makers = []
+    sides = []
 
-    def interleave_(pair, _effort):
-        makers.extend(pair)
+    def interleave_(pair, _effort, _workers):
+        sides.extend(pair)
         return [(100.0, 64.0)] * 3  # a batch of 50 in 100 s, one of 64 in 64 s
 
     monkeypatch.setattr(notes, "interleave", interleave_)
     effort = interleave.Effort(makes=3, rounds=1, seconds=0)
-    row = notes.compare("x", 50, 64, notes.Trainer(), effort)
-    assert [maker.args[1] for maker in makers] == [50, 64]
+    row = notes.compare("x", notes.SIZES, (50, 64), effort)
+    assert [side.arguments[1] for side in sides] == [50, 64]
     assert row["seconds"] == {"one": 2.0, "other": 1.0}
     assert row["examples_per_second"] == {"one": 0.5, "other": 1.0}
     assert (row["ratio"], row["verdict"]) == (2.0, "holds")

@@ -1,32 +1,57 @@
 """Ratios come from sides that take turns, and are judged by their targets."""
 
-import itertools
 import json
 from dataclasses import replace
 
 import adapters
+import figures
 import interleave
 import machine
 import pytest
 import ratios
 from cases import Case
 
+TINY = Case("tiny", ((33,),))
+FIGURE = figures.Figure("x", "gdopt NumPy", ("textbook NumPy",), TINY, 1.0)
+QUICK = interleave.Effort(makes=1, rounds=2, seconds=0.001)
+
+
+def measured(figure, monkeypatch, times, before=None, **more):
+    """Measure with sides that take these seconds in every turn, by contender."""
+
+    def take_turns(sides, _effort, _workers):
+        turn = []
+        for side in sides:
+            seconds = times[side.key, side.checkout is not None]
+            turn.append(dict.fromkeys(("median", "min", "p90", "mean"), seconds))
+        return [interleave.Turn(turn, 0.0)] * 3
+
+    monkeypatch.setattr(ratios, "take_turns", take_turns)
+    return ratios.measure(replace(figure, **more), None, before)
+
 
 @pytest.mark.slow
 @pytest.mark.peers("torch")
-def test_quick_run_writes_every_ratio(tmp_path, capsys):
+def test_a_quick_run_writes_every_ratio(tmp_path, capsys):
     pytest.importorskip("numba")
     file = tmp_path / "deeper" / "ratios.json"
     assert ratios.main(["--quick", "--json", str(file)]) == 0
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["quick"]
     assert found["machine"] == machine.describe()
-    wanted = [(pair.what, pair.one, pair.other) for pair in ratios.pairs()]
-    assert [(r["what"], r["one"], r["other"]) for r in found["ratios"]] == wanted
-    for row in found["ratios"]:
-        low, high = row["quartiles"]
-        assert 0 < low <= row["ratio"] <= high
-        assert row["rounds"] == ratios.QUICK.makes * ratios.QUICK.rounds
+    assert found["blas_kernel"]
+    wanted = [(f.what, f.one, by) for f in figures.figures() for by in f.by]
+    rows = [(r["what"], r["one"], r.get("by")) for r in found["ratios"]]
+    assert [row[:2] for row in rows] == [row[:2] for row in wanted]
+    for row, (_, _, by) in zip(found["ratios"], wanted, strict=True):
+        if "left_out" in row:
+            assert "--before" in row["left_out"]
+            continue
+        assert row["by"] == by
+        if by != "min":
+            low, high = row["quartiles"]
+            assert 0 < low <= row["ratio"] <= high
+        assert row["turns"]["of"] == 1
         assert row["dtype"] == "float32"
         assert row["ok"] is None  # small arrays are not what targets are for
     shown = capsys.readouterr()
@@ -35,68 +60,97 @@ def test_quick_run_writes_every_ratio(tmp_path, capsys):
 
 
 def test_a_quick_run_works_on_small_arrays():
-    for pair in map(ratios.shrink, ratios.pairs()):
-        assert pair.target is None
-        assert getattr(pair.case, "elements", 0) <= 1000
+    for figure in map(figures.shrink, figures.figures()):
+        assert figure.target is None
+        for case in (figure.case, figure.other_case):
+            assert getattr(case, "elements", 0) <= 1000
+
+
+def test_contenders_of_figures_and_of_the_table_are_known():
+    for figure in figures.figures():
+        for name in (figure.one, *figure.others):
+            assert name in ratios.SCRIPTS or adapters.find(name).name == name
 
 
 def test_a_missing_competitor_is_left_out_and_named(monkeypatch):
-    adapter = replace(ratios.ADAPTERS["torch fused"], needs=("no_such_package",))
-    monkeypatch.setitem(ratios.ADAPTERS, "torch fused", adapter)
-    row = ratios.measure(ratios.pairs()[0], ratios.QUICK)
+    adapter = replace(adapters.ADAPTERS["torch fused"], needs=("no_such_package",))
+    monkeypatch.setitem(adapters.ADAPTERS, "torch fused", adapter)
+    figure = replace(FIGURE, others=("torch fused",))
+    (row,) = ratios.measure(figure, None)
     assert row["left_out"] == "not installed: no_such_package"
     assert "ratio" not in row
 
 
-def test_sides_are_made_and_timed_in_turns_each_first_in_every_other_one():
-    calls = []
-
-    def maker(name, seconds):
-        def make():
-            calls.append(f"make {name}")
-            return lambda: calls.append(name) or seconds
-
-        return make
-
-    effort = interleave.Effort(makes=2, rounds=2, seconds=0)
-    makers = maker("a", 1.0), maker("b", 2.0)
-    assert interleave.interleave(makers, effort) == [(1.0, 2.0)] * 4
-    first = ["make a", "make b", "a", "b", "b", "a"]
-    assert calls == [*first, "make b", "make a", "b", "a", "a", "b"]
+def test_what_a_contender_cannot_do_is_left_out():
+    figure = replace(FIGURE, case=replace(TINY, rule="sgd"), effort=QUICK)
+    figure = replace(figure, others=("gdopt NumPy, own rule",))
+    with interleave.Workers() as workers:
+        (row,) = ratios.measure(figure, workers)
+    assert row["left_out"] == "the rule of one's own is a copy of Adam"
 
 
-def stopwatch(monkeypatch, durations):
-    """Make a contender whose steps take so many seconds each, by a clock of its own."""
-    clock, durations = [0.0], itertools.cycle(durations)
-    monkeypatch.setattr(interleave.time, "perf_counter", lambda: clock[0])
-
-    def step():
-        clock[0] += next(durations)
-
-    return adapters.Contender(step, list)
+def test_only_the_figures_that_are_asked_for_are_measured(monkeypatch):
+    monkeypatch.setattr(ratios, "measure", lambda figure, *_: [figure.what])
+    found = ratios.run(only="minimum or clip, ", quick=True)["ratios"]
+    assert found == ["minimum, one array of 1e6", "clip, one array of 1e6"]
 
 
-def test_a_round_lasts_as_long_as_asked_in_chunks_the_clock_can_tell(monkeypatch):
-    second = 2**-15  # a power of two, so that sums are exact
-    contender = stopwatch(monkeypatch, [second])
-    chunks, steps = interleave._pace(contender, 0.5)
-    assert steps == 8  # 4 take 122 us, less than the 200 us of a chunk
-    assert chunks * steps * second == 0.5
-    assert interleave._time(contender, chunks, steps) == second
+@pytest.mark.parametrize(("ours", "ok"), [(1.0, True), (1.1, False)])
+def test_a_ratio_of_times_is_bounded_above(monkeypatch, ours, ok):
+    times = {("gdopt NumPy", False): ours, ("textbook NumPy", False): 1.0}
+    (row,) = measured(FIGURE, monkeypatch, times)
+    assert (row["ratio"], row["ok"]) == (ours, ok)
+    assert row["quartiles"] == [ours, ours]
 
 
-def test_a_pause_of_the_machine_does_not_count(monkeypatch):
-    contender = stopwatch(monkeypatch, [1.0, 1.0, 50.0])
-    assert interleave._time(contender, 9) == 1.0
+def test_the_fastest_of_several_peers_counts(monkeypatch):
+    times = {("gdopt NumPy", False): 1.0, ("textbook NumPy", False): 4.0}
+    times["optax under jit", False] = 2.0
+    others = ("textbook NumPy", "optax under jit")
+    monkeypatch.setattr(adapters.Adapter, "missing", [])
+    (row,) = measured(FIGURE, monkeypatch, times, others=others)
+    assert (row["ratio"], row["other"]) == (0.5, "optax under jit")
 
 
-@pytest.mark.parametrize(
-    ("speed", "ratio", "ok"),
-    [(False, 1.0, True), (False, 1.1, False), (True, 1.0, True), (True, 0.9, False)],
-)
-def test_a_ratio_of_times_is_bounded_above_and_one_of_speeds_below(speed, ratio, ok):
-    pair = ratios.Pair("x", Case("x", ((1,),)), "one", "other", 1.0, speed)
-    assert ratios._judge(pair, ratio) is ok
+def test_the_earlier_checkout_is_compared_with_the_same_peer(monkeypatch, tmp_path):
+    times = {("gdopt NumPy", False): 1.0, ("gdopt NumPy", True): 3.0}
+    times["textbook NumPy", False] = 2.0
+    (row,) = measured(FIGURE, monkeypatch, times, tmp_path)
+    assert (row["ratio"], row["before"]["ratio"]) == (0.5, 1.5)
+
+
+def test_the_earlier_checkout_is_compared_with_its_own_case(monkeypatch, tmp_path):
+    below = "gdopt NumPy, below the line"
+    times = {("gdopt NumPy", False): 1.0, ("gdopt NumPy", True): 3.0}
+    times |= {(below, False): 2.0, (below, True): 1.0}
+    more = {"others": ("gdopt NumPy",), "other_case": TINY}
+    (row,) = measured(FIGURE, monkeypatch, times, tmp_path, **more)
+    assert (row["ratio"], row["before"]["ratio"]) == (0.5, 3.0)
+
+
+def test_below_the_line_may_stand_the_earlier_checkout(monkeypatch, tmp_path):
+    times = {("gdopt NumPy", False): 1.0, ("gdopt NumPy", True): 4.0}
+    more = {"others": (), "earlier": True, "by": ("min",)}
+    (row,) = measured(FIGURE, monkeypatch, times, tmp_path, **more)
+    assert row["ratio"] == 0.25
+    assert "before" not in row
+    (row,) = measured(FIGURE, monkeypatch, times, None, **more)
+    assert row["left_out"] == "needs --before CHECKOUT"
+
+
+def test_a_difference_is_in_seconds(monkeypatch):
+    times = {("gdopt NumPy", False): 3.0, ("textbook NumPy", False): 2.5}
+    (row,) = measured(FIGURE, monkeypatch, times, by=("min",), difference=True)
+    assert (row["ratio"], row["ok"]) == (0.5, True)
+
+
+def test_turns_with_busy_strangers_are_set_aside_unless_most_are():
+    quiet, busy = interleave.Turn([], 0.01), interleave.Turn([], 0.3)
+    used, shares = ratios._quiet([quiet, busy, quiet])
+    assert used == [quiet, quiet]
+    assert shares == {"used": 2, "of": 3, "foreign": 0.01}
+    used, shares = ratios._quiet([quiet, busy, busy])
+    assert shares == {"used": 3, "of": 3, "foreign": 0.3}
 
 
 def test_a_missed_target_shows_in_the_exit_status(monkeypatch, tmp_path):
@@ -105,16 +159,6 @@ def test_a_missed_target_shows_in_the_exit_status(monkeypatch, tmp_path):
     found = {"quick": False, "ratios": rows}
     monkeypatch.setattr(ratios, "run", lambda **_: found)
     assert ratios.main(["--json", str(tmp_path / "x.json")]) == ratios.MISSED
-
-
-def test_a_ratio_of_speeds_is_the_inverse_of_that_of_times(monkeypatch):
-    monkeypatch.setattr(
-        ratios, "_makers", lambda *_: (lambda: lambda: 2.0, lambda: lambda: 1.0)
-    )
-    pair = next(pair for pair in ratios.pairs() if "own" in pair.one)
-    pair = replace(pair, one="gdopt NumPy", other="textbook NumPy")
-    assert ratios.measure(pair, ratios.QUICK)["ratio"] == 2.0
-    assert ratios.measure(replace(pair, speed=True), ratios.QUICK)["ratio"] == 0.5
 
 
 @pytest.mark.parametrize(

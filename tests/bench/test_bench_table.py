@@ -47,6 +47,7 @@ def test_a_row_tells_both_times_the_ratio_and_whether_it_is_met():
             "fresh arrays",
             "gdopt NumPy: 300 µs, 3.00 µs an array",
             "torch fused: 50.0 µs, 0.50 µs an array",
+            "",
             "0.612 (0.600-0.700)",
             "at most 0.6",
             "**no**",
@@ -56,7 +57,7 @@ def test_a_row_tells_both_times_the_ratio_and_whether_it_is_met():
 
 def test_a_ratio_of_speeds_shows_samples_a_second():
     row = ROW | {"what": "x", "speed": True, "batch": 128, "ok": True}
-    ((_, one, other, _, target, met),) = table.ratio_rows({"ratios": [row]})
+    ((_, one, other, _, _, target, met),) = table.ratio_rows({"ratios": [row]})
     assert (one, other) == ("gdopt NumPy: 426.7 k/s", "torch fused: 2560.0 k/s")
     assert (target, met) == ("at least 0.6", "yes")
 
@@ -64,8 +65,24 @@ def test_a_ratio_of_speeds_shows_samples_a_second():
 def test_what_is_left_out_says_why():
     row = {"what": "x", "one": "a", "other": "b", "left_out": "not installed: b"}
     assert table.ratio_rows({"ratios": [row]}) == [
-        ("x", "a", "b", "not installed: b", "", "")
+        ("x", "a", "b", "", "not installed: b", "", "")
     ]
+
+
+def test_a_row_says_what_the_earlier_checkout_took_and_by_what_it_is_compared():
+    row = ROW | {"by": "min", "difference": True, "before": {"ratio": 1.9}}
+    del row["quartiles"]
+    ((what, _, _, before, now, *_),) = table.ratio_rows({"ratios": [row]})
+    assert what == "fresh arrays, min, seconds more"
+    assert (before, now) == ("1.900", "0.612")
+
+
+def test_the_section_names_the_kernel_and_the_earlier_commit(monkeypatch):
+    monkeypatch.setattr(table, "describe", lambda _: "A machine.")
+    found = {"machine": {}, "ratios": [ROW], "blas_kernel": "openblas Zen"}
+    _, about, _ = table.ratios_section(found | {"before": "0123456789abcdef"})
+    expected = "NumPy multiplies by openblas Zen. Before: commit 0123456789."
+    assert about == f"A machine. {expected}"
 
 
 @pytest.mark.parametrize("rich", [True, False])
