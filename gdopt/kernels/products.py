@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.kernels.cpu.blas import ONE_BLAS_THREAD, can_limit_blas
+from gdopt.kernels.cpu.blas import OneBlasThread, can_limit_blas
 from gdopt.kernels.cpu.pool import POOL, piece, piece_count
 
 WORTH_CUTTING = 19e6  # floating-point operations; below, the product stays whole
@@ -77,9 +77,10 @@ def spans(m: int, k: int, n: int, axis: int) -> list[tuple[int, int]]:
 def in_step(backend: Backend) -> AbstractContextManager[None]:
     """Return a context for a whole step, within which alone products may be computed.
 
-    In it, BLAS has one thread. It may be entered in several threads, and within itself.
+    In it, BLAS has one thread, and Ctrl-C waits. It may be entered in several threads,
+    and within itself.
     """
-    return ONE_BLAS_THREAD if backend.name == "numpy" else nullcontext()
+    return OneBlasThread() if backend.name == "numpy" else nullcontext()
 
 
 def multiply(backend: Backend, *products: Product) -> None:

@@ -12,7 +12,7 @@ from rules import bits
 import gdopt
 from gdopt.kernels import products
 from gdopt.kernels.cpu import blas
-from gdopt.kernels.cpu.blas import ONE_BLAS_THREAD, can_limit_blas
+from gdopt.kernels.cpu.blas import LIMIT, OneBlasThread, can_limit_blas
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, spans
 
@@ -91,9 +91,9 @@ def two_blas_threads():
 @pytest.mark.usefixtures("two_blas_threads")
 def test_blas_has_one_thread_inside_and_the_callers_number_after():
     assert blas_threads() == [2]
-    with ONE_BLAS_THREAD:
+    with OneBlasThread():
         assert blas_threads() == [1]
-        with ONE_BLAS_THREAD:
+        with OneBlasThread():
             assert blas_threads() == [1]
         assert blas_threads() == [1]
     assert blas_threads() == [2]
@@ -105,12 +105,12 @@ def test_the_last_of_two_threads_to_leave_restores_blas():
     inside, leave = threading.Event(), threading.Event()
 
     def step():
-        with ONE_BLAS_THREAD:
+        with OneBlasThread():
             inside.set()
             leave.wait(60)
 
     other = threading.Thread(target=step)
-    with ONE_BLAS_THREAD:
+    with OneBlasThread():
         other.start()
         inside.wait(60)
     assert blas_threads() == [1]
@@ -150,7 +150,7 @@ def test_a_forked_child_gets_its_blas_back_from_threads_that_it_has_not():
     inside, leave = threading.Event(), threading.Event()
 
     def step():
-        with ONE_BLAS_THREAD:
+        with OneBlasThread():
             inside.set()
             leave.wait(60)
 
@@ -159,9 +159,7 @@ def test_a_forked_child_gets_its_blas_back_from_threads_that_it_has_not():
     inside.wait(60)
     child = os.fork()
     if child == 0:
-        os._exit(
-            0 if blas._functions()[0]() == 2 and not ONE_BLAS_THREAD._inside else 1
-        )
+        os._exit(0 if blas._functions()[0]() == 2 and not LIMIT._inside else 1)
     leave.set()
     other.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -15,6 +15,8 @@ from typing import Any
 
 from numpy._core import _multiarray_umath
 
+from gdopt.interrupt import Uninterrupted
+
 PREFIXES, SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "")  # of builds
 OPENMP = 2  # as openblas_get_parallel returns it: each thread has a setting of its own
 
@@ -41,11 +43,8 @@ def can_limit_blas() -> bool:
     return _functions() is not None
 
 
-class _Limit:
-    """A context in which BLAS has one thread; the last thread to leave restores it.
-
-    It may be entered in several threads, and within itself.
-    """
+class BlasLimit:
+    """Keeps BLAS to one thread while any thread is inside; the last one restores it."""
 
     def __init__(self) -> None:
         self._before = 0
@@ -55,7 +54,8 @@ class _Limit:
         self._inside = 0
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
+    def enter(self) -> None:
+        """Set one thread, unless it is set."""
         functions = _functions()
         if functions is not None:
             with self._lock:
@@ -64,7 +64,8 @@ class _Limit:
                     functions[1](1)
                 self._inside += 1
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
+        """Restore the number of threads, if no other thread is inside."""
         functions = _functions()
         if functions is not None:
             with self._lock:
@@ -80,6 +81,23 @@ class _Limit:
         self._start()
 
 
-ONE_BLAS_THREAD = _Limit()
+LIMIT = BlasLimit()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ONE_BLAS_THREAD.forget)
+    os.register_at_fork(after_in_child=LIMIT.forget)
+
+
+class OneBlasThread(Uninterrupted):
+    """A context in which BLAS has one thread, and Ctrl-C waits.
+
+    It may be entered in several threads, and within itself.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        LIMIT.enter()
+
+    def __exit__(self, *error: object) -> None:
+        LIMIT.leave()
+        super().__exit__(*error)

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from gdopt.interrupt import Uninterrupted
-from gdopt.kernels.cpu.flush import copy_mode
+from gdopt.kernels.cpu.flush import flushes, set_flush
 
 CHUNK = 1 << 18  # elements: at a quarter of that, two threads take a third longer
 GRAIN = 1 << 10  # elements that chunks start at a multiple of: pages
@@ -56,8 +56,8 @@ def piece(k: int, count: int, size: int, grain: int) -> tuple[int, int]:
 class _Job:
     """Tasks, numbered from 0, each of which one thread takes.
 
-    They run in the caller's floating-point mode and context, and so with its
-    `numpy.errstate`.
+    They run in the caller's context, and so with its `numpy.errstate`, and flush
+    denormals if the caller does.
     """
 
     def __init__(self, task: Callable[[int], object], count: int) -> None:
@@ -67,11 +67,12 @@ class _Job:
         self._finish = itertools.count(1).__next__
         self._finished: SimpleQueue[None] = SimpleQueue()
         self._error: BaseException | None = None
-        self._set_mode, self._context = copy_mode(), contextvars.copy_context()
+        self._flush, self._context = flushes(), contextvars.copy_context()
 
     def help(self) -> None:
         """Do what is left to take, in another thread than the caller's."""
-        self._set_mode()
+        if flushes() != self._flush:
+            set_flush(flush=self._flush)
         self._context.copy().run(self._work)
 
     def _work(self) -> None:
