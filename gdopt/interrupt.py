@@ -16,7 +16,8 @@ from typing import Any
 class Uninterrupted:
     """A context in which Ctrl-C waits; it is answered when the context ends.
 
-    Only the main thread is interrupted by Ctrl-C, so elsewhere this does nothing.
+    Only the main thread is interrupted by Ctrl-C, so elsewhere this does nothing. Nor
+    does it within itself: the outer context answers.
     """
 
     __slots__ = ("_before", "_noted")
@@ -25,8 +26,10 @@ class Uninterrupted:
         self._noted: Any = None
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():
-            self._before = _signal.getsignal(_signal.SIGINT)
-            if self._before is not None:  # one set in C could not be restored
+            before = _signal.getsignal(_signal.SIGINT)
+            nested = getattr(before, "__func__", None) is Uninterrupted._note
+            if before is not None and not nested:  # one set in C cannot be restored
+                self._before = before
                 _signal.signal(_signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: Any) -> None:

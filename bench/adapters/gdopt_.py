@@ -24,9 +24,9 @@ KINDS = {
     "adamw": gdopt.AdamW,
 }
 KERNELS = {
-    "minimum": gdopt.minimum,
-    "maximum": gdopt.maximum,
-    "clip": lambda p: gdopt.minimum(gdopt.maximum(p, LIMITS[0]), LIMITS[1]),
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "clip": lambda p: np.minimum(np.maximum(p, LIMITS[0]), LIMITS[1]),
 }
 RATES = (1e-3, np.nextafter(1e-3, 1))  # differ, but not in what `check` compares
 ARENAS = {"arena", "copied"}

@@ -6,7 +6,7 @@ Nothing is checked: callers have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -48,13 +48,20 @@ class MatrixKernel:
     def _program(self) -> Program:
         return self._kernel.program()
 
-    def __call__(self, *arrays: Array, total: Array | None = None) -> None:
+    def __call__(
+        self,
+        *arrays: Array,
+        total: Array | None = None,
+        columns: Sequence[int] = (),
+    ) -> None:
         """Update the first array in place.
 
         Args:
             arrays: of one shape and float dtype, (m, n), or any without vectors.
             total: where the sums of the first matrix over its rows go, (n,), in the
                 order of `lane_sums`.
+            columns: of matrices, the first and the one after the last to update and to
+                sum, on the CPU; by default all.
         """
         first = arrays[0]
         if not isinstance(first, np.ndarray):
@@ -64,7 +71,7 @@ class MatrixKernel:
             self._launches[key](*arrays, total)
         elif self._vectors or total is not None:
             engine, values = self._engine(first.dtype, summed=total is not None)
-            engine.run_rows(arrays, values, total)
+            engine.run_rows(arrays, values, total, columns or (0, first.shape[1]))
         elif self._program.instructions:
             engine, values = self._engine(first.dtype, summed=None)
             run_packed(engine, arrays, values, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -177,22 +176,34 @@ def run(
     done = Pass(x)
     params, grads = layers.params, layers.grads
     fused = layer is None and layers.statistics is None
-    make: Any = layer or functools.partial(dense_activated, backend=params.backend)
+    back: Any = None  # of the layer before, where no pass comes between
     for k in range(1, layers.count + 1):
         last = k == layers.count
         W, b = f"W{k}", f"b{k}"
         bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
-        options = {"activation": layers.activation} if fused and not last else {}
         arrays = done.output, params[W], bias, grads[W], d_bias
-        done.append(make(*arrays, input_gradient=k > 1, **options))
+        keep_prob = 1.0 if last or generator is None else layers.keep_prob[k - 1]
+        if layer is None:
+            output, backprop, back = dense_activated(
+                *arrays,
+                backend=params.backend,
+                activation=layers.activation if fused and not last else None,
+                input_gradient=k > 1,
+                input_back=back,
+            )
+            done.append((output, backprop))
+            if last or not fused or keep_prob < 1:
+                done.backprops.append(back)
+                back = None
+        else:
+            done.append(layer(*arrays, input_gradient=k > 1))
         if last:
             break
         if layers.statistics is not None:
             _normalize(done, layers, k, training=training)
         if not fused:
             done.append(activated(done.output, layers.activation, in_place=True))
-        keep_prob = layers.keep_prob[k - 1]
-        if generator is not None and keep_prob < 1:
+        if keep_prob < 1:
             done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))
     return done
 

@@ -12,15 +12,17 @@ A network is a chain of them, and needs nothing more::
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
-from gdopt.checks import check_like, check_number
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.checks import check_kind, check_like, check_number
+from gdopt.errors import ArgumentError
+from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, multiply
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
 from gdopt.nn.inputs import KEEP, check_examples
 
@@ -80,16 +82,25 @@ def dense(
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
     arrays = x, weights, bias, d_weights, d_bias
-    output, run_back = dense_activated(
-        *arrays, backend=backend, input_gradient=input_gradient
-    )
+    with in_step(backend):
+        output, run_back, sum_bias = dense_activated(
+            *arrays, backend=backend, input_gradient=input_gradient
+        )
 
     @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
-        return run_back(d_output)
+        with in_step(backend):
+            return run_back(sum_bias(d_output))
 
     return output, backprop
+
+
+class Back(Protocol):
+    """Changes the gradient of a layer's output into that of what it activated."""
+
+    def __call__(self, d_output: Array, *columns: int) -> Array:
+        """Overwrite the gradient, or some columns of it, and return it."""
 
 
 def dense_activated(
@@ -102,24 +113,53 @@ def dense_activated(
     backend: Backend,
     activation: str | None = None,
     input_gradient: bool = True,
-) -> tuple[Array, Backprop]:
+    input_back: Back | None = None,
+) -> tuple[Array, Backprop, Back]:
     """Do what `dense` does, then activate, in fewer passes and without checks.
 
-    With an activation, backprop overwrites the gradient that it is given.
+    The way back has two parts, of which the first can be done in the same pass as the
+    second of the layer after it. With a bias it sums dZ to db.
+
+    Args:
+        x: as in `dense`, with all arrays after it.
+        weights: W.
+        bias: b, or None.
+        d_weights: written to.
+        d_bias: written to.
+        backend: of the arrays.
+        activation: a key of `ACTIVATIONS`; None leaves Z as it is.
+        input_gradient: whether backprop is to compute dX.
+        input_back: that of the layer whose output x is: done with dX, tile by tile.
+
+    Returns:
+        The output, a new array; ``backprop(dZ) -> dX``; and ``back(da) -> dZ``.
     """
-    matmul = backend.matmul
-    output = matmul(x, weights)
     passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
-    if bias is not None:
-        passes.apply_biased(output, bias)
+    output = backend.xp.empty((len(x), weights.shape[1]), weights.dtype)
 
-    def backprop(d_output: Array) -> Array:
+    def activate(*columns: int) -> None:
+        passes.apply_biased(output, bias, columns=columns)
+
+    end = None if bias is None else activate
+    multiply(backend, Product(x, weights, output, COLUMNS, end))
+
+    def back(d_output: Array, *columns: int) -> Array:
         if bias is not None:
-            passes.back(d_output, output, total=d_bias)
-        matmul(x.T, d_output, out=d_weights)
-        return matmul(d_output, weights.T) if input_gradient else None
+            passes.back(d_output, output, total=d_bias, columns=columns)
+        return d_output
 
-    return output, backprop
+    def backprop(d_z: Array) -> Array:
+        d_weights_product = Product(x.T, d_z, d_weights, ROWS)
+        if not input_gradient:
+            multiply(backend, d_weights_product)
+            return None
+        d_x = backend.xp.empty(x.shape, x.dtype)
+        end = None if input_back is None else functools.partial(input_back, d_x)
+        d_x_product = Product(d_z, weights.T, d_x, COLUMNS, end)
+        multiply(backend, d_x_product, d_weights_product)
+        return d_x
+
+    return output, backprop, back
 
 
 def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
@@ -326,10 +366,7 @@ def dropout(
     array([0., 2., 2., 2., 0., 0.])
     """
     keep_prob = check_number("keep_prob", keep_prob, KEEP)
-    if not isinstance(generator, np.random.Generator):
-        kind = type(generator).__name__
-        message = f"generator must be a numpy.random.Generator, got {kind}"
-        raise ArgumentTypeError(message)
+    check_kind("generator", generator, np.random.Generator)
     backend = backend_of(a)
     kept: Any = generator.random(a.shape) < keep_prob
     scale = backend.from_host((kept / keep_prob).astype(a.dtype), backend.device(a))

@@ -11,6 +11,7 @@ from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.kernels.products import in_step
 from gdopt.nn import formulas
 from gdopt.nn.forward import Layers, Statistics, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
@@ -219,10 +220,11 @@ class Network:
             key = (self.batches_seen,)
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
-        done = run(self._layers, x, layer=layer, training=True, generator=generator)
-        loss, gradient = self._loss(done.output, y)
-        for backprop in reversed(done.backprops):
-            gradient = backprop(gradient)
+        with in_step(self.params.backend):
+            done = run(self._layers, x, layer=layer, training=True, generator=generator)
+            loss, gradient = self._loss(done.output, y)
+            for backprop in reversed(done.backprops):
+                gradient = backprop(gradient)
         if self._layers.statistics is not None:
             self._layers.statistics.update(done.seen)
         self.batches_seen += 1
@@ -342,7 +344,9 @@ class Network:
         """Run forward in slices, so that activations of a large set fit in memory."""
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
-            yield rows, run(self._layers, x[rows]).output
+            with in_step(self.params.backend):
+                output = run(self._layers, x[rows]).output
+            yield rows, output
 
     def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
         self._check_x(x)
@@ -364,7 +368,9 @@ class Network:
         if self._layers.statistics is None:
             message = "use_statistics_of needs a network with batch_norm=True"
             raise ArgumentError(message)
-        self._layers.statistics.fix(run(self._layers, x, training=True).seen)
+        with in_step(self.params.backend):
+            seen = run(self._layers, x, training=True).seen
+        self._layers.statistics.fix(seen)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy what a resumed run needs in addition to the parameters."""

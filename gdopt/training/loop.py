@@ -16,6 +16,7 @@ from gdopt.averages import EWA
 from gdopt.checks import check_count, check_flag
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
+from gdopt.kernels.products import in_step
 from gdopt.nn import Network
 from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
@@ -205,7 +206,8 @@ class _Loop:
             return count, self._read(loss) if read else math.nan
         x, y = check_pair(batch)
         # A network that diverges overflows first; its loss shows it.
-        with np.errstate(over="ignore", invalid="ignore"):
+        context = in_step(self.network.params.backend)
+        with np.errstate(over="ignore", invalid="ignore"), context:
             loss, grads = self.network.loss_and_grads(x, y, **self.options)
             before = self._read(loss) if read else math.nan
             self.optimizer.step(grads)

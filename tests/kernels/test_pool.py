@@ -1,7 +1,6 @@
 """The pool: every piece once, errors, signals, forks, several callers, no threads."""
 
 import functools
-import os
 import signal
 import sys
 import threading
@@ -9,14 +8,24 @@ import time
 
 import numpy as np
 import pytest
+from loads import Load
 from rules import bits
 
 import gdopt
 from gdopt.kernels.cpu import pool as pools
 from gdopt.kernels.cpu.flush import FlushToZero, can_flush
-from gdopt.kernels.cpu.pool import CHUNK, GRAIN, Pool, cut
+from gdopt.kernels.cpu.pool import CHUNK, GRAIN, Pool, piece, piece_count
 
 WORKERS = (1, 2, 4)
+
+
+def cut(size, parts, grain):
+    count = piece_count(size, parts, grain)
+    return [piece(k, count, size, grain) for k in range(count)]
+
+
+def run(pool, tasks):
+    pool.run(lambda k: tasks[k](), len(tasks))
 
 
 def make_pool(size):
@@ -28,30 +37,6 @@ def make_pool(size):
 @pytest.fixture(params=WORKERS)
 def pool(request):
     return make_pool(request.param)
-
-
-class Load:
-    """Threads that keep every core busy, and the interpreter's lock."""
-
-    def __enter__(self):
-        self.stop = threading.Event()
-        self.threads = [
-            threading.Thread(target=self.spin, daemon=True)
-            for _ in range(os.cpu_count())
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def spin(self):
-        x = np.ones(100_000)
-        while not self.stop.is_set():
-            x += x  # without the lock
-            x /= 2
-
-    def __exit__(self, *_):
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +75,7 @@ def test_pieces_are_equal_but_for_the_grain():
 def test_every_task_runs_once(pool, count):
     for _ in range(20):
         done = []
-        pool.run([functools.partial(done.append, k) for k in range(count)])
+        pool.run(done.append, count)
         assert sorted(done) == list(range(count))
 
 
@@ -102,7 +87,7 @@ def test_threads_and_the_caller_share_the_tasks():
         meeting.wait(60)  # three threads have to be here
         names.append(threading.current_thread().name)
 
-    pool.run([task] * 3)
+    run(pool, [task] * 3)
     assert sorted(names) == sorted([threading.current_thread().name, "gdopt", "gdopt"])
 
 
@@ -111,7 +96,7 @@ def test_the_caller_waits_for_no_thread_that_has_taken_nothing(monkeypatch):
     asleep = threading.Event()
     monkeypatch.setattr(pools, "_serve", lambda inbox: asleep.wait())
     done = []
-    pool.run([functools.partial(done.append, k) for k in range(5)])
+    pool.run(done.append, 5)
     assert done == [0, 1, 2, 3, 4]
     asleep.set()
 
@@ -131,7 +116,7 @@ def test_an_error_is_raised_when_all_that_have_started_are_done():
 
     for tasks in ([fail, work], [work, fail]):
         with pytest.raises(LookupError, match="a task failed"):
-            pool.run(tasks)
+            run(pool, tasks)
         assert ended.pop()
     test_every_task_runs_once(pool, 7)
 
@@ -144,7 +129,7 @@ def test_threads_that_cannot_start_leave_everything_to_the_caller(monkeypatch):
     pool, done = make_pool(4), []
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        pool.run([functools.partial(done.append, k) for k in range(9)])
+        pool.run(done.append, 9)
     assert done == list(range(9))
     test_every_task_runs_once(pool, 9)  # and once there are threads, they help
 
@@ -155,7 +140,7 @@ def test_many_callers_at_once_each_get_their_own_work_done():
     def call():
         for _ in range(100):
             done = []
-            pool.run([functools.partial(done.append, k) for k in range(6)])
+            pool.run(done.append, 6)
             if sorted(done) != list(range(6)):
                 failures.append(done)
 
@@ -170,7 +155,7 @@ def test_many_callers_at_once_each_get_their_own_work_done():
 def test_a_task_may_use_the_pool():
     pool, done = make_pool(2), []
     inner = [lambda: done.append(1)] * 3
-    pool.run([lambda: pool.run(inner)] * 4)
+    run(pool, [lambda: run(pool, inner)] * 4)
     assert len(done) == 12
 
 
@@ -184,9 +169,9 @@ def test_threads_compute_in_the_callers_mode_and_with_its_errstate():
 
     for over in ("ignore", "raise"):
         with np.errstate(over=over):
-            pool.run([task] * 2)
+            run(pool, [task] * 2)
             with FlushToZero():
-                pool.run([task] * 2)
+                run(pool, [task] * 2)
         assert found == [(over, False)] * 2 + [(over, can_flush())] * 2
         found.clear()
 
@@ -200,7 +185,7 @@ def test_signals_are_left_to_the_callers_threads():
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         blocked[threading.current_thread().name] = signal.SIGINT in mask
 
-    pool.run([task] * 2)
+    run(pool, [task] * 2)
     assert blocked == {threading.current_thread().name: False, "gdopt": True}
 
 
@@ -212,7 +197,7 @@ def test_ctrl_c_waits_until_all_tasks_are_done():
         done.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        pool.run([task, *[lambda: done.append(True)] * 5])
+        run(pool, [task, *[lambda: done.append(True)] * 5])
     assert len(done) == 6
 
 
@@ -221,7 +206,7 @@ def test_ctrl_c_waits_until_all_tasks_are_done():
 def test_steps_have_the_same_bits_for_any_number_of_threads(
     workers, load, engine, monkeypatch
 ):
-    def run():
+    def train():
         params, grads = special(0), special(1)
         optimizer = gdopt.Adam(params)
         for _ in range(3):
@@ -230,10 +215,10 @@ def test_steps_have_the_same_bits_for_any_number_of_threads(
         return [bits(array) for array in (params, *states)]
 
     monkeypatch.setattr(pools.POOL, "size", 1)
-    expected = run()
+    expected = train()
     monkeypatch.setattr(pools.POOL, "size", workers)
     with Load() if load else np.errstate():
-        assert run() == expected
+        assert train() == expected
 
 
 def special(seed):
@@ -245,7 +230,7 @@ def test_arrays_are_released_when_the_work_is_done():
     pool, meeting = make_pool(2), threading.Barrier(2)
     array = np.ones(3)
     references = sys.getrefcount(array)
-    pool.run([functools.partial(use, array, meeting)] * 2)
+    run(pool, [functools.partial(use, array, meeting)] * 2)
     assert sys.getrefcount(array) == references
 
 

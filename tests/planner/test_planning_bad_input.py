@@ -52,6 +52,6 @@ def test_a_networks_step_refuses_what_does_not_fit_it(small, quick):
     with pytest.raises(gdopt.ArgumentTypeError, match="of other arrays"):
         NetworkStep(other, step.optimizer)
     with pytest.raises(
-        gdopt.ArgumentTypeError, match="network must be a gdopt.nn.Network"
+        gdopt.ArgumentTypeError, match=r"network must be a gdopt\.nn\.Network"
     ):
         NetworkStep(lambda x: x, step.optimizer)

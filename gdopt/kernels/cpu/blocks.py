@@ -157,15 +157,22 @@ class Blocks:
                 self._block(*parts, *scalars, *scratch)
 
     def run_rows(
-        self, arrays: Sequence[Any], values: Sequence[Any], total: Any = None
+        self,
+        arrays: Sequence[Any],
+        values: Sequence[Any],
+        total: Any,
+        columns: Sequence[int],
     ) -> None:
-        """Update a matrix in place, some rows at a time.
+        """Update some columns of a matrix in place, some rows at a time.
 
         Args:
             arrays: (m, n), or (n,) for the same in every row.
             values: the hoisted values, as `cast` gave them.
-            total: where the sums of the first array over its rows go, (n,).
+            total: where the sums of the first array over its rows go, (n,), or None.
+            columns: the first and the one after the last.
         """
+        inside = slice(*columns)
+        arrays = [array[..., inside] for array in arrays]
         first = arrays[0]
         rows = max(1, self.size // max(1, first.shape[1]))
         flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
@@ -178,7 +185,7 @@ class Blocks:
                 scratch = [array.reshape(shape) for array in cut]
                 self._block(*parts, *values, *scratch)
             if total is not None:
-                lane_sums(first, total)
+                lane_sums(first, total[inside])
 
     def _scratch(self, count: int, block: int) -> list[Any]:
         """Return this thread's scratch arrays, cut to the length of the block."""

@@ -12,12 +12,12 @@ import ctypes
 import functools
 import platform
 import threading
-from collections.abc import Callable
 from typing import Any
 
 FLUSH = 0x8040  # MXCSR: flush results to zero, take denormal operands as zero
 MXCSR_OFFSET = 28  # its place in glibc's fenv_t on x86-64
 FENV_BYTES = 64  # more than sizeof(fenv_t)
+TINY, ONE = 5e-324, 1.0
 
 
 @functools.cache
@@ -72,15 +72,17 @@ class FlushToZero:
             put(_thread.environment)
 
 
-def copy_mode() -> Callable[[], object]:
-    """Return a function that sets the present mode, rounding included, in any thread.
+def flushes() -> bool:
+    """Return whether the calling thread flushes denormals."""
+    return TINY * ONE == 0.0
 
-    Where the mode cannot be read, it does nothing.
-    """
+
+def set_flush(*, flush: bool) -> None:
+    """Let the calling thread flush denormals or keep them, where that can be set."""
     functions = _environment()
-    if functions is None:
-        return lambda: None
-    get, put = functions
-    environment = ctypes.create_string_buffer(FENV_BYTES)
-    get(environment)
-    return functools.partial(put, environment)
+    if functions is not None:
+        get, put = functions
+        get(_thread.environment)
+        mode = _thread.mode.value
+        _thread.mode.value = mode | FLUSH if flush else mode & ~FLUSH
+        put(_thread.environment)

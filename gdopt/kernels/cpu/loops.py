@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,14 @@ def serial({parameters}, scalars_):
 '''
 
 
-def print_element(
-    program: Program, rows: Collection[str] = ()
-) -> tuple[list[str], str]:
+def print_element(program: Program, part: str = "") -> tuple[list[str], str]:
     """Print what is done for element i, and name what the first array becomes.
 
     Args:
         program: the traced rule.
-        rows: names of the arrays of which ``name_`` is the current row.
+        part: follows the names of arrays, of which only a part is updated.
     """
-    at = {
-        a: f"{a.name}_[i]" if a.name in rows else f"{a.name}[i]" for a in program.inputs
-    }
+    at = {a: f"{a.name}{part}[i]" for a in program.inputs}
     names = program.names()
     body = [f"{names[a]} = {at[a]}" for a in program.inputs if program.reads(a)]
     for k, node in enumerate(program.instructions):
@@ -154,7 +150,13 @@ class Loop:
         else:
             self._serial(*arrays, values)
 
-    def run_rows(self, arrays: Sequence[Any], values: Any, total: Any = None) -> None:
-        """Update a matrix in place, with a loop by rows; see `Blocks`."""
+    def run_rows(
+        self,
+        arrays: Sequence[Any],
+        values: Any,
+        total: Any = None,
+        columns: Sequence[int] = (),
+    ) -> None:
+        """Run a loop by `print_matrix`, or without columns by `print_rows`."""
         total = np.empty(0, self.dtype) if total is None else total
-        self._serial(*arrays, total, values)
+        self._serial(*arrays, total, *columns, values)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _signal
 import contextvars
-import functools
 import itertools
 import os
 import threading
@@ -18,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from gdopt.interrupt import Uninterrupted
-from gdopt.kernels.cpu.flush import copy_mode
+from gdopt.kernels.cpu.flush import flushes, set_flush
 
 CHUNK = 1 << 18  # elements: at a quarter of that, two threads take a third longer
 GRAIN = 1 << 10  # elements that chunks start at a multiple of: pages
@@ -32,8 +31,8 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def cut(size: int, parts: float, grain: int) -> list[tuple[int, int]]:
-    """Cut a length into an even number of equal pieces, or leave it whole.
+def piece_count(size: int, parts: float, grain: int) -> int:
+    """Return into how many pieces to cut a length: an even number, or one.
 
     Args:
         size: the length.
@@ -41,38 +40,46 @@ def cut(size: int, parts: float, grain: int) -> list[tuple[int, int]]:
         grain: pieces start at multiples of it, and none is empty.
     """
     count = min(2 * max(1, round(parts / 2)), size // grain // 2 * 2)
-    if parts <= 1 or not count:
-        return [(0, size)]
-    inner = [size * k // count // grain * grain for k in range(count)]
-    return list(itertools.pairwise([*inner, size]))
+    return count if parts > 1 and count else 1
+
+
+def piece(k: int, count: int, size: int, grain: int) -> tuple[int, int]:
+    """Return where piece k of a length starts and stops; they are equal but for grains.
+
+    >>> [piece(k, 4, 100, 8) for k in range(4)]
+    [(0, 24), (24, 48), (48, 72), (72, 100)]
+    """
+    last = size if k == count - 1 else size * (k + 1) // count // grain * grain
+    return size * k // count // grain * grain, last
 
 
 class _Job:
-    """Tasks, each of which one thread takes.
+    """Tasks, numbered from 0, each of which one thread takes.
 
-    They run in the caller's floating-point mode and context, and so with its
-    `numpy.errstate`.
+    They run in the caller's context, and so with its `numpy.errstate`, and flush
+    denormals if the caller does.
     """
 
-    def __init__(self, tasks: Sequence[Callable[[], None]]) -> None:
-        self._tasks = tasks
-        self._count = len(tasks)
+    def __init__(self, task: Callable[[int], object], count: int) -> None:
+        self._task: Any = task
+        self._count = count
         self._take = itertools.count().__next__  # one call, which threads cannot split
         self._finish = itertools.count(1).__next__
         self._finished: SimpleQueue[None] = SimpleQueue()
         self._error: BaseException | None = None
-        self._set_mode, self._context = copy_mode(), contextvars.copy_context()
+        self._flush, self._context = flushes(), contextvars.copy_context()
 
     def help(self) -> None:
         """Do what is left to take, in another thread than the caller's."""
-        self._set_mode()
+        if flushes() != self._flush:
+            set_flush(flush=self._flush)
         self._context.copy().run(self._work)
 
     def _work(self) -> None:
         while (k := self._take()) < self._count:
             try:
                 if self._error is None:
-                    self._tasks[k]()
+                    self._task(k)
             except BaseException as error:  # noqa: BLE001 - `run` raises it
                 self._error = error
             if self._finish() == self._count:
@@ -82,7 +89,7 @@ class _Job:
         """Do it in the calling thread; return or raise when all threads are done."""
         self._work()
         self._finished.get()
-        self._tasks = ()  # a thread that wakes up later must not keep the arrays
+        self._task = None  # a thread that wakes up later must not keep the arrays
         if self._error is not None:
             raise self._error
 
@@ -99,20 +106,20 @@ class Pool:
         self._lock = threading.Lock()
         self._inboxes: list[SimpleQueue[_Job]] = []
 
-    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """Call every task once, in any order, and return when all are done.
+    def run(self, task: Callable[[int], object], count: int) -> None:
+        """Call a task with each number below `count` once, in any order.
 
-        If one raises an error, the others that have started end first.
+        If a call raises an error, the others that have started end first.
         """
-        helpers = min(self.size, len(tasks)) - 1
+        helpers = min(self.size, count) - 1
         if helpers < 1:
-            for task in tasks:
-                task()
+            for k in range(count):
+                task(k)
             return
         if len(self._inboxes) < helpers:
             self._start(helpers)
-        job = _Job(tasks)
         with Uninterrupted():
+            job = _Job(task, count)
             for inbox in self._inboxes[:helpers]:
                 inbox.put(job)
             job.run()
@@ -141,11 +148,13 @@ class Pool:
             function(arrays)
             return
 
-        def task(low: int, high: int) -> None:
+        count = piece_count(size, size / CHUNK, GRAIN)
+
+        def task(k: int) -> None:
+            low, high = piece(k, count, size, GRAIN)
             function([array[low:high] for array in arrays])
 
-        spans = cut(size, size / CHUNK, GRAIN)
-        self.run([functools.partial(task, *span) for span in spans])
+        self.run(task, count)
 
 
 def _serve(inbox: SimpleQueue[_Job]) -> None:

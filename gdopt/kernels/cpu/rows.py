@@ -11,9 +11,10 @@ from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program
 
 MATRIX = """
-    rows_, columns_ = {first}.shape
+    columns_, sums_ = high_ - low_, total_[low_:high_]
     lanes_ = np.zeros(({lanes}, columns_), {first}.dtype)
-    for r_ in range(rows_):
+{vectors}
+    for r_ in range({first}.shape[0]):
         lane_ = lanes_[r_ % {lanes}]
 {slices}
         for i in range(columns_):
@@ -25,7 +26,7 @@ MATRIX = """
             one_, other_ = lanes_[k_], lanes_[k_ + half_]
             for i in range(columns_):
                 one_[i] += other_[i]
-    total_[:] = lanes_[0, : total_.size]
+    sums_[:] = lanes_[0, : sums_.size]
 """
 
 
@@ -37,7 +38,9 @@ def print_matrix(
     flush: bool,
     cache: bool,
 ) -> str:
-    """Print a program as a module with a loop over the rows of matrices.
+    """Print a program as a module with a loop over some columns of matrices' rows.
+
+    Numba vectorizes over parts of the rows, but not over strided views of columns.
 
     Args:
         program: the traced formula.
@@ -48,14 +51,15 @@ def print_matrix(
     """
     parameters = [symbol.name for symbol in program.inputs]
     rows = [name for name in parameters if name not in vectors]
-    body, result = print_element(program, rows)
-    listed = ", ".join([*parameters, "total_"])
+    body, result = print_element(program, "_")
+    listed = ", ".join([*parameters, "total_", "low_", "high_"])
     head = print_head(program, flush=flush, cache=cache, parameters=listed)
     body += [f"lane_[i] += {result}"] if summed else []
     loop = MATRIX.format(
         first=parameters[0],
         lanes=LANES if summed else 1,
-        slices="\n".join(f"        {name}_ = {name}[r_]" for name in rows),
+        vectors="\n".join(f"    {name}_ = {name}[low_:high_]" for name in vectors),
+        slices="\n".join(f"        {name}_ = {name}[r_, low_:high_]" for name in rows),
         body="\n".join(f"            {line}" for line in body),
     )
     return head + loop + ("    leave(mode)\n" if flush else "")

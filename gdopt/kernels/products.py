@@ -1,0 +1,101 @@
+"""Products of matrices, in tiles that gdopt's threads share, each with its end.
+
+A product is cut by its shape alone, and never along the dimension that is summed. Its
+bits therefore depend neither on the number of threads nor on the load. Where BLAS
+cannot be kept to one thread, and on a GPU, products stay whole.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+from gdopt.arrays.backend import Array, Backend
+from gdopt.kernels.cpu.blas import OneBlasThread, can_limit_blas
+from gdopt.kernels.cpu.pool import POOL, piece, piece_count
+
+WORTH_CUTTING = 19e6  # floating-point operations; below, the product stays whole
+TILE = 32e6  # operations of a tile, which take some .3 ms
+# A tile of 64 columns of a large batch takes 1.5 times its share, as BLAS copies the
+# whole batch for each; one of 128 takes 1.2 times as long.
+WIDTH, MOST_TILES = 128, 16
+GRAIN = 16  # columns or rows that tiles start at a multiple of
+
+COLUMNS, ROWS = 1, 0
+
+
+class Product(NamedTuple):
+    """``out = a b``, and what follows.
+
+    Attributes:
+        a: (m, k).
+        b: (k, n).
+        out: (m, n), C-contiguous, written to.
+        axis: `ROWS` or `COLUMNS`, which tiles consist of.
+        end: takes the first column of a tile and the one after its last; it may change
+            these columns of `out`.
+    """
+
+    a: Array
+    b: Array
+    out: Array
+    axis: int
+    end: Callable[[int, int], object] | None = None
+
+    def multiply(self, backend: Backend, low: int, high: int) -> None:
+        """Compute one tile, and its end."""
+        a, b, out = self.a, self.b, self.out
+        if high - low < out.shape[self.axis]:
+            tile = slice(low, high)
+            if self.axis == ROWS:
+                a, out = a[tile], out[tile]
+            else:
+                b, out = b[:, tile], out[:, tile]
+        backend.matmul(a, b, out=out)
+        if self.end is not None:
+            self.end(low, high)
+
+
+@functools.cache
+def spans(m: int, k: int, n: int, axis: int) -> list[tuple[int, int]]:
+    """Return where the tiles of a product start and stop, along `axis` of its result.
+
+    Args:
+        m: rows of the first factor.
+        k: its columns.
+        n: columns of the second one.
+        axis: `ROWS` or `COLUMNS`.
+    """
+    operations, length = 2 * m * k * n, (m, n)[axis]
+    parts = max(2, min(operations / TILE, length / WIDTH, MOST_TILES))
+    count = piece_count(length, parts if operations >= WORTH_CUTTING else 1, GRAIN)
+    return [piece(number, count, length, GRAIN) for number in range(count)]
+
+
+def in_step(backend: Backend) -> AbstractContextManager[None]:
+    """Return a context for a whole step, within which alone products may be computed.
+
+    In it, BLAS has one thread, and Ctrl-C waits. It may be entered in several threads,
+    and within itself.
+    """
+    return OneBlasThread() if backend.name == "numpy" else nullcontext()
+
+
+def multiply(backend: Backend, *products: Product) -> None:
+    """Compute products that do not depend on each other."""
+    if backend.name != "numpy" or not can_limit_blas():
+        for product in products:
+            product.multiply(backend, 0, product.out.shape[product.axis])
+        return
+    tasks = [
+        functools.partial(product.multiply, backend, low, high)
+        for product in products
+        for low, high in spans(*product.a.shape, product.b.shape[1], product.axis)
+    ]
+    if len(tasks) > len(products):
+        POOL.run(lambda k: tasks[k](), len(tasks))
+    else:
+        for task in tasks:
+            task()
