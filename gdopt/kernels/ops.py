@@ -63,15 +63,11 @@ def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., 
 
 def _second_of_equals(ufunc: Any) -> Callable[..., Any]:
     """Make np.minimum or np.maximum take the second of two zeros, as on x86-64."""
-
-    def function(x: Any, y: Any, _: Any, out: Any = None) -> Any:
-        return ufunc(x, y, out=out)
-
-    def corrected(x: Any, y: Any, _: Any, out: Any = None) -> Any:
-        return np.positive(np.where(x == y, y, ufunc(x, y)), out=out)
-
-    zeros = ufunc([-0.0, 0.0], [0.0, -0.0])
-    return function if np.signbit(zeros).tolist() == [False, True] else corrected
+    if np.signbit(ufunc([-0.0, 0.0], [0.0, -0.0])).tolist() == [False, True]:
+        return lambda x, y, _, out=None: ufunc(x, y, out=out)
+    return lambda x, y, _, out=None: np.positive(
+        np.where(x == y, y, ufunc(x, y)), out=out
+    )
 
 
 class Operation(NamedTuple):
