@@ -50,7 +50,7 @@ PACKAGES = {
     "matplotlib": ("matplotlib",),
     "rich": ("rich",),
 }
-# The number of threads decides the order of sums in a matrix product, and so its bits.
+# With most libraries the number of threads decides the order of sums in a product.
 VARIABLES = (
     "GDOPT_BACKEND",
     "GDOPT_CPU_ENGINE",

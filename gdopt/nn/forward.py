@@ -182,7 +182,7 @@ def run(
         W, b = f"W{k}", f"b{k}"
         bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
         arrays = done.output, params[W], bias, grads[W], d_bias
-        keep_prob = 1.0 if last or generator is None else layers.keep_prob[k - 1]
+        drops = not last and generator is not None and layers.keep_prob[k - 1] < 1
         if layer is None:
             output, backprop, back = dense_activated(
                 *arrays,
@@ -192,7 +192,7 @@ def run(
                 input_back=back,
             )
             done.append((output, backprop))
-            if last or not fused or keep_prob < 1:
+            if last or not fused or drops:
                 done.backprops.append(back)
                 back = None
         else:
@@ -203,7 +203,8 @@ def run(
             _normalize(done, layers, k, training=training)
         if not fused:
             done.append(activated(done.output, layers.activation, in_place=True))
-        if keep_prob < 1:
+        if generator is not None and drops:
+            keep_prob = layers.keep_prob[k - 1]
             done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))
     return done
 
