@@ -9,7 +9,7 @@ import _signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, MethodType
 from typing import Any
 
 
@@ -24,13 +24,14 @@ class Uninterrupted:
 
     def __enter__(self) -> None:
         self._noted: Any = None
-        self._before: Any = None
-        if threading.current_thread() is threading.main_thread():
-            before = _signal.getsignal(_signal.SIGINT)
-            nested = getattr(before, "__func__", None) is Uninterrupted._note
-            if before is not None and not nested:  # one set in C cannot be restored
-                self._before = before
+        before = _signal.getsignal(_signal.SIGINT)
+        bound = type(before) is MethodType and before.__func__
+        self._before: Any = None if bound is Uninterrupted._note else before
+        if self._before is not None:  # one set in C cannot be restored
+            try:
                 _signal.signal(_signal.SIGINT, self._note)
+            except ValueError:  # this is not the main thread
+                self._before = None
 
     def _note(self, number: int, frame: Any) -> None:
         self._noted = number, frame

@@ -87,6 +87,11 @@ class Slot:
     start: int
     stop: int
 
+    @property
+    def end(self) -> int:
+        """Where the padding behind the array ends, and the next array starts."""
+        return self.start - (self.start - self.stop) // PADDING * PADDING
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -102,9 +107,9 @@ class Layout:
         for name, array in arrays.items():
             group = np.dtype(array.dtype).name
             start = sizes.get(group, 0)
-            size = math.prod(array.shape)
-            slots[name] = Slot(tuple(array.shape), group, start, start + size)
-            sizes[group] = start + -(-size // PADDING) * PADDING
+            stop = start + math.prod(array.shape)
+            slots[name] = Slot(tuple(array.shape), group, start, stop)
+            sizes[group] = slots[name].end
         return cls(slots, sizes)
 
 

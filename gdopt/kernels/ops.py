@@ -58,6 +58,7 @@ def _ieee(fast: Callable[..., Any], exact: Callable[..., Any]) -> Callable[..., 
             with np.errstate(all="ignore"):
                 return float(exact(*map(np.float64, arguments)))
 
+    function.__wrapped__ = fast  # type: ignore[attr-defined]
     return function
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,6 +228,32 @@ def _hoist(
     return tuple(hoisted), places
 
 
+def print_host(
+    nodes: Iterable[Symbol], write: Callable[[Symbol, Mapping[Symbol, str]], str]
+) -> tuple[list[str], list[str]]:
+    """Print the lines that compute expressions of scalars; return their names, too.
+
+    Args:
+        nodes: the expressions.
+        write: prints an operation, given the names of its arguments.
+    """
+    names: dict[Symbol, str] = {}
+    lines: list[str] = []
+
+    def visit(node: Symbol) -> str:
+        if node not in names:
+            for argument in node.arguments:
+                visit(argument)
+            names[node] = node.name or repr(node.value)
+            if node.operation is not None:
+                names[node] = f"x{len(lines)}"
+                lines.append(f"    {names[node]} = {write(node, names)}")
+        return names[node]
+
+    values = [visit(node) for node in nodes]
+    return lines, values
+
+
 def compile_host(
     program: Program, wanted: Collection[Symbol] | None = None
 ) -> Callable[..., tuple[float, ...]]:
@@ -239,28 +265,25 @@ def compile_host(
         program: the traced rule.
         wanted: expressions of scalars to compute instead of the hoisted ones.
     """
-    names: dict[Symbol, str] = {}
-    lines: list[str] = []
+    nodes = program.hoisted if wanted is None else wanted
+    scope: dict[str, Any] = {"inf": float("inf"), "nan": float("nan")}
+    texts = []
+    for kind in ("fast", "exact"):  # the second where Python raises
 
-    def visit(node: Symbol) -> str:
-        if node.operation is None:
-            return node.name or repr(node.value)
-        if node not in names:
-            arguments = ", ".join([visit(argument) for argument in node.arguments])
-            names[node] = f"x{len(names)}"
-            lines.append(f"    {names[node]} = _{node.operation}({arguments})")
-        return names[node]
+        def write(node: Symbol, names: Mapping[Symbol, str], kind: str = kind) -> str:
+            arguments = ", ".join(names[argument] for argument in node.arguments)
+            return f"{kind}_{node.operation}({arguments})"
 
-    values = [visit(node) for node in (program.hoisted if wanted is None else wanted)]
-    source = "\n".join(
-        [
-            f"def host({', '.join(program.scalars)}):",
-            *lines,
-            f"    return ({''.join(value + ', ' for value in values)})",
-        ]
+        lines, values = print_host(nodes, write)
+        result = f"    return ({''.join(value + ', ' for value in values)})"
+        texts.append("\n    ".join([*lines, result]))
+        scope |= {f"{kind}_{name}": row.host for name, row in OPERATIONS.items()}
+    for name, row in OPERATIONS.items():
+        scope[f"fast_{name}"] = getattr(row.host, "__wrapped__", row.host)
+    source = (
+        f"def host({', '.join(program.scalars)}):\n    try:\n    {texts[0]}\n"
+        f"    except (ArithmeticError, ValueError):\n    {texts[1]}\n"
     )
-    scope: dict[str, Any] = {f"_{name}": row.host for name, row in OPERATIONS.items()}
-    scope |= {"inf": float("inf"), "nan": float("nan")}
     exec(source, scope)  # noqa: S102 - the text is printed from a traced program
     host: Callable[..., tuple[float, ...]] = scope["host"]
     return host

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Slot
+from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.packing import Rounding, group_seed
+from gdopt.kernels.packing import Rounding, flat_view, group_seed
 from gdopt.optim.hyper import Hyper, StepCounter, Values
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
+SMALL = 1 << 12  # elements: an array with fewer is copied next to its neighbours
+Take = Callable[[Any], Array]
+
 
 @dataclass(frozen=True)
 class Segment:
-    """Arrays that one call of a kernel updates: of a parameter, or of a whole run."""
+    """Arrays that one call of a kernel updates: of a parameter, or of neighbours."""
 
-    name: str
+    name: str  # of the first parameter
+    group: str
+    start: int  # in the arena
     step: Step
     call: Callable[..., None]
-    group: str
-    start: int
-    stop: int
-    copy: tuple[Array, Array] | None  # of half precision, and its exact master
+    gradient: Take  # from all gradients
+    gather: Callable[[], Any] | None  # of parameters that are copied together first
+    copies: Sequence[tuple[Array, Array]]  # afterwards, the second of each to the first
+
+
+def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Array:
+    """Copy arrays into a flat one, each with its padding behind it, if any has one."""
+    if padding:
+        arrays = [part for pair in zip(arrays, padding, strict=True) for part in pair]
+    np.concatenate(arrays, axis=None, out=out)
+    return out
 
 
 class CpuExecutor:
     """Runs a rule over all parameters in as few passes as their memory allows.
 
     Parameters and gradients in arenas are one pass per dtype; with hyper-parameters by
-    name, one per run of neighbours with equal values. Separate arrays take a pass each.
+    name, one per run of neighbours with equal values. Separate arrays take a pass each;
+    small ones are copied together first, as many as stay in cache.
     """
 
     def __init__(
@@ -55,12 +69,42 @@ class CpuExecutor:
         self.grad_norm: float | None = None
         takes_norm = "norm" in rule.kernel.signature.scalars
         self._norm = CpuNorm(parameters.layout) if takes_norm else None
-        self._version = -1
+        self._version = self._revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
-        self._separate: list[Segment] = []
         self._plain = True
-        self._merged: dict[Any, list[Segment]] = {}
+        self._segments: dict[Any, list[Segment]] = {}
+        self._scratch: dict[Any, Array] = {}
+        self._group, *_ = parameters.layout.sizes
+        self._dtype = np.dtype(self._group)
+        self._counted: Callable[[Array], None] | None = None
+        self._scalars: list[str] = []  # in the order of what the counted call reads
+        self._settings = np.zeros(len(rule.scalars))
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Do a step that is one compiled call, which Ctrl-C does not interrupt.
+
+        Returns:
+            Whether it was done; where it was not, nothing has changed.
+        """
+        hyper = self._hyper
+        if self._version != hyper.version:
+            self._prepare()
+        if self._counted is None:
+            return False
+        in_arena = self._parameters.arena is not None
+        if isinstance(grads, list):
+            view = None if in_arena else flat_view(grads[0], self._dtype)
+        else:
+            view = grads.buffers[self._group] if in_arena else None
+        if view is None:
+            return False
+        if self._revision != hyper.revision or hyper.constant is None:
+            values = hyper.at(self._counter.t).shared
+            self._settings[:] = [values[name] for name in self._scalars]
+            self._revision = hyper.revision
+        self._counted(view)
+        return True
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -72,14 +116,8 @@ class CpuExecutor:
         if self._version != self._hyper.version:
             self._prepare()
         computed: dict[Any, Any] = {}
-        if isinstance(grads, Arena) and self._parameters.arena is not None:
-            for segment in self._segments_for(values):
-                gradient = grads.buffers[segment.group][segment.start : segment.stop]
-                self._update(segment, gradient, values, own, computed)
-        else:
-            arrays = grads.values() if isinstance(grads, Arena) else grads
-            for segment, gradient in zip(self._separate, arrays, strict=True):
-                self._update(segment, gradient, values, own, computed)
+        for segment in self._segments_for(values, in_arena=not isinstance(grads, list)):
+            self._update(segment, segment.gradient(grads), values, own, computed)
         self._counter.t = step + 1
         return True
 
@@ -88,33 +126,32 @@ class CpuExecutor:
         segment: Segment,
         gradient: Array,
         values: Values,
-        own: Mapping[str, Any],
+        own: dict[str, Any],
         computed: dict[Any, Any],
     ) -> None:
         """Update a segment; those with equal scalars share the values in `computed`."""
-        by_name: dict[str, Any] = {}
         key: Any = segment.group
+        scalars = values.shared
         if values.by_name:
             by_name = {name: by[segment.name] for name, by in values.by_name.items()}
-            key = (segment.group, *by_name.values())
+            key, scalars = (segment.group, *by_name.values()), scalars | by_name
         if key not in computed:
-            computed[key] = segment.step.values({**values.shared, **by_name, **own})
-        if self._plain:
-            segment.call(gradient, computed[key])
-            return
+            computed[key] = segment.step.values(scalars | own)
+        if segment.gather is not None:
+            segment.gather()
         rounding, random_streams = None, self._random_streams[segment.group]
         if random_streams:
             number = list(self._steps).index(segment.group)
             seed = group_seed(self._options.seed, number)
             rounding = Rounding(seed, own["t"], segment.start, random_streams)
         segment.call(gradient, computed[key], rounding)
-        if segment.copy is not None:
-            half, exact = segment.copy
+        if segment.copies:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                half[...] = exact
+                for array, result in segment.copies:
+                    array[...] = result
 
     def _prepare(self) -> None:
-        """Bind the kernels' steps to separate arrays, for the present settings."""
+        """Build the kernels' steps for the present settings."""
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
@@ -125,61 +162,132 @@ class CpuExecutor:
             }
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
-        self._plain = not (
-            any(self._random_streams.values()) or self._options.master_weights
-        )
-        self._separate = [
-            self._segment(name, slot, operator.itemgetter(name))
-            for name, slot in parameters.layout.slots.items()
-        ]
-        self._merged = {}
-        self._version = self._hyper.version
+        self._segments, self._scratch = {}, {}
+        self._bind_counted()
+        self._version, self._revision = self._hyper.version, -1
 
-    def _segment(self, name: str, slot: Slot, take: Callable[[Any], Array]) -> Segment:
-        """Bind the kernel's step to what `take` finds in the parameters and arenas."""
-        parameter = take(self._parameters.arrays)
+    def _bind_counted(self) -> None:
+        """Bind the one call that is a whole step, where there is such a call."""
+        parameters, layout = self._parameters, self._parameters.layout
+        self._counted = None
+        flat = parameters.arena is not None
+        one = len(layout.sizes if flat else layout.slots) == 1
+        others = self._norm is not None or self._options.master_weights
+        by_name = any(isinstance(s, dict) for s in self._hyper.settings.values())
+        group = self._group
+        if not one or others or by_name or self._random_streams[group]:
+            return
+        take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
+        self._scalars = [name for name in step.program.scalars if name != "t"]
+        self._settings = np.zeros(len(self._scalars))
+        before, after = self._inputs(group, take, take(parameters.arrays))
+        bind = getattr(step.engine, "bind_counted", None)
+        if bind is not None:
+            self._counted = bind(before, after, self._settings, self._counter.array)
+
+    def _take(self, names: Sequence[str], *, flat: bool) -> Take:
+        """Return what takes neighbours from an arena: a flat part, or a lone view."""
+        if not flat:
+            return operator.itemgetter(names[0])
+        slots = self._parameters.layout.slots
+        first, stop = slots[names[0]], slots[names[-1]].end
+        return lambda arena: arena.buffers[first.group][first.start : stop]
+
+    def _inputs(
+        self, group: str, take: Take, parameter: Array
+    ) -> tuple[list[Array], list[Array]]:
+        """Return the inputs of a kernel before its gradient, and after it."""
         states = [take(self._states[state]) for state in self._rule.states]
-        step = self._steps[slot.group]
-        inputs = [symbol.name for symbol in step.program.inputs]
+        inputs = [symbol.name for symbol in self._steps[group].program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
-        after = [take(self._hyper.elements[element]) for element in order]
-        copy = None
-        if self._options.master_weights:
-            copy = parameter, take(self._states[MASTER])
-            parameter = copy[1]
-        call = step.bind([parameter, *states], after)
-        return Segment(name, step, call, slot.group, slot.start, slot.stop, copy)
+        return [parameter, *states], [take(self._hyper.elements[n]) for n in order]
 
-    def _segments_for(self, values: Values) -> list[Segment]:
+    def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
+        """Bind the kernel's step to neighbours, whose gradients are in an arena or not.
+
+        Several arrays that are separate are gathered first.
+        """
+        arrays, layout = self._parameters.arrays, self._parameters.layout
+        slots = [layout.slots[name] for name in names]
+        group, start, end = slots[0].group, slots[0].start, slots[-1].end
+        owned = self._parameters.arena is not None
+        flat = len(names) > 1 or (in_arena and owned)
+        take = self._take(names, flat=flat)
+        padding = [np.zeros(slot.end - slot.stop, group) for slot in slots]
+        padding = padding if any(map(len, padding)) else []
+        before, copied = None, self._options.master_weights
+        if copied:
+            parameter = take(self._states[MASTER])
+        elif owned or not flat:
+            parameter = take(arrays)
+        else:
+            parameter, copied = self._space(group, "p", end - start), True
+            own = [arrays[name] for name in names]
+            before = functools.partial(gather, parameter, padding, own)
+        copies = []
+        if copied and (owned or not flat):
+            copies = [(take(arrays), parameter)]
+        elif copied:
+            for name, slot in zip(names, slots, strict=True):
+                part = parameter[slot.start - start : slot.stop - start]
+                copies.append((arrays[name], part.reshape(slot.shape)))
+        if in_arena:
+            gradient = take
+        else:
+            order = list(layout.slots)
+            pick = operator.itemgetter(*map(order.index, names))
+            space = self._space(group, "g", end - start) if flat else None
+            gradient = (
+                (lambda grads: gather(space, padding, pick(grads))) if flat else pick
+            )
+        step = self._steps[group]
+        call = step.bind(*self._inputs(group, take, parameter))
+        return Segment(names[0], group, start, step, call, gradient, before, copies)
+
+    def _space(self, group: str, kind: str, size: int) -> Array:
+        """Return scratch that segments share, one after the other."""
+        zeros, most = self._parameters.backend.zeros, self._steps[group].engine.size
+        space: Array = self._scratch.setdefault((group, kind), zeros(most, group))
+        return space[:size]
+
+    def _segments_for(self, values: Values, *, in_arena: bool) -> list[Segment]:
         """Join neighbours in the arena whose values by name are equal."""
         slots = self._parameters.layout.slots
-        keys = {
-            name: tuple(by[name] for by in values.by_name.values())
-            for name in (slots if values.by_name else ())
-        }
-        memo = tuple(keys.values())
-        if memo not in self._merged:
-            if len(self._merged) > 8:  # schedules by name give new values at every step
-                self._merged.clear()
-            self._merged[memo] = self._merge_neighbours(keys)
-        return self._merged[memo]
-
-    def _merge_neighbours(self, keys: Mapping[str, Any]) -> list[Segment]:
-        layout = self._parameters.layout
-        segments = []
-        for group, size in layout.sizes.items():
-            inside = [(n, s) for n, s in layout.slots.items() if s.group == group]
-            heads = [
-                (name, slot)
-                for k, (name, slot) in enumerate(inside)
-                if k == 0 or keys.get(name) != keys.get(inside[k - 1][0])
+        numbers: list[int] = []
+        if values.by_name:
+            first: dict[Any, int] = {}  # equal values have the number of the first
+            for name in slots:
+                own = tuple(by[name] for by in values.by_name.values())
+                numbers.append(first.setdefault(own, len(first)))
+        memo = in_arena, *numbers
+        if memo not in self._segments:
+            if len(self._segments) > 8:  # schedules may give ever other neighbours
+                self._segments.clear()
+            number_of = dict(zip(slots, numbers, strict=False))
+            self._segments[memo] = [
+                self._segment(names, in_arena=in_arena)
+                for names in self._merge_neighbours(number_of, in_arena=in_arena)
             ]
-            ends = [slot.start for _, slot in heads[1:]] + [size]
-            for (name, slot), end in zip(heads, ends, strict=True):
-                cut = Slot((end - slot.start,), group, slot.start, end)
+        return self._segments[memo]
 
-                def take(arena: Any, cut: Slot = cut) -> Array:
-                    return arena.buffers[cut.group][cut.start : cut.stop]
-
-                segments.append(self._segment(name, cut, take))
+    def _merge_neighbours(
+        self, numbers: Mapping[str, int], *, in_arena: bool
+    ) -> list[list[str]]:
+        """Name the parameters of each segment: of all neighbours, or of small ones."""
+        layout = self._parameters.layout
+        slots, whole = layout.slots, in_arena and self._parameters.arena is not None
+        segments: list[list[str]] = []
+        for group in layout.sizes:
+            limit, runs = self._steps[group].engine.size, list[list[str]]()
+            size = 0
+            for name in (n for n, slot in slots.items() if slot.group == group):
+                own = slots[name].end - slots[name].start
+                fits = whole or (own <= SMALL and size + own <= limit)
+                if fits and runs and numbers.get(name) == numbers.get(runs[-1][-1]):
+                    runs[-1].append(name)
+                    size += own
+                else:
+                    runs.append([name])
+                    size = own if own <= SMALL else limit + 1  # a large one stays alone
+            segments += runs
         return segments

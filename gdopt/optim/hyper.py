@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gdopt.arrays.arena import PADDING, Arena, array_label, refuse_other_names
+from gdopt.arrays.arena import Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import as_number, check_choice, check_number, shown
@@ -199,8 +199,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 raise ArgumentError(message) from None
         for slot in parameters.layout.slots.values():  # a zero eps would give NaN there
             buffer = arena.buffers[slot.group]
-            end = slot.start + -(-(slot.stop - slot.start) // PADDING) * PADDING
-            buffer[slot.stop : end] = buffer[slot.stop - 1 : slot.stop]
+            buffer[slot.stop : slot.end] = buffer[slot.stop - 1 : slot.stop]
         return arena
 
     def at(self, step: int) -> Values:

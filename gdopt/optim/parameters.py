@@ -174,6 +174,8 @@ class Gradients:
         self._known: Arena | None = None
         # On a GPU an array that lives keeps its place and size: it is checked once.
         self._remembers = parameters.backend.name != "numpy"
+        self._owner_of = parameters.backend.owner
+        self._device_of = parameters.backend.device if self._remembers else None
         self._seen = SeenArrays()
 
     def check(self, grads: Any) -> Arena | list[Array]:
@@ -187,20 +189,17 @@ class Gradients:
         """
         if self._known is not None and grads is self._known:
             return self._known
-        if type(grads) is self._expected[0][1]:  # a lone array
-            arrays = [grads]
-            refuse_other_count(len(self._names), 1)
-        elif type(grads) is dict or isinstance(grads, Mapping):
+        if type(grads) is self._expected[0][1]:  # first: a lone array may be small
+            if len(self._names) > 1:
+                refuse_other_count(len(self._names), 1)
+            return self._check_fresh([grads])
+        if type(grads) is dict or isinstance(grads, Mapping):
             if grads.keys() != self._parameters.arrays.keys():
                 refuse_other_names(self._names, grads, "grads")
             arrays = list(map(grads.__getitem__, self._names))
         else:
             arrays = self._positional(grads)
-        if not self._remembers:
-            self._check_arrays(arrays)
-        elif not self._seen.are(arrays):
-            self._check_arrays(arrays)
-            self._seen = SeenArrays(arrays)
+        self._check_fresh(arrays)
         if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
             return arrays
         if list(grads) != self._names:  # layouts are equal in any order
@@ -216,11 +215,11 @@ class Gradients:
         refuse_other_count(len(self._names), len(arrays))
         return arrays
 
-    def _check_arrays(self, arrays: Sequence[Array]) -> None:
-        """Check fresh arrays; the loop is lean, as it runs for each at every step."""
-        backend = self._parameters.backend
-        device_of = backend.device if self._remembers else None
-        owner_of, device = backend.owner, self._parameters.device
+    def _check_fresh(self, arrays: list[Array]) -> list[Array]:
+        """Check and return arrays; the loop is lean, as it runs for each every step."""
+        if self._remembers and self._seen.are(arrays):
+            return arrays
+        device_of, device = self._device_of, self._parameters.device
         owners, suspects = self._owners, []
         for (name, kind, shape, dtype), array in zip(
             self._expected, arrays, strict=True
@@ -235,11 +234,14 @@ class Gradients:
             if device_of is None and array.base is None:
                 owner = array
             else:
-                owner = owner_of(array)
+                owner = self._owner_of(array)
             if owner is None or id(owner) in owners:
                 suspects.append((name, array))
         if suspects:
             self._refuse_aliases(suspects)
+        if self._remembers:
+            self._seen = SeenArrays(arrays)
+        return arrays
 
     def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
         """Raise for what is wrong; subclasses of arrays are not."""

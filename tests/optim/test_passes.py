@@ -132,9 +132,51 @@ def test_an_arena_is_one_pass_for_each_dtype(passes):
     assert len(passes) == 3
 
 
-def test_arrays_apart_are_one_pass_each(passes):
+def test_small_arrays_apart_share_a_pass_and_large_ones_have_their_own(passes):
     step_once(gdopt.Adam(values()))
-    assert len(passes) == len(SHAPES)
+    assert passes == [448]  # with the padding that the state has
+    passes.clear()
+    sizes = [3, 4096, 4097, 5, 0, 70, 5000, 0]
+    step_once(gdopt.Adam([np.ones(size) for size in sizes]))
+    assert passes == [4160, 4097, 192, 5000, 0]
+
+
+def test_small_arrays_share_passes_that_stay_in_cache(passes):
+    optimizer = gdopt.Adam([np.ones(1000) for _ in range(300)])
+    step_once(optimizer)
+    size = Blocks(optimizer.rule.kernel.program(), "float64").size
+    assert sum(passes) == 300 * 1024
+    assert all(size - 1024 < count <= size for count in passes[:-1])
+
+
+def odd(array, k):
+    """Lay an array out in one of several ways."""
+    wide = np.zeros((*array.shape, 2), array.dtype)[..., 1]
+    backwards = np.zeros_like(array)[(..., *[slice(None, None, -1)] * array.ndim)]
+    columns = np.zeros_like(array, order="F")
+    laid = (wide, backwards, columns, np.zeros_like(array))[k % 4]
+    laid[...] = array
+    return laid
+
+
+@pytest.mark.parametrize("arena", [False, True], ids=["apart", "arena"])
+@pytest.mark.parametrize("name", ["sgd", "adamw corrected"])
+def test_small_arrays_together_have_the_bits_of_each_alone(name, arena, engine):
+    start, rows = values(DTYPES), [values(DTYPES) for _ in range(STEPS)]
+    params = {key: odd(array, k) for k, (key, array) in enumerate(start.items())}
+    together = CASES[name].make(gdopt.Arena.of(params) if arena else params)
+    for row in rows:
+        together.step({key: odd(g, k) for k, (key, g) in enumerate(row.items(), 1)})
+    for key, array in start.items():
+        alone = CASES[name].make({key: array.copy()})
+        for row in rows:
+            alone.step({key: row[key]})
+        found, expected = together.params[key], alone.params[key]
+        np.testing.assert_array_equal(found, expected, strict=True)
+        for state, expected in alone.state[key].items():
+            np.testing.assert_array_equal(together.state[key][state], expected)
+    for arena_of_state in together._state.values():
+        assert_padding_is_zero(arena_of_state)
 
 
 @pytest.mark.parametrize(

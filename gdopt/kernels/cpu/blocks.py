@@ -7,6 +7,7 @@ one ufunc after the other over everything sixfold.
 from __future__ import annotations
 
 import functools
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -118,16 +119,17 @@ class Blocks:
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
         self._block: Callable[..., None] = scope["block"]
         self._local = threading.local()
+        self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
+        self._packed = struct.Struct(f"{len(program.hoisted)}{self.dtype.char}")
         live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
         fitting = 2 * cache_bytes() // live  # twice: fewer calls outweigh some misses
         self.size = min(
             max(1 << fitting.bit_length() - 1, SMALLEST_BLOCK), LARGEST_BLOCK
         )
 
-    def cast(self, scalars: Sequence[float]) -> list[Any]:
-        """Round the hoisted values once to the dtype of the arithmetic."""
-        values = cast(scalars, self.dtype)
-        return [values[k, ...] for k in range(values.size)]
+    def cast(self, scalars: Sequence[float]) -> Sequence[float]:
+        """Return the hoisted values; each thread rounds them in `_round`."""
+        return scalars
 
     def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
         """Update the arrays in place.
@@ -136,6 +138,9 @@ class Blocks:
             arrays: (n,) each, contiguous and of the engine's dtype.
             values: the hoisted values, as `cast` gave them.
         """
+        if arrays[0].size <= self.size:
+            self._run_segment(arrays, values, self.size)
+            return
         # Smaller blocks of several threads wait for the interpreter's lock.
         shared = POOL.shares(arrays[0].size)
         block = min(4 * self.size, LARGEST_BLOCK) if shared else self.size
@@ -145,16 +150,17 @@ class Blocks:
         self, arrays: Sequence[Any], scalars: Sequence[Any], block: int
     ) -> None:
         """Run block by block in the calling thread, in its floating-point mode."""
-        count = arrays[0].size
-        flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
-        with np.errstate(all="ignore"), flush:
-            if count <= block:
-                self._block(*arrays, *scalars, *self._scratch(count, block))
-                return
+        count, values = arrays[0].size, self._round(scalars)
+        if count <= block:
+            operands = *arrays, *values, *self._scratch(count, block)
+            with np.errstate(all="ignore"), self._mode():
+                self._block(*operands)
+            return
+        with np.errstate(all="ignore"), self._mode():
             for start in range(0, count, block):
                 parts = [array[start : start + block] for array in arrays]
                 scratch = self._scratch(parts[0].size, block)
-                self._block(*parts, *scalars, *scratch)
+                self._block(*parts, *values, *scratch)
 
     def run_rows(
         self,
@@ -175,8 +181,8 @@ class Blocks:
         arrays = [array[..., inside] for array in arrays]
         first = arrays[0]
         rows = max(1, self.size // max(1, first.shape[1]))
-        flush = FlushToZero() if self.dtype == np.float32 else nullcontext()
-        with np.errstate(all="ignore"), flush:
+        values = self._round(values)
+        with np.errstate(all="ignore"), self._mode():
             for start in range(0, len(first), rows):
                 part = slice(start, start + rows)
                 parts = [array[part] if array.ndim > 1 else array for array in arrays]
@@ -187,18 +193,32 @@ class Blocks:
             if total is not None:
                 lane_sums(first, total[inside])
 
+    def _round(self, scalars: Sequence[float]) -> list[Any]:
+        """Round the hoisted values once, to this thread's own 0-d arrays."""
+        local = self._local.__dict__
+        if "values" not in local:
+            values = np.zeros(len(scalars), self.dtype)
+            local["values"] = values, [values[k, ...] for k in range(len(scalars))]
+        rounded: list[Any]
+        values, rounded = local["values"]
+        try:
+            self._packed.pack_into(values, 0, *scalars)
+        except OverflowError:  # beyond the dtype's range they become infinite
+            values[:] = cast(scalars, self.dtype)
+        return rounded
+
     def _scratch(self, count: int, block: int) -> list[Any]:
         """Return this thread's scratch arrays, cut to the length of the block."""
         local = self._local.__dict__
+        if local.get("count") == count and local["block"] >= block:
+            cut: list[Any] = local["cut"]
+            return cut
         if local.get("block", 0) < block:
             local["block"], zeros = block, get_backend("numpy").zeros
             local["whole"] = [
                 zeros(block, np.bool_ if boolean else self.dtype)
                 for boolean in self._booleans
             ]
-            local["count"] = None
-        if local["count"] != count:
-            local["cut"] = [array[:count] for array in local["whole"]]
-            local["count"] = count
-        cut: list[Any] = local["cut"]
+        cut = local["cut"] = [array[:count] for array in local["whole"]]
+        local["count"] = count
         return cut

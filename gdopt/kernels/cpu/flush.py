@@ -27,7 +27,7 @@ def _environment() -> tuple[Any, Any] | None:
         return None
     if platform.libc_ver()[0] != "glibc":
         return None
-    library = ctypes.CDLL("libm.so.6")
+    library = ctypes.PyDLL("libm.so.6")  # without the cost of releasing the lock
     for function in (library.fegetenv, library.fesetenv):
         function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_int
     return library.fegetenv, library.fesetenv
@@ -43,6 +43,7 @@ class _ThreadMode(threading.local):
 
     def __init__(self) -> None:
         self.environment = ctypes.create_string_buffer(FENV_BYTES)
+        self.place = ctypes.addressof(self.environment)
         self.mode = ctypes.c_uint32.from_buffer(self.environment, MXCSR_OFFSET)
 
 
@@ -52,24 +53,22 @@ _thread = _ThreadMode()
 class FlushToZero:
     """A context in which the calling thread flushes denormals, where it can."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "_mode", "_place", "_put")
 
     def __enter__(self) -> None:
         functions = _environment()
+        self._put = functions and functions[1]
         if functions is not None:
-            get, put = functions
-            get(_thread.environment)
-            self._before = _thread.mode.value
-            _thread.mode.value = self._before | FLUSH
-            put(_thread.environment)
+            self._place, self._mode = place, mode = _thread.place, _thread.mode
+            functions[0](place)
+            self._before = before = mode.value
+            mode.value = before | FLUSH
+            functions[1](place)
 
     def __exit__(self, *_: object) -> None:
-        functions = _environment()
-        if functions is not None:
-            get, put = functions
-            get(_thread.environment)
-            _thread.mode.value = self._before
-            put(_thread.environment)
+        if self._put is not None:
+            self._mode.value = self._before
+            self._put(self._place)
 
 
 def flushes() -> bool:
@@ -82,7 +81,7 @@ def set_flush(*, flush: bool) -> None:
     functions = _environment()
     if functions is not None:
         get, put = functions
-        get(_thread.environment)
+        get(_thread.place)
         mode = _thread.mode.value
         _thread.mode.value = mode | FLUSH if flush else mode & ~FLUSH
-        put(_thread.environment)
+        put(_thread.place)

@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,33 @@ import numpy as np
 from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.pool import POOL
-from gdopt.kernels.packing import cast
-from gdopt.kernels.trace import Program, expression
+from gdopt.kernels.packing import cast, flat_view
+from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.trace import Program, expression, print_host
 
 HEAD = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs, hypot
 
 import numba
 import numpy as np
-from numpy import exp, log, log1p, sqrt, tanh
+from numpy import exp, inf, log, log1p, nan, sqrt, tanh
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
 '''
+# A step in one call: Python's handlers, as that of Ctrl-C, run before or after it.
+COUNTED = """
+serial_ = serial
+
+
+@numba.njit(cache={cache}, error_model="numpy", nogil=True)
+def counted({parameters}, scalars_, settings_, count_):
+{body}
+    serial_({parameters}, scalars_)
+    count_[0] += 1
+"""
+LIBRARY = ("exp", "log", "log1p", "tanh", "hypot")  # may round otherwise than Python's
 
 
 def print_element(program: Program, part: str = "") -> tuple[list[str], str]:
@@ -76,7 +89,38 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     lines = [f"\n    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
-    return head + "\n".join(lines) + "\n"
+    return head + "\n".join(lines) + "\n" + print_counted(program, cache=cache)
+
+
+def _is_countable(nodes: Iterable[Symbol]) -> bool:
+    """Return whether a loop may compute the hoisted values itself.
+
+    LLVM replaces a power of a constant by other functions, which round otherwise.
+    """
+    return all(
+        node.operation not in LIBRARY
+        and _is_countable(node.arguments)
+        and not (
+            node.operation == "power"
+            and any(argument.value is not None for argument in node.arguments)
+        )
+        for node in nodes
+    )
+
+
+def print_counted(program: Program, *, cache: bool) -> str:
+    """Print the loop that computes its own values and counts its steps."""
+    if not _is_countable(program.hoisted):
+        return ""
+    lines, values = print_host(
+        program.hoisted, lambda node, names: expression(node, names, "python")
+    )
+    settings = [name for name in program.scalars if name != "t"]
+    body = ["    t = count_[0] + 1.0"] if "t" in program.scalars else []
+    body += [f"    {name} = settings_[{k}]" for k, name in enumerate(settings)]
+    body += [*lines, *(f"    scalars_[{k}] = {v}" for k, v in enumerate(values))]
+    parameters = ", ".join(symbol.name for symbol in program.inputs)
+    return COUNTED.format(cache=cache, parameters=parameters, body="\n".join(body))
 
 
 def _store(source: str, name: str, folder: Path) -> Path:
@@ -132,16 +176,40 @@ class Loop:
     def __init__(
         self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
     ) -> None:
-        self.dtype = np.dtype(dtype)
+        self.dtype, self._values = np.dtype(dtype), len(program.hoisted)
         flush = self.dtype == np.float32 and can_flush()
         self.source, module = compile_module(
             functools.partial(printer, program, flush=flush), program.name
         )
         self._serial = module.serial
+        self._counted = getattr(module, "counted", None)
 
     def cast(self, scalars: Sequence[float]) -> Any:
         """Round the hoisted values once to the dtype of the arithmetic."""
         return cast(scalars, self.dtype)
+
+    def bind_counted(
+        self, before: Sequence[Any], after: Sequence[Any], settings: Any, count: Any
+    ) -> Callable[[Any], None] | None:
+        """Bind a step that is one compiled call and counts itself; None without one.
+
+        Args:
+            before: the inputs up to the one that is left open.
+            after: the inputs after it.
+            settings: float64, the scalars but for t; read at every call.
+            count: int64 of one element, the steps done; each call adds one.
+
+        Returns:
+            A function of the open input, flat.
+        """
+        views = [flat_view(array, self.dtype) for array in (*before, *after)]
+        flat = all(view is not None for view in views)
+        if self._counted is None or not flat or POOL.shares(before[0].size):
+            return None
+        call = functools.partial(self._counted, *views[: len(before)])
+        scalars = np.empty(self._values, self.dtype)
+        rest = (*views[len(before) :], scalars, settings, count)
+        return lambda one: call(one, *rest)
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""

@@ -57,6 +57,10 @@ class GpuExecutor:
             self._device_counter = self._counter.device = counter
             self._version = -1
 
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:  # noqa: ARG002
+        """Return False: a step is more than one call."""
+        return False
+
     def run(self, grads: Arena | list[Array]) -> bool | Array:
         """Do one step with checked gradients.
 

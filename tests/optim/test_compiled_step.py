@@ -1,0 +1,145 @@
+"""A step that is one compiled call: it computes its own values and counts itself."""
+
+import contextlib
+import os
+import signal
+
+import numpy as np
+import pytest
+from oracles import CASES
+
+import gdopt
+from gdopt.kernels.cpu.pool import POOL
+
+GENERATOR = np.random.default_rng(21)
+FLOATS = ("float32", "float64")
+
+
+@pytest.fixture(autouse=True)
+def _numba(monkeypatch):
+    pytest.importorskip("numba", exc_type=ImportError)
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numba")
+
+
+def drawn(dtype="float32"):
+    return GENERATOR.standard_normal(100).astype(dtype)
+
+
+def test_a_step_of_one_array_or_arena_is_one_compiled_call():
+    array = gdopt.Adam(drawn())
+    arena = gdopt.Adam(gdopt.Arena.of({"W": drawn(), "b": drawn()}))
+    assert array.executor.run_compiled([drawn()])
+    assert arena.executor.run_compiled(arena.params.like())
+    assert array.t == arena.t == 1
+
+
+def test_other_steps_are_not_compiled_calls_and_change_nothing(unchanged, monkeypatch):
+    monkeypatch.setattr(POOL, "size", 2)  # which share long arrays
+    lone, pair = drawn(), {"W": drawn(), "b": drawn()}
+    arena = gdopt.Arena.of(pair)
+    for optimizer, grads in (
+        (gdopt.Adam(lone), [np.ones(200, np.float32)[::2]]),
+        (gdopt.Adam(lone, clip_norm=1.0), [lone + 1]),
+        (gdopt.Adam(lone, lr={"0": 0.1}), [lone + 1]),
+        (gdopt.Adam(np.zeros(1_000_000)), [np.zeros(1_000_000)]),
+        (gdopt.Adam(lone.astype(np.float16)), [lone.astype(np.float16)]),
+        (gdopt.Adam(pair), [drawn(), drawn()]),
+        (gdopt.Adam(arena), [drawn(), drawn()]),
+        (gdopt.Adam({"W": lone}), gdopt.Arena.of({"W": lone})),
+    ):
+        with unchanged(optimizer):
+            assert not optimizer.executor.run_compiled(grads)
+
+
+@pytest.mark.parametrize("t", [0, 10**6])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in CASES), ("adamw corrected", "float32")],
+)
+def test_a_compiled_step_has_the_bits_of_numpys(name, t, dtype, monkeypatch):
+    start, rows = drawn(dtype), [drawn(dtype) for _ in range(20)]
+    ends = []
+    for engine in ("numba", "numpy"):
+        monkeypatch.setenv("GDOPT_CPU_ENGINE", engine)
+        optimizer = CASES[name].make(start.copy())
+        optimizer.load_state_dict(optimizer.state_dict() | {"t": t})
+        for row in rows:
+            optimizer.step(row)
+        arrays = [optimizer.params["0"], *optimizer.state["0"].values()]
+        ends.append([array.tobytes() for array in arrays])
+        assert optimizer.t == t + len(rows)
+    assert ends[0] == ends[1]
+
+
+def decay_by_root(p, g, *, lr, t):
+    return p - lr / t**0.5 * g
+
+
+def decay_by_two(p, g, *, lr, t):
+    return p - lr * 2.0**-t * g
+
+
+def decay_by_exp(p, g, *, lr, t):
+    return p - lr * np.exp(-0.1 * t) * g
+
+
+def ratio(p, g, *, lr, t):
+    return p - lr / (t - 2) * g  # infinite at the second step
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("rule", [decay_by_root, decay_by_two, decay_by_exp, ratio])
+def test_scalars_of_any_rule_have_the_bits_of_pythons(rule, dtype, monkeypatch):
+    start, ends = drawn(dtype), []
+    for engine in ("numba", "numpy"):
+        monkeypatch.setenv("GDOPT_CPU_ENGINE", engine)
+        optimizer = gdopt.Optimizer(start.copy(), rule=rule, lr=0.37)
+        for _ in range(40):
+            optimizer.step(start)
+        ends.append(optimizer.params["0"].tobytes())
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, monkeypatch):
+    p = np.ones(3)
+    optimizer = gdopt.SGD(p, lr=0.5)
+    optimizer.step(np.ones(3))
+    call = optimizer.executor._counted
+
+    def interrupted(gradient):
+        if when == "after":
+            call(gradient)
+        os.kill(os.getpid(), signal.SIGINT)
+        call(gradient)
+
+    monkeypatch.setattr(optimizer.executor, "_counted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step(np.ones(3))
+    done = 1 + (when == "after")
+    assert optimizer.t == done
+    assert p.tolist() == [1 - 0.5 * done] * 3
+    monkeypatch.undo()
+    assert optimizer.step(np.ones(3))  # the lock was given back
+    assert optimizer.t == done + 1
+
+
+def test_a_schedule_that_fails_or_is_out_of_range_changes_nothing(unchanged):
+    rates = iter([0.5, -1.0, 0.25])
+    optimizer = gdopt.SGD(drawn(), lr=lambda _: next(rates))
+    optimizer.step(drawn())
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match="lr at step 1"):
+        optimizer.executor.run_compiled([drawn()])
+    assert optimizer.executor.run_compiled([drawn()])
+    with unchanged(optimizer), contextlib.suppress(StopIteration):
+        optimizer.step(drawn())
+    assert optimizer.t == 2
+
+
+def test_a_step_with_strided_gradients_reads_a_schedule_once():
+    seen = []
+    optimizer = gdopt.SGD(drawn(), lr=lambda step: seen.append(step) or 0.5)
+    for _ in range(2):
+        optimizer.step(np.ones(200, np.float32)[::2])
+        optimizer.step(drawn())
+    assert seen == [0, 1, 2, 3]
