@@ -47,7 +47,7 @@ def measure(
         return [row | {"left_out": "needs --before CHECKOUT"}]
     try:
         sides = _sides(figure, before)
-        for _ in range(ATTEMPTS):
+        for _ in range(1 if figure.shared else ATTEMPTS):
             found = take_turns(list(sides.values()), figure.effort, workers)
             turns, shares = _quiet(found)
             if shares["quiet"]:
