@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,10 @@ class Running:
     """Runs a script anew for each round."""
 
     def __init__(self, script: Script) -> None:
+        self._bytecode = tempfile.TemporaryDirectory()
         self._environment = environment(script.checkout)
+        self._environment["PYTHONPYCACHEPREFIX"] = self._bytecode.name
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._script = SCRIPTS[script.key]
         self.pids: list[int] = []
 
@@ -77,4 +81,5 @@ class Running:
         return dict.fromkeys(("median", "min", "p90", "mean"), seconds)
 
     def close(self) -> None:
-        """Do nothing: no process is left."""
+        """Remove the bytecode, which the first run has written."""
+        self._bytecode.cleanup()

@@ -41,7 +41,7 @@ def ratio_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
                 f"{before['ratio']:.3f}" if before else "",
                 _ratio(row),
                 "" if row["target"] is None else f"{bound} {row['target']}",
-                {True: "yes", False: "**no**", None: ""}[row["ok"]],
+                _met(row),
             )
             if row.get("by", "median") != "median":
                 what += f", {row['by']}"
@@ -49,6 +49,12 @@ def ratio_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
                 what += ", seconds more"
         rows.append((what, *cells))
     return rows
+
+
+def _met(row: dict[str, Any]) -> str:
+    if row["target"] is not None and not row.get("turns", {}).get("quiet", True):
+        return "not quiet"
+    return {True: "yes", False: "**no**", None: ""}[row["ok"]]
 
 
 def _ratio(row: dict[str, Any]) -> str:

@@ -23,11 +23,7 @@ KINDS = {
     "adam": gdopt.Adam,
     "adamw": gdopt.AdamW,
 }
-KERNELS = {
-    "minimum": np.minimum,
-    "maximum": np.maximum,
-    "clip": lambda p: np.minimum(np.maximum(p, LIMITS[0]), LIMITS[1]),
-}
+FUNCTIONS = gdopt if hasattr(gdopt, "sqrt") else np  # an earlier gdopt has its own
 RATES = (1e-3, np.nextafter(1e-3, 1))  # differ, but not in what `check` compares
 ARENAS = {"arena", "copied"}
 COPIES = 4  # sets of gradients that take turns where they are fresh at every step
@@ -39,7 +35,22 @@ def own_adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     v = beta2 * v + (1 - beta2) * (g * g)
     correction = (1 - beta2**t) ** 0.5
     rate = lr * correction / (1 - beta1**t)
-    return p - rate * m / (np.sqrt(v) + eps * correction), m, v
+    return p - rate * m / (FUNCTIONS.sqrt(v) + eps * correction), m, v
+
+
+def minimum(p, g):
+    return FUNCTIONS.minimum(p, g)
+
+
+def maximum(p, g):
+    return FUNCTIONS.maximum(p, g)
+
+
+def clip(p):
+    return FUNCTIONS.minimum(FUNCTIONS.maximum(p, LIMITS[0]), LIMITS[1])
+
+
+KERNELS = {f.__name__: f for f in (minimum, maximum, clip)}
 
 
 def optimizer(rule: str, params, *, own: bool, **options):

@@ -9,6 +9,7 @@ import interleave
 import machine
 import pytest
 import ratios
+import table
 from cases import Case
 
 TINY = Case("tiny", ((33,),))
@@ -148,9 +149,25 @@ def test_turns_with_busy_strangers_are_set_aside_unless_most_are():
     quiet, busy = interleave.Turn([], 0.01), interleave.Turn([], 0.3)
     used, shares = ratios._quiet([quiet, busy, quiet])
     assert used == [quiet, quiet]
-    assert shares == {"used": 2, "of": 3, "foreign": 0.01}
+    assert shares == {"used": 2, "of": 3, "foreign": 0.01, "quiet": True}
     used, shares = ratios._quiet([quiet, busy, busy])
-    assert shares == {"used": 3, "of": 3, "foreign": 0.3}
+    assert shares == {"used": 3, "of": 3, "foreign": 0.3, "quiet": False}
+
+
+@pytest.mark.parametrize(("foreign", "ok"), [([0.3, 0.0], True), ([0.3, 0.3], None)])
+def test_what_is_not_quiet_is_measured_again_and_else_not_judged(
+    foreign, ok, monkeypatch
+):
+    shares = iter(foreign)
+
+    def take_turns(sides, _effort, _workers):
+        times = [dict.fromkeys(("median", "min", "p90", "mean"), 1.0) for _ in sides]
+        return [interleave.Turn(times, next(shares))]
+
+    monkeypatch.setattr(ratios, "take_turns", take_turns)
+    (row,) = ratios.measure(FIGURE, None)
+    assert row["ok"] is ok
+    assert table.ratio_rows({"ratios": [row]})[0][-1] == ("yes" if ok else "not quiet")
 
 
 def test_a_missed_target_shows_in_the_exit_status(monkeypatch, tmp_path):

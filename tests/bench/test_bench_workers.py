@@ -234,7 +234,8 @@ def test_a_script_reports_its_own_seconds_or_is_timed_from_outside(monkeypatch):
 
     def run(key):
         script = startup.Script(key)
-        return script.start().time(script)["min"]
+        with Workers() as workers:
+            return workers.of(script).time(script)["min"]
 
     assert run("inside") == 0.5
     clock = itertools.count().__next__
