@@ -1,8 +1,8 @@
 """The formulas of the built-in rules, as papers write them.
 
 Each is ``f(p, *state, g, *, scalars) -> (p, *state)``, like a rule of the user's; the
-ranges of its scalars are in `gdopt.optim.rule`. What is a correction of bias or a decay
-of the rate alone is computed once a step, so it is folded into scalars where it can be.
+ranges of its scalars are in `gdopt.optim.rule`. Corrections of bias are folded into the
+rate, as scalars are computed once a step.
 """
 
 import functools
