@@ -6,6 +6,7 @@ import pytest
 
 PEERS = {  # and the extras that bring them
     "jax": "bench",
+    "keras": "bench",
     "optax": "bench",
     "pandas": "bench",
     "torch": "bench-torch",

@@ -1,20 +1,17 @@
 """Every rule of the library with its scalars, and a rule that uses every operation."""
 
 import numpy as np
+from oracles import CASES
 
 from gdopt.averages import average
 from gdopt.kernels import Kernel
-from gdopt.optim.classes import adam, adamw, momentum, nesterov, rmsprop, sgd
 
-SCALARS = {
-    "lr": 1e-2,
-    "beta": 0.9,
-    "beta1": 0.9,
-    "beta2": 0.999,
-    "eps": 1e-8,
-    "weight_decay": 0.01,
-    "t": 3,
-}
+SCALARS = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "t": 3}
+SCALARS |= {"beta": 0.9, "beta3": 0.99, "rho": 0.9, "momentum": 0.9, "dampening": 0.1}
+SCALARS |= {"weight_decay": 0.01, "lambd": 1e-4, "alpha": 0.75, "t0": 1.0}
+SCALARS |= {"l1": 0.1, "l2": 0.1, "l2_shrinkage": 0.1}
+SCALARS |= {"eta_minus": 0.5, "eta_plus": 1.2}
+SCALARS |= {"min_step_size": 1e-6, "max_step_size": 50.0}
 
 
 def every_operation(p, a, b, g, *, lr):
@@ -39,25 +36,28 @@ def extrema(p, a, b, *, lr):
     return np.minimum(p, a), np.maximum(p, a), np.minimum(np.maximum(b, 0.0), lr)
 
 
-KERNELS = {
-    rule.name: rule.kernel
-    for rule in (
-        sgd,
-        *(momentum(form, bias_correction=False) for form in ("heavy_ball", "keras")),
-        *(momentum("ewa", bias_correction=correct) for correct in (False, True)),
-        nesterov,
-        *(rmsprop(mode) for mode in ("outside", "inside")),
-        *(
-            make(mode, bias_correction=correct)
-            for make in (adam, adamw)
-            for mode in ("corrected", "raw", "inside")
-            for correct in (True, False)
-        ),
-    )
-} | {
+RULES = {name: case.make(np.zeros(1)).rule for name, case in CASES.items()}
+# Powers of elements are each library's own: such a rule has no bits to be compared.
+EXACT = [
+    name
+    for name, rule in RULES.items()
+    if "power" not in {node.operation for node in rule.kernel.program().instructions}
+]
+KERNELS = {RULES[name].name: RULES[name].kernel for name in EXACT} | {
     function.__name__: Kernel(function)
     for function in (average, every_operation, extrema, swap)
 }
+CHIEF = {"sgd", "adam", "adamw", "average", "every_operation", "extrema", "swap"}
+
+
+def sample(place, count):
+    """Return the kernels whose turn is at one of some places, and the chief ones."""
+    return {
+        name: kernel
+        for turn, (name, kernel) in enumerate(KERNELS.items())
+        if turn % count == place or name in CHIEF
+    }
+
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 6e-45, 3e38, -3e38]
 SPECIAL += [1e-310, -5e-324, 1.7e308, 1e-38, 1.1754942e-38, 1.0, -1.0, 2.0]

@@ -127,6 +127,11 @@ COURSE = {
         agrees_with_torch
         the_defaults_are_the_courses_where_it_gives_some
     """,
+    "Adagrad; RMSprop centered, and with momentum; AMSGrad": """
+        every_optimizer_agrees_with_its_textbook
+        agrees_with_keras
+        a_planted_variant_is_found
+    """,
     "Adam's two corrections": """
         adams_first_step_has_the_size_of_the_rate
         adam_without_correction_starts_too_fast

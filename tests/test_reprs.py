@@ -155,6 +155,11 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "uniform_int": (lambda: tune.uniform_int(1, 9), "high=9"),
     "warmup": (lambda: schedules.warmup(0.1, steps=9), "steps=9"),
 }
+EXAMPLES |= {
+    kind.__name__: (partial(kind, np.zeros(2)), "lr=")
+    for kind in gdopt.optim.OPTIMIZERS.values()
+    if kind.__name__ not in EXAMPLES
+}
 ELSEWHERE = {"RunFolder", "TrainingGraph"}  # need a folder and a GPU: see below
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,14 +20,17 @@ Value = TypeVar("Value")
 SEED = 0
 
 
-# Of each optimizer, the one that did best on the dev examples of the digits.
-LEARNING_RATES = {
-    "sgd": 0.3,
-    "momentum": 0.3,
-    "nesterov": 0.03,
-    "rmsprop": 0.003,
-    "adam": 0.003,
-    "adamw": 0.003,
+# Of each optimizer, what did best on the dev examples of the digits; else its default.
+LEARNING_RATES: dict[str, float] = {
+    name: inspect.signature(kind).parameters["lr"].default
+    for name, kind in OPTIMIZERS.items()
+} | {
+    **dict.fromkeys(("adam", "adamw", "rmsprop"), 0.003),
+    **dict.fromkeys(("adabelief", "lion", "signsgd"), 0.01),
+    **dict.fromkeys(("nesterov", "adamax", "adan", "adopt"), 0.03),
+    **dict.fromkeys(("adagrad", "radam"), 0.1),
+    **dict.fromkeys(("sgd", "momentum", "asgd"), 0.3),
+    "adadelta": 10.0,
 }
 
 

@@ -22,8 +22,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     Args:
         hidden_layer_sizes: units of each hidden layer; a number is one layer.
         activation: between layers, ``"relu"``, ``"tanh"`` or ``"logistic"``.
-        optimizer: ``"sgd"``, ``"momentum"``, ``"nesterov"``, ``"rmsprop"``, ``"adam"``,
-            ``"adamw"``, or anything that is called as ``gdopt.Adam(params, lr=...)``.
+        optimizer: a name in `gdopt.optim.OPTIMIZERS`, such as ``"adam"``; or anything
+            that is called as ``gdopt.Adam(params, lr=...)``.
         learning_rate_init: positive; or a schedule, of the step.
         alpha: the course's lambda, at least 0.
         batch_size: examples in a mini-batch, at most n; ``"auto"`` is min(200, n).

@@ -71,6 +71,14 @@ def _second_of_equals(ufunc: Any) -> Callable[..., Any]:
     )
 
 
+NEAR_ONE = 1 - 2.0**-10  # below, 1 - x**t keeps 1e-13 of itself, and its plain bits
+
+
+def _one_minus_power(x: float, t: float) -> float:
+    """Return 1 - x**t, near one as -expm1(t log x), which loses no digits."""
+    return -math.expm1(t * math.log(x)) if x > NEAR_ONE else 1 - math.pow(x, t)
+
+
 class Operation(NamedTuple):
     """One operation: CUDA C text, Python text, NumPy function, function of floats."""
 
@@ -93,6 +101,13 @@ OPERATIONS = {
     "multiply": _infix("*", np.multiply, operator.mul),
     "divide": _infix("/", np.divide, _ieee(operator.truediv, np.divide)),
     "power": Operation("pow({}, {})", "{} ** {}", np.power, _ieee(math.pow, np.power)),
+    # Of scalars alone: `Symbol.record` makes it of a formula's 1 - x**t.
+    "one_minus_power": Operation(
+        f"{{0}} > {NEAR_ONE} ? -expm1({{1}} * log({{0}})) : 1.0 - pow({{0}}, {{1}})",
+        "",
+        lambda x, t: 1 - x**t,
+        _ieee(_one_minus_power, lambda x, t: 1 - np.power(x, t)),
+    ),
     "sqrt": Operation("sqrt({})", "sqrt({})", np.sqrt, _ieee(math.sqrt, np.sqrt)),
     "exp": Operation("exp({})", "exp({})", np.exp, _ieee(math.exp, np.exp)),
     "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),

@@ -68,6 +68,10 @@ class Symbol:
                 raise RuleError(message)
             if wanted and element and not argument.element:
                 arguments[place] = _spread(argument)
+        first, last = arguments[0], arguments[-1]
+        one_minus = operation == "subtract" and first.value == 1 and not element
+        if one_minus and last.operation == "power":
+            return Symbol("one_minus_power", last.arguments)
         if operation in {"minimum", "maximum"} and element:
             # NumPy takes half the time where both are arrays.
             arguments[:2] = map(_as_element, arguments[:2])

@@ -3,30 +3,41 @@
 from collections.abc import Callable, Mapping
 
 from gdopt.imports import public_dir
-from gdopt.optim.classes import SGD, Adam, AdamW, Momentum, Nesterov, RMSprop
+from gdopt.optim.adam import Adam, AdamW
+from gdopt.optim.adaptive import FTRL, Adadelta, Adagrad, RMSprop
+from gdopt.optim.descent import ASGD, SGD, Momentum, Nesterov
+from gdopt.optim.moments import ADOPT, AdaBelief, Adamax, Adan, RAdam, Yogi
 from gdopt.optim.optimizer import Optimizer
 from gdopt.optim.rule import Rule, rule
-
-__all__ = [
-    "OPTIMIZERS",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "Momentum",
-    "Nesterov",
-    "Optimizer",
-    "RMSprop",
-    "Rule",
-    "rule",
-]
-__dir__ = public_dir(__name__)
+from gdopt.optim.signs import Lion, Rprop, SignSGD
 
 # By the names that commands and estimators take; each is called as (params, lr=...).
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
+    kind.__name__.lower(): kind for kind in Optimizer.__subclasses__()
 }
+__all__ = [
+    "ADOPT",
+    "ASGD",
+    "FTRL",
+    "OPTIMIZERS",
+    "SGD",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Adan",
+    "Lion",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "Rule",
+    "SignSGD",
+    "Yogi",
+    "rule",
+]
+__dir__ = public_dir(__name__)

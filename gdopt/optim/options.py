@@ -115,7 +115,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
 }
 ELSEWHERE = {  # what says the same here as keywords of other libraries
     "lr": ("learning_rate", "alpha"),  # the course's alpha
-    "beta": ("alpha", "rho", "decay"),  # the alpha of torch's RMSprop
+    "beta": ("alpha", "rho", "decay", "momentum"),  # the alpha of torch's RMSprop
     "beta1": ("betas", "beta_1"),
     "beta2": ("betas", "beta_2"),
     "eps": ("epsilon",),
@@ -123,9 +123,8 @@ ELSEWHERE = {  # what says the same here as keywords of other libraries
     "ema": ("use_ema", "ema_momentum"),
     "loss_scale": ("loss_scale_factor",),
     "lr=gdopt.schedules.inverse_time(...)": ("decay",),
-    "gdopt.Momentum(beta=...)": ("momentum",),
-    "gdopt.Nesterov(beta=...)": ("momentum", "nesterov"),
-    'gdopt.Momentum(form="ewa")': ("dampening",),
+    "gdopt.SGD(momentum=...)": ("momentum", "dampening"),
+    "gdopt.Nesterov(beta=...)": ("nesterov",),
     "gdopt.AdamW(weight_decay=...)": ("weight_decay",),
 }
 
@@ -248,7 +247,9 @@ def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
         line = signature.starred(signature.arrays.index(name))
         return f"; put hyper-parameters after a *: def {rule.name}{line}"
     taken = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    keywords = [one.name for one in taken if one.kind is one.KEYWORD_ONLY]
+    keywords = [
+        one.name for one in taken if one.kind is one.KEYWORD_ONLY or one.name == "lr"
+    ]
     own = [
         one for one in dict.fromkeys([*keywords, *rule.scalars]) if one not in SHARED
     ]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
+
+import numpy as np
 
 from gdopt.checks import FINITE, Range, listed, shown
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 
-LR, BETA, EPS, DECAY = "[0, inf)", "[0, 1)", "(0, inf)", "[0, inf)"
+BETA, NOT_NEGATIVE, POSITIVE = "[0, 1)", "[0, inf)", "(0, inf)"
+RANGES = {  # of the scalars of `gdopt.optim.formulas`
+    **dict.fromkeys(("beta", "beta1", "beta2", "beta3", "rho", "momentum"), BETA),
+    **dict.fromkeys(("lr", "weight_decay", "lambd", "alpha", "t0"), NOT_NEGATIVE),
+    **dict.fromkeys(("l1", "l2", "l2_shrinkage", "min_step_size"), NOT_NEGATIVE),
+    **dict.fromkeys(("eps", "max_step_size"), POSITIVE),
+    "dampening": "[0, 1]",
+    "eta_minus": "(0, 1)",
+    "eta_plus": "(1, inf)",
+    "lr_power": "(-inf, 0]",
+}
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 
 
@@ -147,3 +160,28 @@ def rule(
         return Rule(function, dict(state or {}), parsed)
 
     return make if function is None else make(function)
+
+
+@functools.cache
+def built_in(
+    formula: Callable[..., Any],
+    *,
+    start: tuple[tuple[str, float], ...] = (),
+    **own: str,
+) -> Rule:
+    """Make a formula of `gdopt.optim.formulas` a rule: the same one each time.
+
+    Args:
+        formula: the formula.
+        start: pairs of a state's name and what it starts from; 0 where it is not named.
+        **own: ranges of scalars where they differ from `RANGES`.
+    """
+    names = inspect.signature(formula).parameters
+    ranges = {name: RANGES[name] for name in names if name in RANGES} | own
+    return rule(state=dict(start), ranges=ranges)(formula)
+
+
+def is_number(setting: Any, value: float) -> bool:
+    """Return whether a setting is that number itself: no schedule and no array."""
+    number = isinstance(setting, int | float | np.integer | np.floating)
+    return number and not isinstance(setting, bool) and setting == value

@@ -46,8 +46,8 @@ def test_an_unknown_keyword_is_answered_with_all_that_there_are():
     message = message_of(gdopt.Adam, np.zeros(3), clip=1)
     assert message == (
         "Adam got an unknown keyword 'clip'; did you mean clip_norm? Adam takes lr, "
-        "beta1, beta2, eps, eps_mode, bias_correction and the options of "
-        f"gdopt.Optimizer: {listed(SharedOptions.__annotations__)}"
+        "beta1, beta2, eps, eps_mode, bias_correction, amsgrad, amsgrad_form, nesterov "
+        f"and the options of gdopt.Optimizer: {listed(SharedOptions.__annotations__)}"
     )
     message = message_of(gdopt.Optimizer, np.zeros(3), rule=lambda p, g: p - g, LR=1)
     assert "'LR'. Optimizer takes the options of gdopt.Optimizer: non_f" in message

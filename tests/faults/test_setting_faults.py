@@ -26,7 +26,7 @@ VALUES = [
     ),
     *(
         (name, "float64", "eps", value, r"\(0, inf\)")
-        for name in ("rmsprop inside", "adam raw", "adamw corrected")
+        for name in ("rmsprop keras inside", "adam raw", "adamw corrected")
         for value in (0.0, -1e-8, NAN, INF)
     ),
     *(

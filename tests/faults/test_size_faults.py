@@ -12,8 +12,10 @@ from gdopt.arrays.backend import byte_bounds, get_backend
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.packing import split
-from gdopt.optim.classes import sgd
+from gdopt.optim import formulas
+from gdopt.optim.rule import built_in
 
+DESCENT = built_in(formulas.sgd).kernel.program()
 LARGE = 3 * 2**30 + 1  # one more than whole blocks, whatever their size
 ROWS = 65 * 23_077 + 1  # of 2,000: one more than whole pieces of 65
 FLOAT = np.dtype("float32")
@@ -100,7 +102,7 @@ def test_the_bytes_of_a_large_array_are_bounded_right():
 
 @pytest.mark.parametrize("cores", [1, 2, 7])
 def test_blocks_and_threads_cut_a_large_array_whole(cores, monkeypatch):
-    engine = Blocks(sgd.kernel.program(), FLOAT)
+    engine = Blocks(DESCENT, FLOAT)
     spans = []
 
     def record(first, second, *_):
@@ -133,7 +135,7 @@ def test_packing_cuts_a_large_matrix_into_rows():
 def test_the_compiled_loop_shares_a_large_array_whole(cores, monkeypatch):
     pytest.importorskip("numba")
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
-    engine, spans = loops.Loop(sgd.kernel.program(), FLOAT), []
+    engine, spans = loops.Loop(DESCENT, FLOAT), []
 
     def serial(first, second, _):
         assert (first.start, first.stop) == (second.start, second.stop)
@@ -150,7 +152,7 @@ def test_the_compiled_loop_shares_a_large_array_whole(cores, monkeypatch):
 def test_the_compiled_loop_counts_in_64_bits():
     pytest.importorskip("numba")
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
-    text = loops.print_loop(sgd.kernel.program(), flush=False, cache=False)
+    text = loops.print_loop(DESCENT, flush=False, cache=False)
     scope = {}
     exec(text, scope)  # noqa: S102 - gdopt's own text
     function = scope["serial"]

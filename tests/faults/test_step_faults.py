@@ -56,9 +56,10 @@ def test_gradients_that_are_not_finite_are_skipped_whole(arena, unchanged, engin
 def test_gradients_that_are_not_finite_are_computed_with_when_ignored(name, engine):
     p = np.ones(3)
     optimizer = CASES[name].make(p, non_finite="ignore")
-    assert optimizer.step(np.array([np.nan, 1.0, -1.0])) is True
+    for _ in range(2):  # as the first step of ADOPT moves nothing
+        assert optimizer.step(np.array([np.nan, 1.0, -1.0])) is True
     assert np.isnan(p).tolist() == [True, False, False]
-    assert optimizer.t == 1
+    assert optimizer.t == 2
 
 
 def test_a_schedule_that_fails_fails_the_step_and_nothing_changes(

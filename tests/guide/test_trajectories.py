@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gdopt import SGD, Optimizer
+from gdopt import SGD, Adagrad
 from gdopt.problems import bowl, rosenbrock
 
 trajectories = pytest.importorskip("gdopt.guide.pictures.trajectories")
@@ -37,7 +37,7 @@ def test_arrived_is_who_stays():
 
 def test_adagrads_first_step_has_the_size_of_the_rate_and_then_shrinks():
     p = np.zeros(2)
-    optimizer = Optimizer(p, optimizers.adagrad, lr=0.5)
+    optimizer = Adagrad(p, lr=0.5)
     ways = []
     for _ in range(4):
         before = p.copy()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import variants
-from rules import KERNELS, SCALARS, aligned, bits, special_arrays
+from rules import KERNELS, SCALARS, aligned, bits, sample, special_arrays
 
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
@@ -14,6 +14,14 @@ from gdopt.kernels.trace import compile_host
 
 SIZES = (0, 1, 3, 1023, 100_003)
 DTYPES = ("float32", "float64")
+# Each kernel in one dtype, the chief ones in both.
+IN_TURN, IN_OTHER_TURN = (
+    pytest.mark.parametrize(
+        ("name", "dtype"),
+        [(n, dtype) for k, dtype in enumerate(order) for n in sample(k, len(order))],
+    )
+    for order in (DTYPES, DTYPES[::-1])
+)
 
 
 def values_of(program):
@@ -30,8 +38,7 @@ def assert_same_bits(expected, actual, program):
         assert bits(one) == bits(other), symbol.name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", KERNELS)
+@IN_TURN
 def test_numba_gives_the_bits_of_numpy(name, dtype):
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
     program = KERNELS[name].program()
@@ -57,8 +64,7 @@ def run_text(cuda_text, text, program, arrays, *, dtype, width=1):
 
 
 @pytest.mark.cuda_text
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", KERNELS)
+@IN_OTHER_TURN
 def test_the_text_of_the_cuda_kernel_gives_the_bits_of_numpy(name, dtype, cuda_text):
     program = KERNELS[name].program()
     text = variants.strided_text(program, dtype, dtype)
@@ -71,8 +77,7 @@ def test_the_text_of_the_cuda_kernel_gives_the_bits_of_numpy(name, dtype, cuda_t
 
 
 @pytest.mark.cuda_text
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", KERNELS)
+@IN_TURN
 def test_the_text_for_whole_packs_gives_the_bits_of_numpy(name, dtype, cuda_text):
     program = KERNELS[name].program()
     variant = variants.variant_of(program, dtype)

@@ -8,7 +8,7 @@ from oracles import CASES, by_rule
 
 import gdopt
 from gdopt.optim import formulas
-from gdopt.optim.classes import adam, sgd
+from gdopt.optim.rule import built_in
 
 GENERATOR = np.random.default_rng(19)
 START = GENERATOR.standard_normal(9)
@@ -46,7 +46,7 @@ def adagrad(p, v, g, *, lr, eps=1e-7):
 
 
 def decayed(p, m, v, g, *, lr, beta1, beta2, eps, weight_decay, t):
-    step = adam("corrected", bias_correction=True)
+    step = built_in(formulas.adam)
     p = (1 - lr * weight_decay) * p
     return step(p, m, v, g, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
 
@@ -116,7 +116,7 @@ def test_the_formulas_of_built_in_rules_are_plain_functions():
 
 
 def test_a_rule_is_called_like_its_function():
-    assert sgd(1.0, 2.0, lr=0.25) == 0.5
+    assert built_in(formulas.sgd)(1.0, 2.0, lr=0.25) == 0.5
     assert averaged(1.0, 1.0, 2.0, lr=0.1, t=1) == (0.8, 0.8)
 
 

@@ -4,7 +4,6 @@ Pictures: family.png, large-rate.png, adagrad.png.
 """
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from gdopt.guide.pictures import canvas
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, save
 from gdopt.guide.pictures.trajectories import best_trajectory, descend, legend_label
-from gdopt.optim import SGD, Optimizer, RMSprop
+from gdopt.optim import SGD, Adagrad, RMSprop
 from gdopt.plots.series import BLUE, GREEN, INK, ORANGE, logarithmic
 from gdopt.problems import beale, bowl
 
@@ -120,15 +119,6 @@ def draw_large_rate(numbers: Numbers, path: Path) -> None:
     save(figure, path)
 
 
-def adagrad(p: Any, h: Any, g: Any, *, lr: Any, eps: Any = 1e-10) -> Any:
-    """Divide by the root of the sum of squares: a rule that gdopt does not have.
-
-    Source: Duchi, Hazan & Singer 2011, Adaptive subgradient methods; eps as in torch.
-    """
-    h = h + g * g
-    return p - lr * g / (np.sqrt(h) + eps), h
-
-
 def compute_adagrad() -> Numbers:
     """Descend Beale's function from the steep corner (4, 4), 3,000 steps.
 
@@ -138,7 +128,7 @@ def compute_adagrad() -> Numbers:
     steps divided by the gradients: the rate over the root of sum or average.
     """
     problem = replace(beale(), start=(4.0, 4.0), box=((-1.0, 5.0), (-2.0, 4.5)))
-    makes: Numbers = {"Adagrad": partial(Optimizer, rule=adagrad), "RMSprop": RMSprop}
+    makes = {"Adagrad": Adagrad, "RMSprop": RMSprop}
     trajectories = {
         name: best_trajectory(problem, name, make, 3000) for name, make in makes.items()
     }
