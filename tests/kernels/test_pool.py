@@ -1,6 +1,7 @@
 """The pool: every piece once, errors, signals, forks, several callers, no threads."""
 
 import functools
+import os
 import signal
 import sys
 import threading
@@ -226,14 +227,28 @@ def special(seed):
     return array.astype(np.float32)
 
 
-def test_arrays_are_released_when_the_work_is_done():
-    pool, meeting = make_pool(2), threading.Barrier(2)
+def test_a_thread_that_does_not_run_keeps_no_arrays(monkeypatch):
+    pool, asleep = make_pool(2), threading.Event()
+    monkeypatch.setattr(pools, "_serve", lambda inbox: asleep.wait(60))
     array = np.ones(3)
     references = sys.getrefcount(array)
-    run(pool, [functools.partial(use, array, meeting)] * 2)
+    run(pool, [functools.partial(np.negative, array, array)] * 2)
     assert sys.getrefcount(array) == references
+    asleep.set()
 
 
-def use(array, meeting):
-    meeting.wait(60)
-    array += 1
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of a fork with threads
+def test_a_forked_child_makes_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(pools.POOL, "size", 2)
+    meeting = threading.Barrier(2)
+    run(pools.POOL, [functools.partial(meeting.wait, 60)] * 2)
+    child = os.fork()
+    if child == 0:
+        meeting = threading.Barrier(2)
+        try:
+            run(pools.POOL, [functools.partial(meeting.wait, 20)] * 2)
+        except threading.BrokenBarrierError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

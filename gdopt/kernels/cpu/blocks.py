@@ -119,6 +119,8 @@ class Blocks:
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
         self._block: Callable[..., None] = scope["block"]
         self._local = threading.local()
+        self._spares: dict[int, list[Any]] = {}  # scratch that no thread has, by length
+        self._lock = threading.Lock()
         self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
         self._packed = struct.Struct(f"{len(program.hoisted)}{self.dtype.char}")
         live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
@@ -142,24 +144,29 @@ class Blocks:
             self._run_segment(arrays, values, self.size)
             return
         # Smaller blocks of several threads wait for the interpreter's lock.
-        shared = POOL.shares(arrays[0].size)
-        block = min(4 * self.size, LARGEST_BLOCK) if shared else self.size
-        POOL.map(lambda chunk: self._run_segment(chunk, values, block), arrays)
+        block, threads = self.size, 1
+        if POOL.shares(arrays[0].size):
+            block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
+        POOL.map(lambda chunk: self._run_segment(chunk, values, block, threads), arrays)
 
     def _run_segment(
-        self, arrays: Sequence[Any], scalars: Sequence[Any], block: int
+        self,
+        arrays: Sequence[Any],
+        scalars: Sequence[Any],
+        block: int,
+        threads: int = 1,
     ) -> None:
         """Run block by block in the calling thread, in its floating-point mode."""
         count, values = arrays[0].size, self._round(scalars)
         if count <= block:
-            operands = *arrays, *values, *self._scratch(count, block)
+            operands = *arrays, *values, *self._scratch(count, block, threads)
             with np.errstate(all="ignore"), self._mode():
                 self._block(*operands)
             return
         with np.errstate(all="ignore"), self._mode():
             for start in range(0, count, block):
                 parts = [array[start : start + block] for array in arrays]
-                scratch = self._scratch(parts[0].size, block)
+                scratch = self._scratch(parts[0].size, block, threads)
                 self._block(*parts, *values, *scratch)
 
     def run_rows(
@@ -187,7 +194,8 @@ class Blocks:
                 part = slice(start, start + rows)
                 parts = [array[part] if array.ndim > 1 else array for array in arrays]
                 shape = parts[0].shape
-                cut = self._scratch(parts[0].size, self.size + shape[1])
+                block = max(self.size, shape[1])
+                cut = self._scratch(parts[0].size, block, POOL.size)
                 scratch = [array.reshape(shape) for array in cut]
                 self._block(*parts, *values, *scratch)
             if total is not None:
@@ -207,18 +215,27 @@ class Blocks:
             values[:] = cast(scalars, self.dtype)
         return rounded
 
-    def _scratch(self, count: int, block: int) -> list[Any]:
-        """Return this thread's scratch arrays, cut to the length of the block."""
+    def _scratch(self, count: int, block: int, threads: int = 1) -> list[Any]:
+        """Return this thread's scratch arrays, cut to the length of the block.
+
+        The first of several threads makes those of all: what a step allocates must not
+        depend on which threads take part.
+        """
         local = self._local.__dict__
         if local.get("count") == count and local["block"] >= block:
             cut: list[Any] = local["cut"]
             return cut
         if local.get("block", 0) < block:
-            local["block"], zeros = block, get_backend("numpy").zeros
-            local["whole"] = [
-                zeros(block, np.bool_ if boolean else self.dtype)
-                for boolean in self._booleans
-            ]
+            with self._lock:
+                spares = self._spares.setdefault(block, [])
+                if not spares:
+                    spares += [self._make_scratch(block) for _ in range(threads)]
+                local["whole"] = spares.pop()
+            local["block"] = block
         cut = local["cut"] = [array[:count] for array in local["whole"]]
         local["count"] = count
         return cut
+
+    def _make_scratch(self, block: int) -> list[Any]:
+        zeros = get_backend("numpy").zeros
+        return [zeros(block, np.bool_ if b else self.dtype) for b in self._booleans]
