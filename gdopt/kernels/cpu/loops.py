@@ -26,7 +26,7 @@ from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program, expression, print_host
 
 HEAD = '''"""A loop printed by gdopt from the rule {name}."""
-from math import fabs, hypot
+from math import expm1, fabs, hypot
 
 import numba
 import numpy as np
@@ -101,7 +101,7 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
         node.operation not in LIBRARY
         and _is_countable(node.arguments)
         and not (
-            node.operation == "power"
+            node.operation in {"power", "one_minus_power"}
             and any(argument.value is not None for argument in node.arguments)
         )
         for node in nodes
