@@ -104,7 +104,7 @@ OPERATIONS = {
     # Of scalars alone: `Symbol.record` makes it of a formula's 1 - x**t.
     "one_minus_power": Operation(
         f"{{0}} > {NEAR_ONE} ? -expm1({{1}} * log({{0}})) : 1.0 - pow({{0}}, {{1}})",
-        "",
+        f"-expm1({{1}} * log({{0}})) if {{0}} > {NEAR_ONE} else 1.0 - {{0}} ** {{1}}",
         lambda x, t: 1 - x**t,
         _ieee(_one_minus_power, lambda x, t: 1 - np.power(x, t)),
     ),

@@ -30,7 +30,7 @@ from math import fabs, hypot
 
 import numba
 import numpy as np
-from numpy import exp, inf, log, log1p, nan, sqrt, tanh
+from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
@@ -101,7 +101,7 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
         node.operation not in LIBRARY
         and _is_countable(node.arguments)
         and not (
-            node.operation == "power"
+            node.operation in {"power", "one_minus_power"}
             and any(argument.value is not None for argument in node.arguments)
         )
         for node in nodes
