@@ -101,6 +101,7 @@ class FlatEngine(Protocol):
 
     dtype: Any
     size: int
+    small: int
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update flat, contiguous arrays in place."""

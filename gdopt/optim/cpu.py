@@ -20,7 +20,6 @@ from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
-SMALL = 1 << 12  # elements: an array with fewer is copied next to its neighbours
 Take = Callable[[Any], Array]
 
 
@@ -278,16 +277,16 @@ class CpuExecutor:
         slots, whole = layout.slots, in_arena and self._parameters.arena is not None
         segments: list[list[str]] = []
         for group in layout.sizes:
-            limit, runs = self._steps[group].engine.size, list[list[str]]()
-            size = 0
+            engine, runs = self._steps[group].engine, list[list[str]]()
+            small, limit, size = engine.small, engine.size, 0
             for name in (n for n, slot in slots.items() if slot.group == group):
                 own = slots[name].end - slots[name].start
-                fits = whole or (own <= SMALL and size + own <= limit)
+                fits = whole or (own <= small and size + own <= limit)
                 if fits and runs and numbers.get(name) == numbers.get(runs[-1][-1]):
                     runs[-1].append(name)
                     size += own
                 else:
                     runs.append([name])
-                    size = own if own <= SMALL else limit + 1  # a large one stays alone
+                    size = own if own <= small else limit + 1  # a large one stays alone
             segments += runs
         return segments

@@ -71,6 +71,18 @@ def test_a_compiled_step_has_the_bits_of_numpys(name, t, dtype, monkeypatch):
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("beta", [1 - 1e-9, 0.9991, 0.999, 1 - 2.0**-10])
+def test_corrections_near_one_have_the_bits_of_numpys(beta, monkeypatch):
+    start, ends = drawn("float64"), []
+    for engine in ("numba", "numpy"):
+        monkeypatch.setenv("GDOPT_CPU_ENGINE", engine)
+        optimizer = gdopt.Adam(start.copy(), beta1=0.9992, beta2=beta)
+        for _ in range(40):
+            optimizer.step(start)
+        ends.append(optimizer.params["0"].tobytes())
+    assert ends[0] == ends[1]
+
+
 def decay_by_root(p, g, *, lr, t):
     return p - lr / t**0.5 * g
 

@@ -112,6 +112,8 @@ def _own_array(
 class Blocks:
     """A program compiled for NumPy; runs on flat, contiguous arrays of one dtype."""
 
+    small = 1 << 12  # elements up to which separate arrays are worth copying together
+
     def __init__(self, program: Program, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self.source, self._booleans = print_block(program)

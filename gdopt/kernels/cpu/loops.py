@@ -30,7 +30,7 @@ from math import expm1, fabs, hypot
 
 import numba
 import numpy as np
-from numpy import exp, inf, log, log1p, nan, sqrt, tanh
+from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 {imports}
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
@@ -172,6 +172,7 @@ class Loop:
     """A program compiled by Numba; runs on flat, contiguous arrays of one dtype."""
 
     size = 1 << 15  # elements of a segment, where arrays have to be packed
+    small = 1 << 10  # elements up to which separate arrays are worth copying together
 
     def __init__(
         self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
