@@ -15,6 +15,7 @@ from gdopt.kernels.cpu import blas
 from gdopt.kernels.cpu.blas import LIMIT, OneBlasThread, can_limit_blas
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, spans
+from gdopt.nn import formulas
 
 needs_openblas = pytest.mark.skipif(
     not can_limit_blas(), reason="NumPy's BLAS is not an OpenBLAS with threads"
@@ -74,6 +75,14 @@ def test_each_tile_is_followed_by_its_end(axis, monkeypatch, request):
     expected = [(0, 32), (32, 70)] if axis == ROWS else [(0, 16), (16, 50)]
     assert sorted(ended) == (expected if can_limit_blas() else [(0, out.shape[axis])])
     np.testing.assert_allclose(out, 2 * (a @ b), rtol=1e-12)
+
+
+@pytest.fixture(autouse=True)
+def own_engines(monkeypatch):
+    """Leave the scratch of other tests' threads alone."""
+    for passes in (formulas.NO_ACTIVATION, *formulas.ACTIVATIONS.values()):
+        for one in passes:
+            monkeypatch.setattr(one, "_engines", {})
 
 
 def blas_threads():
