@@ -26,7 +26,7 @@ from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program, expression, print_host
 
 HEAD = '''"""A loop printed by gdopt from the rule {name}."""
-from math import expm1, fabs, hypot
+from math import fabs, hypot
 
 import numba
 import numpy as np
