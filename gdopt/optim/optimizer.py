@@ -156,8 +156,12 @@ class Optimizer:
             }
             arena = Arena(layout, parameters.backend, parameters.device, dtypes)
             initial = "p" if name == MASTER else self.rule.start(name)
-            for key, array in parameters.arrays.items():
-                arena[key][...] = array if initial == "p" else initial
+            if initial == "p":
+                for key, array in parameters.arrays.items():
+                    arena[key][...] = array
+            else:  # padding, too: it is divided by like an element's state
+                for buffer in arena.buffers.values():
+                    buffer[...] = initial
             states[name] = arena
         return states
 

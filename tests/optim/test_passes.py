@@ -59,6 +59,22 @@ def test_an_arena_gives_the_bits_of_arrays_apart(name, engine):
     together = run(CASES[name].make(gdopt.Arena.of(start)), rows)
     assert_same(apart, together)
     assert_padding_is_zero(together.params)
+    for arena in together._state.values():  # what the rule makes of zeros
+        assert all(np.isfinite(buffer).all() for buffer in arena.buffers.values())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: gdopt.Adagrad(p, 0.1, eps=0.0, initial_accumulator=0.1),
+        lambda p: gdopt.FTRL(p, 0.1),
+        lambda p: gdopt.RMSprop(p, 0.1, eps=0),
+    ],
+)
+def test_padding_is_not_divided_by_zero(make, engine):
+    together = make(gdopt.Arena.of(values(DTYPES)))
+    run(together, [values(DTYPES) for _ in range(STEPS)])
+    assert_padding_is_zero(together.params)
 
 
 def test_arrays_in_an_arena_take_gradients_apart_and_the_reverse(engine):
