@@ -119,7 +119,8 @@ class Arena(Mapping[str, Array]):
     An optimizer updates a whole arena in one pass over memory. Views start on 64-byte
     boundaries. The padding between them starts as zero, and no built-in rule changes
     that of parameters; a user's rule that moves zeros writes there, and so does a
-    state that grows from zero gradients. ``arena["W"] = value`` copies into the view. Make one with `Arena.of`, and its gradients with `like`.
+    state that grows from zero gradients. ``arena["W"] = value`` copies into the view.
+    Make one with `Arena.of`, and its gradients with `like`.
 
     >>> import numpy as np
     >>> params = Arena.of({"W": np.ones((2, 3)), "b": np.zeros(3)})
