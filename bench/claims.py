@@ -76,7 +76,7 @@ def _ratio(middle: float | None, low: float | None, high: float | None) -> str:
 
 
 def target_rows(target: dict[str, Any]) -> Rows:
-    """Return the cells of the table of the times to a target cost."""
+    """Return the cells of the table of the times to a target loss."""
     rows = []
     for run in target.get("runs", []):
         reached = f"{run['reached']} of {target['rounds']}"
@@ -99,10 +99,10 @@ def about(found: dict[str, Any]) -> str:
         f"batches gathered from {speed['examples']:,} random examples."
     )
     if "left_out" in target:
-        return f"{text} Time to a target cost: {target['left_out']}."
+        return f"{text} Time to a target loss: {target['left_out']}."
     rates = ", ".join(f"{rate:g}" for rate in sorted(target["rates"]))
     return (
-        f"{text} Time to a training cost of {target['cost']:g}: gdopt's "
+        f"{text} Time to a training loss of {target['loss']:g}: gdopt's "
         f"{target['optimizer']} on {_layers(target)}, {target['data']}, "
         f"{target['examples']:,} examples; of the rates {rates} each batch size has "
         f"its best."

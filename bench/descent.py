@@ -1,4 +1,4 @@
-"""Times training to a target cost: each batch size with the rate that suits it."""
+"""Times training to a target loss: each batch size with the rate that suits it."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ import gdopt
 from gdopt.nn import Network
 from gdopt.planner import NetworkStep
 
-LOOKS = 20  # at the cost, in an epoch of small batches
+LOOKS = 20  # at the loss, in an epoch of small batches
 Run = tuple[int | None, float]  # steps and seconds; None and infinity: not reached
 
 
 @dataclass(frozen=True)
 class Race:
-    """Training to a target cost, by several batch sizes in turns.
+    """Training to a target loss, by several batch sizes in turns.
 
     Attributes:
         examples: as rows.
         labels: their classes.
         sizes: of the network's input and layers.
-        cost: of all examples, which is to be reached.
+        loss: of all examples, which is to be reached.
         rates: to choose from. The middle ones come first: they lead there with most
             sizes, which settles how many steps the others may take.
         choosing: seeds of the runs by which a rate is chosen.
         seeds: one for each round, none of them among `choosing`, or the rates would be
             judged by the runs that they were chosen by.
-        allowed: seconds of training in which a run has to reach the cost.
+        allowed: seconds of training in which a run has to reach the loss.
     """
 
     examples: np.ndarray
     labels: np.ndarray
     sizes: tuple[int, ...] = (64, 64, 10)
-    cost: float = 0.1
+    loss: float = 0.1
     rates: tuple[float, ...] = (0.2, 0.1, 0.5, 1.0, 2.0, 0.05, 0.02)
     choosing: Sequence[int] = range(5)
     seeds: Sequence[int] = range(100, 125)
@@ -68,7 +68,7 @@ def digits() -> Race | None:
 def shrink(race: Race) -> Race:
     """Make a race short enough to try whether it works."""
     rates, seeds = (0.1, 0.05), range(100, 102)
-    return replace(race, cost=2.0, rates=rates, choosing=range(1), seeds=seeds)
+    return replace(race, loss=2.0, rates=rates, choosing=range(1), seeds=seeds)
 
 
 def _start(
@@ -89,10 +89,10 @@ def _endless(race: Race, size: int, seed: int) -> Iterator[tuple[np.ndarray, ...
     return itertools.chain.from_iterable(epochs)
 
 
-def steps_to_cost(
+def steps_to_loss(
     race: Race, size: int, rate: float, seed: int, most: float = math.inf
 ) -> int | None:
-    """Count the steps until the cost is reached; None where it is not."""
+    """Count the steps until the loss is reached; None where it is not."""
     network, step = _start(race, size, rate, seed)
     at_once = max(1, len(race.examples) // (LOOKS * size))
     steps, seconds = 0, 0.0
@@ -100,10 +100,10 @@ def steps_to_cost(
         while steps + at_once <= most and seconds < race.allowed:
             seconds += _time(step, at_once)
             steps += at_once
-            cost = network.loss(race.examples, race.labels)
-            if cost <= race.cost:
+            loss = network.loss(race.examples, race.labels)
+            if loss <= race.loss:
                 return steps
-            if not math.isfinite(cost):
+            if not math.isfinite(loss):
                 break
     return None
 
@@ -124,7 +124,7 @@ def choose_rate(race: Race, size: int) -> float | None:
     for rate in race.rates:
         total = 0
         for seed in race.choosing:
-            steps = steps_to_cost(race, size, rate, seed, most=fewest - total)
+            steps = steps_to_loss(race, size, rate, seed, most=fewest - total)
             if steps is None:
                 break
             total += steps
@@ -135,8 +135,8 @@ def choose_rate(race: Race, size: int) -> float | None:
 
 
 def run_once(race: Race, size: int, rate: float | None, seed: int) -> Run:
-    """Count the steps, then time them again with no look at the cost in between."""
-    steps = None if rate is None else steps_to_cost(race, size, rate, seed)
+    """Count the steps, then time them again with no look at the loss in between."""
+    steps = None if rate is None else steps_to_loss(race, size, rate, seed)
     if steps is None:
         return None, math.inf
     _, step = _start(race, size, rate, seed)

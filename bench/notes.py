@@ -103,13 +103,13 @@ def compare(
 def to_target(
     race: descent.Race, *, quick: bool, say: Say
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Measure the time to a target cost; give the figures and the claims."""
+    """Measure the time to a target loss; give the figures and the claims."""
     rates = {}
     for size in race.batches:
         say(f"the best rate for batches of {size:,}")
         rates[size] = descent.choose_rate(race, size)
     between = descent.best_between(race, rates)
-    say(f"time to a cost of {race.cost:g}")
+    say(f"time to a loss of {race.loss:g}")
     runs = descent.run_rounds(race, rates)
     rows = {n: descent.summarize(race, n, rates[n], runs[n]) for n in race.batches}
     target = {
@@ -117,7 +117,7 @@ def to_target(
         "examples": len(race.examples),
         "sizes": list(race.sizes),
         "optimizer": "SGD",
-        "cost": race.cost,
+        "loss": race.loss,
         "rates": list(race.rates),
         "allowed": race.allowed,
         "rounds": len(race.seeds),
@@ -134,7 +134,7 @@ def target_claims(
     *,
     quick: bool,
 ) -> list[dict[str, Any]]:
-    """Judge the claims of the time to a target cost.
+    """Judge the claims of the time to a target loss.
 
     The last is the notes' own exception, under which the digits fall.
     """
@@ -148,7 +148,7 @@ def target_claims(
         row = {"claim": claim, "one": one, "other": other, "of": "target"}
         times = {"one": rows[one]["seconds"], "other": rows[other]["seconds"]}
         if all(math.isinf(s) for n in (one, other) for _, s in runs[n]):
-            found.append(row | {"left_out": "neither reached the cost"})
+            found.append(row | {"left_out": "neither reached the loss"})
             continue
         figures = judge(descent.ratios(runs[one], runs[other]), quick=quick)
         found.append(row | {"seconds": times} | figures)
@@ -156,7 +156,7 @@ def target_claims(
 
 
 def left_out() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Name what is missing for the time to a target cost."""
+    """Name what is missing for the time to a target loss."""
     why = {"left_out": "not installed: scikit-learn"}
     return why, [{"claim": claim} | why for claim in (IN_BETWEEN, SMALL)]
 

@@ -37,7 +37,7 @@ COURSE = {
         he_with_relu_keeps_signals_within_a_factor_of_four
     """,
     # Regularization
-    "the L2 cost, by the size of the mini-batch, biases left out": """
+    "the L2 loss, by the size of the mini-batch, biases left out": """
         a_ragged_batch_is_decayed_by_its_own_size
         biases_are_not_decayed
     """,
@@ -49,7 +49,7 @@ COURSE = {
     "weight decay": """
         weight_decay_shrinks_by_rate_times_decay_where_there_is_no_gradient
     """,
-    "the L1 cost": """
+    "the L1 loss": """
         l1_leaves_most_weights_at_nothing
         the_networks_gradients_are_those_of_differences
     """,
@@ -84,12 +84,12 @@ COURSE = {
     "a batch of m is batch gradient descent": """
         size_m_is_batch_gradient_descent
     """,
-    "its cost must fall, or the rate is too large; that of mini-batches may rise": """
-        full_batch_descent_whose_cost_rises_is_told_once_with_the_cause
-        the_cost_of_mini_batches_may_rise
+    "its loss must fall, or the rate is too large; that of mini-batches may rise": """
+        full_batch_descent_whose_loss_rises_is_reported_once_with_the_cause
+        the_loss_of_mini_batches_may_rise
     """,
     "up to 2,000 examples go whole": """
-        up_to_2000_examples_go_whole_and_the_cost_is_told
+        up_to_2000_examples_go_whole_and_the_time_is_reported
     """,
     "64 to 1,024, powers of two, that fit the memory": """
         the_throughput_chooses_among_more_than_2000_examples
@@ -99,7 +99,7 @@ COURSE = {
         the_readme_shows_what_the_results_say
         one_example_takes_many_more_steps_and_all_many_more_examples
     """,
-    "batch, mini-batch and stochastic costs and paths": """
+    "batch, mini-batch and stochastic losses and paths": """
         the_loss_of_batches_falls_always_that_of_smaller_ones_jumps_the_more
         only_small_batches_wander_around_the_minimum
     """,

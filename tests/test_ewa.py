@@ -82,7 +82,7 @@ def test_streaming_arrays_gives_the_series():
 
 
 @pytest.mark.parametrize("initial", ["first", 3.0, np.array([3.0, 4.0])])
-def test_streaming_starts_where_it_is_told(initial):
+def test_streaming_starts_as_it_is_asked(initial):
     x = np.array([10.0, 20.0])
     start = x if isinstance(initial, str) else initial
     mean = gdopt.EWA(0.75, initial=initial)

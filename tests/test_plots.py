@@ -46,7 +46,7 @@ def test_every_curve_has_its_name(tmp_path):
     assert named | {"digits, seed 0", "0.990"} <= set(words(tmp_path / "curves.svg"))
 
 
-def test_the_dev_loss_of_a_regression_joins_the_costs(tmp_path):
+def test_the_dev_loss_of_a_regression_joins_the_losses(tmp_path):
     records = [
         Record(1, step, 1.0, 1.0, None, None, 1e4, dev_loss=2.0 if step == 2 else None)
         for step in (1, 2)

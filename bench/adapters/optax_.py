@@ -103,7 +103,7 @@ def train(_form: str, training: Training, device: str) -> Contender:
     descent = optimizer("adam")
     data = [tuple(map(place, batch)) for batch in training.data()]
 
-    def cost(params, x, y):
+    def loss(params, x, y):
         *hidden, (W, b) = zip(params[::2], params[1::2], strict=True)
         for weights, bias in hidden:
             x = jax.nn.relu(x @ weights + bias)
@@ -111,7 +111,7 @@ def train(_form: str, training: Training, device: str) -> Contender:
         return losses.mean()
 
     def update(params, state, x, y):
-        updates, state = descent.update(jax.grad(cost)(params, x, y), state, params)
+        updates, state = descent.update(jax.grad(loss)(params, x, y), state, params)
         return optax.apply_updates(params, updates), state
 
     trees = params, descent.init(params)

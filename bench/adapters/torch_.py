@@ -128,7 +128,7 @@ def average(form: str, params):
 
 
 def train(form: str, training: Training, device: str) -> Contender:
-    """Train a `Sequential`: eager, or with its cost compiled."""
+    """Train a `Sequential`: eager, or with its loss compiled."""
     device = find(device)
     weights, layers = training.params(), []
     for W, b in zip(weights[::2], weights[1::2], strict=True):
@@ -145,16 +145,16 @@ def train(form: str, training: Training, device: str) -> Contender:
     ]
     batches = itertools.cycle(data)
 
-    def cost(x, y):
+    def loss(x, y):
         return torch.nn.functional.cross_entropy(model(x), y)
 
     if form in MODES:
-        cost = torch.compile(cost, mode=form)
+        loss = torch.compile(loss, mode=form)
 
     def step():
         x, y = next(batches)
         descent.zero_grad(set_to_none=True)
-        cost(x, y).backward()
+        loss(x, y).backward()
         descent.step()
 
     return contender(form, device, step, [p.t() for p in model.parameters()])

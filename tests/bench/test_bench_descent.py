@@ -1,4 +1,4 @@
-"""Training to a target cost counts steps, times them, and gives each size its rate."""
+"""Training to a target loss counts steps, times them, and gives each size its rate."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def race():
         X.astype(np.float32),
         y,
         sizes=(4, 8, 2),
-        cost=0.3,
+        loss=0.3,
         rates=(0.5, 0.05),
         choosing=range(2),
         seeds=range(100, 103),
@@ -48,19 +48,19 @@ def test_a_round_that_neither_side_ends_is_a_draw():
 
 
 @pytest.mark.parametrize("size", [1, 64, 300])
-def test_the_counted_steps_lead_below_the_cost_and_fewer_do_not(race, size):
-    steps = descent.steps_to_cost(race, size, 0.05, seed=3)
+def test_the_counted_steps_lead_below_the_loss_and_fewer_do_not(race, size):
+    steps = descent.steps_to_loss(race, size, 0.05, seed=3)
     at_once = max(1, 300 // (descent.LOOKS * size))
     for fewer, reached in ((0, True), (at_once, False)):
         network, step = descent._start(race, size, 0.05, seed=3)
         for _ in range(steps - fewer):
             step()
-        assert (network.loss(race.examples, race.labels) <= race.cost) is reached
+        assert (network.loss(race.examples, race.labels) <= race.loss) is reached
 
 
 def test_the_rate_with_the_fewest_steps_is_chosen(race):
     def total(rate):
-        return sum(descent.steps_to_cost(race, 64, rate, s) for s in race.choosing)
+        return sum(descent.steps_to_loss(race, 64, rate, s) for s in race.choosing)
 
     assert total(0.5) < total(0.05)
     assert descent.choose_rate(race, 64) == 0.5
@@ -68,9 +68,9 @@ def test_the_rate_with_the_fewest_steps_is_chosen(race):
     assert descent.choose_rate(turned, 64) == 0.5
 
 
-def test_a_rate_that_makes_the_cost_infinite_is_not_chosen(race):
+def test_a_rate_that_makes_the_loss_infinite_is_not_chosen(race):
     race = replace(race, rates=(1e38, 0.05))
-    assert descent.steps_to_cost(race, 64, 1e38, seed=0) is None
+    assert descent.steps_to_loss(race, 64, 1e38, seed=0) is None
     assert descent.choose_rate(race, 64) == 0.05
 
 
@@ -131,6 +131,6 @@ def test_sides_that_both_fail_are_named_and_not_compared(race):
     target, rows = notes.to_target(
         replace(race, allowed=0.0), quick=False, say=lambda _: None
     )
-    assert {row["left_out"] for row in rows} == {"neither reached the cost"}
+    assert {row["left_out"] for row in rows} == {"neither reached the loss"}
     assert [run["reached"] for run in target["runs"]] == [0] * 4
     json.dumps([target, rows], allow_nan=False)

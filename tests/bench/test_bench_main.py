@@ -43,7 +43,7 @@ def outcome(codes, monkeypatch, tmp_path):
         ((ratios.MISSED, 4), (4, 2)),
     ],
 )
-def test_a_missed_target_is_told_and_an_error_stops_it(
+def test_a_missed_target_is_reported_and_an_error_stops_it(
     codes, expected, monkeypatch, tmp_path
 ):
     assert outcome(codes, monkeypatch, tmp_path) == expected

@@ -61,7 +61,7 @@ FOUND = {
         "examples": 1797,
         "sizes": [64, 64, 10],
         "optimizer": "SGD",
-        "cost": 0.1,
+        "loss": 0.1,
         "rates": [0.5, 0.1],
         "allowed": 5.0,
         "rounds": 25,

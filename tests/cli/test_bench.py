@@ -74,7 +74,7 @@ def read(path):
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def test_the_suite_of_the_cpu_is_told_where_and_what(run, suite, capsys):
+def test_the_suite_of_the_cpu_is_reported_where_and_what(run, suite, capsys):
     folder = suite()
     code = run("--suite", folder, "--backend", "numpy", "--only", "1e6", "--quick")
     assert code == 0
@@ -99,7 +99,7 @@ def test_the_folder_holds_what_gdopt_info_tells(run, suite):
     assert settings["backend"] == "numpy"
 
 
-def test_the_suite_of_the_gpu_is_told_by_variables(run, suite, gpu):
+def test_the_suite_of_the_gpu_is_reported_by_variables(run, suite, gpu):
     assert run("--suite", suite(), "--only", "copy", "--quick") == 5
     told = Path("runs/bench-1/told.txt").read_text().splitlines()
     assert told == [sys.executable, "copy", bench.SMALL]

@@ -65,7 +65,7 @@ def rows(command):
     return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines)
 
 
-def test_every_installed_distribution_is_told_with_its_version():
+def test_every_installed_distribution_is_reported_with_its_version():
     found = info.collect()["distributions"]
     for name in ("numpy", "pytest"):
         assert found[name] == metadata.version(name)
@@ -82,7 +82,7 @@ def test_the_blas_and_its_threads_are_those_of_numpy(command):
     assert told == f"openblas {built['version']}, threads: 1"
 
 
-def test_numpys_blas_is_told_where_scipys_is_loaded_as_well(command, monkeypatch):
+def test_numpys_blas_is_reported_where_scipys_is_loaded_as_well(command, monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl")
     pools = [
         {"user_api": "blas", "filepath": f"/lib/{package}.libs/libopenblas.so"}
@@ -106,14 +106,14 @@ def test_without_threadpoolctl_the_blas_is_unknown(command, monkeypatch):
     assert told.startswith("unknown: the name of BLAS needs threadpoolctl, which is")
 
 
-def test_the_seed_of_a_training_is_told(command):
+def test_the_seed_of_a_training_is_reported(command):
     pytest.importorskip("rich")
     assert info.collect()["default_seed"] == 0
     assert "mini-batches (0)" in " ".join(command("train", "--help").out.split())
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_gpu_is_told_with_its_driver_and_cuda(command):
+def test_a_gpu_is_reported_with_its_driver_and_cuda(command):
     found = json.loads(command("info", "--json").out)
     assert found["gpu"] == "the GPU (NVIDIA H200), with CuPy"
     assert found["advice"] is None

@@ -22,7 +22,7 @@ def python(*arguments, **options):
     )
 
 
-def test_the_version_is_told(command):
+def test_the_version_is_reported(command):
     found = command("--version")
     assert (found.code, found.out) == (0, f"gdopt {gdopt.__version__}\n")
 
@@ -131,7 +131,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_what_is_missing(command, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_fails_is_told_without_a_traceback(command, monkeypatch):
+def test_a_disk_that_fails_is_reported_without_a_traceback(command, monkeypatch):
     info = importlib.import_module("gdopt.cli.info")
 
     def fail():

@@ -141,7 +141,7 @@ def test_several_hidden_layers_may_be_given_in_both_ways(quick, tmp_path):
         assert tree["network"]["sizes"] == [64, 12, 8, 10]
 
 
-def test_full_batch_descent_at_too_large_a_rate_is_told_once(quick):
+def test_full_batch_descent_at_too_large_a_rate_is_reported_once(quick):
     options = ("--batch-size", 1079, "--optimizer", "sgd", "--lr", 9, "--epochs", 9)
     found = quick(*options)
     assert found.code == 0

@@ -137,7 +137,7 @@ def test_a_small_file_gets_small_batches(run, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_trial_that_fails_is_told_and_the_search_goes_on(run, monkeypatch):
+def test_a_trial_that_fails_is_reported_and_the_search_goes_on(run, monkeypatch):
     def objective(self, trial):
         if trial.number == 1:
             message = "the loss is no number"

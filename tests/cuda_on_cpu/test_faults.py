@@ -31,7 +31,7 @@ def run(cp, body, x, y, size=1):
         ("*(double*)&y[1] = x[i]", 716, "tried: an address that is not aligned"),
     ],
 )
-def test_a_wrong_access_is_told_by_the_next_call(
+def test_a_wrong_access_is_reported_by_the_next_call(
     *, body, code, words, schedule, apart, cuda
 ):
     cuda.schedule = schedule

@@ -75,7 +75,7 @@ def test_quoted_cells_hold_delimiters_and_line_ends(write):
         ("a,b,0\n1,2,0\n", ("a", "b")),
     ],
 )
-def test_a_header_is_told_by_its_features(write, text, names):
+def test_a_header_is_reported_by_its_features(write, text, names):
     data = read(write(text))
     assert data.feature_names == names
     assert len(data.X) == text.count("\n") - (names is not None)

@@ -153,7 +153,7 @@ def test_arrays_of_a_failed_trial_are_freed(trapped, cp, cuda):
     assert (pool.used_bytes(), cuda.used()) == before
 
 
-def test_memory_that_another_process_takes_meanwhile_is_told(trapped, cuda):
+def test_memory_that_another_process_takes_meanwhile_is_reported(trapped, cuda):
     cuda.set_capacity(2048 * MIB)
 
     def step(x):
@@ -235,7 +235,7 @@ def test_a_driver_that_spills_to_main_memory_is_found_out(trapped, cp, cuda):
     assert "the driver spills to main memory" in plan.rows[2].note
 
 
-def test_another_allocator_is_left_in_place_and_told_of(trapped, cp):
+def test_another_allocator_is_left_in_place_and_reported(trapped, cp):
     class AsyncPool:
         def malloc(self, size):
             return cp.get_default_memory_pool().malloc(size)

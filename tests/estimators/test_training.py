@@ -177,7 +177,7 @@ def test_an_end_without_rest_is_warned_of(blobs):
     assert caught[0].filename == __file__
 
 
-def test_a_cost_without_bounds_is_an_error(blobs):
+def test_a_loss_without_bounds_is_an_error(blobs):
     X, y = blobs
     model = MLPRegressor(4, optimizer="sgd", learning_rate_init=1e6, random_state=0)
     with pytest.raises(gdopt.DivergenceError, match="loss must stay finite"):

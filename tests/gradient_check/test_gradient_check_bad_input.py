@@ -81,7 +81,7 @@ def test_what_is_no_use_is_refused(loss, message):
     assert w.tolist() == [1.0, 2.0]
 
 
-def test_a_loss_that_is_nan_nearby_is_told_with_the_element():
+def test_a_loss_that_is_nan_nearby_is_reported_with_the_element():
     def loss(w):  # the square root ends at 0, from which h steps over the edge
         with np.errstate(invalid="ignore"):
             return np.sqrt(w).sum(), 0.5 / np.sqrt(w)

@@ -73,8 +73,8 @@ def test_what_passes_is_what_the_network_has_in_use(network):
 def test_what_passes_is_what_the_network_has_in_training(network):
     x, y = batch_norm.cats(5, coloured=True)
     hidden, logits = batch_norm.propagate(network, x, of_batch=True)
-    cost, _ = nn.binary_cross_entropy(logits[:, None], y)
-    assert float(cost) == pytest.approx(float(network.propagate(x, y)), rel=1e-5)
+    loss, _ = nn.binary_cross_entropy(logits[:, None], y)
+    assert float(loss) == pytest.approx(float(network.propagate(x, y)), rel=1e-5)
     gamma, beta = network.params["gamma2"], network.params["beta2"]
     np.testing.assert_allclose(hidden[1].mean(axis=0), beta, atol=1e-5)
     np.testing.assert_allclose(hidden[1].std(axis=0), abs(gamma), rtol=1e-3)

@@ -51,7 +51,7 @@ def test_loss_gradients_match_finite_differences(
     assert relative_error(gradient, expected) < 1e-7
 
 
-def test_two_classes_cost_the_same_by_softmax_and_by_logistic():
+def test_two_classes_have_the_same_loss_by_softmax_and_by_logistic():
     z, labels = normal(6, 1), np.array([0, 1, 1, 0, 1, 0])
     both = np.concatenate([np.zeros_like(z), z], axis=1)
     assert softmax_cross_entropy(both, labels)[0] == pytest.approx(

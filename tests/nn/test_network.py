@@ -172,7 +172,7 @@ def test_large_sets_are_run_in_slices(monkeypatch):
 
 
 @every_network
-def test_loss_without_gradients_is_the_same_cost(activation, output, l2):
+def test_loss_without_gradients_is_the_same_loss(activation, output, l2):
     made = make(output, activation)
     x, y = examples(7), labels(7, 2)
     loss, grads = made.loss_and_grads(x, y, l2=l2)
@@ -219,7 +219,7 @@ def test_a_sigmoid_output_takes_labels_as_a_column():
     )
 
 
-def test_the_cost_is_a_0d_array_of_the_dtype():
+def test_the_loss_is_a_0d_array_of_the_dtype():
     made = make(dtype=np.float32)
     x, y = examples(7, dtype=np.float32), labels(7, 3)
     for l2 in (0.0, 0.1):

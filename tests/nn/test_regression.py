@@ -86,7 +86,7 @@ def test_cost_and_gradients_are_half_the_outputs_times_those_of_torch(
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_the_cost_is_that_of_its_definition(k):
+def test_the_loss_is_that_of_its_definition(k):
     network, (x, t) = make(k), data(k=k)
     expected = plain_cost(network.predict(x), t)
     assert float(network.loss_and_grads(x, t)[0]) == pytest.approx(expected, rel=1e-13)

@@ -15,7 +15,7 @@ def test_worked_numbers():
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 3)])
-def test_the_gradient_is_that_of_the_cost(shape):
+def test_the_gradient_is_that_of_the_loss(shape):
     rng = np.random.default_rng(0)
     predictions, targets = rng.standard_normal((2, *shape))
     _, gradient = squared_error(predictions, targets)

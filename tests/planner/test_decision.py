@@ -66,7 +66,7 @@ def test_memory_does_not_decide_where_a_smaller_size_is_as_good():
     assert (found.micro_batch_size, found.decided_by) == (64, "throughput")
 
 
-def test_up_to_2000_examples_go_whole_and_the_cost_is_told():
+def test_up_to_2000_examples_go_whole_and_the_time_is_reported():
     rates = {64: 300, 1500: 100}
     found = choose(rates, examples=1500)
     assert (found.micro_batch_size, found.decided_by) == (1500, "small data")

@@ -56,7 +56,7 @@ def test_a_plan_prints_as_a_table():
     ]
 
 
-def test_micro_batches_are_told():
+def test_micro_batches_are_reported():
     plan = make(micro_batch_size=64, batch_size=200, micro_batches=4)
     assert "batch size 64, 4 of them accumulated to a batch of 200: " in str(plan)
 
@@ -105,7 +105,7 @@ def test_the_picture_shows_memory_speed_and_goodput(drawn):
     assert "8.00 MB less the margin" in texts
 
 
-def test_a_limit_far_above_is_told_instead_of_drawn(drawn):
+def test_a_limit_far_above_is_reported_instead_of_drawn(drawn):
     assert "8.00 TB less the margin: far above" in drawn(make(memory_bytes=8 * 10**12))
 
 

@@ -111,7 +111,7 @@ def test_the_old_file_survives_a_write_that_fails(saved, monkeypatch, broken):
     assert [entry.name for entry in saved.parent.iterdir()] == ["model.npz"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_is_not_there_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError):
         save(tmp_path / "none" / "model.npz", TREE)
 

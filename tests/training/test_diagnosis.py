@@ -55,7 +55,7 @@ def test_the_limits_are_exclusive_and_can_be_moved():
     assert bias_variance(0.031, 0.0625).verdict == "high bias and high variance"
 
 
-def test_a_dev_set_that_is_easier_is_told():
+def test_a_dev_set_that_is_easier_is_reported():
     found = bias_variance(0.02, 0.02 - 0.015)
     assert found.verdict == "neither"
     assert "measure the test error" in found.advice[0]

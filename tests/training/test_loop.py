@@ -53,7 +53,7 @@ def test_the_counting_goes_on_where_the_first_call_ended(make_run):
     assert [(r.epoch, r.step) for r in records_of(run, epochs=1)] == [(3, 3)]
 
 
-def test_the_smoothed_cost_is_the_weighted_mean_of_the_costs(make_run):
+def test_the_smoothed_loss_is_the_weighted_mean_of_the_losses(make_run):
     records = records_of(make_run(), epochs=2, smoothing=0.8)
     for count, record in enumerate(records, start=1):
         weights = 0.8 ** np.arange(count)[::-1]
@@ -96,7 +96,7 @@ def test_dev_accuracy_is_measured_at_the_end_of_each_epoch_only(make_run):
     assert run.network.accuracy(run.X, run.y) == records[-1].dev_accuracy
 
 
-def test_without_dev_examples_no_accuracy_is_told(make_run):
+def test_without_dev_examples_no_accuracy_is_reported(make_run):
     assert {None} == {
         record.dev_accuracy for record in records_of(make_run(), epochs=2)
     }
@@ -130,7 +130,7 @@ def test_the_loop_may_be_left_and_gone_on_with(make_run):
     np.testing.assert_array_equal(flat(whole), flat(run))
 
 
-def test_a_cost_that_is_not_finite_ends_training_and_names_the_rate(make_run):
+def test_a_loss_that_is_not_finite_ends_training_and_names_the_rate(make_run):
     run = make_run(lr=1e30, optimizer=gdopt.SGD)
     records = fit(run.network, run.optimizer, run.batches, epochs=9)
     with pytest.raises(DivergenceError) as caught:  # noqa: PT012 - the loop raises
@@ -147,7 +147,7 @@ def test_a_cost_that_is_not_finite_ends_training_and_names_the_rate(make_run):
     assert isinstance(caught.value, ArithmeticError)
 
 
-def test_full_batch_descent_whose_cost_rises_is_told_once_with_the_cause(make_run):
+def test_full_batch_descent_whose_loss_rises_is_reported_once_with_the_cause(make_run):
     run = make_run(size=40, lr=50.0, optimizer=gdopt.SGD)
     records = records_of(run, epochs=6)
     losses = [record.loss for record in records]
@@ -163,14 +163,14 @@ def test_full_batch_descent_whose_cost_rises_is_told_once_with_the_cause(make_ru
     ) == records[at].warning
 
 
-def test_full_batch_descent_whose_cost_falls_is_left_in_peace(make_run):
+def test_full_batch_descent_whose_loss_falls_is_left_in_peace(make_run):
     records = records_of(make_run(size=40, lr=0.1, optimizer=gdopt.SGD), epochs=30)
     losses = [record.loss for record in records]
     assert sorted(losses, reverse=True) == losses
     assert {None} == {record.warning for record in records}
 
 
-def test_the_cost_of_mini_batches_may_rise(make_run):
+def test_the_loss_of_mini_batches_may_rise(make_run):
     records = records_of(make_run(lr=1.0, optimizer=gdopt.SGD), epochs=5)
     assert any(b.loss > a.loss for a, b in itertools.pairwise(records))
     assert {None} == {record.warning for record in records}

@@ -60,7 +60,7 @@ def test_an_objective_that_does_not_pickle_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+def test_a_script_without_a_guard_is_warned_of_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from gdopt.tune import tune, uniform\n"

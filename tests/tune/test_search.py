@@ -86,7 +86,7 @@ def test_the_best_report_so_far_counts_against_the_median():
     assert study.trials[5].state == "complete"
 
 
-def test_a_trial_that_fails_is_told_and_the_search_goes_on():
+def test_a_trial_that_fails_is_reported_and_the_search_goes_on():
     told = []
 
     def objective(trial):
