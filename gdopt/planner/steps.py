@@ -42,6 +42,8 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
         incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
         outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
         stages[f"layer {k} backwards"] = kept | incoming | outgoing
+        lanes = _sum_bytes(network, rows, sizes[k - 1])
+        stages[f"layer {k} backwards"] |= {"sum for the bias": lanes}
         if network.activation == "relu" and network.params.backend.name == "numpy":
             slope = _slope_bytes(network, rows * sizes[k - 1])
             stages[f"layer {k} backwards"] |= {"slope": slope}
@@ -73,6 +75,17 @@ def _loss_bytes(network: Network, rows: int) -> float:
     lanes = rows * item * min(LANES, 1 << (outputs - 1).bit_length())
     buffers = 1.25 * min(lanes, _cast(network)) if outputs > 1 else 0.0
     return float(rows * (2 * outputs + 1) * item + lanes + buffers)
+
+
+def _sum_bytes(network: Network, rows: int, columns: int) -> float:
+    """Return the bytes of NumPy's sum of rows: its lanes, and a third as much again.
+
+    Numba's are not traced.
+    """
+    if network.params.backend.name != "numpy" or cpu_engine() == "numba":
+        return 0.0
+    lanes = min(LANES, 1 << max(0, rows - 1).bit_length())
+    return 1.3 * lanes * columns * network.dtype.itemsize
 
 
 def _slope_bytes(network: Network, values: int) -> float:

@@ -18,7 +18,7 @@ pytestmark = [
         ("hidden_layer_sizes", 0, "hidden_layer_sizes must be a whole number of at"),
         ("hidden_layer_sizes", (8, 2.0), r"hidden_layer_sizes\[1\] must be a whole"),
         ("activation", "sigmoid", "activation must be one of relu, tanh, logistic"),
-        ("optimizer", "lbfgs", "optimizer must be one of sgd, momentum"),
+        ("optimizer", "lbfgs", "optimizer must be one of adam, adamw"),
         ("optimizer", None, "optimizer must be a name or a class, got NoneType"),
         ("learning_rate_init", 0, r"learning_rate_init must be in \(0, inf\)"),
         ("learning_rate_init", np.nan, "learning_rate_init must be in"),

@@ -69,8 +69,11 @@ class KernelVariant:
         if self.strided:
             return 1
         narrowest = min(BYTES[stored.dtype] for stored in self.all_stored)
-        # Values from a table take registers that eight halves or two doubles need.
-        crowded = self.table and narrowest != BYTES["float32"]
+        halves, doubles = narrowest < BYTES["float32"], narrowest > BYTES["float32"]
+        # Eight halves or two doubles need registers, as values from a table do; so do
+        # many arrays, and the addresses of separate ones.
+        many = len(self.all_stored) > (4 if self.separate else 5)
+        crowded = (self.table and (halves or doubles)) or (many and halves)
         return ACCESS // narrowest // (2 if crowded else 1)
 
     @property
