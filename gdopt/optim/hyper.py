@@ -104,11 +104,11 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     def __setitem__(self, name: str, setting: Any) -> None:
         check_choice("hyper", name, self._rule.scalars)
-        if _is_plain(setting) and _is_plain(self.settings.get(name)):
-            check_number(name, setting, self._rule.bounds(name), self._dtype)
+        if _is_number(setting) and _is_number(self.settings.get(name)):
+            number = check_number(name, setting, self._rule.bounds(name), self._dtype)
             self.settings[name] = setting
             if self.constant is not None:
-                self.constant.shared[name] = setting
+                self.constant.shared[name] = setting if _is_plain(setting) else number
             self.revision += 1
             return
         if name in ONE_FOR_ALL and (
@@ -272,6 +272,12 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 def _is_plain(setting: Any) -> bool:
     """Return whether a setting is a number of Python's."""
     return type(setting) is float or type(setting) is int
+
+
+def _is_number(setting: Any) -> bool:
+    """Return whether a setting is a number, NumPy's included."""
+    kinds = int | float | np.integer | np.floating
+    return isinstance(setting, kinds) and not isinstance(setting, bool)
 
 
 def _copy(setting: Any) -> Any:
