@@ -85,7 +85,7 @@ def _sum_bytes(network: Network, rows: int, columns: int) -> float:
     if network.params.backend.name != "numpy" or cpu_engine() == "numba":
         return 0.0
     lanes = min(LANES, 1 << max(0, rows - 1).bit_length())
-    return 1.3 * lanes * columns * network.dtype.itemsize
+    return float(1.3 * lanes * columns * network.dtype.itemsize)
 
 
 def _slope_bytes(network: Network, values: int) -> float:
