@@ -82,7 +82,7 @@ class Side:
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """Tell apart processes: sides of one place share it."""
+        """Return the key of the process: sides with equal keys share one."""
         return self.process or self.key, self.checkout
 
     def start(self) -> Worker:

@@ -47,7 +47,7 @@ class Script:
 
     @property
     def place(self) -> tuple[str, Path | None]:
-        """Tell apart what runs them."""
+        """Return what distinguishes the programs that run them."""
         return self.key, self.checkout
 
     def start(self) -> Running:

@@ -75,7 +75,7 @@ class Timer:
         }
 
     def chunk(self, steps: int) -> float:
-        """Return the seconds that so many steps take together."""
+        """Return the seconds of `steps` steps together."""
         step, turns = self.contender.step, range(steps)
         if self.product:
             self.product()

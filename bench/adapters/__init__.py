@@ -152,7 +152,7 @@ def verify(name: str, case: Case | Training) -> None:
 
 
 def make_with_zeros(name: str, case: Case, steps: int) -> Contender:
-    """Make a contender, and take so many steps with zero gradients.
+    """Make a contender, and take some steps with zero gradients.
 
     The moving average of Adam's gradients has then shrunk to denormal numbers, over
     which a processor takes tens of times as long unless it flushes them to zero.

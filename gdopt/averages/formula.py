@@ -27,11 +27,6 @@ def average(v: Any, x: Any, *, beta: Any) -> Any:
     return beta * v + (1 - beta) * x
 
 
-def corrected(v: Any, *, beta: Any, t: Any) -> Any:
-    """Undo the start from zero: v / (1 - beta**t), where t counts from 1."""
-    return v / (1 - beta**t)
-
-
 def averaged(v: Any, out: Any, x: Any, *, beta: Any, divisor: Any) -> Any:  # noqa: ARG001
     """Move an average towards a value, and return the corrected average for `out`."""
     v = average(v, x, beta=beta)

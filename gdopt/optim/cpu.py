@@ -71,7 +71,6 @@ class CpuExecutor:
         self._version = self._revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
-        self._plain = True
         self._segments: dict[Any, list[Segment]] = {}
         self._scratch: dict[Any, Array] = {}
         self._group, *_ = parameters.layout.sizes

@@ -130,7 +130,7 @@ def test_what_slows_down_products_is_unset_for_what_is_measured(monkeypatch):
 
 
 def stopwatch(monkeypatch, durations, **made):
-    """Return a timer of steps that take so many seconds each, by its own clock."""
+    """Return a timer of steps that take the given seconds each, by its own clock."""
     clock, durations = [0.0], itertools.cycle(durations)
     monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
 

@@ -131,7 +131,7 @@ def test_zero_is_an_epsilon_where_nothing_is_divided_by_zero(engine):
     p = np.ones(2)
     optimizer = gdopt.RMSprop(p, 0.5, beta=0.75, eps=0)
     optimizer.step(gradient)
-    assert p.tolist() == [1.0, 0.0]  # 0 / 0 is no step; 2 / sqrt(.25 4) is 2
+    assert p.tolist() == [1.0, 0.0]  # 0 / 0 gives no step; 2 / sqrt(.25 4) is 2
     assert "eps" not in optimizer.hyper
     p = np.ones(2)
     optimizer = gdopt.Adagrad(p, 0.5, eps=0.0, initial_accumulator=4.0)

@@ -115,7 +115,7 @@ PLANTED = {
     "the heavy ball for Nesterov": ("nesterov", descent.heavy_ball),
     "the rate inside the velocity": ("momentum heavy_ball", descent.keras_momentum),
     "the rate outside the velocity": ("momentum keras", descent.heavy_ball),
-    "a velocity that is no average": ("momentum ewa", descent.heavy_ball),
+    "a velocity that is not an average": ("momentum ewa", descent.heavy_ball),
     "an average with its bias": (
         "momentum ewa corrected",
         changed(descent.momentum_ewa, bias_correction=False),

@@ -118,7 +118,7 @@ def free(monkeypatch):
 
 @pytest.fixture
 def small():
-    """Return ``small(count)``: a network's step, and so many examples."""
+    """Return ``small(count)``: a network's step, and `count` examples."""
 
     def make(count, features=10, **options):
         network = gdopt.nn.Network((features, 16, 3), seed=0, backend="numpy")
