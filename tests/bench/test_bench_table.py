@@ -8,7 +8,8 @@ import table
 from machine import HERE
 
 TEXT = (HERE / "README.md").read_text(encoding="utf-8")
-FILES = ["ratios", "ratios", "speed", "averages", "estimators", "notes", "summary"]
+FILES = ["ratios", "ratios", "speed", "averages", "estimators", "notes"]
+FILES += ["summary"] * 2  # of each GPU
 ROW = {
     "what": "fresh arrays",
     "one": "gdopt NumPy",
@@ -28,6 +29,7 @@ def test_the_readme_shows_what_the_results_say():
     files = re.findall(r"^From `(results/.*/.*\.json)`\.$", shown, re.MULTILINE)
     assert [file.rpartition("/")[2] for file in files] == [f"{f}.json" for f in FILES]
     folders = dict.fromkeys((HERE / file).parent for file in files)
+    assert {*folders} == {*(HERE / "results").iterdir()}
     assert shown == table.tables([*folders])
 
 
