@@ -72,3 +72,14 @@ def _by_neighbours(sums):
         pairs = zip(sums[::2], sums[1::2], strict=False)
         sums = [one + other for one, other in pairs] + carried
     return sums[0]
+
+
+def ordered_sum(numbers):
+    """Return the sum of an array by the same definition, without squares."""
+    sums = []
+    for low in range(0, len(numbers), 4096):
+        lanes = [0.0] * 128
+        for k, x in enumerate(numbers[low : low + 4096]):
+            lanes[k % 128] += x
+        sums.append(_by_halves(lanes))
+    return _by_neighbours(sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -13,9 +14,23 @@ import numpy as np
 from gdopt.arrays.backend import Backend, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError, ArgumentTypeError, MissingExtraError
-from gdopt.kernels.packing import Rounding, flat_view, run_packed
-from gdopt.kernels.trace import Program, Signature, compile_host, trace
+from gdopt.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    MissingExtraError,
+    RuleError,
+)
+from gdopt.kernels.packing import Rounding, flat_view, run_packed, run_whole
+from gdopt.kernels.passes import ReducingProgram, plan_passes
+from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW
+from gdopt.kernels.trace import (
+    BaseProgram,
+    Formula,
+    Program,
+    Signature,
+    compile_host,
+    trace,
+)
 
 CPU_ENGINES = ("numpy", "numba")
 
@@ -48,7 +63,7 @@ def cpu_engine() -> str:
 class Step:
     """A kernel bound to kinds of arguments and an engine: runs without checks."""
 
-    def __init__(self, program: Program, engine: Any, *, on_cpu: bool) -> None:
+    def __init__(self, program: BaseProgram, engine: Any, *, on_cpu: bool) -> None:
         self.program = program
         self.engine = engine
         self.on_cpu = on_cpu
@@ -92,7 +107,9 @@ class Step:
         self, arrays: Sequence[Any], values: Any, rounding: Rounding | None = None
     ) -> None:
         """Update arrays of one shape in place; the inputs in the program's order."""
-        if self.on_cpu:
+        if self.on_cpu and isinstance(self.program, ReducingProgram):
+            run_whole(self.engine, self.program, arrays, values, rounding)
+        elif self.on_cpu:
             written = len(self.program.results)
             run_packed(self.engine, arrays, values, written, rounding)
         else:
@@ -105,6 +122,12 @@ class Kernel:
     Positional parameters of the function are arrays, and those it returns come first;
     keyword-only parameters are scalars, or arrays of the same shape.
 
+    Args:
+        function: the formula.
+        per: names of the arrays that hold one float64 value for each ``"row"``,
+            ``"column"`` or ``"array"``, and not for each element: of the shape that
+            NumPy's reductions with ``keepdims=True`` give, or ``()`` for an array.
+
     >>> import numpy as np
     >>> def axpy(y, x, *, a):
     ...     return y + a * x
@@ -114,35 +137,98 @@ class Kernel:
     array([0., 2., 4.])
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], per: Mapping[str, str] | None = None
+    ) -> None:
         self.function = function
+        self.per = dict(per or {})
         self.signature = Signature.of(function)
-        self._programs: dict[frozenset[str], Program] = {}
+        self._by_shape = True  # until it is traced
+        self._formulas: dict[Any, Formula] = {}
+        self._programs: dict[Any, BaseProgram] = {}
         self._steps: dict[Any, Step] = {}
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "rule")
         return f"Kernel({name}{self.signature})"
 
-    def program(self, elements: Collection[str] = ()) -> Program:
-        """Trace the function; `elements` names the scalars that are given as arrays."""
-        key = frozenset(elements)
+    @property
+    def by_shape(self) -> bool:
+        """Whether the formula reduces, or depends on an array's shape."""
+        return self._traced(frozenset(), None).by_shape
+
+    def _traced(self, elements: frozenset[str], axes: int | None) -> Formula:
+        """Trace the function for arrays of some axes, or of any that it takes."""
+        if axes is None:
+            errors = []
+            for axes in (2, 1, 3, 4):  # noqa: PLR1704
+                try:
+                    return self._traced(elements, axes)
+                except RuleError as error:
+                    errors.append(error)
+            raise errors[0]
+        key = elements, axes if self._by_shape else 0
+        if key not in self._formulas:
+            formula = trace(
+                self.function, self.signature, elements, kinds=self.per, axes=axes
+            )
+            self._by_shape = formula.by_shape
+            self._formulas[elements, axes if formula.by_shape else 0] = formula
+            return formula
+        return self._formulas[key]
+
+    def program(
+        self,
+        elements: Collection[str] = (),
+        axes: int | None = None,
+        *,
+        early: bool = True,
+    ) -> BaseProgram:
+        """Trace the function.
+
+        Args:
+            elements: names of the scalars that are given as arrays.
+            axes: of the arrays; it matters where the function asks for it or reduces.
+            early: see `plan_passes`.
+        """
+        formula = self._traced(frozenset(elements), axes)
+        key = formula, early
         if key not in self._programs:
-            self._programs[key] = trace(self.function, self.signature, key)
+            self._programs[key] = (
+                plan_passes(formula, early=early)
+                if formula.by_shape
+                else formula.element_wise()
+            )
         return self._programs[key]
 
+    def element_program(self, elements: Collection[str] = ()) -> Program:
+        """Trace a function that works element by element, as one pass."""
+        program = self.program(elements)
+        assert isinstance(program, Program)  # noqa: S101 - `by_shape` tells
+        return program
+
     def step(
-        self, backend: Backend, dtypes: Sequence[Any], elements: Collection[str] = ()
+        self,
+        backend: Backend,
+        dtypes: Sequence[Any],
+        elements: Collection[str] = (),
+        axes: int | None = None,
     ) -> Step:
         """Build, or find, what runs on arrays of those dtypes on that backend."""
         on_cpu = backend.name == "numpy"
         engine = cpu_engine() if on_cpu else "cuda"
         stored = tuple(map(as_dtype, dtypes))
-        compute = max(map(compute_dtype, stored), key=lambda dtype: dtype.itemsize)
-        key = (engine, compute if on_cpu else (compute, stored), frozenset(elements))
+        program = self.program(elements, axes)
+        of_elements = [
+            compute_dtype(dtype)
+            for symbol, dtype in zip(program.inputs, stored, strict=True)
+            if symbol.element
+        ]
+        compute = max(of_elements, key=lambda dtype: dtype.itemsize)
+        key = (engine, compute if on_cpu else (compute, stored), program)
         if key not in self._steps:
-            built = build_engine(self.program(elements), engine, stored, compute)
-            self._steps[key] = Step(self.program(elements), built, on_cpu=on_cpu)
+            built = build_engine(program, engine, stored, compute)
+            self._steps[key] = Step(program, built, on_cpu=on_cpu)
         return self._steps[key]
 
     def __call__(self, *arrays: Any, **scalars: Any) -> None:
@@ -171,34 +257,85 @@ class Kernel:
         named = dict(zip(names, arrays, strict=True))
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())
-        _check_alike(named)
-        program = self.program(elements)
+        first = named[names[0]]
+        program = self.program(elements, first.ndim)
+        kinds = {symbol.name: symbol.kind for symbol in program.inputs}
+        _check_alike(named, kinds)
         for place, name in enumerate(names):
             if program.writes(place) and not backend.writeable(named[name]):
                 message = f"{name} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
         ordered = [named[symbol.name] for symbol in program.inputs]
-        step = self.step(backend, [array.dtype for array in ordered], elements)
+        if isinstance(program, ReducingProgram):
+            _check_apart(named, program, backend)
+        dtypes = [array.dtype for array in ordered]
+        step = self.step(backend, dtypes, elements, first.ndim)
         step.run(ordered, step.values(scalars))
 
 
-def _check_alike(named: Mapping[str, Any]) -> None:
+def reduced_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array with one value of a kind, for arrays of a shape."""
+    if kind == ARRAY:
+        return ()
+    if kind == ROW:
+        return (*shape[:1], *[1] * len(shape[1:]))
+    return (1, *shape[1:]) if kind == COLUMN else shape
+
+
+def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
     first, array = next(iter(named.items()))
     for name, other in named.items():
-        if other.shape != array.shape:
-            message = f"{name} must have the shape of {first}, {array.shape}, got "
-            raise ArgumentError(message + str(other.shape))
-        if other.dtype != array.dtype or not is_float(other.dtype):
-            message = (
-                f"{name} must be of the float dtype of {first}, {array.dtype}, got "
-            )
+        shape, dtype = reduced_shape(kinds[name], array.shape), array.dtype
+        if other.shape != shape:
+            rule = f"the shape of {first}, {array.shape}"
+            if shape != array.shape:
+                rule = f"shape {shape}, one value for each {kinds[name]} of {first}"
+            message = f"{name} must have {rule}, got {other.shape}"
+            raise ArgumentError(message)
+        if kinds[name] != ELEMENT and other.dtype != np.float64:
+            what = f"{name}, one value for each {kinds[name]}, must be float64"
+            message = f"{what}, got {other.dtype}"
+            raise ArgumentTypeError(message)
+        if kinds[name] == ELEMENT and (other.dtype != dtype or not is_float(dtype)):
+            message = f"{name} must be of the float dtype of {first}, {dtype}, got "
             raise ArgumentTypeError(message + str(other.dtype))
 
 
+def _check_apart(
+    named: Mapping[str, Any], program: ReducingProgram, backend: Backend
+) -> None:
+    """Refuse arrays that share memory with one that an earlier pass may write."""
+    written = [s.name for k, s in enumerate(program.inputs) if program.writes(k)]
+    for name, other in itertools.product(written, named):
+        apart = name == other or not backend.xp.shares_memory(named[name], named[other])
+        if not apart:
+            message = (
+                f"{name} must not share memory with {other}: a formula that reduces "
+                "reads arrays again after it has written some"
+            )
+            raise ArgumentError(message)
+
+
 def build_engine(
-    program: Program, engine: str, stored: Sequence[Any], compute: np.dtype[Any]
+    program: BaseProgram,
+    engine: str,
+    stored: Sequence[Any],
+    compute: np.dtype[Any],
 ) -> Any:
     """Print and compile a program; each engine is imported when first used."""
+    if isinstance(program, ReducingProgram):
+        if engine == "cuda":
+            from gdopt.kernels.cuda.passes import CudaPasses  # noqa: PLC0415
+
+            return CudaPasses(program, stored, compute)
+        if engine == "numba":
+            from gdopt.kernels.cpu.loop_passes import LoopPasses  # noqa: PLC0415
+
+            return LoopPasses(program, compute)
+        from gdopt.kernels.cpu.block_passes import BlockPasses  # noqa: PLC0415
+
+        return BlockPasses(program, compute)
+    assert isinstance(program, Program)  # noqa: S101 - there are no others
     if engine == "cuda":
         from gdopt.kernels.cuda.engine import Cuda  # noqa: PLC0415
 

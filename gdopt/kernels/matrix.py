@@ -46,7 +46,7 @@ class MatrixKernel:
 
     @functools.cached_property
     def _program(self) -> Program:
-        return self._kernel.program()
+        return self._kernel.element_program()
 
     def __call__(
         self,
@@ -161,7 +161,7 @@ class RowKernel:
         if key not in self._launches:
             from gdopt.kernels.cuda.matrix import row_launch  # noqa: PLC0415
 
-            program = self._kernel.program()
+            program = self._kernel.element_program()
             self._launches[key] = row_launch(program, outputs, label)
         launch, home = self._launches[key], backend_of(outputs)
         xp = home.xp
@@ -177,7 +177,7 @@ class RowKernel:
         """Compute it with a loop of Numba."""
         key = outputs.dtype, label.ndim
         if key not in self._loops:
-            self._loops[key] = row_loop(self._kernel.program(), *key)
+            self._loops[key] = row_loop(self._kernel.element_program(), *key)
         loop, host = self._loops[key]
         gradient, rows = np.empty(outputs.shape, outputs.dtype), len(outputs)
         loss, total = np.empty(rows, outputs.dtype), np.empty(1, outputs.dtype)

@@ -9,6 +9,7 @@ that every engine, layout and segment of work draws the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -158,6 +159,48 @@ def run_packed(
                     result = rounding(result, k, done)
                 segment[...] = result.reshape(segment.shape)
             done += segments[0].size
+
+
+def place_table(shape: Sequence[int], inputs: int) -> np.ndarray:
+    """Return the table of one array for an engine of passes: all of it from 0 on."""
+    rows = shape[0] if len(shape) > 1 else 1
+    return np.array([[rows, math.prod(shape) // max(rows, 1), *[0] * inputs]], np.int64)
+
+
+def run_whole(
+    engine: Any,
+    program: Any,
+    arrays: Sequence[Any],
+    values: Any,
+    rounding: Rounding | None = None,
+) -> None:
+    """Update an array by passes, whatever its strides and storage.
+
+    Args:
+        engine: runs passes on flat arrays, of its dtype or float64.
+        program: whose inputs the arrays are.
+        arrays: of one shape, but for those with a value for an array, row or column.
+        values: the hoisted values.
+        rounding: of those that are rounded at random; the others go to the nearest.
+    """
+    if not arrays[0].size:
+        return
+    flat, packed = [], []
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
+            dtype = engine.dtype if symbol.element else np.dtype(np.float64)
+            view = flat_view(array, dtype)
+            if view is None:
+                view = array.astype(dtype, order="C").reshape(-1)
+                packed += [k] if program.writes(k) else []
+            flat.append(view)
+        table = place_table(arrays[0].shape, len(arrays))
+        engine.run(table, flat, np.array([values], np.float64))
+        for k in packed:
+            result = flat[k]
+            if rounding and k in rounding.random_streams:
+                result = rounding(result, k, 0)
+            arrays[k][...] = result.reshape(arrays[k].shape)
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:

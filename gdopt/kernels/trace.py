@@ -15,8 +15,19 @@ from typing import Any
 
 from gdopt.checks import listed
 from gdopt.errors import RuleError
+from gdopt.kernels import functions  # noqa: F401 - what NumPy does with symbols
 from gdopt.kernels.ops import OPERATIONS
-from gdopt.kernels.symbol import Symbol, is_among
+from gdopt.kernels.symbol import (
+    ARRAY,
+    COLUMN,
+    ELEMENT,
+    ROW,
+    TRACE,
+    Symbol,
+    Trace,
+    is_among,
+    join_kinds,
+)
 
 WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
     list(keyword.kwlist)
@@ -94,17 +105,16 @@ class Signature:
         return self.starred(len(self.arrays))
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A traced rule: what is read, computed for every element, and written.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BaseProgram:
+    """What element-wise programs and those with reductions have in common.
 
     Attributes:
         name: of the rule, as a word of C.
-        inputs: element symbols in the order of the arrays that a run is given:
-            positional arguments, then hyper-parameters given as arrays.
+        inputs: symbols in the order of the arrays that a run is given: positional
+            arguments, then hyper-parameters given as arrays.
         results: what the first inputs become; the others are only read.
-        instructions: operations for every element, each behind those it needs.
-        hoisted: expressions of scalars that the instructions use, computed once a step.
+        hoisted: expressions of scalars that are computed once a step.
         places: the place of each such expression among the hoisted values.
         scalars: names of the scalar arguments.
     """
@@ -112,21 +122,47 @@ class Program:
     name: str
     inputs: tuple[Symbol, ...]
     results: tuple[Symbol, ...]
-    instructions: tuple[Symbol, ...]
     hoisted: tuple[Symbol, ...]
     places: Mapping[Symbol, int]
     scalars: tuple[str, ...]
-
-    def reads(self, symbol: Symbol) -> bool:
-        """Return whether an input's old value is needed."""
-        used = [node.arguments for node in self.instructions]
-        return any(is_among(symbol, values) for values in (self.results, *used))
 
     def writes(self, place: int) -> bool:
         """Return whether the input at that place changes."""
         return (
             place < len(self.results) and self.results[place] is not self.inputs[place]
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Program(BaseProgram):
+    """A traced rule: what is read, computed for every element, and written.
+
+    Attributes:
+        instructions: operations for every element, each behind those it needs.
+        kept: values that are reduced.
+    """
+
+    instructions: tuple[Symbol, ...]
+    kept: tuple[Symbol, ...] = ()
+
+    def reads(self, symbol: Symbol) -> bool:
+        """Return whether an input's old value is needed."""
+        used = [node.arguments for node in self.instructions]
+        values = (self.results, self.kept, *used)
+        return any(is_among(symbol, some) for some in values)
+
+    @property
+    def loads(self) -> int:
+        """Elements read for each element of an array."""
+        used = [*(node.arguments for node in self.instructions), self.kept]
+        return sum(
+            any(is_among(symbol, some) for some in used) for symbol in self.inputs
+        )
+
+    @property
+    def stores(self) -> int:
+        """Elements written for each element of an array."""
+        return sum(map(self.writes, range(len(self.inputs))))
 
     def names(self) -> dict[Symbol, str]:
         """Name the values of inputs and the hoisted ones in a text: v_p_ and s0.
@@ -144,52 +180,117 @@ def expression(node: Symbol, names: Mapping[Symbol, str], language: str) -> str:
     return text.format(*(names[argument] for argument in node.arguments))
 
 
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a rule did with symbols.
+
+    Attributes:
+        name: of the rule, as a word of C.
+        inputs: symbols in the order of the arrays that a run is given.
+        results: what the first inputs become.
+        scalars: names of the scalar arguments that are numbers.
+        by_shape: whether it depends on the arrays' shapes, or reduces.
+    """
+
+    name: str
+    inputs: tuple[Symbol, ...]
+    results: tuple[Symbol, ...]
+    scalars: tuple[str, ...]
+    by_shape: bool
+
+    def nodes(self) -> list[Symbol]:
+        """Return inputs, constants and operations, each behind those it needs."""
+        found: dict[Symbol, None] = {}
+
+        def visit(node: Symbol) -> None:
+            if node not in found:
+                for argument in node.arguments:
+                    visit(argument)
+                found[node] = None
+
+        for result in self.results:
+            visit(result)
+        return list(found)
+
+    def element_wise(self) -> Program:
+        """Return the formula as one pass."""
+        operations = tuple(n for n in self.nodes() if n.element and n.operation)
+        hoisted, places = hoist(operations, lambda node: not node.element)
+        return Program(
+            name=self.name,
+            inputs=self.inputs,
+            results=self.results,
+            hoisted=hoisted,
+            places=places,
+            scalars=self.scalars,
+            instructions=operations,
+        )
+
+
 def trace(
-    function: Callable[..., Any], signature: Signature, elements: Collection[str] = ()
-) -> Program:
+    function: Callable[..., Any],
+    signature: Signature,
+    elements: Collection[str] = (),
+    *,
+    kinds: Mapping[str, str],
+    axes: int,
+) -> Formula:
     """Call a rule once with symbols and record what it does.
 
     Args:
         function: the rule; arrays by position, scalars by keyword.
         signature: of the rule.
         elements: names of the scalars that are given as arrays.
+        kinds: of arrays with one value for an array, a row or a column.
+        axes: of the arrays.
 
     Raises:
         RuleError: the rule branches on a symbol, uses an unknown operation, or
             returns something else than one value for each of its first arrays.
     """
     name = getattr(function, "__name__", "rule")
-    arrays = [Symbol(name=array, element=True) for array in signature.arrays]
+    given = {
+        array: _own_kind(kinds.get(array, ELEMENT), axes) for array in signature.arrays
+    }
+    arrays = [
+        Symbol(name=array, kind=kind, axes=0 if kind == ARRAY else axes)
+        for array, kind in given.items()
+    ]
     scalars = {
-        scalar: Symbol(name=scalar, element=scalar in elements)
+        scalar: Symbol(name=scalar, kind=ELEMENT, axes=axes)
+        if scalar in elements
+        else Symbol(name=scalar)
         for scalar in signature.scalars
     }
-    returned = function(*arrays, **scalars)
-    values = returned if isinstance(returned, tuple) else (returned,)
-    if not 1 <= len(values) <= len(arrays):
-        message = (
-            f"{name} must return one value for each of its first arrays, at most "
-            f"{len(arrays)} ({listed(signature.arrays)}), got {len(values)}"
+    traced = Trace(axes, by_shape=bool(kinds))
+    token = TRACE.set(traced)
+    try:
+        returned = function(*arrays, **scalars)
+        values = returned if isinstance(returned, tuple) else (returned,)
+        if not 1 <= len(values) <= len(arrays):
+            message = (
+                f"{name} must return one value for each of its first arrays, at most "
+                f"{len(arrays)} ({listed(signature.arrays)}), got {len(values)}"
+            )
+            raise RuleError(message)
+        results = tuple(
+            _own_result(name, array, value)
+            for array, value in zip(arrays, values, strict=False)
         )
-        raise RuleError(message)
-    inputs = (*arrays, *(scalars[s] for s in signature.scalars if s in elements))
-    results = tuple(
-        _own_result(name, array, value)
-        for array, value in zip(arrays, values, strict=False)
-    )
-    instructions: dict[Symbol, None] = {}
-    for result in results:
-        _visit(result, instructions)
-    hoisted, places = _hoist(instructions)
-    return Program(
+    finally:
+        TRACE.reset(token)
+    return Formula(
         name=re.sub(r"\W", "_", name),
-        inputs=inputs,
+        inputs=(*arrays, *(scalars[s] for s in signature.scalars if s in elements)),
         results=results,
-        instructions=tuple(instructions),
-        hoisted=hoisted,
-        places=places,
         scalars=tuple(s for s in signature.scalars if s not in elements),
+        by_shape=traced.by_shape,
     )
+
+
+def _own_kind(kind: str, axes: int) -> str:
+    """Return the kind for arrays of few axes: a vector has one column."""
+    return kind if axes > 1 else {ROW: ELEMENT, COLUMN: ARRAY}.get(kind, kind)
 
 
 def _own_result(name: str, array: Symbol, value: Any) -> Symbol:
@@ -198,28 +299,28 @@ def _own_result(name: str, array: Symbol, value: Any) -> Symbol:
     if result.boolean:
         message = f"{name} must return numbers, got a comparison for {array.name!r}"
         raise RuleError(message)
-    if result is array or (result.element and result.operation is not None):
-        return result
-    return Symbol("copy", (result,), element=True)
+    if join_kinds((array.kind, result.kind)) != array.kind:
+        message = (
+            f"{name}: {array.name!r} holds one value for each {array.kind}, got one "
+            f"for each {result.kind}: reduce it, or declare per={{{array.name!r}: ...}}"
+        )
+        raise RuleError(message)
+    own = result.kind == array.kind and result.operation in OPERATIONS
+    return (
+        result if own or result is array else Symbol("copy", (result,), kind=array.kind)
+    )
 
 
-def _visit(node: Symbol, instructions: dict[Symbol, None]) -> None:
-    if node.element and node.operation is not None and node not in instructions:
-        for argument in node.arguments:
-            _visit(argument, instructions)
-        instructions[node] = None
-
-
-def _hoist(
-    instructions: Collection[Symbol],
+def hoist(
+    operations: Collection[Symbol], is_hoisted: Callable[[Symbol], bool]
 ) -> tuple[tuple[Symbol, ...], dict[Symbol, int]]:
-    """Number the scalar expressions that operations need; equal constants share one."""
+    """Number the arguments that are computed elsewhere; equal constants share one."""
     numbers: dict[Any, int] = {}
     hoisted: list[Symbol] = []
     places: dict[Symbol, int] = {}
-    for node in instructions:
+    for node in operations:
         for argument in node.arguments:
-            if not argument.element and argument not in places:
+            if is_hoisted(argument) and argument not in places:
                 key = argument if argument.value is None else repr(argument.value)
                 if key not in numbers:
                     numbers[key] = len(hoisted)
@@ -255,7 +356,7 @@ def print_host(
 
 
 def compile_host(
-    program: Program, wanted: Collection[Symbol] | None = None
+    program: BaseProgram, wanted: Collection[Symbol] | None = None
 ) -> Callable[..., tuple[float, ...]]:
     """Print and compile the function that computes the hoisted values in float64.
 

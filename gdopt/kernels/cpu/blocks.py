@@ -63,13 +63,13 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     A result goes straight into its array where no later operation needs the old value.
 
     Returns:
-        The source of ``block(*arrays, *scalars, *scratch)``, and for each scratch array
-        whether it holds truth values.
+        The source of ``block(*arrays, *scalars, *scratch)``, which returns what the
+        program keeps, and for each scratch array whether it holds truth values.
     """
     names = {symbol: symbol.name for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
     last = {a: k for k, node in enumerate(program.instructions) for a in node.arguments}
-    last |= dict.fromkeys(program.results, len(program.instructions))
+    last |= dict.fromkeys((*program.results, *program.kept), len(program.instructions))
     registers, lines = ScratchPool(), []
     for k, node in enumerate(program.instructions):
         dying = [
@@ -94,7 +94,10 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     parameters += [f"s{place}" for place in range(len(program.hoisted))]
     parameters += registers.booleans
     head = f"def block({', '.join(parameters)}):"
-    return "\n".join([head, *lines, "    return"]), [*registers.booleans.values()]
+    lines.append(
+        f"    return ({''.join(names[value] + ', ' for value in program.kept)})"
+    )
+    return "\n".join([head, *lines]), [*registers.booleans.values()]
 
 
 def _own_array(
@@ -119,7 +122,7 @@ class Blocks:
         self.source, self._booleans = print_block(program)
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
-        self._block: Callable[..., None] = scope["block"]
+        self._block: Callable[..., tuple[Any, ...]] = scope["block"]
         self._local = threading.local()
         self._spares: dict[int, list[Any]] = {}  # scratch that no thread has, by length
         self._lock = threading.Lock()
@@ -202,6 +205,17 @@ class Blocks:
                 self._block(*parts, *values, *scratch)
             if total is not None:
                 lane_sums(first, total[inside])
+
+    def compute(self, parts: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
+        """Run one block in the caller's floating-point mode; return what is kept.
+
+        Args:
+            parts: of the arrays, contiguous and of one shape.
+            values: the hoisted values in the engine's dtype, of shapes that broadcast.
+        """
+        shape, size = parts[0].shape, parts[0].size
+        scratch = self._scratch(size, max(self.size, size))
+        return self._block(*parts, *values, *(own.reshape(shape) for own in scratch))
 
     def _round(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once, to this thread's own 0-d arrays."""

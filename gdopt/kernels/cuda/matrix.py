@@ -21,7 +21,7 @@ from gdopt.kernels.cuda.text import C_TYPES, SIGNS, KernelText
 from gdopt.kernels.ops import LANES
 from gdopt.kernels.packing import cast
 from gdopt.kernels.rows import RowPrinter
-from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.symbol import ELEMENT, Symbol
 from gdopt.kernels.trace import Program, compile_host
 
 COMBINE = """
@@ -152,7 +152,7 @@ class CudaRows(RowPrinter):
             total: whether the first result is added up over each unit, into total_.
         """
         self._walk, program, body = walk, self.program, self._head(walk)
-        added = Symbol("row_sum", (program.results[0],), element=True)
+        added = Symbol("row_sum", (program.results[0],), kind=ELEMENT)
         nodes = (*program.instructions, added) if total else program.instructions
         self.numbers[added] = len(program.instructions)
         results = {n: r for n, r in self._written.items() if not self.is_unit(r)}

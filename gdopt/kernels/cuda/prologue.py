@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gdopt.kernels.cuda.text import KernelText, print_statements
 from gdopt.kernels.symbol import Symbol
-from gdopt.kernels.trace import Program
+from gdopt.kernels.trace import BaseProgram
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class HoistedSplit:
     instructions: tuple[Symbol, ...]
 
 
-def split_hoisted(program: Program, on_device: Collection[str]) -> HoistedSplit:
+def split_hoisted(program: BaseProgram, on_device: Collection[str]) -> HoistedSplit:
     """Find the largest expressions that do without the scalars on the device."""
     known: dict[Symbol, None] = {}
     given: dict[str, None] = {}
@@ -81,7 +81,7 @@ class PrologueOptions:
 
 
 def print_prologue(
-    program: Program, split: HoistedSplit, compute: str, options: PrologueOptions
+    program: BaseProgram, split: HoistedSplit, compute: str, options: PrologueOptions
 ) -> KernelText:
     """Print the kernel; one thread runs it.
 
@@ -118,7 +118,7 @@ def print_prologue(
     )
 
 
-def _row(program: Program, split: HoistedSplit, *, by_value: bool) -> list[str]:
+def _row(program: BaseProgram, split: HoistedSplit, *, by_value: bool) -> list[str]:
     """Print how one row of the table is computed, in float64."""
     width = len(split.known)
     names: dict[Symbol, str] = {}

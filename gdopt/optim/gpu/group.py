@@ -93,7 +93,7 @@ class DtypeGroup:
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
         elements = list(hyper.elements)
-        self._program = rule.kernel.program(elements)
+        self._program = rule.kernel.element_program(elements)
         self._compute = compute_name(group)
         self.values = HoistedScalars(
             self._program,

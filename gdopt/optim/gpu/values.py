@@ -15,7 +15,7 @@ from gdopt.errors import ArgumentTypeError
 from gdopt.kernels.cuda.engine import Launch
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
-from gdopt.kernels.trace import Program, compile_host
+from gdopt.kernels.trace import BaseProgram, compile_host
 from gdopt.optim.hyper import Hyper, Values
 from gdopt.optim.parameters import Parameters, SeenArrays
 
@@ -182,7 +182,7 @@ class HoistedScalars:
 
     def __init__(
         self,
-        program: Program,
+        program: BaseProgram,
         slots: Mapping[str, Slot],
         options: PrologueOptions,
         hyper: Hyper,

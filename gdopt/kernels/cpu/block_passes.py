@@ -1,0 +1,154 @@
+"""Runs a program with reductions by NumPy, an array after the other, block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from gdopt.kernels.cpu.blocks import Blocks
+from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.norm import SEGMENT
+from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.passes import REDUCTIONS, Pass, ReducingProgram
+from gdopt.kernels.sums import ROWS, block_results, finish, reduce, segment_results
+from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, Symbol
+
+Values = dict[Symbol, Any]  # that are not of elements, in float64
+
+
+class BlockPasses:
+    """The passes of a program; runs on flat, contiguous arrays."""
+
+    def __init__(self, program: ReducingProgram, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self._program = program
+        self._engines = [Blocks(one.program, self.dtype) for one in program.passes]
+        self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
+
+    def cast(self, scalars: Sequence[float]) -> Sequence[float]:
+        """Return the hoisted values: they are rounded where they meet elements."""
+        return scalars
+
+    def run(
+        self, table: np.ndarray, buffers: Sequence[Any], values: np.ndarray
+    ) -> None:
+        """Update arrays in place.
+
+        Args:
+            table: (arrays, 2 + inputs) int64: the rows and columns of each array, and
+                where it begins in the buffer of each input.
+            buffers: flat; of the engine's dtype for elements, else float64.
+            values: (arrays, hoisted) float64, the hoisted values for each array.
+        """
+        for row, own in zip(table.tolist(), values.tolist(), strict=True):
+            rows, columns, *starts = row
+            if rows * columns:
+                with np.errstate(all="ignore"):
+                    self._run_array(rows, columns, starts, buffers, own)
+
+    def _run_array(
+        self,
+        rows: int,
+        columns: int,
+        starts: Sequence[int],
+        buffers: Sequence[Any],
+        scalars: Sequence[float],
+    ) -> None:
+        program, shapes = self._program, {ARRAY: (), ROW: (rows, 1), COLUMN: (columns,)}
+        known: Values = {
+            symbol: np.float64(scalars[place])
+            for symbol, place in program.places.items()
+        }
+        counts = {"rows_": rows, "columns_": columns, "size_": rows * columns}
+        views = []
+        for symbol, buffer, start in zip(program.inputs, buffers, starts, strict=True):
+            shape = shapes.get(symbol.kind, (rows, columns))
+            views.append(buffer[start : start + math.prod(shape)].reshape(shape))
+            if not symbol.element:
+                known[symbol] = views[-1].copy()
+        stages = (
+            *program.passes,
+            *[None] * (len(program.between) - len(program.passes)),
+        )
+        for k, one in enumerate(stages):
+            for node in program.between[k] if k < len(program.between) else ():
+                known[node] = _compute(node, known, counts)
+            if one is not None:
+                self._run_pass(one, self._engines[k], views, known, counts)
+        for place, result in enumerate(program.results):
+            if program.writes(place) and not program.inputs[place].element:
+                views[place][...] = known[result]
+
+    def _run_pass(
+        self,
+        one: Pass,
+        engine: Blocks,
+        views: Sequence[Any],
+        known: Values,
+        counts: dict[str, int],
+    ) -> None:
+        """Do a pass over an array: by rows where these, or columns, have own values."""
+        arrays = [views[place] for place in one.places]
+        with np.errstate(all="ignore"):
+            hoisted = [
+                np.asarray(_value(symbol, known, counts)).astype(self.dtype)
+                for symbol in one.program.hoisted
+            ]
+        kinds = {symbol.kind for symbol in (*one.program.hoisted, *one.reductions)}
+        step = max(SEGMENT, engine.size // SEGMENT * SEGMENT)
+        if kinds & {ROW, COLUMN}:
+            columns = counts["columns_"]
+            unit = math.lcm(ROWS, SEGMENT // math.gcd(SEGMENT, columns))
+            unit = unit if ARRAY in {value.kind for value in one.reductions} else ROWS
+            step = max(unit, step // columns // unit * unit)
+        else:
+            arrays = [array.reshape(-1) for array in arrays]
+        parts: list[list[Any]] = [[] for _ in one.reductions]
+        with self._mode():
+            for low in range(0, len(arrays[0]), step):
+                inside = slice(low, low + step)
+                blocks = [array[inside] for array in arrays]
+                own = [v[inside] if v.ndim == 2 else v for v in hoisted]
+                kept = engine.compute(blocks, own)
+                for k, (value, operand) in enumerate(
+                    zip(one.reductions, kept, strict=True)
+                ):
+                    parts[k].append(_partial(value, operand))
+        for k, value in enumerate(one.reductions):
+            whole = np.concatenate(parts[k], axis=0 if value.kind == ROW else 1)
+            known[value] = (
+                whole if value.kind == ROW else finish(str(value.operation), whole)
+            )
+
+
+def _partial(value: Symbol, operand: Any) -> Any:
+    """Reduce a block: whole rows of it, or to what `finish` joins."""
+    operation = str(value.operation)
+    if value.kind == ROW:
+        return reduce(operation, operand)[:, None]
+    if value.kind == COLUMN:
+        return block_results(operation, operand)
+    return segment_results(operation, operand.reshape(-1))
+
+
+def _value(symbol: Symbol, known: Values, counts: dict[str, int]) -> Any:
+    if symbol in known:
+        return known[symbol]
+    return np.float64(symbol.value if symbol.value is not None else counts[symbol.name])
+
+
+def _compute(node: Symbol, known: Values, counts: dict[str, int]) -> Any:
+    """Compute a value of an array, its rows or columns, in float64."""
+    arguments = [_value(argument, known, counts) for argument in node.arguments]
+    if node.operation in REDUCTIONS:
+        return reduce(str(node.operation), np.ravel(arguments[0]))
+    if node.operation == "where":
+        return np.where(*arguments)
+    if node.operation == "copy":
+        return arguments[0]
+    function: Callable[..., Any] = OPERATIONS[str(node.operation)].numpy
+    return function(*arguments)
