@@ -103,12 +103,20 @@ class Layout:
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
         """Place arrays one behind the other, each padded to whole blocks."""
+        return cls.place(
+            {
+                name: (tuple(array.shape), np.dtype(array.dtype).name)
+                for name, array in arrays.items()
+            }
+        )
+
+    @classmethod
+    def place(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> Layout:
+        """Place arrays of given shapes and groups."""
         slots, sizes = {}, dict[str, int]()
-        for name, array in arrays.items():
-            group = np.dtype(array.dtype).name
+        for name, (shape, group) in arrays.items():
             start = sizes.get(group, 0)
-            stop = start + math.prod(array.shape)
-            slots[name] = Slot(tuple(array.shape), group, start, stop)
+            slots[name] = Slot(shape, group, start, start + math.prod(shape))
             sizes[group] = slots[name].end
         return cls(slots, sizes)
 

@@ -22,7 +22,7 @@ from gdopt.errors import (
 )
 from gdopt.kernels.packing import Rounding, flat_view, run_packed, run_whole
 from gdopt.kernels.passes import ReducingProgram, plan_passes
-from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW
+from gdopt.kernels.symbol import ELEMENT, reduced_shape
 from gdopt.kernels.trace import (
     BaseProgram,
     Formula,
@@ -85,7 +85,9 @@ class Step:
         On the CPU, contiguous arrays are made flat views here, once.
         """
         views: list[Any] = [*before, *after]
-        if self.on_cpu:
+        if isinstance(self.program, ReducingProgram):
+            views = [None]
+        elif self.on_cpu:
             dtype = self.engine.dtype
             views = [flat_view(array, dtype) for array in views]
         if not self.on_cpu or any(view is None for view in views):
@@ -271,15 +273,6 @@ class Kernel:
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
         step.run(ordered, step.values(scalars))
-
-
-def reduced_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of an array with one value of a kind, for arrays of a shape."""
-    if kind == ARRAY:
-        return ()
-    if kind == ROW:
-        return (*shape[:1], *[1] * len(shape[1:]))
-    return (1, *shape[1:]) if kind == COLUMN else shape
 
 
 def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ def reduces_elements(node: Symbol) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class ArrayPass:
     """One loop over the elements of an array.
 
     Attributes:
@@ -56,7 +56,7 @@ class ReducingProgram(BaseProgram):
     """
 
     between: tuple[tuple[Symbol, ...], ...]
-    passes: tuple[Pass, ...]
+    passes: tuple[ArrayPass, ...]
     early: tuple[int, ...]
 
     @property
@@ -127,7 +127,7 @@ class _Cutter:
     stages: Mapping[Symbol, int]
     last: int
 
-    def best(self, *, early: bool) -> tuple[tuple[int, ...], tuple[Pass, ...]]:
+    def best(self, *, early: bool) -> tuple[tuple[int, ...], tuple[ArrayPass, ...]]:
         """Choose what is written early, with the fewest loads and stores."""
         inputs, results = self.formula.inputs, self.formula.results
         written = [
@@ -137,7 +137,7 @@ class _Cutter:
         ]
         found = [k for k in written if self.stages[results[k]] < self.last]
         found = found[:MOST_CHOICES] if early else []
-        best: tuple[int, tuple[int, ...], tuple[Pass, ...]] | None = None
+        best: tuple[int, tuple[int, ...], tuple[ArrayPass, ...]] | None = None
         for count in range(len(found) + 1):
             for chosen in itertools.combinations(found, count):
                 passes = self._cut(written, chosen)
@@ -151,7 +151,7 @@ class _Cutter:
 
     def _cut(
         self, written: list[int], early: Collection[int]
-    ) -> tuple[Pass, ...] | None:
+    ) -> tuple[ArrayPass, ...] | None:
         """Return the passes; None where one needs a value that is overwritten."""
         results = self.formula.results
         count = self.last + bool(written)
@@ -169,7 +169,7 @@ class _Cutter:
             passes.append(one)
         return tuple(passes)
 
-    def _pass(self, stage: int, now: list[int], gone: list[int]) -> Pass | None:
+    def _pass(self, stage: int, now: list[int], gone: list[int]) -> ArrayPass | None:
         """Return a pass that writes some inputs, and finds others written before."""
         inputs, results = self.formula.inputs, self.formula.results
         reductions = [
@@ -221,4 +221,4 @@ class _Cutter:
             instructions=tuple(instructions),
             kept=tuple(kept),
         )
-        return Pass(program, tuple(order), tuple(reductions))
+        return ArrayPass(program, tuple(order), tuple(reductions))

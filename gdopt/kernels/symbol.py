@@ -45,6 +45,24 @@ def join_kinds(kinds: Iterable[str]) -> str:
     return next(kind for kind in order if kind in found)
 
 
+def own_kind(kind: str, axes: int) -> str:
+    """Return the kind for arrays of so few axes: a vector has one column.
+
+    >>> own_kind("row", 2), own_kind("row", 1), own_kind("column", 1)
+    ('row', 'element', 'array')
+    """
+    return kind if axes > 1 else {ROW: ELEMENT, COLUMN: ARRAY}.get(kind, kind)
+
+
+def reduced_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array with one value of a kind, for arrays of a shape."""
+    if kind == ARRAY:
+        return ()
+    if kind == ROW:
+        return (*shape[:1], *[1] * len(shape[1:]))
+    return (1, *shape[1:]) if kind == COLUMN else shape
+
+
 class Symbol:
     """A value in a rule that is not yet known: an input or a recorded operation.
 

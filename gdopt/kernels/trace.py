@@ -19,14 +19,13 @@ from gdopt.kernels import functions  # noqa: F401 - what NumPy does with symbols
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import (
     ARRAY,
-    COLUMN,
     ELEMENT,
-    ROW,
     TRACE,
     Symbol,
     Trace,
     is_among,
     join_kinds,
+    own_kind,
 )
 
 WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
@@ -250,7 +249,7 @@ def trace(
     """
     name = getattr(function, "__name__", "rule")
     given = {
-        array: _own_kind(kinds.get(array, ELEMENT), axes) for array in signature.arrays
+        array: own_kind(kinds.get(array, ELEMENT), axes) for array in signature.arrays
     }
     arrays = [
         Symbol(name=array, kind=kind, axes=0 if kind == ARRAY else axes)
@@ -286,11 +285,6 @@ def trace(
         scalars=tuple(s for s in signature.scalars if s not in elements),
         by_shape=traced.by_shape,
     )
-
-
-def _own_kind(kind: str, axes: int) -> str:
-    """Return the kind for arrays of few axes: a vector has one column."""
-    return kind if axes > 1 else {ROW: ELEMENT, COLUMN: ARRAY}.get(kind, kind)
 
 
 def _own_result(name: str, array: Symbol, value: Any) -> Symbol:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import Rounding, flat_view, group_seed
@@ -35,6 +36,13 @@ class Segment:
     gradient: Take  # from all gradients
     gather: Callable[[], Any] | None  # of parameters that are copied together first
     copies: Sequence[tuple[Array, Array]]  # afterwards, the second of each to the first
+    random_streams: Mapping[int, int]  # of the arrays that are rounded at random
+
+
+def random_streams(stored: Sequence[Storage]) -> dict[int, int]:
+    """Return the streams of random bits by the places of the arrays that take one."""
+    streams = [array.random_stream for array in stored]
+    return {k: stream for k, stream in enumerate(streams) if stream is not None}
 
 
 def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Array:
@@ -128,20 +136,20 @@ class CpuExecutor:
         computed: dict[Any, Any],
     ) -> None:
         """Update a segment; those with equal scalars share the values in `computed`."""
-        key: Any = segment.group
+        key: Any = segment.step
         scalars = values.shared
         if values.by_name:
             by_name = {name: by[segment.name] for name, by in values.by_name.items()}
-            key, scalars = (segment.group, *by_name.values()), scalars | by_name
+            key, scalars = (segment.step, *by_name.values()), scalars | by_name
         if key not in computed:
             computed[key] = segment.step.values(scalars | own)
         if segment.gather is not None:
             segment.gather()
-        rounding, random_streams = None, self._random_streams[segment.group]
-        if random_streams:
-            number = list(self._steps).index(segment.group)
+        rounding = None
+        if segment.random_streams:
+            number = list(self._parameters.layout.sizes).index(segment.group)
             seed = group_seed(self._options.seed, number)
-            rounding = Rounding(seed, own["t"], segment.start, random_streams)
+            rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copies:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -153,11 +161,7 @@ class CpuExecutor:
         parameters, elements = self._parameters, list(self._hyper.elements)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
-            self._random_streams[group] = {
-                place: array.random_stream
-                for place, array in enumerate(stored)
-                if array.random_stream is not None
-            }
+            self._random_streams[group] = random_streams(stored)
             kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._segments, self._scratch = {}, {}
@@ -178,7 +182,7 @@ class CpuExecutor:
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
         self._scalars = [name for name in step.program.scalars if name != "t"]
         self._settings = np.zeros(len(self._scalars))
-        before, after = self._inputs(group, take, take(parameters.arrays))
+        before, after = self._inputs(step, take, take(parameters.arrays))
         bind = getattr(step.engine, "bind_counted", None)
         if bind is not None:
             self._counted = bind(before, after, self._settings, self._counter.array)
@@ -192,11 +196,11 @@ class CpuExecutor:
         return lambda arena: arena.buffers[first.group][first.start : stop]
 
     def _inputs(
-        self, group: str, take: Take, parameter: Array
+        self, step: Step, take: Take, parameter: Array
     ) -> tuple[list[Array], list[Array]]:
         """Return the inputs of a kernel before its gradient, and after it."""
         states = [take(self._states[state]) for state in self._rule.states]
-        inputs = [symbol.name for symbol in self._steps[group].program.inputs]
+        inputs = [symbol.name for symbol in step.program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
         return [parameter, *states], [take(self._hyper.elements[n]) for n in order]
 
@@ -239,8 +243,11 @@ class CpuExecutor:
                 (lambda grads: gather(space, padding, pick(grads))) if flat else pick
             )
         step = self._steps[group]
-        call = step.bind(*self._inputs(group, take, parameter))
-        return Segment(names[0], group, start, step, call, gradient, before, copies)
+        call = step.bind(*self._inputs(step, take, parameter))
+        streams = self._random_streams[group]
+        return Segment(
+            names[0], group, start, step, call, gradient, before, copies, streams
+        )
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""

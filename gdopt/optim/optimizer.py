@@ -15,6 +15,7 @@ from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
+from gdopt.optim.cpu_reducing import CpuReducingExecutor
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
 from gdopt.optim.parameters import Gradients, Parameters
@@ -138,7 +139,9 @@ class Optimizer:
         """Choose what runs the rule: the loops of the CPU, or one launch on a GPU."""
         given = self.rule, self._parameters, self._state, self.hyper, self._counter
         if self._parameters.backend.name == "numpy":
-            return CpuExecutor(*given, options=self.options)
+            by_shape = self.rule.kernel.by_shape
+            executor = CpuReducingExecutor if by_shape else CpuExecutor
+            return executor(*given, options=self.options)
         from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
         return GpuExecutor(*given, options=self.options)
@@ -146,10 +149,10 @@ class Optimizer:
     def _start(self) -> dict[str, Arena]:
         """Make the state, and the master copy of the parameters, if there is one."""
         parameters = self._parameters
-        layout = parameters.layout
         states = {}
         master = [MASTER] if self.options.master_weights else []
         for name in (*self.rule.states, *master):
+            layout = state.state_layout(parameters.layout, self.rule, name)
             dtypes = {
                 group: as_dtype(self.options.state_dtype_of(name, group))
                 for group in layout.sizes

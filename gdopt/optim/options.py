@@ -18,6 +18,7 @@ from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.averages import average
 from gdopt.checks import check_flag, check_int, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
+from gdopt.kernels.symbol import ELEMENT
 from gdopt.optim.rule import BETA, Rule, rule
 
 AVERAGE = "average"  # the state that holds the average of the parameters
@@ -91,7 +92,7 @@ def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
     own = {name: bounds.text for name, bounds in inner.ranges.items()}
     ranges = own | {name: RANGES[name] for name in options}
     start = dict(inner.initial) | ({AVERAGE: "p"} if averages else {})
-    return rule(state=start, ranges=ranges)(formula)
+    return rule(state=start, ranges=ranges, per=inner.per)(formula)
 
 
 def _signature(
@@ -192,17 +193,25 @@ class Options:
                 )
                 raise ArgumentError(message)
 
-    def stored(self, rule: Rule, group: str, elements: int) -> tuple[Storage, ...]:
+    def stored(
+        self, rule: Rule, group: str, elements: int, axes: int = 2
+    ) -> tuple[Storage, ...]:
         """Say how each input of a rule's pass is stored, and how it is rounded.
 
         Args:
             rule: takes the parameter, state, and the gradient.
             group: dtype of the parameters.
             elements: how many hyper-parameters are arrays.
+            axes: of the parameters; a vector's state may be of another kind.
         """
         compute = compute_name(group)
         own = compute if self.master_weights else group
-        dtypes = [own, *(self.state_dtype_of(state, group) for state in rule.states)]
+        dtypes = [own]
+        for state in rule.states:
+            of_elements = rule.kind(state, axes) == ELEMENT
+            dtypes.append(
+                self.state_dtype_of(state, group) if of_elements else "float64"
+            )
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
         stored, random_stream = [], 0
@@ -213,9 +222,13 @@ class Options:
         return (*stored, Storage(group), *([Storage(compute)] * elements))
 
     def state_dtype_of(self, state: str, group: str) -> str:
-        """Name the dtype of a state array: averages of parameters stay exact."""
+        """Name the dtype of a state array: averages of parameters stay exact.
+
+        State that is not of elements is in the group float64, and is not narrowed.
+        """
         compute = compute_name(group)
-        return compute if state in EXACT else self.state_dtype or compute
+        exact = state in EXACT or compute == "float64"
+        return compute if exact else self.state_dtype or compute
 
 
 def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:

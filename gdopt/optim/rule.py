@@ -13,6 +13,7 @@ import numpy as np
 from gdopt.checks import FINITE, Range, listed, shown
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
+from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
 
 BETA, NOT_NEGATIVE, POSITIVE = "[0, 1)", "[0, inf)", "(0, inf)"
 RANGES = {  # of the scalars of `gdopt.optim.formulas`
@@ -25,6 +26,7 @@ RANGES = {  # of the scalars of `gdopt.optim.formulas`
     "eta_plus": "(1, inf)",
     "lr_power": "(-inf, 0]",
 }
+KINDS = (ROW, COLUMN, ARRAY)  # of state that is not of elements
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 
 
@@ -37,11 +39,15 @@ class Rule:
         initial: what each state array starts from: a number, or ``"p"`` for a copy of
             the parameter.
         ranges: of the scalars, in the notation ``"[0, 1)"``; others must be finite.
+        per: names of the state arrays that hold one float64 value for each ``"row"``,
+            ``"column"`` or ``"array"``, and not for each element. A vector has one
+            column, and each of its elements is a row.
     """
 
     function: Callable[..., Any]
     initial: Mapping[str, float | str]
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    per: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Trace the formula, so that a mistake in it shows immediately."""
@@ -49,6 +55,12 @@ class Rule:
             message = f"a rule must be a function, got {shown(self.function)}"
             raise RuleError(message)
         arrays = self.kernel.signature.arrays
+        self._refuse_unknown("per", self.per, self.states)
+        for state, kind in self.per.items():
+            if kind not in KINDS:
+                message = f"per: {state!r} must be one of {listed(map(repr, KINDS))}"
+                message += f", got {kind!r}"
+                raise RuleError(message)
         if len(arrays) < 2:
             message = f"{self.name}: a rule takes a parameter and a gradient at least"
             raise RuleError(message)
@@ -68,6 +80,9 @@ class Rule:
             if start != "p" and not number:
                 message = f"{state!r} must start from a number or 'p', got {start!r}"
                 raise RuleError(message)
+            if start == "p" and state in self.per:
+                message = f"{state!r} holds one value per {self.per[state]}: it must "
+                raise RuleError(message + "start from a number, got 'p'")
         self._refuse_unknown("ranges", self.ranges, self.scalars)
 
     def _refuse_unknown(
@@ -82,7 +97,8 @@ class Rule:
     def __repr__(self) -> str:
         ranges = {name: bounds.text for name, bounds in self.ranges.items()}
         formula = f"{self.name}{self.kernel.signature}"
-        return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges})"
+        per = f", per={dict(self.per)}" if self.per else ""
+        return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges}{per})"
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""
@@ -91,7 +107,7 @@ class Rule:
     @functools.cached_property
     def kernel(self) -> Kernel:
         """The formula as one pass over memory."""
-        return Kernel(self.function)
+        return Kernel(self.function, self.per)
 
     @property
     def name(self) -> str:
@@ -112,6 +128,10 @@ class Rule:
         """Say what a state array starts from."""
         return self.initial.get(state, 0)
 
+    def kind(self, state: str, axes: int) -> str:
+        """Return for how much of an array of some axes a state holds one value."""
+        return own_kind(self.per.get(state, ELEMENT), axes)
+
     def bounds(self, scalar: str) -> Range:
         """Return the range of a hyper-parameter."""
         return self.ranges.get(scalar, FINITE)
@@ -124,6 +144,7 @@ def rule(
     *,
     state: Mapping[str, float | str] | None = None,
     ranges: Mapping[str, str] | None = None,
+    per: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
     function: Callable[..., Any] | None = None,
@@ -131,6 +152,7 @@ def rule(
     *,
     state: Mapping[str, float | str] | None = None,
     ranges: Mapping[str, str] | None = None,
+    per: Mapping[str, str] | None = None,
 ) -> Any:
     """Make a function a rule that `Optimizer` takes.
 
@@ -143,6 +165,8 @@ def rule(
         state: what each state array starts from, a number or ``"p"`` for a copy of the
             parameter; 0 where it is not named.
         ranges: of the hyper-parameters, in the notation ``"[0, 1)"``.
+        per: the state that holds one float64 value for each ``"row"``, ``"column"`` or
+            ``"array"``, and not for each element, by its name.
 
     Raises:
         RuleError: the function cannot be traced, or its signature is not a rule's.
@@ -157,7 +181,7 @@ def rule(
 
     def make(function: Callable[..., Any]) -> Rule:
         parsed = {name: Range.parse(text) for name, text in (ranges or {}).items()}
-        return Rule(function, dict(state or {}), parsed)
+        return Rule(function, dict(state or {}), parsed, dict(per or {}))
 
     return make if function is None else make(function)
 
@@ -167,6 +191,7 @@ def built_in(
     formula: Callable[..., Any],
     *,
     start: tuple[tuple[str, float], ...] = (),
+    per: tuple[tuple[str, str], ...] = (),
     **own: str,
 ) -> Rule:
     """Make a formula of `gdopt.optim.formulas` a rule: the same one each time.
@@ -174,11 +199,12 @@ def built_in(
     Args:
         formula: the formula.
         start: pairs of a state's name and what it starts from; 0 where it is not named.
+        per: pairs of a state's name and for what it holds one value.
         **own: ranges of scalars where they differ from `RANGES`.
     """
     names = inspect.signature(formula).parameters
     ranges = {name: RANGES[name] for name in names if name in RANGES} | own
-    return rule(state=dict(start), ranges=ranges)(formula)
+    return rule(state=dict(start), ranges=ranges, per=dict(per))(formula)
 
 
 def is_number(setting: Any, value: float) -> bool:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, Layout
 from gdopt.checks import as_number, check_format, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
+from gdopt.kernels.symbol import ELEMENT, reduced_shape
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -85,3 +86,15 @@ def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
             hyper[name] = before[name]
         message = f"the saved hyper-parameters must be valid: {error}"
         raise StateError(message) from error
+
+
+def state_layout(layout: Layout, rule: Rule, name: str) -> Layout:
+    """Place a state: one that is not of elements is float64, whatever its parameter."""
+    if name not in rule.per:
+        return layout
+    placed = {}
+    for key, slot in layout.slots.items():
+        kind = rule.kind(name, len(slot.shape))
+        group = slot.group if kind == ELEMENT else "float64"
+        placed[key] = reduced_shape(kind, slot.shape), group
+    return Layout.place(placed)

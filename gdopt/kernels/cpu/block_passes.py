@@ -13,7 +13,7 @@ from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.norm import SEGMENT
 from gdopt.kernels.ops import OPERATIONS
-from gdopt.kernels.passes import REDUCTIONS, Pass, ReducingProgram
+from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
 from gdopt.kernels.sums import ROWS, block_results, finish, reduce, segment_results
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, Symbol
 
@@ -85,7 +85,7 @@ class BlockPasses:
 
     def _run_pass(
         self,
-        one: Pass,
+        one: ArrayPass,
         engine: Blocks,
         views: Sequence[Any],
         known: Values,

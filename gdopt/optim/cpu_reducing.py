@@ -1,0 +1,109 @@
+"""Runs a rule whose formula reduces, or depends on shapes, on the CPU."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array
+from gdopt.kernels.kernel import Step
+from gdopt.optim.cpu import CpuExecutor, Segment, random_streams
+from gdopt.optim.options import MASTER
+
+
+class CpuReducingExecutor(CpuExecutor):
+    """Runs passes over each array: many in one call where arenas hold them.
+
+    A formula is traced for each number of axes that the parameters have.
+    """
+
+    def _prepare(self) -> None:
+        """Build the kernels' steps for the present settings."""
+        parameters, elements = self._parameters, list(self._hyper.elements)
+        slots = parameters.layout.slots
+        self._of_axes: dict[tuple[str, int], tuple[Step, dict[int, int], bool]] = {}
+        for slot in slots.values():
+            axes = len(slot.shape)
+            if (slot.group, axes) not in self._of_axes:
+                stored = self._options.stored(
+                    self._rule, slot.group, len(elements), axes
+                )
+                dtypes = [array.dtype for array in stored]
+                step = self._rule.kernel.step(
+                    parameters.backend, dtypes, elements, axes
+                )
+                kinds = zip(step.program.inputs, dtypes, strict=True)
+                exact = all(dtype == slot.group for s, dtype in kinds if s.element)
+                self._of_axes[slot.group, axes] = step, random_streams(stored), exact
+        self._segments = {}
+        self._version, self._revision = self._hyper.version, -1
+
+    def _merge_neighbours(
+        self, numbers: Mapping[str, int], *, in_arena: bool
+    ) -> list[list[str]]:
+        """Name the parameters that one call updates: none, where they are separate."""
+        slots, runs = self._parameters.layout.slots, list[list[str]]()
+        whole = in_arena and self._parameters.arena is not None
+        keys = {n: (s.group, len(s.shape)) for n, s in slots.items()}
+        for name in slots:
+            before = runs[-1][-1] if runs else name
+            alike = keys[name] == keys[before] and numbers.get(name) == numbers.get(
+                before
+            )
+            if runs and whole and alike and self._of_axes[keys[name]][2]:
+                runs[-1].append(name)
+            else:
+                runs.append([name])
+        return runs
+
+    def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
+        """Bind the kernel's step to arrays, by their places in arenas if it can be."""
+        parameters, first = self._parameters, names[0]
+        slot = parameters.layout.slots[first]
+        step, streams, exact = self._of_axes[slot.group, len(slot.shape)]
+        own: Mapping[str, Array] = parameters.arrays
+        if copied := self._options.master_weights:
+            own = self._states[MASTER]
+        gradient: Callable[[Any], Any] = operator.itemgetter(first)
+        if not in_arena:
+            gradient = operator.itemgetter(list(parameters.layout.slots).index(first))
+        if exact and in_arena and parameters.arena is not None:
+            call, gradient = self._bind_table(step, names), lambda arena: arena
+        else:
+            take = operator.itemgetter(first)
+            call = step.bind(*self._inputs(step, take, take(own)))
+        pairs = [(parameters.arrays[first], own[first])] if copied else []
+        return Segment(
+            first, slot.group, slot.start, step, call, gradient, None, pairs, streams
+        )
+
+    def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:
+        """Bind the step to arrays that lie in arenas, all inputs of them."""
+        parameters, places = self._parameters, list[list[int]]()
+        symbols = step.program.inputs
+        given: list[Any] = [parameters.arena]
+        given += [self._states[name] for name in self._rule.states]
+        given.append(parameters.arena)  # gradients lie as their parameters
+        given += [self._hyper.elements[s.name] for s in symbols[len(given) :]]
+        for name in names:
+            shape = parameters.layout.slots[name].shape
+            rows = shape[0] if len(shape) > 1 else 1
+            starts = [arena.layout.slots[name].start for arena in given]
+            size = parameters.arrays[name].size
+            places.append([rows, size // max(rows, 1), *starts])
+        table = np.array(places, np.int64)
+        groups = [arena.layout.slots[names[0]].group for arena in given]
+        buffers = [a.buffers[g] for a, g in zip(given, groups, strict=True)]
+        place = len(self._rule.states) + 1
+
+        def call(grads: Arena, values: Any, _: Any = None) -> None:
+            own: list[Array] = [*buffers]
+            own[place] = grads.buffers[groups[0]]
+            scalars = np.array([values] * len(names), np.float64)
+            step.engine.run(table, own, scalars.reshape(len(names), -1))
+
+        return call
