@@ -84,8 +84,7 @@ def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
 
     before, last = arrays[:-1], arrays[-1]
     names = [*before, *([AVERAGE] if averages else ()), last]
-    defaults = inner.kernel.signature.defaults
-    signature = _signature(names, [*scalars, *extra], defaults)
+    signature = _signature(names, [*scalars, *extra], inner.defaults)
     formula.__signature__ = signature  # type: ignore[attr-defined]
     formula.__name__ = "_".join([inner.name, *sorted(options)])
     own = {name: bounds.text for name, bounds in inner.ranges.items()}

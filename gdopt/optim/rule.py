@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -15,16 +15,12 @@ from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 
 BETA, NOT_NEGATIVE, POSITIVE = "[0, 1)", "[0, inf)", "(0, inf)"
-RANGES = {  # of the scalars of `gdopt.optim.formulas`
+RANGES = {  # of scalars that several built-in rules have
     **dict.fromkeys(("beta", "beta1", "beta2", "beta3", "rho", "momentum"), BETA),
-    **dict.fromkeys(("lr", "weight_decay", "lambd", "alpha", "t0"), NOT_NEGATIVE),
-    **dict.fromkeys(("l1", "l2", "l2_shrinkage", "min_step_size"), NOT_NEGATIVE),
-    **dict.fromkeys(("eps", "max_step_size"), POSITIVE),
-    "dampening": "[0, 1]",
-    "eta_minus": "(0, 1)",
-    "eta_plus": "(1, inf)",
-    "lr_power": "(-inf, 0]",
+    **dict.fromkeys(("lr", "weight_decay"), NOT_NEGATIVE),
+    "eps": POSITIVE,
 }
+BUILT_IN: dict[str, BuiltInRule] = {}  # by name, as in `gdopt.rules`
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 
 
@@ -86,7 +82,7 @@ class Rule:
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""
-        return self.function(*arrays, **scalars)
+        return self.function(*arrays, **{**self.defaults, **scalars})
 
     @functools.cached_property
     def kernel(self) -> Kernel:
@@ -108,6 +104,11 @@ class Rule:
         """Names of the hyper-parameters; what a step computes itself is not one."""
         return tuple(s for s in self.kernel.signature.scalars if s not in ENGINES_OWN)
 
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """Hyper-parameters that need not be given."""
+        return self.kernel.signature.defaults
+
     def start(self, state: str) -> float | str:
         """Say what a state array starts from."""
         return self.initial.get(state, 0)
@@ -123,14 +124,14 @@ def rule(function: Callable[..., Any], /) -> Rule: ...
 def rule(
     *,
     state: Mapping[str, float | str] | None = None,
-    ranges: Mapping[str, str] | None = None,
+    ranges: Mapping[str, str | Range] | None = None,
 ) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
     function: Callable[..., Any] | None = None,
     /,
     *,
     state: Mapping[str, float | str] | None = None,
-    ranges: Mapping[str, str] | None = None,
+    ranges: Mapping[str, str | Range] | None = None,
 ) -> Any:
     """Make a function a rule that `Optimizer` takes.
 
@@ -142,7 +143,8 @@ def rule(
         function: the formula, where the decorator is used bare.
         state: what each state array starts from, a number or ``"p"`` for a copy of the
             parameter; 0 where it is not named.
-        ranges: of the hyper-parameters, in the notation ``"[0, 1)"``.
+        ranges: of the hyper-parameters, in the notation ``"[0, 1)"``, or as another
+            rule's `ranges` holds them.
 
     Raises:
         RuleError: the function cannot be traced, or its signature is not a rule's.
@@ -156,29 +158,74 @@ def rule(
     """
 
     def make(function: Callable[..., Any]) -> Rule:
-        parsed = {name: Range.parse(text) for name, text in (ranges or {}).items()}
-        return Rule(function, dict(state or {}), parsed)
+        return Rule(function, dict(state or {}), _parsed(ranges or {}))
 
     return make if function is None else make(function)
 
 
-@functools.cache
+def _parsed(ranges: Mapping[str, str | Range]) -> dict[str, Range]:
+    return {
+        name: bounds if isinstance(bounds, Range) else Range.parse(bounds)
+        for name, bounds in ranges.items()
+    }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BuiltInRule(Rule):
+    """A rule of gdopt, which is traced when it is first used: most never are.
+
+    Attributes:
+        kind: class of the optimizer, whose defaults are the rule's.
+    """
+
+    kind: type = type
+
+    def __post_init__(self) -> None:
+        """Check nothing: importing gdopt would take longer by all traces."""
+
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, float]:
+        """Hyper-parameters that need not be given."""
+        taken = inspect.signature(self.kind).parameters
+        return {name: taken[name].default for name in self.scalars if name in taken}
+
+
 def built_in(
-    formula: Callable[..., Any],
-    *,
-    start: tuple[tuple[str, float], ...] = (),
-    **own: str,
-) -> Rule:
-    """Make a formula of `gdopt.optim.formulas` a rule: the same one each time.
+    kind: type, *, start: Mapping[str, str] | None = None, **ranges: str
+) -> Callable[[Callable[..., Any]], BuiltInRule]:
+    """Make a function a rule of a class of optimizers, written below the class.
 
     Args:
-        formula: the formula.
-        start: pairs of a state's name and what it starts from; 0 where it is not named.
-        **own: ranges of scalars where they differ from `RANGES`.
+        kind: the class.
+        start: the class's argument whose default a state starts from, by the state.
+        **ranges: of scalars that are not in `RANGES`, or differ from it.
     """
-    names = inspect.signature(formula).parameters
-    ranges = {name: RANGES[name] for name in names if name in RANGES} | own
-    return rule(state=dict(start), ranges=ranges)(formula)
+    taken = inspect.signature(kind).parameters
+    initial = {state: taken[name].default for state, name in (start or {}).items()}
+
+    def make(function: Callable[..., Any]) -> BuiltInRule:
+        names = inspect.signature(function).parameters
+        shared = {name: RANGES[name] for name in names if name in RANGES}
+        made = BuiltInRule(function, initial, _parsed(shared | ranges), kind)
+        BUILT_IN[made.name] = made
+        return made
+
+    return make
+
+
+@functools.cache
+def variant(
+    rule: BuiltInRule, *, start: tuple[tuple[str, float], ...] = (), **ranges: str
+) -> BuiltInRule:
+    """Return a rule with other starts and ranges: the same one each time.
+
+    Args:
+        rule: the rule.
+        start: pairs of a state's name and what it starts from.
+        **ranges: of scalars.
+    """
+    initial = {**rule.initial, **dict(start)}
+    return replace(rule, initial=initial, ranges={**rule.ranges, **_parsed(ranges)})
 
 
 def is_number(setting: Any, value: float) -> bool:
