@@ -32,7 +32,8 @@ class Rule:
         function: ``f(p, *state, g, *, scalars) -> (p, *state)``, or p alone.
         initial: what each state array starts from: a number, or ``"p"`` for a copy of
             the parameter.
-        ranges: of the scalars, in the notation ``"[0, 1)"``; others must be finite.
+        ranges: of the scalars, in the notation ``"[0, 1)"``; ``"(0, inf]"`` holds
+            infinity, and scalars without a range must be finite.
     """
 
     function: Callable[..., Any]

@@ -109,7 +109,7 @@ class Rprop(Optimizer):
         eta_minus: in (0, 1).
         eta_plus: in (1, inf).
         min_step_size: in [0, inf).
-        max_step_size: in (0, inf).
+        max_step_size: in (0, inf].
         **options: those of every optimizer; see `Optimizer`.
 
     Source: Riedmiller & Braun 1993, without going back, which is Rprop- of Igel &
@@ -147,7 +147,7 @@ class Rprop(Optimizer):
     eta_minus="(0, 1)",
     eta_plus="(1, inf)",
     min_step_size="[0, inf)",
-    max_step_size="(0, inf)",
+    max_step_size="(0, inf]",
 )
 def rprop(p, h, s, g, *, lr, eta_minus, eta_plus, min_step_size, max_step_size, t):
     """Riedmiller & Braun 1993, in the form Rprop- of Igel & Huesken 2000; h is g."""
