@@ -3,52 +3,52 @@
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gdopt import arrays, averages, kernels, optim
-from gdopt.arrays import Arena, as_array, backend_of, get_backend, use
-from gdopt.averages import EWA, ewa, ewa_weights, ewa_window
+from gdopt import (
+    arrays as arrays,
+    averages as averages,
+    kernels as kernels,
+    optim as optim,
+)
+from gdopt.arrays import (
+    Arena as Arena,
+    as_array as as_array,
+    backend_of as backend_of,
+    get_backend as get_backend,
+    use as use,
+)
+from gdopt.averages import (
+    EWA as EWA,
+    ewa as ewa,
+    ewa_weights as ewa_weights,
+    ewa_window as ewa_window,
+)
 from gdopt.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    BackendError,
-    DataWarning,
-    DivergenceError,
-    GdoptError,
-    MissingExtraError,
-    PlanError,
-    RuleError,
-    StateError,
+    ArgumentError as ArgumentError,
+    ArgumentTypeError as ArgumentTypeError,
+    BackendError as BackendError,
+    DataWarning as DataWarning,
+    DivergenceError as DivergenceError,
+    GdoptError as GdoptError,
+    MissingExtraError as MissingExtraError,
+    PlanError as PlanError,
+    RuleError as RuleError,
+    StateError as StateError,
 )
 from gdopt.imports import lazy_getattr, public_dir
-from gdopt.kernels import Kernel
-from gdopt.optim import (
-    ADOPT,
-    ASGD,
-    FTRL,
-    SGD,
-    AdaBelief,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Adan,
-    Lion,
-    Momentum,
-    Nesterov,
-    Optimizer,
-    RAdam,
-    RMSprop,
-    Rprop,
-    Rule,
-    SignSGD,
-    Yogi,
-    rule,
+from gdopt.kernels import (
+    Kernel as Kernel,
 )
+from gdopt.optim import (
+    Optimizer as Optimizer,
+    Rule as Rule,
+    rule as rule,
+)
+from gdopt.optim.families import *
 
 # Imported when first asked for: an optimizer's step does not need them.
 _LAZY = {
-    "gdopt": "data estimators gradient_check nn planner plots problems schedules "
-    "training tune",
+    "gdopt": "data estimators gradient_check nn planner plots problems rules "
+    "schedules training tune",
     "gdopt.data": "MiniBatches Normalizer Split minibatches prefetch split",
     "gdopt.estimators": "MLPClassifier MLPRegressor",
     "gdopt.gradient_check": "GradientCheck check_gradient",
@@ -57,97 +57,79 @@ _LAZY = {
 }
 if TYPE_CHECKING:
     from gdopt import (
-        data,
-        estimators,
-        gradient_check,
-        nn,
-        planner,
-        plots,
-        problems,
-        schedules,
-        training,
-        tune,
+        data as data,
+        gradient_check as gradient_check,
+        nn as nn,
+        planner as planner,
+        plots as plots,
+        problems as problems,
+        rules as rules,
+        schedules as schedules,
+        training as training,
+        tune as tune,
     )
-    from gdopt.data import MiniBatches, Normalizer, Split, minibatches, prefetch, split
-    from gdopt.estimators import MLPClassifier, MLPRegressor
-    from gdopt.gradient_check import GradientCheck, check_gradient
-    from gdopt.planner import Plan, plan_batch_size
-    from gdopt.training import fit, load, save
-else:
+    from gdopt.data import (
+        MiniBatches as MiniBatches,
+        Normalizer as Normalizer,
+        Split as Split,
+        minibatches as minibatches,
+        prefetch as prefetch,
+        split as split,
+    )
+    from gdopt.estimators import (
+        MLPClassifier as MLPClassifier,
+        MLPRegressor as MLPRegressor,
+    )
+    from gdopt.gradient_check import (
+        GradientCheck as GradientCheck,
+        check_gradient as check_gradient,
+    )
+    from gdopt.planner import (
+        Plan as Plan,
+        plan_batch_size as plan_batch_size,
+    )
+    from gdopt.training import (
+        fit as fit,
+        load as load,
+        save as save,
+    )
+else:  # for a type checker, what is imported with * is exported
     __getattr__ = lazy_getattr(__name__, _LAZY)
+    __all__ = [
+        "Arena",
+        "ArgumentError",
+        "ArgumentTypeError",
+        "BackendError",
+        "DataWarning",
+        "DivergenceError",
+        "EWA",
+        "GdoptError",
+        "Kernel",
+        "MissingExtraError",
+        "Optimizer",
+        "PlanError",
+        "Rule",
+        "RuleError",
+        "StateError",
+        "__version__",
+        "arrays",
+        "as_array",
+        "averages",
+        "backend_of",
+        "ewa",
+        "ewa_weights",
+        "ewa_window",
+        "get_backend",
+        "kernels",
+        "optim",
+        "rule",
+        "use",
+        *optim.families.__all__,
+        *(name for names in _LAZY.values() for name in names.split()),
+    ]
+    if not find_spec("sklearn"):  # without it they cannot be imported
+        for name in ("MLPClassifier", "MLPRegressor", "estimators"):
+            __all__.remove(name)
 
 __version__ = "0.1.0"
-__all__ = [
-    "ADOPT",
-    "ASGD",
-    "EWA",
-    "FTRL",
-    "SGD",
-    "AdaBelief",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Adan",
-    "Arena",
-    "ArgumentError",
-    "ArgumentTypeError",
-    "BackendError",
-    "DataWarning",
-    "DivergenceError",
-    "GdoptError",
-    "GradientCheck",
-    "Kernel",
-    "Lion",
-    "MiniBatches",
-    "MissingExtraError",
-    "Momentum",
-    "Nesterov",
-    "Normalizer",
-    "Optimizer",
-    "Plan",
-    "PlanError",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "Rule",
-    "RuleError",
-    "SignSGD",
-    "Split",
-    "StateError",
-    "Yogi",
-    "__version__",
-    "arrays",
-    "as_array",
-    "averages",
-    "backend_of",
-    "check_gradient",
-    "data",
-    "ewa",
-    "ewa_weights",
-    "ewa_window",
-    "fit",
-    "get_backend",
-    "gradient_check",
-    "kernels",
-    "load",
-    "minibatches",
-    "nn",
-    "optim",
-    "plan_batch_size",
-    "planner",
-    "plots",
-    "prefetch",
-    "problems",
-    "rule",
-    "save",
-    "schedules",
-    "split",
-    "training",
-    "tune",
-    "use",
-]
-if find_spec("sklearn"):  # without it they cannot be imported
-    __all__ += ["MLPClassifier", "MLPRegressor", "estimators"]
 __dir__ = public_dir(__name__)

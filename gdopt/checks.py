@@ -58,10 +58,12 @@ def shows(*names: str) -> Callable[[Class], Class]:
 
 @dataclass(frozen=True)
 class Range:
-    """An interval of finite numbers, in the notation of mathematics: ``"[0, 1)"``.
+    """An interval of numbers, in the notation of mathematics: ``"[0, 1)"``.
 
     >>> 1.0 in Range.parse("[0, 1)")
     False
+    >>> float("inf") in Range.parse("(0, inf]")
+    True
     """
 
     text: str
@@ -84,7 +86,12 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = value > self.low or (self.holds_low and value == self.low)
         below = value < self.high or (self.holds_high and value == self.high)
-        return above and below and math.isfinite(value)
+        return above and below
+
+    def __str__(self) -> str:
+        ends = (self.low, self.holds_low), (self.high, self.holds_high)
+        infinite = any(math.isinf(end) and held for end, held in ends)
+        return self.text if infinite else f"{self.text} and finite"
 
 
 def as_number(name: str, value: Any) -> float:
@@ -110,12 +117,13 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
 
     Raises:
         ArgumentTypeError: the value is not a real number.
-        ArgumentError: it lies outside, is not finite, or leaves the range when it is
-            rounded to `dtype`, as an epsilon of 1e-60 does in float32.
+        ArgumentError: it lies outside, is infinite where the range does not hold its
+            end, or leaves the range when it is rounded to `dtype`, as an epsilon of
+            1e-60 does in float32.
     """
     number = as_number(name, value)
     if number not in bounds:
-        message = f"{name} must be in {bounds.text} and finite, got {value!r}"
+        message = f"{name} must be in {bounds}, got {value!r}"
         raise ArgumentError(message)
     if dtype is not None and not bounds.holds_low and number > bounds.low:
         smallest = float(np.finfo(dtype).tiny)
@@ -125,7 +133,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
                 f"number is {smallest:.3g}, got {value!r}"
             )
             raise ArgumentError(message)
-    if dtype is not None and abs(number) > float(np.finfo(dtype).max):
+    if dtype is not None and float(np.finfo(dtype).max) < abs(number) < math.inf:
         message = f"{name} must be finite in {np.dtype(dtype)}, got {value!r}"
         raise ArgumentError(message)
     return number

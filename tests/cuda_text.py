@@ -28,8 +28,7 @@ from cupy._core._scalar import CScalar
 from cupy.cuda import compiler
 from cupy_backends.cuda.libs import nvrtc
 
-from gdopt.kernels.cuda import matrix
-from gdopt.kernels.cuda import text as ctext
+from gdopt.kernels.cuda import matrix, text as ctext
 
 PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
 PARTS += (ctext.SEPARATE, ctext.STRIDED, ctext.FOLD, matrix.COMBINE)

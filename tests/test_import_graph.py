@@ -17,7 +17,7 @@ LAYERS = """
     tune
     planner
     training
-    gradient_check
+    gradient_check rules
     nn optim
     data problems schedules averages
     kernels

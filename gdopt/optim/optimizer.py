@@ -19,8 +19,7 @@ from gdopt.optim.cpu_reducing import CpuReducingExecutor
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
 from gdopt.optim.parameters import Gradients, Parameters
-from gdopt.optim.rule import Rule
-from gdopt.optim.rule import rule as make_rule
+from gdopt.optim.rule import Rule, rule as make_rule
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -122,7 +121,7 @@ class Optimizer:
         extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
         extras = {name: value for name, value in extras.items() if value is not None}
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
-        hyper = {**rule.kernel.signature.defaults, **hyper}
+        hyper = {**rule.defaults, **hyper}
         refuse_keywords(type(self), rule, hyper)
         self.rule = extended(rule, tuple(extras))
         self._parameters = Parameters.of(params)

@@ -85,8 +85,7 @@ def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
 
     before, last = arrays[:-1], arrays[-1]
     names = [*before, *([AVERAGE] if averages else ()), last]
-    defaults = inner.kernel.signature.defaults
-    signature = _signature(names, [*scalars, *extra], defaults)
+    signature = _signature(names, [*scalars, *extra], inner.defaults)
     formula.__signature__ = signature  # type: ignore[attr-defined]
     formula.__name__ = "_".join([inner.name, *sorted(options)])
     own = {name: bounds.text for name, bounds in inner.ranges.items()}
@@ -208,7 +207,7 @@ class Options:
         own = compute if self.master_weights else group
         dtypes = [own]
         for state in rule.states:
-            of_elements = rule.kind(state, axes) == ELEMENT
+            of_elements = rule.kind_of(state, axes) == ELEMENT
             dtypes.append(
                 self.state_dtype_of(state, group) if of_elements else "float64"
             )

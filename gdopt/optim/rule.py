@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -16,17 +16,13 @@ from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
 
 BETA, NOT_NEGATIVE, POSITIVE = "[0, 1)", "[0, inf)", "(0, inf)"
-RANGES = {  # of the scalars of `gdopt.optim.formulas`
+RANGES = {  # of scalars that several built-in rules have
     **dict.fromkeys(("beta", "beta1", "beta2", "beta3", "rho", "momentum"), BETA),
-    **dict.fromkeys(("lr", "weight_decay", "lambd", "alpha", "t0"), NOT_NEGATIVE),
-    **dict.fromkeys(("l1", "l2", "l2_shrinkage", "min_step_size"), NOT_NEGATIVE),
-    **dict.fromkeys(("eps", "max_step_size"), POSITIVE),
-    "dampening": "[0, 1]",
-    "eta_minus": "(0, 1)",
-    "eta_plus": "(1, inf)",
-    "lr_power": "(-inf, 0]",
+    **dict.fromkeys(("lr", "weight_decay"), NOT_NEGATIVE),
+    "eps": POSITIVE,
 }
 KINDS = (ROW, COLUMN, ARRAY)  # of state that is not of elements
+BUILT_IN: dict[str, BuiltInRule] = {}  # by name, as in `gdopt.rules`
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 
 
@@ -38,7 +34,8 @@ class Rule:
         function: ``f(p, *state, g, *, scalars) -> (p, *state)``, or p alone.
         initial: what each state array starts from: a number, or ``"p"`` for a copy of
             the parameter.
-        ranges: of the scalars, in the notation ``"[0, 1)"``; others must be finite.
+        ranges: of the scalars, in the notation ``"[0, 1)"``; ``"(0, inf]"`` holds
+            infinity, and scalars without a range must be finite.
         per: names of the state arrays that hold one float64 value for each ``"row"``,
             ``"column"`` or ``"array"``, and not for each element. A vector has one
             column, and each of its elements is a row.
@@ -102,7 +99,7 @@ class Rule:
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""
-        return self.function(*arrays, **scalars)
+        return self.function(*arrays, **{**self.defaults, **scalars})
 
     @functools.cached_property
     def kernel(self) -> Kernel:
@@ -124,11 +121,16 @@ class Rule:
         """Names of the hyper-parameters; what a step computes itself is not one."""
         return tuple(s for s in self.kernel.signature.scalars if s not in ENGINES_OWN)
 
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """Hyper-parameters that need not be given."""
+        return self.kernel.signature.defaults
+
     def start(self, state: str) -> float | str:
         """Say what a state array starts from."""
         return self.initial.get(state, 0)
 
-    def kind(self, state: str, axes: int) -> str:
+    def kind_of(self, state: str, axes: int) -> str:
         """Return for how much of an array of some axes a state holds one value."""
         return own_kind(self.per.get(state, ELEMENT), axes)
 
@@ -143,7 +145,7 @@ def rule(function: Callable[..., Any], /) -> Rule: ...
 def rule(
     *,
     state: Mapping[str, float | str] | None = None,
-    ranges: Mapping[str, str] | None = None,
+    ranges: Mapping[str, str | Range] | None = None,
     per: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(
@@ -151,7 +153,7 @@ def rule(
     /,
     *,
     state: Mapping[str, float | str] | None = None,
-    ranges: Mapping[str, str] | None = None,
+    ranges: Mapping[str, str | Range] | None = None,
     per: Mapping[str, str] | None = None,
 ) -> Any:
     """Make a function a rule that `Optimizer` takes.
@@ -164,7 +166,8 @@ def rule(
         function: the formula, where the decorator is used bare.
         state: what each state array starts from, a number or ``"p"`` for a copy of the
             parameter; 0 where it is not named.
-        ranges: of the hyper-parameters, in the notation ``"[0, 1)"``.
+        ranges: of the hyper-parameters, in the notation ``"[0, 1)"``, or as another
+            rule's `ranges` holds them.
         per: the state that holds one float64 value for each ``"row"``, ``"column"`` or
             ``"array"``, and not for each element, by its name.
 
@@ -180,31 +183,85 @@ def rule(
     """
 
     def make(function: Callable[..., Any]) -> Rule:
-        parsed = {name: Range.parse(text) for name, text in (ranges or {}).items()}
-        return Rule(function, dict(state or {}), parsed, dict(per or {}))
+        own = _parsed(ranges or {}), dict(per or {})
+        return Rule(function, dict(state or {}), *own)
 
     return make if function is None else make(function)
 
 
-@functools.cache
+def _parsed(ranges: Mapping[str, str | Range]) -> dict[str, Range]:
+    return {
+        name: bounds if isinstance(bounds, Range) else Range.parse(bounds)
+        for name, bounds in ranges.items()
+    }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BuiltInRule(Rule):
+    """A rule of gdopt, which is traced when it is first used: most never are.
+
+    Attributes:
+        kind: class of the optimizer, whose defaults are the rule's.
+    """
+
+    kind: type = type
+
+    def __post_init__(self) -> None:
+        """Check nothing: importing gdopt would take longer by all traces."""
+
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, float]:
+        """Hyper-parameters that need not be given."""
+        taken = inspect.signature(self.kind).parameters
+        return {name: taken[name].default for name in self.scalars if name in taken}
+
+
 def built_in(
-    formula: Callable[..., Any],
+    kind: type,
     *,
-    start: tuple[tuple[str, float], ...] = (),
-    per: tuple[tuple[str, str], ...] = (),
-    **own: str,
-) -> Rule:
-    """Make a formula of `gdopt.optim.formulas` a rule: the same one each time.
+    start: Mapping[str, str | float] | None = None,
+    per: Mapping[str, str] | None = None,
+    **ranges: str,
+) -> Callable[[Callable[..., Any]], BuiltInRule]:
+    """Make a function a rule of a class of optimizers, written below the class.
 
     Args:
-        formula: the formula.
-        start: pairs of a state's name and what it starts from; 0 where it is not named.
-        per: pairs of a state's name and for what it holds one value.
-        **own: ranges of scalars where they differ from `RANGES`.
+        kind: the class.
+        start: what a state starts from, by its name: a number, or the class's argument
+            whose default it is.
+        per: the state that is not of elements, as of `rule`.
+        **ranges: of scalars that are not in `RANGES`, or differ from it.
     """
-    names = inspect.signature(formula).parameters
-    ranges = {name: RANGES[name] for name in names if name in RANGES} | own
-    return rule(state=dict(start), ranges=ranges, per=dict(per))(formula)
+    taken = inspect.signature(kind).parameters
+    initial = {
+        state: taken[begin].default if isinstance(begin, str) else begin
+        for state, begin in (start or {}).items()
+    }
+
+    def make(function: Callable[..., Any]) -> BuiltInRule:
+        names = inspect.signature(function).parameters
+        shared = {name: RANGES[name] for name in names if name in RANGES}
+        own = _parsed(shared | ranges), per or {}
+        made = BuiltInRule(function, initial, *own, kind)
+        BUILT_IN[made.name] = made
+        return made
+
+    return make
+
+
+@functools.cache
+def variant(
+    rule: BuiltInRule, *, start: tuple[tuple[str, float], ...] = (), **ranges: str
+) -> BuiltInRule:
+    """Return a rule with other starts and ranges: the same one each time.
+
+    Args:
+        rule: the rule.
+        start: pairs of a state's name and what it starts from.
+        **ranges: of scalars.
+    """
+    initial = {**rule.initial, **dict(start)}
+    return replace(rule, initial=initial, ranges={**rule.ranges, **_parsed(ranges)})
 
 
 def is_number(setting: Any, value: float) -> bool:

@@ -94,7 +94,7 @@ def state_layout(layout: Layout, rule: Rule, name: str) -> Layout:
         return layout
     placed = {}
     for key, slot in layout.slots.items():
-        kind = rule.kind(name, len(slot.shape))
+        kind = rule.kind_of(name, len(slot.shape))
         group = slot.group if kind == ELEMENT else "float64"
         placed[key] = reduced_shape(kind, slot.shape), group
     return Layout.place(placed)

@@ -42,6 +42,17 @@ def test_a_rule_has_the_bits_of_the_cpu(name, layout, cp):
     twins.assert_same()
 
 
+@pytest.mark.parametrize("non_finite", ["ignore", "skip"])
+def test_an_infinite_hyper_parameter_has_the_bits_of_the_cpu(non_finite, cp):
+    def make(params):
+        return gdopt.Rprop(params, 0.1, max_step_size=np.inf, non_finite=non_finite)
+
+    twins = Twins(cp, make, draw(0, DTYPES))
+    for seed in range(1, 4):
+        twins.step(draw(seed, DTYPES))
+    twins.assert_same()
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_has_the_bits_of_the_cpu(option, layout, cp):

@@ -6,16 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import gdopt
 from gdopt.arrays import Layout
 from gdopt.arrays.arena import PADDING
 from gdopt.arrays.backend import byte_bounds, get_backend
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.packing import split
-from gdopt.optim import formulas
-from gdopt.optim.rule import built_in
 
-DESCENT = built_in(formulas.sgd).kernel.program()
+DESCENT = gdopt.rules.sgd.kernel.program()
 LARGE = 3 * 2**30 + 1  # one more than whole blocks, whatever their size
 ROWS = 65 * 23_077 + 1  # of 2,000: one more than whole pieces of 65
 FLOAT = np.dtype("float32")

@@ -13,8 +13,6 @@ from rules import KERNELS, sample
 import gdopt
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda import norm, prologue
-from gdopt.optim import formulas
-from gdopt.optim.rule import built_in
 
 pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
@@ -204,7 +202,7 @@ def test_the_sum_of_squares_of_strided_arrays_compiles(dtype, cuda_text):
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
     program = gdopt.optim.options.extended(
-        built_in(formulas.adam),
+        gdopt.rules.adam,
         ("clip_norm",),
     ).kernel.program()
     if "momentum" in name:

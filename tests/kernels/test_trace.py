@@ -7,12 +7,10 @@ import pytest
 
 import gdopt
 from gdopt.kernels.trace import compile_host
-from gdopt.optim import formulas
-from gdopt.optim.rule import built_in
 
 
 def test_expressions_of_scalars_are_computed_once_in_float64():
-    program = built_in(formulas.adam).kernel.program()
+    program = gdopt.rules.adam.kernel.program()
     values = compile_host(program)(1e-3, 0.9, 0.999, 1e-8, 2)
     correction = math.sqrt(1 - 0.999**2)
     expected = {0.9, 1 - 0.9, 0.999, 1 - 0.999}
@@ -21,7 +19,7 @@ def test_expressions_of_scalars_are_computed_once_in_float64():
 
 
 def test_adam_takes_twelve_operations_an_element():
-    program = built_in(formulas.adam).kernel.program()
+    program = gdopt.rules.adam.kernel.program()
     assert len(program.instructions) == 12
 
 
@@ -34,7 +32,7 @@ def test_equal_constants_are_hoisted_once_and_zeros_by_sign():
 
 
 def test_scalars_given_as_arrays_become_inputs_behind_the_gradient():
-    program = built_in(formulas.adam).kernel.program({"lr"})
+    program = gdopt.rules.adam.kernel.program({"lr"})
     assert [symbol.name for symbol in program.inputs] == ["p", "m", "v", "g", "lr"]
     assert program.scalars == ("beta1", "beta2", "eps", "t")
 

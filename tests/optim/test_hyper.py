@@ -236,3 +236,42 @@ def test_an_array_setting_of_float16_parameters_is_float32(engine):
 def test_a_setting_may_be_an_empty_array_for_empty_parameters(numpy_engine):
     optimizer = gdopt.SGD(np.zeros((0, 3)), lr=np.zeros((0, 3)))
     assert optimizer.step(np.zeros((0, 3)))
+
+
+@gdopt.rule(ranges={"lr": "[0, inf)", "most": "(0, inf]"})
+def capped(p, g, *, lr, most):
+    return p - np.clip(lr * g, -most, most)
+
+
+@pytest.mark.parametrize("infinite", [np.inf, lambda step: np.inf, np.full(3, np.inf)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinity_is_taken_where_the_range_of_the_rule_holds_it(
+    infinite, dtype, engine
+):
+    found = []
+    for most in (infinite, 1e30):
+        p = np.ones(3, dtype)
+        optimizer = gdopt.Optimizer(p, capped, lr=0.5, most=most)
+        optimizer.step(np.array([1.0, -1e3, 1e20], dtype))
+        found.append(p.tolist())
+    assert found[0] == found[1]
+    assert optimizer.hyper["most"] == 1e30
+    with pytest.raises(gdopt.ArgumentError, match=r"must be in \(0, inf\], got -inf"):
+        optimizer.hyper["most"] = -np.inf
+    with pytest.raises(gdopt.ArgumentError, match=r"must be in \(0, inf\], got nan"):
+        optimizer.hyper["most"] = np.nan
+    with pytest.raises(gdopt.ArgumentError, match=r"\[0, inf\) and finite, got inf"):
+        optimizer.hyper["lr"] = np.inf
+
+
+def test_a_number_that_overflows_is_not_taken_for_infinity(numpy_engine):
+    p = np.ones(3, np.float32)
+    with pytest.raises(gdopt.ArgumentError, match="most must be finite in float32"):
+        gdopt.Optimizer(p, capped, lr=0.5, most=1e300)
+
+
+def test_an_infinite_hyper_parameter_is_saved_and_loaded(numpy_engine):
+    optimizer = gdopt.Rprop(np.ones(3), max_step_size=np.inf)
+    saved = optimizer.state_dict()
+    other = gdopt.Rprop(np.ones(3)).load_state_dict(saved)
+    assert other.hyper["max_step_size"] == np.inf

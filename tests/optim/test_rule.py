@@ -7,8 +7,6 @@ import pytest
 from oracles import CASES, by_rule
 
 import gdopt
-from gdopt.optim import formulas
-from gdopt.optim.rule import built_in
 
 GENERATOR = np.random.default_rng(19)
 START = GENERATOR.standard_normal(9)
@@ -46,9 +44,9 @@ def adagrad(p, v, g, *, lr, eps=1e-7):
 
 
 def decayed(p, m, v, g, *, lr, beta1, beta2, eps, weight_decay, t):
-    step = built_in(formulas.adam)
     p = (1 - lr * weight_decay) * p
-    return step(p, m, v, g, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
+    hyper = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+    return gdopt.rules.adam(p, m, v, g, t=t, **hyper)
 
 
 def test_a_plain_function_is_a_rule(engine):
@@ -109,14 +107,20 @@ def test_a_rule_may_have_no_scalars_and_leave_state_alone(engine):
 
 
 def test_the_formulas_of_built_in_rules_are_plain_functions():
-    functions = dict(inspect.getmembers(formulas, inspect.isfunction))
+    functions = {
+        name: getattr(gdopt.rules, name).function
+        for name in dir(gdopt.rules)
+        if name[0] != "_"
+    }
     assert {"sgd", "nesterov", "rmsprop", "adam"} <= set(functions)
+    assert all(name == function.__name__ for name, function in functions.items())
     assert [name for name, f in functions.items() if f.__annotations__] == []
-    assert inspect.signature(formulas.adam) == inspect.signature(own_adam)
+    signature = inspect.signature(gdopt.rules.adam.function)
+    assert signature == inspect.signature(own_adam)
 
 
 def test_a_rule_is_called_like_its_function():
-    assert built_in(formulas.sgd)(1.0, 2.0, lr=0.25) == 0.5
+    assert gdopt.rules.sgd(1.0, 2.0, lr=0.25) == 0.5
     assert averaged(1.0, 1.0, 2.0, lr=0.1, t=1) == (0.8, 0.8)
 
 
@@ -198,3 +202,13 @@ def test_a_mistake_in_a_rule_is_named(mistake):
     make, message = MISTAKES[mistake]
     with pytest.raises(gdopt.RuleError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", gdopt.rules.__all__)
+def test_a_built_in_rule_has_the_defaults_and_starts_of_its_optimizer(name):
+    rule = getattr(gdopt.rules, name)
+    case = next(c for c in CASES.values() if c.make(np.zeros(1)).rule.name == name)
+    shown = inspect.signature(case.kind).parameters
+    assert rule.defaults == {scalar: shown[scalar].default for scalar in rule.scalars}
+    start = {"initial_accumulator"} & shown.keys()
+    assert list(rule.initial.values()) == [shown[word].default for word in start]

@@ -1,8 +1,10 @@
 """Every optimizer shows, and takes, the options that all of them share."""
 
+import ast
 import inspect
 import pydoc
 import typing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +36,26 @@ def test_a_signature_shows_own_and_shared_options(name):
     own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     assert list(shown) == [*own, *SHARED]
     assert {name: shown[name] for name in SHARED} == SHARED
+
+
+def untyped(tree):
+    """Name the functions of a file and its classes that lack an annotation."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from untyped(node)
+        elif isinstance(node, ast.FunctionDef):
+            taken = node.args
+            given = [*taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg]
+            given = [one for one in given if one and one.arg != "self"]
+            if node.returns is None or not all(one.annotation for one in given):
+                yield node.name
+
+
+def test_formulas_alone_have_no_annotations():
+    folder = Path(gdopt.optim.families.__file__).parent
+    trees = [ast.parse(path.read_text("utf-8")) for path in folder.glob("*.py")]
+    found = {name for tree in trees for name in untyped(tree)}
+    assert found <= set(gdopt.rules.__all__)
 
 
 @pytest.mark.parametrize("name", KINDS)

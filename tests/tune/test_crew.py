@@ -8,8 +8,7 @@ import time
 import pytest
 
 import gdopt
-from gdopt.tune import tune
-from gdopt.tune import workers as crew
+from gdopt.tune import tune, workers as crew
 
 pytest.importorskip("optuna")
 from tune.objectives import SPACE, die_at_two, near, verbosity

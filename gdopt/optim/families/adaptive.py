@@ -1,34 +1,18 @@
-"""Rates that adapt to the size of each element's gradients."""
+"""Rates that adapt to all gradients of each element so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
 
-from gdopt.checks import check_choice, check_flag, check_not_negative
+from gdopt.checks import check_choice, check_not_negative
 from gdopt.errors import ArgumentError
-from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
-from gdopt.optim.rule import built_in, is_number
+from gdopt.optim.rule import built_in, is_number, variant
 
-ADAGRAD = {"outside": formulas.adagrad, "inside": formulas.adagrad_inside}
-RMSPROP = {  # by whether it is centered, the momentum's form, and where epsilon stands
-    (False, None, "outside"): formulas.rmsprop,
-    (False, None, "inside"): formulas.rmsprop_inside,
-    (False, "heavy_ball", "outside"): formulas.rmsprop_heavy_ball,
-    (False, "heavy_ball", "inside"): formulas.rmsprop_heavy_ball_inside,
-    (False, "keras", "outside"): formulas.rmsprop_keras,
-    (False, "keras", "inside"): formulas.rmsprop_keras_inside,
-    (True, None, "outside"): formulas.rmsprop_centered,
-    (True, None, "inside"): formulas.rmsprop_centered_inside,
-    (True, "heavy_ball", "outside"): formulas.rmsprop_centered_heavy_ball,
-    (True, "heavy_ball", "inside"): formulas.rmsprop_centered_heavy_ball_inside,
-    (True, "keras", "outside"): formulas.rmsprop_centered_keras,
-    (True, "keras", "inside"): formulas.rmsprop_centered_keras_inside,
-}
+__all__ = ["FTRL", "Adadelta", "Adagrad"]
 
 
 def check_start(value: Any) -> float:
@@ -80,11 +64,28 @@ class Adagrad(Optimizer):
         initial_accumulator: float = 0.0,
         **options: Unpack[SharedOptions],
     ) -> None:
-        check_choice("eps_mode", eps_mode, tuple(ADAGRAD))
+        check_choice("eps_mode", eps_mode, ADAGRAD)
         start = check_start(initial_accumulator)
         own = {"eps": "[0, inf)"} if start else {}
-        rule = built_in(ADAGRAD[eps_mode], start=(("v", start),), **own)
+        rule = variant(ADAGRAD[eps_mode], start=(("v", start),), **own)
         super().__init__(params, rule, lr=lr, eps=eps, **options)
+
+
+@built_in(Adagrad, start={"v": "initial_accumulator"})
+def adagrad(p, v, g, *, lr, eps):
+    """Duchi, Hazan & Singer 2011, figure 1, with a diagonal matrix."""
+    v = v + g * g
+    return p - lr * g / (np.sqrt(v) + eps), v
+
+
+@built_in(Adagrad, start={"v": "initial_accumulator"})
+def adagrad_inside(p, v, g, *, lr, eps):
+    """The same with epsilon inside the root."""
+    v = v + g * g
+    return p - lr * g / np.sqrt(v + eps), v
+
+
+ADAGRAD = {"outside": adagrad, "inside": adagrad_inside}
 
 
 class Adadelta(Optimizer):
@@ -121,73 +122,15 @@ class Adadelta(Optimizer):
         eps: Any = 1e-6,
         **options: Unpack[SharedOptions],
     ) -> None:
-        rule = built_in(formulas.adadelta)
-        super().__init__(params, rule, lr=lr, rho=rho, eps=eps, **options)
+        super().__init__(params, adadelta, lr=lr, rho=rho, eps=eps, **options)
 
 
-class RMSprop(Optimizer):
-    """Divide by the root of the mean square: v <- beta v + (1 - beta) g^2.
-
-    ``eps_mode="outside"``: d = g / (sqrt(v) + eps), p <- p - lr d.
-    ``eps_mode="inside"``: d = g / sqrt(v + eps).
-    ``eps=0``: d = g / sqrt(v), and 0 where v is 0.
-    ``centered=True``: v is the variance, v <- beta (v + (1 - beta) (g - m)^2), and
-    m <- beta m + (1 - beta) g; this is mean square - m^2, but never below 0.
-    With `momentum`, ``form="heavy_ball"``: b <- momentum b + d, p <- p - lr b.
-    With `momentum`, ``form="keras"``: b <- momentum b + lr d, p <- p - b.
-
-    Args:
-        params: see `Optimizer`.
-        lr: learning rate, in [0, inf).
-        beta: share of the mean square that is kept, in [0, 1).
-        eps: in (0, inf); must not vanish in the dtype of the arithmetic. The number 0
-            is allowed where the rule is neither centered nor has momentum.
-        eps_mode: outside the root, as in torch and chainer, or inside, as in Keras and
-            optax.
-        momentum: share of b that is kept, in [0, 1); the number 0 keeps no b.
-        form: of the momentum: ``"heavy_ball"`` has the rate outside of it, as torch
-            has, ``"keras"`` inside, as Keras and optax have.
-        centered: divide by the deviation in place of the root of the mean square.
-        **options: those of every optimizer; see `Optimizer`.
-
-    Source: Tieleman & Hinton 2012, lecture 6.5; Ng, Deep Learning Specialization,
-    course 2, week 2; centered: Graves 2013 (arXiv 1308.0850), eq. 38 to 41. No library
-    corrects its bias. torch's default beta (alpha there) is .99, Keras' and optax's .9.
-
-    >>> import numpy as np
-    >>> p = np.array([1.0])
-    >>> RMSprop(p, 0.1, beta=0.75).step(np.array([4.0]))  # v = 4, root 2
-    True
-    >>> p.round(6)
-    array([0.8])
-    """
-
-    @with_options
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-2,
-        *,
-        beta: Any = 0.9,
-        eps: Any = 1e-8,
-        eps_mode: str = "outside",
-        momentum: Any = 0.0,
-        form: str = "heavy_ball",
-        centered: bool = False,
-        **options: Unpack[SharedOptions],
-    ) -> None:
-        check_choice("eps_mode", eps_mode, ("outside", "inside"))
-        check_choice("form", form, ("heavy_ball", "keras"))
-        kept = None if is_number(momentum, 0) else form
-        formula = RMSPROP[check_flag("centered", centered), kept, eps_mode]
-        scalars = {"lr": lr, "beta": beta}
-        if is_number(eps, 0) and formula in {formulas.rmsprop, formulas.rmsprop_inside}:
-            formula = formulas.rmsprop_without_eps
-        else:
-            scalars["eps"] = eps
-        if kept is not None:
-            scalars["momentum"] = momentum
-        super().__init__(params, built_in(formula), **scalars, **options)
+@built_in(Adadelta)
+def adadelta(p, v, u, g, *, lr, rho, eps):
+    """Zeiler 2012, algorithm 1; lr multiplies the step."""
+    v = rho * v + (1 - rho) * (g * g)
+    d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+    return p - lr * d, v, rho * u + (1 - rho) * (d * d)
 
 
 class FTRL(Optimizer):
@@ -239,11 +182,35 @@ class FTRL(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         start = check_start(initial_accumulator)
-        own = {"lr": "(0, inf)", "beta": "[0, inf)" if start else "(0, inf)"}
+        own = {"beta": "[0, inf)" if start else "(0, inf)"}
         scalars = {"lr": lr, "l1": l1, "l2": l2, "l2_shrinkage": l2_shrinkage}
         scalars["beta"] = beta
-        formula: Callable[..., Any] = formulas.ftrl
+        rule = ftrl
         if not is_number(lr_power, -0.5):
-            formula, scalars["lr_power"] = formulas.ftrl_power, lr_power
-        rule = built_in(formula, start=(("v", start),), **own)
+            rule, scalars["lr_power"] = ftrl_power, lr_power
+        rule = variant(rule, start=(("v", start),), **own)
         super().__init__(params, rule, **scalars, **options)
+
+
+LEADER: dict[str, Any] = {"lr": "(0, inf)", "beta": "[0, inf)"}
+LEADER |= dict.fromkeys(("l1", "l2", "l2_shrinkage"), "[0, inf)")
+
+
+@built_in(FTRL, start={"v": "initial_accumulator"}, **LEADER)
+def ftrl(p, v, z, g, *, lr, l1, l2, l2_shrinkage, beta):
+    """McMahan et al. 2013, algorithm 1, as Keras scales l2 and shrinks."""
+    before, v = v, v + g * g
+    sigma = (np.sqrt(v) - np.sqrt(before)) / lr
+    z = z + g + 2 * l2_shrinkage * p - sigma * p
+    curvature = (beta + np.sqrt(v)) / lr + 2 * l2
+    return (np.clip(z, -l1, l1) - z) / curvature, v, z
+
+
+@built_in(FTRL, start={"v": "initial_accumulator"}, lr_power="(-inf, 0]", **LEADER)
+def ftrl_power(p, v, z, g, *, lr, lr_power, l1, l2, l2_shrinkage, beta):
+    """The same with another power of the sum than the root."""
+    before, v = v, v + g * g
+    sigma = (v**-lr_power - before**-lr_power) / lr
+    z = z + g + 2 * l2_shrinkage * p - sigma * p
+    curvature = (beta + v**-lr_power) / lr + 2 * l2
+    return (np.clip(z, -l1, l1) - z) / curvature, v, z

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from gdopt.optim import formulas
+import numpy as np
+
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.rule import built_in
+
+__all__ = ["Lion", "Rprop", "SignSGD"]
 
 
 class SignSGD(Optimizer):
@@ -33,7 +36,13 @@ class SignSGD(Optimizer):
     def __init__(
         self, params: Any, lr: Any = 1e-3, **options: Unpack[SharedOptions]
     ) -> None:
-        super().__init__(params, built_in(formulas.sign_sgd), lr=lr, **options)
+        super().__init__(params, sign_sgd, lr=lr, **options)
+
+
+@built_in(SignSGD)
+def sign_sgd(p, g, *, lr):
+    """Bernstein et al. 2018, algorithm 1."""
+    return p - lr * np.sign(g)
 
 
 class Lion(Optimizer):
@@ -74,7 +83,15 @@ class Lion(Optimizer):
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2}
         scalars["weight_decay"] = weight_decay
-        super().__init__(params, built_in(formulas.lion), **scalars, **options)
+        super().__init__(params, lion, **scalars, **options)
+
+
+@built_in(Lion)
+def lion(p, m, g, *, lr, beta1, beta2, weight_decay):
+    """Chen et al. 2023, algorithm 2."""
+    c = beta1 * m + (1 - beta1) * g
+    p = (1 - lr * weight_decay) * p - lr * np.sign(c)
+    return p, beta2 * m + (1 - beta2) * g
 
 
 class Rprop(Optimizer):
@@ -92,7 +109,7 @@ class Rprop(Optimizer):
         eta_minus: in (0, 1).
         eta_plus: in (1, inf).
         min_step_size: in [0, inf).
-        max_step_size: in (0, inf).
+        max_step_size: in (0, inf].
         **options: those of every optimizer; see `Optimizer`.
 
     Source: Riedmiller & Braun 1993, without going back, which is Rprop- of Igel &
@@ -122,4 +139,20 @@ class Rprop(Optimizer):
     ) -> None:
         scalars = {"lr": lr, "eta_minus": eta_minus, "eta_plus": eta_plus}
         scalars |= {"min_step_size": min_step_size, "max_step_size": max_step_size}
-        super().__init__(params, built_in(formulas.rprop), **scalars, **options)
+        super().__init__(params, rprop, **scalars, **options)
+
+
+@built_in(
+    Rprop,
+    eta_minus="(0, 1)",
+    eta_plus="(1, inf)",
+    min_step_size="[0, inf)",
+    max_step_size="(0, inf]",
+)
+def rprop(p, h, s, g, *, lr, eta_minus, eta_plus, min_step_size, max_step_size, t):
+    """Riedmiller & Braun 1993, in the form Rprop- of Igel & Huesken 2000; h is g."""
+    turn = g * h
+    factor = np.where(turn > 0, eta_plus, np.where(turn < 0, eta_minus, 1.0))
+    s = np.clip(np.where(t == 1, lr, s) * factor, min_step_size, max_step_size)
+    g = np.where(turn < 0, 0.0, g)
+    return p - np.sign(g) * s, g, s

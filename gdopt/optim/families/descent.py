@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+import numpy as np
+
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
-from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.rule import built_in, is_number
 
-FORMS = {
-    "ewa": formulas.momentum,
-    "heavy_ball": formulas.heavy_ball,
-    "keras": formulas.keras_momentum,
-}
+__all__ = ["ASGD", "SGD", "Momentum", "Nesterov"]
 
 
 class SGD(Optimizer):
@@ -64,15 +61,34 @@ class SGD(Optimizer):
             message = f"dampening needs momentum above 0, got {momentum!r}"
             raise ArgumentError(message)
         if without_momentum:
-            super().__init__(params, built_in(formulas.sgd), lr=lr, **options)
+            super().__init__(params, sgd, lr=lr, **options)
             return
         scalars = {"lr": lr, "momentum": momentum}
         if nesterov:
-            rule = built_in(formulas.sgd_nesterov, momentum="(0, 1)")
+            rule = sgd_nesterov
         else:
-            rule = built_in(formulas.sgd_momentum)
+            rule = sgd_momentum
             scalars["dampening"] = dampening
         super().__init__(params, rule, **scalars, **options)
+
+
+@built_in(SGD)
+def sgd(p, g, *, lr):
+    """Robbins & Monro 1951."""
+    return p - lr * g
+
+
+@built_in(SGD, dampening="[0, 1]")
+def sgd_momentum(p, b, g, *, lr, momentum, dampening, t):
+    """As in torch: the first gradient is not dampened."""
+    b = momentum * b + np.where(t == 1, 1.0, 1 - dampening) * g
+    return p - lr * b, b
+
+
+@built_in(SGD, momentum="(0, 1)")
+def sgd_nesterov(p, b, g, *, lr, momentum):
+    """As in torch: `nesterov` by another name."""
+    return nesterov(p, b, g, lr=lr, beta=momentum)
 
 
 class Momentum(Optimizer):
@@ -117,13 +133,44 @@ class Momentum(Optimizer):
         bias_correction: bool = False,
         **options: Unpack[SharedOptions],
     ) -> None:
-        check_choice("form", form, tuple(FORMS))
+        check_choice("form", form, FORMS)
         bias_correction = check_flag("bias_correction", bias_correction)
         if bias_correction and form != "ewa":
             message = f"bias_correction must be False for form {form!r}, which has none"
             raise ArgumentError(message)
-        formula = formulas.momentum_corrected if bias_correction else FORMS[form]
-        super().__init__(params, built_in(formula), lr=lr, beta=beta, **options)
+        rule = momentum_corrected if bias_correction else FORMS[form]
+        super().__init__(params, rule, lr=lr, beta=beta, **options)
+
+
+@built_in(Momentum)
+def momentum(p, v, g, *, lr, beta):
+    """Ng, Deep Learning Specialization, course 2, week 2."""
+    v = beta * v + (1 - beta) * g
+    return p - lr * v, v
+
+
+@built_in(Momentum)
+def momentum_corrected(p, v, g, *, lr, beta, t):
+    """The same without bias, the correction folded into the rate."""
+    v = beta * v + (1 - beta) * g
+    return p - lr / (1 - beta**t) * v, v
+
+
+@built_in(Momentum)
+def heavy_ball(p, v, g, *, lr, beta):
+    """Polyak 1964, as in torch and optax."""
+    v = beta * v + g
+    return p - lr * v, v
+
+
+@built_in(Momentum)
+def keras_momentum(p, v, g, *, lr, beta):
+    """The rate inside the velocity, as in Keras and chainer."""
+    v = beta * v - lr * g
+    return p + v, v
+
+
+FORMS = {"ewa": momentum, "heavy_ball": heavy_ball, "keras": keras_momentum}
 
 
 class Nesterov(Optimizer):
@@ -157,8 +204,14 @@ class Nesterov(Optimizer):
         beta: Any = 0.9,
         **options: Unpack[SharedOptions],
     ) -> None:
-        rule = built_in(formulas.nesterov, beta="(0, 1)")
-        super().__init__(params, rule, lr=lr, beta=beta, **options)
+        super().__init__(params, nesterov, lr=lr, beta=beta, **options)
+
+
+@built_in(Nesterov, beta="(0, 1)")
+def nesterov(p, v, g, *, lr, beta):
+    """Sutskever et al. 2013, with the parameters shifted to where g is taken."""
+    v = beta * v + g
+    return p - lr * (g + beta * v), v
 
 
 class ASGD(Optimizer):
@@ -200,4 +253,12 @@ class ASGD(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         scalars = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0}
-        super().__init__(params, built_in(formulas.asgd), **scalars, **options)
+        super().__init__(params, asgd, **scalars, **options)
+
+
+@built_in(ASGD, lambd="[0, inf)", alpha="[0, inf)", t0="[0, inf)")
+def asgd(p, a, g, *, lr, lambd, alpha, t0, t):
+    """Polyak & Juditsky 1992, with the rate of Bottou 2010, as in torch."""
+    eta = lr / (1 + lambd * lr * (t - 1)) ** alpha
+    p = (1 - lambd * eta) * p - eta * g
+    return p, a + (p - a) / np.maximum(1.0, t - 1 - t0)

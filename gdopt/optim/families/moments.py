@@ -1,16 +1,17 @@
-"""Relatives of Adam: other second moments, corrections and looks ahead."""
+"""Relatives of Adam with another second moment or correction."""
 
 from __future__ import annotations
 
 from typing import Any, Unpack
 
+import numpy as np
+
 from gdopt.checks import check_choice, check_flag
-from gdopt.optim import formulas
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.rule import built_in
 
-ADAMAX = {"inside": formulas.adamax, "outside": formulas.adamax_outside}
+__all__ = ["AdaBelief", "Adamax", "RAdam", "Yogi"]
 
 
 class Adamax(Optimizer):
@@ -54,9 +55,28 @@ class Adamax(Optimizer):
         eps_mode: str = "inside",
         **options: Unpack[SharedOptions],
     ) -> None:
-        check_choice("eps_mode", eps_mode, tuple(ADAMAX))
+        check_choice("eps_mode", eps_mode, ADAMAX)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, built_in(ADAMAX[eps_mode]), **scalars, **options)
+        super().__init__(params, ADAMAX[eps_mode], **scalars, **options)
+
+
+@built_in(Adamax)
+def adamax(p, m, u, g, *, lr, beta1, beta2, eps, t):
+    """Kingma & Ba 2015, algorithm 2, with epsilon in the norm, as in torch."""
+    m = beta1 * m + (1 - beta1) * g
+    u = np.maximum(beta2 * u, abs(g) + eps)
+    return p - lr / (1 - beta1**t) * m / u, m, u
+
+
+@built_in(Adamax)
+def adamax_outside(p, m, u, g, *, lr, beta1, beta2, eps, t):
+    """The same with epsilon next to the norm, as in Keras."""
+    m = beta1 * m + (1 - beta1) * g
+    u = np.maximum(beta2 * u, abs(g))
+    return p - lr / (1 - beta1**t) * m / (u + eps), m, u
+
+
+ADAMAX = {"inside": adamax, "outside": adamax_outside}
 
 
 class RAdam(Optimizer):
@@ -98,7 +118,20 @@ class RAdam(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, built_in(formulas.radam), **scalars, **options)
+        super().__init__(params, radam, **scalars, **options)
+
+
+@built_in(RAdam)
+def radam(p, m, v, g, *, lr, beta1, beta2, eps, t):
+    """Liu et al. 2020, algorithm 2, rectified from a length of 5, as torch does."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * (g * g)
+    most = 2 / (1 - beta2) - 1
+    length = most - 2 * t * beta2**t / (1 - beta2**t)
+    shares = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
+    r = np.where(length > 5, shares, 0.0) ** 0.5
+    adaptive = r * (1 - beta2**t) ** 0.5 / (np.sqrt(v) + eps)
+    return p - lr / (1 - beta1**t) * m * np.where(length > 5, adaptive, 1.0), m, v
 
 
 class Yogi(Optimizer):
@@ -141,9 +174,27 @@ class Yogi(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         corrected = check_flag("bias_correction", bias_correction)
-        rule = built_in(formulas.yogi_corrected if corrected else formulas.yogi)
+        rule = yogi_corrected if corrected else yogi
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(params, rule, **scalars, **options)
+
+
+@built_in(Yogi)
+def yogi(p, m, v, g, *, lr, beta1, beta2, eps):
+    """Zaheer et al. 2018, algorithm 2."""
+    m = beta1 * m + (1 - beta1) * g
+    v = v - (1 - beta2) * np.sign(v - g * g) * (g * g)
+    return p - lr * m / (np.sqrt(v) + eps), m, v
+
+
+@built_in(Yogi)
+def yogi_corrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
+    """The same with Adam's corrections, as in optax."""
+    m = beta1 * m + (1 - beta1) * g
+    v = v - (1 - beta2) * np.sign(v - g * g) * (g * g)
+    correction = (1 - beta2**t) ** 0.5
+    root = np.sqrt(v) + eps * correction
+    return p - lr * correction / (1 - beta1**t) * m / root, m, v
 
 
 class AdaBelief(Optimizer):
@@ -183,98 +234,14 @@ class AdaBelief(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, built_in(formulas.adabelief), **scalars, **options)
+        super().__init__(params, adabelief, **scalars, **options)
 
 
-class Adan(Optimizer):
-    """Adam with Nesterov's look ahead, by the differences of gradients.
-
-    With d = g - the gradient before, which is 0 in the first step:
-    m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) d,
-    u <- beta3 u + (1 - beta3) (g + beta2 d)^2, and all without bias, as in `Adam`:
-    p <- (p - lr (m^ + beta2 v^) / (sqrt(u^) + eps)) / (1 + lr weight_decay).
-
-    Args:
-        params: see `Optimizer`.
-        lr: learning rate, in [0, inf).
-        beta1: share of the mean that is kept, in [0, 1).
-        beta2: share of the mean difference that is kept, in [0, 1).
-        beta3: share of the mean square that is kept, in [0, 1).
-        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
-        weight_decay: in [0, inf).
-        **options: those of every optimizer; see `Optimizer`.
-
-    Source: Xie et al. 2022 (arXiv 2208.06677), algorithm 1, whose betas are 1 minus
-    these; corrections and defaults are those of the authors' code. optax multiplies d
-    and v^ by 1 - beta2 in place of beta2. torch and Keras do not have it.
-
-    >>> import numpy as np
-    >>> p = np.array([1.0])
-    >>> Adan(p, 0.1).step(np.array([5.0]))  # the first step has size lr
-    True
-    >>> p.round(6)
-    array([0.9])
-    """
-
-    @with_options
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        *,
-        beta1: Any = 0.98,
-        beta2: Any = 0.92,
-        beta3: Any = 0.99,
-        eps: Any = 1e-8,
-        weight_decay: Any = 0.0,
-        **options: Unpack[SharedOptions],
-    ) -> None:
-        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "beta3": beta3, "eps": eps}
-        scalars["weight_decay"] = weight_decay
-        super().__init__(params, built_in(formulas.adan), **scalars, **options)
-
-
-class ADOPT(Optimizer):
-    """Adam that converges with any beta2: it divides by the v of the step before.
-
-    m <- beta1 m + (1 - beta1) g / max(sqrt(v), eps), p <- p - lr m, and then
-    v <- beta2 v + (1 - beta2) g^2. The first step sets v to g^2 and moves nothing.
-    ``clip=True``: the quotient is clipped to (t - 1)**0.25, to either side.
-
-    Args:
-        params: see `Optimizer`.
-        lr: learning rate, in [0, inf).
-        beta1: share of the mean that is kept, in [0, 1).
-        beta2: share of the mean square that is kept, in [0, 1).
-        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
-        clip: as the authors' code and optax do by default.
-        **options: those of every optimizer; see `Optimizer`.
-
-    Source: Taniguchi et al. 2024 (arXiv 2411.02853), algorithm 2; defaults are the
-    paper's. torch and Keras do not have it.
-
-    >>> import numpy as np
-    >>> p = np.array([1.0])
-    >>> opt = ADOPT(p, 1.0, beta1=0.75)
-    >>> [opt.step(np.array([g])) for g in (2.0, 4.0)]  # p stays; then m = .25 4 / 2
-    [True, True]
-    >>> p
-    array([0.5])
-    """
-
-    @with_options
-    def __init__(
-        self,
-        params: Any,
-        lr: Any = 1e-3,
-        *,
-        beta1: Any = 0.9,
-        beta2: Any = 0.9999,
-        eps: Any = 1e-6,
-        clip: bool = False,
-        **options: Unpack[SharedOptions],
-    ) -> None:
-        clips = check_flag("clip", clip)
-        rule = built_in(formulas.adopt_clipped if clips else formulas.adopt)
-        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-        super().__init__(params, rule, **scalars, **options)
+@built_in(AdaBelief)
+def adabelief(p, m, s, g, *, lr, beta1, beta2, eps, t):
+    """Zhuang et al. 2020, algorithm 2."""
+    m = beta1 * m + (1 - beta1) * g
+    s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
+    correction = (1 - beta2**t) ** 0.5
+    root = np.sqrt(s) + eps * correction
+    return p - lr * correction / (1 - beta1**t) * m / root, m, s
