@@ -4,11 +4,20 @@ Each row stands with its textbook's formula in `parity`: one number at a time, c
 moments written out, nothing folded; and with how other libraries name the same.
 """
 
-from parity import adam, adaptive, descent, moments, signs
+from parity import (
+    adam,
+    adaptive,
+    descent,
+    layers,
+    moments,
+    schedule_free,
+    signs,
+)
 from parity.case import Case, at
 
 __all__ = ["CASES", "Case", "at", "by_rule"]
 ROWS = (descent.ROWS, adaptive.ROWS, adam.ROWS, moments.ROWS, signs.ROWS)
+ROWS += (layers.ROWS, schedule_free.ROWS)
 CASES = {case.name: case for rows in ROWS for case in rows}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,12 @@ from gdopt.arrays.arena import Arena, array_label, refuse_other_names
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import as_number, check_choice, check_number, shown
-from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BackendError,
+    RuleError,
+)
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
@@ -140,6 +145,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             raise ArgumentTypeError(message)
         has_arrays = any(_is_array(part, least=1) for part in parts.values())
         arena = self._lay_out(name, parts) if has_arrays else None
+        if arena is not None:
+            self._check_traces({*self.elements, name}, name)
         self.settings[name] = _copy(setting)
         self.elements.pop(name, None)
         if arena is not None:
@@ -150,6 +157,14 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         # Where all are numbers or arrays, they are read once, until one is assigned.
         fixed = self.state_dict().keys() | self.elements.keys()
         self._fixed = fixed == self.settings.keys()
+
+    def _check_traces(self, elements: Collection[str], name: str) -> None:
+        """Refuse an array where state that is not of elements depends on a setting."""
+        try:
+            self._rule.check_axes(self._parameters.axes, elements)
+        except RuleError as error:
+            message = f"{name} must not be an array here: {error}"
+            raise ArgumentTypeError(message) from error
 
     def _check(self, label: str, name: str, setting: Any) -> None:
         """Refuse what cannot be a setting; schedules are checked when they are read."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena, array_label
@@ -126,6 +127,7 @@ class Optimizer:
         self.rule = extended(rule, tuple(extras))
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
+        self.rule.check_axes(self._parameters.axes)
         self._counter = StepCounter()
         self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
         with self._parameters.on_device():
@@ -133,6 +135,7 @@ class Optimizer:
         self._gradients = Gradients(self._parameters, self._state)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
+        self._held: dict[str, Array] | None = None  # parameters, while averages show
 
     def _make_executor(self) -> Executor:
         """Choose what runs the rule: the loops of the CPU, or one launch on a GPU."""
@@ -202,6 +205,52 @@ class Optimizer:
             raise ArgumentError(message)
         return dict(self._state[AVERAGE])
 
+    def averages(self) -> Mapping[str, Array]:
+        """The averages by name that `averaged` shows: those of ``ema``."""
+        return self.average
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the parameters hold their averages within a block, as for evaluation.
+
+        After the block they hold what they held before it, also if it raises. A state
+        saved within the block has them, and loading it puts them back.
+
+        Raises:
+            ArgumentError: the optimizer keeps no averages: it was made without ``ema``.
+            GdoptError: the block is within another one.
+
+        >>> import gdopt
+        >>> import numpy as np
+        >>> p = np.array([1.0])
+        >>> opt = gdopt.SGD(p, 1.0, ema=0.75)
+        >>> opt.step(np.array([1.0]))
+        True
+        >>> with opt.averaged():
+        ...     print(p)
+        [0.75]
+        >>> p
+        array([0.])
+        """
+        if self._held is not None:
+            message = "averaged must not be entered within averaged()"
+            raise GdoptError(message)
+        with self._parameters.on_device():
+            shown = self.averages()
+            self._held = {name: array.copy() for name, array in self.params.items()}
+        try:
+            self._hold(shown)
+            yield
+        finally:
+            held, self._held = self._held, None
+            self._hold(held)
+
+    def _hold(self, values: Mapping[str, Array]) -> None:
+        """Write values into the parameters."""
+        with self._parameters.on_device(), Uninterrupted():
+            for name, array in self.params.items():
+                array[...] = values[name]
+
     @property
     def grad_norm(self) -> Any:
         """The norm of the last gradients as given, where ``clip_norm`` is set.
@@ -239,8 +288,12 @@ class Optimizer:
                 schedule gave a value out of range.
             ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
-            GdoptError: another thread is in the middle of a step.
+            GdoptError: another thread is in the middle of a step, or the parameters
+                hold averages.
         """
+        if self._held is not None:
+            message = "step must not be called within averaged(): leave the block first"
+            raise GdoptError(message)
         if not self._lock.acquire(False):  # a keyword takes .1 us more
             message = "step must not be called while another thread's step is running"
             raise GdoptError(message)
@@ -274,7 +327,7 @@ class Optimizer:
         state. The dictionary fits any engine and device.
         """
         owned = self.hyper, self._state, self._parameters
-        return state.save(self.rule, self.t, *owned)
+        return state.save(self.rule, self.t, *owned, held=self._held)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
         """Take over a saved state, by the names of the parameters; all or nothing.
@@ -284,7 +337,15 @@ class Optimizer:
                 the message shows both sides, and nothing has changed.
         """
         owned = self.hyper, self._state, self._parameters
-        self._counter.t = state.load(saved, self.rule, *owned)
+        self._counter.t, held = state.load(saved, self.rule, *owned)
+        if self._held is not None:  # the parameters hold what they were saved with
+            with self._parameters.on_device():
+                now = {name: array.copy() for name, array in self.params.items()}
+                self._held = held or now
+                self._hold(self._held)
+                self._hold(self.averages())
+        elif held:
+            self._hold(held)
         return self
 
     def snapshot(self) -> Callable[[], None]:

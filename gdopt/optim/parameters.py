@@ -43,6 +43,11 @@ class Parameters:
     layout: Layout
     arena: Arena | None
 
+    @property
+    def axes(self) -> set[int]:
+        """The numbers of axes that the arrays have."""
+        return {len(slot.shape) for slot in self.layout.slots.values()}
+
     @classmethod
     def of(cls, params: Any) -> Parameters:
         """Name and check a user's parameters.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -134,6 +134,16 @@ class Rule:
         """Return for how much of an array of some axes a state holds one value."""
         return own_kind(self.per.get(state, ELEMENT), axes)
 
+    def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
+        """Trace the formula for arrays of so many axes, if that makes a difference.
+
+        Raises:
+            RuleError: it does not take them.
+        """
+        if self.kernel.by_shape:
+            for count in sorted(set(axes)):
+                self.kernel.program(elements, count)
+
     def bounds(self, scalar: str) -> Range:
         """Return the range of a hyper-parameter."""
         return self.ranges.get(scalar, FINITE)
@@ -227,14 +237,14 @@ def built_in(
 
     Args:
         kind: the class.
-        start: what a state starts from, by its name: a number, or the class's argument
-            whose default it is.
+        start: what a state starts from, by its name: a number, ``"p"``, or the class's
+            argument whose default it is.
         per: the state that is not of elements, as of `rule`.
         **ranges: of scalars that are not in `RANGES`, or differ from it.
     """
     taken = inspect.signature(kind).parameters
     initial = {
-        state: taken[begin].default if isinstance(begin, str) else begin
+        state: taken[str(begin)].default if begin in taken else begin
         for state, begin in (start or {}).items()
     }
 

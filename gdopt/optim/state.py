@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Layout
+from gdopt.arrays.arena import Arena, Layout, array_label
+from gdopt.arrays.backend import Array
 from gdopt.checks import as_number, check_format, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
 from gdopt.kernels.symbol import ELEMENT, reduced_shape
@@ -25,10 +27,22 @@ def save(
     hyper: Hyper,
     states: Mapping[str, Arena],
     parameters: Parameters,
+    *,
+    held: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """Copy the state to NumPy arrays and numbers, in nested dictionaries."""
+    """Copy the state to NumPy arrays and numbers, in nested dictionaries.
+
+    Args:
+        rule: of the optimizer.
+        t: the steps done.
+        hyper: the settings.
+        states: the arrays.
+        parameters: whose state it is.
+        held: the parameters, while these hold averages.
+    """
     to_host = parameters.backend.to_host
-    return {
+    own = {key: np.array(to_host(array)) for key, array in (held or {}).items()}
+    return ({"params": own} if held else {}) | {
         "format": FORMAT,
         "rule": rule.name,
         "t": t,
@@ -46,13 +60,17 @@ def load(
     hyper: Hyper,
     states: Mapping[str, Arena],
     parameters: Parameters,
-) -> int:
-    """Check a saved state against this optimizer, take it over, and return its step.
+) -> tuple[int, dict[str, Array]]:
+    """Check a saved state against this optimizer, and take it over.
+
+    Returns:
+        Its step; and the parameters, if they held averages when it was saved.
 
     Raises:
         StateError: it does not fit; nothing has changed.
     """
-    keys, same = ("format", "hyper", "state"), {"rule": rule.name}
+    keys, same = ["format", "hyper", "state"], {"rule": rule.name}
+    keys += ["params"] if isinstance(saved, Mapping) and "params" in saved else []
     saved = check_state("the saved state", saved, keys, counts=["t"], same=same)
     if saved["t"] > MOST:
         message = f"t must be at most {MOST}, got {saved['t']}"
@@ -64,13 +82,19 @@ def load(
         check_state(f"the state of {key!r}", arrays, states)
         for name, array in arrays.items():
             check_saved_array(f"the {name} of {key!r}", array, states[name][key])
+    held = saved.get("params", {})
+    if held:
+        check_state("params", held, parameters.arrays)
+    for key, array in held.items():
+        check_saved_array(array_label(key), array, parameters.arrays[key])
+    to_device = functools.partial(
+        parameters.backend.from_host, device=parameters.device
+    )
     _take_hyper(hyper, saved["hyper"])
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
-            moved = parameters.backend.from_host(array, parameters.device)
-            states[name][key] = moved
-    t: int = saved["t"]
-    return t
+            states[name][key] = to_device(array)
+    return saved["t"], {key: to_device(array) for key, array in held.items()}
 
 
 def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 import pytest
 from oracles import CASES
-from parity import adam, adaptive, descent, moments, signs
+from parity import adam, adaptive, descent, layers, moments, schedule_free, signs
 
 import gdopt
 
@@ -16,6 +16,8 @@ STEPS, SIZE = 30, 3
 GENERATOR = np.random.default_rng(3)
 START = GENERATOR.standard_normal(SIZE)
 GRADIENTS = GENERATOR.standard_normal((STEPS, SIZE)) + 0.3
+MATRIX = GENERATOR.standard_normal((3, 4))
+MATRICES = GENERATOR.standard_normal((STEPS, 3, 4)) + 0.3
 
 
 def fading(step):
@@ -110,6 +112,41 @@ def rprop_that_goes_on(p, g, state, **scalars):
     return found - signs.sign(g) * state["size"] * turned
 
 
+def row_by_row(formula):
+    """Let every row of a matrix be an array of its own."""
+
+    def wrong(p, g, state, **scalars):
+        rows = zip(p, g, state.setdefault("rows", [{} for _ in p]), strict=True)
+        return np.array([formula(*row, **scalars) for row in rows])
+
+    return wrong
+
+
+def lamb_with_decay_outside(p, g, state, *, lr, weight_decay, **scalars):
+    p = p - lr * weight_decay * p
+    return layers.lamb(p, g, state, lr=lr, weight_decay=0.0, **scalars)
+
+
+def adafactor_with_beta2_of_the_next_step(p, g, state, *, t, **scalars):
+    return layers.adafactor(p, g, state, t=t + 1, **scalars)
+
+
+def nadam_whose_product_is_late(
+    p, g, state, *, lr, beta1, momentum_decay, t, **scalars
+):
+    decay = {"beta1": beta1, "momentum_decay": momentum_decay}
+    now = beta1 * (1 - 0.96 ** (momentum_decay * t) / 2)
+    product = state.get("product", 1.0)
+    state["product"] = product / now if t > 1 else product
+    return moments.nadam(p, g, state, lr=lr, t=t, **decay, **scalars)
+
+
+def averages_of_equal_weight(p, g, state, *, lr, beta, weight_decay, t):
+    z = state["z"] = state.get("z", p) - lr * (g + weight_decay * p)
+    x = state["x"] = state.get("x", p) + (z - state.get("x", p)) / t
+    return beta * x + (1 - beta) * z
+
+
 PLANTED = {
     "chainer's Nesterov": ("nesterov", descent.chainer_nesterov),
     "the heavy ball for Nesterov": ("nesterov", descent.heavy_ball),
@@ -192,19 +229,48 @@ PLANTED = {
     "ADOPT without its bound": ("adopt clipped", changed(moments.adopt, clip=False)),
     "Lion by the new mean": ("lion", lion_by_the_new_mean),
     "Rprop that goes on": ("rprop", rprop_that_goes_on),
+    "LARS of the update": ("lars", changed(layers.lars, trust_ratio="update")),
+    "LARS of norms apart": (
+        "lars of the update",
+        changed(layers.lars, trust_ratio="separate"),
+    ),
+    "LARS of rows": ("lars", row_by_row(layers.lars)),
+    "LAMB of rows": ("lamb", row_by_row(layers.lamb)),
+    "LAMB with decay outside": ("lamb", lamb_with_decay_outside),
+    "Keras' Adafactor": ("adafactor", changed(layers.adafactor, form="keras")),
+    "Adafactor with an absolute step": (
+        "adafactor",
+        changed(layers.adafactor, relative_step=False, lr=0.9),
+    ),
+    "Adafactor without its clipping": ("adafactor", changed(layers.adafactor, d=1e9)),
+    "Adafactor of the next step": ("adafactor", adafactor_with_beta2_of_the_next_step),
+    "Adafactor of vectors": ("adafactor", row_by_row(layers.adafactor)),
+    "NAdam whose product is late": ("nadam", nadam_whose_product_is_late),
+    "Keras' NAdam": ("nadam", changed(moments.nadam, momentum_decay=1.0)),
+    "an average of equal weights": ("schedule-free sgd", averages_of_equal_weight),
+    "schedule-free counted from 2": (
+        "schedule-free adamw",
+        one_step_later(schedule_free.schedule_free_adamw),
+    ),
 }
 
 
 @pytest.mark.parametrize("variant", PLANTED)
 def test_a_planted_variant_is_found(variant, numpy_engine):
     case, wrong = CASES[PLANTED[variant][0]], PLANTED[variant][1]
-    p = START.copy()
+    start, gradients = START, GRADIENTS
+    if case.whole:
+        start, gradients = MATRIX, MATRICES
+    p = start.copy()
     optimizer = case.make(p, lr=fading)
-    for gradient in GRADIENTS:
+    for gradient in gradients:
         optimizer.step(gradient)
-    given = START.tolist(), GRADIENTS.tolist()
+    given = start.tolist(), gradients.tolist()
+    if case.whole:
+        given = [start], [[gradient] for gradient in gradients]
     right, planted = (
-        case.by_textbook(*given, formula, lr=fading) for formula in (None, wrong)
+        np.reshape(case.by_textbook(*given, formula, lr=fading), start.shape)
+        for formula in (None, wrong)
     )
     np.testing.assert_allclose(p, right, rtol=1e-12)
     assert not np.allclose(p, planted, rtol=1e-8, atol=0)

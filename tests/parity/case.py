@@ -22,6 +22,8 @@ class Case:
         keras: ``f(keras.optimizers, hyper)``.
         chainer: a formula like the textbook's.
         fixed: libraries that take a rate that changes in another way.
+        bounds: of libraries that compute a part of float64's steps in float32.
+        whole: whether the formulas are of arrays, p and g, and not of numbers.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Case:
     keras: Callable[..., Any] | None = None
     chainer: Callable[..., float] | None = None
     fixed: tuple[str, ...] = ()
+    bounds: dict[str, float] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def moves_by_itself(self):
@@ -45,7 +49,11 @@ class Case:
         return self.kind(params, **{**self.hyper, **self.choices, **changes})
 
     def by_textbook(self, start, gradients, formula=None, **changes):
-        """Follow each element by itself over all steps; the last parameters."""
+        """Follow each element, or array, over all steps; the last parameters.
+
+        Of a rule of whole arrays, `start` is a list of arrays, and each step's
+        gradients are one.
+        """
         formula = formula or self.textbook
         hyper = {**self.hyper, **self.choices, **changes}
         found = []

@@ -68,6 +68,17 @@ def adopt(p, g, state, *, lr, beta1, beta2, eps, t, clip=False, **_):
     return p - lr * state["m"]
 
 
+def nadam(p, g, state, *, lr, beta1, beta2, eps, momentum_decay, t):
+    def mu(t):
+        return beta1 * (1 - 0.96 ** (momentum_decay * t) / 2)
+
+    product = state["product"] = state.get("product", 1.0) * mu(t)
+    m = state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
+    v = state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
+    m_hat = mu(t + 1) * m / (1 - product * mu(t + 1)) + (1 - mu(t)) * g / (1 - product)
+    return p - lr * m_hat / (sqrt(v / (1 - beta2**t)) + eps)
+
+
 HYPER = {"lr": 0.02, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}
 ROWS = (
     Case(
@@ -137,6 +148,26 @@ ROWS = (
         optax=lambda o, h: o.adan(
             h["lr"], h["beta1"], h["beta2"], h["beta3"], h["eps"], eps_root=0.0
         ),
+    ),
+    Case(
+        "nadam",
+        gdopt.NAdam,
+        nadam,
+        {**HYPER, "momentum_decay": 4e-3},
+        torch=lambda o, p, h: o.NAdam(
+            p,
+            h["lr"],
+            (h["beta1"], h["beta2"]),
+            eps=h["eps"],
+            momentum_decay=h["momentum_decay"],
+        ),
+    ),
+    Case(
+        "nadam of Keras",
+        gdopt.NAdam,
+        nadam,
+        {**HYPER, "momentum_decay": 1.0},
+        keras=lambda o, h: o.Nadam(h["lr"], h["beta1"], h["beta2"], h["eps"]),
     ),
     Case(
         "adopt",

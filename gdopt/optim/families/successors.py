@@ -11,7 +11,7 @@ from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.rule import built_in
 
-__all__ = ["ADOPT", "Adan"]
+__all__ = ["ADOPT", "Adan", "NAdam"]
 
 
 class Adan(Optimizer):
@@ -138,3 +138,66 @@ def adopt_clipped(p, m, v, g, *, lr, beta1, beta2, eps, t):
     m = np.where(t == 1, 0.0, beta1 * m + (1 - beta1) * u)
     v = np.where(t == 1, g * g, beta2 * v + (1 - beta2) * (g * g))
     return p - lr * m, m, v
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum, whose beta1 grows with the steps.
+
+    With m and v of `Adam`, b(t) = beta1 (1 - .96^(momentum_decay t) / 2), and
+    P(t) = b(1) b(2) ... b(t):
+    p <- p - lr (b(t + 1) m / (1 - P(t + 1)) + (1 - b(t)) g / (1 - P(t)))
+    / (sqrt(v / (1 - beta2^t)) + eps).
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate, in [0, inf).
+        beta1: share of the mean that is kept, in [0, 1).
+        beta2: share of the mean square that is kept, in [0, 1).
+        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
+        momentum_decay: in [0, inf).
+        **options: those of every optimizer; see `Optimizer`.
+
+    Source: Dozat 2016, algorithm 8, with the schedule of its section 3. Defaults are
+    torch's; Keras has momentum_decay 1, lr .001 and eps 1e-7. optax's nadam, with the
+    same beta1 at all steps, is ``Adam(nesterov=True)``.
+
+    >>> import numpy as np
+    >>> p = np.array([1.0])
+    >>> NAdam(p, 0.1, beta1=0.0).step(np.array([5.0]))  # without momentum: of size lr
+    True
+    >>> p.round(6)
+    array([0.9])
+    """
+
+    @with_options
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 2e-3,
+        *,
+        beta1: Any = 0.9,
+        beta2: Any = 0.999,
+        eps: Any = 1e-8,
+        momentum_decay: Any = 4e-3,
+        **options: Unpack[SharedOptions],
+    ) -> None:
+        scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+        scalars["momentum_decay"] = momentum_decay
+        super().__init__(params, nadam, **scalars, **options)
+
+
+@built_in(
+    NAdam,
+    start={"product": 1.0},
+    per={"product": "array"},
+    momentum_decay="[0, inf)",
+)
+def nadam(p, m, v, product, g, *, lr, beta1, beta2, eps, momentum_decay, t):
+    """Dozat 2016, algorithm 8."""
+    now = beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * t))
+    coming = beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * (t + 1)))
+    product = product * now
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * (g * g)
+    ahead = coming / (1 - product * coming) * m + (1 - now) / (1 - product) * g
+    return p - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps), m, v, product
