@@ -37,7 +37,8 @@ class CpuReducingExecutor(CpuExecutor):
                     parameters.backend, dtypes, elements, axes
                 )
                 kinds = zip(step.program.inputs, dtypes, strict=True)
-                exact = all(dtype == slot.group for s, dtype in kinds if s.element)
+                compute = step.engine.dtype
+                exact = all(dtype == compute for s, dtype in kinds if s.element)
                 self._of_axes[slot.group, axes] = step, random_streams(stored), exact
         self._segments = {}
         self._version, self._revision = self._hyper.version, -1

@@ -58,7 +58,8 @@ def test_gradients_that_are_not_finite_are_computed_with_when_ignored(name, engi
     optimizer = CASES[name].make(p, non_finite="ignore")
     for _ in range(2):  # as the first step of ADOPT moves nothing
         assert optimizer.step(np.array([np.nan, 1.0, -1.0])) is True
-    assert np.isnan(p).tolist() == [True, False, False]
+    spreads = CASES[name].kind is gdopt.Adafactor  # by the root mean square of all
+    assert np.isnan(p).tolist() == [True, spreads, spreads]
     assert optimizer.t == 2
 
 

@@ -141,10 +141,9 @@ def nadam_whose_product_is_late(
     return moments.nadam(p, g, state, lr=lr, t=t, **decay, **scalars)
 
 
-def averages_of_equal_weight(p, g, state, *, lr, beta, weight_decay, t):
-    z = state["z"] = state.get("z", p) - lr * (g + weight_decay * p)
-    x = state["x"] = state.get("x", p) + (z - state.get("x", p)) / t
-    return beta * x + (1 - beta) * z
+def weights_of_the_rate_itself(p, g, state, *, lr, **scalars):
+    state["largest"] = 0.0
+    return schedule_free.schedule_free_sgd(p, g, state, lr=lr, **scalars)
 
 
 PLANTED = {
@@ -247,7 +246,7 @@ PLANTED = {
     "Adafactor of vectors": ("adafactor", row_by_row(layers.adafactor)),
     "NAdam whose product is late": ("nadam", nadam_whose_product_is_late),
     "Keras' NAdam": ("nadam", changed(moments.nadam, momentum_decay=1.0)),
-    "an average of equal weights": ("schedule-free sgd", averages_of_equal_weight),
+    "weights of the rate itself": ("schedule-free sgd", weights_of_the_rate_itself),
     "schedule-free counted from 2": (
         "schedule-free adamw",
         one_step_later(schedule_free.schedule_free_adamw),

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 import gdopt
 
 
@@ -52,8 +54,11 @@ class Case:
         """Follow each element, or array, over all steps; the last parameters.
 
         Of a rule of whole arrays, `start` is a list of arrays, and each step's
-        gradients are one.
+        gradients are one; numbers are one array.
         """
+        if self.whole and isinstance(start[0], float):
+            rows = [[np.array(row)] for row in gradients]
+            return self.by_textbook([np.array(start)], rows, formula, **changes)[0]
         formula = formula or self.textbook
         hyper = {**self.hyper, **self.choices, **changes}
         found = []

@@ -18,11 +18,11 @@ def lars(
     p, g, state, *, lr, beta, weight_decay, trust_coefficient, eps, trust_ratio, **_
 ):
     update = g + weight_decay * p
+    size, divisor = length(g), length(g) + weight_decay * length(p)
+    if trust_ratio == "update":
+        size = divisor = length(update)
     rate = lr
-    if length(p) > 0 and length(g) > 0:
-        divisor = length(g) + weight_decay * length(p)
-        if trust_ratio == "update":
-            divisor = length(update)
+    if length(p) > 0 and size > 0:
         rate = lr * trust_coefficient * length(p) / (divisor + eps)
     state["m"] = beta * state.get("m", 0.0) + rate * update
     return p - state["m"]
@@ -72,7 +72,7 @@ def adafactor(
 
 LARS = {"lr": 0.02, "beta": 0.9, "weight_decay": 0.1, "trust_coefficient": 0.1}
 LAMB = {"lr": 0.02, "beta1": 0.9, "beta2": 0.99, "eps": 1e-6, "weight_decay": 0.1}
-FACTOR = {"lr": 0.02, "beta2_decay": -0.8, "eps1": 1e-8, "eps2": 1e-3, "d": 1.0}
+FACTOR = {"lr": 0.02, "beta2_decay": -0.8, "eps1": 1e-4, "eps2": 1e-3, "d": 1.0}
 ROWS = (
     Case(
         "lars",
@@ -157,7 +157,7 @@ ROWS = (
         "adafactor of Keras",
         gdopt.Adafactor,
         adafactor,
-        {**FACTOR, "eps1": 1e-12, "weight_decay": 0.0},
+        {**FACTOR, "weight_decay": 0.0},
         {"form": "keras"},
         keras=lambda o, h: o.Adafactor(
             h["lr"], h["beta2_decay"], h["eps1"], h["eps2"], h["d"]
@@ -169,7 +169,7 @@ ROWS = (
         "adafactor of optax",
         gdopt.Adafactor,
         adafactor,
-        {**FACTOR, "eps1": 1e-12, "weight_decay": 0.0},
+        {**FACTOR, "weight_decay": 0.0},
         {"form": "keras", "relative_step": False},
         optax=lambda o, h: o.adafactor(
             h["lr"], 1, -h["beta2_decay"], clipping_threshold=h["d"], eps=h["eps1"]
