@@ -85,7 +85,7 @@ def test_state_takes_the_bytes_of_the_rules_arrays(name):
     params = {"W": np.zeros((3, 30), np.float32), "h": np.zeros(64, np.float16)}
     optimizer = case.make(params)
     # 90 elements are padded to 128, and other values to 64; float16 has float32 state,
-    # and so have the rows of a vector; other values that are not of elements are float64.
+    # and so have the rows of a vector. Values that are not of elements are float64.
     taken = {"element": (128 + 64) * 4, "row": 64 * (8 + 4)}
     taken |= dict.fromkeys(("column", "array"), 2 * 64 * 8)
     kinds = [optimizer.rule.kind_of(state, 2) for state in optimizer.rule.states]
