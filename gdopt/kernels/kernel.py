@@ -122,7 +122,10 @@ class Kernel:
     """A formula that updates arrays in place, in one pass, on any engine.
 
     Positional parameters of the function are arrays, and those it returns come first;
-    keyword-only parameters are scalars, or arrays of the same shape.
+    keyword-only parameters are scalars, or arrays of the same shape. Calling it takes
+    arrays of one shape, float dtype and device, whatever their strides: also blocks of
+    larger ones. The scalars that have a default need not be given. Printing it shows
+    the formula, its costs, and the text that each engine compiles.
 
     Args:
         function: the formula.
@@ -137,6 +140,11 @@ class Kernel:
     >>> Kernel(axpy)(y, x, a=2.0)
     >>> y
     array([0., 2., 4.])
+    >>> y = np.zeros((2, 4))
+    >>> Kernel(axpy)(y[:, 1:3], np.ones((2, 2)), a=2.0)
+    >>> y
+    array([[0., 2., 2., 0.],
+           [0., 2., 2., 0.]])
     """
 
     def __init__(
@@ -153,6 +161,11 @@ class Kernel:
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "rule")
         return f"Kernel({name}{self.signature})"
+
+    def __str__(self) -> str:
+        from gdopt.kernels.describe import describe  # noqa: PLC0415 - has all printers
+
+        return f"{self!r}\n\n{describe(self.function, self.program())}"
 
     @property
     def by_shape(self) -> bool:

@@ -87,6 +87,7 @@ def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
     names = [*before, *([AVERAGE] if averages else ()), last]
     signature = _signature(names, [*scalars, *extra], inner.defaults)
     formula.__signature__ = signature  # type: ignore[attr-defined]
+    formula.__wrapped__ = inner.function  # type: ignore[attr-defined]
     formula.__name__ = "_".join([inner.name, *sorted(options)])
     own = {name: bounds.text for name, bounds in inner.ranges.items()}
     ranges = own | {name: RANGES[name] for name in options}

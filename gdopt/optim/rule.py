@@ -97,6 +97,9 @@ class Rule:
         per = f", per={dict(self.per)}" if self.per else ""
         return f"Rule({formula}, initial={dict(self.initial)}, ranges={ranges}{per})"
 
+    def __str__(self) -> str:
+        return f"{self!r}\n\n{self.kernel}"
+
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers, or to symbols within another rule."""
         return self.function(*arrays, **{**self.defaults, **scalars})
@@ -135,7 +138,7 @@ class Rule:
         return own_kind(self.per.get(state, ELEMENT), axes)
 
     def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
-        """Trace the formula for arrays of so many axes, if that makes a difference.
+        """Trace the formula for arrays with these numbers of axes, if it depends on them.
 
         Raises:
             RuleError: it does not take them.
@@ -220,10 +223,13 @@ class BuiltInRule(Rule):
         """Check nothing: importing gdopt would take longer by all traces."""
 
     @functools.cached_property
-    def defaults(self) -> Mapping[str, float]:
-        """Hyper-parameters that need not be given."""
-        taken = inspect.signature(self.kind).parameters
-        return {name: taken[name].default for name in self.scalars if name in taken}
+    def kernel(self) -> Kernel:
+        """The formula as one pass over memory, with the defaults of the class."""
+        kernel, taken = Kernel(self.function), inspect.signature(self.kind).parameters
+        names = [name for name in kernel.signature.scalars if name in taken]
+        defaults = {name: taken[name].default for name in names}
+        kernel.signature = replace(kernel.signature, defaults=defaults)
+        return kernel
 
 
 def built_in(

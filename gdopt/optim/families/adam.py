@@ -287,6 +287,7 @@ def decoupled(rule: BuiltInRule) -> BuiltInRule:
     decay = inspect.Parameter("weight_decay", inspect.Parameter.KEYWORD_ONLY)
     signature = inspect.Signature([*before, decay, t])
     decayed.__signature__ = signature  # type: ignore[attr-defined]
+    decayed.__wrapped__ = rule.function  # type: ignore[attr-defined]
     name = rule.name
     decayed.__name__ = name.replace("adam", "adamw") if "adam" in name else f"{name}_w"
     return built_in(AdamW)(decayed)
