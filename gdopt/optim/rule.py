@@ -138,7 +138,7 @@ class Rule:
         return own_kind(self.per.get(state, ELEMENT), axes)
 
     def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
-        """Trace the formula for arrays with these numbers of axes, if it depends on them.
+        """Trace the formula for arrays with these numbers of axes, if they count.
 
         Raises:
             RuleError: it does not take them.
