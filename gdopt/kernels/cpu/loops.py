@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,18 @@ from gdopt.kernels.packing import cast, flat_view
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import Program, expression, print_host
 
-HEAD = '''"""A loop printed by gdopt from the rule {name}."""
+IMPORTS = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs, hypot
 
 import numba
 import numpy as np
 from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
-{imports}
-
+'''
+FLUSH = "from gdopt.kernels.cpu.numba_flush import enter, leave"
+SERIAL = """
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
-'''
+"""
 # A step in one call: Python's handlers, as that of Ctrl-C, run before or after it.
 COUNTED = """
 serial_ = serial
@@ -50,15 +51,18 @@ def counted({parameters}, scalars_, settings_, count_):
 LIBRARY = ("exp", "log", "log1p", "tanh", "hypot")  # may round otherwise than Python's
 
 
-def print_element(program: Program, part: str = "") -> tuple[list[str], str]:
-    """Print what is done for element i, and name what the first array becomes.
+def print_element(
+    program: Program, element: str = "{}[i]", known: Mapping[Symbol, str] | None = None
+) -> tuple[list[str], dict[Symbol, str]]:
+    """Print what is done for an element, and name all values.
 
     Args:
         program: the traced rule.
-        part: follows the names of arrays, of which only a part is updated.
+        element: how it is read from the array of a name.
+        known: texts of hoisted values that differ between elements.
     """
-    at = {a: f"{a.name}{part}[i]" for a in program.inputs}
-    names = program.names()
+    at = {a: element.format(a.name) for a in program.inputs}
+    names = program.names() | dict(known or {})
     body = [f"{names[a]} = {at[a]}" for a in program.inputs if program.reads(a)]
     for k, node in enumerate(program.instructions):
         body.append(f"x{k} = {expression(node, names, 'python')}")
@@ -66,15 +70,13 @@ def print_element(program: Program, part: str = "") -> tuple[list[str], str]:
     for place, result in enumerate(program.results):
         if program.writes(place):
             body.append(f"{at[program.inputs[place]]} = {names[result]}")
-    return body, names[program.results[0]]
+    return body, names
 
 
 def print_head(program: Program, *, flush: bool, cache: bool, **values: str) -> str:
     """Print a module up to the loop."""
-    imported = "\nfrom gdopt.kernels.cpu.numba_flush import enter, leave\n"
-    head = HEAD.format(
-        name=program.name, cache=cache, imports=imported if flush else "", **values
-    )
+    imports = IMPORTS.format(name=program.name) + (FLUSH + "\n" if flush else "")
+    head = imports + SERIAL.format(cache=cache, **values)
     lines = [f"    s{k} = scalars_[{k}]" for k in range(len(program.hoisted))]
     lines += ["    mode = enter()"] if flush else []
     return head + "\n".join(lines)

@@ -23,14 +23,14 @@ from gdopt.kernels.norm import (
     segment_sums,
 )
 
-PLAIN = ["lanes0[l] += x * x"]
+PLAIN = ["{0} += x * x"]  # to lanes, in float64
 SCALED = [
     f"big = abs(x) > {BIG!r}",
     f"small = abs(x) < {SMALL!r}",
-    "lanes0[l] += 0.0 if big or small else x * x",
+    "{0} += 0.0 if big or small else x * x",
     f"x *= {SHRINK!r} if big else {GROW!r}",
-    "lanes1[l] += x * x if big else 0.0",
-    "lanes2[l] += x * x if small else 0.0",
+    "{1} += x * x if big else 0.0",
+    "{2} += x * x if small else 0.0",
 ]
 
 
@@ -42,6 +42,7 @@ def print_squares(*, scaled: bool, flush: bool, cache: bool) -> str:
     """
     lanes = [f"lanes{k}" for k in range(3 if scaled else 1)]
     add = "; ".join(["x = float64(g[place + l])", *(SCALED if scaled else PLAIN)])
+    add = add.format(*(f"{x}[l]" for x in lanes))
     halves = [
         f"        for l in range({width}):\n"
         + "\n".join(f"            {x}[l] += {x}[l + {width}]" for x in lanes)

@@ -51,10 +51,10 @@ def print_matrix(
     """
     parameters = [symbol.name for symbol in program.inputs]
     rows = [name for name in parameters if name not in vectors]
-    body, result = print_element(program, "_")
+    body, names = print_element(program, "{}_[i]")
     listed = ", ".join([*parameters, "total_", "low_", "high_"])
     head = print_head(program, flush=flush, cache=cache, parameters=listed)
-    body += [f"lane_[i] += {result}"] if summed else []
+    body += [f"lane_[i] += {names[program.results[0]]}"] if summed else []
     loop = MATRIX.format(
         first=parameters[0],
         lanes=LANES if summed else 1,
