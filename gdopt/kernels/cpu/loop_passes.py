@@ -30,7 +30,7 @@ from gdopt.kernels.cpu.lanes import (
 )
 from gdopt.kernels.cpu.loops import FLUSH, IMPORTS, compile_module, print_element
 from gdopt.kernels.norm import SEGMENT
-from gdopt.kernels.passes import REDUCTIONS, Pass, ReducingProgram
+from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
 from gdopt.kernels.sums import ROWS
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, Symbol
 from gdopt.kernels.trace import expression
@@ -186,7 +186,7 @@ class Printer:
                 lines += each(node.kind, [f"{self.define(node)} = {text}"])
         return lines
 
-    def print_pass(self, one: Pass) -> list[str]:
+    def print_pass(self, one: ArrayPass) -> list[str]:
         """Print a pass over a unit."""
         hoisted = list(enumerate(one.program.hoisted))
         lines = gather(
@@ -216,7 +216,7 @@ class Printer:
 
     def print_element(
         self,
-        one: Pass,
+        one: ArrayPass,
         sums: Mapping[Sum, Sequence[str]],
         vectors: Mapping[str, str],
         *,
@@ -245,7 +245,7 @@ class Printer:
         return lines or ["pass"]
 
     def print_whole(
-        self, one: Pass, sums: Sequence[Sum], *, by_row: bool, writes: bool
+        self, one: ArrayPass, sums: Sequence[Sum], *, by_row: bool, writes: bool
     ) -> list[str]:
         """Print a loop over all elements of a unit, with sums of them all."""
         lanes = {own: own.lanes("b + l" if by_row else "l") for own in sums}
@@ -257,12 +257,12 @@ class Printer:
         rows = self.read_row(one) if by_row else None
         return [*set_width(total), *print_segments(sums, total, body, by_row=rows)]
 
-    def read_row(self, one: Pass) -> list[str]:
+    def read_row(self, one: ArrayPass) -> list[str]:
         """Print how the values for row c are read."""
         hoisted = enumerate(one.program.hoisted)
         return [f"s{k} = {near(k, s)}" for k, s in hoisted if s.kind == ROW]
 
-    def print_rows(self, one: Pass, sums: Sequence[Sum]) -> list[str]:
+    def print_rows(self, one: ArrayPass, sums: Sequence[Sum]) -> list[str]:
         """Print a loop over rows, with sums of rows and of columns."""
         of_rows = [own for own in sums if own.value.kind == ROW]
         of_columns = [own for own in sums if own.value.kind == COLUMN]
@@ -292,7 +292,7 @@ class Printer:
         narrow = self.print_narrow(one, defined)
         return [*inside(f"if columns <= {NARROW}:", narrow), *inside("else:", rows)]
 
-    def print_narrow(self, one: Pass, sums: Mapping[Sum, str]) -> list[str]:
+    def print_narrow(self, one: ArrayPass, sums: Mapping[Sum, str]) -> list[str]:
         """Print a loop over short rows, with TILE of them side by side."""
         lanes = {own: own.lanes("b + l", TILE) for own in sums}
         vectors = {ROW: "c + l", COLUMN: "i"}
