@@ -106,7 +106,7 @@ class Rule:
 
     @functools.cached_property
     def kernel(self) -> Kernel:
-        """The formula as one pass over memory."""
+        """The formula as passes over memory, of which most need one."""
         return Kernel(self.function, self.per)
 
     @property
@@ -224,8 +224,9 @@ class BuiltInRule(Rule):
 
     @functools.cached_property
     def kernel(self) -> Kernel:
-        """The formula as one pass over memory, with the defaults of the class."""
-        kernel, taken = Kernel(self.function), inspect.signature(self.kind).parameters
+        """The formula as passes over memory, with the defaults of the class."""
+        kernel = Kernel(self.function, self.per)
+        taken = inspect.signature(self.kind).parameters
         names = [name for name in kernel.signature.scalars if name in taken]
         defaults = {name: taken[name].default for name in names}
         kernel.signature = replace(kernel.signature, defaults=defaults)
