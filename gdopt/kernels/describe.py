@@ -7,8 +7,11 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cpu.blocks import print_block
+from gdopt.kernels.cpu.loop_passes import Printer
 from gdopt.kernels.cpu.loops import print_loop
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
 from gdopt.kernels.passes import ReducingProgram
@@ -90,7 +93,9 @@ def _texts_of_passes(program: ReducingProgram) -> dict[str, str]:
         sums = [f"{value.operation} for each {value.kind}" for value in one.reductions]
         title = f"NumPy, pass {number}"
         texts[f"{title}, then {', '.join(sums)}" if sums else title] = text
-    return texts
+    numba = Printer(program, np.dtype(np.float32), flush=False).print(cache=False)
+    loop = numba[numba.index("def run(") :]  # after the functions that join sums
+    return texts | {"Numba, all passes": loop}
 
 
 def _texts(program: Program) -> dict[str, str]:
