@@ -49,7 +49,9 @@ def loops_folder():
     for name in ("numba", "llvmlite", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(importlib.metadata.version(name))
-    code = [path.read_bytes() for path in sorted(Path(cpu.__file__).parent.glob("*.py"))]
+    code = [
+        path.read_bytes() for path in sorted(Path(cpu.__file__).parent.glob("*.py"))
+    ]
     return cache.folder() / f"loops-{cache.key_of(versions, code)}"
 
 

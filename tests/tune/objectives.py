@@ -48,7 +48,7 @@ def slow_near(trial):
 
 
 def die_at_two(trial):
-    """Score as `near`, and report how loud Optuna is; kill a process for trials in 2."""
+    """Score as `near`, report how loud Optuna is, and kill a worker in trial 2."""
     import optuna
 
     if trial.number == 2 and multiprocessing.parent_process() is not None:
