@@ -3,21 +3,23 @@
 import contextlib
 import gc
 import importlib
+import importlib.metadata
 import os
-import shutil
 import signal
 import sys
-import tempfile
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import cuda_on_cpu
 import numpy as np
 import pytest
 import threadpoolctl
+from cuda_on_cpu import cache
 from peers import skip_without_peers
 
 from gdopt.arrays import backend
 from gdopt.errors import BackendError
+from gdopt.kernels import cpu
 
 collect_ignore = ["cuda_text.py"]  # imports CuPy, and holds no tests
 
@@ -27,10 +29,7 @@ def pytest_configure(config):
     # A shell's jobs in the background, as those of scripts, are started deaf to it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "GDOPT_CACHE_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="gdopt-tests-")
-        os.environ["GDOPT_CACHE_DIR"] = folder
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ.setdefault("GDOPT_CACHE_DIR", str(loops_folder()))
     # The matrices are small, and a second thread spins while it waits. The variable is
     # for processes that tests start and for a BLAS that is loaded later, as SciPy's.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -38,6 +37,22 @@ def pytest_configure(config):
     config.add_cleanup(threads.restore_original_limits)
     if not cuda_on_cpu.has_gpu():
         cuda_on_cpu.prepare()
+
+
+def loops_folder():
+    """Return where Numba's loops are kept between runs of the tests.
+
+    A loop is named by a hash of its text. What else decides what is compiled is in the
+    folder's name: the versions, and the code that the texts import.
+    """
+    versions = [sys.version]
+    for name in ("numba", "llvmlite", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(importlib.metadata.version(name))
+    code = [
+        path.read_bytes() for path in sorted(Path(cpu.__file__).parent.glob("*.py"))
+    ]
+    return cache.folder() / f"loops-{cache.key_of(versions, code)}"
 
 
 def pytest_collection_finish():

@@ -50,6 +50,7 @@ def test_importing_gdopt_imports_no_extra():
     assert loaded & EXTRAS == set()
 
 
+@pytest.mark.newest
 def test_what_training_does_not_need_is_imported_when_it_is_asked_for():
     lazy = gdopt._LAZY["gdopt"].split()
     assert {"planner", "nn", "training"} <= set(lazy)

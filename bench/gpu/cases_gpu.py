@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 from cases import DTYPE, Case, Training, draw_noise
 
+SCALE = int(os.environ.get("GDOPT_BENCH_SCALE", "1"))  # above 1 rehearses
 BYTES = {"float32": 4, "bfloat16": 2}
 ROTATE = 256 << 20  # bytes that contenders take in turns: no cache holds as much
 PEERS = ("torch_fused", "torch_foreach", "optax", "cupy")

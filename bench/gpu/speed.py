@@ -37,11 +37,10 @@ import cupy  # isort: skip
 import host_times
 from adapters import ON_GPU, Contender, UnsupportedError, check
 from cases import Training
-from cases_gpu import COMPILED, GpuCase, GpuTraining, cases, trainings
+from cases_gpu import COMPILED, SCALE, GpuCase, GpuTraining, cases, trainings
 from gpu_clock import DeviceClock, pace
 from summary import read
 
-SCALE = int(os.environ.get("GDOPT_BENCH_SCALE", "1"))  # above 1 rehearses
 ONLY = os.environ.get("GDOPT_BENCH_ONLY", "").split(" or ")
 ROUNDS = 9 if SCALE == 1 else 2
 SECONDS = 1.5  # of rounds, after which three are enough

@@ -333,7 +333,7 @@ def test_the_gpus_script_ends_by_ctrl_c(tmp_path):
     if bash is None or shutil.which("timeout") is None:
         pytest.skip("needs bash and timeout")
     waiting = tmp_path / "python"
-    program = f"cd '{tmp_path}'; touch ready-$$; sleep 20; touch late"
+    program = f"cd '{tmp_path}'; : > ready-$$; sleep 20; touch late"
     waiting.write_text(f"#!{bash}\n{program}\n")
     waiting.chmod(0o755)
     with subprocess.Popen(

@@ -105,6 +105,7 @@ def test_the_suite_of_the_gpu_is_reported_by_variables(run, suite, gpu):
     assert told == [sys.executable, "copy", bench.SMALL]
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_the_suite_writes_into_its_folder_alone(run):
     suite = Path(__file__).parents[2] / "bench"

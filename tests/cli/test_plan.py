@@ -62,6 +62,7 @@ def test_a_file_of_more_than_2000_examples_is_planned_on_evidence(
     assert (tmp_path / "my.png").exists()
 
 
+@pytest.mark.newest
 def test_pictures_that_are_there_are_let_be(command, tmp_path):
     (tmp_path / "plan-digits.png").write_text("mine")
     options = ("--sizes", "64,128", "--no-small-data-rule")
@@ -112,6 +113,7 @@ def test_bad_options_are_refused(command, options, message):
     assert message in found.err
 
 
+@pytest.mark.newest
 def test_training_may_plan_its_batch_size(command, tmp_path):
     options = ("--batch-size", "auto", "--no-small-data-rule", "--epochs", 2)
     found = command("train", "digits", *CPU, *options, "--out", "planned")

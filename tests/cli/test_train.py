@@ -29,6 +29,7 @@ def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_the_digits_are_learned_to_972_in_a_thousand_over_five_seeds(
     command, numpy_engine
@@ -99,12 +100,14 @@ def test_every_optimizer_has_a_usual_rate():
 
 
 # FTRL forgets the random weights, without which hidden units stay equal.
+@pytest.mark.newest
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "ftrl"])
 def test_every_optimizer_learns_at_its_usual_rate(quick, optimizer):
     settings = ("--optimizer", optimizer, "--hidden", 64, "--epochs", 8)
     assert accuracy_of(quick(*settings)) > 0.93
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_begins_with_the_rate(quick, tmp_path, metrics, schedule):
     rates = ("--lr", 0.01, "--schedule", schedule, "--epochs", 4)

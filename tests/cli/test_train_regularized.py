@@ -38,6 +38,7 @@ def test_a_plain_network_has_no_state_of_its_own(trained):
     assert "layers" not in tree
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_l1_makes_more_weights_small_than_l2(trained):
     def small(*options):

@@ -124,6 +124,7 @@ def test_beta_is_searched_where_there_is_momentum(run, optimizer, has_beta, tmp_
     assert ("beta" in read(tmp_path / "o.json")["search"]["space"]) is has_beta
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_a_small_file_gets_small_batches(run, tmp_path):
     rng = np.random.default_rng(0)

@@ -190,6 +190,7 @@ def test_compiled_loops_are_kept_for_the_next_process(tmp_path):
     assert kept == again
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_a_cache_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_path):
     pytest.importorskip("numba")

@@ -48,17 +48,14 @@ def slow_near(trial):
 
 
 def die_at_two(trial):
-    """Kill the process in trial 2."""
-    if trial.number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return near(trial)
-
-
-def verbosity(_trial):
-    """Return how loud Optuna is."""
+    """Score as `near`, report how loud Optuna is, and kill a worker in trial 2."""
     import optuna
 
-    return float(optuna.logging.get_verbosity())
+    if trial.number == 2 and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    score = near(trial)
+    trial.report(float(optuna.logging.get_verbosity()), step=4)
+    return score
 
 
 def wait_and_tell(trial):

@@ -70,6 +70,7 @@ def test_a_report_may_end_it(data):
     assert steps == [1, 2]
 
 
+@pytest.mark.newest
 @pytest.mark.slow
 def test_the_course_is_searched_from_coarse_to_fine(data):
     pytest.importorskip("optuna")
