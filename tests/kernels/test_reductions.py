@@ -1,16 +1,21 @@
 """Reductions in a formula: against the eager function, the public order, and counts."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import reducing_rules
 from norm_order import ordered_norm, ordered_sum
 from reducing_rules import RULES, SHAPES, draw, fits
+from rules import bits, special_arrays
 
 import gdopt
 from gdopt.kernels import Kernel
+from gdopt.kernels.cpu.block_passes import BlockPasses
+from gdopt.kernels.packing import place_table
 from gdopt.kernels.sums import block_results, finish, reduce
+from gdopt.kernels.trace import compile_host
 
 BOUND = {"float32": 2e-6, "float64": 2e-14}  # of the largest entry of a result
 CASES = [(rule, shape) for rule in RULES for shape in SHAPES if fits(rule, shape)]
@@ -199,3 +204,153 @@ def test_a_state_of_rows_has_its_own_shape_and_dtype():
         kernel(p, np.ones((3, 4)), c, p.copy(), **scalars)
     with pytest.raises(gdopt.ArgumentTypeError, match="r, one value for each row, mus"):
         kernel(p, np.ones((3, 1), np.float32), c, p.copy(), **scalars)
+
+
+@pytest.fixture
+def loop_passes():
+    return pytest.importorskip("gdopt.kernels.cpu.loop_passes").LoopPasses
+
+
+def make_table(program, shapes, dtype, seed=0):
+    """Draw arrays of some shapes, one behind the other in a buffer for each input."""
+    table = [place_table(shape, len(program.inputs))[0] for shape in shapes]
+    drawn = [draw(program, shape, dtype, seed + k) for k, shape in enumerate(shapes)]
+    buffers = []
+    for k, arrays in enumerate(zip(*drawn, strict=True)):
+        gap = np.full(k, 7.0, arrays[0].dtype)  # offsets differ, and nobody writes here
+        buffers.append(np.concatenate([gap, *(array.reshape(-1) for array in arrays)]))
+        starts = np.cumsum([k, *(array.size for array in arrays)])
+        for row, start in zip(table, starts, strict=False):
+            row[2 + k] = start
+    return np.array(table), buffers
+
+
+def assert_equal_bits(engines, table, buffers, values, steps=3):
+    """Run both engines over the same table, and compare all that there is."""
+    before = [[buffer.copy() for buffer in buffers] for _ in engines]
+    for engine, own in zip(engines, before, strict=True):
+        for _ in range(steps):
+            engine.run(table, own, values)
+    for one, other in zip(*before, strict=True):
+        assert bits(one) == bits(other)
+
+
+def host_values(program, scalars):
+    return compile_host(program)(*(scalars[name] for name in program.scalars))
+
+
+OTHER_SHAPES = [(3000, 3), (150, 40), (9, 1000), (2, 8200)]  # several units of rows
+# Each rule in one dtype, and in the other where time does not matter.
+IN_TURN = [
+    pytest.param(rule, dtype, marks=[pytest.mark.slow] if (k + j) % 2 else [])
+    for k, rule in enumerate(RULES)
+    for j, dtype in enumerate(BOUND)
+]
+
+
+@pytest.mark.parametrize(("rule", "dtype"), IN_TURN)
+def test_loops_give_the_bits_of_numpy(rule, dtype, loop_passes):
+    scalars, per = RULES[rule]
+    kernel, built = Kernel(rule, per), {}
+    for shape in (s for s in SHAPES + OTHER_SHAPES if fits(rule, s)):
+        program = kernel.program((), len(shape))
+        if program not in built:
+            built[program] = [e(program, dtype) for e in (BlockPasses, loop_passes)]
+        values = np.array([host_values(program, scalars)])
+        assert_equal_bits(built[program], *make_table(program, [shape], dtype), values)
+
+
+@pytest.mark.parametrize(
+    ("rule", "dtype"),
+    [
+        (reducing_rules.lamb, "float32"),
+        (reducing_rules.unit_wise, "float32"),
+        (reducing_rules.adafactor, "float32"),
+        (reducing_rules.nadam, "float64"),
+    ],
+)
+def test_loops_take_many_arrays_with_values_of_their_own(rule, dtype, loop_passes):
+    scalars, per = RULES[rule]
+    program = Kernel(rule, per).program((), 2)
+    shapes = [(3, 4), (0, 5), (130, 33), (1, 5000), (5, 0), (200, 3), (1, 1), (70, 64)]
+    rates = np.geomspace(1e-4, 1, len(shapes))
+    values = [host_values(program, {**scalars, "lr": lr}) for lr in rates]
+    engines = [e(program, dtype) for e in (BlockPasses, loop_passes)]
+    table, buffers = make_table(program, shapes, dtype)
+    assert_equal_bits(engines, table, buffers, np.array(values))
+
+
+def extremes(p, r, c, a, g):
+    axis = {"axis": 1, "keepdims": True}
+    r = np.max(g, **axis) + np.linalg.norm(g, **axis)
+    c = np.max(g, axis=0) + np.linalg.norm(g, axis=0)
+    return p, r, np.where(c == 0, 0.0, c), a * np.max(g) + np.linalg.norm(g)
+
+
+def spread_scales(p, r, c, a, g):
+    """Copy values that are denormal in float32, and halve those between passes."""
+    chosen = np.where(g > 0, r * 1e-3, np.where(g < -1, c * 1e-3, a * 1e-3))
+    return np.where(p > 0, chosen, g * np.sum(g)), r * 0.5, c * 0.5, a * 0.5
+
+
+PER = {"r": "row", "c": "column", "a": "array"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_loops_give_the_bits_of_numpy_for_special_numbers(dtype, loop_passes):
+    program = Kernel(extremes, PER).program((), 2)
+    engines = [e(program, dtype) for e in (BlockPasses, loop_passes)]
+    values = np.array([host_values(program, {})])
+    for shape in ((1, 9), (40, 5), (70, 300)):
+        table, buffers = make_table(program, [shape], dtype)
+        (special,) = special_arrays(1, buffers[-1].size, dtype)
+        for place in (0, shape[1] - 1, special.size - 1):
+            for value in (np.nan, np.inf, -np.inf, -0.0, 1e-40):
+                own = np.where(np.isfinite(special), special, 2.0).astype(dtype)
+                own[place] = value
+                for last in (own, special, np.full_like(own, value)):
+                    data = [*buffers[:-1], last]
+                    assert_equal_bits(engines, table, data, values, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e200, 1e300])
+def test_loops_give_the_bits_of_numpy_for_norms_of_every_scale(scale, loop_passes):
+    program = Kernel(extremes, PER).program((), 2)
+    engines = [e(program, "float64") for e in (BlockPasses, loop_passes)]
+    values = np.array([host_values(program, {})])
+    table, buffers = make_table(program, [(70, 300)], "float64")
+    for last in (buffers[-1] * scale, np.where(buffers[-1] > 1, scale, buffers[-1])):
+        data = [*buffers[:-1], last]
+        assert_equal_bits(engines, table, data, values, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-310, 1e-38, 1e-37])
+def test_loops_flush_in_passes_and_not_between(scale, loop_passes):
+    program = Kernel(spread_scales, PER).program((), 2)
+    engines = [e(program, "float32") for e in (BlockPasses, loop_passes)]
+    for shape in ((7, 40), (50, 9)):
+        table, buffers = make_table(program, [shape], "float32")
+        small = [b * scale if b.dtype == np.float64 else b for b in buffers]
+        values = np.array([host_values(program, {})])
+        assert_equal_bits(engines, table, small, values)
+        denormal = [(b * 1e-39).astype(b.dtype) for b in buffers]
+        assert_equal_bits(engines, table, denormal, values)
+
+
+def test_loops_may_run_in_several_threads(loop_passes):
+    rule = reducing_rules.adafactor
+    scalars, per = RULES[rule]
+    program = Kernel(rule, per).program((), 2)
+    engine = loop_passes(program, "float32")
+    values = np.array([host_values(program, scalars)])
+    tables = [make_table(program, [(90, 200)], "float32", seed) for seed in range(4)]
+
+    def run(task):
+        table, buffers = task
+        own = [buffer.copy() for buffer in buffers]
+        for _ in range(20):
+            engine.run(table, own, values)
+        return [bits(buffer) for buffer in own]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, tables)) == list(map(run, tables))
