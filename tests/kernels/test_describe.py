@@ -66,6 +66,11 @@ def test_numba_and_cuda_texts_are_shown_with_every_operation():
     assert "    // writes raw float32 p, raw float32 v, raw float32 u\n" in cuda
 
 
+def test_the_loops_of_a_rule_that_reduces_are_shown():
+    text = str(gdopt.rules.lamb).split("\n\nNumba, all passes:\n")[1]
+    assert text.startswith("    def run(table, values, a_p, a_m, a_v, a_g):\n")
+
+
 def test_a_rule_with_options_shows_what_is_around_its_formula():
     rule = gdopt.AdamW(np.zeros(2), clip_norm=1.0).rule
     text = str(rule)
@@ -90,6 +95,7 @@ def test_printing_imports_neither_numba_nor_cupy():
     program = """
         import sys, gdopt
         assert "CUDA" in str(gdopt.rules.adam)
+        assert "Numba, all passes" in str(gdopt.rules.lamb)
         print({"numba", "cupy"} & set(sys.modules))
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]

@@ -35,7 +35,7 @@ from gdopt.kernels.sums import ROWS
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, Symbol
 from gdopt.kernels.trace import expression
 
-LONG = {ROW: "count", COLUMN: "columns"}  # kinds of several values in an array
+MANY = {ROW: "count", COLUMN: "columns"}  # kinds of several values in a unit
 
 HEAD = """from numba import float32, float64, uint64
 {flush}
@@ -71,14 +71,14 @@ def run(table, values, {buffers}):
 
 def each(kind: str, lines: list[str]) -> list[str]:
     """Print what is done for each row or column c; once, for other kinds."""
-    if kind not in LONG:
+    if kind not in MANY:
         return lines
-    return inside(f"for c in range(uint64({LONG[kind]})):", lines)
+    return inside(f"for c in range(uint64({MANY[kind]})):", lines)
 
 
 def near(place: int, symbol: Symbol, index: str = "c") -> str:
     """Name a value that a pass hoists, rounded to the dtype of its arithmetic."""
-    if symbol.kind not in LONG:
+    if symbol.kind not in MANY:
         return f"near[{place} * longest]"
     return f"near[uint64({place} * longest) + {index}]"
 
@@ -124,7 +124,7 @@ class Printer:
             name, place = symbol.name, f"table[a, {2 + k}]"
             lines.append(f"o_{name} = uint64({place}{more.get(symbol.kind, '')})")
             if not symbol.element:
-                c = " + c" if symbol.kind in LONG else ""
+                c = " + c" if symbol.kind in MANY else ""
                 self.names[symbol] = f"a_{name}[o_{name}{c}]"
         for k in range(max(len(program.between), len(program.passes))):
             if k < len(program.between):
@@ -150,10 +150,10 @@ class Printer:
     def define(self, value: Symbol) -> str:
         """Return what a value is assigned to, and keep its name."""
         target = f"y{len(self.names)}"
-        if value.kind in LONG:
+        if value.kind in MANY:
             target = f"vectors[uint64({self.vectors} * longest) + c]"
             self.vectors += 1
-        numbers = value.kind in LONG and value.boolean
+        numbers = value.kind in MANY and value.boolean
         self.names[value] = f"({target} != 0.0)" if numbers else target
         return target
 
@@ -174,7 +174,7 @@ class Printer:
         for node in nodes:
             if node.operation in REDUCTIONS:
                 (vector,) = node.arguments
-                sums, total = self.place([node], scaled=True), LONG[vector.kind]
+                sums, total = self.place([node], scaled=True), MANY[vector.kind]
                 add = sums[0].add(self.text(vector), sums[0].lanes())
                 lines += set_width(total)
                 lines += print_segments(sums, total, ["c = i + l", *add])
@@ -194,11 +194,11 @@ class Printer:
             for k, s in hoisted
         )
         lines += ["mode = enter()"] if self.flush else []
-        lines += [f"s{k} = {near(k, s)}" for k, s in hoisted if s.kind not in LONG]
+        lines += [f"s{k} = {near(k, s)}" for k, s in hoisted if s.kind not in MANY]
         sums = self.place(one.reductions, scaled=self.dtype == np.float64)
         whole = [own for own in sums if own.value.kind == ARRAY]
         others = [own for own in sums if own.value.kind != ARRAY]
-        long = any(s.kind in LONG for _, s in hoisted)
+        long = any(s.kind in MANY for _, s in hoisted)
         if whole or not (long or others):
             lines += self.print_whole(one, whole, by_row=long, writes=not others)
         if others or (long and not whole):
