@@ -31,7 +31,14 @@ from cupy_backends.cuda.libs import nvrtc
 from gdopt.kernels.cuda import matrix, text as ctext
 
 PARTS = (ctext.SIGNS, ctext.PACKS, ctext.FLOAT16, ctext.BFLOAT16, ctext.RANDOM)
-PARTS += (ctext.SEPARATE, ctext.STRIDED, ctext.FOLD, matrix.COMBINE)
+PARTS += (
+    ctext.SEPARATE,
+    ctext.WHOLE,
+    ctext.STRIDED,
+    ctext.REDUCE,
+    ctext.NORM,
+    matrix.COMBINE,
+)
 ARRAY, INDEXER, SCALAR = 1, 2, 3  # cupy/_core/_kernel.pxd: enum _ArgKind
 SANITIZER = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-O2")
 SHIM = Path(__file__).with_name("kernel_shim.hpp")

@@ -69,3 +69,21 @@ class Twins:
         assert found.shape == expected.shape, name
         wide = [np.ascontiguousarray(a).astype(np.float64) for a in (expected, found)]
         assert bits(wide[0]) == bits(wide[1]), (name, expected, found)
+
+
+def snapshot(optimizer):
+    """Freeze all that a step on the device changes."""
+    arrays = [*optimizer.params.values()]
+    for states in optimizer.state.values():
+        arrays += states.values()
+    return [array.get().tobytes() for array in arrays], optimizer._counter.array.item()
+
+
+def full_from(first):
+    """Return a trap that refuses all allocations from a number on."""
+
+    def trap(number):
+        if number >= first:
+            raise MemoryError
+
+    return trap

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Backend, common_backend, is_on_device
+from gdopt.arrays.backend import (
+    Backend,
+    byte_bounds,
+    common_backend,
+    is_on_device,
+)
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
 from gdopt.checks import listed
 from gdopt.errors import (
@@ -240,6 +245,12 @@ class Kernel:
             if symbol.element
         ]
         compute = max(of_elements, key=lambda dtype: dtype.itemsize)
+        if not on_cpu and any(
+            dtype != compute
+            for symbol, dtype in zip(program.inputs, stored, strict=True)
+            if symbol.element
+        ):  # the CPU's engines store what they write early in full
+            program = self.program(elements, axes, early=False)
         key = (engine, compute if on_cpu else (compute, stored), program)
         if key not in self._steps:
             built = build_engine(program, engine, stored, compute)
@@ -312,9 +323,11 @@ def _check_apart(
 ) -> None:
     """Refuse arrays that share memory with one that an earlier pass may write."""
     written = [s.name for k, s in enumerate(program.inputs) if program.writes(k)]
+    bounds = {name: byte_bounds(backend, array) for name, array in named.items()}
     for name, other in itertools.product(written, named):
-        apart = name == other or not backend.xp.shares_memory(named[name], named[other])
-        if not apart:
+        (low, high), (other_low, other_high) = bounds[name], bounds[other]
+        near = name != other and low < other_high and other_low < high
+        if near and backend.xp.shares_memory(named[name], named[other]):
             message = (
                 f"{name} must not share memory with {other}: a formula that reduces "
                 "reads arrays again after it has written some"

@@ -166,7 +166,11 @@ class _Cutter:
             one = self._pass(stage, now, gone)
             if one is None:
                 return None
+            if now and len({value.kind for value in one.reductions}) > 1:
+                return None  # each kind has its loop, and reads what another writes
             passes.append(one)
+        if passes and not passes[-1].places:  # all has been written before
+            passes.pop()
         return tuple(passes)
 
     def _pass(self, stage: int, now: list[int], gone: list[int]) -> ArrayPass | None:

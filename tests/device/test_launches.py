@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 import pytest
-from twins import draw
+from twins import draw, full_from, snapshot
 
 import gdopt
 
@@ -129,21 +129,6 @@ def test_gradients_are_not_kept_alive(cp):
     seen = weakref.ref(grads["p1"])
     del grads
     assert seen() is None
-
-
-def snapshot(optimizer):
-    arrays = [*optimizer.params.values()]
-    for states in optimizer.state.values():
-        arrays += states.values()
-    return [array.get().tobytes() for array in arrays], optimizer._counter.array.item()
-
-
-def full_from(first):
-    def trap(number):
-        if number >= first:
-            raise MemoryError
-
-    return trap
 
 
 @pytest.mark.parametrize("together", [False, True])

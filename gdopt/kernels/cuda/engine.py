@@ -17,7 +17,7 @@ from gdopt.kernels.cuda.fused import ACCESS, KernelVariant, print_fused, print_k
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.packing import cast
-from gdopt.kernels.trace import Program, compile_host
+from gdopt.kernels.trace import BaseProgram, Program, compile_host
 
 HALF = 2  # bytes: of float16 and bfloat16 alone
 WORTH_PACKS = 1 << 16  # elements: for fewer, looking at the addresses costs more
@@ -77,6 +77,23 @@ def launch(
         raise
 
 
+def strided_slot(start: int, arrays: Sequence[Any], axes: int) -> list[int]:
+    """Return the row of an array and its companions in the table slots_, with strides.
+
+    Args:
+        start: of the array in its layout.
+        arrays: the array, and others of its shape or with a value for each of its rows
+            or columns.
+        axes: as many as the table's arrays have at most.
+    """
+    shape = arrays[0].shape
+    numbers = [start, arrays[0].size, *[1] * (axes - len(shape)), *shape]
+    for array in arrays:
+        steps = [step // array.dtype.itemsize for step in array.strides]
+        numbers += [0] * (axes - len(steps)) + steps
+    return numbers
+
+
 class Cuda:
     """A program compiled for the GPU; runs on arrays of any strides."""
 
@@ -125,27 +142,35 @@ class Cuda:
         return print_kernel(self._program, replace(self._variant, table=table))
 
     def fill(self, scalars: dict[str, Any]) -> Any:
-        """Compute the hoisted values on the device, where some scalars live there.
+        """Compute the hoisted values on the device; see `fill_table`."""
+        return fill_table(self._program, scalars, self.dtype)
 
-        Args:
-            scalars: each a float or a 0-d array on the device, which is not waited for.
 
-        Returns:
-            The table, to be given to `run`.
-        """
-        on_device = [n for n, v in scalars.items() if isinstance(v, self._cupy.ndarray)]
-        split = split_hoisted(self._program, on_device)
-        options = PrologueOptions(by_value=True)
-        text = print_prologue(self._program, split, self.dtype.name, options)
-        host = compile_host(self._program, split.known)
-        names = self._program.scalars  # what the host computes needs none on the device
-        known = host(*(0.0 if n in on_device else scalars[n] for n in names))
-        with self._home.on(self._home.device(scalars[on_device[0]])):
-            given = self._cupy.empty(max(1, len(split.given)), np.float64)
-            for k, name in enumerate(split.given):
-                given[k] = scalars[name]
-            table = self._cupy.empty(max(1, len(self._program.hoisted)), self.dtype)
-            arguments = {"given_": given, "count_": np.int32(1), "scalars_": table}
-            arguments |= {f"k{k}_": value for k, value in enumerate(known)}
-            Launch(text, 1, arguments)({})
-        return table
+def fill_table(program: BaseProgram, scalars: dict[str, Any], dtype: Any) -> Any:
+    """Compute the hoisted values on the device, where some scalars live there.
+
+    Args:
+        program: the program.
+        scalars: each a float or a 0-d array on the device, which is not waited for.
+        dtype: of the values.
+
+    Returns:
+        The table, to be given to the engine's ``run``.
+    """
+    home = get_backend("cupy")
+    on_device = [n for n, v in scalars.items() if home.is_array(v)]
+    split = split_hoisted(program, on_device)
+    options = PrologueOptions(by_value=True)
+    text = print_prologue(program, split, np.dtype(dtype).name, options)
+    host = compile_host(program, split.known)
+    names = program.scalars  # what the host computes needs none on the device
+    known = host(*(0.0 if n in on_device else scalars[n] for n in names))
+    with home.on(home.device(scalars[on_device[0]])):
+        given = home.xp.empty(max(1, len(split.given)), np.float64)
+        for k, name in enumerate(split.given):
+            given[k] = scalars[name]
+        table = home.xp.empty(max(1, len(program.hoisted)), dtype)
+        arguments = {"given_": given, "count_": np.int32(1), "scalars_": table}
+        arguments |= {f"k{k}_": value for k, value in enumerate(known)}
+        Launch(text, 1, arguments)({})
+    return table

@@ -199,7 +199,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         lines.append("const unsigned t_ = (unsigned)counter_[0];")
     lines += [
         f"const unsigned key{word}_ = gdopt_random_key(seed_ + {word}u, t_, first_);"
-        for word in _random_words(variant)
+        for word in random_words(variant)
     ]
     for place, (symbol, stored) in enumerate(
         zip(program.inputs, variant.stored, strict=True)
@@ -230,7 +230,7 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     lines += [
         "  " + line for line in print_statements(program.instructions, names, kind)
     ]
-    for word in _random_words(variant):
+    for word in random_words(variant):
         mixed = f"gdopt_mix((unsigned)(first_ + k_) ^ key{word}_)"
         lines.append(f"  const unsigned word{word}_ = {mixed};")
     random = [(k, s, names[r]) for k, s, r in outs if s.random_stream is not None]
@@ -239,7 +239,7 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
         for k, stored, result in outs
         if stored.random_stream is None
     ]
-    lines += ["  " + line for line in _round_at_random(random)] if random else []
+    lines += ["  " + line for line in round_at_random(random)] if random else []
     lines.append("}")
     numbers = _numbers(variant)
     for k, stored, _ in outs:
@@ -248,14 +248,14 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     return lines
 
 
-def _random_words(variant: KernelVariant) -> range:
+def random_words(variant: KernelVariant) -> range:
     """Number the words of random bits that an element takes."""
     streams = [s.random_stream for s in variant.all_stored]
     most = max((stream for stream in streams if stream is not None), default=-1)
     return range(-(-(most + 1) // STREAMS))
 
 
-def _round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
+def round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
     """Print how results are rounded: one test finds all that are not finite."""
     stores: dict[str, list[str]] = {"finite": [], "careful": []}
     for k, stored, value in outs:

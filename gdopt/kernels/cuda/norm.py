@@ -12,10 +12,11 @@ from __future__ import annotations
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda.text import (
     ELEMENT_TYPES,
-    FOLD,
+    NORM,
     PACKS,
     PARTS,
     RAW_TYPES,
+    REDUCE,
     SEPARATE,
     STRIDED,
     KernelText,
@@ -24,13 +25,6 @@ from gdopt.kernels.norm import SEGMENT
 
 WARP, BLOCK = 32, 1024
 FAN = 16  # neighbours that a thread adds
-
-PLAIN = "lanes0_[k_] += x_ * x_;"
-SCALED = """const bool big_ = fabs(x_) > 0x1p486, small_ = fabs(x_) < 0x1p-511;
-    lanes0_[k_] += big_ || small_ ? 0.0 : x_ * x_;
-    x_ *= big_ ? 0x1p-538 : 0x1p537;
-    lanes1_[k_] += big_ ? x_ * x_ : 0.0;
-    lanes2_[k_] += small_ ? x_ * x_ : 0.0;"""
 
 
 def print_segments(
@@ -69,6 +63,7 @@ def print_segments(
   for (int r_ = 0; r_ < {SEGMENT}; r_ += 128)
     add_(gdopt_read<{kind}, 4>(at_ + own_ + r_));
 }} else"""
+    own = ", ".join(f"{x}[k_]" for x in lanes)
     body = f"""const int own_ = i % {WARP} * 4;
 const long long* const segment_ = &segments_[0] + i / {WARP} * 5;
 const ptrdiff_t count_ = segment_[2];
@@ -76,24 +71,24 @@ const {kind}* const at_ = {start};
 double {", ".join(f"{x}[4] = {{}}" for x in lanes)};
 const auto add_ = [&](const gdopt_pack<{kind}, 4>& pack_) {{
   #pragma unroll
-  for (int k_ = 0; k_ < 4; ++k_) {{
-    double x_ = gdopt_{stored.dtype}_value(pack_.x[k_]);
-    {SCALED if scaled else PLAIN}
-  }}
+  for (int k_ = 0; k_ < 4; ++k_)
+    gdopt_add_square(gdopt_{stored.dtype}_value(pack_.x[k_]), {own});
 }};
 {"" if strided else whole}
   #pragma unroll 1
   for (ptrdiff_t r_ = own_; r_ < count_; r_ += 128) add_({read});
 """
     for k, x in enumerate(lanes):
-        body += f"const double sum{k}_ = gdopt_fold({x});\n"
+        body += f"const double sum{k}_ = gdopt_halves<false>({x}, 32);\n"
         body += f"if (!own_) sums_[(ptrdiff_t)nodes_ * {k} + segment_[3]] = sum{k}_;\n"
     return KernelText(
         ", ".join(inputs),
         ", ".join(outputs),
         body,
         f"gdopt_squares_{stored.dtype}",
-        preamble="".join([PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, FOLD]),
+        preamble="".join(
+            [PACKS, PARTS.get(stored.dtype, ""), SEPARATE, STRIDED, REDUCE, NORM]
+        ),
     )
 
 
@@ -135,16 +130,7 @@ def print_norm(*, sums: int) -> KernelText:
 }}
 if (i == 0) {{
   const double* const sum_ = &sums_[0] + (nodes_ - 1);
-  const double taken_ = sum_[0], big_ = {others[0]}, small_ = {others[1]};
-  double total_ = taken_ + small_ * 0x1p-537 * 0x1p-537, scale_ = 1.0;
-  if (big_ != 0.0) {{
-    total_ = big_ + taken_ * 0x1p-538 * 0x1p-538;
-    scale_ = 0x1p538;
-  }} else if (taken_ == 0.0) {{
-    total_ = small_;
-    scale_ = 0x1p-537;
-  }}
-  norm_[0] = total_ - total_ == 0.0 ? sqrt(total_) * scale_ : total_ - total_;
+  norm_[0] = gdopt_root(sum_[0], {others[0]}, {others[1]});
 }}
 """
     return KernelText(
@@ -152,6 +138,6 @@ if (i == 0) {{
         "raw float64 sums_, raw float64 norm_",
         body,
         "gdopt_squares_total",
-        preamble="",
+        preamble=NORM,
         block=BLOCK,
     )

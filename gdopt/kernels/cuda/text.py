@@ -138,6 +138,22 @@ __device__ inline void gdopt_write_some(
 }
 """
 
+# Or a pack that is known to be whole, at a multiple of 16 bytes.
+WHOLE = """
+template <bool is> struct gdopt_flag { static constexpr bool value = is; };
+template <bool whole, class T, int n>
+__device__ inline gdopt_pack<T, n> gdopt_take(const T* at, ptrdiff_t count) {
+  if (whole) return gdopt_read<T, n>(at);
+  return gdopt_read_some<T, n>(at, count);
+}
+template <bool whole, class T, int n>
+__device__ inline void gdopt_put(
+    T* at, ptrdiff_t count, const gdopt_pack<T, n>& pack) {
+  if (whole) gdopt_write<T, n>(at, pack);
+  else gdopt_write_some<T, n>(at, count, pack);
+}
+"""
+
 STRIDED = """
 // How far an element lies from the first one of an array; lengths and steps by axis.
 __device__ inline ptrdiff_t gdopt_place(
@@ -159,18 +175,99 @@ __device__ inline gdopt_pack<T, n> gdopt_gather(
     if (k < count) some.x[k] = at[gdopt_place(first + k, lengths, steps, axes)];
   return some;
 }
+template <class T, int n>
+__device__ inline void gdopt_scatter(
+    T* at, ptrdiff_t first, ptrdiff_t count, const long long* lengths,
+    const long long* steps, int axes, const gdopt_pack<T, n>& pack) {
+  for (int k = 0; k < n; ++k)
+    if (k < count) at[gdopt_place(first + k, lengths, steps, axes)] = pack.x[k];
+}
 """
 
-# A warp holds 128 lanes of float64, four in each thread, and adds them by halves.
-FOLD = """
-__device__ inline double gdopt_fold(double (&lanes)[4]) {
-  #pragma unroll
-  for (int threads = 16; threads; threads /= 2) {
+# Sums and maxima in the order of `gdopt.kernels.norm`: a warp holds 128 lanes of
+# float64, four in each thread, and adds them by halves.
+REDUCE = """
+template <bool largest>
+__device__ inline double gdopt_start() {
+  return largest ? -__longlong_as_double(0x7ff0000000000000LL) : 0.0;
+}
+template <bool largest>
+__device__ inline double gdopt_join(double x, double y) {
+  return largest ? (x >= y || x != x ? x : y) : x + y;
+}
+// Lanes of `width` threads, four in each, by halves: to the first of them.
+template <bool largest>
+__device__ inline double gdopt_halves(double (&lanes)[4], int width) {
+  for (int threads = width / 2; threads; threads /= 2) {
     #pragma unroll
-    for (int l = 0; l < 4; ++l)
-      lanes[l] += __shfl_xor_sync(0xffffffffu, lanes[l], threads);
+    for (int l = 0; l < 4; ++l) {
+      const double other = __shfl_down_sync(0xffffffffu, lanes[l], threads);
+      lanes[l] = gdopt_join<largest>(lanes[l], other);
+    }
   }
-  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+  return gdopt_join<largest>(
+      gdopt_join<largest>(lanes[0], lanes[2]), gdopt_join<largest>(lanes[1], lanes[3]));
+}
+template <bool largest, int count>
+__device__ inline double gdopt_fold_neighbours(double (&x)[count]) {
+  #pragma unroll
+  for (int w = 1; w < count; w *= 2)
+    #pragma unroll
+    for (int k = 0; k < count; k += 2 * w) x[k] = gdopt_join<largest>(x[k], x[k + w]);
+  return x[0];
+}
+template <bool largest>
+__device__ inline double gdopt_eight(const double* from, int step) {
+  double x[8];
+  #pragma unroll
+  for (int k = 0; k < 8; ++k) x[k] = from[k * step];
+  return gdopt_fold_neighbours<largest>(x);
+}
+// What other blocks have written is not in this one's cache: it is read as volatile.
+template <bool largest>
+#ifdef __CUDA_ARCH__
+__noinline__  // so rare that its registers are kept out of the way
+#endif
+__device__ double gdopt_neighbours(
+    volatile double* from, ptrdiff_t count, ptrdiff_t step, int thread, int threads) {
+  #pragma unroll 1
+  for (ptrdiff_t w = 1; w < count; w *= 16) {
+    #pragma unroll 1
+    for (ptrdiff_t at = thread * 16 * w; at < count; at += threads * 16 * w) {
+      double x[16];
+      #pragma unroll
+      for (int k = 0; k < 16; ++k)
+        x[k] = at + k * w < count ? from[(at + k * w) * step] : gdopt_start<largest>();
+      from[at * step] = gdopt_fold_neighbours<largest>(x);
+    }
+    if (threads > 1) __syncthreads();
+  }
+  return from[0];
+}
+"""
+
+# Squares are added to one sum, or of float64 values to three, and joined to a norm: see
+# `gdopt.kernels.norm`.
+NORM = """
+__device__ inline void gdopt_add_square(double x, double& taken) { taken += x * x; }
+__device__ inline void gdopt_add_square(
+    double x, double& taken, double& big, double& small) {
+  const bool is_big = fabs(x) > 0x1p486, is_small = fabs(x) < 0x1p-511;
+  taken += is_big || is_small ? 0.0 : x * x;
+  x *= is_big ? 0x1p-538 : 0x1p537;
+  big += is_big ? x * x : 0.0;
+  small += is_small ? x * x : 0.0;
+}
+__device__ inline double gdopt_root(double taken, double big, double small) {
+  double total = taken + small * 0x1p-537 * 0x1p-537, scale = 1.0;
+  if (big != 0.0) {
+    total = big + taken * 0x1p-538 * 0x1p-538;
+    scale = 0x1p538;
+  } else if (taken == 0.0) {
+    total = small;
+    scale = 0x1p-537;
+  }
+  return total - total == 0.0 ? sqrt(total) * scale : total - total;
 }
 """
 

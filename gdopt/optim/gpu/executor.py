@@ -12,6 +12,7 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
+from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import AHEAD, DeviceStepCounter
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
@@ -43,7 +44,7 @@ class GpuExecutor:
         self.grad_norm: Any = None
         self._skip = options.non_finite == "skip"
         self._version = -1
-        self._groups: list[DtypeGroup] = []
+        self._groups: list[DtypeGroup | ReducingGroup] = []
         self._sum: GradNorm | None = None
         self._device_counter: DeviceStepCounter | None = None
         if self._skip:
@@ -149,8 +150,11 @@ class GpuExecutor:
         parameters, hyper = self._parameters, self._hyper
         norm = "norm" in self._rule.kernel.signature.scalars
         sizes = parameters.layout.sizes
+        group_of: type[DtypeGroup | ReducingGroup] = DtypeGroup
+        if self._rule.kernel.by_shape:
+            group_of = ReducingGroup
         self._groups = [
-            DtypeGroup(
+            group_of(
                 rule=self._rule,
                 group=group,
                 parameters=parameters,

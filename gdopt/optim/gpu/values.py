@@ -12,7 +12,7 @@ import numpy as np
 from gdopt.arrays.arena import PADDING, Slot
 from gdopt.arrays.backend import Array, Backend, is_on_device
 from gdopt.errors import ArgumentTypeError
-from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.engine import Launch, strided_slot
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import BaseProgram, compile_host
@@ -97,14 +97,11 @@ class PointerTable:
         if flat:
             return self._places
         axes = max(array.ndim for array in columns[0])
-        rows = []
-        for place, row in zip(self._places, zip(*columns, strict=True), strict=True):
-            missing = axes - row[0].ndim
-            numbers = [*place, *[1] * missing, *row[0].shape]
-            for array in row:
-                steps = [step // array.dtype.itemsize for step in array.strides]
-                numbers += [0] * missing + steps
-            rows.append(numbers)
+        starts, arrays = self._places[:, 0], zip(*columns, strict=True)
+        rows = [
+            strided_slot(start, own, axes)
+            for start, own in zip(starts, arrays, strict=True)
+        ]
         return np.array(rows, np.int64)
 
     def _send(self, table: np.ndarray) -> Array:

@@ -1,0 +1,197 @@
+"""The launches of rules that reduce, or depend on shapes, for one dtype on a GPU."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena, Slot
+from gdopt.arrays.backend import Array
+from gdopt.arrays.dtypes import Storage, compute_name
+from gdopt.kernels.cuda.fused import KernelVariant
+from gdopt.kernels.cuda.passes import PassLaunches
+from gdopt.kernels.cuda.prologue import PrologueOptions
+from gdopt.kernels.packing import place_table
+from gdopt.kernels.passes import ReducingProgram
+from gdopt.optim.gpu.group import GradNorm
+from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
+from gdopt.optim.hyper import Hyper, Values
+from gdopt.optim.options import MASTER, Options
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
+
+
+@dataclass(frozen=True, eq=False)
+class AxesGroup:
+    """The arrays with the same number of axes, for which a formula is traced.
+
+    Attributes:
+        program: the formula's.
+        numbers: of the arrays in the tables.
+        slots: of the arrays, by name.
+        stored: each input.
+        values: the hoisted values, in float64.
+    """
+
+    program: ReducingProgram
+    numbers: Sequence[int]
+    slots: Mapping[str, Slot]
+    stored: tuple[Storage, ...]
+    values: HoistedScalars
+
+
+class ReducingGroup:
+    """What `DtypeGroup` is for other rules: the launches for parameters of a dtype.
+
+    Each pass over all arrays with the same number of axes is one launch. Every array is
+    reached by a pointer, whether it lies in an arena or not.
+    """
+
+    def __init__(
+        self,
+        *,
+        rule: Rule,
+        group: str,
+        parameters: Parameters,
+        states: Mapping[str, Arena],
+        hyper: Hyper,
+        options: Options,
+        seed: int,
+        prologue_options: PrologueOptions,
+    ) -> None:
+        slots = parameters.layout.slots
+        self.group, self._parameters, self._hyper = group, parameters, hyper
+        self._rule, self._options = rule, options
+        self._prologue_options = prologue_options
+        self._slots = {n: s for n, s in slots.items() if s.group == group}
+        places = [k for k, name in enumerate(slots) if name in self._slots]
+        self._column = itemgetter(*places, places[0])  # a tuple, also of one array
+        self._fixed = {"seed_": np.uint32(seed)}
+        self._gradient = len(rule.states) + 1
+        own = states[MASTER] if options.master_weights else parameters.arrays
+        given: list[Mapping[str, Array] | None] = [own]
+        given += [states[name] for name in rule.states]
+        given += [None, *hyper.elements.values()]
+        given += [parameters.arrays] if options.master_weights else []
+        columns = [
+            None if arena is None else [arena[name] for name in self._slots]
+            for arena in given
+        ]
+        self._columns = len(columns)
+        backend, device = parameters.backend, parameters.device
+        self._table = PointerTable(backend, device, self._slots.values(), columns)
+        self._seen: weakref.ref[Arena] | None = None  # whose gradients were located
+        self._groups = self._split_by_axes()
+        self._launches: dict[bool, list[tuple[PassLaunches, dict[str, Array]]]] = {}
+
+    @property
+    def values(self) -> ReducingGroup:
+        """What the values of a step are given to."""
+        return self
+
+    def take(self, steps: Sequence[tuple[int, Values]]) -> None:
+        """Send the values of steps; see `HoistedScalars.take`."""
+        for one in self._groups:
+            one.values.take(steps)
+
+    def refresh(self) -> None:
+        """Read the scalars that live on the device again."""
+        for one in self._groups:
+            one.values.refresh()
+
+    def _split_by_axes(self) -> list[AxesGroup]:
+        every = [len(slot.shape) for slot in self._slots.values()]
+        groups = []
+        for axes in sorted(set(every)):
+            slots = {n: s for n, s in self._slots.items() if len(s.shape) == axes}
+            elements = list(self._hyper.elements)
+            stored = self._options.stored(self._rule, self.group, len(elements), axes)
+            program = self._rule.kernel.program(elements, axes)
+            compute = compute_name(self.group)
+            rounded = any(
+                program.writes(k) and symbol.element and stored[k].dtype != compute
+                for k, symbol in enumerate(program.inputs)
+            )
+            if rounded:
+                program = self._rule.kernel.program(elements, axes, early=False)
+            assert isinstance(program, ReducingProgram)  # noqa: S101 - by `by_shape`
+            counts = self._prologue_options.counts and axes == max(every)
+            values = HoistedScalars(
+                program,
+                slots,
+                replace(self._prologue_options, counts=counts),
+                self._hyper,
+                self._parameters,
+                compute="float64",
+            )
+            numbers = [k for k, own in enumerate(every) if own == axes]
+            stored = tuple(replace(one, separate=True) for one in stored)
+            groups.append(AxesGroup(program, numbers, slots, stored, values))
+        return groups
+
+    def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
+        """Say where all arrays are; make what launches need, before there are any."""
+        if not isinstance(grads, Arena):
+            self._seen = None
+            located = self._table.locate(self._column(grads)[:-1])
+        elif self._seen is not None and grads is self._seen():
+            located = self._table.locate()
+        else:
+            located = self._table.locate([grads[name] for name in self._slots])
+            self._seen = weakref.ref(grads)
+        strided = "axes_" in located
+        if strided not in self._launches:
+            made = [self._prepare(one, strided=strided) for one in self._groups]
+            self._launches[strided] = [(one, one.memory()) for one in made]
+        return located
+
+    def add_squares(self, total: GradNorm, located: Mapping[str, Any]) -> None:
+        """Add the squares of the gradients of this dtype."""
+        total.add(self.group, located, columns=self._columns, column=self._gradient)
+
+    def run_prologue(self, shared: Mapping[str, Any]) -> None:
+        """Compute the values that the device knows alone."""
+        for one in self._groups:
+            if one.values.prologue is not None:
+                one.values.prologue({**shared, **one.values.arguments})
+
+    def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """Launch the passes."""
+        launches_of = self._launches["axes_" in located]
+        own = zip(self._groups, launches_of, strict=True)
+        for one, (launches, memory) in own:
+            launches({**shared, **one.values.arguments, **located}, memory)
+
+    def _prepare(self, one: AxesGroup, *, strided: bool) -> PassLaunches:
+        parameters, copies = self._parameters, self._options.master_weights
+        variant = KernelVariant(
+            one.stored,
+            compute_name(self.group),
+            copy=Storage(self.group, separate=True) if copies else None,
+            table=not one.values.by_value,
+            rows="rows_" in one.values.arguments,
+            may_skip=self._prologue_options.skip,
+            device_counter=self._prologue_options.counter,
+            strided=strided,
+        )
+        ends = np.cumsum(block_counts(one.slots.values()))
+        places = ends - block_counts(one.slots.values())
+        shapes = {
+            number: place_table(slot.shape, 0)[0].tolist()
+            for number, slot in zip(one.numbers, one.slots.values(), strict=True)
+        }
+        send = partial(parameters.backend.from_host, device=parameters.device)
+        return PassLaunches(
+            one.program,
+            variant,
+            shapes=shapes,
+            places=places.tolist(),
+            send=send,
+            fixed=self._fixed,
+        )
