@@ -22,7 +22,8 @@ from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
 from gdopt.checks import check_kind, check_like, check_number
 from gdopt.errors import ArgumentError
-from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, multiply
+from gdopt.kernels.cpu.pool import Phases
+from gdopt.kernels.products import COLUMNS, ROWS, Product, multiply, run_step
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
 from gdopt.nn.inputs import KEEP, check_examples
 
@@ -82,16 +83,15 @@ def dense(
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
     arrays = x, weights, bias, d_weights, d_bias
-    with in_step(backend):
-        output, run_back, sum_bias = dense_activated(
-            *arrays, backend=backend, input_gradient=input_gradient
-        )
+    output, run_back, sum_bias = run_step(
+        backend,
+        dense_activated(*arrays, backend=backend, input_gradient=input_gradient),
+    )
 
     @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
-        with in_step(backend):
-            return run_back(sum_bias(d_output))
+        return run_step(backend, run_back(sum_bias(d_output)))
 
     return output, backprop
 
@@ -114,7 +114,7 @@ def dense_activated(
     activation: str | None = None,
     input_gradient: bool = True,
     input_back: Back | None = None,
-) -> tuple[Array, Backprop, Back]:
+) -> Phases:
     """Do what `dense` does, then activate, in fewer passes and without checks.
 
     The way back has two parts, of which the first can be done in the same pass as the
@@ -132,7 +132,8 @@ def dense_activated(
         input_back: that of the layer whose output x is: done with dX, tile by tile.
 
     Returns:
-        The output, a new array; ``backprop(dZ) -> dX``; and ``back(da) -> dZ``.
+        The output, a new array; ``backprop(dZ) -> dX``, in phases as well; and
+        ``back(da) -> dZ``.
     """
     passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
     output = backend.xp.empty((len(x), weights.shape[1]), weights.dtype)
@@ -141,22 +142,22 @@ def dense_activated(
         passes.apply_biased(output, bias, columns=columns)
 
     end = None if bias is None else activate
-    multiply(backend, Product(x, weights, output, COLUMNS, end))
+    yield from multiply(backend, Product(x, weights, output, COLUMNS, end))
 
     def back(d_output: Array, *columns: int) -> Array:
         if bias is not None:
             passes.back(d_output, output, total=d_bias, columns=columns)
         return d_output
 
-    def backprop(d_z: Array) -> Array:
+    def backprop(d_z: Array) -> Phases:
         d_weights_product = Product(x.T, d_z, d_weights, ROWS)
         if not input_gradient:
-            multiply(backend, d_weights_product)
+            yield from multiply(backend, d_weights_product)
             return None
         d_x = backend.xp.empty(x.shape, x.dtype)
         end = None if input_back is None else functools.partial(input_back, d_x)
         d_x_product = Product(d_z, weights.T, d_x, COLUMNS, end)
-        multiply(backend, d_x_product, d_weights_product)
+        yield from multiply(backend, d_x_product, d_weights_product)
         return d_x
 
     return output, backprop, back
