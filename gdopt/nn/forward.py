@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from gdopt.nn.layers import (
     dense_activated,
     dropout,
     standardized,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -206,7 +208,7 @@ def phases(
             )
             done.append((output, backprop))
             if last or not fused or drops:
-                done.backprops.append(back)
+                done.backprops.append(functools.partial(whole, back))
                 back = None
         else:
             done.append(layer(*arrays, input_gradient=k > 1))

@@ -8,7 +8,6 @@ spins: both matter next to BLAS and on busy machines.
 from __future__ import annotations
 
 import _signal
-import contextlib
 import contextvars
 import itertools
 import os
@@ -166,7 +165,7 @@ class Pool:
         Returns:
             What the generator returns.
         """
-        with contextlib.closing(phases):
+        try:
             if self.size > 1:
                 return _Job(phases, self._helpers).run()
             while True:
@@ -176,6 +175,8 @@ class Pool:
                     return end.value
                 for k in range(count):
                     task(k)
+        finally:
+            phases.close()
 
     def _helpers(self, count: int) -> list[Any]:
         """Return the inboxes of so many threads, or of as many as there may be."""
