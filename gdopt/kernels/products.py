@@ -83,7 +83,7 @@ def multiply(backend: Backend, *products: Product) -> Phases:
         return
     late = []
     if cpu_engine() == "numpy":  # whose many calls wait for the interpreter's lock
-        late = [product for product in products if product.end is not None]
+        late = [(p.end, p.out.shape[p.axis]) for p in products if p.end is not None]
         products = tuple(product._replace(end=None) for product in products)
     tasks = [
         functools.partial(product.multiply, backend, low, high)
@@ -95,8 +95,8 @@ def multiply(backend: Backend, *products: Product) -> Phases:
     else:
         for task in tasks:
             task()
-    for product in late:
-        product.end(0, product.out.shape[product.axis])
+    for end, length in late:
+        end(0, length)
 
 
 def in_step(backend: Backend) -> AbstractContextManager[None]:

@@ -167,7 +167,9 @@ class Pass:
 
 def run(layers: Layers, x: Array, *, training: bool = False) -> Pass:
     """Run forward on its own, as `phases` do."""
-    return run_step(layers.params.backend, phases(layers, x, training=training))
+    step = phases(layers, x, training=training)
+    done: Pass = run_step(layers.params.backend, step)
+    return done
 
 
 def phases(
