@@ -19,6 +19,7 @@ NUMPY, NUMBA, ONE_CORE = "gdopt NumPy", "gdopt Numba", "gdopt Numba, 1 core"
 TEXTBOOK, LOOP = "textbook NumPy", "plain Numba loop"
 FUSED, FUSED_1, OPTAX = "torch fused", "torch fused, 1 thread", "optax under jit"
 COMPILED, PARTS = "torch compiled", "gdopt Numba, no products"
+TRAFFIC, PRODUCTS = "memory traffic", "products alone"
 TRAINING_PEERS = (OPTAX, FUSED, COMPILED)
 
 
@@ -86,7 +87,7 @@ def large_arrays() -> Iterator[Figure]:
     large, what = one_array(10**7), "one array of 1e7"
     yield Figure(what, NUMPY, (FUSED,), large, 2.6)
     yield Figure(what, NUMBA, (FUSED,), large, 0.95)
-    yield Figure(f"{what}, over the memory's limit", NUMBA, ("memory traffic",), large)
+    yield Figure(f"{what}, over the memory's limit", NUMBA, (TRAFFIC,), large)
     yield Figure(
         f"{what}, over the earlier checkout",
         NUMBA,
@@ -104,6 +105,8 @@ def training() -> Iterator[Figure]:
     yield Figure(f"{small.name}, batch 128", NUMBA, TRAINING_PEERS, small, 0.95)
     yield Figure(f"{MILLION.name}, batch 128", NUMBA, TRAINING_PEERS, MILLION, 0.85)
     yield Figure(f"{MILLION.name}, over 1 core", NUMBA, (ONE_CORE,), MILLION, 0.65)
+    for case in (small, MILLION):
+        yield Figure(f"{case.name}, over its products", NUMBA, (PRODUCTS,), case)
     what = f"{small.name}, all but products, over the earlier checkout"
     yield Figure(what, PARTS, case=small, target=0.45, earlier=True)
 
@@ -147,6 +150,8 @@ def averages() -> Iterator[Figure]:
     for count in (10**6, 10**7):
         case = one_array(count, "ewa")
         yield Figure(f"EWA.update, {case.name}", NUMBA, (FUSED,), case, 1.1)
+        what = f"EWA.update, {case.name}, over the memory's limit"
+        yield Figure(what, NUMBA, (TRAFFIC,), case)
 
 
 def many_arrays() -> Iterator[Figure]:

@@ -103,6 +103,7 @@ SPECIAL = {  # of some figures alone
         Adapter("torch compiled", "torch_", "default", ("torch",)),
         Adapter("plain Numba loop", "plain", "adam", ("numba",)),
         Adapter("memory traffic", "plain", "traffic", ("numba",), updates=False),
+        Adapter("products alone", "plain", "products", ("numba",), updates=False),
         Adapter("gdopt Numba, 1 core", "gdopt_", "numba", ("numba",), cores=1),
         Adapter(
             "gdopt Numba, no products", "plain", "parts", ("numba",), updates=False

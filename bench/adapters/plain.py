@@ -40,18 +40,29 @@ def traffic(p, m, v, g):
         v[i] += g[i]
 
 
+@jit
+def average_traffic(v, out, x):
+    """Read two arrays and write two, as an average does: 16 bytes an element."""
+    for i in range(v.size):
+        v[i] += x[i]
+        out[i] = v[i]
+
+
 def make(form: str, case: Case, device: str) -> Contender:
     """Call a loop on one array."""
-    if len(case.shapes) != 1 or case.rule != "adam" or case.options:
+    averages = form == "traffic" and case.rule == "ewa"
+    if len(case.shapes) != 1 or case.options or not (averages or case.rule == "adam"):
         message = "a plain loop updates one array by Adam"
         raise UnsupportedError(message)
     (p,), (g,) = place(case.params(), device), place(case.gradients(), device)
+    if averages:
+        return Contender(shared(average_traffic, p, p.copy(), g), lambda: host([p]))
     m, v = np.zeros_like(p), np.zeros_like(p)
 
     def feed(arrays):
         (g[...],) = arrays
 
-    step = serial_adam(p, m, v, g) if form == "adam" else shared_traffic(p, m, v, g)
+    step = serial_adam(p, m, v, g) if form == "adam" else shared(traffic, p, m, v, g)
     return Contender(step, lambda: host([p]), feed)
 
 
@@ -61,14 +72,35 @@ def serial_adam(p, m, v, g):
     return lambda: adam(p, m, v, g, count(), *scalars)
 
 
-def shared_traffic(*arrays: np.ndarray):
-    """Return a pass over all arrays, a part for each core."""
+def shared(loop, *arrays: np.ndarray):
+    """Return a pass of a loop over all arrays, a part for each core."""
     pool = ThreadPoolExecutor(cores())
     parts = list(zip(*(np.array_split(a, cores()) for a in arrays), strict=True))
-    return lambda: list(pool.map(lambda part: traffic(*part), parts))
+    return lambda: list(pool.map(lambda part: loop(*part), parts))
 
 
-def train(_form: str, training: Training, device: str) -> Contender:
+def train(form: str, training: Training, device: str) -> Contender:
+    """Do a part of what gdopt's training does: the products, or all else."""
+    return products(training) if form == "products" else parts(training, device)
+
+
+def products(training: Training) -> Contender:
+    """Compute the products of a step and nothing else, with all threads of BLAS."""
+    made, batch = [], training.batch
+    for k, (width, size) in enumerate(itertools.pairwise(training.sizes)):
+        shapes = (batch, width), (width, size), (batch, size)
+        x, w, z = (draw_noise(math.prod(s), k).reshape(s) for s in shapes)
+        made += [(x, w, z.copy()), (x.T, z, w.copy())]
+        made += [(z, w.T, x.copy())] if k else []
+
+    def step():
+        for a, b, out in made:
+            np.matmul(a, b, out=out)
+
+    return Contender(step, list)
+
+
+def parts(training: Training, device: str) -> Contender:
     """Train gdopt's network with products that are not computed.
 
     NumPy's function is replaced before gdopt is imported; what is left of a step is

@@ -6,7 +6,7 @@ Nothing is checked: callers have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -48,20 +48,13 @@ class MatrixKernel:
     def _program(self) -> Program:
         return self._kernel.element_program()
 
-    def __call__(
-        self,
-        *arrays: Array,
-        total: Array | None = None,
-        columns: Sequence[int] = (),
-    ) -> None:
+    def __call__(self, *arrays: Array, total: Array | None = None) -> None:
         """Update the first array in place.
 
         Args:
             arrays: of one shape and float dtype, (m, n), or any without vectors.
             total: where the sums of the first matrix over its rows go, (n,), in the
                 order of `lane_sums`.
-            columns: of matrices, the first and the one after the last to update and to
-                sum, on the CPU; by default all.
         """
         first = arrays[0]
         if not isinstance(first, np.ndarray):
@@ -70,11 +63,25 @@ class MatrixKernel:
                 self._launches[key] = self._launch(first, summed=total is not None)
             self._launches[key](*arrays, total)
         elif self._vectors or total is not None:
-            engine, values = self._engine(first.dtype, summed=total is not None)
-            engine.run_rows(arrays, values, total, columns or (0, first.shape[1]))
+            self.bind(*arrays, total=total)(0, first.shape[1])
         elif self._program.instructions:
             engine, values = self._engine(first.dtype, summed=None)
             run_packed(engine, arrays, values, 1)
+
+    def bind(
+        self, *arrays: Array, total: Array | None = None
+    ) -> Callable[[int, int], None]:
+        """Return a function that updates, and sums, some columns, on the CPU.
+
+        It takes the first of them and the one after the last; a GPU updates all. With
+        neither vectors nor a total, it is not needed.
+        """
+        first = arrays[0]
+        if not isinstance(first, np.ndarray):
+            return lambda *_: self(*arrays, total=total)
+        engine, values = self._engine(first.dtype, summed=total is not None)
+        run = engine.run_rows
+        return lambda low, high: run(arrays, values, total, (low, high))
 
     def _engine(self, dtype: Any, *, summed: bool | None) -> tuple[Any, Any]:
         """Return an engine of the CPU and its hoisted values; None: for flat arrays."""
@@ -175,12 +182,18 @@ class RowKernel:
 
     def _compiled(self, outputs: Array, label: Array) -> tuple[Array, Array]:
         """Compute it with a loop of Numba."""
-        key = outputs.dtype, label.ndim
+        rows, dtype = len(outputs), outputs.dtype
+        loop, values = self._bound(dtype, label.ndim, rows)
+        gradient = np.empty(outputs.shape, dtype)
+        loss, total = np.empty(rows, dtype), np.empty(1, dtype)
+        loop.run_rows((gradient, loss, outputs, label), values, total)
+        return total[0], gradient
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - the kernels are of the module
+    def _bound(self, dtype: Any, label_axes: int, rows: int) -> tuple[Any, Any]:
+        """Return a loop, and its hoisted values for so many rows."""
+        key = dtype, label_axes
         if key not in self._loops:
             self._loops[key] = row_loop(self._kernel.element_program(), *key)
         loop, host = self._loops[key]
-        gradient, rows = np.empty(outputs.shape, outputs.dtype), len(outputs)
-        loss, total = np.empty(rows, outputs.dtype), np.empty(1, outputs.dtype)
-        values = loop.cast(host(rows))
-        loop.run_rows((gradient, loss, outputs, label), values, total)
-        return total[0], gradient
+        return loop, loop.cast(host(rows))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.kernels.cpu.blas import OneBlasThread, can_limit_blas
-from gdopt.kernels.cpu.pool import POOL, piece, piece_count
+from gdopt.kernels.cpu.pool import POOL, Phases, piece, piece_count
+from gdopt.kernels.kernel import cpu_engine
 
 WORTH_CUTTING = 19e6  # floating-point operations; below, the product stays whole
 TILE = 32e6  # operations of a tile, which take some .3 ms
@@ -74,8 +75,32 @@ def spans(m: int, k: int, n: int, axis: int) -> list[tuple[int, int]]:
     return [piece(number, count, length, GRAIN) for number in range(count)]
 
 
+def multiply(backend: Backend, *products: Product) -> Phases:
+    """Compute products that do not depend on each other, as a part of a step."""
+    if backend.name != "numpy" or not can_limit_blas():
+        for product in products:
+            product.multiply(backend, 0, product.out.shape[product.axis])
+        return
+    late = []
+    if cpu_engine() == "numpy":  # whose many calls wait for the interpreter's lock
+        late = [(p.end, p.out.shape[p.axis]) for p in products if p.end is not None]
+        products = tuple(product._replace(end=None) for product in products)
+    tasks = [
+        functools.partial(product.multiply, backend, low, high)
+        for product in products
+        for low, high in spans(*product.a.shape, product.b.shape[1], product.axis)
+    ]
+    if len(tasks) > len(products):
+        yield lambda k: tasks[k](), len(tasks)
+    else:
+        for task in tasks:
+            task()
+    for end, length in late:
+        end(0, length)
+
+
 def in_step(backend: Backend) -> AbstractContextManager[None]:
-    """Return a context for a whole step, within which alone products may be computed.
+    """Return a context for a whole step, so that it sets BLAS's threads once.
 
     In it, BLAS has one thread, and Ctrl-C waits. It may be entered in several threads,
     and within itself.
@@ -83,19 +108,7 @@ def in_step(backend: Backend) -> AbstractContextManager[None]:
     return OneBlasThread() if backend.name == "numpy" else nullcontext()
 
 
-def multiply(backend: Backend, *products: Product) -> None:
-    """Compute products that do not depend on each other."""
-    if backend.name != "numpy" or not can_limit_blas():
-        for product in products:
-            product.multiply(backend, 0, product.out.shape[product.axis])
-        return
-    tasks = [
-        functools.partial(product.multiply, backend, low, high)
-        for product in products
-        for low, high in spans(*product.a.shape, product.b.shape[1], product.axis)
-    ]
-    if len(tasks) > len(products):
-        POOL.run(lambda k: tasks[k](), len(tasks))
-    else:
-        for task in tasks:
-            task()
+def run_step(backend: Backend, phases: Phases) -> Any:
+    """Run products and what is between them; return what the generator returns."""
+    with in_step(backend):
+        return POOL.follow(phases)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
 from gdopt.checks import check_saved_array, check_state
 from gdopt.errors import ArgumentError
+from gdopt.kernels.cpu.pool import Phases
+from gdopt.kernels.products import run_step
 from gdopt.nn.layers import (
     Backprop,
     activated,
@@ -21,6 +24,7 @@ from gdopt.nn.layers import (
     dense_activated,
     dropout,
     standardized,
+    whole,
 )
 
 if TYPE_CHECKING:
@@ -141,29 +145,42 @@ class Pass:
 
     Attributes:
         output: of the last layer.
-        backprops: in the order of the layers; run them backwards.
+        backprops: in the order of the layers; run them backwards. Some are phases.
         seen: mean and variance of each hidden layer over the batch.
     """
 
     output: Array
-    backprops: list[Backprop] = field(default_factory=list)
+    backprops: list[Callable[[Array], Any]] = field(default_factory=list)
     seen: list[tuple[Array, Array]] = field(default_factory=list)
 
-    def append(self, made: tuple[Array, Backprop]) -> None:
+    def append(self, made: tuple[Array, Callable[[Array], Any]]) -> None:
         """Take the output of a layer, and its backward function."""
         self.output, backprop = made
         self.backprops.append(backprop)
 
+    def back(self, gradient: Array) -> Phases:
+        """Run backwards, from the gradient of the output."""
+        for backprop in reversed(self.backprops):
+            made = backprop(gradient)
+            gradient = (yield from made) if isinstance(made, Generator) else made
 
-def run(
+
+def run(layers: Layers, x: Array, *, training: bool = False) -> Pass:
+    """Run forward on its own, as `phases` do."""
+    step = phases(layers, x, training=training)
+    done: Pass = run_step(layers.params.backend, step)
+    return done
+
+
+def phases(
     layers: Layers,
     x: Array,
     *,
     layer: Any = None,
     training: bool = False,
     generator: np.random.Generator | None = None,
-) -> Pass:
-    """Run forward, to use what was learned or to train.
+) -> Phases:
+    """Run forward, to use what was learned or to train; return a `Pass`.
 
     Args:
         layers: what to run through.
@@ -184,7 +201,7 @@ def run(
         arrays = done.output, params[W], bias, grads[W], d_bias
         drops = not last and generator is not None and layers.keep_prob[k - 1] < 1
         if layer is None:
-            output, backprop, back = dense_activated(
+            output, backprop, back = yield from dense_activated(
                 *arrays,
                 backend=params.backend,
                 activation=layers.activation if fused and not last else None,
@@ -193,7 +210,7 @@ def run(
             )
             done.append((output, backprop))
             if last or not fused or drops:
-                done.backprops.append(back)
+                done.backprops.append(functools.partial(whole, back))
                 back = None
         else:
             done.append(layer(*arrays, input_gradient=k > 1))

@@ -12,9 +12,8 @@ A network is a chain of them, and needs nothing more::
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,8 @@ from gdopt.arrays import Array, backend_of
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
 from gdopt.checks import check_kind, check_like, check_number
 from gdopt.errors import ArgumentError
-from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, multiply
+from gdopt.kernels.cpu.pool import Phases
+from gdopt.kernels.products import COLUMNS, ROWS, Product, multiply, run_step
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
 from gdopt.nn.inputs import KEEP, check_examples
 
@@ -82,25 +82,29 @@ def dense(
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
     arrays = x, weights, bias, d_weights, d_bias
-    with in_step(backend):
-        output, run_back, sum_bias = dense_activated(
-            *arrays, backend=backend, input_gradient=input_gradient
-        )
+    output, run_back, back = run_step(
+        backend,
+        dense_activated(*arrays, backend=backend, input_gradient=input_gradient),
+    )
 
     @on_their_device
     def backprop(d_output: Array) -> Array:
         check_like("d_output", d_output, output)
-        with in_step(backend):
-            return run_back(sum_bias(d_output))
+        return run_step(backend, run_back(whole(back, d_output)))
 
     return output, backprop
 
 
-class Back(Protocol):
-    """Changes the gradient of a layer's output into that of what it activated."""
+# Binds a gradient, and returns what works on its columns, from one up to another.
+Back = Callable[[Array], Callable[[int, int], object] | None]
 
-    def __call__(self, d_output: Array, *columns: int) -> Array:
-        """Overwrite the gradient, or some columns of it, and return it."""
+
+def whole(back: Back, d_output: Array) -> Array:
+    """Overwrite all columns of a gradient, and return it."""
+    columns = back(d_output)
+    if columns is not None:
+        columns(0, d_output.shape[1])
+    return d_output
 
 
 def dense_activated(
@@ -114,11 +118,12 @@ def dense_activated(
     activation: str | None = None,
     input_gradient: bool = True,
     input_back: Back | None = None,
-) -> tuple[Array, Backprop, Back]:
+) -> Phases:
     """Do what `dense` does, then activate, in fewer passes and without checks.
 
-    The way back has two parts, of which the first can be done in the same pass as the
-    second of the layer after it. With a bias it sums dZ to db.
+    The way back has two parts: ``back(da)`` returns a function that changes columns of
+    da to dZ in place, and sums them to db; None without a bias. It can be done in the
+    same pass as the second part of the layer after it.
 
     Args:
         x: as in `dense`, with all arrays after it.
@@ -132,31 +137,27 @@ def dense_activated(
         input_back: that of the layer whose output x is: done with dX, tile by tile.
 
     Returns:
-        The output, a new array; ``backprop(dZ) -> dX``; and ``back(da) -> dZ``.
+        The output, a new array; ``backprop(dZ) -> dX``, in phases as well; and `back`.
     """
     passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
     output = backend.xp.empty((len(x), weights.shape[1]), weights.dtype)
+    end = None if bias is None else passes.apply_biased.bind(output, bias)
+    yield from multiply(backend, Product(x, weights, output, COLUMNS, end))
 
-    def activate(*columns: int) -> None:
-        passes.apply_biased(output, bias, columns=columns)
+    def back(d_output: Array) -> Any:
+        if bias is None:
+            return None
+        return passes.back.bind(d_output, output, total=d_bias)
 
-    end = None if bias is None else activate
-    multiply(backend, Product(x, weights, output, COLUMNS, end))
-
-    def back(d_output: Array, *columns: int) -> Array:
-        if bias is not None:
-            passes.back(d_output, output, total=d_bias, columns=columns)
-        return d_output
-
-    def backprop(d_z: Array) -> Array:
+    def backprop(d_z: Array) -> Phases:
         d_weights_product = Product(x.T, d_z, d_weights, ROWS)
         if not input_gradient:
-            multiply(backend, d_weights_product)
+            yield from multiply(backend, d_weights_product)
             return None
         d_x = backend.xp.empty(x.shape, x.dtype)
-        end = None if input_back is None else functools.partial(input_back, d_x)
+        end = None if input_back is None else input_back(d_x)
         d_x_product = Product(d_z, weights.T, d_x, COLUMNS, end)
-        multiply(backend, d_x_product, d_weights_product)
+        yield from multiply(backend, d_x_product, d_weights_product)
         return d_x
 
     return output, backprop, back

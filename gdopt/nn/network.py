@@ -11,9 +11,10 @@ from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.checks import check_choice, check_flag, check_int, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.kernels.products import in_step
+from gdopt.kernels.cpu.pool import Phases
+from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
-from gdopt.nn.forward import Layers, Statistics, run
+from gdopt.nn.forward import Layers, Statistics, phases, run
 from gdopt.nn.initialization import INITIALIZATIONS, draw
 from gdopt.nn.inputs import (
     as_targets,
@@ -220,13 +221,18 @@ class Network:
             key = (self.batches_seen,)
             entropy = np.random.SeedSequence(self._seed, spawn_key=key)
             generator = np.random.default_rng(entropy)
-        with in_step(self.params.backend):
-            done = run(self._layers, x, layer=layer, training=True, generator=generator)
+
+        def step() -> Phases:
+            done = yield from phases(
+                self._layers, x, layer=layer, training=True, generator=generator
+            )
             loss, gradient = self._loss(done.output, y)
-            for backprop in reversed(done.backprops):
-                gradient = backprop(gradient)
+            yield from done.back(gradient)
+            return loss, done.seen
+
+        loss, seen = run_step(self.params.backend, step())
         if self._layers.statistics is not None:
-            self._layers.statistics.update(done.seen)
+            self._layers.statistics.update(seen)
         self.batches_seen += 1
         return loss
 
@@ -344,9 +350,7 @@ class Network:
         """Run forward in slices, so that activations of a large set fit in memory."""
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
-            with in_step(self.params.backend):
-                output = run(self._layers, x[rows]).output
-            yield rows, output
+            yield rows, run(self._layers, x[rows]).output
 
     def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
         self._check_x(x)
@@ -368,9 +372,7 @@ class Network:
         if self._layers.statistics is None:
             message = "use_statistics_of needs a network with batch_norm=True"
             raise ArgumentError(message)
-        with in_step(self.params.backend):
-            seen = run(self._layers, x, training=True).seen
-        self._layers.statistics.fix(seen)
+        self._layers.statistics.fix(run(self._layers, x, training=True).seen)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy what a resumed run needs in addition to the parameters."""

@@ -122,6 +122,46 @@ def test_an_error_is_raised_when_all_that_have_started_are_done():
     test_every_task_runs_once(pool, 7)
 
 
+def test_phases_run_one_after_the_other_and_their_result_is_returned(pool):
+    done = []
+
+    def phases():
+        for number in range(5):
+            expected = len(done)
+            yield done.append, 3
+            assert sorted(done[expected:]) == [0, 1, 2]
+            done.append(number)
+        return "result"
+
+    for _ in range(20):
+        assert pool.follow(phases()) == "result"
+    assert len(done) == 400
+
+
+@pytest.mark.parametrize("place", ["task", "between"])
+def test_an_error_ends_the_phases_and_is_raised(pool, place):
+    done, closed = [], []
+
+    def fail(k):
+        if k == 1 and place == "task":
+            raise LookupError(place)
+
+    def phases():
+        try:
+            yield done.append, 3
+            yield fail, 3
+            if place == "between":
+                raise LookupError(place)
+            yield done.append, 3
+        finally:
+            closed.append(True)
+
+    with pytest.raises(LookupError, match=place):
+        pool.follow(phases())
+    assert sorted(done) == [0, 1, 2]
+    assert closed == [True]
+
+
 def test_threads_that_cannot_start_leave_everything_to_the_caller(monkeypatch):
     def refuse(_):
         message = "can't start new thread"

@@ -14,7 +14,7 @@ from gdopt.kernels import products
 from gdopt.kernels.cpu import blas
 from gdopt.kernels.cpu.blas import LIMIT, OneBlasThread, can_limit_blas
 from gdopt.kernels.cpu.pool import POOL
-from gdopt.kernels.products import COLUMNS, ROWS, Product, in_step, spans
+from gdopt.kernels.products import COLUMNS, ROWS, Product, run_step, spans
 from gdopt.nn import formulas
 
 needs_openblas = pytest.mark.skipif(
@@ -70,8 +70,7 @@ def test_each_tile_is_followed_by_its_end(axis, monkeypatch, request):
 
     spans.cache_clear()
     backend = gdopt.get_backend("numpy")
-    with in_step(backend):
-        products.multiply(backend, Product(a, b, out, axis, end))
+    run_step(backend, products.multiply(backend, Product(a, b, out, axis, end)))
     expected = [(0, 32), (32, 70)] if axis == ROWS else [(0, 16), (16, 50)]
     assert sorted(ended) == (expected if can_limit_blas() else [(0, out.shape[axis])])
     np.testing.assert_allclose(out, 2 * (a @ b), rtol=1e-12)

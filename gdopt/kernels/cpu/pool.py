@@ -12,7 +12,7 @@ import contextvars
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,6 +22,8 @@ from gdopt.kernels.cpu.flush import flushes, set_flush
 CHUNK = 1 << 18  # elements: at a quarter of that, two threads take a third longer
 GRAIN = 1 << 10  # elements that chunks start at a multiple of: pages
 MOST_THREADS = 8  # more only wait for the memory
+
+Phases = Generator[tuple[Callable[[int], object], int], None, Any]  # task and count
 
 
 def available_cores() -> int:
@@ -53,45 +55,80 @@ def piece(k: int, count: int, size: int, grain: int) -> tuple[int, int]:
     return size * k // count // grain * grain, last
 
 
-class _Job:
-    """Tasks, numbered from 0, each of which one thread takes.
-
-    They run in the caller's context, and so with its `numpy.errstate`, and flush
-    denormals if the caller does.
-    """
+class _Phase:
+    """Tasks, numbered from 0, each of which one thread takes."""
 
     def __init__(self, task: Callable[[int], object], count: int) -> None:
-        self._task: Any = task
-        self._count = count
-        self._take = itertools.count().__next__  # one call, which threads cannot split
-        self._finish = itertools.count(1).__next__
-        self._finished: SimpleQueue[None] = SimpleQueue()
+        self.task: Any = task
+        self.count = count
+        self.take = itertools.count().__next__  # one call, which threads cannot split
+        self.finish = itertools.count(1).__next__
+
+
+class _Job:
+    """Phases of tasks, one after the other, with what runs between them.
+
+    The thread that does the last task of a phase goes on with the next one: no thread
+    waits there to be woken. All runs in the caller's context, and so with its
+    `numpy.errstate`, and flushes denormals if the caller does.
+    """
+
+    def __init__(self, phases: Phases, inboxes: Callable[[int], list[Any]]) -> None:
+        self._phases, self._inboxes = phases, inboxes
+        self._inbox: SimpleQueue[Any] = SimpleQueue()  # the caller's; None is the end
+        self._result: Any = None
         self._error: BaseException | None = None
         self._flush, self._context = flushes(), contextvars.copy_context()
 
-    def help(self) -> None:
+    def help(self, phase: _Phase, inbox: Any) -> None:
         """Do what is left to take, in another thread than the caller's."""
         if flushes() != self._flush:
             set_flush(flush=self._flush)
-        self._context.copy().run(self._work)
+        self._context.copy().run(self._work, phase, inbox)
 
-    def _work(self) -> None:
-        while (k := self._take()) < self._count:
+    def _work(self, phase: _Phase | None, inbox: Any) -> None:
+        while phase is not None:
+            finished = False
+            while (k := phase.take()) < phase.count:
+                try:
+                    if self._error is None:
+                        phase.task(k)
+                except BaseException as error:  # noqa: BLE001 - `run` raises it
+                    self._error = error
+                finished = phase.finish() == phase.count
+            if not finished:
+                return
+            phase.task = None  # a thread that wakes up later must not keep the arrays
+            phase = self._next(inbox)
+
+    def _next(self, inbox: Any) -> _Phase | None:
+        """Start the next phase, in the thread that has this inbox; None at the end."""
+        found = None
+        if self._error is None:
             try:
-                if self._error is None:
-                    self._task(k)
+                found = next(self._phases)
+            except StopIteration as end:
+                self._result = end.value
             except BaseException as error:  # noqa: BLE001 - `run` raises it
                 self._error = error
-            if self._finish() == self._count:
-                self._finished.put(None)
+        if found is None:
+            self._inbox.put(None)
+            return None
+        phase = _Phase(*found)
+        for other in (self._inbox, *self._inboxes(phase.count - 1)):
+            if other is not inbox:
+                other.put((self, phase))
+        return phase
 
-    def run(self) -> None:
+    def run(self) -> Any:
         """Do it in the calling thread; return or raise when all threads are done."""
-        self._work()
-        self._finished.get()
-        self._task = None  # a thread that wakes up later must not keep the arrays
+        self._work(self._next(self._inbox), self._inbox)
+        while (sent := self._inbox.get()) is not None:
+            self._work(sent[1], self._inbox)
         if self._error is not None:
             raise self._error
+        result, self._result = self._result, None
+        return result
 
 
 class Pool:
@@ -104,30 +141,54 @@ class Pool:
     def forget(self) -> None:
         """Drop the threads: a forked child has none of them."""
         self._lock = threading.Lock()
-        self._inboxes: list[SimpleQueue[_Job]] = []
+        self._inboxes: list[SimpleQueue[tuple[_Job, _Phase]]] = []
 
     def run(self, task: Callable[[int], object], count: int) -> None:
         """Call a task with each number below `count` once, in any order.
 
         If a call raises an error, the others that have started end first.
         """
-        helpers = min(self.size, count) - 1
-        if helpers < 1:
-            for k in range(count):
-                task(k)
-            return
-        if len(self._inboxes) < helpers:
-            self._start(helpers)
+
+        def phases() -> Phases:
+            if count:
+                yield task, count
+
         with Uninterrupted():
-            job = _Job(task, count)
-            for inbox in self._inboxes[:helpers]:
-                inbox.put(job)
-            job.run()
+            self.follow(phases())
+
+    def follow(self, phases: Phases) -> Any:
+        """Run a generator and the tasks that it yields, at least one at a time.
+
+        It goes on when all of these are done, in any thread, unless one has raised an
+        error. Ctrl-C has to wait meanwhile.
+
+        Returns:
+            What the generator returns.
+        """
+        try:
+            if self.size > 1:
+                return _Job(phases, self._helpers).run()
+            while True:
+                try:
+                    task, count = next(phases)
+                except StopIteration as end:
+                    return end.value
+                for k in range(count):
+                    task(k)
+        finally:
+            phases.close()
+
+    def _helpers(self, count: int) -> list[Any]:
+        """Return the inboxes of so many threads, or of as many as there may be."""
+        count = min(count, self.size - 1)
+        if len(self._inboxes) < count:
+            self._start(count)
+        return self._inboxes[:count]
 
     def _start(self, count: int) -> None:
         with self._lock:
             while len(self._inboxes) < count:
-                inbox: SimpleQueue[_Job] = SimpleQueue()
+                inbox: SimpleQueue[tuple[_Job, _Phase]] = SimpleQueue()
                 thread = threading.Thread(
                     target=_serve, args=(inbox,), name="gdopt", daemon=True
                 )
@@ -157,12 +218,14 @@ class Pool:
         self.run(task, count)
 
 
-def _serve(inbox: SimpleQueue[_Job]) -> None:
+def _serve(inbox: SimpleQueue[tuple[_Job, _Phase]]) -> None:
     """Help with one job after the other; signals go to the caller's threads."""
     if hasattr(_signal, "pthread_sigmask"):
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     while True:
-        inbox.get().help()
+        job, phase = inbox.get()
+        job.help(phase, inbox)
+        del job, phase
 
 
 POOL = Pool()
