@@ -191,7 +191,7 @@ class RowKernel:
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - the kernels are of the module
     def _bound(self, dtype: Any, label_axes: int, rows: int) -> tuple[Any, Any]:
-        """Return a loop, and its hoisted values for so many rows."""
+        """Return a loop, and its hoisted values for a number of rows."""
         key = dtype, label_axes
         if key not in self._loops:
             self._loops[key] = row_loop(self._kernel.element_program(), *key)

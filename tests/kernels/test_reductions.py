@@ -240,9 +240,15 @@ def host_values(program, scalars):
 
 
 OTHER_SHAPES = [(3000, 3), (150, 40), (9, 1000), (2, 8200)]  # several units of rows
-# Each rule in one dtype, and in the other where time does not matter.
+# Each rule in one dtype, and in the other where time does not matter; of the rules that
+# are done by rows one alone.
+BY_ROWS = (reducing_rules.centred, reducing_rules.row_cap)
 IN_TURN = [
-    pytest.param(rule, dtype, marks=[pytest.mark.slow] if (k + j) % 2 else [])
+    pytest.param(
+        rule,
+        dtype,
+        marks=[pytest.mark.slow] if (k + j) % 2 or rule in BY_ROWS else [],
+    )
     for k, rule in enumerate(RULES)
     for j, dtype in enumerate(BOUND)
 ]

@@ -68,8 +68,8 @@ class _Phase:
 class _Job:
     """Phases of tasks, one after the other, with what runs between them.
 
-    The thread that does the last task of a phase goes on with the next one: no thread
-    waits there to be woken. All runs in the caller's context, and so with its
+    The thread that does the last task of a phase starts the next one: it does not wait
+    for the caller to wake up. All runs in the caller's context, and so with its
     `numpy.errstate`, and flushes denormals if the caller does.
     """
 
@@ -159,8 +159,8 @@ class Pool:
     def follow(self, phases: Phases) -> Any:
         """Run a generator and the tasks that it yields, at least one at a time.
 
-        It goes on when all of these are done, in any thread, unless one has raised an
-        error. Ctrl-C has to wait meanwhile.
+        The generator continues when all of them are done, in any thread, unless one has
+        raised an error. The caller has to hold back Ctrl-C meanwhile.
 
         Returns:
             What the generator returns.
@@ -179,7 +179,7 @@ class Pool:
             phases.close()
 
     def _helpers(self, count: int) -> list[Any]:
-        """Return the inboxes of so many threads, or of as many as there may be."""
+        """Return the inboxes of `count` threads, or of as many as there may be."""
         count = min(count, self.size - 1)
         if len(self._inboxes) < count:
             self._start(count)
