@@ -147,16 +147,12 @@ class Program(BaseProgram):
     def reads(self, symbol: Symbol) -> bool:
         """Return whether an input's old value is needed."""
         used = [node.arguments for node in self.instructions]
-        values = (self.results, self.kept, *used)
-        return any(is_among(symbol, some) for some in values)
+        return any(is_among(symbol, some) for some in (self.kept, *used))
 
     @property
     def loads(self) -> int:
         """Elements read for each element of an array."""
-        used = [*(node.arguments for node in self.instructions), self.kept]
-        return sum(
-            any(is_among(symbol, some) for some in used) for symbol in self.inputs
-        )
+        return sum(map(self.reads, self.inputs))
 
     @property
     def stores(self) -> int:
