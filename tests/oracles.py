@@ -4,12 +4,13 @@ Each row stands with its textbook's formula in `parity`: one number at a time, c
 moments written out, nothing folded; and with how other libraries name the same.
 """
 
-from parity import adam, adaptive, descent, moments, signs
+from parity import adam, adaptive, descent, moments, muon, signs
 from parity.case import Case, at
 
-__all__ = ["CASES", "Case", "at", "by_rule"]
+__all__ = ["CASES", "MATRIX_CASES", "Case", "at", "by_rule"]
 ROWS = (descent.ROWS, adaptive.ROWS, adam.ROWS, moments.ROWS, signs.ROWS)
 CASES = {case.name: case for rows in ROWS for case in rows}
+MATRIX_CASES = {case.name: case for case in muon.ROWS}
 
 
 def by_rule(rule, start, gradients, **hyper):

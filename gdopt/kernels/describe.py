@@ -46,7 +46,7 @@ def describe(function: Callable[..., Any], program: Program) -> str:
     stored = (Storage("float32"),) * len(program.inputs)
     cuda = print_fused(program, KernelVariant(stored, "float32"))
     sections = {
-        "Source": "\n\n".join(_sources(function)),
+        "Source": print_source(function),
         "Costs": ", ".join(f"{name} {count}" for name, count in costs),
         "Scalars, once a step in float64": "\n".join(scalars),
         "NumPy, block by block": print_block(program)[0],
@@ -62,7 +62,7 @@ def describe(function: Callable[..., Any], program: Program) -> str:
     )
 
 
-def _sources(function: Callable[..., Any] | None) -> list[str]:
+def print_source(function: Callable[..., Any] | None) -> str:
     """Return the source of a function, and of that which it wraps."""
     sources = []
     while function is not None:
@@ -72,4 +72,4 @@ def _sources(function: Callable[..., Any] | None) -> list[str]:
             source = f"{function!r}: its source is not in a file"
         sources.append(textwrap.dedent(source).strip())
         function = getattr(function, "__wrapped__", None)
-    return sources
+    return "\n\n".join(sources)

@@ -7,6 +7,7 @@ from gdopt.optim.families.adam import *
 from gdopt.optim.families.adaptive import *
 from gdopt.optim.families.descent import *
 from gdopt.optim.families.moments import *
+from gdopt.optim.families.muon import *
 from gdopt.optim.families.rmsprop import *
 from gdopt.optim.families.signs import *
 from gdopt.optim.families.successors import *
