@@ -95,6 +95,21 @@ BAD = {
     "a pattern without a match": ({"arrays": "V*"}, "float64", "'W1', 'W2', got 'V"),
     "a vector": ({"arrays": ["W1", "b1"]}, "float64", "2-d arrays.* got 'b1'"),
     "no name": ({"arrays": [3]}, "float64", "names or patterns, got 3"),
+    "others that are none": (
+        {"others": lambda params, lr: None},
+        "float64",
+        r"others\(params, lr\) must be a gdopt.optim.Optimizer, got NoneType",
+    ),
+    "others of other arrays": (
+        {"others": lambda params, lr: gdopt.SGD(np.ones(3), lr)},
+        "float64",
+        "others must update 'b1', 'gain', 'b2', got SGD",
+    ),
+    "others that skip": (
+        {"others": partial(gdopt.AdamW, non_finite="skip")},
+        "float64",
+        "non_finite of others must be 'ignore', got 'skip'",
+    ),
     "momentum": ({"momentum": 1.0}, "float64", r"momentum must be in \[0, 1\)"),
     "a rate for a vector": ({"lr": {"W1": 1.0, "b1": 1.0}}, "float64", "unknown 'b1'"),
 }
@@ -209,6 +224,20 @@ def test_a_damaged_state_changes_nothing(damage, everything):
     optimizer = after(gdopt.Muon(draw(5), rate), (6,))
     with everything(optimizer), pytest.raises(gdopt.StateError):
         optimizer.load_state_dict(saved)
+
+
+def test_a_state_of_another_form_is_refused(numpy_engine):
+    saved = gdopt.Muon(draw(0), nesterov=False).state_dict()
+    with pytest.raises(gdopt.StateError, match=r"rule .* must be 'muon' to match"):
+        gdopt.Muon(draw(0)).load_state_dict(saved)
+
+
+def test_float32_stays_float32_where_gradients_are_clipped(numpy_engine):
+    rule = gdopt.Muon(draw(0, "float32"), clip_norm=0.5).rule
+    p, m, g = np.ones((3, 2, 2), np.float32)
+    hyper = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "eps": 1e-7, "t": 1}
+    results = rule(p, m, g, **hyper, clip_norm=0.5, norm=np.float64(2.0))
+    assert {result.dtype.name for result in results} == {"float32"}
 
 
 def test_arenas_are_taken(engine):

@@ -20,6 +20,7 @@ from gdopt.checks import (
     check_each,
     check_flag,
     check_int,
+    check_kind,
     check_sequence,
     check_state,
     listed,
@@ -74,7 +75,8 @@ class Muon(Optimizer):
             AdamW, as torch's option and Keras' default; ``"none"`` is 1.
         arrays: a name or a pattern such as ``"W*"``, or a list of them.
         others: ``f(params, lr)`` makes the optimizer of all other arrays, where lr is
-            the schedule of Muon's rate; with `ema`, it takes that, too.
+            the schedule of Muon's rate; with `ema`, it takes that, too. Its own
+            ``non_finite`` is ``"ignore"``: Muon's is for all arrays.
         **options: those of every optimizer but for master weights and a state in
             bfloat16; see `Optimizer`. Clipping and scaling are for all arrays.
 
@@ -144,6 +146,7 @@ class Muon(Optimizer):
         if rest:
             ema = {"ema": self._follow("ema")} if "ema" in self.hyper else {}
             self.others = others(rest, self._follow("lr"), **ema)
+            _check_others(self.others, rest)
         self._gradients = Gradients(self._all, self.state_arenas)
 
     def _follow(self, name: str) -> Callable[[int], Any]:
@@ -169,7 +172,9 @@ class Muon(Optimizer):
         parameters, others, t = self._parameters, self.others, self.t
         given = grads.values() if isinstance(grads, Arena) else grads
         named = dict(zip(self.params, given, strict=True))
-        if self.non_finite == "skip" and self._gradients.not_finite(grads):
+        on_device = parameters.backend.name != "numpy"  # else `step` has looked
+        skips = on_device and self.non_finite == "skip"
+        if skips and self._gradients.not_finite(grads):
             return False
         if others is not None:
             others.hyper.at(t)  # before anything changes, as it may raise
@@ -340,13 +345,32 @@ def muon_rule(
 
     def muon(p, m, g, *, lr, momentum, weight_decay, eps, t):
         """Jordan 2024; the decay is that of Liu et al. 2025, eq. 4."""
+        g = g.astype(p.dtype, copy=False)  # which clipping has made float64
         m = momentum * m + (1 - momentum) * g
         x = orthogonalize(look(m, g, momentum, t), eps, coefficients, steps)
         return (1 - lr * weight_decay) * p - lr * ratio(*p.shape) * x, m
 
+    if ahead != "nesterov":
+        muon.__name__ = f"muon_{ahead}"
     names = inspect.signature(muon).parameters
     ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
     return MatrixRule(muon, {}, ranges, Muon)
+
+
+def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
+    """Refuse what does not update the other arrays, or may skip a step by itself.
+
+    Raises:
+        ArgumentTypeError: it is not an optimizer.
+        ArgumentError: it has other parameters, or looks for NaN itself.
+    """
+    check_kind("others(params, lr)", others, Optimizer)
+    if any(others.params.get(name) is not array for name, array in rest.items()):
+        message = f"others must update {listed(map(repr, rest))}, got {others!r}"
+        raise ArgumentError(message)
+    if others.non_finite != "ignore":
+        message = f"non_finite of others must be 'ignore', got {others.non_finite!r}"
+        raise ArgumentError(message)
 
 
 def orthogonalize(
