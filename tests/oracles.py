@@ -10,15 +10,17 @@ from parity import (
     descent,
     layers,
     moments,
+    muon,
     schedule_free,
     signs,
 )
 from parity.case import Case, at
 
-__all__ = ["CASES", "Case", "at", "by_rule"]
+__all__ = ["CASES", "MATRIX_CASES", "Case", "at", "by_rule"]
 ROWS = (descent.ROWS, adaptive.ROWS, adam.ROWS, moments.ROWS, signs.ROWS)
 ROWS += (layers.ROWS, schedule_free.ROWS)
 CASES = {case.name: case for rows in ROWS for case in rows}
+MATRIX_CASES = {case.name: case for case in muon.ROWS}
 
 
 def by_rule(rule, start, gradients, **hyper):

@@ -156,7 +156,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "warmup": (lambda: schedules.warmup(0.1, steps=9), "steps=9"),
 }
 EXAMPLES |= {
-    kind.__name__: (partial(kind, np.zeros(2)), "lr=")
+    kind.__name__: (partial(kind, np.zeros((1, 2))), "lr=")
     for kind in gdopt.optim.OPTIMIZERS.values()
     if kind.__name__ not in EXAMPLES
 }

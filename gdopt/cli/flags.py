@@ -27,7 +27,7 @@ LEARNING_RATES: dict[str, float] = {
 } | {
     **dict.fromkeys(("adam", "adamw", "rmsprop"), 0.003),
     **dict.fromkeys(("adabelief", "lamb", "lion", "signsgd"), 0.01),
-    **dict.fromkeys(("nesterov", "adamax", "adan", "adopt"), 0.03),
+    **dict.fromkeys(("nesterov", "adamax", "adan", "adopt", "muon"), 0.03),
     **dict.fromkeys(("adagrad", "radam"), 0.1),
     **dict.fromkeys(("sgd", "momentum", "asgd"), 0.3),
     **dict.fromkeys(("adadelta", "lars"), 10.0),

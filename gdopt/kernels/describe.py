@@ -59,7 +59,7 @@ def describe(function: Callable[..., Any], program: BaseProgram) -> str:
     scalars = [line.strip() for line in lines]
     scalars += [f"s{place} = {value}" for place, value in enumerate(values)]
     sections = {
-        "Source": "\n\n".join(_sources(function)),
+        "Source": print_source(function),
         "Costs": ", ".join(f"{name} {count}" for name, count in costs),
         "Scalars, once a step in float64": "\n".join(scalars),
     }
@@ -110,7 +110,7 @@ def _texts(program: Program) -> dict[str, str]:
     }
 
 
-def _sources(function: Callable[..., Any] | None) -> list[str]:
+def print_source(function: Callable[..., Any] | None) -> str:
     """Return the source of a function, and of that which it wraps."""
     sources = []
     while function is not None:
@@ -120,4 +120,4 @@ def _sources(function: Callable[..., Any] | None) -> list[str]:
             source = f"{function!r}: its source is not in a file"
         sources.append(textwrap.dedent(source).strip())
         function = getattr(function, "__wrapped__", None)
-    return sources
+    return "\n\n".join(sources)

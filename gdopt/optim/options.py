@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,10 +16,10 @@ import numpy as np
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.averages import average
-from gdopt.checks import check_flag, check_int, listed, shown
+from gdopt.checks import Range, check_flag, check_int, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.kernels.symbol import ELEMENT
-from gdopt.optim.rule import BETA, Rule, rule
+from gdopt.optim.rule import BETA, Rule
 
 AVERAGE = "average"  # the state that holds the average of the parameters
 MASTER = "master"  # the float32 copy of half-precision parameters
@@ -89,10 +89,9 @@ def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
     formula.__signature__ = signature  # type: ignore[attr-defined]
     formula.__wrapped__ = inner.function  # type: ignore[attr-defined]
     formula.__name__ = "_".join([inner.name, *sorted(options)])
-    own = {name: bounds.text for name, bounds in inner.ranges.items()}
-    ranges = own | {name: RANGES[name] for name in options}
+    ranges = dict(inner.ranges) | {n: Range.parse(RANGES[n]) for n in options}
     start = dict(inner.initial) | ({AVERAGE: "p"} if averages else {})
-    return rule(state=start, ranges=ranges, per=inner.per)(formula)
+    return replace(inner, function=formula, initial=start, ranges=ranges)
 
 
 def _signature(

@@ -142,6 +142,6 @@ def test_zero_is_an_epsilon_where_nothing_is_divided_by_zero(engine):
 
 @pytest.mark.parametrize("kind", gdopt.optim.OPTIMIZERS.values())
 def test_the_rate_may_come_second(kind):
-    assert kind(np.ones(3), 0.25).hyper["lr"] == 0.25
+    assert kind(np.ones((1, 3)), 0.25).hyper["lr"] == 0.25
     with pytest.raises(TypeError, match="positional argument"):
-        kind(np.ones(3), 0.25, 0.5)
+        kind(np.ones((1, 3)), 0.25, 0.5)

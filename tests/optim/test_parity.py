@@ -3,8 +3,6 @@
 One table has all rows: `oracles.CASES`. A row says how each library names the same.
 """
 
-import os
-
 import numpy as np
 import pytest
 from oracles import CASES, at, by_rule
@@ -134,15 +132,6 @@ def test_float32_gives_the_rule_on_floats_to_rounding(name, numpy_engine):
         np.testing.assert_allclose(array, numbers, rtol=3e-6, atol=3e-6)
 
 
-@pytest.fixture
-def torch():
-    import torch
-
-    before = torch.get_default_dtype()
-    yield torch
-    torch.set_default_dtype(before)
-
-
 @RUNS
 @pytest.mark.parametrize("name", those_of("torch"))
 @pytest.mark.peers("torch")
@@ -161,16 +150,6 @@ def test_agrees_with_torch(name, dtype, rate, torch, numpy_engine):
         optimizer.step()
     found = together(p.detach().numpy() for p in params)
     assert_close(run(case, dtype, rate), found, dtype)
-
-
-@pytest.fixture
-def jax():
-    import jax
-
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield jax
-    jax.config.update("jax_enable_x64", before)
 
 
 @RUNS
@@ -195,19 +174,6 @@ def test_agrees_with_optax(name, dtype, rate, jax, numpy_engine):
     assert all(str(p.dtype) == dtype for p in params)
     bound = case.bounds.get("optax", 0.0)
     assert_close(run(case, dtype, rate), together(params), dtype, bound)
-
-
-@pytest.fixture
-def keras(jax, tmp_path_factory):
-    """Let Keras, which reads its settings once, compute with JAX: NumPy rounds more."""
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    os.environ.setdefault("KERAS_HOME", str(tmp_path_factory.getbasetemp() / "keras"))
-    import keras
-
-    assert keras.config.backend() == "jax"
-    before = keras.config.floatx()
-    yield keras
-    keras.config.set_floatx(before)
 
 
 @RUNS

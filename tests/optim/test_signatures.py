@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import CASES
+from oracles import CASES, MATRIX_CASES
 
 import gdopt
 from gdopt.optim.options import SharedOptions
 
-KINDS = {case.kind.__name__: case.kind for case in CASES.values()}
+KINDS = {case.kind.__name__: case.kind for case in (CASES | MATRIX_CASES).values()}
 SHARED = {
     name: parameter
     for name, parameter in inspect.signature(gdopt.Optimizer).parameters.items()
@@ -87,6 +87,6 @@ def test_a_subclass_shows_its_own_signature():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_shared_options_reach_the_optimizer(name):
-    optimizer = KINDS[name](np.zeros(2), clip_norm=2.0, seed=3)
+    optimizer = KINDS[name](np.zeros((1, 2)), clip_norm=2.0, seed=3)
     assert optimizer.hyper["clip_norm"] == 2.0
     assert optimizer.options.seed == 3

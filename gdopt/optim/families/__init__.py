@@ -8,6 +8,7 @@ from gdopt.optim.families.adaptive import *
 from gdopt.optim.families.descent import *
 from gdopt.optim.families.factored import *
 from gdopt.optim.families.moments import *
+from gdopt.optim.families.muon import *
 from gdopt.optim.families.rmsprop import *
 from gdopt.optim.families.schedule_free import *
 from gdopt.optim.families.signs import *

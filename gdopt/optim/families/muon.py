@@ -1,0 +1,397 @@
+"""Muon: steps that are orthogonal matrices, and another optimizer for other arrays."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Self, Unpack
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena, array_label
+from gdopt.arrays.backend import Array, backend_of
+from gdopt.checks import (
+    Range,
+    as_number,
+    check_choice,
+    check_each,
+    check_flag,
+    check_int,
+    check_kind,
+    check_sequence,
+    check_state,
+    listed,
+    shown,
+)
+from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.optim.families.adam import AdamW
+from gdopt.optim.optimizer import Executor, Optimizer, with_options
+from gdopt.optim.options import SharedOptions, gradient_scale
+from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.rule import RANGES, BuiltInRule
+
+__all__ = ["Muon"]
+
+RATIOS: dict[str, Callable[[int, int], float]] = {  # of the rate, by rows and columns
+    "columns": lambda m, n: max(1, n / max(1, m)) ** 0.5,
+    "rows": lambda m, n: max(1, m / max(1, n)) ** 0.5,
+    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,
+    "none": lambda m, n: 1.0,
+}
+
+
+class Muon(Optimizer):
+    """Momentum, orthogonalized: steps whose singular values are all about 1.
+
+    m <- momentum m + (1 - momentum) g, u = (1 - momentum) g + momentum m, or m without
+    `nesterov`; X = u / (norm(u) + eps), and `ns_steps` times, with A = X X^T,
+    X <- a X + (b A + c A A) X: Newton and Schulz's iteration. Then
+    p <- (1 - lr weight_decay) p - lr ratio X.
+
+    Its matrices are the 2-d arrays that `arrays` names; `others` updates the rest.
+    A step computes new matrices before it writes any, next to the old ones. Where
+    ``non_finite="skip"``, it waits for a GPU. On another engine, results agree to
+    rounding, as those of the products of matrices.
+
+    Args:
+        params: see `Optimizer`; float32 or float64.
+        lr: learning rate, in [0, inf).
+        momentum: share of the mean that is kept, in [0, 1).
+        weight_decay: of the matrices, in [0, inf).
+        eps: in (0, inf); must not vanish in the dtype of the arithmetic.
+        nesterov: look ahead along the mean.
+        bias_correction: u = (1 - momentum) g / (1 - momentum**t) + momentum m / (1 -
+            momentum**(t + 1)), as in optax; for nesterov alone, as elsewhere only the
+            length of u would change.
+        ns_coefficients: the numbers a, b and c.
+        ns_steps: of the iteration, at least 1.
+        adjust_lr: the ratio for m rows and n columns. ``"columns"`` is the root of
+            max(1, n / m), where outputs are columns, as in `gdopt.nn.Network` and
+            optax; ``"rows"`` that of max(1, m / n), as in torch;
+            ``"match_rms_adamw"`` is .2 times the root of max(m, n), for rates of
+            AdamW, as torch's option and Keras' default; ``"none"`` is 1.
+        arrays: a name or a pattern such as ``"W*"``, or a list of them.
+        others: ``f(params, lr)`` makes the optimizer of all other arrays, where lr is
+            the schedule of Muon's rate; with `ema`, it takes that, too. Its own
+            ``non_finite`` is ``"ignore"``: Muon's is for all arrays.
+        **options: those of every optimizer but for master weights and a state in
+            bfloat16; see `Optimizer`. Clipping and scaling are for all arrays.
+
+    Source: Jordan 2024 (kellerjordan.github.io/posts/muon); ``"match_rms_adamw"``: Liu
+    et al. 2025 (arXiv 2502.16982). Defaults are torch's, which computes in bfloat16 and
+    takes max(norm(u), eps). optax has weight_decay 0 and eps 1e-8; Keras has
+    weight_decay .004 and m + g in place of the mean, which here is the same.
+
+    >>> import numpy as np
+    >>> params = {"W": np.eye(2), "b": np.zeros(2)}
+    >>> opt = Muon(params, 0.1, weight_decay=0.0)
+    >>> opt.step({"W": np.array([[0.0, 5.0], [-5.0, 0.0]]), "b": np.ones(2)})
+    True
+    >>> params["W"].round(1)  # a rotation, of which singular values are .7 to 1.2
+    array([[ 1. , -0.1],
+           [ 0.1,  1. ]])
+    >>> opt.others.hyper["lr"], params["b"].round(6)
+    (0.1, array([-0.1, -0.1]))
+    """
+
+    @with_options
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-3,
+        *,
+        momentum: Any = 0.95,
+        weight_decay: Any = 0.1,
+        eps: Any = 1e-7,
+        nesterov: bool = True,
+        bias_correction: bool = False,
+        ns_coefficients: Sequence[float] = (3.4445, -4.7750, 2.0315),
+        ns_steps: int = 5,
+        adjust_lr: str = "columns",
+        arrays: str | Sequence[str] = "*",
+        others: Callable[..., Optimizer] = AdamW,
+        **options: Unpack[SharedOptions],
+    ) -> None:
+        nesterov = check_flag("nesterov", nesterov)
+        corrected = check_flag("bias_correction", bias_correction)
+        if corrected and not nesterov:
+            message = "bias_correction needs nesterov, got False"
+            raise ArgumentError(message)
+        check_choice("adjust_lr", adjust_lr, RATIOS)
+        if options.get("state_dtype") is not None:
+            message = (
+                f"state_dtype must be None for Muon, got {options['state_dtype']!r}"
+            )
+            raise ArgumentError(message)
+        coefficients = check_each(as_number, "ns_coefficients", ns_coefficients)
+        if len(coefficients) != 3:
+            message = f"ns_coefficients must be 3 numbers, got {shown(ns_coefficients)}"
+            raise ArgumentError(message)
+        self._all = Parameters.of(params)
+        for name, slot in self._all.layout.slots.items():
+            if slot.group not in {"float32", "float64"}:
+                label = array_label(name)
+                message = f"Muon needs float32 or float64, but {label} is {slot.group}"
+                raise ArgumentError(message)
+        matrices, rest = _divide(arrays, self._all.arrays)
+        ahead = "corrected" if corrected else "nesterov" if nesterov else "mean"
+        ns_steps = check_int("ns_steps", ns_steps, least=1)
+        rule = muon_rule(ahead, coefficients, ns_steps, adjust_lr)
+        scalars = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        self.others: Optimizer | None = None
+        super().__init__(matrices, rule, eps=eps, **scalars, **options)
+        if rest:
+            ema = {"ema": self._follow("ema")} if "ema" in self.hyper else {}
+            self.others = others(rest, self._follow("lr"), **ema)
+            _check_others(self.others, rest)
+        self._gradients = Gradients(self._all, self.state_arenas)
+
+    def _follow(self, name: str) -> Callable[[int], Any]:
+        """Return the schedule of a setting, for the other arrays."""
+        hyper = self.hyper
+
+        def setting(step: int) -> Any:
+            shared = hyper.at(step).shared
+            if name not in shared:
+                message = f"{name} must be one value for all arrays: others follows it"
+                raise ArgumentTypeError(message)
+            return shared[name]
+
+        return setting
+
+    def _make_executor(self) -> Executor:
+        return MatrixExecutor(self._update)
+
+    def _update(self, grads: Arena | list[Array]) -> bool:
+        """Do one step with checked gradients; return whether it was done."""
+        from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
+
+        parameters, others, t = self._parameters, self.others, self.t
+        given = grads.values() if isinstance(grads, Arena) else grads
+        named = dict(zip(self.params, given, strict=True))
+        on_device = parameters.backend.name != "numpy"  # else `step` has looked
+        skips = on_device and self.non_finite == "skip"
+        if skips and self._gradients.not_finite(grads):
+            return False
+        if others is not None:
+            others.hyper.at(t)  # before anything changes, as it may raise
+        with parameters.on_device(), np.errstate(all="ignore"):
+            with in_step(parameters.backend):
+                results = self._compute(named, t)
+            for name, (p, *states) in results.items():
+                parameters.arrays[name][...] = p
+                for state, value in zip(self.rule.states, states, strict=True):
+                    self._state[state][name][...] = value
+        if others is not None:
+            others.step({name: named[name] for name in others.params})
+        self._counter.t = t + 1
+        return True
+
+    def _compute(self, named: dict[str, Array], t: int) -> dict[str, tuple[Array, ...]]:
+        """Return the new parameter and states of each matrix; scale other gradients."""
+        values = self.hyper.at(t)
+        shared = {**values.shared, "t": t + 1}
+        if "clip_norm" in self.hyper:
+            squares = [np.square(g, dtype=np.float64).sum() for g in named.values()]
+            shared["norm"] = self.executor.grad_norm = np.sqrt(sum(squares))
+        scales = {"norm", "clip_norm", "loss_scale"} & shared.keys()
+        if scales:
+            scale = gradient_scale(**{"norm": 0.0} | {n: shared[n] for n in scales})
+        results = {}
+        for name, g in named.items():
+            if name in self._parameters.arrays:
+                own = {n: by_name[name] for n, by_name in values.by_name.items()}
+                own |= {n: arena[name] for n, arena in self.hyper.elements.items()}
+                arrays = [self._state[state][name] for state in self.rule.states]
+                p = self._parameters.arrays[name]
+                results[name] = self.rule(p, *arrays, g, **shared, **own)
+            elif scales:
+                named[name] = self._parameters.backend.xp.asarray(g * scale, g.dtype)
+        return results
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """The parameters by name: the caller's own arrays."""
+        return self._all.arrays
+
+    @property
+    def state(self) -> dict[str, dict[str, Array]]:
+        """The state by parameter and name, as live views."""
+        found = super().state | (self.others.state if self.others else {})
+        return {name: found[name] for name in self.params}
+
+    @property
+    def state_arenas(self) -> Mapping[str, Arena]:
+        """The memory of the state, by names of the rules, padding included."""
+        others = self.others.state_arenas if self.others else {}
+        named = {f"others.{name}": arena for name, arena in others.items()}
+        return {**super().state_arenas, **named}
+
+    @property
+    def average(self) -> dict[str, Array]:
+        """The average of the parameters by name, as live views."""
+        found = super().average | (self.others.average if self.others else {})
+        return {name: found[name] for name in self.params}
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of memory that the state takes, padding included."""
+        return sum(arena.nbytes for arena in self.state_arenas.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy everything that a resumed run needs; see `Optimizer.state_dict`."""
+        others = self.others.state_dict() if self.others else {}
+        return {**super().state_dict(), "others": others}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
+        """Take over a saved state, all or nothing; see `Optimizer.load_state_dict`."""
+        keys = ("format", "rule", "t", "hyper", "state", "others")
+        own = check_state("the saved state", saved, keys)
+        theirs = own.pop("others")
+        if self.others is None:
+            check_state("others of the saved state", theirs)
+            return super().load_state_dict(own)
+        check_state("others of the saved state", theirs, theirs, same={"t": own["t"]})
+        before = self.others.state_dict()
+        self.others.load_state_dict(theirs)
+        try:
+            return super().load_state_dict(own)
+        except StateError:
+            self.others.load_state_dict(before)
+            raise
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that restores settings, step count and norm."""
+        restores = [super().snapshot()]
+        restores += [self.others.snapshot()] if self.others else []
+
+        def restore() -> None:
+            for one in restores:
+                one()
+
+        return restore
+
+
+@dataclass
+class MatrixExecutor:
+    """Runs a step that is a method of its optimizer."""
+
+    run: Callable[[Arena | list[Array]], bool]
+    grad_norm: Any = None
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Return False: a step is many calls."""
+        return False
+
+
+def _divide(
+    arrays: Any, named: Mapping[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the matrices that names or patterns choose, and all other arrays.
+
+    Raises:
+        ArgumentError: one chooses no matrix, or names an array of other dimensions.
+    """
+    patterns = [arrays] if isinstance(arrays, str) else check_sequence("arrays", arrays)
+    matrices = {name: array for name, array in named.items() if array.ndim == 2}
+    chosen = set()
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            message = f"arrays must be names or patterns, got {shown(pattern)}"
+            raise ArgumentTypeError(message)
+        found = {pattern} & named.keys() or {
+            n for n in matrices if fnmatchcase(n, pattern)
+        }
+        if not found or found - matrices.keys():
+            message = (
+                f"arrays must choose 2-d arrays, of which there are "
+                f"{listed(map(repr, matrices)) or 'none'}, got {pattern!r}"
+            )
+            raise ArgumentError(message)
+        chosen |= found
+    return (
+        {name: array for name, array in named.items() if name in chosen},
+        {name: array for name, array in named.items() if name not in chosen},
+    )
+
+
+AHEAD: dict[str, Callable[..., Array]] = {  # of the mean, what becomes orthogonal
+    "mean": lambda m, g, beta, t: m,
+    "nesterov": lambda m, g, beta, t: (1 - beta) * g + beta * m,
+    "corrected": lambda m, g, beta, t: (
+        (1 - beta) / (1 - beta**t) * g + beta / (1 - beta ** (t + 1)) * m
+    ),
+}
+
+
+class MatrixRule(BuiltInRule):
+    """A formula of whole matrices, which is called as it is and never traced."""
+
+    def __str__(self) -> str:
+        from gdopt.kernels.describe import print_source  # noqa: PLC0415
+
+        return f"{self!r}\n\n{print_source(self.function)}"
+
+
+@functools.cache
+def muon_rule(
+    ahead: str, coefficients: tuple[float, ...], steps: int, adjust_lr: str
+) -> MatrixRule:
+    """Return the rule of Muon in one of its forms: the same one each time."""
+    look, ratio = AHEAD[ahead], RATIOS[adjust_lr]
+
+    def muon(p, m, g, *, lr, momentum, weight_decay, eps, t):
+        """Jordan 2024; the decay is that of Liu et al. 2025, eq. 4."""
+        g = g.astype(p.dtype, copy=False)  # which clipping has made float64
+        m = momentum * m + (1 - momentum) * g
+        x = orthogonalize(look(m, g, momentum, t), eps, coefficients, steps)
+        return (1 - lr * weight_decay) * p - lr * ratio(*p.shape) * x, m
+
+    if ahead != "nesterov":
+        muon.__name__ = f"muon_{ahead}"
+    names = inspect.signature(muon).parameters
+    ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
+    return MatrixRule(muon, {}, ranges, Muon)
+
+
+def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
+    """Refuse what does not update the other arrays, or may skip a step by itself.
+
+    Raises:
+        ArgumentTypeError: it is not an optimizer.
+        ArgumentError: it has other parameters, or looks for NaN itself.
+    """
+    check_kind("others(params, lr)", others, Optimizer)
+    if any(others.params.get(name) is not array for name, array in rest.items()):
+        message = f"others must update {listed(map(repr, rest))}, got {others!r}"
+        raise ArgumentError(message)
+    if others.non_finite != "ignore":
+        message = f"non_finite of others must be 'ignore', got {others.non_finite!r}"
+        raise ArgumentError(message)
+
+
+def orthogonalize(
+    u: Array, eps: float, coefficients: Sequence[float], steps: int
+) -> Array:
+    """Return a matrix with the singular vectors of `u`, and values of about 1."""
+    from gdopt.kernels.products import COLUMNS, Product, multiply  # noqa: PLC0415
+
+    backend = backend_of(u)
+    a, b, c = coefficients
+
+    def product(left: Array, right: Array) -> Array:
+        shape = left.shape[0], right.shape[1]
+        out = backend.xp.empty(shape, left.dtype)
+        multiply(backend, Product(left, right, out, COLUMNS))
+        return out
+
+    rows, columns = u.shape
+    x = u if rows <= columns else u.T
+    x = x / (np.sqrt((x * x).sum()) + eps)
+    for _ in range(steps):
+        gram = product(x, x.T)
+        x = a * x + product(b * gram + c * product(gram, gram), x)
+    return x if rows <= columns else x.T
