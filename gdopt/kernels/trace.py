@@ -145,14 +145,17 @@ class Program(BaseProgram):
     kept: tuple[Symbol, ...] = ()
 
     def reads(self, symbol: Symbol) -> bool:
-        """Return whether an input's old value is needed."""
+        """Return whether an input's value is needed: computed with, or kept."""
+        return self._computes_with(symbol) or is_among(symbol, self.results)
+
+    def _computes_with(self, symbol: Symbol) -> bool:
         used = [node.arguments for node in self.instructions]
         return any(is_among(symbol, some) for some in (self.kept, *used))
 
     @property
     def loads(self) -> int:
         """Elements read for each element of an array."""
-        return sum(map(self.reads, self.inputs))
+        return sum(map(self._computes_with, self.inputs))
 
     @property
     def stores(self) -> int:

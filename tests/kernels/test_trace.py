@@ -42,7 +42,7 @@ def test_roles_say_what_is_read_and_written():
         return q, p, r
 
     program = gdopt.Kernel(rule).program()
-    assert [program.reads(symbol) for symbol in program.inputs] == [1, 1, 0, 0]
+    assert [program.reads(symbol) for symbol in program.inputs] == [1, 1, 1, 0]
     assert [program.writes(place) for place in range(4)] == [True, True, False, False]
 
 

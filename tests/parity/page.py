@@ -78,6 +78,9 @@ class Name(str):
     __slots__ = ()
     __repr__ = str.__str__
 
+    def __neg__(self):
+        return Name(f"-{self}")
+
 
 @dataclass
 class Call:
@@ -168,10 +171,12 @@ def line_here(case, there):
 def differences(case, there):
     """Write the defaults of another library that differ from those here."""
     shown = inspect.signature(case.kind).parameters
+    here = {name: shown[name].default for name in there}
     return ", ".join(
-        f"{name} {value:g} (here {shown[name].default:g})"
+        f"{name} {value if value is None else format(value, 'g')} "
+        f"(here {here[name] if here[name] is None else format(here[name], 'g')})"
         for name, value in there.items()
-        if value != shown[name].default
+        if value != here[name]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self, Unpack
@@ -335,6 +335,9 @@ class MatrixRule(BuiltInRule):
 
         return f"{self!r}\n\n{print_source(self.function)}"
 
+    def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
+        """Check nothing: its optimizer sorts out the matrices."""
+
 
 @functools.cache
 def muon_rule(
@@ -354,7 +357,7 @@ def muon_rule(
         muon.__name__ = f"muon_{ahead}"
     names = inspect.signature(muon).parameters
     ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
-    return MatrixRule(muon, {}, ranges, Muon)
+    return MatrixRule(muon, {}, ranges, kind=Muon)
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
