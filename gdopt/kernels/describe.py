@@ -14,6 +14,8 @@ from gdopt.kernels.cpu.blocks import print_block
 from gdopt.kernels.cpu.loop_passes import Printer
 from gdopt.kernels.cpu.loops import print_loop
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
+from gdopt.kernels.cuda.pass_text import PassPrinter
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.passes import ReducingProgram
 from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import BaseProgram, Program, expression, print_host
@@ -95,7 +97,20 @@ def _texts_of_passes(program: ReducingProgram) -> dict[str, str]:
         texts[f"{title}, then {', '.join(sums)}" if sums else title] = text
     numba = Printer(program, np.dtype(np.float32), flush=False).print(cache=False)
     loop = numba[numba.index("def run(") :]  # after the functions that join sums
-    return texts | {"Numba, all passes": loop}
+    stored = tuple(
+        Storage("float32" if symbol.element else "float64", separate=True)
+        for symbol in program.inputs
+    )
+    printer = PassPrinter(program, KernelVariant(stored, "float32"))
+    cuda = {
+        f"CUDA, launch {number + 1}, for float32": _shown(printer.print(number))
+        for number in range(len(printer.launches))
+    }
+    return texts | {"Numba, all passes": loop} | cuda
+
+
+def _shown(text: KernelText) -> str:
+    return f"// reads {text.inputs}\n// writes {text.outputs}\n{text.body}"
 
 
 def _texts(program: Program) -> dict[str, str]:
@@ -104,9 +119,7 @@ def _texts(program: Program) -> dict[str, str]:
     return {
         "NumPy, block by block": print_block(program)[0],
         "Numba": print_loop(program, flush=False, cache=False),
-        "CUDA, for float32 in arenas": (
-            f"// reads {cuda.inputs}\n// writes {cuda.outputs}\n{cuda.body}"
-        ),
+        "CUDA, for float32 in arenas": _shown(cuda),
     }
 
 

@@ -117,11 +117,19 @@ def test_arrays_of_any_strides_are_updated_in_place(place, name, cp):
 def test_values_by_name(option, cp):
     start = draw(0, shapes=SHAPES)
     rate = {
-        name: gdopt.schedules.exponential(0.1, 0.5) if "b" in name else 0.2
+        name: gdopt.schedules.exponential(0.1, 0.5) if name[0] in "bV" else 0.2
         for name in start
     }
     twins = Twins(cp, maker("lamb", lr=rate, **option), start)
     assert_twins(twins, ("float32",), SHAPES)
+
+
+def test_gradients_may_be_in_an_arena_or_not_in_turns(cp):
+    twins = Twins(cp, maker("lars"), draw(0, shapes=SHAPES))
+    for seed in range(1, 5):
+        twins.gradients_together = seed % 2 == 1
+        twins.step(draw(seed, shapes=SHAPES))
+    twins.assert_same()
 
 
 @pytest.mark.parametrize("together", [True, False])

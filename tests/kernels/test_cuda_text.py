@@ -4,15 +4,18 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import cycle, product
 
 import pytest
 import variants
+from reducing_rules import RULES
 from rules import KERNELS, sample
 
 import gdopt
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda import norm, prologue
+from gdopt.kernels.cuda.fused import KernelVariant
+from gdopt.kernels.cuda.pass_text import PassPrinter
 
 pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
@@ -281,3 +284,42 @@ def test_a_rule_may_name_its_arrays_like_anything_the_printers_use(name, cuda_te
         program, split, "float32", prologue.PrologueOptions(counter=True)
     )
     cuda_text.compile_one(text)
+
+
+def reducing_texts(dtype, turn):
+    """Print the launches of a third of the rules with reductions, and ways in turn."""
+    ways = cycle(
+        [{}, {"strided": True}, {"table": True, "rows": True, "may_skip": True}]
+    )
+    printed = {}
+    for rule, (_, per) in [*RULES.items()][turn % 3 :: 3]:
+        compute = "float64" if dtype == "float64" else "float32"
+        program = gdopt.Kernel(rule, per).program((), 2, early=dtype == compute)
+        stored = tuple(
+            Storage(dtype if symbol.element else "float64", separate=True)
+            for symbol in program.inputs
+        )
+        variant = KernelVariant(stored, compute, **next(ways))
+        printer = PassPrinter(program, variant)
+        for k in range(len(printer.launches)):
+            printed[rule.__name__, k] = printer.print(k)
+    return printed
+
+
+PASSES = [("float32", "75"), ("float64", "90"), ("bfloat16", "120"), ("float16", "75")]
+PASSES += [("float32", "90"), ("float64", "120")]
+
+
+@pytest.mark.parametrize("turn", range(len(PASSES)))
+def test_passes_compile_to_exact_arithmetic(turn, cuda_text):
+    dtype, arch = PASSES[turn]
+    printed, limits = reducing_texts(dtype, turn), set()
+    for options in {text.options for text in printed.values()}:
+        own = {key: text for key, text in printed.items() if text.options == options}
+        for key, kernel in cuda_text.compile_many(own, f"sm_{arch}").items():
+            assert [word for word in kernel.arithmetic if ".rn" not in word] == [], key
+            assert "-fmad=false" in options
+            assert not re.search(r"\b(?:fma|neg\.ftz|abs\.ftz)\b", kernel.ptx), key
+            assert not kernel.spilled, key
+            limits.add(kernel.registers)
+    assert max(limits) <= 168

@@ -69,6 +69,10 @@ def test_numba_and_cuda_texts_are_shown_with_every_operation():
 def test_the_loops_of_a_rule_that_reduces_are_shown():
     text = str(gdopt.rules.lamb).split("\n\nNumba, all passes:\n")[1]
     assert text.startswith("    def run(table, values, a_p, a_m, a_v, a_g):\n")
+    for launch in (1, 2):
+        assert (
+            f"\n\nCUDA, launch {launch}, for float32:\n    // reads raw int64" in text
+        )
 
 
 def test_a_rule_with_options_shows_what_is_around_its_formula():

@@ -143,7 +143,7 @@ class PassPlan:
     def _find_slots(self) -> dict[str, dict[Symbol, int]]:
         """Number the values that are read in another loop, or launch, than their own.
 
-        Of an array, the last block has its values at hand.
+        The last block has the values of its array in registers.
         """
         slots: dict[str, dict[Symbol, int]] = {ARRAY: {}, ROW: {}, COLUMN: {}}
         home: dict[Symbol, tuple[int, Group]] = {}

@@ -237,7 +237,7 @@ class PassPrinter(EndPrinter):
             whole.append(f"gdopt_aligned<{self._type(k)}, 4>(at{k}_ + index_)")
         narrow = one.program.stores or self._kind == "double"
         walk = WALK.format(
-            unrolled=1 if narrow else 4,
+            unrolled=1 if narrow else max(1, 4 // len(one.reductions)),
             whole="false" if self.variant.strided else " && ".join(whole),
         )
         return [

@@ -65,7 +65,7 @@ class ValuePrinter:
 
         Args:
             value: of a scalar, an array, a row or a column.
-            names: of the values at hand.
+            names: of the values that have one.
             lines: where statements are added.
             y: the pointer to what is kept.
         """
