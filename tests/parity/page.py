@@ -104,7 +104,7 @@ class Call:
             elif isinstance(part, Call):
                 found |= part.names()
             elif isinstance(part, Name):
-                found.add(part)
+                found.add(Name(part.lstrip("-")))
         return found
 
     def defaults(self):
@@ -115,7 +115,9 @@ class Call:
         found = {}
         for parameter, value in bound.items():
             default = known.parameters[parameter].default
-            if isinstance(value, Name):
+            if isinstance(value, Name) and value.startswith("-"):
+                found[Name(value[1:])] = -default
+            elif isinstance(value, Name):
                 found[value] = default
             elif isinstance(value, tuple) and default is not inspect.Parameter.empty:
                 found |= dict(zip(value, default, strict=False))

@@ -380,7 +380,12 @@ def orthogonalize(
     u: Array, eps: float, coefficients: Sequence[float], steps: int
 ) -> Array:
     """Return a matrix with the singular vectors of `u`, and values of about 1."""
-    from gdopt.kernels.products import COLUMNS, Product, multiply  # noqa: PLC0415
+    from gdopt.kernels.products import (  # noqa: PLC0415
+        COLUMNS,
+        Product,
+        multiply,
+        run_step,
+    )
 
     backend = backend_of(u)
     a, b, c = coefficients
@@ -388,7 +393,7 @@ def orthogonalize(
     def product(left: Array, right: Array) -> Array:
         shape = left.shape[0], right.shape[1]
         out = backend.xp.empty(shape, left.dtype)
-        multiply(backend, Product(left, right, out, COLUMNS))
+        run_step(backend, multiply(backend, Product(left, right, out, COLUMNS)))
         return out
 
     rows, columns = u.shape
