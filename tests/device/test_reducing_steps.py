@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import reducing_rules
+from oracles import CASES
 from reducing_rules import RULES
 from twins import LAYOUTS, Twins, draw, full_from, snapshot
 
@@ -74,6 +75,34 @@ def test_state_of_rows_and_columns_has_the_bits_of_the_cpu(layout, cp):
     start = draw(0, dtypes, shapes)
     twins = Twins(cp, maker("adafactor"), start, layout)
     assert_twins(twins, dtypes, shapes, steps=3)
+
+
+BUILT_IN = [
+    name for name, case in CASES.items() if case.make(np.zeros(1)).rule.kernel.by_shape
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), in_turns(BUILT_IN, LAYOUTS))
+def test_a_built_in_rule_has_the_bits_of_the_cpu(name, layout, cp):
+    dtypes = ("float64", "float32")
+    start = draw(0, dtypes, SHAPES)
+    twins = Twins(cp, CASES[name].make, start, layout)
+    assert_twins(twins, dtypes, SHAPES, steps=3)
+
+
+def test_averages_show_on_the_gpu(cp):
+    start = draw(0, ("float32",), SHAPES)
+    twins = Twins(cp, lambda p: gdopt.ScheduleFreeSGD(p, 0.1), start, "apart")
+    for seed in range(1, 4):
+        twins.step(draw(seed, ("float32",), SHAPES))
+    host, device = twins.host, twins.device
+    before = {name: cp.asnumpy(array) for name, array in device.params.items()}
+    with host.averaged(), device.averaged():
+        for name, array in host.params.items():
+            found = cp.asnumpy(device.params[name])
+            np.testing.assert_allclose(found, array, rtol=1e-6, atol=1e-6)
+            assert not array.size or (found != before[name]).any()
+    twins.assert_same()
 
 
 @pytest.mark.parametrize(
