@@ -141,7 +141,14 @@ def read(rows: Path) -> tuple[dict[str, Result], str | None]:
 
 def collect(only: str | None) -> tuple[list[str], str]:
     """Return the names of the tests, and what went wrong as they were collected."""
-    command = [sys.executable, *PYTEST, "--collect-only", "-m", "gpu", "tests"]
+    command = [
+        sys.executable,
+        *PYTEST,
+        "--collect-only",
+        "-m",
+        "gpu and not slow",
+        "tests",
+    ]
     command += ["--continue-on-collection-errors", *(["-k", only] if only else [])]
     done = subprocess.run(  # noqa: S603 - the project's own tests
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False
