@@ -44,12 +44,11 @@ def _clip(  # the arguments are NumPy's
 
 
 def _reduce(
-    operation: str, x: Any, axis: Any, keepdims: Any
+    operation: str, x: Any, axis: Any, keepdims: Any, name: str
 ) -> tuple[Symbol, list[str]]:
     """Record a reduction; return it and the names of the numbers that it counts."""
     x, trace = Symbol.of(x), TRACE.get()
     trace.by_shape = True
-    name = f"np.linalg.{operation}" if operation == "norm" else f"np.{operation}"
     if x.boolean:
         message = f"{name} needs numbers, not a comparison: write "
         raise RuleError(message + f"{name}(np.where(condition, 1.0, 0.0))")
@@ -107,22 +106,22 @@ def _axes_of(name: str, x: Symbol, axis: Any) -> tuple[int, ...]:
 
 
 def _sum(x: Any, axis: Any = None, *, keepdims: Any = False) -> Symbol:
-    return _reduce("sum", x, axis, keepdims)[0]
+    return _reduce("sum", x, axis, keepdims, "np.sum")[0]
 
 
 def _mean(x: Any, axis: Any = None, *, keepdims: Any = False) -> Symbol:
-    total, counted = _reduce("sum", x, axis, keepdims)
+    total, counted = _reduce("sum", x, axis, keepdims, "np.mean")
     for name in counted:
         total = Symbol.record("divide", total, Symbol(name=name, kind=ARRAY))
     return total
 
 
 def _max(x: Any, axis: Any = None, *, keepdims: Any = False) -> Symbol:
-    return _reduce("max", x, axis, keepdims)[0]
+    return _reduce("max", x, axis, keepdims, "np.max")[0]
 
 
 def _norm(x: Any, *, axis: Any = None, keepdims: Any = False) -> Symbol:
-    return _reduce("norm", x, axis, keepdims)[0]
+    return _reduce("norm", x, axis, keepdims, "np.linalg.norm")[0]
 
 
 # NumPy's own semantics: np.sign(-0.0) is 0.0; NaN wins in np.minimum and np.maximum.
@@ -189,6 +188,7 @@ INSTEAD = {  # what to write for what is not an operation of rules
     ".min": "-np.max(-x)",
     ".std": "np.sqrt(np.mean((x - np.mean(x)) ** 2))",
     ".var": "np.mean((x - np.mean(x)) ** 2)",
+    "iteration, as in sum(x),": "np.sum(x), or np.max(x) for max(x)",
     "np.sinh": "(np.exp(x) - np.exp(-x)) / 2",
     "np.cosh": "(np.exp(x) + np.exp(-x)) / 2",
 }

@@ -139,6 +139,14 @@ def rows_without_keepdims(p, g):
     return p - np.sum(g, axis=1)
 
 
+def means_without_keepdims(p, g):
+    return p - np.mean(g, axis=1)
+
+
+def by_python(p, g):
+    return p - sum(g)
+
+
 def one_axis_of_three(p, g):
     return p - np.sum(g, axis=1, keepdims=True)
 
@@ -171,6 +179,8 @@ def element_into_row(p, r, g):
     ("rule", "axes", "message"),
     [
         (rows_without_keepdims, 2, "np.sum over rows needs keepdims=True.* axis=1"),
+        (means_without_keepdims, 2, "np.mean over rows needs keepdims=True.* axis=1"),
+        (by_python, 2, r"as in sum\(x\), is not an op.*: write np.sum\(x\), or np.max"),
         (one_axis_of_three, 3, r"axis=\(1, 2\), keepdims=True\), got axis=1"),
         (axis_out_of_range, 2, "takes axes from -2 to 1 of .* 2 axes, got axis=2"),
         (norm_of_three_axes, 3, r"write np.sqrt\(np.sum\(x \* x, axis=\(0, 1, 2\)"),
