@@ -111,6 +111,8 @@ class Symbol:
         """Make a number a constant; refuse what is not a number."""
         if isinstance(value, Symbol):
             return value
+        if isinstance(value, np.ndarray) and not value.ndim:
+            value = value[()]
         number = isinstance(value, int | float | np.integer | np.floating)
         if number and not isinstance(value, bool):
             return Symbol(value=float(value))

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from oracles import CASES
+from oracles import CASES, MATRIX_CASES
 from parity.case import at
+from parity.muon import muon
 
 from gdopt.problems import bowl, rosenbrock
 
@@ -61,6 +62,28 @@ def test_a_rule_converges_as_fast_as_its_textbook(name, numpy_engine):
     assert expected is not None
     found = by_gdopt(case, problem, 0.02, **changes)
     assert found <= 1.1 * expected
+
+
+def test_muon_converges_as_fast_as_its_textbook(numpy_engine):
+    case, problem, states = next(iter(MATRIX_CASES.values())), bowl(4.0), {}
+    rate = lambda step: 0.2 / (1 + 0.05 * step)  # noqa: E731 - its steps have one size
+    hyper = {**case.hyper, "lr": rate, "weight_decay": 0.0}
+
+    def update(p, gradient, step):
+        scalars = {**at(hyper, step - 1), **case.choices, "t": step}
+        matrices = p.reshape(1, 2), gradient.reshape(1, 2)
+        return muon(*matrices, states, **scalars).reshape(2)
+
+    expected = steps_by(update, problem, 0.02)
+    assert expected is not None
+    p = np.array(problem.start)
+    optimizer = case.make(p.reshape(1, 2), lr=rate, weight_decay=0.0)
+
+    def step(_p, gradient, _step):
+        optimizer.step(gradient.reshape(1, 2))
+        return p
+
+    assert steps_by(step, problem, 0.02) <= 1.1 * expected
 
 
 @pytest.mark.parametrize(
