@@ -16,7 +16,7 @@ import gdopt
 
 PAGE = Path(gdopt.__file__).parent / "guide" / "rules.md"
 MODULES = {"torch": "torch.optim", "keras": "keras.optimizers", "optax": "optax"}
-# Chainer is archived: its lines and defaults are those of its last documentation.
+# Chainer is archived: its lines and defaults are those of its last source code.
 CHAINER = {
     "sgd": ("SGD(lr)", {"lr": 0.01}),
     "momentum keras": ("MomentumSGD(lr, momentum)", {"lr": 0.01, "beta": 0.9}),
