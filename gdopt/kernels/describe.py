@@ -45,7 +45,7 @@ def element_passes(program: BaseProgram) -> list[Program]:
     """Return what is done for every element, a program for each pass."""
     if isinstance(program, ReducingProgram):
         return [one.program for one in program.passes]
-    assert isinstance(program, Program)  # noqa: S101 - there are no others
+    assert isinstance(program, Program)  # noqa: S101 - or it would reduce
     return [program]
 
 

@@ -354,7 +354,7 @@ def build_engine(
         from gdopt.kernels.cpu.block_passes import BlockPasses  # noqa: PLC0415
 
         return BlockPasses(program, compute)
-    assert isinstance(program, Program)  # noqa: S101 - there are no others
+    assert isinstance(program, Program)  # noqa: S101 - or it would reduce
     if engine == "cuda":
         from gdopt.kernels.cuda.engine import Cuda  # noqa: PLC0415
 

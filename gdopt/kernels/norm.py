@@ -35,10 +35,17 @@ import numpy as np
 
 from gdopt.arrays.arena import Layout
 from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.sums import (
+    BIG,
+    GROW,
+    LANES,
+    SEGMENT,
+    SHRINK,
+    SMALL,
+    lane_results,
+    terms,
+)
 
-SEGMENT, LANES = 4096, 128
-BIG, SMALL = 2.0**486, 2.0**-511
-SHRINK, GROW = 2.0**-538, 2.0**537
 BATCH = 64 * SEGMENT  # elements that NumPy adds at a time: 2 MiB of float64
 
 
@@ -149,32 +156,17 @@ def _add_squares(parts: list[Any], length: int, sums: np.ndarray) -> None:
         if not exact:
             with FlushToZero():
                 x = np.concatenate(parts, dtype=np.float64)
-            sums[0] = _add_lanes(np.square(x, out=x), length)
+            squares = np.square(x, out=x)
+            sums[0] = lane_results("sum", squares.reshape(-1, length))
             return
         x = np.concatenate(parts) if len(parts) > 1 else parts[0]
         squares = np.square(x)
-        sums[0] = _add_lanes(squares, length)
+        sums[0] = lane_results("sum", squares.reshape(-1, length))
         tiny = squares < SMALL * SMALL
         has_small = tiny.any() and (tiny & (x != 0)).any()
         if has_small or not sums[0].max() <= BIG * BIG:  # or NaN
-            size = np.abs(x)
-            big, small = size > BIG, size < SMALL
-            for k, (scale, chosen) in enumerate(
-                ((1.0, ~(big | small)), (SHRINK, big), (GROW, small))
-            ):
-                squares = np.square(np.where(chosen, x * scale, 0.0))
-                sums[k] = _add_lanes(squares, length)
-
-
-def _add_lanes(squares: np.ndarray, length: int) -> Any:
-    """Add squares to lanes one row after the other, and lanes by halves."""
-    rows = squares.reshape(-1, length // LANES, LANES)
-    lanes = np.add.reduce(rows, axis=1)  # in order, as along any axis but the last
-    width = LANES
-    while width > 1:
-        width //= 2
-        lanes = lanes[:, :width] + lanes[:, width:]
-    return lanes[:, 0]
+            for k, term in enumerate(terms("norm", x)):
+                sums[k] = lane_results("sum", term.reshape(-1, length))
 
 
 def root(taken: float, big: float = 0.0, small: float = 0.0) -> float:

@@ -161,10 +161,14 @@ def run_packed(
             done += segments[0].size
 
 
-def place_table(shape: Sequence[int], inputs: int) -> np.ndarray:
-    """Return the table of one array for an engine of passes: all of it from 0 on."""
+def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the numbers of rows and columns: a vector is one row.
+
+    >>> rows_and_columns((3, 4, 5)), rows_and_columns((3,)), rows_and_columns(())
+    ((3, 20), (1, 3), (1, 1))
+    """
     rows = shape[0] if len(shape) > 1 else 1
-    return np.array([[rows, math.prod(shape) // max(rows, 1), *[0] * inputs]], np.int64)
+    return rows, math.prod(shape) // max(rows, 1)
 
 
 def run_whole(
@@ -194,8 +198,8 @@ def run_whole(
                 view = array.astype(dtype, order="C").reshape(-1)
                 packed += [k] if program.writes(k) else []
             flat.append(view)
-        table = place_table(arrays[0].shape, len(arrays))
-        engine.run(table, flat, np.array([values], np.float64))
+        row = [*rows_and_columns(arrays[0].shape), *[0] * len(arrays)]
+        engine.run(np.array([row], np.int64), flat, np.array([values], np.float64))
         for k in packed:
             result = flat[k]
             if rounding and k in rounding.random_streams:

@@ -179,36 +179,15 @@ class _Cutter:
         reductions = [
             n for n in self.nodes if reduces_elements(n) and self.stages[n] == stage + 1
         ]
-        rebuilt = {results[k]: inputs[k] for k in gone}
-        used: dict[Symbol, None] = {}
-        instructions: dict[Symbol, None] = {}
-        old = [inputs[k] for k in gone]
-
-        def rebuild(node: Symbol) -> Symbol:
-            if not node.element:
-                return node
-            if node in rebuilt:
-                if rebuilt[node].operation is None:
-                    used[rebuilt[node]] = None
-                return rebuilt[node]
-            if node.operation is None:
-                if is_among(node, old):
-                    raise LookupError
-                used[node] = None
-                return node
-            arguments = tuple(map(rebuild, node.arguments))
-            new = Symbol(
-                node.operation, arguments, kind=node.kind, boolean=node.boolean
-            )
-            rebuilt[node] = new
-            instructions[new] = None
-            return new
-
+        copier = _Copier(
+            {results[k]: inputs[k] for k in gone}, [inputs[k] for k in gone]
+        )
         try:
-            kept = [rebuild(node.arguments[0]) for node in reductions]
-            written = [rebuild(results[k]) for k in now]
+            kept = [copier.copy(node.arguments[0]) for node in reductions]
+            written = [copier.copy(results[k]) for k in now]
         except LookupError:
             return None
+        instructions, used = copier.instructions, copier.used
         for k, operand in enumerate(kept):  # of an array that the pass changes
             if is_among(operand, [inputs[place] for place in now]):
                 kept[k] = Symbol("copy", (operand,), kind=ELEMENT)
@@ -226,3 +205,47 @@ class _Cutter:
             kept=tuple(kept),
         )
         return ArrayPass(program, tuple(order), tuple(reductions))
+
+
+class _Copier:
+    """Copies operations of a formula into a pass.
+
+    Args:
+        written: the inputs that hold results of earlier passes, by these results.
+        old: those inputs, whose old values are gone.
+
+    Attributes:
+        instructions: the operations that the pass does, in order.
+        used: the inputs that it reads.
+    """
+
+    def __init__(self, written: Mapping[Symbol, Symbol], old: list[Symbol]) -> None:
+        self._copies, self._written, self._old = dict(written), written, old
+        self.instructions: dict[Symbol, None] = {}
+        self.used: dict[Symbol, None] = {}
+
+    def copy(self, node: Symbol) -> Symbol:
+        """Return what computes a value in the pass.
+
+        Raises:
+            LookupError: it needs a value that is gone.
+        """
+        if not node.element:
+            return node
+        if node in self._written:
+            self.used[self._written[node]] = None
+        elif node.operation is None:
+            if is_among(node, self._old):
+                raise LookupError
+            self.used[node] = None
+            return node
+        elif node not in self._copies:
+            new = Symbol(
+                node.operation,
+                tuple(map(self.copy, node.arguments)),
+                kind=node.kind,
+                boolean=node.boolean,
+            )
+            self._copies[node] = new
+            self.instructions[new] = None
+        return self._copies[node]

@@ -8,13 +8,15 @@ other, and blocks by neighbours. Sums start at +0.0, and largest values at -inf.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gdopt.kernels.norm import BIG, GROW, LANES, SEGMENT, SHRINK, SMALL
-
+SEGMENT, LANES = 4096, 128
+BIG, SMALL = 2.0**486, 2.0**-511
+SHRINK, GROW = 2.0**-538, 2.0**537
 ROWS = 64  # that are added one after the other
 
 
@@ -60,14 +62,14 @@ def segment_results(operation: str, x: np.ndarray) -> np.ndarray:
     parts = []
     for term in terms(operation, x):
         body = term[..., :whole].reshape(*x.shape[:-1], -1, SEGMENT)
-        own = [_lanes(operation, body)] if whole else []
+        own = [lane_results(operation, body)] if whole else []
         if whole < x.shape[-1]:
-            own.append(_lanes(operation, term[..., None, whole:]))
+            own.append(lane_results(operation, term[..., None, whole:]))
         parts.append(np.moveaxis(np.concatenate(own, axis=-1), -1, 0))
     return np.stack(parts)
 
 
-def _lanes(operation: str, x: np.ndarray) -> Any:
+def lane_results(operation: str, x: np.ndarray) -> Any:
     """Reduce the last axis, of at most a segment: to lanes, and these by halves."""
     length, lanes = x.shape[-1], LANES
     while lanes // 2 >= length and lanes > 1:  # no element reaches the others
@@ -77,10 +79,12 @@ def _lanes(operation: str, x: np.ndarray) -> Any:
     if missing:
         pad = np.full((*x.shape[:-1], missing), first)
         x = np.concatenate([x, pad], axis=-1)
-    rows = np.moveaxis(x.reshape(*x.shape[:-1], -1, lanes), -2, 0)
-    held = np.full(rows.shape[1:], first)
-    for row in rows:
-        held = combine(operation, held, row)
+    rows = x.reshape(*x.shape[:-1], -1, lanes)
+    held: Any
+    if operation == "max":
+        held = functools.reduce(larger, np.moveaxis(rows, -2, 0), np.float64(first))
+    else:  # NumPy adds in order along any axis but the last
+        held = np.add.reduce(rows, axis=-2, initial=first)
     while lanes > 1:
         lanes //= 2
         held = combine(operation, held[..., :lanes], held[..., lanes : 2 * lanes])

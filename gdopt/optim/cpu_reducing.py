@@ -11,6 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
+from gdopt.kernels.packing import rows_and_columns
 from gdopt.optim.cpu import CpuExecutor, Segment, random_streams
 from gdopt.optim.options import MASTER
 
@@ -91,11 +92,9 @@ class CpuReducingExecutor(CpuExecutor):
         given.append(parameters.arena)  # gradients lie as their parameters
         given += [self._hyper.elements[s.name] for s in symbols[len(given) :]]
         for name in names:
-            shape = parameters.layout.slots[name].shape
-            rows = shape[0] if len(shape) > 1 else 1
             starts = [arena.layout.slots[name].start for arena in given]
-            size = parameters.arrays[name].size
-            places.append([rows, size // max(rows, 1), *starts])
+            shape = parameters.layout.slots[name].shape
+            places.append([*rows_and_columns(shape), *starts])
         table = np.array(places, np.int64)
         groups = [arena.layout.slots[names[0]].group for arena in given]
         buffers = [a.buffers[g] for a, g in zip(given, groups, strict=True)]

@@ -13,7 +13,7 @@ from rules import bits, special_arrays
 import gdopt
 from gdopt.kernels import Kernel
 from gdopt.kernels.cpu.block_passes import BlockPasses
-from gdopt.kernels.packing import place_table
+from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.sums import block_results, finish, reduce
 from gdopt.kernels.trace import compile_host
 
@@ -223,7 +223,8 @@ def loop_passes():
 
 def make_table(program, shapes, dtype, seed=0):
     """Draw arrays of some shapes, one behind the other in a buffer for each input."""
-    table = [place_table(shape, len(program.inputs))[0] for shape in shapes]
+    empty = [0] * len(program.inputs)
+    table = [[*rows_and_columns(shape), *empty] for shape in shapes]
     drawn = [draw(program, shape, dtype, seed + k) for k, shape in enumerate(shapes)]
     buffers = []
     for k, arrays in enumerate(zip(*drawn, strict=True)):

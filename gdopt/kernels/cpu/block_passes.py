@@ -11,10 +11,16 @@ import numpy as np
 
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import FlushToZero
-from gdopt.kernels.norm import SEGMENT
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
-from gdopt.kernels.sums import ROWS, block_results, finish, reduce, segment_results
+from gdopt.kernels.sums import (
+    ROWS,
+    SEGMENT,
+    block_results,
+    finish,
+    reduce,
+    segment_results,
+)
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, Symbol
 
 Values = dict[Symbol, Any]  # that are not of elements, in float64

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gdopt.kernels.cpu.norm import PLAIN, SCALED
-from gdopt.kernels.norm import GROW, LANES, SEGMENT, SHRINK
+from gdopt.kernels.sums import GROW, LANES, SEGMENT, SHRINK
 from gdopt.kernels.symbol import COLUMN, Symbol
 
 NARROW = 32  # columns up to which the elements of TILE rows are taken side by side

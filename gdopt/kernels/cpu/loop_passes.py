@@ -29,9 +29,8 @@ from gdopt.kernels.cpu.lanes import (
     set_width,
 )
 from gdopt.kernels.cpu.loops import FLUSH, IMPORTS, compile_module, print_element
-from gdopt.kernels.norm import SEGMENT
 from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
-from gdopt.kernels.sums import ROWS
+from gdopt.kernels.sums import ROWS, SEGMENT
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, Symbol
 from gdopt.kernels.trace import expression
 

@@ -12,16 +12,8 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.kernel import cpu_engine
-from gdopt.kernels.norm import (
-    BIG,
-    GROW,
-    LANES,
-    SHRINK,
-    SMALL,
-    NormPlan,
-    root,
-    segment_sums,
-)
+from gdopt.kernels.norm import NormPlan, root, segment_sums
+from gdopt.kernels.sums import BIG, GROW, LANES, SHRINK, SMALL
 
 PLAIN = ["{0} += x * x"]  # to lanes, in float64
 SCALED = [

@@ -21,7 +21,7 @@ from gdopt.kernels.cuda.text import (
     STRIDED,
     KernelText,
 )
-from gdopt.kernels.norm import SEGMENT
+from gdopt.kernels.sums import SEGMENT
 
 WARP, BLOCK = 32, 1024
 FAN = 16  # neighbours that a thread adds

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gdopt.kernels.cuda.pass_plan import Group, PassLaunch
 from gdopt.kernels.cuda.pass_values import Names, ValuePrinter, is_largest
-from gdopt.kernels.norm import LANES, SEGMENT
+from gdopt.kernels.sums import LANES, SEGMENT
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW
 
 WARP, WARPS = 32, 8

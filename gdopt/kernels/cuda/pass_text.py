@@ -26,9 +26,8 @@ from gdopt.kernels.cuda.text import (
     KernelText,
     print_statements,
 )
-from gdopt.kernels.norm import LANES, SEGMENT
 from gdopt.kernels.passes import ArrayPass, ReducingProgram
-from gdopt.kernels.sums import ROWS
+from gdopt.kernels.sums import LANES, ROWS, SEGMENT
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, SCALAR
 
 SPAN = 512  # elements of a warp where nothing is summed

@@ -15,10 +15,9 @@ from gdopt.kernels.cuda.fused import KernelVariant
 from gdopt.kernels.cuda.pass_ends import BLOCK, WARP, WARPS
 from gdopt.kernels.cuda.pass_text import SPAN, PassPrinter
 from gdopt.kernels.cuda.pass_values import KINDS, kinds_of
-from gdopt.kernels.norm import LANES, SEGMENT
-from gdopt.kernels.packing import place_table
+from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ArrayPass, ReducingProgram
-from gdopt.kernels.sums import ROWS
+from gdopt.kernels.sums import LANES, ROWS, SEGMENT
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW
 
 PREPARED = 64  # shapes whose tables an engine keeps
@@ -195,7 +194,7 @@ class CudaPasses:
         """Make the launches for arrays of a shape, and the contiguous ones' slot."""
         stored = tuple(Storage(name, separate=True) for name in self._stored)
         variant = KernelVariant(stored, self.dtype.name, table=table, strided=strided)
-        (rows, columns, *_), *_ = place_table(shape, 0).tolist()
+        rows, columns = rows_and_columns(shape)
         send = functools.partial(self._home.from_host, device=device)
         launches = PassLaunches(
             self._program,

@@ -17,7 +17,7 @@ from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.fused import KernelVariant
 from gdopt.kernels.cuda.passes import PassLaunches
 from gdopt.kernels.cuda.prologue import PrologueOptions
-from gdopt.kernels.packing import place_table
+from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ReducingProgram
 from gdopt.optim.gpu.group import GradNorm
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
@@ -183,7 +183,7 @@ class ReducingGroup:
         ends = np.cumsum(block_counts(one.slots.values()))
         places = ends - block_counts(one.slots.values())
         shapes = {
-            number: place_table(slot.shape, 0)[0].tolist()
+            number: rows_and_columns(slot.shape)
             for number, slot in zip(one.numbers, one.slots.values(), strict=True)
         }
         send = partial(parameters.backend.from_host, device=parameters.device)
