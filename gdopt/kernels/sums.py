@@ -83,8 +83,9 @@ def lane_results(operation: str, x: np.ndarray) -> Any:
     held: Any
     if operation == "max":
         held = functools.reduce(larger, np.moveaxis(rows, -2, 0), np.float64(first))
-    else:  # NumPy adds in order along any axis but the last
-        held = np.add.reduce(rows, axis=-2, initial=first)
+    else:  # NumPy adds in order along any axis but the last; -0.0 becomes +0.0
+        held = np.add.reduce(rows, axis=-2)
+        held += 0.0
     while lanes > 1:
         lanes //= 2
         held = combine(operation, held[..., :lanes], held[..., lanes : 2 * lanes])
