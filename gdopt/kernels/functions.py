@@ -189,6 +189,9 @@ INSTEAD = {  # what to write for what is not an operation of rules
     ".std": "np.sqrt(np.mean((x - np.mean(x)) ** 2))",
     ".var": "np.mean((x - np.mean(x)) ** 2)",
     "iteration, as in sum(x),": "np.sum(x), or np.max(x) for max(x)",
+    "math.floor": "np.floor(x)",
+    "//": "np.floor(x / y)",
+    "%": "x - y * np.floor(x / y)",
     "np.sinh": "(np.exp(x) - np.exp(-x)) / 2",
     "np.cosh": "(np.exp(x) + np.exp(-x)) / 2",
 }

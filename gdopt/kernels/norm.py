@@ -177,3 +177,24 @@ def root(taken: float, big: float = 0.0, small: float = 0.0) -> float:
     elif not taken:
         total, scale = small, 1 / GROW
     return math.sqrt(total) * scale if total < math.inf else math.nan
+
+
+def join_norms(xp: Any, norms: Any) -> Any:
+    """Return the norm of all arrays from the norm of each, added by neighbours.
+
+    They are scaled by a power of two, so that no square overflows or vanishes.
+
+    Args:
+        xp: the module of the array.
+        norms: (arrays,) float64.
+
+    Returns:
+        A number or 0-d array; NaN if a norm is.
+    """
+    exponent = xp.frexp(norms.max())[1]
+    squares = xp.square(xp.ldexp(norms, -exponent))
+    while squares.size > 1:
+        even = squares.size // 2 * 2
+        pairs = squares[:even:2] + squares[1:even:2]
+        squares = xp.concatenate([pairs, squares[even:]])
+    return xp.ldexp(xp.sqrt(squares[0]), exponent)

@@ -114,6 +114,12 @@ OPERATIONS = {
     "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
     "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
     "hypot": Operation("hypot({}, {})", "hypot({}, {})", np.hypot, math.hypot),
+    "floor": Operation(
+        "floor({})",
+        "floor({})",
+        np.floor,
+        _ieee(lambda x: math.copysign(math.floor(x), x), np.floor),
+    ),
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
     "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
     "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),

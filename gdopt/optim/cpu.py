@@ -70,12 +70,13 @@ class CpuExecutor:
         counter: StepCounter,
         *,
         options: Options,
+        norm: Callable[[Any], float] | None = None,
     ) -> None:
         self._rule, self._parameters, self._states = rule, parameters, states
         self._hyper, self._counter, self._options = hyper, counter, options
         self.grad_norm: float | None = None
         takes_norm = "norm" in rule.kernel.signature.scalars
-        self._norm = CpuNorm(parameters.layout) if takes_norm else None
+        self._norm = norm or (CpuNorm(parameters.layout) if takes_norm else None)
         self._version = self._revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
@@ -158,7 +159,8 @@ class CpuExecutor:
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
-        parameters, elements = self._parameters, list(self._hyper.elements)
+        parameters = self._parameters
+        elements = self._hyper.elements_of(self._rule)
         for group in parameters.layout.sizes:
             stored = self._options.stored(self._rule, group, len(elements))
             self._random_streams[group] = random_streams(stored)

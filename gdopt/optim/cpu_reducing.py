@@ -11,8 +11,10 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
+from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import rows_and_columns
 from gdopt.optim.cpu import CpuExecutor, Segment, random_streams
+from gdopt.optim.hyper import StepCounter
 from gdopt.optim.options import MASTER
 
 
@@ -24,7 +26,8 @@ class CpuReducingExecutor(CpuExecutor):
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
-        parameters, elements = self._parameters, list(self._hyper.elements)
+        parameters = self._parameters
+        elements = self._hyper.elements_of(self._rule)
         slots = parameters.layout.slots
         self._of_axes: dict[tuple[str, int], tuple[Step, dict[int, int], bool]] = {}
         for slot in slots.values():
@@ -107,3 +110,30 @@ class CpuReducingExecutor(CpuExecutor):
             step.engine.run(table, own, scalars.reshape(len(names), -1))
 
         return call
+
+
+class TransformedNorm:
+    """Computes the norm of gradients that are transformed before it is taken.
+
+    Args:
+        executor: of the rule for the norm of each array.
+        norms: its state, one number for each array.
+        counter: the steps done.
+        own: the counter of the executor.
+    """
+
+    def __init__(
+        self,
+        executor: CpuReducingExecutor,
+        norms: Array,
+        counter: StepCounter,
+        own: StepCounter,
+    ) -> None:
+        self._executor, self._norms = executor, norms
+        self._counter, self._own = counter, own
+
+    def __call__(self, grads: Arena | list[Array]) -> float:
+        """Return the norm of all arrays together."""
+        self._own.t = self._counter.t
+        self._executor.run(grads)
+        return float(join_norms(np, self._norms))

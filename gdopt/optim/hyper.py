@@ -102,6 +102,10 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             for part in setting.values() if isinstance(setting, dict) else [setting]:
                 yield name, part
 
+    def elements_of(self, rule: Rule) -> list[str]:
+        """Name the settings that are arrays and that a rule takes."""
+        return [name for name in self.elements if name in rule.scalars]
+
     @property
     def reads_host_arrays(self) -> bool:
         """Return whether a setting is a 0-d NumPy array, to be read at every step."""

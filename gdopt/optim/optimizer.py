@@ -6,35 +6,24 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
-from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
-from gdopt.optim.cpu import CpuExecutor
-from gdopt.optim.cpu_reducing import CpuReducingExecutor
+from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
+from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.hyper import Hyper, StepCounter
-from gdopt.optim.options import AVERAGE, MASTER, Options, extended, refuse_keywords
+from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.rule import Rule, rule as make_rule
+from gdopt.optim.transforms import AVERAGE, accumulation, extended, norm_rule
 
 Init = TypeVar("Init", bound=Callable[..., None])
-
-
-class Executor(Protocol):
-    """What an optimizer asks of the code that runs its rule, on the CPU or on a GPU."""
-
-    grad_norm: Any
-
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that nothing can interrupt; return whether there was one."""
-
-    def run(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do one step with checked gradients; return whether it was done."""
 
 
 @runtime_checkable
@@ -57,6 +46,11 @@ class GraphExecutor(Executor, Protocol):
 class Optimizer:
     """Updates arrays in place by a rule, in one fused pass over memory.
 
+    What goes around the rule is in the same pass, in this order: accumulate, loss
+    scale, maximize, clip_value, clip_each, agc, clip_norm, coupled weight decay, the
+    rule, other weight decay, bounds, lookahead, ema or swa. Each norm is that of the
+    gradient as transformed so far. All numbers among these are hyper-parameters.
+
     Args:
         params: an array, a sequence or a mapping of arrays, or a `gdopt.Arena`;
             float16, bfloat16, float32 or float64, on one device. They stay the caller's
@@ -66,13 +60,38 @@ class Optimizer:
         non_finite: what a step does with NaN or infinity in the gradients:
             ``"ignore"`` computes with them, ``"skip"`` changes nothing, not even the
             step count, ``"raise"`` refuses them by name.
-        clip_norm: largest norm of all gradients together, in (0, inf): larger ones are
-            scaled down to it, exactly. A hyper-parameter, in the same pass.
-        loss_scale: by which the gradients are divided, before they are clipped. A
-            hyper-parameter, in the same pass.
+        accumulate: calls of `step` for one update, at least 1: it takes the mean of
+            their gradients at the last one, until which `step` returns False.
+        loss_scale: by which the gradients are divided, in (0, inf), or ``"dynamic"``:
+            65,536, then half as much after every step with gradients that are not
+            finite, which is skipped (with what has been accumulated), and twice as
+            much after 2,000 others in a row. Multiply the loss by ``opt.loss_scale``.
+        maximize: whether to follow the gradient and not its opposite.
+        clip_value: largest magnitude of an element of a gradient, in (0, inf].
+        clip_each: largest norm of the gradient of an array, in (0, inf].
+        agc: adaptive clipping: largest norm of the gradient of a unit, in proportion to
+            the norm of its parameters, or .001 if that is larger; in (0, inf].
+        unit_axis: of `agc`: 0 if a unit is a row (torch's layers), 1 if it is a column
+            (optax's, and gdopt's own network); vectors are one unit.
+        clip_norm: largest norm of all gradients together, in (0, inf]: larger ones are
+            scaled down to it, exactly.
+        weight_decay: in [0, inf); by name, ``{"W*": 0.01}``, others are not decayed.
+        decay_mode: needed with `weight_decay`, unless the rule has its own:
+            ``"coupled"`` adds weight_decay p to the gradient, ``"decoupled"`` subtracts
+            lr weight_decay p, ``"independent"`` weight_decay p, from the new parameter;
+            p is the parameter before the step.
+        bounds: a pair (lower, upper) that parameters are clipped to after an update;
+            numbers, arrays, schedules, or a mapping from names to pairs; infinity is
+            no bound. Their hyper-parameters are `lower` and `upper`.
+        lookahead: a pair (steps, step size): slow weights that move towards the
+            parameters by that share every so many steps, after which these start from
+            them (Zhang et al. 2019, algorithm 1). Its hyper-parameter is
+            `slow_step_size`, in (0, 1].
         ema: beta of the exponentially weighted average of the parameters that
-            `average` gives, in [0, 1); it starts from the parameters. A
-            hyper-parameter, in the same pass.
+            `average` gives, in [0, 1); it starts from the parameters before the first
+            step, as Karras' does, and torch's and Keras's from those after it.
+        swa_start: updates after which the mean of the parameters after each update
+            begins, which `average` gives (Izmailov et al. 2018); not with `ema`.
         master_weights: whether float16 or bfloat16 parameters are rounded copies of
             float32 ones, which are kept as state and updated in the same pass.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
@@ -109,66 +128,108 @@ class Optimizer:
         rule: Rule | Callable[..., Any],
         *,
         non_finite: str = "ignore",
-        clip_norm: Any = None,
+        accumulate: int = 1,
         loss_scale: Any = None,
+        maximize: bool = False,
+        clip_value: Any = None,
+        clip_each: Any = None,
+        agc: Any = None,
+        unit_axis: int | None = None,
+        clip_norm: Any = None,
+        weight_decay: Any = None,
+        decay_mode: str | None = None,
+        bounds: Any = None,
+        lookahead: tuple[int, Any] | None = None,
         ema: Any = None,
+        swa_start: int | None = None,
         master_weights: bool = False,
         state_dtype: str | None = None,
         rounding: str = "nearest",
         seed: int = 0,
         **hyper: Any,
     ) -> None:
+        given: dict[str, Any] = {
+            "accumulate": accumulate,
+            "loss_scale": loss_scale,
+            "maximize": maximize,
+            "clip_value": clip_value,
+            "clip_each": clip_each,
+            "agc": agc,
+            "unit_axis": unit_axis,
+            "clip_norm": clip_norm,
+            "weight_decay": weight_decay,
+            "decay_mode": decay_mode,
+            "bounds": bounds,
+            "lookahead": lookahead,
+            "ema": ema,
+            "swa_start": swa_start,
+        }
+        dynamic = isinstance(loss_scale, str) and loss_scale == "dynamic"
+        if dynamic:
+            given["loss_scale"] = FIRST_SCALE
+            non_finite = "skip" if non_finite == "ignore" else non_finite
         self.options = Options(non_finite, master_weights, state_dtype, rounding, seed)
-        extras = {"clip_norm": clip_norm, "loss_scale": loss_scale, "ema": ema}
-        extras = {name: value for name, value in extras.items() if value is not None}
+        if dynamic and non_finite == "raise":
+            message = "loss_scale='dynamic' skips steps: non_finite must not be 'raise'"
+            raise ArgumentError(message)
         rule = rule if isinstance(rule, Rule) else make_rule()(rule)
-        hyper = {**rule.defaults, **hyper}
+        self._transforms, extras = split_options(type(self), rule, given)
+        own = {name: extras.pop(name) for name in rule.scalars if name in extras}
+        hyper = {**rule.defaults, **hyper, **own}
         refuse_keywords(type(self), rule, hyper)
-        self.rule = extended(rule, tuple(extras))
+        self.rule = self._extend(rule)
         self._parameters = Parameters.of(params)
         self.options.check_layout(self._parameters.layout)
         self.rule.check_axes(self._parameters.axes)
         self._counter = StepCounter()
         self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
         with self._parameters.on_device():
-            self._state = self._start()
+            self._state = start_state(self.rule, self._parameters, self.options)
         self._gradients = Gradients(self._parameters, self._state)
+        self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
+        self._accumulation: Accumulation | None = None
+        if accumulate > 1:
+            self._accumulation = Accumulation(accumulate, self._make_accumulating)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
         self._held: dict[str, Array] | None = None  # parameters, while averages show
+        self._norm_scale: Any = None  # the loss scale of the last step, where known
+        self._around = self.host_skips or "loss_scale" in self._transforms.options
+
+    def _extend(self, rule: Rule) -> Rule:
+        """Return the rule with all that goes around it."""
+        return extended(rule, self._transforms)
+
+    @property
+    def host_skips(self) -> bool:
+        """Whether the host has to know if a step is skipped."""
+        return self._dynamic is not None or self._transforms.accumulate > 1
 
     def _make_executor(self) -> Executor:
-        """Choose what runs the rule: the loops of the CPU, or one launch on a GPU."""
-        given = self.rule, self._parameters, self._state, self.hyper, self._counter
-        if self._parameters.backend.name == "numpy":
-            by_shape = self.rule.kernel.by_shape
-            executor = CpuReducingExecutor if by_shape else CpuExecutor
-            return executor(*given, options=self.options)
-        from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
+        """Make what runs the rule."""
+        return make_executor(
+            self.rule,
+            self._parameters,
+            self._state,
+            self.hyper,
+            self._counter,
+            options=self._executor_options(),
+            norm_rule=norm_rule(self._transforms),
+        )
 
-        return GpuExecutor(*given, options=self.options)
+    def _make_accumulating(self, counter: StepCounter) -> Executor:
+        """Make what adds up gradients; it leaves the parameters as they are."""
+        parameters, rule = self._parameters, accumulation()
+        hyper = Hyper(rule, parameters, {}, counter)
+        options = replace(self._executor_options(), master_weights=False)
+        return make_executor(
+            rule, parameters, self._state, hyper, counter, options=options
+        )
 
-    def _start(self) -> dict[str, Arena]:
-        """Make the state, and the master copy of the parameters, if there is one."""
-        parameters = self._parameters
-        states = {}
-        master = [MASTER] if self.options.master_weights else []
-        for name in (*self.rule.states, *master):
-            layout = state.state_layout(parameters.layout, self.rule, name)
-            dtypes = {
-                group: as_dtype(self.options.state_dtype_of(name, group))
-                for group in layout.sizes
-            }
-            arena = Arena(layout, parameters.backend, parameters.device, dtypes)
-            initial = "p" if name == MASTER else self.rule.start(name)
-            if initial == "p":
-                for key, array in parameters.arrays.items():
-                    arena[key][...] = array
-            else:  # padding, too: it is divided by like an element's state
-                for buffer in arena.buffers.values():
-                    buffer[...] = initial
-            states[name] = arena
-        return states
+    def _executor_options(self) -> Options:
+        """Return the options of executors, which skip nothing if the host has to."""
+        own = self.options
+        return replace(own, non_finite="ignore") if self.host_skips else own
 
     @property
     def t(self) -> int:
@@ -198,15 +259,20 @@ class Optimizer:
         """The average of the parameters by name, as live views.
 
         Raises:
-            ArgumentError: the optimizer was made without ``ema``.
+            ArgumentError: the optimizer was made without ``ema`` and ``swa_start``, or
+                the mean has not begun.
         """
-        if AVERAGE not in self._state or "ema" not in self.hyper:
-            message = "average needs an optimizer made with ema, got one without"
+        if AVERAGE not in self._transforms.states:
+            message = "average needs an optimizer made with ema or swa_start, got one "
+            raise ArgumentError(message + "without")
+        start = self._transforms.swa_start
+        if start is not None and self.t <= start:
+            message = f"average begins with update {start + 1}, got {self.t} updates"
             raise ArgumentError(message)
         return dict(self._state[AVERAGE])
 
     def averages(self) -> Mapping[str, Array]:
-        """The averages by name that `averaged` shows: those of ``ema``."""
+        """The averages by name that `averaged` shows: those of ``ema`` or SWA."""
         return self.average
 
     @contextmanager
@@ -217,7 +283,8 @@ class Optimizer:
         saved within the block has them, and loading it puts them back.
 
         Raises:
-            ArgumentError: the optimizer keeps no averages: it was made without ``ema``.
+            ArgumentError: the optimizer keeps no averages, as it was made without
+                ``ema`` and ``swa_start``, or they have not begun.
             GdoptError: the block is within another one.
 
         >>> import gdopt
@@ -253,12 +320,18 @@ class Optimizer:
 
     @property
     def grad_norm(self) -> Any:
-        """The norm of the last gradients as given, where ``clip_norm`` is set.
+        """The norm of the last gradients that ``clip_norm`` compared.
 
         A float; on a GPU a 0-d float64 array, which is not waited for; None before the
         first step.
         """
-        return self.executor.grad_norm
+        norm = self.executor.grad_norm
+        scaled = "loss_scale" in self._transforms.options
+        if norm is None or self._transforms.measures or not scaled:
+            return norm
+        if self._norm_scale is not None:
+            return norm / self._norm_scale
+        return norm / self.hyper.at(max(0, self.t - 1)).shared["loss_scale"]
 
     @property
     def state_bytes(self) -> int:
@@ -299,6 +372,8 @@ class Optimizer:
             raise GdoptError(message)
         try:
             checked = self._gradients.check(grads)
+            if self._around:
+                return self._step_around(checked)
             if self.options.non_finite != "ignore" and self._has_non_finite(checked):
                 return False
             if self.executor.run_compiled(checked):
@@ -308,10 +383,33 @@ class Optimizer:
         finally:
             self._lock.release()
 
+    def _step_around(self, grads: Arena | list[Array]) -> bool | Array:
+        """Do a step that may take several calls, or scale its gradients."""
+        accumulation, dynamic = self._accumulation, self._dynamic
+        if self.options.non_finite != "ignore" and self._has_non_finite(grads):
+            if dynamic is not None:
+                dynamic.update(done=False)
+                if accumulation is not None:
+                    accumulation.count = 0
+            return False
+        with Uninterrupted():
+            if accumulation is not None and not accumulation.full:
+                accumulation.add(grads)
+                return False
+            constant = self.hyper.constant
+            self._norm_scale = constant and constant.shared.get("loss_scale")
+            done = self.executor.run(grads)
+            if accumulation is not None:
+                accumulation.count = 0
+            if dynamic is not None:
+                dynamic.update(done=True)
+            return done
+
     def _has_non_finite(self, grads: Any) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
         skips = self.options.non_finite == "skip"
-        if skips and self._parameters.backend.name != "numpy":
+        on_device = self._parameters.backend.name != "numpy"
+        if skips and on_device and not self.host_skips:
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
         if names and not skips:
@@ -327,7 +425,22 @@ class Optimizer:
         state. The dictionary fits any engine and device.
         """
         owned = self.hyper, self._state, self._parameters
-        return state.save(self.rule, self.t, *owned, held=self._held)
+        counts = {"t": self.t, **self._counts}
+        return state.save(self.rule, counts, *owned, held=self._held)
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        """What is counted besides updates, by names."""
+        calls, dynamic = self._accumulation, self._dynamic
+        counts = {} if calls is None else {"calls": calls.count}
+        return counts if dynamic is None else counts | {"finite_steps": dynamic.count}
+
+    @_counts.setter
+    def _counts(self, counts: Mapping[str, int]) -> None:
+        if self._accumulation is not None:
+            self._accumulation.count = counts["calls"]
+        if self._dynamic is not None:
+            self._dynamic.count = counts["finite_steps"]
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
         """Take over a saved state, by the names of the parameters; all or nothing.
@@ -337,7 +450,9 @@ class Optimizer:
                 the message shows both sides, and nothing has changed.
         """
         owned = self.hyper, self._state, self._parameters
-        self._counter.t, held = state.load(saved, self.rule, *owned)
+        names = ["t", *self._counts]
+        counts, held = state.load(saved, self.rule, *owned, counts=names)
+        self._counter.t, self._counts = counts["t"], counts
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
                 now = {name: array.copy() for name, array in self.params.items()}
@@ -353,13 +468,14 @@ class Optimizer:
 
         Parameters and state are not copied: they are arrays, `params` and `state`.
         """
-        settings, t, norm = dict(self.hyper.settings), self.t, self.grad_norm
+        settings, t, norm = dict(self.hyper.settings), self.t, self.executor.grad_norm
+        counts = self._counts
 
         def restore() -> None:
             for name, setting in settings.items():
                 if self.hyper.settings[name] is not setting:
                     self.hyper[name] = setting
-            self._counter.t = t
+            self._counter.t, self._counts = t, counts
             self.executor.grad_norm = norm
 
         return restore
@@ -381,7 +497,13 @@ def with_options(init: Init) -> Init:
     shared = inspect.signature(Optimizer.__init__).parameters.values()
     signature = inspect.signature(init)
     *own, _ = signature.parameters.values()
-    options = [option for option in shared if option.kind is option.KEYWORD_ONLY]
+    names = {one.name for one in own}
+    names |= {"decay_mode"} if "weight_decay" in names else set()  # it is the rule's
+    options = [
+        option
+        for option in shared
+        if option.kind is option.KEYWORD_ONLY and option.name not in names
+    ]
     shown = signature.replace(parameters=[*own, *options])
     init.__signature__ = shown  # type: ignore[attr-defined]
     return init

@@ -5,109 +5,21 @@ Clipping, loss scaling and weight averaging go around the rule: it is still one 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypedDict
-
-import numpy as np
 
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
-from gdopt.averages import average
-from gdopt.checks import Range, check_flag, check_int, listed, shown
-from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
+from gdopt.checks import check_flag, check_int, check_sequence, listed, shown
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.symbol import ELEMENT
-from gdopt.optim.rule import BETA, Rule
+from gdopt.optim.rule import Rule
+from gdopt.optim.transforms import ACCUMULATED, AVERAGE, HYPER, SLOW, Transforms
 
-AVERAGE = "average"  # the state that holds the average of the parameters
 MASTER = "master"  # the float32 copy of half-precision parameters
-RANGES = {"clip_norm": "(0, inf)", "loss_scale": "(0, inf)", "ema": BETA}
-
-
-def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -> Any:
-    """Return what gradients are multiplied by: 1 / loss_scale, or less to clip them.
-
-    The norm is that of the gradients as given; what is clipped is ``norm /
-    loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing.
-
-    >>> [float(gradient_scale(norm=norm, clip_norm=5.0)) for norm in (10.0, 3.0)]
-    [0.5, 1.0]
-    """
-    plain = 1.0 / loss_scale
-    if clip_norm is None:
-        return plain
-    return np.where(norm > clip_norm * loss_scale, clip_norm / norm, plain)
-
-
-@functools.lru_cache(maxsize=64)
-def extended(inner: Rule, options: tuple[str, ...]) -> Rule:
-    """Make a rule that scales its gradient, does `inner`, and averages the parameter.
-
-    Args:
-        inner: the rule.
-        options: which of ``clip_norm``, ``loss_scale`` and ``ema`` it has.
-
-    Returns:
-        A rule with these as hyper-parameters more; one that clips takes the norm of
-        the gradients too. With ``ema`` its last state is the average.
-
-    Raises:
-        RuleError: the rule has an argument of such a name itself.
-    """
-    if not options:
-        return inner
-    arrays = list(inner.kernel.signature.arrays)
-    scalars = list(inner.kernel.signature.scalars)
-    extra = [name for name in RANGES if name in options]
-    extra += ["norm"] if "clip_norm" in options else []
-    averages = "ema" in options
-    for name in (*extra, *([AVERAGE] if averages else ())):
-        if name in arrays or name in scalars:
-            message = f"{inner.name}: {name!r} is an option's name: choose another"
-            raise RuleError(message)
-    scales = {"clip_norm", "loss_scale"} & set(options)
-
-    def formula(*given: Any, **values: Any) -> Any:
-        own = {name: values[name] for name in scalars}
-        p, *state, g = given
-        if averages:
-            *state, mean = state
-        if scales:
-            parts = {name: values[name] for name in scales}
-            g = gradient_scale(norm=values.get("norm"), **parts) * g
-        results = inner(p, *state, g, **own)
-        if not averages:
-            return results
-        results = results if isinstance(results, tuple) else (results,)
-        return (*results, average(mean, results[0], beta=values["ema"]))
-
-    before, last = arrays[:-1], arrays[-1]
-    names = [*before, *([AVERAGE] if averages else ()), last]
-    signature = _signature(names, [*scalars, *extra], inner.defaults)
-    formula.__signature__ = signature  # type: ignore[attr-defined]
-    formula.__wrapped__ = inner.function  # type: ignore[attr-defined]
-    formula.__name__ = "_".join([inner.name, *sorted(options)])
-    ranges = dict(inner.ranges) | {n: Range.parse(RANGES[n]) for n in options}
-    start = dict(inner.initial) | ({AVERAGE: "p"} if averages else {})
-    return replace(inner, function=formula, initial=start, ranges=ranges)
-
-
-def _signature(
-    arrays: list[str], scalars: list[str], defaults: Mapping[str, Any]
-) -> inspect.Signature:
-    kind = inspect.Parameter
-    return inspect.Signature(
-        [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in arrays]
-        + [
-            kind(name, kind.KEYWORD_ONLY, default=defaults.get(name, kind.empty))
-            for name in scalars
-        ]
-    )
-
-
-EXACT = (AVERAGE, MASTER)  # whatever the dtype of other state
+EXACT = (ACCUMULATED, AVERAGE, SLOW, MASTER)  # whatever the dtype of other state
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "non_finite": ("ignore", "skip", "raise"),
     "state_dtype": (None, "bfloat16"),
@@ -119,13 +31,20 @@ ELSEWHERE = {  # what says the same here as keywords of other libraries
     "beta1": ("betas", "beta_1"),
     "beta2": ("betas", "beta_2"),
     "eps": ("epsilon",),
-    "clip_norm": ("max_norm", "clipnorm", "global_clipnorm"),
+    "clip_norm": ("max_norm", "global_clipnorm"),
     "ema": ("use_ema", "ema_momentum"),
     "loss_scale": ("loss_scale_factor",),
     "lr=gdopt.schedules.inverse_time(...)": ("decay",),
     "gdopt.SGD(momentum=...)": ("momentum", "dampening"),
     "gdopt.Nesterov(beta=...)": ("nesterov",),
-    "gdopt.AdamW(weight_decay=...)": ("weight_decay",),
+    "clip_each": ("clipnorm",),
+    "clip_value": ("clipvalue",),
+    "accumulate": ("gradient_accumulation_steps", "every_k_schedule"),
+}
+DECAY_MODES = {  # with what they do
+    "coupled": "g + weight_decay p is the gradient: torch's SGD and Adam",
+    "decoupled": "p <- p - lr weight_decay p besides: AdamW, and all of Keras",
+    "independent": "p <- p - weight_decay p besides, whatever the rate",
 }
 
 
@@ -133,16 +52,32 @@ class SharedOptions(TypedDict, total=False):
     """The keyword arguments that all optimizers share; see `gdopt.Optimizer`."""
 
     non_finite: str
-    clip_norm: Any
+    accumulate: int
     loss_scale: Any
+    maximize: bool
+    clip_value: Any
+    clip_each: Any
+    agc: Any
+    unit_axis: int | None
+    clip_norm: Any
+    bounds: Any
+    lookahead: tuple[int, Any] | None
     ema: Any
+    swa_start: int | None
     master_weights: bool
     state_dtype: str | None
     rounding: str
     seed: int
 
 
-SHARED = tuple(SharedOptions.__annotations__)
+class DecayOptions(SharedOptions, total=False):
+    """The options of optimizers whose rule has no weight decay of its own."""
+
+    weight_decay: Any
+    decay_mode: str | None
+
+
+SHARED = tuple(DecayOptions.__annotations__)
 
 
 @dataclass(frozen=True)
@@ -228,6 +163,99 @@ class Options:
         compute = compute_name(group)
         exact = state in EXACT or compute == "float64"
         return compute if exact else self.state_dtype or compute
+
+
+def split_options(
+    kind: type, rule: Rule, given: Mapping[str, Any]
+) -> tuple[Transforms, dict[str, Any]]:
+    """Part options into what the rule is extended by, and hyper-parameters.
+
+    Args:
+        kind: the optimizer's class.
+        rule: its rule.
+        given: the options around the rule.
+
+    Raises:
+        ArgumentError: options that exclude each other, or of which one lacks another.
+        ArgumentTypeError: a value is of the wrong kind.
+    """
+    hyper = {name: given[name] for name in HYPER if given[name] is not None}
+    options = frozenset(hyper) - set(rule.scalars)
+    _check_decay(kind, rule, hyper, given["decay_mode"])
+    axis, start = given["unit_axis"], given["swa_start"]
+    if (type(axis) is int and axis in {0, 1}) is not ("agc" in hyper):
+        message = (
+            "agc and unit_axis go together: 0 if rows are units, as in torch, or 1 if "
+            f"columns are, as in optax, got agc={shown(hyper.get('agc'))} and "
+            f"unit_axis={shown(axis)}"
+        )
+        raise ArgumentError(message)
+    if start is not None:
+        start = check_int("swa_start", start, least=0)
+        if "ema" in hyper:
+            message = (
+                f"swa_start must be None with ema: one average is kept, got {start}"
+            )
+            raise ArgumentError(message)
+    period = 1
+    if "lookahead" in hyper:
+        pair = check_sequence("lookahead", hyper.pop("lookahead"))
+        if len(pair) != 2:
+            message = f"lookahead must be (steps, step size), got {shown(pair)}"
+            raise ArgumentError(message)
+        period = check_int("the steps of lookahead", pair[0], least=1)
+        hyper["slow_step_size"] = pair[1]
+    if "bounds" in hyper:
+        hyper |= split_bounds(hyper.pop("bounds"))
+    transforms = Transforms(
+        options=options,
+        accumulate=check_int("accumulate", given["accumulate"], least=1),
+        maximize=check_flag("maximize", given["maximize"]),
+        decay_mode=given["decay_mode"],
+        unit_axis=axis,
+        sync_period=period,
+        swa_start=start,
+        rule_norm="norm" in rule.kernel.signature.scalars,
+    )
+    return transforms, hyper
+
+
+def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) -> None:
+    """Refuse a weight decay without its mode, or a mode where there is none."""
+    given = "weight_decay" in hyper
+    if "weight_decay" in rule.scalars:
+        if mode is not None:
+            message = f"decay_mode must be left out, as {kind.__name__} has a weight "
+            raise ArgumentError(message + f"decay of its own, got {shown(mode)}")
+    elif given is (mode is None) or mode not in {None, *DECAY_MODES}:
+        modes = "; ".join(f"{name!r}: {what}" for name, what in DECAY_MODES.items())
+        message = (
+            f"weight_decay and decay_mode go together ({modes}), got weight_decay="
+            f"{shown(hyper.get('weight_decay'))} and decay_mode={shown(mode)}"
+        )
+        raise ArgumentError(message)
+    elif mode == "decoupled" and "lr" not in rule.scalars:
+        message = f"decay_mode 'decoupled' needs lr, which {rule.name} does not "
+        raise ArgumentError(message + "have: write decay_mode='independent'")
+
+
+def split_bounds(bounds: Any) -> dict[str, Any]:
+    """Part pairs of bounds, or pairs by name, into the settings of both.
+
+    Raises:
+        ArgumentTypeError: something else than a pair.
+    """
+    named = bounds if isinstance(bounds, Mapping) else {"": bounds}
+    for name, pair in named.items():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            label = f"bounds[{name!r}]" if named is bounds else "bounds"
+            message = f"{label} must be a pair (lower, upper), got {shown(pair)}"
+            raise ArgumentTypeError(message)
+    ends = []
+    for k in range(2):
+        parts = {name: pair[k] for name, pair in named.items()}
+        ends.append(parts if named is bounds else parts[""])
+    return {"lower": ends[0], "upper": ends[1]}
 
 
 def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ MOST = (1 << 63) - 1  # steps: they are counted in an int64
 
 def save(
     rule: Rule,
-    t: int,
+    counts: Mapping[str, int],
     hyper: Hyper,
     states: Mapping[str, Arena],
     parameters: Parameters,
@@ -34,7 +34,7 @@ def save(
 
     Args:
         rule: of the optimizer.
-        t: the steps done.
+        counts: the steps done, "t", and others.
         hyper: the settings.
         states: the arrays.
         parameters: whose state it is.
@@ -45,7 +45,7 @@ def save(
     return ({"params": own} if held else {}) | {
         "format": FORMAT,
         "rule": rule.name,
-        "t": t,
+        **counts,
         "hyper": hyper.state_dict(),
         "state": {
             key: {name: np.array(to_host(arena[key])) for name, arena in states.items()}
@@ -60,18 +60,20 @@ def load(
     hyper: Hyper,
     states: Mapping[str, Arena],
     parameters: Parameters,
-) -> tuple[int, dict[str, Array]]:
+    *,
+    counts: Collection[str],
+) -> tuple[dict[str, int], dict[str, Array]]:
     """Check a saved state against this optimizer, and take it over.
 
     Returns:
-        Its step; and the parameters, if they held averages when it was saved.
+        The counts; and the parameters, if they held averages when it was saved.
 
     Raises:
         StateError: it does not fit; nothing has changed.
     """
     keys, same = ["format", "hyper", "state"], {"rule": rule.name}
     keys += ["params"] if isinstance(saved, Mapping) and "params" in saved else []
-    saved = check_state("the saved state", saved, keys, counts=["t"], same=same)
+    saved = check_state("the saved state", saved, keys, counts=counts, same=same)
     if saved["t"] > MOST:
         message = f"t must be at most {MOST}, got {saved['t']}"
         raise StateError(message)
@@ -94,7 +96,8 @@ def load(
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
             states[name][key] = to_device(array)
-    return saved["t"], {key: to_device(array) for key, array in held.items()}
+    counted = {name: saved[name] for name in counts}
+    return counted, {key: to_device(array) for key, array in held.items()}
 
 
 def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:

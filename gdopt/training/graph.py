@@ -122,8 +122,9 @@ class TrainingGraph:
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; batches are not
-            pairs; examples are not rows in one piece of memory; a penalty is negative.
+        ArgumentError: the network has dropout or batch normalization; the optimizer
+            accumulates, or adapts its loss scale; batches are not pairs; examples are
+            not rows in one piece of memory; a penalty is negative.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
     ``torch.compile(mode="reduce-overhead")`` does the same.
@@ -145,6 +146,9 @@ class TrainingGraph:
         if not isinstance(executor, GraphExecutor):
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
+        if optimizer.host_skips:
+            message = "a graph takes no accumulate and no dynamic loss_scale: the host "
+            raise ArgumentError(message + "has to see each step")
         if not network.plain:
             message = (
                 "a graph needs a network without dropout and batch norm: their "

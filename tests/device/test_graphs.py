@@ -43,6 +43,7 @@ OPTIONS = {
     "clipped": {"clip_norm": 0.1},
     "skipping": {"non_finite": "skip", "ema": 0.9, "loss_scale": 4.0},
     "random state": {"state_dtype": "bfloat16"},
+    "measured": {"clip_value": 0.01, "clip_norm": 0.05, "bounds": (-0.5, 0.5)},
 }
 
 

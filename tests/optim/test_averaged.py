@@ -78,7 +78,9 @@ def test_no_step_and_no_other_block_within_it(make):
 def test_an_optimizer_without_averages_has_no_block():
     optimizer = gdopt.Adam(params())
     with (
-        pytest.raises(gdopt.ArgumentError, match="made with ema, got one without"),
+        pytest.raises(
+            gdopt.ArgumentError, match="made with ema or swa_start, got one without"
+        ),
         optimizer.averaged(),
     ):
         pass

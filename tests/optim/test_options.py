@@ -179,8 +179,8 @@ def test_a_user_s_state_called_average_is_refused_with_the_option():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"clip_norm": 0.0}, r"clip_norm must be in \(0, inf\) and finite, got 0.0"),
-        ({"clip_norm": -1}, r"clip_norm must be in \(0, inf\)"),
+        ({"clip_norm": 0.0}, r"clip_norm must be in \(0, inf\], got 0.0"),
+        ({"clip_norm": -1}, r"clip_norm must be in \(0, inf\]"),
         ({"loss_scale": np.inf}, r"loss_scale must be in \(0, inf\) and finite"),
         ({"ema": 1.0}, r"ema must be in \[0, 1\) and finite, got 1.0"),
         ({"clip_norm": True}, "clip_norm must be a number, got True"),
@@ -200,7 +200,8 @@ def test_a_user_s_state_called_average_is_refused_with_the_option():
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"non_finite": None}, "non_finite must be one of 'ignore', 'skip', 'raise'"),
         ({"max_norm": 1.0}, "did you mean clip_norm"),
-        ({"clipnorm": 1.0}, "did you mean clip_norm"),
+        ({"global_clipnorm": 1.0}, "did you mean clip_norm"),
+        ({"clipnorm": 1.0}, "did you mean clip_each"),
         ({"use_ema": True}, "did you mean ema"),
     ],
 )

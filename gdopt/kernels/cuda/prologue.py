@@ -67,6 +67,7 @@ class PrologueOptions:
 
     Attributes:
         norm: read norm_, the norm of the gradients.
+        given_norm: take it from given_ instead.
         skip: decide done_: False where the norm is NaN.
         counter: take the row of the step that counter_ counts.
         counts: count that step, after which it is t.
@@ -74,6 +75,7 @@ class PrologueOptions:
     """
 
     norm: bool = False
+    given_norm: bool = False
     skip: bool = False
     counter: bool = False
     counts: bool = False
@@ -103,7 +105,7 @@ def print_prologue(
         outputs.append("raw int64 counter_")
         body.append("step_ = counter_[0] - counter_[1];")
     body += ["for (int r_ = 0; r_ < count_; ++r_) {"]
-    body += ["  " + line for line in _row(program, split, by_value=options.by_value)]
+    body += ["  " + line for line in _row(program, split, options)]
     body.append("}")
     if options.skip:
         outputs.append("raw bool done_")
@@ -118,17 +120,21 @@ def print_prologue(
     )
 
 
-def _row(program: BaseProgram, split: HoistedSplit, *, by_value: bool) -> list[str]:
+def _row(
+    program: BaseProgram, split: HoistedSplit, options: PrologueOptions
+) -> list[str]:
     """Print how one row of the table is computed, in float64."""
     width = len(split.known)
     names: dict[Symbol, str] = {}
     lines = [f"const ptrdiff_t at_ = (step_ * count_ + r_) * {width};"]
     for k, symbol in enumerate(split.known):
         names[symbol] = f"h{k}_"
-        source = f"k{k}_" if by_value else f"known_[at_ + {k}]"
+        source = f"k{k}_" if options.by_value else f"known_[at_ + {k}]"
         lines.append(f"const double h{k}_ = {source};")
     for k, name in enumerate(split.given):
-        source = "root_" if name == "norm" else f"given_[r_ * {len(split.given)} + {k}]"
+        source = f"given_[r_ * {len(split.given)} + {k}]"
+        if name == "norm" and not options.given_norm:
+            source = "root_"
         lines.append(f"const double v_{name}_ = {source};")
     for node in (*split.instructions, *program.hoisted):
         for leaf in (node, *node.arguments):

@@ -11,7 +11,7 @@ import numpy as np
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions, SharedOptions
 from gdopt.optim.rule import BuiltInRule, built_in
 
 __all__ = ["Adam", "AdamW"]
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         amsgrad_form: str = "torch",
         nesterov: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         form = choose(
             eps_mode,

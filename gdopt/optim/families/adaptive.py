@@ -9,7 +9,7 @@ import numpy as np
 from gdopt.checks import check_choice, check_not_negative
 from gdopt.errors import ArgumentError
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions
 from gdopt.optim.rule import built_in, is_number, variant
 
 __all__ = ["FTRL", "Adadelta", "Adagrad"]
@@ -62,7 +62,7 @@ class Adagrad(Optimizer):
         eps: Any = 1e-10,
         eps_mode: str = "outside",
         initial_accumulator: float = 0.0,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, ADAGRAD)
         start = check_start(initial_accumulator)
@@ -120,7 +120,7 @@ class Adadelta(Optimizer):
         *,
         rho: Any = 0.9,
         eps: Any = 1e-6,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         super().__init__(params, adadelta, lr=lr, rho=rho, eps=eps, **options)
 
@@ -179,7 +179,7 @@ class FTRL(Optimizer):
         l2: Any = 0.0,
         l2_shrinkage: Any = 0.0,
         beta: Any = 0.0,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         start = check_start(initial_accumulator)
         own = {"beta": "[0, inf)" if start else "(0, inf)"}

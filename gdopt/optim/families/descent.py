@@ -9,7 +9,7 @@ import numpy as np
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions
 from gdopt.optim.rule import built_in, is_number
 
 __all__ = ["ASGD", "SGD", "Momentum", "Nesterov"]
@@ -50,7 +50,7 @@ class SGD(Optimizer):
         momentum: Any = 0.0,
         dampening: Any = 0.0,
         nesterov: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         nesterov = check_flag("nesterov", nesterov)
         without_momentum, undampened = is_number(momentum, 0), is_number(dampening, 0)
@@ -131,7 +131,7 @@ class Momentum(Optimizer):
         beta: Any = 0.9,
         form: str = "ewa",
         bias_correction: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         check_choice("form", form, FORMS)
         bias_correction = check_flag("bias_correction", bias_correction)
@@ -202,7 +202,7 @@ class Nesterov(Optimizer):
         lr: Any = 1e-3,
         *,
         beta: Any = 0.9,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         super().__init__(params, nesterov, lr=lr, beta=beta, **options)
 
@@ -250,7 +250,7 @@ class ASGD(Optimizer):
         lambd: Any = 1e-4,
         alpha: Any = 0.75,
         t0: Any = 1e6,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         scalars = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0}
         super().__init__(params, asgd, **scalars, **options)

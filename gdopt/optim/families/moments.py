@@ -8,7 +8,7 @@ import numpy as np
 
 from gdopt.checks import check_choice, check_flag
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions
 from gdopt.optim.rule import built_in
 
 __all__ = ["AdaBelief", "Adamax", "RAdam", "Yogi"]
@@ -53,7 +53,7 @@ class Adamax(Optimizer):
         beta2: Any = 0.999,
         eps: Any = 1e-8,
         eps_mode: str = "inside",
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, ADAMAX)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
@@ -115,7 +115,7 @@ class RAdam(Optimizer):
         beta1: Any = 0.9,
         beta2: Any = 0.999,
         eps: Any = 1e-8,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(params, radam, **scalars, **options)
@@ -171,7 +171,7 @@ class Yogi(Optimizer):
         beta2: Any = 0.999,
         eps: Any = 1e-3,
         bias_correction: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         corrected = check_flag("bias_correction", bias_correction)
         rule = yogi_corrected if corrected else yogi
@@ -231,7 +231,7 @@ class AdaBelief(Optimizer):
         beta1: Any = 0.9,
         beta2: Any = 0.999,
         eps: Any = 1e-16,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(params, adabelief, **scalars, **options)

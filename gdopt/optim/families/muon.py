@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Self, Unpack
 
@@ -21,20 +21,25 @@ from gdopt.checks import (
     check_flag,
     check_int,
     check_kind,
+    check_saved_array,
     check_sequence,
     check_state,
     listed,
     shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.families.adam import AdamW
-from gdopt.optim.optimizer import Executor, Optimizer, with_options
-from gdopt.optim.options import SharedOptions, gradient_scale
+from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.optimizer import Optimizer, with_options
+from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Gradients, Parameters
-from gdopt.optim.rule import RANGES, BuiltInRule
+from gdopt.optim.rule import RANGES, BuiltInRule, Rule
+from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
 
 __all__ = ["Muon"]
 
+BEFORE = list(HYPER)[: list(HYPER).index("weight_decay")]  # options of gradients
 RATIOS: dict[str, Callable[[int, int], float]] = {  # of the rate, by rows and columns
     "columns": lambda m, n: max(1, n / max(1, m)) ** 0.5,
     "rows": lambda m, n: max(1, m / max(1, n)) ** 0.5,
@@ -142,10 +147,10 @@ class Muon(Optimizer):
         rule = muon_rule(ahead, coefficients, ns_steps, adjust_lr)
         scalars = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.others: Optimizer | None = None
+        self._sums: Arena | None = None  # of the gradients that are accumulated
         super().__init__(matrices, rule, eps=eps, **scalars, **options)
         if rest:
-            ema = {"ema": self._follow("ema")} if "ema" in self.hyper else {}
-            self.others = others(rest, self._follow("lr"), **ema)
+            self.others = others(rest, self._follow("lr"), **self._after())
             _check_others(self.others, rest)
         self._gradients = Gradients(self._all, self.state_arenas)
 
@@ -162,8 +167,33 @@ class Muon(Optimizer):
 
         return setting
 
+    def _after(self) -> dict[str, Any]:
+        """Return the options of what follows an update, for the other arrays."""
+        own, follow = self._transforms, self._follow
+        options: dict[str, Any] = {}
+        if "bounds" in own.options:
+            options["bounds"] = follow("lower"), follow("upper")
+        if "lookahead" in own.options:
+            options["lookahead"] = own.sync_period, follow("slow_step_size")
+        if "ema" in own.options:
+            options["ema"] = follow("ema")
+        if own.swa_start is not None:
+            options["swa_start"] = own.swa_start
+        return options
+
+    def _extend(self, rule: Rule) -> Rule:
+        return extended(rule, replace(self._transforms, accumulate=1))
+
     def _make_executor(self) -> Executor:
         return MatrixExecutor(self._update)
+
+    def _make_accumulating(self, counter: StepCounter) -> Executor:
+        parameters, rule = self._all, accumulation()
+        states = start_state(rule, parameters, self.options)
+        self._sums = states[ACCUMULATED]
+        hyper = Hyper(rule, parameters, {}, counter)
+        options = self._executor_options()
+        return make_executor(rule, parameters, states, hyper, counter, options=options)
 
     def _update(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return whether it was done."""
@@ -173,7 +203,7 @@ class Muon(Optimizer):
         given = grads.values() if isinstance(grads, Arena) else grads
         named = dict(zip(self.params, given, strict=True))
         on_device = parameters.backend.name != "numpy"  # else `step` has looked
-        skips = on_device and self.non_finite == "skip"
+        skips = on_device and self.non_finite == "skip" and not self.host_skips
         if skips and self._gradients.not_finite(grads):
             return False
         if others is not None:
@@ -194,12 +224,23 @@ class Muon(Optimizer):
         """Return the new parameter and states of each matrix; scale other gradients."""
         values = self.hyper.at(t)
         shared = {**values.shared, "t": t + 1}
-        if "clip_norm" in self.hyper:
-            squares = [np.square(g, dtype=np.float64).sum() for g in named.values()]
-            shared["norm"] = self.executor.grad_norm = np.sqrt(sum(squares))
-        scales = {"norm", "clip_norm", "loss_scale"} & shared.keys()
-        if scales:
-            scale = gradient_scale(**{"norm": 0.0} | {n: shared[n] for n in scales})
+        before = replace(self._transforms, accumulate=1)
+        if self._sums is not None:
+            count = self._transforms.accumulate
+            for name, total in self._sums.items():
+                named[name] = (total + named[name]) / count
+        takes = [name for name in BEFORE if name in before.options]
+        one = {name: self._follow(name)(t) for name in takes}
+        if "clip_norm" in before.options:
+            norms = [np.square(g, dtype=np.float64).sum() for g in named.values()]
+            if before.measures:
+                p = self._all.arrays
+                norms = [
+                    np.square(before.norm(p[name], g, one), dtype=np.float64)
+                    for name, g in named.items()
+                ]
+            norm = self.executor.grad_norm = np.sqrt(sum(norms))
+            one["norm"] = shared["norm"] = norm
         results = {}
         for name, g in named.items():
             if name in self._parameters.arrays:
@@ -208,8 +249,9 @@ class Muon(Optimizer):
                 arrays = [self._state[state][name] for state in self.rule.states]
                 p = self._parameters.arrays[name]
                 results[name] = self.rule(p, *arrays, g, **shared, **own)
-            elif scales:
-                named[name] = self._parameters.backend.xp.asarray(g * scale, g.dtype)
+            elif one or before.maximize:
+                own_g = before.gradient(self._all.arrays[name], g, one)
+                named[name] = self._parameters.backend.xp.asarray(own_g, g.dtype)
         return results
 
     @property
@@ -243,25 +285,42 @@ class Muon(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Copy everything that a resumed run needs; see `Optimizer.state_dict`."""
-        others = self.others.state_dict() if self.others else {}
-        return {**super().state_dict(), "others": others}
+        saved = super().state_dict()
+        saved["others"] = self.others.state_dict() if self.others else {}
+        if self._sums is not None:
+            to_host = self._all.backend.to_host
+            saved[ACCUMULATED] = {
+                name: np.array(to_host(total)) for name, total in self._sums.items()
+            }
+        return saved
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
         """Take over a saved state, all or nothing; see `Optimizer.load_state_dict`."""
-        keys = ("format", "rule", "t", "hyper", "state", "others")
+        keys = ["format", "rule", "t", "hyper", "state", "others", *self._counts]
+        keys += [ACCUMULATED] if self._sums is not None else []
         own = check_state("the saved state", saved, keys)
         theirs = own.pop("others")
+        sums = own.pop(ACCUMULATED, {})
+        totals: Mapping[str, Array] = self._sums or {}
+        check_state(ACCUMULATED, sums, totals)
+        for name, total in totals.items():
+            check_saved_array(f"the {ACCUMULATED} of {name!r}", sums[name], total)
+        same = {} if self.others is None else {"t": own["t"]}
+        rest = () if self.others is None else theirs
+        check_state("others of the saved state", theirs, rest, same=same)
         if self.others is None:
-            check_state("others of the saved state", theirs)
-            return super().load_state_dict(own)
-        check_state("others of the saved state", theirs, theirs, same={"t": own["t"]})
-        before = self.others.state_dict()
-        self.others.load_state_dict(theirs)
-        try:
-            return super().load_state_dict(own)
-        except StateError:
-            self.others.load_state_dict(before)
-            raise
+            super().load_state_dict(own)
+        else:
+            before = self.others.state_dict()
+            self.others.load_state_dict(theirs)
+            try:
+                super().load_state_dict(own)
+            except StateError:
+                self.others.load_state_dict(before)
+                raise
+        for name, total in totals.items():
+            total[...] = self._all.backend.from_host(sums[name], self._all.device)
+        return self
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm."""

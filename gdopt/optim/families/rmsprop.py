@@ -8,7 +8,7 @@ import numpy as np
 
 from gdopt.checks import check_choice, check_flag
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions
 from gdopt.optim.rule import built_in, is_number
 
 __all__ = ["RMSprop"]
@@ -63,7 +63,7 @@ class RMSprop(Optimizer):
         momentum: Any = 0.0,
         form: str = "heavy_ball",
         centered: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         check_choice("eps_mode", eps_mode, ("outside", "inside"))
         check_choice("form", form, ("heavy_ball", "keras"))

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions, SharedOptions
 from gdopt.optim.rule import built_in
 
 __all__ = ["Lion", "Rprop", "SignSGD"]
@@ -34,7 +34,7 @@ class SignSGD(Optimizer):
 
     @with_options
     def __init__(
-        self, params: Any, lr: Any = 1e-3, **options: Unpack[SharedOptions]
+        self, params: Any, lr: Any = 1e-3, **options: Unpack[DecayOptions]
     ) -> None:
         super().__init__(params, sign_sgd, lr=lr, **options)
 
@@ -135,7 +135,7 @@ class Rprop(Optimizer):
         eta_plus: Any = 1.2,
         min_step_size: Any = 1e-6,
         max_step_size: Any = 50.0,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         scalars = {"lr": lr, "eta_minus": eta_minus, "eta_plus": eta_plus}
         scalars |= {"min_step_size": min_step_size, "max_step_size": max_step_size}

@@ -8,7 +8,7 @@ import numpy as np
 
 from gdopt.checks import check_flag
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions, SharedOptions
 from gdopt.optim.rule import built_in
 
 __all__ = ["ADOPT", "Adan", "NAdam"]
@@ -113,7 +113,7 @@ class ADOPT(Optimizer):
         beta2: Any = 0.9999,
         eps: Any = 1e-6,
         clip: bool = False,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         clips = check_flag("clip", clip)
         rule = adopt_clipped if clips else adopt
@@ -179,7 +179,7 @@ class NAdam(Optimizer):
         beta2: Any = 0.999,
         eps: Any = 1e-8,
         momentum_decay: Any = 4e-3,
-        **options: Unpack[SharedOptions],
+        **options: Unpack[DecayOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         scalars["momentum_decay"] = momentum_decay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda.prologue import PrologueOptions
+from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
@@ -18,6 +20,8 @@ from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
+
+Group = DtypeGroup | ReducingGroup
 
 
 class GpuExecutor:
@@ -38,13 +42,18 @@ class GpuExecutor:
         counter: StepCounter,
         *,
         options: Options,
+        norm_rule: Rule | None = None,
+        norms: Array | None = None,
     ) -> None:
         self._rule, self._parameters, self._hyper = rule, parameters, hyper
+        self._norm_rule, self._norms = norm_rule, norms
+        self._norm_groups: list[Group] = []  # for the norm of each array
         self._states, self._options, self._counter = states, options, counter
         self.grad_norm: Any = None
+        self._takes_norm = "norm" in rule.kernel.signature.scalars
         self._skip = options.non_finite == "skip"
         self._version = -1
-        self._groups: list[DtypeGroup | ReducingGroup] = []
+        self._groups: list[Group] = []
         self._sum: GradNorm | None = None
         self._device_counter: DeviceStepCounter | None = None
         if self._skip:
@@ -76,14 +85,14 @@ class GpuExecutor:
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
-        hyper = self._hyper
+        hyper, groups = self._hyper, [*self._norm_groups, *self._groups]
         if self._device_counter is None:
             values = hyper.at(self._counter.t)
-            for group in self._groups:
+            for group in groups:
                 group.values.take([(self._counter.t + 1, values)])
             return
         if not self._device_counter.lacks_rows(hyper.revision):
-            for group in self._groups:
+            for group in groups:
                 group.values.refresh()
             return
         step = self._counter.t
@@ -94,7 +103,7 @@ class GpuExecutor:
                 steps.append((k + 1, hyper.at(k)))
             except Exception:  # noqa: BLE001 - raised when its step is reached
                 break
-        for group in self._groups:
+        for group in groups:
             group.values.take(steps)
         self._device_counter.start(step, len(steps), hyper.revision)
 
@@ -106,11 +115,24 @@ class GpuExecutor:
             for group, arguments in zip(self._groups, located, strict=True):
                 group.add_squares(self._sum, arguments)
             self._sum.finish(shared)
+        if self._norms is not None:
+            self._take_norm(grads, shared)
         for group in self._groups:
             group.run_prologue(shared)
         for group, arguments in zip(self._groups, located, strict=True):
             group.update(arguments, shared)
         return shared["done_"].reshape(()) if self._skip else True
+
+    def _take_norm(self, grads: Arena | list[Array], shared: dict[str, Any]) -> None:
+        """Compute the norm of the transformed gradients, for the groups' prologues."""
+        assert self._norms is not None  # noqa: S101 - as there is a rule for them
+        for group in self._norm_groups:
+            arguments = group.locate(grads)
+            group.run_prologue(shared)
+            group.update(arguments, shared)
+        self.grad_norm = join_norms(self._parameters.backend.xp, self._norms)
+        for group in self._groups:
+            group.values.take_norm(self.grad_norm)
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""
@@ -137,7 +159,7 @@ class GpuExecutor:
             shared["done_"] = empty(1, np.bool_)
         if self._sum is not None:
             shared["norm_"] = empty(1, np.float64)
-        if "norm" in self._rule.kernel.signature.scalars:
+        if self._norm_rule is None and self._takes_norm:
             self.grad_norm = shared["norm_"].reshape(())
         if self._device_counter is not None:
             shared["counter_"] = self._device_counter.array
@@ -147,32 +169,48 @@ class GpuExecutor:
 
     def _plan(self) -> None:
         """Prepare kernels and tables for the present settings."""
-        parameters, hyper = self._parameters, self._hyper
-        norm = "norm" in self._rule.kernel.signature.scalars
+        parameters, given = self._parameters, self._norm_rule is not None
+        counter = self._device_counter is not None
+        self._groups = self._make_groups(
+            self._rule,
+            PrologueOptions(
+                norm=self._takes_norm and not given,
+                given_norm=given,
+                skip=self._skip,
+                counter=counter,
+                counts=True,
+            ),
+        )
+        if self._norm_rule is not None:
+            options = PrologueOptions(counter=counter)
+            self._norm_groups = self._make_groups(self._norm_rule, options)
+        takes_sum = self._skip or (self._takes_norm and not given)
+        if takes_sum and self._sum is None:
+            self._sum = GradNorm(
+                parameters.backend, parameters.device, parameters.layout
+            )
+        self._version = self._hyper.version
+
+    def _make_groups(
+        self, rule: Rule, prologue_options: PrologueOptions
+    ) -> list[Group]:
+        """Prepare the kernels of a rule for each dtype; the last one counts."""
+        parameters = self._parameters
         sizes = parameters.layout.sizes
-        group_of: type[DtypeGroup | ReducingGroup] = DtypeGroup
-        if self._rule.kernel.by_shape:
-            group_of = ReducingGroup
-        self._groups = [
+        group_of: type[Group] = ReducingGroup if rule.kernel.by_shape else DtypeGroup
+        return [
             group_of(
-                rule=self._rule,
+                rule=rule,
                 group=group,
                 parameters=parameters,
                 states=self._states,
-                hyper=hyper,
+                hyper=self._hyper,
                 options=self._options,
                 seed=group_seed(self._options.seed, number),
-                prologue_options=PrologueOptions(
-                    norm=norm,
-                    skip=self._skip,
-                    counter=self._device_counter is not None,
-                    counts=number == len(sizes) - 1,
+                prologue_options=replace(
+                    prologue_options,
+                    counts=prologue_options.counts and number == len(sizes) - 1,
                 ),
             )
             for number, group in enumerate(sizes)
         ]
-        if (norm or self._skip) and self._sum is None:
-            self._sum = GradNorm(
-                parameters.backend, parameters.device, parameters.layout
-            )
-        self._version = hyper.version

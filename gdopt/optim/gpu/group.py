@@ -92,7 +92,7 @@ class DtypeGroup:
         places = [k for k, n in enumerate(layout.slots) if n in self._slots]
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
-        elements = list(hyper.elements)
+        elements = hyper.elements_of(rule)
         self._program = rule.kernel.element_program(elements)
         self._compute = compute_name(group)
         self.values = HoistedScalars(

@@ -77,7 +77,7 @@ class ReducingGroup:
         own = states[MASTER] if options.master_weights else parameters.arrays
         given: list[Mapping[str, Array] | None] = [own]
         given += [states[name] for name in rule.states]
-        given += [None, *hyper.elements.values()]
+        given += [None, *(hyper.elements[name] for name in hyper.elements_of(rule))]
         given += [parameters.arrays] if options.master_weights else []
         columns = [
             None if arena is None else [arena[name] for name in self._slots]
@@ -105,12 +105,17 @@ class ReducingGroup:
         for one in self._groups:
             one.values.refresh()
 
+    def take_norm(self, norm: Array) -> None:
+        """Take the norm of transformed gradients."""
+        for one in self._groups:
+            one.values.take_norm(norm)
+
     def _split_by_axes(self) -> list[AxesGroup]:
         every = [len(slot.shape) for slot in self._slots.values()]
         groups = []
         for axes in sorted(set(every)):
             slots = {n: s for n, s in self._slots.items() if len(s.shape) == axes}
-            elements = list(self._hyper.elements)
+            elements = self._hyper.elements_of(self._rule)
             stored = self._options.stored(self._rule, self.group, len(elements), axes)
             program = self._rule.kernel.program(elements, axes)
             compute = compute_name(self.group)

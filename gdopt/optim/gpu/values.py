@@ -200,7 +200,7 @@ class HoistedScalars:
             for name, part in hyper.parts()
             if is_on_device(part) and name not in hyper.elements
         }
-        self._on_device |= {"norm"} if options.norm else set()
+        self._on_device |= {"norm"} if options.norm or options.given_norm else set()
         self._split = split_hoisted(program, self._on_device)
         self._host = compile_host(program, self._split.known)
         needs_prologue = bool(self._on_device) or options.skip or options.counter
@@ -300,3 +300,9 @@ class HoistedScalars:
                     setting = self._settings[scalar]
                     value = setting[name] if isinstance(setting, dict) else setting
                     self._given[row * len(self._split.given) + k] = value
+
+    def take_norm(self, norm: Array) -> None:
+        """Take the norm of transformed gradients, a 0-d array on the device."""
+        if "norm" in self._split.given:
+            width = len(self._split.given)
+            self._given[self._split.given.index("norm") :: width] = norm

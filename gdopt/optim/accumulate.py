@@ -1,0 +1,76 @@
+"""Steps over several calls: gradients that are summed, a loss scale that adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gdopt.errors import ArgumentError
+from gdopt.optim.hyper import Hyper, StepCounter
+
+
+class Accumulation:
+    """Adds up the gradients of the calls before the one that updates.
+
+    Args:
+        calls: for one update.
+        make: makes the executor of the sum, with a counter of the gradients in it.
+    """
+
+    def __init__(self, calls: int, make: Callable[[StepCounter], Any]) -> None:
+        self._calls = calls
+        self._counter = StepCounter()
+        self._executor = make(self._counter)
+
+    @property
+    def count(self) -> int:
+        """Gradients in the sum."""
+        return self._counter.t
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._counter.t = count
+
+    @property
+    def full(self) -> bool:
+        """Whether the next gradient completes the sum."""
+        return self.count >= self._calls - 1
+
+    def add(self, grads: Any) -> None:
+        """Add checked gradients."""
+        self._executor.run(grads)
+
+
+FIRST_SCALE, LEAST_SCALE, LARGEST_SCALE = 2.0**16, 2.0**-24, 2.0**120
+GROWTH_INTERVAL = 2000
+
+
+class DynamicLossScale:
+    """Halves the loss scale where gradients are not finite, and doubles it in time.
+
+    As torch's GradScaler: from 65,536; twice as much after 2,000 steps in a row.
+    """
+
+    def __init__(self, hyper: Hyper) -> None:
+        self._hyper = hyper
+        self.count = 0  # steps in a row that were done
+
+    def update(self, *, done: bool) -> None:
+        """Take note of a step.
+
+        Raises:
+            ArgumentError: it was not done, and the scale is as small as it may be.
+        """
+        scale = self._hyper.at(0).shared["loss_scale"]
+        self.count = self.count + 1 if done else 0
+        if not done:
+            if scale / 2 < LEAST_SCALE:
+                message = (
+                    f"grads must be finite, but are not even with loss_scale {scale}: "
+                    "look for NaN or infinity in the model or the data"
+                )
+                raise ArgumentError(message)
+            self._hyper["loss_scale"] = scale / 2
+        elif self.count == GROWTH_INTERVAL:
+            self._hyper["loss_scale"] = min(2 * scale, LARGEST_SCALE)
+            self.count = 0

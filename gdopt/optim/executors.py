@@ -1,0 +1,97 @@
+"""Makes what runs a rule on the arrays of an optimizer, and the memory of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gdopt.arrays.arena import PADDING, Arena
+from gdopt.arrays.backend import Array
+from gdopt.arrays.dtypes import as_dtype
+from gdopt.optim import state
+from gdopt.optim.cpu import CpuExecutor
+from gdopt.optim.cpu_reducing import CpuReducingExecutor, TransformedNorm
+from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.options import MASTER, Options
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
+from gdopt.optim.transforms import NORMS
+
+
+class Executor(Protocol):
+    """What an optimizer asks of the code that runs its rule, on the CPU or on a GPU."""
+
+    grad_norm: Any
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Do a step that nothing can interrupt; return whether there was one."""
+
+    def run(self, grads: Arena | list[Array]) -> bool | Array:
+        """Do one step with checked gradients; return whether it was done."""
+
+
+def start_state(
+    rule: Rule, parameters: Parameters, options: Options
+) -> dict[str, Arena]:
+    """Make the state, and the master copy of the parameters, if there is one."""
+    states = {}
+    master = [MASTER] if options.master_weights else []
+    for name in (*rule.states, *master):
+        layout = state.state_layout(parameters.layout, rule, name)
+        dtypes = {
+            group: as_dtype(options.state_dtype_of(name, group))
+            for group in layout.sizes
+        }
+        arena = Arena(layout, parameters.backend, parameters.device, dtypes)
+        initial = "p" if name == MASTER else rule.start(name)
+        if initial == "p":
+            for key, array in parameters.arrays.items():
+                arena[key][...] = array
+        else:  # padding, too: it is divided by like an element's state
+            for buffer in arena.buffers.values():
+                buffer[...] = initial
+        states[name] = arena
+    return states
+
+
+def make_executor(
+    rule: Rule,
+    parameters: Parameters,
+    states: Mapping[str, Arena],
+    hyper: Hyper,
+    counter: StepCounter,
+    *,
+    options: Options,
+    norm_rule: Rule | None = None,
+) -> Executor:
+    """Choose what runs a rule: the loops of the CPU, or one launch on a GPU.
+
+    Args:
+        rule: the rule.
+        parameters: its arrays.
+        states: its state, and perhaps more.
+        hyper: its hyper-parameters, and perhaps more.
+        counter: the steps done.
+        options: how arrays are stored.
+        norm_rule: computes the norm of each array's gradient, if that is transformed.
+    """
+    norms = None
+    if norm_rule is not None:
+        norm_rule.check_axes(parameters.axes)
+        with parameters.on_device():
+            arena = start_state(norm_rule, parameters, options)[NORMS]
+        (buffer,) = arena.buffers.values()
+        states, norms = {**states, NORMS: arena}, buffer[::PADDING]
+    given = rule, parameters, states, hyper, counter
+    if parameters.backend.name != "numpy":
+        from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
+
+        return GpuExecutor(*given, options=options, norm_rule=norm_rule, norms=norms)
+    norm = None
+    if norm_rule is not None:
+        own = StepCounter()  # as running the rule counts a step
+        measure = norm_rule, parameters, states, hyper, own
+        executor = CpuReducingExecutor(*measure, options=options)
+        norm = TransformedNorm(executor, norms, counter, own)
+    kind = CpuReducingExecutor if rule.kernel.by_shape else CpuExecutor
+    return kind(*given, options=options, norm=norm)
