@@ -114,7 +114,7 @@ def weighted(
     if steps == 0:
         return lines.finished()
     with np.errstate(all="ignore"), backend.on(device):
-        rows = lines.rows.astype(np.float64, order="C")
+        rows = lines.rows.astype(np.float64)
         column = steps, *(1 for _ in rows.shape[1:])
         observed = xp.isfinite(rows) | (ignore_na is None)
         rows = xp.where(observed, rows, 0.0)

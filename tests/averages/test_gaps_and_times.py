@@ -222,6 +222,9 @@ def test_a_gpu_gives_the_same(cp):
             actual = function(cp.asarray(series), **options)
             expected = function(series, **options)
             np.testing.assert_allclose(actual.get(), expected, rtol=1e-12)
+    across = gdopt.ewa(cp.asarray(series.T), window=5, axis=1, ignore_na=True)
+    expected = gdopt.ewa(series, window=5, ignore_na=True)
+    np.testing.assert_allclose(across.T.get(), expected, rtol=1e-12)
     counts = cp.arange(5)
     assert (
         gdopt.ewa(counts, 0.5).get().tolist() == gdopt.ewa(list(range(5)), 0.5).tolist()
