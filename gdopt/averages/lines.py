@@ -15,13 +15,10 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 @dataclass(frozen=True)
 class Lines:
-    """A series whose first axis is time, and an array for what is computed of it.
+    """A series whose first axis is time, and a new array like it for results.
 
     Attributes:
-        backend: of both arrays.
-        rows: the series; integers as float64.
-        results: a new array of that shape and dtype, to write to.
-        finished: `results` along the axes and in the form of the series.
+        finished: returns the results along the axes and in the form of the series.
     """
 
     backend: Backend

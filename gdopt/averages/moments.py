@@ -56,31 +56,13 @@ def ewa_var(
 
 
 @on_their_device
-def ewa_std(
-    series: Any,
-    beta: float | None = None,
-    *,
-    window: float | None = None,
-    axis: int = 0,
-    bias: bool = False,
-    initial: str = "zero",
-    ignore_na: bool | None = None,
-) -> Any:
-    """Return the standard deviation of a whole series: the square root of `ewa_var`.
+def ewa_std(series: Any, beta: float | None = None, **options: Any) -> Any:
+    """Return the standard deviation: the square root of `ewa_var`, with its options.
 
     >>> ewa_std([1, 2, 3, 4], 0.8, bias=True).round(4)
     array([0.    , 0.4969, 0.8065, 1.0949])
     """
-    found = ewa_var(
-        series,
-        beta,
-        window=window,
-        axis=axis,
-        bias=bias,
-        initial=initial,
-        ignore_na=ignore_na,
-    )
-    return np.sqrt(found)
+    return np.sqrt(ewa_var(series, beta, **options))
 
 
 def weighted(
@@ -94,8 +76,7 @@ def weighted(
 ) -> Any:
     """Return a moment of every line, in the form of its series, computed in float64.
 
-    `decay` is what a step multiplies the weights of older values by: a number, or one
-    for each row.
+    A step multiplies the weights of older values by `decay`: a number, or one a row.
 
     Raises:
         ArgumentError: the average is not corrected, or starts from a given value: what
