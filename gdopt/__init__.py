@@ -19,6 +19,8 @@ from gdopt.arrays import (
 from gdopt.averages import (
     EWA as EWA,
     ewa as ewa,
+    ewa_std as ewa_std,
+    ewa_var as ewa_var,
     ewa_weights as ewa_weights,
     ewa_window as ewa_window,
 )
@@ -117,6 +119,8 @@ else:  # for a type checker, what is imported with * is exported
         "averages",
         "backend_of",
         "ewa",
+        "ewa_std",
+        "ewa_var",
         "ewa_weights",
         "ewa_window",
         "get_backend",

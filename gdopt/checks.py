@@ -101,7 +101,7 @@ def as_number(name: str, value: Any) -> float:
         ArgumentTypeError: the value is not a real number.
     """
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool):
+    if not number or isinstance(value, bool | np.timedelta64):  # that is an np.integer
         kind = type(value).__name__
         message = f"{name} must be a number, got {shown(value)} ({kind})"
         raise ArgumentTypeError(message)

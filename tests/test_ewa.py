@@ -187,7 +187,7 @@ def test_a_large_average_takes_in_a_small_value():
         (lambda: gdopt.EWA(0.9, initial="last"), gdopt.ArgumentError, "'last'"),
         (lambda: gdopt.EWA(0.9).update("x"), gdopt.ArgumentTypeError, "x must be"),
         (lambda: gdopt.EWA(0.9).update(np.arange(3)), gdopt.ArgumentTypeError, "int64"),
-        (lambda: gdopt.ewa([1.0], 0.9), gdopt.ArgumentTypeError, "NumPy or CuPy"),
+        (lambda: gdopt.ewa({1.0}, 0.9), gdopt.ArgumentTypeError, "NumPy or CuPy"),
         (lambda: gdopt.ewa(SERIES, 0.9, axis=1), gdopt.ArgumentError, "axis must be"),
         (lambda: gdopt.ewa(SERIES, -0.1), gdopt.ArgumentError, "beta must be"),
         (

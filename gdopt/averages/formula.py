@@ -13,6 +13,22 @@ from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
 BETA = Range.parse("[0, 1)")
+WINDOW = Range.parse("[1, inf)")
+
+
+def check_beta(beta: Any, window: Any = None) -> float:
+    """Take beta, or the window that gives it: beta = 1 - 1 / window.
+
+    Raises:
+        ArgumentTypeError: it is not a real number.
+        ArgumentError: it is out of range, or not exactly one of the two is given.
+    """
+    if (beta is None) == (window is None):
+        message = f"give either beta or window, got beta={beta!r}, window={window!r}"
+        raise ArgumentError(message)
+    if beta is None:
+        beta = 1 - 1 / check_number("window", window, WINDOW)
+    return check_number("beta", beta, BETA)
 
 
 def average(v: Any, x: Any, *, beta: Any) -> Any:

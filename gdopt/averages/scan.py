@@ -9,78 +9,113 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
+from gdopt.arrays.backend import Array, Backend, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
-    BETA,
     average_kernel,
+    check_beta,
     check_initial,
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import check_number
+from gdopt.averages.lines import Lines
+from gdopt.averages.moments import WIDE, half_lives, mean, weighted
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import FlushToZero
 
 
 @on_their_device
 def ewa(
-    series: Array,
-    beta: float,
+    series: Any,
+    beta: float | None = None,
     *,
+    window: float | None = None,
     axis: int = 0,
     bias_correction: bool = True,
     initial: Any = "zero",
-) -> Array:
+    ignore_na: bool | None = None,
+    times: Any = None,
+    halflife: Any = None,
+) -> Any:
     """Average a whole series along an axis: v_t = beta v_{t-1} + (1 - beta) x_t.
 
-    From a NaN or an infinity on, no average along that line is a finite number.
+    From a NaN or an infinity on, no average along that line is a finite number, unless
+    `ignore_na` makes it a gap, during which the average does not change.
 
     Args:
-        series: float array; x_1, x_2, ... along `axis`; other axes hold more series.
+        series: x_1, x_2, ... along `axis`; other axes hold more series. An array of
+            floats or integers, a list, or a pandas Series or DataFrame.
         beta: in [0, 1).
+        window: instead of beta, which is then 1 - 1 / window; at least 1.
         axis: along which time runs.
         bias_correction: divide v_t by 1 - beta**t, where the average starts from zero.
         initial: ``"zero"``, ``"first"`` (v_0 is x_1), or a value for v_0.
+        ignore_na: True: a NaN or an infinity is a gap and has no effect. False: it is
+            a gap, and older values fade during it. None: it is not a gap.
+        times: (n,), numbers or datetime64 that do not decrease. Older values lose half
+            of their weight in a `halflife`, however many values there are.
+        halflife: in the unit of the times; a timedelta where they are dates. If beta
+            is given too, weights are multiplied by beta, not by 1/2, in this time.
 
     Returns:
-        A new array of the shape and dtype of `series`.
+        A new array of the shape and dtype of `series`, float64 for integers; a Series
+        or DataFrame with the same index for one of these.
 
     Raises:
-        ArgumentError: beta, axis or the shape of `initial` is wrong.
-        ArgumentTypeError: the series is not a float array.
+        ArgumentError: a number, an axis, a shape or a combination of options is wrong.
+        ArgumentTypeError: the series holds no real numbers, or an option is of a wrong
+            kind.
 
-    Source: as `EWA`.
+    Source: as `EWA`. Gaps and times are those of pandas' ``ewm``, and need one of its
+    two forms: bias correction (``adjust=True``) or ``initial="first"``
+    (``adjust=False``). At alpha = 1/2 exactly, pandas 3 gives another mean after gaps
+    with ``adjust=False``, a known error.
 
     >>> import numpy as np
     >>> ewa(np.array([40.0, 50.0]), 0.98, bias_correction=False).round(3)
     array([0.8  , 1.784])
+    >>> ewa([40, np.nan, 50], window=50, ignore_na=True).round(2)
+    array([40.  , 40.  , 45.05])
+    >>> ewa([40, 50], times=[0, 3], halflife=3).round(2)
+    array([40.  , 46.67])
     """
-    backend = backend_of(series)
-    refuse_unusable_dtype("series", series.dtype)
-    beta = check_number("beta", beta, BETA)
-    initial = check_initial(initial)
-    if isinstance(axis, bool) or not -series.ndim <= axis < series.ndim:
-        message = f"axis must be an axis of a {series.ndim}-d series, got {axis!r}"
+    lines, given = Lines.of(series, axis), beta is not None or window is not None
+    if times is None and halflife is not None:
+        message = "halflife needs times; without them, beta is 0.5 ** (1 / halflife)"
         raise ArgumentError(message)
-    with backend.on(backend.device(series)):
-        out = backend.xp.empty(series.shape, series.dtype)
-    rows, results = (backend.xp.moveaxis(a, axis, 0) for a in (series, out))
-    if rows.shape[0] == 0:
-        return out
-    start = initial_row(backend, rows[0, ...], initial)
-    if out.size:
-        _scan(backend, rows, results, start, beta)
-    if bias_correction and starts_from_zero(initial):
-        _correct(backend, results, beta)
-    return out
+    decay: Any = check_beta(beta, window) if given or times is None else 0.5
+    if ignore_na is None and times is None:
+        return _average(lines, decay, check_initial(initial), bias_correction)
+    if times is not None:
+        if given and not starts_from_zero(initial):
+            message = "with times and initial='first', give halflife alone, no beta"
+            raise ArgumentError(message)
+        decay = decay ** half_lives(times, halflife, lines)
+    return weighted(
+        lines,
+        mean,
+        decay,
+        initial=initial,
+        ignore_na=ignore_na,
+        bias_correction=bias_correction,
+    )
+
+
+def _average(lines: Lines, beta: float, initial: Any, corrected: Any) -> Any:
+    """Average lines whose values all have weights that fall by beta."""
+    backend, rows, results = lines.backend, lines.rows, lines.results
+    if rows.shape[0]:
+        start = initial_row(backend, rows[0, ...], initial)
+        if rows.size:
+            _scan(backend, rows, results, start, beta)
+        if corrected and starts_from_zero(initial):
+            _correct(backend, results, beta)
+    return lines.finished()
 
 
 CHUNK = 1 << 17  # elements averaged together: with their scratch they stay in a cache
 WIDTH = 31  # steps of a part; odd, as columns a power of two apart share cache lines
 SPARE = 8  # rows of scratch
-WIDE = 1024  # series side by side, which keep a kernel busy on their own
 
 
 def _scan(

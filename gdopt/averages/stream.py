@@ -10,14 +10,14 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of, common_backend, on_their_device
 from gdopt.averages.formula import (
-    BETA,
     average,
     averaged_kernel,
+    check_beta,
     check_initial,
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_number, check_state, shown, shows
+from gdopt.checks import as_number, check_state, shown, shows
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
 
 
@@ -30,6 +30,7 @@ class EWA:
 
     Args:
         beta: in [0, 1); an average over about 1 / (1 - beta) values.
+        window: instead of beta: about how many values; beta is 1 - 1 / window.
         bias_correction: undo the start from zero.
         initial: ``"zero"``, ``"first"`` (start from the first value), or a value.
 
@@ -46,9 +47,14 @@ class EWA:
     """
 
     def __init__(
-        self, beta: float, *, bias_correction: bool = True, initial: Any = "zero"
+        self,
+        beta: float | None = None,
+        *,
+        window: float | None = None,
+        bias_correction: bool = True,
+        initial: Any = "zero",
     ) -> None:
-        self.beta = check_number("beta", beta, BETA)
+        self.beta = check_beta(beta, window)
         self.bias_correction = bias_correction
         self.t = 0
         self._initial = check_initial(initial)

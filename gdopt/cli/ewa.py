@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.averages import ewa, ewa_window
-from gdopt.averages.formula import BETA
+from gdopt.averages.formula import BETA, WINDOW, check_beta
 from gdopt.cli import flags
 from gdopt.data.csv import read_column
 from gdopt.errors import ArgumentError
@@ -33,6 +33,7 @@ is divided by 1 - beta**t after t values.
 examples:
   gdopt ewa temperatures.csv
   gdopt ewa temperatures.csv --column temperature --beta .9 .98 .5
+  gdopt ewa temperatures.csv --window 10 50 2        the same averages
   gdopt ewa metrics.csv --column 3 --beta .99 --json averages.json
 """
 
@@ -43,9 +44,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
     text = "number from 1, or name in the first line (the only column)"
     add("--column", metavar="N | NAME", help=text)
+    either = parser.add_mutually_exclusive_group().add_argument
     beta = flags.number(f"in {BETA.text}", BETA)
     text = f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})"
-    add("--beta", type=beta, nargs="+", default=BETAS, metavar="BETA", help=text)
+    either("--beta", type=beta, nargs="+", default=BETAS, metavar="BETA", help=text)
+    window = flags.number("a number of at least 1", WINDOW)
+    text = "instead of beta, which is then 1 - 1 / window"
+    either("--window", type=window, nargs="+", metavar="VALUES", help=text)
     add("--json", metavar="FILE", help="write the averages as JSON")
     flags.add_picture(add, "NAME-ewa")
 
@@ -57,13 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
         ArgumentError: the file has no such column, or a cell of it holds no number.
     """
     load_extra("matplotlib.figure", "train", "gdopt ewa")  # fails now, not at the end
-    if len(arguments.beta) > len(COLORS):
-        message = (
-            f"--beta must be 1 to {len(COLORS)} numbers, got {len(arguments.beta)}"
-        )
+    betas = [check_beta(None, window) for window in arguments.window or ()]
+    betas = betas or arguments.beta
+    if len(betas) > len(COLORS):
+        option = "--window" if arguments.window else "--beta"
+        message = f"{option} must be 1 to {len(COLORS)} numbers, got {len(betas)}"
         raise ArgumentError(message)
     column = read_column(arguments.file, arguments.column)
-    rows = [_average(column.values, beta) for beta in arguments.beta]
+    rows = [_average(column.values, beta) for beta in betas]
     file = Path(arguments.file)
     title = f"{file.name}, {column.label}"
     last = f"{column.values.size:,} values, the last {column.values[-1]:.6g}"
@@ -78,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_json(arguments.json, found, indent=1)
     picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
-    averages(column.values, arguments.beta, picture, title=title, name=column.name)
+    averages(column.values, betas, picture, title=title, name=column.name)
     sys.stdout.write(f"picture {picture}\n")
     return 0
 

@@ -54,6 +54,30 @@ def test_the_figures_of_the_course_stand_in_the_table(command, write):
     assert lines[-1] == "picture days-ewa.png"
 
 
+def test_windows_stand_for_betas(command, write, tmp_path):
+    write(DAYS)
+    days = "days.csv", "--column", "2"
+    command(*days, "--beta", "0.9", "0.98", "0.5", "--json", "betas.json")
+    command(*days, "--window", "10", "50", "2", "--json", "windows.json")
+    betas, windows = (tmp_path / f"{name}.json" for name in ("betas", "windows"))
+    assert betas.read_text() == windows.read_text()
+    with pytest.raises(gdopt.ArgumentError, match="--window must be 1 to 6 numbers"):
+        command(*days, "--window", *["2"] * 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--window", "0.5"], "--window: must be a number of at least 1, got '0.5'"),
+        (["--window", "9", "--beta", ".9"], "not allowed with argument"),
+    ],
+)
+def test_a_window_below_1_or_with_a_beta_is_refused(command, capsys, options, message):
+    with pytest.raises(SystemExit):
+        command("days.csv", *options)
+    assert message in capsys.readouterr().err
+
+
 def test_json_holds_the_series_and_both_averages_of_every_beta(
     command, write, tmp_path
 ):

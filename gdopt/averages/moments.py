@@ -1,0 +1,204 @@
+"""Averages and variances whose weights differ from step to step: gaps, unequal times.
+
+Such an average moves by ``m <- kept m + taken x``, with shares that sum to 1; in a gap
+it keeps all. It starts from the first value, or is the weighted mean of those so far.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.backend import Array, on_their_device
+from gdopt.averages.formula import check_beta, check_initial, starts_from_zero
+from gdopt.averages.lines import Lines
+from gdopt.checks import check_flag, check_optional, check_positive, shown
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+WIDE = 1024  # series side by side, which keep a kernel busy on their own
+
+
+@on_their_device
+def ewa_var(
+    series: Any,
+    beta: float | None = None,
+    *,
+    window: float | None = None,
+    axis: int = 0,
+    bias: bool = False,
+    initial: str = "zero",
+    ignore_na: bool | None = None,
+) -> Any:
+    """Return the variance of a whole series about its average, with the same weights.
+
+    With `bias` it is the weighted mean of (x - mean)**2; without, an unbiased estimate,
+    which is that divided by 1 minus the sum of the squared weights: NaN for one value.
+    The other arguments and the result are those of `ewa`; the average is corrected, or
+    starts from the ``"first"`` value.
+
+    Raises:
+        ArgumentError: a number, an axis or `initial` is wrong.
+        ArgumentTypeError: the series does not hold real numbers, or an option is of a
+            wrong kind.
+
+    Source: pandas' ``ewm(...).var(bias=...)``.
+
+    >>> ewa_var([1, 2, 3, 4], 0.8).round(4)
+    array([   nan, 0.5   , 0.9918, 1.6315])
+    """
+    moment = partial(_variance, bias=check_flag("bias", bias))
+    lines, decay = Lines.of(series, axis), check_beta(beta, window)
+    return weighted(lines, moment, decay, initial=initial, ignore_na=ignore_na)
+
+
+@on_their_device
+def ewa_std(series: Any, beta: float | None = None, **options: Any) -> Any:
+    """Return the standard deviation: the square root of `ewa_var`, with its options.
+
+    >>> ewa_std([1, 2, 3, 4], 0.8, bias=True).round(4)
+    array([0.    , 0.4969, 0.8065, 1.0949])
+    """
+    return np.sqrt(ewa_var(series, beta, **options))
+
+
+def weighted(
+    lines: Lines,
+    moment: Callable[[Any, Array, Array, Array], Array],
+    decay: Any,
+    *,
+    initial: Any,
+    ignore_na: bool | None,
+    bias_correction: bool = True,
+) -> Any:
+    """Return a moment of every line, in the form of its series, computed in float64.
+
+    A step multiplies the weights of older values by `decay`: a number, or one a row.
+
+    Raises:
+        ArgumentError: the average is not corrected, or starts from a given value: what
+            it would be after a gap is not defined.
+    """
+    zero = starts_from_zero(check_initial(initial))
+    if not isinstance(initial, str) or (zero and not bias_correction):
+        message = (
+            "gaps, times and variances need bias_correction=True or initial='first', "
+            f"got bias_correction={bias_correction}, initial={shown(initial)}"
+        )
+        raise ArgumentError(message)
+    in_gaps = not check_optional(check_flag, "ignore_na", ignore_na)
+    backend, device = lines.backend, lines.backend.device(lines.rows)
+    xp, steps = backend.xp, len(lines.rows)
+    if steps == 0:
+        return lines.finished()
+    with np.errstate(all="ignore"), backend.on(device):
+        rows = lines.rows.astype(np.float64)
+        column = steps, *(1 for _ in rows.shape[1:])
+        observed = xp.isfinite(rows) | (ignore_na is None)
+        rows = xp.where(observed, rows, 0.0)
+        if np.ndim(decay):
+            decay = backend.from_host(decay.reshape(column), device)
+        old = xp.where(observed | in_gaps, decay, xp.ones_like(rows))
+        kept, taken = _shares(xp, observed, old, decay, from_zero=zero)
+        found = moment(xp, rows, kept, taken)
+        begun = xp.arange(steps).reshape(column) >= xp.argmax(observed, axis=0)
+        begun &= xp.any(observed, axis=0)
+        lines.results[...] = xp.where(begun, found, np.nan)
+    return lines.finished()
+
+
+def _shares(
+    xp: Any, observed: Array, old: Array, decay: Any, *, from_zero: bool
+) -> tuple[Array, Array]:
+    """Return which shares of the average before and of x are in each average.
+
+    A step multiplies the weights of older values by `old`, which is overwritten. The
+    weight of x is 1; where the average starts from the first value, it is 1 - decay,
+    and at unequal times 1 less the decay since the value before.
+    """
+    weights = observed.astype(np.float64)
+    _solve(old.copy() if from_zero else xp.where(observed, 0.0, old), weights)
+    old[0] = 0
+    old[1:] *= weights[:-1]
+    new = 1.0 if from_zero else 1 - (old if np.ndim(decay) else decay)
+    total = old + new
+    return xp.where(observed, old / total, 1.0), xp.where(observed, new / total, 0.0)
+
+
+def mean(_: Any, rows: Array, kept: Array, taken: Array) -> Array:
+    """Return m <- kept m + taken x."""
+    return _solve(kept, taken * rows)
+
+
+def _variance(xp: Any, rows: Array, kept: Array, taken: Array, *, bias: bool) -> Array:
+    """Return s <- kept s + kept taken (x - m)**2, with m from before x.
+
+    How far x is above m follows from differences of x, and is 0 where x is constant.
+    """
+    observed = taken > 0
+    last = _solve(xp.where(observed, 0.0, 1.0), rows.copy())
+    above = xp.zeros_like(rows)
+    above[1:] = xp.where(observed[1:], rows[1:] - last[:-1], 0.0)
+    above[1:] += _solve(kept.copy(), kept * above)[:-1]
+    mixed = kept * taken
+    found = _solve(kept.copy(), mixed * above**2)
+    return found if bias else found / _solve(kept**2, 2 * mixed)
+
+
+def half_lives(times: Any, halflife: Any, lines: Lines) -> np.ndarray:
+    """Return how many half-lives have passed since the time before.
+
+    Raises:
+        ArgumentTypeError: times are not numbers, or dates with a timedelta.
+        ArgumentError: times are not one for each row, or decrease, or halflife is not
+            above 0.
+    """
+    backend, unit = lines.backend, np.timedelta64(1, "us")
+    try:
+        at = backend.to_host(times) if backend.is_array(times) else np.asarray(times)
+        if at.dtype == object:  # datetime.datetime, or pandas' with a time zone
+            at = np.asarray(times, "M8[us]")
+        if at.dtype.kind == "M":
+            since = at - np.datetime64(0, "s")  # months and years in seconds
+            at, halflife = (since - since.ravel()[:1]) / unit, halflife / unit
+        at = at.astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        rule = "times must be numbers, or datetime64 with a timedelta as halflife"
+        message = f"{rule}, got times={shown(times)}, halflife={shown(halflife)}"
+        raise ArgumentTypeError(message) from error
+    if at.shape != lines.rows.shape[:1]:
+        message = f"times must have shape {lines.rows.shape[:1]}, got {at.shape}"
+        raise ArgumentError(message)
+    passed = np.diff(at, prepend=at[:1]) / check_positive("halflife", halflife)
+    if not (np.isfinite(at).all() and (passed >= 0).all()):
+        message = f"times must be finite and not decrease, got {shown(times)}"
+        raise ArgumentError(message)
+    return passed
+
+
+def _solve(factors: Array, terms: Array) -> Array:
+    """Solve y_t = factors_t y_{t-1} + terms_t along the first axis, overwriting both.
+
+    Parts of about the square root of all steps are solved side by side, from zero;
+    what each is given by the part before is a recurrence of their last lines.
+    """
+    steps = len(terms)
+    if steps < 16 or terms[0].size >= WIDE:
+        for t in range(1, steps):
+            terms[t] += factors[t] * terms[t - 1]
+        return terms
+    width = math.isqrt(steps)
+    parts, whole = steps // width, steps // width * width
+    f, y = (a[:whole].reshape(parts, width, *a.shape[1:]) for a in (factors, terms))
+    for k in range(1, width):
+        y[:, k] += f[:, k] * y[:, k - 1]
+        f[:, k] *= f[:, k - 1]
+    ends = _solve(f[:, -1].copy(), y[:, -1].copy())
+    y[1:] += f[1:] * ends[:-1, np.newaxis]
+    if whole < steps:
+        terms[whole] += factors[whole] * terms[whole - 1]
+        _solve(factors[whole:], terms[whole:])
+    return terms
