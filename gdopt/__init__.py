@@ -35,6 +35,7 @@ from gdopt.errors import (
     PlanError as PlanError,
     RuleError as RuleError,
     StateError as StateError,
+    StateWarning as StateWarning,
 )
 from gdopt.imports import lazy_getattr, public_dir
 from gdopt.kernels import (
@@ -113,6 +114,7 @@ else:  # for a type checker, what is imported with * is exported
         "Rule",
         "RuleError",
         "StateError",
+        "StateWarning",
         "__version__",
         "arrays",
         "as_array",

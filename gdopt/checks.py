@@ -24,7 +24,24 @@ from gdopt.errors import (
 T = TypeVar("T")
 Class = TypeVar("Class", bound=type)
 MOST_LISTED = 10  # items in a message; a network may have hundreds of arrays
-SHORT = reprlib.Repr()
+
+
+class InOrder(reprlib.Repr):
+    """Shows the items of a mapping in their order, which counts for patterns."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        """Show the first items."""
+        if level <= 0:
+            return "{...}"
+        items = itertools.islice(x.items(), self.maxdict)
+        parts = [
+            f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in items
+        ]
+        more = ["..."] if len(x) > self.maxdict else []
+        return "{" + ", ".join([*parts, *more]) + "}"
+
+
+SHORT = InOrder()
 SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = SHORT.maxset = MOST_LISTED
 SHORT.maxstring = SHORT.maxother = 200
 
@@ -88,10 +105,36 @@ class Range:
         below = value < self.high or (self.holds_high and value == self.high)
         return above and below
 
+    def closed(self, dtype: Any) -> tuple[float, float]:
+        """Return the first and last finite number of it that a dtype keeps.
+
+        >>> Range.parse("[0, 1)").closed("float64")
+        (0.0, 0.9999999999999999)
+        """
+        kinds, low, high = np.finfo(dtype), self.low, self.high
+        if not self.holds_low:
+            low = float(kinds.tiny) if low == 0 else math.nextafter(low, math.inf)
+        high = high if self.holds_high else math.nextafter(high, -math.inf)
+        most = float(kinds.max)
+        return max(low, -most), min(high, most)
+
     def __str__(self) -> str:
         ends = (self.low, self.holds_low), (self.high, self.holds_high)
         infinite = any(math.isinf(end) and held for end, held in ends)
         return self.text if infinite else f"{self.text} and finite"
+
+
+def as_scalar(value: Any) -> Any:
+    """Take a number out of a 0-d array of any library, or what ``float`` takes.
+
+    >>> import fractions
+    >>> as_scalar(np.array(2)), as_scalar(fractions.Fraction(1, 2)), as_scalar("2")
+    (2, 0.5, '2')
+    """
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    number = isinstance(value, int | float) or not hasattr(value, "__float__")
+    return value if number or hasattr(value, "ndim") else float(value)
 
 
 def as_number(name: str, value: Any) -> float:

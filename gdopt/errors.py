@@ -45,6 +45,24 @@ class DataWarning(UserWarning):
     """Data that can be used, but probably not as they are."""
 
 
+class StateWarning(UserWarning):
+    """A saved state fits in part, which is what was loaded.
+
+    Attributes:
+        missing: what an object has and its saved state has not, as ``state.W.m``.
+        unexpected: what the saved state has in addition.
+    """
+
+    def __init__(self, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        self.missing, self.unexpected = tuple(missing), tuple(unexpected)
+        super().__init__(self.missing, self.unexpected)
+
+    def __str__(self) -> str:
+        rest = {"missing": self.missing, "unexpected": self.unexpected}
+        parts = [f"{kind} {', '.join(names)}" for kind, names in rest.items() if names]
+        return f"the saved state was loaded in part: {'; '.join(parts)}"
+
+
 class PlanError(GdoptError, MemoryError):
     """No mini-batch fits the memory; the message says what would make it fit.
 

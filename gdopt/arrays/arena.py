@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -63,7 +63,7 @@ def refuse_other_count(expected: int, got: int) -> None:
 
 
 def refuse_other_names(
-    expected: Sequence[str], got: Mapping[str, Any], what: str
+    expected: Sequence[str], got: Collection[str], what: str
 ) -> None:
     """Refuse a mapping whose names differ from those expected, naming both sides.
 

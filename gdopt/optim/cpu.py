@@ -80,7 +80,7 @@ class CpuExecutor:
         self._version = self._revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
-        self._segments: dict[Any, list[Segment]] = {}
+        self._segments: dict[bool, list[Segment]] = {}
         self._scratch: dict[Any, Array] = {}
         self._group, *_ = parameters.layout.sizes
         self._dtype = np.dtype(self._group)
@@ -106,9 +106,10 @@ class CpuExecutor:
             view = grads.buffers[self._group] if in_arena else None
         if view is None:
             return False
-        if self._revision != hyper.revision or hyper.constant is None:
+        if self._revision != hyper.revision or hyper.changes:
             values = hyper.at(self._counter.t).shared
-            self._settings[:] = [values[name] for name in self._scalars]
+            for k, name in enumerate(self._scalars):  # faster than all in one
+                self._settings[k] = values[name]
             self._revision = hyper.revision
         self._counted(view)
         return True
@@ -123,7 +124,7 @@ class CpuExecutor:
         if self._version != self._hyper.version:
             self._prepare()
         computed: dict[Any, Any] = {}
-        for segment in self._segments_for(values, in_arena=not isinstance(grads, list)):
+        for segment in self._segments_for(in_arena=not isinstance(grads, list)):
             self._update(segment, segment.gradient(grads), values, own, computed)
         self._counter.t = step + 1
         return True
@@ -177,9 +178,8 @@ class CpuExecutor:
         flat = parameters.arena is not None
         one = len(layout.sizes if flat else layout.slots) == 1
         others = self._norm is not None or self._options.master_weights
-        by_name = any(isinstance(s, dict) for s in self._hyper.settings.values())
         group = self._group
-        if not one or others or by_name or self._random_streams[group]:
+        if not one or others or self._hyper.classes or self._random_streams[group]:
             return
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
         self._scalars = [name for name in step.program.scalars if name != "t"]
@@ -257,25 +257,14 @@ class CpuExecutor:
         space: Array = self._scratch.setdefault((group, kind), zeros(most, group))
         return space[:size]
 
-    def _segments_for(self, values: Values, *, in_arena: bool) -> list[Segment]:
-        """Join neighbours in the arena whose values by name are equal."""
-        slots = self._parameters.layout.slots
-        numbers: list[int] = []
-        if values.by_name:
-            first: dict[Any, int] = {}  # equal values have the number of the first
-            for name in slots:
-                own = tuple(by[name] for by in values.by_name.values())
-                numbers.append(first.setdefault(own, len(first)))
-        memo = in_arena, *numbers
-        if memo not in self._segments:
-            if len(self._segments) > 8:  # schedules may give ever other neighbours
-                self._segments.clear()
-            number_of = dict(zip(slots, numbers, strict=False))
-            self._segments[memo] = [
-                self._segment(names, in_arena=in_arena)
-                for names in self._merge_neighbours(number_of, in_arena=in_arena)
+    def _segments_for(self, *, in_arena: bool) -> list[Segment]:
+        """Join neighbours in the arena whose settings by name are equal."""
+        if in_arena not in self._segments:
+            runs = self._merge_neighbours(self._hyper.classes, in_arena=in_arena)
+            self._segments[in_arena] = [
+                self._segment(names, in_arena=in_arena) for names in runs
             ]
-        return self._segments[memo]
+        return self._segments[in_arena]
 
     def _merge_neighbours(
         self, numbers: Mapping[str, int], *, in_arena: bool

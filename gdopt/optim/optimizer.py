@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,16 +13,23 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError, GdoptError
+from gdopt.errors import ArgumentError, GdoptError, StateWarning
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim import state
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
+from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
-from gdopt.optim.rule import Rule, rule as make_rule
-from gdopt.optim.transforms import AVERAGE, accumulation, extended, norm_rule
+from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
+from gdopt.optim.transforms import (
+    AVERAGE,
+    Transforms,
+    accumulation,
+    extended,
+    norm_rule,
+)
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -43,7 +51,7 @@ class GraphExecutor(Executor, Protocol):
         """Count a step that has been launched."""
 
 
-class Optimizer:
+class Optimizer(HyperAttributes):
     """Updates arrays in place by a rule, in one fused pass over memory.
 
     What goes around the rule is in the same pass, in this order: accumulate, loss
@@ -102,7 +110,7 @@ class Optimizer:
             an element alone, so that every engine and layout rounds in the same way.
         hyper: the rule's scalars, except ``t``; each a number, a schedule
             ``step -> number``, an array that broadcasts to every parameter, a 0-d
-            array, or a mapping from names to these.
+            array, or a mapping to these from names, and patterns such as ``"bias*"``.
 
     Raises:
         ArgumentError: a value out of its range; parameters that overlap.
@@ -120,7 +128,24 @@ class Optimizer:
     True
     >>> p
     array([ 0.75, -0.75])
+    >>> opt.lr, opt.lr / 2  # hyper-parameters are attributes; see `hyper`
+    (0.25, 0.125)
     """
+
+    options: Options
+    rule: Rule
+    executor: Executor
+    _transforms: Transforms
+    _parameters: Parameters
+    _counter: StepCounter
+    _state: dict[str, Arena]
+    _gradients: Gradients
+    _dynamic: DynamicLossScale | None
+    _accumulation: Accumulation | None
+    _lock: threading.Lock
+    _held: dict[str, Array] | None  # parameters, while averages show
+    _norm_scale: Any  # the loss scale of the last step, where known
+    _around: bool  # whether a step may be more than a call of the executor
 
     def __init__(
         self,
@@ -187,13 +212,12 @@ class Optimizer:
             self._state = start_state(self.rule, self._parameters, self.options)
         self._gradients = Gradients(self._parameters, self._state)
         self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
-        self._accumulation: Accumulation | None = None
+        self._accumulation = None
         if accumulate > 1:
             self._accumulation = Accumulation(accumulate, self._make_accumulating)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
-        self._held: dict[str, Array] | None = None  # parameters, while averages show
-        self._norm_scale: Any = None  # the loss scale of the last step, where known
+        self._held = self._norm_scale = None
         self._around = self.host_skips or "loss_scale" in self._transforms.options
 
     def _extend(self, rule: Rule) -> Rule:
@@ -239,7 +263,7 @@ class Optimizer:
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
-        return self._parameters.arrays
+        return self._parameters.named
 
     @property
     def state(self) -> dict[str, dict[str, Array]]:
@@ -396,8 +420,8 @@ class Optimizer:
             if accumulation is not None and not accumulation.full:
                 accumulation.add(grads)
                 return False
-            constant = self.hyper.constant
-            self._norm_scale = constant and constant.shared.get("loss_scale")
+            known = None if self.hyper.changes else self.hyper.at(0).shared
+            self._norm_scale = known and known.get("loss_scale")
             done = self.executor.run(grads)
             if accumulation is not None:
                 accumulation.count = 0
@@ -442,16 +466,53 @@ class Optimizer:
         if self._dynamic is not None:
             self._dynamic.count = counts["finite_steps"]
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
+    def load_state_dict(
+        self, saved: Mapping[str, Any], *, hyper: bool = True, strict: bool = True
+    ) -> Self:
         """Take over a saved state, by the names of the parameters; all or nothing.
+
+        Args:
+            saved: what `state_dict` gave.
+            hyper: whether to take over the hyper-parameters that are numbers. Without
+                them schedules may differ, and options: what these add to the state is
+                left out if it is not here, and stays as it is if it is here alone.
+            strict: whether all must fit. Otherwise what matches by the names of
+                parameter and state, shape and dtype is loaded, and a
+                `gdopt.StateWarning` names the rest; the rule must still be the same.
 
         Raises:
             StateError: another rule, other names, shapes or dtypes, or a newer format;
                 the message shows both sides, and nothing has changed.
         """
+        rest: list[list[str]] = []
+        if not hyper:
+            saved = state.with_own_options(saved, self.state_dict())
+        if not strict and isinstance(saved, Mapping):
+            own = self.state_dict()
+            if saved.get("params"):
+                to_host = self._parameters.backend.to_host
+                own["params"] = {
+                    n: to_host(a) for n, a in self._parameters.arrays.items()
+                }
+            saved, *rest = state.fit(saved, own)
+        self._load(saved, hyper=hyper, same_options=hyper and strict)
+        if any(rest):
+            warnings.warn(StateWarning(*rest), stacklevel=2)
+        return self
+
+    def _load(
+        self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
+    ) -> None:
+        """Take over a state that has to fit."""
         owned = self.hyper, self._state, self._parameters
-        names = ["t", *self._counts]
-        counts, held = state.load(saved, self.rule, *owned, counts=names)
+        counts, held = state.load(
+            saved,
+            self.rule,
+            *owned,
+            counts=["t", *self._counts],
+            with_hyper=hyper,
+            same_options=same_options,
+        )
         self._counter.t, self._counts = counts["t"], counts
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
@@ -461,7 +522,6 @@ class Optimizer:
                 self._hold(self.averages())
         elif held:
             self._hold(held)
-        return self
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm.
@@ -486,6 +546,13 @@ class Optimizer:
             f"{type(self).__name__}({self.hyper.text()}; {len(self.params)} arrays, "
             f"{count} elements on {self._parameters.device}, t={self.t})"
         )
+
+
+# A rule's hyper-parameters are attributes; only its own weight decay may be an option.
+RESERVED.update(
+    dir(Optimizer), *(kind.__annotations__ for kind in Optimizer.__mro__[:2])
+)
+RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 
 
 def with_options(init: Init) -> Init:

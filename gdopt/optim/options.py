@@ -6,7 +6,7 @@ Clipping, loss scaling and weight averaging go around the rule: it is still one 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -26,7 +26,7 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "rounding": ("nearest", "stochastic"),
 }
 ELSEWHERE = {  # what says the same here as keywords of other libraries
-    "lr": ("learning_rate", "alpha"),  # the course's alpha
+    "lr": ("learning_rate", "alpha", "param_groups"),  # the course's alpha
     "beta": ("alpha", "rho", "decay", "momentum"),  # the alpha of torch's RMSprop
     "beta1": ("betas", "beta_1"),
     "beta2": ("betas", "beta_2"),
@@ -294,11 +294,16 @@ def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
         one for one in dict.fromkeys([*keywords, *rule.scalars]) if one not in SHARED
     ]
     known = [*own, *SHARED]
-    hints = [hint for hint, others in ELSEWHERE.items() if name in others]
-    near = [hint for hint in hints if hint in known or "(" in hint]
-    import difflib  # noqa: PLC0415 - for an error alone
-
-    near = near or difflib.get_close_matches(name.lower(), known, n=1)
+    near = suggest(name, known)
     meant = f"; did you mean {', '.join(near)}? " if near else ". "
     takes = f"{kind.__name__} takes {listed(own)}{' and ' if own else ''}"
     return f"{meant}{takes}the options of gdopt.Optimizer: {listed(SHARED)}"
+
+
+def suggest(name: str, known: Sequence[str]) -> list[str]:
+    """Return what an unknown name may stand for: of other libraries, or mistyped."""
+    import difflib  # noqa: PLC0415 - for an error alone
+
+    hints = [hint for hint, others in ELSEWHERE.items() if name in others]
+    near = [hint for hint in hints if hint in known or "(" in hint]
+    return near or difflib.get_close_matches(name.lower(), known, n=1)

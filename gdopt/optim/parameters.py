@@ -29,19 +29,30 @@ from gdopt.arrays.backend import (
     is_on_device,
     on_their_device,
 )
-from gdopt.checks import check_like
+from gdopt.checks import check_like, check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.optim.patterns import key_of_each
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Named arrays on one device, and the arena they are views of, if they are."""
+    """Named arrays on one device, and the arena they are views of, if they are.
+
+    Attributes:
+        arrays: those that are updated.
+        backend: of all.
+        device: of all.
+        layout: of `arrays`.
+        arena: whose views `arrays` are, all of them.
+        named: all arrays, the frozen ones included.
+    """
 
     arrays: Mapping[str, Array]
     backend: Backend
     device: str
     layout: Layout
     arena: Arena | None
+    named: Mapping[str, Array]
 
     @property
     def axes(self) -> set[int]:
@@ -49,28 +60,40 @@ class Parameters:
         return {len(slot.shape) for slot in self.layout.slots.values()}
 
     @classmethod
-    def of(cls, params: Any) -> Parameters:
+    def of(cls, params: Any, frozen: Any = ()) -> Parameters:
         """Name and check a user's parameters.
+
+        Args:
+            params: the arrays.
+            frozen: a name or a pattern, or a list of them: arrays that stay.
 
         Raises:
             ArgumentTypeError: a container without order, something that is not an
                 array, integers, a read-only array, foreign byte order.
-            ArgumentError: no array, or arrays that share memory.
+            ArgumentError: no array, or arrays that share memory; all are frozen, or a
+                pattern matches none.
             BackendError: arrays on several devices.
         """
         named = named_arrays(params, "params")
         backend = common_backend((array_label(n), array) for n, array in named.items())
         device = backend.device(next(iter(named.values())))
-        for name, array in named.items():
+        keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
+        stay = key_of_each("frozen", keys, named)
+        updated = {n: array for n, array in named.items() if n not in stay}
+        if not updated:
+            message = f"frozen must leave an array to update, got {shown(frozen)}"
+            raise ArgumentError(message)
+        for name, array in updated.items():
             label = array_label(name)
             refuse_unusable_dtype(label, array.dtype)
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
-        if isinstance(params, Arena):
-            return cls(params, backend, device, params.layout, params)
+        if isinstance(params, Arena) and not stay:
+            return cls(params, backend, device, params.layout, params, params)
         refuse_overlap(backend, named)
-        return cls(named, backend, device, Layout.of(named), None)
+        everything = params if isinstance(params, Arena) else named
+        return cls(updated, backend, device, Layout.of(updated), None, everything)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Make their device the current one for the length of a block."""
@@ -149,6 +172,7 @@ class Gradients:
     def __init__(self, parameters: Parameters, states: Mapping[str, Arena]) -> None:
         self._parameters = parameters
         self._names = list(parameters.arrays)
+        self._places = [k for k, n in enumerate(parameters.named) if n in self._names]
         self._expected = [
             (name, type(array), array.shape, array.dtype)
             for name, array in parameters.arrays.items()
@@ -195,12 +219,12 @@ class Gradients:
         if self._known is not None and grads is self._known:
             return self._known
         if type(grads) is self._expected[0][1]:  # first: a lone array may be small
-            if len(self._names) > 1:
-                refuse_other_count(len(self._names), 1)
+            if len(self._parameters.named) > 1:
+                refuse_other_count(len(self._parameters.named), 1)
             return self._check_fresh([grads])
         if type(grads) is dict or isinstance(grads, Mapping):
             if grads.keys() != self._parameters.arrays.keys():
-                refuse_other_names(self._names, grads, "grads")
+                self._refuse_names(grads)
             arrays = list(map(grads.__getitem__, self._names))
         else:
             arrays = self._positional(grads)
@@ -217,8 +241,14 @@ class Gradients:
             arrays = list(grads)
         else:
             arrays = list(named_arrays(grads, "grads").values())
-        refuse_other_count(len(self._names), len(arrays))
-        return arrays
+        refuse_other_count(len(self._parameters.named), len(arrays))
+        return [arrays[k] for k in self._places]
+
+    def _refuse_names(self, grads: Mapping[str, Any]) -> None:
+        """Refuse unknown and missing names; those of frozen arrays may be there."""
+        frozen = self._parameters.named.keys() - self._parameters.arrays.keys()
+        given = [name for name in grads if name not in frozen]
+        refuse_other_names(self._names, given, "grads")
 
     def _check_fresh(self, arrays: list[Array]) -> list[Array]:
         """Check and return arrays; the loop is lean, as it runs for each every step."""

@@ -24,6 +24,7 @@ RANGES = {  # of scalars that several built-in rules have
 KINDS = (ROW, COLUMN, ARRAY)  # of state that is not of elements
 BUILT_IN: dict[str, BuiltInRule] = {}  # by name, as in `gdopt.rules`
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
+RESERVED: set[str] = set()  # names of members and options of `Optimizer`
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,14 @@ class Rule:
         per: names of the state arrays that hold one float64 value for each ``"row"``,
             ``"column"`` or ``"array"``, and not for each element. A vector has one
             column, and each of its elements is a row.
+        inner: the rule that this one adds an optimizer's options to, if it does.
     """
 
     function: Callable[..., Any]
     initial: Mapping[str, float | str]
     ranges: Mapping[str, Range] = field(default_factory=dict)
     per: Mapping[str, str] = field(default_factory=dict)
+    inner: Rule | None = None
 
     def __post_init__(self) -> None:
         """Trace the formula, so that a mistake in it shows immediately."""
@@ -81,6 +84,16 @@ class Rule:
                 message = f"{state!r} holds one value per {self.per[state]}: it must "
                 raise RuleError(message + "start from a number, got 'p'")
         self._refuse_unknown("ranges", self.ranges, self.scalars)
+        self._refuse_members()
+
+    def _refuse_members(self) -> None:
+        """Refuse hyper-parameters with the name of another attribute or option."""
+        own = not getattr(self.function, "__module__", "").startswith("gdopt.")
+        for scalar in RESERVED.intersection(self.scalars if own else ()):
+            message = (
+                f"{self.name}: {scalar!r} is a member or an option of optimizers: "
+            )
+            raise RuleError(message + "choose another name for the hyper-parameter")
 
     def _refuse_unknown(
         self, what: str, given: Mapping[str, Any], known: tuple[str, ...]
@@ -259,7 +272,7 @@ def built_in(
         names = inspect.signature(function).parameters
         shared = {name: RANGES[name] for name in names if name in RANGES}
         own = _parsed(shared | ranges), per or {}
-        made = BuiltInRule(function, initial, *own, kind)
+        made = BuiltInRule(function, initial, *own, kind=kind)
         BUILT_IN[made.name] = made
         return made
 

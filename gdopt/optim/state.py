@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from gdopt.checks import as_number, check_format, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
 from gdopt.kernels.symbol import ELEMENT, reduced_shape
 from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import EXACT
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 FORMAT = 1
+OF_OPTIONS = {*EXACT, "calls", "finite_steps"}  # what options add to a state
+INNER = "inner_rule"  # the rule without what the options add to it
 MOST = (1 << 63) - 1  # steps: they are counted in an int64
 
 
@@ -42,9 +46,11 @@ def save(
     """
     to_host = parameters.backend.to_host
     own = {key: np.array(to_host(array)) for key, array in (held or {}).items()}
+    inner = {} if rule.inner is None else {INNER: rule.inner.name}
     return ({"params": own} if held else {}) | {
         "format": FORMAT,
         "rule": rule.name,
+        **inner,
         **counts,
         "hyper": hyper.state_dict(),
         "state": {
@@ -62,8 +68,20 @@ def load(
     parameters: Parameters,
     *,
     counts: Collection[str],
+    with_hyper: bool = True,
+    same_options: bool = True,
 ) -> tuple[dict[str, int], dict[str, Array]]:
     """Check a saved state against this optimizer, and take it over.
+
+    Args:
+        saved: the state.
+        rule: of the optimizer.
+        hyper: its settings.
+        states: its arrays.
+        parameters: whose state it is.
+        counts: names of what is counted.
+        with_hyper: whether to take over the settings, too.
+        same_options: whether the options around the rule must be the same.
 
     Returns:
         The counts; and the parameters, if they held averages when it was saved.
@@ -71,14 +89,15 @@ def load(
     Raises:
         StateError: it does not fit; nothing has changed.
     """
-    keys, same = ["format", "hyper", "state"], {"rule": rule.name}
-    keys += ["params"] if isinstance(saved, Mapping) and "params" in saved else []
-    saved = check_state("the saved state", saved, keys, counts=counts, same=same)
+    keys = ["format", "rule", "hyper", "state"]
+    if isinstance(saved, Mapping):
+        keys += [key for key in ("params", INNER) if key in saved]
+    saved = check_state("the saved state", saved, keys, counts=counts)
+    _check_rule(saved, rule, same_options=same_options)
     if saved["t"] > MOST:
         message = f"t must be at most {MOST}, got {saved['t']}"
         raise StateError(message)
     check_format("the state", saved["format"], FORMAT)
-    check_state("hyper", saved["hyper"], hyper.state_dict())
     check_state("state", saved["state"], parameters.arrays)
     for key, arrays in saved["state"].items():
         check_state(f"the state of {key!r}", arrays, states)
@@ -92,7 +111,8 @@ def load(
     to_device = functools.partial(
         parameters.backend.from_host, device=parameters.device
     )
-    _take_hyper(hyper, saved["hyper"])
+    if with_hyper:
+        _take_hyper(hyper, saved["hyper"])
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
             states[name][key] = to_device(array)
@@ -100,7 +120,75 @@ def load(
     return counted, {key: to_device(array) for key, array in held.items()}
 
 
+def _check_rule(saved: Mapping[str, Any], rule: Rule, *, same_options: bool) -> None:
+    """Refuse another rule, and other options around the same one if they count."""
+    name, own = saved["rule"], rule.inner or rule
+    theirs = {"rule": saved.get(INNER, name)}
+    if same_options and theirs["rule"] == own.name:
+        with _suggesting():
+            check_state("the saved state", {"rule": name}, same={"rule": rule.name})
+    check_state("the saved state", theirs, same={"rule": own.name})
+
+
+@contextmanager
+def _suggesting() -> Iterator[None]:
+    """Add to an error about settings how the state is loaded without them."""
+    try:
+        yield
+    except StateError as error:
+        hint = "load_state_dict(state, hyper=False) keeps the settings and options here"
+        message = f"{error}; {hint}"
+        raise StateError(message) from error
+
+
+def with_own_options(saved: Any, own: Any) -> Any:
+    """Return a saved state that holds of options what this optimizer has of them."""
+    if not isinstance(saved, Mapping) or not isinstance(own, Mapping):
+        return saved
+    kept = {
+        key: with_own_options(part, own.get(key))
+        for key, part in saved.items()
+        if key in own or key not in OF_OPTIONS
+    }
+    return kept | {key: own[key] for key in OF_OPTIONS & own.keys() - saved.keys()}
+
+
+def fit(
+    saved: Any, own: Any, place: tuple[str, ...] = ()
+) -> tuple[Any, list[str], list[str]]:
+    """Return what of a saved state matches, with this optimizer's own for the rest.
+
+    Args:
+        saved: the state, or a part of it.
+        own: that of this optimizer.
+        place: the keys of the part.
+
+    Returns:
+        A state that fits; what is missing in `saved`, and what was not expected.
+    """
+    if hasattr(own, "shape"):
+        array = saved if hasattr(saved, "dtype") else np.asarray(saved)
+        if (array.shape, array.dtype) == (own.shape, own.dtype):
+            return saved, [], []
+        return own, [".".join(place)], [".".join(place)]
+    is_setting = "hyper" in place[-2:-1]
+    if is_setting or not isinstance(own, Mapping) or not isinstance(saved, Mapping):
+        return saved, [], []
+    own = {key: part for key, part in own.items() if key != INNER}
+    own |= {INNER: saved[INNER]} if INNER in saved else {}
+    fitted = dict(own)
+    missing = [".".join((*place, key)) for key in own if key not in saved]
+    unexpected = [".".join((*place, str(key))) for key in saved if key not in own]
+    for key in [key for key in own if key in saved]:
+        fitted[key], *rest = fit(saved[key], own[key], (*place, key))
+        missing += rest[0]
+        unexpected += rest[1]
+    return fitted, missing, unexpected
+
+
+@_suggesting()
 def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
+    check_state("hyper", saved, hyper.state_dict())
     before = dict(hyper.settings)
     try:
         for name, setting in saved.items():

@@ -278,9 +278,8 @@ def extended(inner: Rule, transforms: Transforms) -> Rule:
     formula.__name__ = "_".join([inner.name, *transforms.label])
     ranges = {n: Range.parse(text) for n, text in transforms.ranges.items()}
     initial = dict(inner.initial) | states
-    return replace(
-        inner, function=formula, initial=initial, ranges={**inner.ranges, **ranges}
-    )
+    ranges = {**inner.ranges, **ranges}
+    return replace(inner, function=formula, initial=initial, ranges=ranges, inner=inner)
 
 
 @functools.lru_cache(maxsize=64)

@@ -251,7 +251,7 @@ def test_a_graph_that_is_dropped_gives_its_memory_back(monkeypatch):
         cp.cuda, "MemoryPool", lambda: pools.append(real()) or pools[-1]
     )
     for _ in range(3):
-        run[1].hyper["lr"] = lambda _: 0.1  # from now on other graphs are needed
+        run[1].hyper["lr"] = cp.full(1, 0.1)  # from now on other graphs are needed
         for epoch, number in run[2].positions():
             graph.run(epoch, number)
     taken = [pool.total_bytes() for pool in pools]

@@ -31,6 +31,8 @@ def test_a_step_of_one_array_or_arena_is_one_compiled_call():
     assert array.executor.run_compiled([drawn()])
     assert arena.executor.run_compiled(arena.params.like())
     assert array.t == arena.t == 1
+    arena.hyper["lr"] = {"W": 0.1, "b": 0.1}  # as one number for all
+    assert arena.executor.run_compiled(arena.params.like())
 
 
 def test_other_steps_are_not_compiled_calls_and_change_nothing(unchanged, monkeypatch):
@@ -40,7 +42,7 @@ def test_other_steps_are_not_compiled_calls_and_change_nothing(unchanged, monkey
     for optimizer, grads in (
         (gdopt.Adam(lone), [np.ones(200, np.float32)[::2]]),
         (gdopt.Adam(lone, clip_norm=1.0), [lone + 1]),
-        (gdopt.Adam(lone, lr={"0": 0.1}), [lone + 1]),
+        (gdopt.Adam(arena, lr={"W": 0.1, "b": 0.2}), arena.like()),
         (gdopt.Adam(np.zeros(1_000_000)), [np.zeros(1_000_000)]),
         (gdopt.Adam(lone.astype(np.float16)), [lone.astype(np.float16)]),
         (gdopt.Adam(pair), [drawn(), drawn()]),

@@ -201,8 +201,10 @@ def test_a_number_assigned_to_a_number_prepares_nothing_again(engine):
     optimizer.hyper["lr"] = lambda k: 1.0 * k
     optimizer.hyper["beta"] = 0.5
     optimizer.step(np.ones(2))  # the velocity is 1.5
-    assert optimizer.hyper.version != version
+    assert optimizer.hyper.version == version
     assert p.tolist() == [-12, -12]
+    optimizer.hyper["lr"] = np.full(2, 2.0)
+    assert optimizer.hyper.version != version
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf"), 1e300, True])

@@ -43,6 +43,8 @@ def test_results_have_the_types_that_arrays_allow() -> None:
     value = assert_type(optimizer.hyper["lr"], float | Any | dict[str, float | Any])
     assert value == {"0": 0.5}
     assert optimizer.hyper["beta1"] == 0.25
+    optimizer.beta1 = 0.75  # any: a rule of your own has other names
+    assert assert_type(optimizer.beta1, Any) == 0.75
     assert assert_type(gdopt.rules.adam, gdopt.Rule).states == ("m", "v")
     assert len(assert_type(gdopt.split(p).train, np.ndarray)) == 6
     assert len(assert_type(gdopt.split(p, p).train, tuple[Any, ...])) == 2

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.rule import RANGES, BuiltInRule, Rule
+from gdopt.optim.state import INNER
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
 
 __all__ = ["Muon"]
@@ -98,9 +99,13 @@ class Muon(Optimizer):
     >>> params["W"].round(1)  # a rotation, of which singular values are .7 to 1.2
     array([[ 1. , -0.1],
            [ 0.1,  1. ]])
-    >>> opt.others.hyper["lr"], params["b"].round(6)
+    >>> opt.others.lr, params["b"].round(6)
     (0.1, array([-0.1, -0.1]))
     """
+
+    others: Optimizer | None
+    _all: Parameters
+    _sums: Arena | None  # of the gradients that are accumulated
 
     @with_options
     def __init__(
@@ -146,8 +151,7 @@ class Muon(Optimizer):
         ns_steps = check_int("ns_steps", ns_steps, least=1)
         rule = muon_rule(ahead, coefficients, ns_steps, adjust_lr)
         scalars = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        self.others: Optimizer | None = None
-        self._sums: Arena | None = None  # of the gradients that are accumulated
+        self.others = self._sums = None
         super().__init__(matrices, rule, eps=eps, **scalars, **options)
         if rest:
             self.others = others(rest, self._follow("lr"), **self._after())
@@ -294,10 +298,13 @@ class Muon(Optimizer):
             }
         return saved
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> Self:
-        """Take over a saved state, all or nothing; see `Optimizer.load_state_dict`."""
+    def _load(
+        self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
+    ) -> None:
+        how = {"hyper": hyper, "same_options": same_options}
         keys = ["format", "rule", "t", "hyper", "state", "others", *self._counts]
         keys += [ACCUMULATED] if self._sums is not None else []
+        keys += [INNER] if isinstance(saved, Mapping) and INNER in saved else []
         own = check_state("the saved state", saved, keys)
         theirs = own.pop("others")
         sums = own.pop(ACCUMULATED, {})
@@ -309,18 +316,17 @@ class Muon(Optimizer):
         rest = () if self.others is None else theirs
         check_state("others of the saved state", theirs, rest, same=same)
         if self.others is None:
-            super().load_state_dict(own)
+            super()._load(own, **how)
         else:
             before = self.others.state_dict()
-            self.others.load_state_dict(theirs)
+            self.others._load(theirs, **how)  # noqa: SLF001
             try:
-                super().load_state_dict(own)
+                super()._load(own, **how)
             except StateError:
                 self.others.load_state_dict(before)
                 raise
         for name, total in totals.items():
             total[...] = self._all.backend.from_host(sums[name], self._all.device)
-        return self
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm."""

@@ -97,7 +97,7 @@ class GpuExecutor:
             return
         step = self._counter.t
         steps = [(step + 1, hyper.at(step))]
-        ahead = 1 if hyper.reads_host_arrays else AHEAD
+        ahead = 1 if hyper.reads_host else AHEAD
         for k in range(step + 1, step + ahead):
             try:
                 steps.append((k + 1, hyper.at(k)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -149,22 +149,6 @@ class DeviceStepCounter:
         self._rows_left -= 1
 
 
-def _equal_values(hyper: Hyper, names: Iterable[str]) -> dict[str, str]:
-    """Name for each parameter the first one whose values by name are equal."""
-    by_name = [
-        setting
-        for key, setting in hyper.settings.items()
-        if isinstance(setting, dict) and key not in hyper.elements
-    ]
-    first: dict[Any, str] = {}
-    equal = {}
-    for name in names:
-        values = [setting[name] for setting in by_name]
-        key = tuple(v if isinstance(v, float | int) else id(v) for v in values)
-        equal[name] = first.setdefault(key, name)
-    return equal
-
-
 class HoistedScalars:
     """The hoisted values for the parameters of one dtype.
 
@@ -189,18 +173,16 @@ class HoistedScalars:
     ) -> None:
         self._program, self._compute = program, np.dtype(compute)
         self._backend, self._device = parameters.backend, parameters.device
-        self._options, self._settings = options, hyper.settings
-        first_with = _equal_values(hyper, slots)
+        self._options, self._hyper = options, hyper
+        first: dict[int | None, str] = {}  # of those with equal settings
+        classes = hyper.classes
+        first_with = {n: first.setdefault(classes.get(n), n) for n in slots}
         names = self._names = list(dict.fromkeys(first_with.values()))
         self.prologue: Launch | None = None
         self._sent: np.ndarray = np.zeros(0)
         self._known_rows: Array | None = None  # by value instead, in a table of one row
-        self._on_device = {
-            name
-            for name, part in hyper.parts()
-            if is_on_device(part) and name not in hyper.elements
-        }
-        self._on_device |= {"norm"} if options.norm or options.given_norm else set()
+        norm = options.norm or options.given_norm
+        self._on_device = hyper.on_device | ({"norm"} if norm else set())
         self._split = split_hoisted(program, self._on_device)
         self._host = compile_host(program, self._split.known)
         needs_prologue = bool(self._on_device) or options.skip or options.counter
@@ -297,8 +279,7 @@ class HoistedScalars:
         for row, name in enumerate(self._names):
             for k, scalar in enumerate(self._split.given):
                 if scalar != "norm":
-                    setting = self._settings[scalar]
-                    value = setting[name] if isinstance(setting, dict) else setting
+                    value = self._hyper.of(scalar, name)
                     self._given[row * len(self._split.given) + k] = value
 
     def take_norm(self, norm: Array) -> None:

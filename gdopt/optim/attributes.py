@@ -1,0 +1,66 @@
+"""Hyper-parameters as attributes of an optimizer; other attributes are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.options import SHARED, suggest
+
+
+class HyperAttributes:
+    """Lets hyper-parameters be read and set as attributes: ``opt.lr = 0.5``.
+
+    Reading gives the value at the next step, and setting takes effect with it, as in
+    `hyper`. Any other attribute has to be declared in the body of a class, by an
+    annotation, a value, a property or ``__slots__``, as ``pace: float``: a name with a
+    typing error is an AttributeError, in subclasses as well.
+    """
+
+    hyper: Hyper
+
+    def __getattr__(self, name: str) -> Any:
+        hyper = self.__dict__.get("hyper", {})
+        if name in hyper:
+            return hyper[name]
+        raise AttributeError(self._explain(name), name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if name in own:
+            own[name] = value
+        elif name in own.get("hyper", ()):
+            self.hyper[name] = value
+        elif _is_declared(type(self), name):
+            object.__setattr__(self, name, value)
+        else:
+            message = self._explain(name)
+            if "hyper" not in self.__dict__:
+                message += " before super().__init__(...)"
+            elif not type(self).__module__.startswith("gdopt."):
+                message += f"; a class declares its own in its body, as {name}: Any"
+            raise AttributeError(message, name=name, obj=self)
+
+    def __dir__(self) -> Iterable[str]:
+        return [*super().__dir__(), *self.__dict__.get("hyper", ())]
+
+    def _explain(self, name: str) -> str:
+        """Say that there is no such attribute, and what may be meant."""
+        kind = type(self).__name__
+        if callable(getattr(type(self), name, None)):
+            return f"{name} is a method of {kind}, which cannot be replaced"
+        message = f"{kind} has no attribute {name!r}"
+        if name in SHARED:
+            return f"{message}: it was made without, as {kind}(params, {name}=...)"
+        known = [one for one in dir(self) if not one.startswith("_")]
+        near = [] if name.startswith("_") else suggest(name, known)
+        return message + (f"; did you mean {', '.join(near)}?" if near else "")
+
+
+def _is_declared(kind: type, name: str) -> bool:
+    """Return whether a class declares an attribute that is not a method."""
+    for base in kind.__mro__:
+        if name in getattr(base, "__annotations__", ()):
+            return True
+    return hasattr(kind, name) and not callable(getattr(kind, name))
