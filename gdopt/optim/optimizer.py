@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import inspect
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError, GdoptError, StateWarning
+from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
-from gdopt.optim import state
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
-from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.resume import Resumable
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.transforms import (
-    AVERAGE,
-    Transforms,
     accumulation,
     extended,
     norm_rule,
@@ -51,7 +46,7 @@ class GraphExecutor(Executor, Protocol):
         """Count a step that has been launched."""
 
 
-class Optimizer(HyperAttributes):
+class Optimizer(Resumable):
     """Updates arrays in place by a rule, in one fused pass over memory.
 
     What goes around the rule is in the same pass, in this order: accumulate, loss
@@ -133,19 +128,10 @@ class Optimizer(HyperAttributes):
     """
 
     options: Options
-    rule: Rule
-    executor: Executor
-    _transforms: Transforms
-    _parameters: Parameters
-    _counter: StepCounter
-    _state: dict[str, Arena]
     _gradients: Gradients
-    _dynamic: DynamicLossScale | None
-    _accumulation: Accumulation | None
     _lock: threading.Lock
-    _held: dict[str, Array] | None  # parameters, while averages show
     _norm_scale: Any  # the loss scale of the last step, where known
-    _around: bool  # whether a step may be more than a call of the executor
+    _around: bool  # whether a step is more than one of the executor's
 
     def __init__(
         self,
@@ -256,16 +242,6 @@ class Optimizer(HyperAttributes):
         return replace(own, non_finite="ignore") if self.host_skips else own
 
     @property
-    def t(self) -> int:
-        """Number of updates done; the next one is step `t` of a schedule."""
-        return self._counter.t
-
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """The parameters by name: the caller's own arrays."""
-        return self._parameters.named
-
-    @property
     def state(self) -> dict[str, dict[str, Array]]:
         """The state by parameter and name, as live views."""
         return {
@@ -277,70 +253,6 @@ class Optimizer(HyperAttributes):
     def state_arenas(self) -> Mapping[str, Arena]:
         """The memory of the state, by the rule's names, padding included."""
         return self._state
-
-    @property
-    def average(self) -> dict[str, Array]:
-        """The average of the parameters by name, as live views.
-
-        Raises:
-            ArgumentError: the optimizer was made without ``ema`` and ``swa_start``, or
-                the mean has not begun.
-        """
-        if AVERAGE not in self._transforms.states:
-            message = "average needs an optimizer made with ema or swa_start, got one "
-            raise ArgumentError(message + "without")
-        start = self._transforms.swa_start
-        if start is not None and self.t <= start:
-            message = f"average begins with update {start + 1}, got {self.t} updates"
-            raise ArgumentError(message)
-        return dict(self._state[AVERAGE])
-
-    def averages(self) -> Mapping[str, Array]:
-        """The averages by name that `averaged` shows: those of ``ema`` or SWA."""
-        return self.average
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Let the parameters hold their averages within a block, as for evaluation.
-
-        After the block they hold what they held before it, also if it raises. A state
-        saved within the block has them, and loading it puts them back.
-
-        Raises:
-            ArgumentError: the optimizer keeps no averages, as it was made without
-                ``ema`` and ``swa_start``, or they have not begun.
-            GdoptError: the block is within another one.
-
-        >>> import gdopt
-        >>> import numpy as np
-        >>> p = np.array([1.0])
-        >>> opt = gdopt.SGD(p, 1.0, ema=0.75)
-        >>> opt.step(np.array([1.0]))
-        True
-        >>> with opt.averaged():
-        ...     print(p)
-        [0.75]
-        >>> p
-        array([0.])
-        """
-        if self._held is not None:
-            message = "averaged must not be entered within averaged()"
-            raise GdoptError(message)
-        with self._parameters.on_device():
-            shown = self.averages()
-            self._held = {name: array.copy() for name, array in self.params.items()}
-        try:
-            self._hold(shown)
-            yield
-        finally:
-            held, self._held = self._held, None
-            self._hold(held)
-
-    def _hold(self, values: Mapping[str, Array]) -> None:
-        """Write values into the parameters."""
-        with self._parameters.on_device(), Uninterrupted():
-            for name, array in self.params.items():
-                array[...] = values[name]
 
     @property
     def grad_norm(self) -> Any:
@@ -442,104 +354,6 @@ class Optimizer(HyperAttributes):
             raise ArgumentError(message)
         return bool(names)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Copy everything that a resumed run needs, as NumPy arrays and numbers.
-
-        Schedules and hyper-parameters that are arrays come with the code, not with the
-        state. The dictionary fits any engine and device.
-        """
-        owned = self.hyper, self._state, self._parameters
-        counts = {"t": self.t, **self._counts}
-        return state.save(self.rule, counts, *owned, held=self._held)
-
-    @property
-    def _counts(self) -> dict[str, int]:
-        """What is counted besides updates, by names."""
-        calls, dynamic = self._accumulation, self._dynamic
-        counts = {} if calls is None else {"calls": calls.count}
-        return counts if dynamic is None else counts | {"finite_steps": dynamic.count}
-
-    @_counts.setter
-    def _counts(self, counts: Mapping[str, int]) -> None:
-        if self._accumulation is not None:
-            self._accumulation.count = counts["calls"]
-        if self._dynamic is not None:
-            self._dynamic.count = counts["finite_steps"]
-
-    def load_state_dict(
-        self, saved: Mapping[str, Any], *, hyper: bool = True, strict: bool = True
-    ) -> Self:
-        """Take over a saved state, by the names of the parameters; all or nothing.
-
-        Args:
-            saved: what `state_dict` gave.
-            hyper: whether to take over the hyper-parameters that are numbers. Without
-                them schedules may differ, and options: what these add to the state is
-                left out if it is not here, and stays as it is if it is here alone.
-            strict: whether all must fit. Otherwise what matches by the names of
-                parameter and state, shape and dtype is loaded, and a
-                `gdopt.StateWarning` names the rest; the rule must still be the same.
-
-        Raises:
-            StateError: another rule, other names, shapes or dtypes, or a newer format;
-                the message shows both sides, and nothing has changed.
-        """
-        rest: list[list[str]] = []
-        if not hyper:
-            saved = state.with_own_options(saved, self.state_dict())
-        if not strict and isinstance(saved, Mapping):
-            own = self.state_dict()
-            if saved.get("params"):
-                to_host = self._parameters.backend.to_host
-                own["params"] = {
-                    n: to_host(a) for n, a in self._parameters.arrays.items()
-                }
-            saved, *rest = state.fit(saved, own)
-        self._load(saved, hyper=hyper, same_options=hyper and strict)
-        if any(rest):
-            warnings.warn(StateWarning(*rest), stacklevel=2)
-        return self
-
-    def _load(
-        self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
-    ) -> None:
-        """Take over a state that has to fit."""
-        owned = self.hyper, self._state, self._parameters
-        counts, held = state.load(
-            saved,
-            self.rule,
-            *owned,
-            counts=["t", *self._counts],
-            with_hyper=hyper,
-            same_options=same_options,
-        )
-        self._counter.t, self._counts = counts["t"], counts
-        if self._held is not None:  # the parameters hold what they were saved with
-            with self._parameters.on_device():
-                now = {name: array.copy() for name, array in self.params.items()}
-                self._held = held or now
-                self._hold(self._held)
-                self._hold(self.averages())
-        elif held:
-            self._hold(held)
-
-    def snapshot(self) -> Callable[[], None]:
-        """Return a function that restores settings, step count and norm.
-
-        Parameters and state are not copied: they are arrays, `params` and `state`.
-        """
-        settings, t, norm = dict(self.hyper.settings), self.t, self.executor.grad_norm
-        counts = self._counts
-
-        def restore() -> None:
-            for name, setting in settings.items():
-                if self.hyper.settings[name] is not setting:
-                    self.hyper[name] = setting
-            self._counter.t, self._counts = t, counts
-            self.executor.grad_norm = norm
-
-        return restore
-
     def __repr__(self) -> str:
         count = sum(int(array.size) for array in self.params.values())
         return (
@@ -550,7 +364,8 @@ class Optimizer(HyperAttributes):
 
 # A rule's hyper-parameters are attributes; only its own weight decay may be an option.
 RESERVED.update(
-    dir(Optimizer), *(kind.__annotations__ for kind in Optimizer.__mro__[:2])
+    dir(Optimizer),
+    *(vars(kind).get("__annotations__", ()) for kind in Optimizer.__mro__),
 )
 RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 

@@ -11,7 +11,6 @@ KEYWORDS = [
     (gdopt.Adagrad, "momentum", r"did you mean gdopt.SGD\(momentum=...\)"),
     (gdopt.Momentum, "momentum", r"did you mean beta, gdopt.SGD\(momentum=...\)"),
     (gdopt.Adagrad, "nesterov", r"did you mean gdopt.Nesterov\(beta"),
-    (gdopt.SGD, "weight_decay", r"did you mean gdopt.AdamW\(weight_decay=...\)"),
     (gdopt.SGD, "learning_rate", "did you mean lr"),
     (gdopt.Momentum, "dampening", r"did you mean gdopt.SGD\(momentum=...\)"),
     (gdopt.Momentum, "betta", "did you mean beta"),

@@ -7,7 +7,7 @@ import pytest
 
 import gdopt
 from gdopt.checks import listed, shown
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import DecayOptions
 
 MANY = {f"W{k}": np.zeros(3) for k in range(300)}
 GRADS = {name: np.full(3, np.nan) for name in MANY}
@@ -47,7 +47,7 @@ def test_an_unknown_keyword_is_answered_with_all_that_there_are():
     assert message == (
         "Adam got an unknown keyword 'clip'; did you mean clip_norm? Adam takes lr, "
         "beta1, beta2, eps, eps_mode, bias_correction, amsgrad, amsgrad_form, nesterov "
-        f"and the options of gdopt.Optimizer: {listed(SharedOptions.__annotations__)}"
+        f"and the options of gdopt.Optimizer: {listed(DecayOptions.__annotations__)}"
     )
     message = message_of(gdopt.Optimizer, np.zeros(3), rule=lambda p, g: p - g, LR=1)
     assert "'LR'. Optimizer takes the options of gdopt.Optimizer: non_f" in message

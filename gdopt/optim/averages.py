@@ -1,0 +1,99 @@
+"""The averages of an optimizer's parameters, and the block in which they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array
+from gdopt.errors import ArgumentError, GdoptError
+from gdopt.interrupt import Uninterrupted
+from gdopt.optim.attributes import HyperAttributes
+from gdopt.optim.hyper import StepCounter
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.transforms import AVERAGE, Transforms
+
+
+class AveragedParameters(HyperAttributes):
+    """An optimizer's parameters, and their averages of ``ema`` or ``swa_start``."""
+
+    _counter: StepCounter
+    _parameters: Parameters
+    _state: dict[str, Arena]
+    _transforms: Transforms
+    _held: dict[str, Array] | None  # parameters, while averages show
+
+    @property
+    def t(self) -> int:
+        """Number of updates done; the next one is step `t` of a schedule."""
+        return self._counter.t
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """The parameters by name: the caller's own arrays."""
+        return self._parameters.named
+
+    @property
+    def average(self) -> dict[str, Array]:
+        """The average of the parameters by name, as live views.
+
+        Raises:
+            ArgumentError: the optimizer was made without ``ema`` and ``swa_start``, or
+                the mean has not begun.
+        """
+        if AVERAGE not in self._transforms.states:
+            message = "average needs an optimizer made with ema or swa_start, got one "
+            raise ArgumentError(message + "without")
+        start = self._transforms.swa_start
+        if start is not None and self.t <= start:
+            message = f"average begins with update {start + 1}, got {self.t} updates"
+            raise ArgumentError(message)
+        return dict(self._state[AVERAGE])
+
+    def averages(self) -> Mapping[str, Array]:
+        """The averages by name that `averaged` shows: those of ``ema`` or SWA."""
+        return self.average
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the parameters hold their averages within a block, as for evaluation.
+
+        After the block they hold what they held before it, also if it raises. A state
+        saved within the block has them, and loading it puts them back.
+
+        Raises:
+            ArgumentError: the optimizer keeps no averages, as it was made without
+                ``ema`` and ``swa_start``, or they have not begun.
+            GdoptError: the block is within another one.
+
+        >>> import gdopt
+        >>> import numpy as np
+        >>> p = np.array([1.0])
+        >>> opt = gdopt.SGD(p, 1.0, ema=0.75)
+        >>> opt.step(np.array([1.0]))
+        True
+        >>> with opt.averaged():
+        ...     print(p)
+        [0.75]
+        >>> p
+        array([0.])
+        """
+        if self._held is not None:
+            message = "averaged must not be entered within averaged()"
+            raise GdoptError(message)
+        with self._parameters.on_device():
+            shown = self.averages()
+            self._held = {name: array.copy() for name, array in self.params.items()}
+        try:
+            self._hold(shown)
+            yield
+        finally:
+            held, self._held = self._held, None
+            self._hold(held)
+
+    def _hold(self, values: Mapping[str, Array]) -> None:
+        """Write values into the parameters."""
+        with self._parameters.on_device(), Uninterrupted():
+            for name, array in self.params.items():
+                array[...] = values[name]

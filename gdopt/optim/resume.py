@@ -1,0 +1,121 @@
+"""Saving the state of an optimizer, and going on from it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from gdopt.errors import StateWarning
+from gdopt.optim import state
+from gdopt.optim.accumulate import Accumulation, DynamicLossScale
+from gdopt.optim.averages import AveragedParameters
+from gdopt.optim.executors import Executor
+from gdopt.optim.rule import Rule
+
+
+class Resumable(AveragedParameters):
+    """What an optimizer saves and loads."""
+
+    rule: Rule
+    executor: Executor
+    _accumulation: Accumulation | None
+    _dynamic: DynamicLossScale | None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy everything that a resumed run needs, as NumPy arrays and numbers.
+
+        Schedules and hyper-parameters that are arrays come with the code, not with the
+        state. The dictionary fits any engine and device.
+        """
+        owned = self.hyper, self._state, self._parameters
+        counts = {"t": self.t, **self._counts}
+        return state.save(self.rule, counts, *owned, held=self._held)
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        """What is counted besides updates, by names."""
+        calls, dynamic = self._accumulation, self._dynamic
+        counts = {} if calls is None else {"calls": calls.count}
+        return counts if dynamic is None else counts | {"finite_steps": dynamic.count}
+
+    @_counts.setter
+    def _counts(self, counts: Mapping[str, int]) -> None:
+        if self._accumulation is not None:
+            self._accumulation.count = counts["calls"]
+        if self._dynamic is not None:
+            self._dynamic.count = counts["finite_steps"]
+
+    def load_state_dict(
+        self, saved: Mapping[str, Any], *, hyper: bool = True, strict: bool = True
+    ) -> Self:
+        """Take over a saved state, by the names of the parameters; all or nothing.
+
+        Args:
+            saved: what `state_dict` gave.
+            hyper: whether to take over the hyper-parameters that are numbers. Without
+                them schedules may differ, and options: what these add to the state is
+                left out if it is not here, and stays as it is if it is here alone.
+            strict: whether all must fit. Otherwise what matches by the names of
+                parameter and state, shape and dtype is loaded, and a
+                `gdopt.StateWarning` names the rest; the rule must still be the same.
+
+        Raises:
+            StateError: another rule, other names, shapes or dtypes, or a newer format;
+                the message shows both sides, and nothing has changed.
+        """
+        rest: list[list[str]] = []
+        if not hyper:
+            saved = state.with_own_options(saved, self.state_dict())
+        if not strict and isinstance(saved, Mapping):
+            own = self.state_dict()
+            if saved.get("params"):
+                to_host = self._parameters.backend.to_host
+                own["params"] = {
+                    n: to_host(a) for n, a in self._parameters.arrays.items()
+                }
+            saved, *rest = state.fit(saved, own)
+        self._load(saved, hyper=hyper, same_options=hyper and strict)
+        if any(rest):
+            warnings.warn(StateWarning(*rest), stacklevel=2)
+        return self
+
+    def _load(
+        self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
+    ) -> None:
+        """Take over a state that has to fit."""
+        owned = self.hyper, self._state, self._parameters
+        counts, held = state.load(
+            saved,
+            self.rule,
+            *owned,
+            counts=["t", *self._counts],
+            with_hyper=hyper,
+            same_options=same_options,
+        )
+        self._counter.t, self._counts = counts["t"], counts
+        if self._held is not None:  # the parameters hold what they were saved with
+            with self._parameters.on_device():
+                now = {name: array.copy() for name, array in self.params.items()}
+                self._held = held or now
+                self._hold(self._held)
+                self._hold(self.averages())
+        elif held:
+            self._hold(held)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that restores settings, step count and norm.
+
+        Parameters and state are not copied: they are arrays, `params` and `state`.
+        """
+        settings, t, norm = dict(self.hyper.settings), self.t, self.executor.grad_norm
+        counts = self._counts
+
+        def restore() -> None:
+            for name, setting in settings.items():
+                if self.hyper.settings[name] is not setting:
+                    self.hyper[name] = setting
+            self._counter.t, self._counts = t, counts
+            self.executor.grad_norm = norm
+
+        return restore
