@@ -1,8 +1,10 @@
 """Schedules: the value of a hyper-parameter as a pure function of the step.
 
 Any ``function(step) -> float`` is a schedule; these are the usual ones, and what joins
-them. Step 0 is the first update. Past its end a schedule keeps its last value.
+them. Step 0 is the first update. A schedule that has an end keeps its last value.
 """
+
+from typing import TYPE_CHECKING
 
 from gdopt.imports import lazy_getattr, public_dir
 from gdopt.schedules.compose import join, per_epoch, warmup
@@ -38,4 +40,5 @@ __all__ = [
     "warmup",
 ]
 __dir__ = public_dir(__name__)
-__getattr__ = lazy_getattr(__name__, {}, foreign="gdopt.schedules.names")
+if not TYPE_CHECKING:  # a type checker refuses names that are not there
+    __getattr__ = lazy_getattr(__name__, {}, foreign="gdopt.schedules.names")

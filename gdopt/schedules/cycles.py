@@ -163,21 +163,21 @@ def one_cycle(
     max_momentum: float = 0.95,
     base_momentum: float = 0.85,
 ) -> tuple[interpolate, interpolate]:
-    """Return the rate of one cycle, which rises and falls, and its momentum.
+    """Return two schedules: a rate that rises once and falls, and its momentum.
 
-    The rate rises to its peak and falls to its end, in torch's ``OneCycleLR`` at steps
-    ``pct_start * steps - 1`` and ``steps - 1``. Of three phases, the second one leads
-    to the first value, in as many steps as the first. In the paper these are
-    ``int(pct_start * steps)`` each, and the end is at ``steps``. Both are kept past it.
+    The peak and the end are at steps ``pct_start * steps - 1`` and ``steps - 1`` in
+    torch's ``OneCycleLR``; the second of three phases falls to the first rate, in as
+    many steps as the first one rose. The paper's three are at ``n = int(pct_start *
+    steps)``, at 2 n and at ``steps``. Past the end both keep their last value.
 
     Args:
         peak: largest rate.
         steps: in all, at least 1.
         phases: torch's ``"two"`` or ``"three"``, or those of the ``"paper"``.
-        curve: ``"linear"``, as in the paper, or ``"cosine"``, the default of torch's.
+        curve: ``"linear"`` or ``"cosine"``; None for the paper's or torch's own.
         pct_start: fraction of the steps in which the rate rises, in [0, 1].
-        div_factor: the peak divided by it is the first rate.
-        final_div_factor: the first rate divided by it is the last.
+        div_factor: from the first rate to the peak.
+        final_div_factor: from the last rate to the first one.
         max_momentum: at the first and the last rate.
         base_momentum: at the peak.
 
@@ -196,19 +196,16 @@ def one_cycle(
     up = int(pct_start * steps) if whole else pct_start * steps - 1
     first = peak / check_positive("div_factor", div_factor)
     end = first / check_positive("final_div_factor", final_div_factor)
-    points = [
+    points = [(0.0, first, max_momentum)]
+    for point in (
         (up, peak, base_momentum),
         (2 * up, first, max_momentum),
         (steps if whole else steps - 1, end, max_momentum),
-    ]
-    if phases == "two":
-        del points[1]
-    kept = [(0.0, first, max_momentum)]
-    for point in points:  # some phases have no steps: torch skips them in this way
-        if point[0] <= 0:
-            kept = [point]
-        elif point[0] > kept[-1][0]:
-            kept.append(point)
-    at, rates, momenta = zip(*kept, strict=True)
+    )[:: 2 if phases == "two" else 1]:
+        if point[0] <= 0:  # a phase of no steps, which torch skips in this way
+            points = [point]
+        elif point[0] > points[-1][0]:
+            points.append(point)
+    at, rates, momenta = zip(*points, strict=True)
     curve = curve or ("linear" if whole else "cosine")
     return interpolate(at, rates, curve=curve), interpolate(at, momenta, curve=curve)
