@@ -213,9 +213,9 @@ class polynomial(Schedule):
     cycle: Flag = False
 
     def _at(self, step: int) -> float:
-        steps = (
-            self.steps * max(-(-step // self.steps), 1) if self.cycle else self.steps
-        )
+        steps = self.steps
+        if self.cycle:
+            steps *= max(-(-step // steps), 1)
         left = steps - min(step, steps)
         return mixed(self.start, self.end, math.pow(left / steps, self.power))
 

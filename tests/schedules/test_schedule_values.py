@@ -209,3 +209,10 @@ def test_nothing_grows_out_of_zero_or_out_of_its_bound(rate):
 def test_a_polynomial_jumps_ever_less_from_its_end():
     alpha = polynomial(1.0, 0.0, steps=4, cycle=True)
     assert values(alpha, (0, 2, 4, 5, 8, 9)) == [1, 0.5, 0, 3 / 8, 0, 1 / 4]
+
+
+def test_a_rise_of_no_steps_begins_at_the_peak():
+    rate, momentum = one_cycle(0.1, 10, pct_start=0.1)  # torch divides by 0 here
+    assert (rate(0), momentum(0)) == (0.1, 0.85)
+    rate, momentum = one_cycle(0.1, 1, pct_start=1.0)
+    assert (rate(0), momentum(0)) == (0.1 / 25 / 1e4, 0.95)
