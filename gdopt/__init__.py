@@ -97,7 +97,7 @@ if TYPE_CHECKING:
         save as save,
     )
 else:  # for a type checker, what is imported with * is exported
-    __getattr__ = lazy_getattr(__name__, _LAZY)
+    __getattr__ = lazy_getattr(__name__, _LAZY, foreign="gdopt.schedules.names")
     __all__ = [
         "Arena",
         "ArgumentError",

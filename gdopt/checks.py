@@ -9,7 +9,7 @@ import operator
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -213,8 +213,8 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_choice(name: str, value: object, choices: Collection[str]) -> None:
-    """Refuse a name that is not one of the choices.
+def check_choice(name: str, value: T, choices: Collection[str]) -> T:
+    """Take a name that is one of the choices.
 
     Raises:
         ArgumentError: it is not one of them.
@@ -222,6 +222,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     if value not in choices:
         message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
         raise ArgumentError(message)
+    return value
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:
@@ -254,14 +255,16 @@ def check_each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[
     return tuple(check(f"{name}[{k}]", value) for k, value in numbered)
 
 
-def check_increasing(name: str, values: Any) -> tuple[int, ...]:
-    """Take strictly increasing whole numbers of at least 1, as a tuple.
+def check_increasing(
+    name: str, values: Any, check: Callable[[str, Any], Any] | None = None
+) -> tuple[Any, ...]:
+    """Take strictly increasing numbers as a tuple: counts, or what `check` takes.
 
     Raises:
         ArgumentTypeError: it is not a sequence, or holds something else.
-        ArgumentError: a number is below 1, or not above the one before it.
+        ArgumentError: a number is out of range, or not above the one before it.
     """
-    numbers = check_each(check_count, name, values)
+    numbers = check_each(check or check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must be strictly increasing, got {shown(numbers)}"
         raise ArgumentError(message)
@@ -366,11 +369,15 @@ POSITIVE = Range.parse("(0, inf)")
 def field_checks(kind: type) -> dict[str, Callable[[str, Any], Any]]:
     """Return the checks in the annotations of a class, by the names of its fields.
 
-    A check is a function of a name and a value, in ``Annotated[int, check_count]``.
+    A check is a function of a name and a value, in ``Annotated[int, check_count]``;
+    ``Literal["a", "b"]`` lists the choices of a name.
     """
-    hints = get_type_hints(kind, include_extras=True)
-    parts = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-    return {name: check for name, checks in parts.items() for check in checks}
+    checks: dict[str, Callable[[str, Any], Any]] = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if get_origin(hint) is Literal:
+            checks[name] = functools.partial(check_choice, choices=get_args(hint))
+        checks.update((name, check) for check in getattr(hint, "__metadata__", ()))
+    return checks
 
 
 def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T | None:
@@ -379,5 +386,6 @@ def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T |
 
 
 check_count = functools.partial(check_int, least=1)
+check_finite = functools.partial(check_number, bounds=FINITE)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
 check_positive = functools.partial(check_number, bounds=POSITIVE)

@@ -52,19 +52,25 @@ def public_dir(package: str) -> Callable[[], list[str]]:
     return names
 
 
-def lazy_getattr(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_getattr(
+    package: str, names: Mapping[str, str], foreign: str = ""
+) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package, which imports names on first use.
 
     Args:
         package: its dotted name.
         names: what each module defines, separated by spaces; what the package itself
             does is a submodule.
+        foreign: module whose `LINES` say what to write for names of other libraries.
     """
     modules = {name: module for module in names for name in names[module].split()}
 
     def load(name: str) -> Any:
         if name not in modules:
             message = f"module {package!r} has no attribute {name!r}"
+            lines = importlib.import_module(foreign).LINES if foreign else {}
+            if name in lines:
+                message += f"; with gdopt.schedules, write {lines[name]}"
             raise AttributeError(message)
         if modules[name] == package:
             return importlib.import_module(f"{package}.{name}")

@@ -135,7 +135,10 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "choice": (lambda: tune.choice([1, 2]), "(1, 2)"),
     "constant": (lambda: schedules.constant(0.1), "0.1"),
     "cosine": (lambda: schedules.cosine(0.1, 0, steps=9), "steps=9"),
+    "cosine_restarts": (lambda: schedules.cosine_restarts(1, 0, steps=9), "m_mul=1.0"),
+    "cyclic": (lambda: schedules.cyclic(0, 1, 9), "steps_up=9"),
     "exponential": (lambda: schedules.exponential(0.1, rate=0.5), "rate=0.5"),
+    "interpolate": (lambda: schedules.interpolate([0, 1], [1, 2]), "curve='linear'"),
     "inv_sqrt": (lambda: schedules.inv_sqrt(0.1), "start=0.1"),
     "inverse_time": (lambda: schedules.inverse_time(0.1, rate=1), "rate=1"),
     "join": (

@@ -7,30 +7,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from gdopt.checks import check_each, check_int, check_not_negative
+from gdopt.checks import check_each, check_int
 from gdopt.errors import ArgumentError
 from gdopt.schedules.schedule import (
     Boundaries,
     Count,
     Function,
+    FunctionOrNumber,
     Schedule,
     check_boundaries,
+    check_function,
+    value_at,
 )
-
-
-def _function_or_number(name: str, value: Any) -> Any:
-    """Return a function as it is, and a number checked."""
-    return value if callable(value) else check_not_negative(name, value)
-
-
-FunctionOrNumber = Annotated[Function | float, _function_or_number]
-
-
-def _value(schedule: Function | float, step: int) -> float:
-    """Return the value at a step of a function or a number."""
-    return schedule(step) if callable(schedule) else schedule
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class warmup(Schedule):
     steps: Count
 
     def _at(self, step: int) -> float:
-        value = _value(self.schedule, step)
+        value = value_at(self.schedule, step)
         return value if step >= self.steps else value * ((step + 1) / self.steps)
 
 
@@ -80,7 +70,7 @@ class join(Schedule):
     """
 
     schedules: Annotated[
-        Sequence[Function | float], partial(check_each, _function_or_number)
+        Sequence[Function | float], partial(check_each, check_function)
     ]
     boundaries: Boundaries
 
@@ -91,7 +81,7 @@ class join(Schedule):
     def _at(self, step: int) -> float:
         passed = bisect_right(self.boundaries, step)
         start = self.boundaries[passed - 1] if passed else 0
-        return _value(self.schedules[passed], step - start)
+        return value_at(self.schedules[passed], step - start)
 
 
 @dataclass(frozen=True)
@@ -121,4 +111,4 @@ class per_epoch(Schedule):
             raise ArgumentError(message)
 
     def _at(self, step: int) -> float:
-        return _value(self.schedule, self.first + step // self.steps)
+        return value_at(self.schedule, self.first + step // self.steps)

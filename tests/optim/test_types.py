@@ -31,6 +31,13 @@ def test_wrong_types_of_shared_options_are_refused() -> None:
         gdopt.Adam(np.zeros(2), seed="0")  # type: ignore[arg-type]
 
 
+def test_names_of_other_libraries_are_refused() -> None:
+    with pytest.raises(AttributeError, match="write exponential"):
+        gdopt.StepLR  # type: ignore[attr-defined] # noqa: B018 - not there
+    with pytest.raises(AttributeError, match="write exponential"):
+        gdopt.schedules.StepLR  # type: ignore[attr-defined] # noqa: B018 - not there
+
+
 def test_shared_options_are_taken() -> None:
     gdopt.Adam(np.zeros(2), clip_norm=1.0, ema=0.9, non_finite="skip", seed=1)
     gdopt.Optimizer(np.zeros(2), lambda p, g, *, rate: p - rate * g, rate=0.1)

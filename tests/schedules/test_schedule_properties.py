@@ -10,11 +10,15 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.schedules import (
     constant,
     cosine,
+    cosine_restarts,
+    cyclic,
     exponential,
     halving,
+    interpolate,
     inv_sqrt,
     inverse_time,
     join,
+    one_cycle,
     per_epoch,
     piecewise,
     polynomial,
@@ -35,8 +39,23 @@ EVERY_SCHEDULE = [
     warmup(cosine(0.1, 0.01, 100), 10),
     join([warmup(0.1, 10), halving(0.1, 5), 0.01], [10, 100]),
     per_epoch(inverse_time(0.2, 1), 10, first=1),
+    inverse_time(0.2, 1, 100, staircase=True, power=0.5),
+    exponential(0.1, 1.5, 100, end=3),
+    interpolate([0.5, 20, 99], [0.1, 0.2, -0.3], curve="cosine"),
+    *one_cycle(0.1, 100),
+    *one_cycle(0.1, 100, phases="paper"),
+    polynomial(-0.1, -0.2, 100) * cosine(0.1, 0.01, 100, power=2) * 0.5,
+    2.0 * (halving(0.1, 50) * constant(-0.1)),
 ]
-every_schedule = pytest.mark.parametrize("schedule", EVERY_SCHEDULE, ids=repr)
+FOREVER = [  # these have no last value
+    cosine_restarts(0.1, 0.01, 10),
+    cosine_restarts(-0.1, 0.01, 10, t_mul=2, m_mul=0.9),
+    cyclic(0.01, 0.1, 5),
+    cyclic(0.9, 0.8, 5, 2, form="triangular2"),
+    cyclic(0.9, 0.8, 5, 2, form="exp_range", gamma=0.99),
+    polynomial(0.1, 0.01, 10, cycle=True),
+]
+every_schedule = pytest.mark.parametrize("schedule", EVERY_SCHEDULE + FOREVER, ids=repr)
 
 
 def values(schedule, steps):
@@ -44,15 +63,20 @@ def values(schedule, steps):
 
 
 def test_every_public_constructor_is_in_the_table():
-    made = {type(schedule) for schedule in EVERY_SCHEDULE}
+    made = {type(schedule) for schedule in EVERY_SCHEDULE + FOREVER}
     public = {getattr(schedules, name) for name in schedules.__all__}
-    assert public - made == {halving, schedules.Schedule}
+    assert public - made == {halving, one_cycle, schedules.Schedule}
 
 
 @every_schedule
-def test_past_its_end_a_schedule_is_finite_and_settles(schedule):
+def test_far_on_a_schedule_is_finite(schedule):
     far = values(schedule, (10**6, 10**12, 10**18))
     assert all(math.isfinite(value) for value in far)
+
+
+@pytest.mark.parametrize("schedule", EVERY_SCHEDULE, ids=repr)
+def test_past_its_end_a_schedule_settles(schedule):
+    far = values(schedule, (10**6, 10**12, 10**18))
     assert far == sorted(far, reverse=True)
 
 

@@ -35,6 +35,10 @@ SCHEDULES = (  # as they are written above each panel
     "cosine(0.2, 0, 80)",
     "warmup(cosine(0.2, 0, 80),\nsteps=20)",
     "join([polynomial(0.02, 0.2, 30),\nhalving(0.2, 20)], [30])",
+    "cosine_restarts(0.2, 0, 14,\nt_mul=2, m_mul=0.7)",
+    "cyclic(0.02, 0.2, 10, 15,\nform='triangular2')",
+    "one_cycle(0.2, 100)[0]",
+    "interpolate([0, 10, 60, 80],\n[0.1, 0.2, 0.2, 0])",
 )
 
 
@@ -85,7 +89,7 @@ def draw_decay(numbers: Numbers, path: Path) -> None:
 def draw_schedules(path: Path) -> None:
     """Draw a panel for each schedule: the rates at steps 0 to 99."""
     title = "Every schedule, and the code that makes it"
-    figure, axes = figure_grid(title, (13, 8), 3, 4, sharex=True, sharey=True)
+    figure, axes = figure_grid(title, (13, 10.5), 4, 4, sharex=True, sharey=True)
     for axis, code in zip(axes.flat, SCHEDULES, strict=True):
         schedule = eval(code, dict(vars(schedules)))  # noqa: S307 - the text above
         rates = [schedule(step) for step in range(STEPS)]
