@@ -166,7 +166,10 @@ def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
 
 def add_l2(add: Callable[..., Any]) -> None:
     """Add the weight of the L2 penalty."""
-    text = "weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 (%(default)s)"
+    text = (
+        "weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 with mini-batches of m "
+        "(%(default)s)"
+    )
     add("--l2", type=not_negative, default=0.03, metavar="LAMBDA", help=text)
 
 

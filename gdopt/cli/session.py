@@ -144,8 +144,6 @@ class Session:
             self.optimizer,
             self.batches,
             epochs=epochs,
-            l2=self.settings["l2"],
-            l1=self.settings["l1"],
             dev=self.problem.dev,
             record_every=max(1, epochs * steps // RECORDS),
             validate=False,

@@ -9,7 +9,14 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend, on_their_device
-from gdopt.checks import check_choice, check_flag, check_int, check_state
+from gdopt.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_int,
+    check_optional,
+    check_state,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
@@ -38,11 +45,13 @@ ROWS = 4096  # examples evaluated at a time if no gradient is needed
 class Network:
     """Dense layers with an activation between them, for classes or for regression.
 
-    Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
-    the m examples of the batch, the last and smaller one included; biases are
-    not decayed. Frameworks' ``weight_decay`` is ``l2 / m``. The loss of an example is
-    the cross-entropy of its class, or with a linear output half its squared error,
-    ``1/2 sum_k (p_ik - t_ik)**2``, summed over the outputs k.
+    Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)``. The
+    mean is over the examples of the batch; m is the batch size of the run, which a
+    smaller last batch shares: `loss_and_grads` takes it as ``batch_size=``, and
+    `gdopt.fit` passes it on. Biases are not decayed. Frameworks' ``weight_decay`` is
+    ``l2 / m``. The loss of an example is the cross-entropy of its class, or with a
+    linear output half its squared error, ``1/2 sum_k (p_ik - t_ik)**2``, summed over
+    the outputs k.
 
     `loss_and_grads` trains: units are dropped, and batches normalized by their own
     statistics.
@@ -63,6 +72,8 @@ class Network:
         batch_norm: whether hidden layers are normalized before their activation; their
             biases are then replaced by ``gamma`` and ``beta``.
         statistics_beta: of the averages of mean and variance, in [0, 1).
+        l2: the course's lambda, at least 0.
+        l1: that of the absolute values, at least 0.
         dtype: float32 or float64.
         backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; by default the one in use.
 
@@ -71,10 +82,11 @@ class Network:
             normalization ``W1, gamma1, beta1, ..., WL, bL``.
         grads: the arena of the same layout that `loss_and_grads` writes to.
         batches_seen: how many batches `loss_and_grads` has seen.
+        l2, l1: as given; new values are used from the next step on.
 
     Raises:
-        ArgumentError: a size, a name or the seed breaks its rule.
-        ArgumentTypeError: a size, the seed or the dtype has the wrong type.
+        ArgumentError: a size, a name or a number breaks its rule.
+        ArgumentTypeError: a size, a number or the dtype has the wrong type.
         BackendError: a GPU was asked for and is not there.
 
     Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
@@ -112,6 +124,8 @@ class Network:
         keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
         statistics_beta: float = 0.9,
+        l2: float = 0.0,
+        l1: float = 0.0,
         seed: int = 0,
         dtype: Any = np.float32,
         backend: str | None = None,
@@ -130,6 +144,8 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
+        self.l2, self.l1 = l2, l1
+        self._penalty()
         self._seed = check_int("seed", seed, least=0)
         arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
         home = get_backend(backend)
@@ -167,8 +183,7 @@ class Network:
         x: Array,
         y: Array,
         *,
-        l2: float = 0.0,
-        l1: float = 0.0,
+        batch_size: int | None = None,
         validate: bool = True,
     ) -> tuple[Array, Arena]:
         """Return the loss of a batch, and write its gradients into `grads`.
@@ -181,8 +196,9 @@ class Network:
             y: (m,), class numbers from 0, any integer dtype; 0 or 1 in (m,) or (m, 1)
                 for a sigmoid output. For a linear one targets: (m, sizes[-1]), or (m,)
                 where that is 1, finite, of the network's dtype.
-            l2: the course's lambda, at least 0.
-            l1: that of the absolute values, at least 0.
+            batch_size: m of the L2 and L1 terms, at least 1: that of the run, as
+                ``batches.batch_size``, which the last batch of an epoch may not fill;
+                by default the number of these examples.
             validate: whether to check the labels or targets, for which a GPU has to
                 wait; False where `check_data` has seen them.
 
@@ -192,23 +208,28 @@ class Network:
 
         Raises:
             ArgumentError: a shape or a label does not fit; a target is not finite;
-                there is no example.
+                there is no example; a number breaks its rule.
             ArgumentTypeError: x or targets are of another dtype, or labels are not of
-                an integer one.
+                an integer one; a number has the wrong type.
             BackendError: an array is on another device.
         """
-        penalty = Penalty.of(l2, l1)
+        penalty = self._penalty()
+        m = check_optional(check_count, "batch_size", batch_size)
         loss = self.propagate(x, y, validate=validate)
         if penalty:
-            loss = loss + penalty.value(self.params, len(x))
-            penalty.add_gradient(self.params, self.grads, len(x))
+            m = m or len(x)
+            loss = loss + penalty.value(self.params, m)
+            penalty.add_gradient(self.params, self.grads, m)
         return loss, self.grads
+
+    def _penalty(self) -> Penalty:
+        return Penalty.of(self.l2, self.l1)
 
     @on_their_device
     def propagate(
         self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
     ) -> Array:
-        """Run forward and back without L2; return the loss, and write into `grads`.
+        """Run forward and back without penalties; return the loss, write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may take its place. All else is as in `loss_and_grads`.
@@ -237,20 +258,18 @@ class Network:
         return loss
 
     @on_their_device
-    def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
-        """Return the loss of any number of examples, without gradients; see the class.
+    def loss(self, x: Array, y: Array) -> float:
+        """Return the mean loss of any number of examples, without L2 and L1.
 
         Raises:
-            GdoptError: an argument does not fit, as in `loss_and_grads`.
+            GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        penalty = Penalty.of(l2, l1)
         self._check_labelled(x, y)
         total = 0.0
         for rows, logits in self._logits(x):
             loss = self._loss(logits, y[rows])[0]
             total += float(loss) * len(logits)
-        added = float(penalty.value(self.params, len(x))) if penalty else 0.0
-        return total / len(x) + added
+        return total / len(x)
 
     @on_their_device
     def predict_proba(self, x: Array) -> Array:

@@ -61,3 +61,18 @@ def test_bad_values_are_refused(quick, option, value, message):
     found = quick(option, value)
     assert found.code == 2
     assert message in found.err
+
+
+@pytest.mark.parametrize(("examples", "last"), [(161, 1), (213, 31)])
+def test_a_smaller_last_batch_is_penalized_as_the_others_are(
+    command, numpy_engine, tmp_path, examples, last
+):
+    np.savez("still.npz", X=np.zeros((examples, 2)), y=np.arange(examples) % 2)
+    weights = []
+    for l2 in (0, 5):
+        options = ("--l2", l2, "--lr", 0.1, "--optimizer", "sgd", "--hidden", 3)
+        options += ("--schedule", "constant", "--epochs", 1, "--backend", "numpy")
+        found = command("train", "still.npz", *options, "--out", f"run{l2}")
+        assert f"examples {96 + last} train, " in found.out
+        weights.append(load(tmp_path / f"run{l2}" / "model.npz")["params"]["W1"])
+    np.testing.assert_allclose(weights[1], weights[0] * (1 - 0.5 / 32) ** 4, rtol=1e-5)

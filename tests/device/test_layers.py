@@ -8,7 +8,13 @@ import gdopt
 
 def trained(backend, **options):
     network = gdopt.nn.Network(
-        (6, 20, 10, 3), seed=0, dtype=np.float64, backend=backend, **options
+        (6, 20, 10, 3),
+        l2=0.1,
+        l1=0.1,
+        seed=0,
+        dtype=np.float64,
+        backend=backend,
+        **options,
     )
     home = network.params.backend
     rng = np.random.default_rng(0)
@@ -17,7 +23,7 @@ def trained(backend, **options):
     batches = gdopt.minibatches(
         home.from_host(X), home.from_host(y), batch_size=16, seed=0
     )
-    list(gdopt.fit(network, optimizer, batches, epochs=3, l2=0.1, l1=0.1))
+    list(gdopt.fit(network, optimizer, batches, epochs=3))
     told = network.predict_proba(home.from_host(X))
     return network, home.to_host(network.params.flat), home.to_host(told)
 

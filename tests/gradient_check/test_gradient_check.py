@@ -17,8 +17,8 @@ from gdopt.nn import Network
 def test_the_networks_gradients_are_great(
     activation, output, l2, initialization, directions
 ):
-    params, loss = make(output, activation, initialization=initialization)
-    check = check_gradient(lambda p: loss(p, l2=l2), params, directions=directions)
+    params, loss = make(output, activation, initialization=initialization, l2=l2)
+    check = check_gradient(loss, params, directions=directions)
     assert check.verdict == "great"
     assert 0 < check.error < 1e-7
     assert check.suspects == ()
@@ -113,11 +113,11 @@ def test_the_estimate_of_rounding_tells_noise_from_mistakes():
 
 
 def test_a_right_gradient_at_a_minimum_is_not_called_wrong():
-    network = Network((4, 3), seed=0, dtype=np.float64, backend="numpy")
+    network = Network((4, 3), l2=0.7, seed=0, dtype=np.float64, backend="numpy")
     y = np.array([0, 1, 2, 0, 1, 2, 0])
 
     def loss(_):
-        return network.loss_and_grads(X, y, l2=0.7)
+        return network.loss_and_grads(X, y)
 
     assert check_gradient(loss, network.params).verdict == "great"
     for _ in range(1500):

@@ -86,13 +86,13 @@ def test_the_redundant_bias_gives_way_to_gamma_and_beta():
 def test_the_networks_gradients_are_those_of_differences(
     activation, numeric_gradient, relative_error
 ):
-    network = make(activation=activation)
+    network = make(activation=activation, l2=0.3, l1=0.2)
     x, y = arrays(7, 5), np.arange(7) % 3
-    _, grads = network.loss_and_grads(x, y, l2=0.3, l1=0.2)
+    _, grads = network.loss_and_grads(x, y)
     own = {name: grads[name].copy() for name in grads}
 
     def loss():
-        return float(network.loss_and_grads(x, y, l2=0.3, l1=0.2)[0])
+        return float(network.loss_and_grads(x, y)[0])
 
     for name, array in network.params.items():
         assert relative_error(own[name], numeric_gradient(loss, array)) < 1e-6
