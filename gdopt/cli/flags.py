@@ -156,6 +156,8 @@ def add_network(add: Callable[..., Any]) -> None:
     add("--keep-prob", type=share, default=1.0, metavar="P", help=text)
     text = "normalize hidden layers over each mini-batch"
     add("--batch-norm", action="store_true", help=text)
+    text = "normalize hidden layers over their units, in each example"
+    add("--layer-norm", action="store_true", help=text)
 
 
 def add_optimizer(add: Callable[..., Any], *, default: str) -> None:

@@ -215,6 +215,7 @@ class Session:
                 "output": network.output,
                 "keep_prob": network.keep_prob,
                 "batch_norm": network.batch_norm,
+                "layer_norm": network.layer_norm,
             },
             "classes": self.problem.classes,
             "normalizer": self.problem.normalizer.state_dict(),

@@ -12,15 +12,18 @@ from gdopt.nn.losses import (
     squared_error,
 )
 from gdopt.nn.network import Network
+from gdopt.nn.normalization import batch_norm, layer_norm
 
 __all__ = [
     "Network",
+    "batch_norm",
     "binary_cross_entropy",
     "dense",
     "dropout",
     "example_gradients",
     "glorot_std",
     "he_std",
+    "layer_norm",
     "logistic",
     "relu",
     "sigmoid",

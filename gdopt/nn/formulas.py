@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdopt.kernels import ops
+from gdopt.kernels import Kernel, ops
 from gdopt.kernels.matrix import MatrixKernel, RowKernel
 
 
@@ -105,3 +105,36 @@ def _squared_error(
 softmax_cross_entropy = RowKernel(_softmax_cross_entropy)
 binary_cross_entropy = RowKernel(_binary_cross_entropy)
 squared_error = RowKernel(_squared_error)
+
+EPS = 1e-5  # of a normalization, as torch's
+
+
+def _layer_norm(
+    output: Any,  # noqa: ARG001
+    z: Any,
+    root: Any,
+    gamma: Any,
+    beta: Any,
+) -> tuple[Any, Any, Any]:
+    z = z - np.mean(z, axis=1, keepdims=True)
+    root = np.sqrt(np.mean(z * z, axis=1, keepdims=True) + EPS)
+    z = z / root
+    return z * gamma + beta, z, root
+
+
+def _layer_norm_back(  # noqa: PLR0917 - arrays of a kernel
+    d: Any, d_gamma: Any, d_beta: Any, z_hat: Any, root: Any, gamma: Any
+) -> tuple[Any, Any, Any]:
+    d_gamma = np.sum(d * z_hat, axis=0, keepdims=True)
+    d_beta = np.sum(d, axis=0, keepdims=True)
+    d = d * gamma
+    share = np.mean(d * z_hat, axis=1, keepdims=True)
+    d = (d - np.mean(d, axis=1, keepdims=True) - z_hat * share) / root
+    return d, d_gamma, d_beta
+
+
+_SCALE = {"root": "row", "gamma": "column"}
+layer_norm = Kernel(_layer_norm, _SCALE | {"beta": "column"})
+layer_norm_back = Kernel(
+    _layer_norm_back, _SCALE | {"d_gamma": "column", "d_beta": "column"}
+)

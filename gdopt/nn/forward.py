@@ -12,20 +12,19 @@ import numpy as np
 from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
-from gdopt.checks import check_saved_array, check_state
+from gdopt.checks import check_flag, check_saved_array, check_state
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn.layers import (
     Backprop,
     activated,
-    batch_norm,
     dense,
     dense_activated,
     dropout,
-    standardized,
     whole,
 )
+from gdopt.nn.normalization import batch_norm, layer_norm, standardized
 
 if TYPE_CHECKING:
     from gdopt.nn.network import Network
@@ -44,12 +43,30 @@ class Statistics:
         sizes: units of each layer that is normalized.
         params: whose device and dtype the averages have.
         beta: of the averages, in [0, 1).
+        bias_correction: whether they are corrected for their start; without it, they
+            start from 0 and 1.
     """
 
-    def __init__(self, sizes: tuple[int, ...], params: Arena, beta: float) -> None:
-        self._sizes, self._params, self._beta = sizes, params, beta
-        self._averages = [(EWA(beta), EWA(beta)) for _ in sizes]
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        params: Arena,
+        beta: float,
+        *,
+        bias_correction: bool = True,
+    ) -> None:
+        self._sizes, self._params = sizes, params
+        check_flag("statistics_bias_correction", bias_correction)
+        self._settings: dict[str, Any] = {
+            "beta": beta,
+            "bias_correction": bias_correction,
+        }
+        self._averages = [self._pair() for _ in sizes]
         self._fixed: list[Pair] | None = None
+
+    def _pair(self) -> tuple[EWA, EWA]:
+        start = "zero" if self._settings["bias_correction"] else 1.0
+        return EWA(**self._settings), EWA(**self._settings, initial=start)
 
     def update(self, layers: list[Pair]) -> None:
         """Take in mean and variance of a batch, for every layer."""
@@ -77,7 +94,7 @@ class Statistics:
 
     def state_dict(self) -> dict[str, Any]:
         """Copy the averages, by the numbers of their layers."""
-        return {
+        return self._settings | {
             str(place): {"mean": mean.state_dict(), "variance": variance.state_dict()}
             for place, (mean, variance) in enumerate(self._averages, start=1)
         }
@@ -86,10 +103,11 @@ class Statistics:
         """Take over averages.
 
         Raises:
-            StateError: they are of other layers; nothing has changed.
+            StateError: they are of other layers, or other averages; nothing has
+                changed.
         """
         numbers = [str(place + 1) for place in range(len(self._averages))]
-        state = check_state("statistics", state, numbers)
+        state = check_state("statistics", state, numbers, same=self._settings)
         loaded = [self._loaded(place, state[n]) for place, n in enumerate(numbers)]
         self._averages, self._fixed = loaded, None
 
@@ -98,7 +116,7 @@ class Statistics:
         names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
         what = f"statistics of layer {place + 1}"
         saved = check_state(what, saved, names)
-        averages = EWA(self._beta), EWA(self._beta)
+        averages = self._pair()
         for name, average in zip(names, averages, strict=True):
             part = check_state(f"{what}, {name}", saved[name], ("t", "value"))
             if part["value"] is not None:
@@ -116,7 +134,8 @@ class Layers:
         count: how many.
         activation: between them, a key of `gdopt.nn.formulas.ACTIVATIONS`.
         keep: for each hidden layer the probability to keep a unit.
-        params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
+        params: ``W1, b1, ...``, with ``gamma1, beta1, ...`` if layers are normalized,
+            and without their biases if over a batch.
         grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
@@ -134,9 +153,9 @@ class Layers:
         return any(keep < 1 for keep in self.keep_prob)
 
     @property
-    def plain(self) -> bool:
-        """Return whether an example's output depends on no other and on no chance."""
-        return self.statistics is None and not self.drops
+    def normalizes(self) -> bool:
+        """Return whether hidden layers are normalized."""
+        return "gamma1" in self.params
 
 
 @dataclass
@@ -192,7 +211,7 @@ def phases(
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads
-    fused = layer is None and layers.statistics is None
+    fused = layer is None and not layers.normalizes
     back: Any = None  # of the layer before, where no pass comes between
     for k in range(1, layers.count + 1):
         last = k == layers.count
@@ -216,7 +235,7 @@ def phases(
             done.append(layer(*arrays, input_gradient=k > 1))
         if last:
             break
-        if layers.statistics is not None:
+        if layers.normalizes:
             _normalize(done, layers, k, training=training)
         if not fused:
             done.append(activated(done.output, layers.activation, in_place=True))
@@ -227,19 +246,20 @@ def phases(
 
 
 def _normalize(done: Pass, layers: Layers, k: int, *, training: bool) -> None:
-    """Normalize over the batch, or by the averages of the batches before."""
-    params, grads = layers.params, layers.grads
+    """Normalize over units, over the batch, or by averages of the batches before."""
     gamma, beta = f"gamma{k}", f"beta{k}"
-    if training:
-        output, backprop, seen = batch_norm(
-            done.output, params[gamma], params[beta], grads[gamma], grads[beta]
-        )
+    scale = layers.params[gamma], layers.params[beta]
+    arrays = done.output, *scale, layers.grads[gamma], layers.grads[beta]
+    if layers.statistics is None:
+        done.append(layer_norm(*arrays))
+    elif training:
+        output, backprop, seen = batch_norm(*arrays)
         done.seen.append(seen)
         done.append((output, backprop))
-    elif layers.statistics is not None:
+    else:
         z_hat = standardized(done.output, *layers.statistics.of(k - 1))
-        z_hat *= params[gamma]
-        z_hat += params[beta]
+        z_hat *= scale[0]
+        z_hat += scale[1]
         done.output = z_hat
 
 
@@ -265,8 +285,7 @@ def example_gradients(
         the network's dtype, on its device.
 
     Raises:
-        ArgumentError: the network drops units or normalizes batches, so that examples
-            have no gradients of their own.
+        ArgumentError: the network drops units or normalizes layers.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
     Source:
@@ -284,8 +303,8 @@ def example_gradients(
     """
     if not network.plain:
         message = (
-            "network must have neither dropout nor batch normalization: with them no "
-            "example has a gradient of its own"
+            "network must have neither dropout nor batch normalization nor layer "
+            "normalization: gradients of single examples are known without them alone"
         )
         raise ArgumentError(message)
     count = len(x)

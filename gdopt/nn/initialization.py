@@ -77,18 +77,25 @@ INITIALIZATIONS = {
 
 
 def draw(
-    sizes: tuple[int, ...], initialization: str, seed: int, *, batch_norm: bool = False
+    sizes: tuple[int, ...],
+    initialization: str,
+    seed: int,
+    *,
+    batch_norm: bool = False,
+    layer_norm: bool = False,
 ) -> dict[str, np.ndarray]:
     """Draw ``W1, b1, W2, ...`` on the host in float64; biases are zero.
 
-    With batch normalization hidden layers have ``gamma1 = 1, beta1 = 0`` in place of a
-    bias, which the mean would take away again. The weights are the same.
+    Hidden layers that are normalized have ``gamma1 = 1, beta1 = 0``, too: with batch
+    normalization in place of a bias, which the mean would take away again. The weights
+    are the same.
 
     Args:
         sizes: of the input and of every layer.
         initialization: a key of `INITIALIZATIONS`.
         seed: the same one gives the same weights on every backend.
-        batch_norm: whether hidden layers are normalized.
+        batch_norm: whether hidden layers are normalized over a batch.
+        layer_norm: whether they are normalized over their units.
 
     >>> list(draw((3, 2, 1), "he", seed=0))
     ['W1', 'b1', 'W2', 'b2']
@@ -99,9 +106,10 @@ def draw(
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         normal = generator.standard_normal((fan_in, fan_out))
         arrays[f"W{k}"] = normal * spread(fan_in, fan_out)
-        if batch_norm and k < len(sizes) - 1:
+        hidden = k < len(sizes) - 1
+        if not (hidden and batch_norm):
+            arrays[f"b{k}"] = np.zeros(fan_out)
+        if hidden and (batch_norm or layer_norm):
             arrays[f"gamma{k}"] = np.ones(fan_out)
             arrays[f"beta{k}"] = np.zeros(fan_out)
-        else:
-            arrays[f"b{k}"] = np.zeros(fan_out)
     return arrays

@@ -69,9 +69,17 @@ class Network:
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
             or one for each; 1 turns dropout off. Which are dropped depends on `seed`
             and on how many batches were seen.
-        batch_norm: whether hidden layers are normalized before their activation; their
-            biases are then replaced by ``gamma`` and ``beta``.
-        statistics_beta: of the averages of mean and variance, in [0, 1).
+        batch_norm: whether hidden layers are normalized over a batch before their
+            activation; their biases are then replaced by ``gamma`` and ``beta``.
+        layer_norm: whether they are normalized over the units of an example instead,
+            with ``gamma`` and ``beta`` in addition to the biases, as in torch's
+            ``Sequential(Linear, LayerNorm, ReLU)``.
+        statistics_beta: of the running averages of mean and variance, in [0, 1):
+            Keras's ``momentum``, .99 there, and 1 - torch's ``momentum``, .1 there.
+        statistics_bias_correction: whether these averages are corrected for their
+            start; without it they start from 0 and 1 and keep a share of that, as
+            ``running_mean`` and ``running_var`` in torch, ``moving_mean`` and
+            ``moving_variance`` in Keras. torch's variances are divided by m - 1.
         l2: the course's lambda, at least 0.
         l1: that of the absolute values, at least 0.
         dtype: float32 or float64.
@@ -79,7 +87,8 @@ class Network:
 
     Attributes:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
-            normalization ``W1, gamma1, beta1, ..., WL, bL``.
+            normalization ``W1, gamma1, beta1, ..., WL, bL``, with layer normalization
+            ``W1, b1, gamma1, beta1, ...``.
         grads: the arena of the same layout that `loss_and_grads` writes to.
         batches_seen: how many batches `loss_and_grads` has seen.
         l2, l1: as given; new values are used from the next step on.
@@ -123,7 +132,9 @@ class Network:
         initialization: str | None = None,
         keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
+        layer_norm: bool = False,
         statistics_beta: float = 0.9,
+        statistics_bias_correction: bool = True,
         l2: float = 0.0,
         l1: float = 0.0,
         seed: int = 0,
@@ -144,10 +155,15 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
+        self.layer_norm = check_flag("layer_norm", layer_norm)
+        if batch_norm and layer_norm:
+            message = "layer_norm must be False where batch_norm is True, got both"
+            raise ArgumentError(message)
         self.l2, self.l1 = l2, l1
         self._penalty()
         self._seed = check_int("seed", seed, least=0)
-        arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
+        norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
+        arrays = draw(self.sizes, initialization, seed, **norms)
         home = get_backend(backend)
         self.params = Arena.of(
             {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
@@ -155,7 +171,12 @@ class Network:
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit
-        averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
+        averages = Statistics(
+            self.sizes[1:-1],
+            self.params,
+            statistics_beta,
+            bias_correction=statistics_bias_correction,
+        )
         self._layers = Layers(
             len(self.sizes) - 1,
             activation,
@@ -174,8 +195,8 @@ class Network:
 
     @property
     def plain(self) -> bool:
-        """Whether there is neither dropout nor batch normalization."""
-        return self._layers.plain
+        """Whether there is neither dropout nor normalization."""
+        return not (self.batch_norm or self.layer_norm or self._layers.drops)
 
     @on_their_device
     def loss_and_grads(

@@ -230,7 +230,7 @@ class NetworkStep:
         self.planned_state = (network, optimizer)
         judge = network.loss if network.output == "linear" else network.accuracy
         self.evaluate = None if dev is None else partial(judge, *dev)
-        # With dropout or batch normalization no example has a gradient of its own.
+        # Gradients of single examples are not known with dropout or normalization.
         self.has_gradient_stats = network.plain
 
     def __call__(self, *batch: Array) -> Array:
@@ -251,7 +251,7 @@ class NetworkStep:
     def stages(self, rows: int) -> dict[str, Buffers] | None:
         """Return the bytes of every buffer at every stage; None where it is unknown.
 
-        They are known without dropout and batch normalization.
+        They are known without dropout and normalization.
         """
         if not self.network.plain:
             return None

@@ -119,7 +119,7 @@ class TrainingGraph:
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; the optimizer
+        ArgumentError: the network has dropout or normalizes layers; the optimizer
             accumulates, or adapts its loss scale; batches are not pairs; examples are
             not rows in one piece of memory.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
@@ -142,8 +142,8 @@ class TrainingGraph:
             raise ArgumentError(message + "has to see each step")
         if not network.plain:
             message = (
-                "a graph needs a network without dropout and batch norm: their "
-                "masks and averages are made by the host"
+                "a graph needs a network without dropout and batch norm or layer norm: "
+                "the host makes their masks, averages and tables at every step"
             )
             raise ArgumentError(message)
         check_pair(batches.arrays)

@@ -33,6 +33,13 @@ def test_the_model_tells_what_is_dropped_and_normalized(trained):
     assert (settings["keep_prob"], settings["batch_norm"]) == (0.75, True)
 
 
+def test_layers_are_normalized_over_their_units(trained):
+    tree, settings = trained("--layer-norm")
+    assert tree["network"]["layer_norm"] is settings["layer_norm"] is True
+    assert list(tree["params"]) == ["W1", "b1", "gamma1", "beta1", "W2", "b2"]
+    assert (tree["params"]["gamma1"] != 1).any()
+
+
 def test_a_plain_network_has_no_state_of_its_own(trained):
     tree, _ = trained()
     assert "layers" not in tree

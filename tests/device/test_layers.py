@@ -34,6 +34,7 @@ def trained(backend, **options):
         {"keep_prob": 0.5},
         {"batch_norm": True},
         {"keep_prob": [0.9, 0.5], "batch_norm": True},
+        {"layer_norm": True},
     ],
 )
 def test_a_seed_trains_the_same_network_everywhere(cp, options):
@@ -53,8 +54,11 @@ def test_a_state_goes_from_the_device_to_the_cpu_and_back(cp):
     np.testing.assert_array_equal(again, state["statistics"]["2"]["variance"]["value"])
 
 
-def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp):
-    network = gdopt.nn.Network((6, 8, 3), keep_prob=0.5, seed=0, backend="cupy")
+@pytest.mark.parametrize(
+    "options", [{"keep_prob": 0.5}, {"batch_norm": True}, {"layer_norm": True}]
+)
+def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp, options):
+    network = gdopt.nn.Network((6, 8, 3), **options, seed=0, backend="cupy")
     X, y = cp.asarray(np.zeros((10, 6), np.float32)), cp.asarray(np.zeros(10, int))
     optimizer = gdopt.SGD(network.params, lr=0.1)
     batches = gdopt.minibatches(X, y, batch_size=5, seed=0)

@@ -14,7 +14,7 @@ from gdopt.data import minibatches
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
 from gdopt.nn import Network
 from gdopt.nn.forward import Statistics
-from gdopt.nn.layers import standardized
+from gdopt.nn.normalization import standardized
 from gdopt.optim import Adam
 from gdopt.plots.series import INK, ORANGE
 from gdopt.training import fit
