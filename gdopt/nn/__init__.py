@@ -7,6 +7,7 @@ from gdopt.nn.layers import dense, dropout, relu, sigmoid, tanh
 from gdopt.nn.losses import (
     binary_cross_entropy,
     logistic,
+    one_hot,
     softmax,
     softmax_cross_entropy,
     squared_error,
@@ -25,6 +26,7 @@ __all__ = [
     "he_std",
     "layer_norm",
     "logistic",
+    "one_hot",
     "relu",
     "sigmoid",
     "softmax",

@@ -102,8 +102,39 @@ def _squared_error(
     return difference / examples, squares / (2.0 * examples)
 
 
+def _log_loss(
+    gradient: Any,  # noqa: ARG001
+    loss: Any,  # noqa: ARG001
+    outputs: Any,
+    label: Any,
+    column: Any,
+    *,
+    examples: Any,
+) -> tuple[Any, Any]:
+    likely = ops.row_pick(outputs, label)
+    slope = np.where(ops.one_hot(column, label) == 1.0, -1.0 / likely, 0.0)
+    return slope / examples, -np.log(likely) / examples
+
+
+def _binary_log_loss(
+    gradient: Any,  # noqa: ARG001
+    loss: Any,  # noqa: ARG001
+    outputs: Any,
+    label: Any,
+    column: Any,  # noqa: ARG001
+    *,
+    examples: Any,
+) -> tuple[Any, Any]:
+    positive = ops.one_hot(1.0, label) == 1.0
+    likely = np.where(positive, outputs, 1.0 - outputs)
+    slope = np.where(positive, -1.0 / likely, 1.0 / likely)
+    return slope / examples, ops.row_sum(-np.log(likely)) / examples
+
+
 softmax_cross_entropy = RowKernel(_softmax_cross_entropy)
 binary_cross_entropy = RowKernel(_binary_cross_entropy)
+log_loss = RowKernel(_log_loss)
+binary_log_loss = RowKernel(_binary_log_loss)
 squared_error = RowKernel(_squared_error)
 
 EPS = 1e-5  # of a normalization, as torch's

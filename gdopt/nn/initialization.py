@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+
+from gdopt.checks import NOT_NEGATIVE, check_choice, check_number
 
 
 def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -68,7 +71,8 @@ def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signatu
     return 0.0
 
 
-INITIALIZATIONS = {
+Std = Callable[[int, int], float]  # of fan_in and fan_out
+INITIALIZATIONS: dict[str, Std] = {
     "he": he_std,
     "xavier": xavier_std,
     "glorot": glorot_std,
@@ -78,7 +82,7 @@ INITIALIZATIONS = {
 
 def draw(
     sizes: tuple[int, ...],
-    initialization: str,
+    initialization: str | float | Std,
     seed: int,
     *,
     batch_norm: bool = False,
@@ -92,20 +96,30 @@ def draw(
 
     Args:
         sizes: of the input and of every layer.
-        initialization: a key of `INITIALIZATIONS`.
+        initialization: a key of `INITIALIZATIONS`, a standard deviation, or a function
+            of fan_in and fan_out that returns one.
         seed: the same one gives the same weights on every backend.
         batch_norm: whether hidden layers are normalized over a batch.
         layer_norm: whether they are normalized over their units.
 
+    Raises:
+        ArgumentError: there is no such name, or a number is negative or not finite.
+        ArgumentTypeError: it is neither of them, or a function returns no number.
+
     >>> list(draw((3, 2, 1), "he", seed=0))
     ['W1', 'b1', 'W2', 'b2']
     """
-    spread = INITIALIZATIONS[initialization]
+    if isinstance(initialization, str):
+        check_choice("initialization", initialization, INITIALIZATIONS)
+        initialization = INITIALIZATIONS[initialization]
     generator = np.random.default_rng(seed)
     arrays = {}
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+        std, name = initialization, "initialization"
+        if callable(std):
+            std, name = std(fan_in, fan_out), f"initialization({fan_in}, {fan_out})"
         normal = generator.standard_normal((fan_in, fan_out))
-        arrays[f"W{k}"] = normal * spread(fan_in, fan_out)
+        arrays[f"W{k}"] = normal * check_number(name, std, NOT_NEGATIVE)
         hidden = k < len(sizes) - 1
         if not (hidden and batch_norm):
             arrays[f"b{k}"] = np.zeros(fan_out)

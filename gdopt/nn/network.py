@@ -22,7 +22,7 @@ from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
 from gdopt.nn.forward import Layers, Statistics, phases, run
-from gdopt.nn.initialization import INITIALIZATIONS, draw
+from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
     as_targets,
     check_classes,
@@ -32,7 +32,8 @@ from gdopt.nn.inputs import (
     check_labels,
     check_sizes,
 )
-from gdopt.nn.losses import Penalty, logistic, softmax
+from gdopt.nn.losses import logistic, softmax
+from gdopt.nn.penalty import Penalty
 
 LOSSES = {
     "softmax": formulas.softmax_cross_entropy,
@@ -62,8 +63,10 @@ class Network:
         activation: between layers, ``"relu"``, ``"tanh"`` or ``"sigmoid"``.
         output: ``"softmax"`` over classes, ``"sigmoid"`` for two classes with a last
             size of 1, or ``"linear"`` for regression, with a size for each quantity.
-        initialization: ``"he"``, ``"xavier"``, ``"glorot"`` or ``"zeros"``; by default
-            He for ReLU and Xavier for the others.
+        initialization: of the weights, which are normal: ``"he"``, ``"xavier"``,
+            ``"glorot"`` or ``"zeros"``, a standard deviation, or a function of
+            ``(fan_in, fan_out)`` that returns one; by default He for ReLU and Xavier
+            for the others.
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
@@ -129,7 +132,7 @@ class Network:
         *,
         activation: str = "relu",
         output: str = "softmax",
-        initialization: str | None = None,
+        initialization: str | float | Std | None = None,
         keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
         layer_norm: bool = False,
@@ -145,7 +148,6 @@ class Network:
         check_choice("output", output, LOSSES)
         if initialization is None:
             initialization = "he" if activation == "relu" else "xavier"
-        check_choice("initialization", initialization, INITIALIZATIONS)
         self.sizes = check_sizes(sizes, output)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
