@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,21 +131,24 @@ class Layers:
     """What the layers of a network are.
 
     Attributes:
-        count: how many.
-        activation: between them, a key of `gdopt.nn.formulas.ACTIVATIONS`.
-        keep: for each hidden layer the probability to keep a unit.
+        activations: of each layer, a key of `gdopt.nn.formulas.ACTIVATIONS`, or None
+            for the last layer of a network.
+        keep_prob: for each hidden layer the probability to keep a unit.
         params: ``W1, b1, ...``, with ``gamma1, beta1, ...`` if layers are normalized,
             and without their biases if over a batch.
         grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
 
-    count: int
-    activation: str
+    activations: tuple[str | None, ...]
     keep_prob: tuple[float, ...]
     params: Arena
     grads: Arena
     statistics: Statistics | None
+
+    def until(self, number: int | None) -> Layers:
+        """Return the first layers, up to that number; all without one."""
+        return replace(self, activations=self.activations[:number])
 
     @property
     def drops(self) -> bool:
@@ -213,8 +216,8 @@ def phases(
     params, grads = layers.params, layers.grads
     fused = layer is None and not layers.normalizes
     back: Any = None  # of the layer before, where no pass comes between
-    for k in range(1, layers.count + 1):
-        last = k == layers.count
+    for k, activation in enumerate(layers.activations, start=1):
+        last = activation is None
         W, b = f"W{k}", f"b{k}"
         bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
         arrays = done.output, params[W], bias, grads[W], d_bias
@@ -223,7 +226,7 @@ def phases(
             output, backprop, back = yield from dense_activated(
                 *arrays,
                 backend=params.backend,
-                activation=layers.activation if fused and not last else None,
+                activation=activation if fused else None,
                 input_gradient=k > 1,
                 input_back=back,
             )
@@ -233,12 +236,12 @@ def phases(
                 back = None
         else:
             done.append(layer(*arrays, input_gradient=k > 1))
-        if last:
+        if activation is None:
             break
         if layers.normalizes:
             _normalize(done, layers, k, training=training)
         if not fused:
-            done.append(activated(done.output, layers.activation, in_place=True))
+            done.append(activated(done.output, activation, in_place=True))
         if generator is not None and drops:
             keep_prob = layers.keep_prob[k - 1]
             done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))

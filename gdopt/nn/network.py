@@ -180,8 +180,7 @@ class Network:
             bias_correction=statistics_bias_correction,
         )
         self._layers = Layers(
-            len(self.sizes) - 1,
-            activation,
+            (activation,) * (len(self.sizes) - 2) + (None,),
             self.keep_prob,
             self.params,
             self.grads,
@@ -289,10 +288,36 @@ class Network:
         """
         self._check_labelled(x, y)
         total = 0.0
-        for rows, logits in self._logits(x):
+        for rows, logits in self._outputs(x):
             loss = self._loss(logits, y[rows])[0]
             total += float(loss) * len(logits)
         return total / len(x)
+
+    @on_their_device
+    def forward(self, x: Array, *, layer: int | None = None) -> Array:
+        """Return the outputs of a layer, as they are in use, not in training.
+
+        Args:
+            x: (m, sizes[0]), as in `loss_and_grads`.
+            layer: its number, from 1: of a hidden layer, the outputs after its
+                activation. By default the last one, whose outputs are logits, before
+                softmax or sigmoid.
+
+        Returns:
+            (m, sizes[layer]), a new array in the network's dtype.
+
+        Raises:
+            GdoptError: x does not fit, as in `loss_and_grads`, or there is no such
+                layer.
+
+        torch's ``module.eval()(x)``; in Keras, ``Model(inputs, layer.output)(x)``.
+        """
+        number = check_optional(check_count, "layer", layer)
+        if number is not None and number >= len(self.sizes):
+            most = len(self.sizes) - 1
+            message = f"layer must be at most {most}, the number of layers, got {layer}"
+            raise ArgumentError(message)
+        return self._of_outputs(x, lambda outputs: outputs, number)
 
     @on_their_device
     def predict_proba(self, x: Array) -> Array:
@@ -304,8 +329,8 @@ class Network:
         """
         self._check_classifies("predict_proba", "predict(x)")
         if self.output == "softmax":
-            return self._of_logits(x, softmax)
-        return self._of_logits(x, lambda logits: logistic(logits[:, 0]))
+            return self._of_outputs(x, softmax)
+        return self._of_outputs(x, lambda logits: logistic(logits[:, 0]))
 
     @on_their_device
     def predict(self, x: Array) -> Array:
@@ -318,10 +343,10 @@ class Network:
             GdoptError: x does not fit, as in `loss_and_grads`.
         """
         if self.output == "linear":
-            return self._of_logits(x, lambda outputs: outputs)
+            return self.forward(x)
         if self.output == "softmax":
-            return self._of_logits(x, lambda logits: logits.argmax(axis=1))
-        return self._of_logits(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
+            return self._of_outputs(x, lambda logits: logits.argmax(axis=1))
+        return self._of_outputs(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
 
     @on_their_device
     def accuracy(self, x: Array, y: Array) -> float:
@@ -388,15 +413,20 @@ class Network:
         y = y.reshape(outputs.shape if self.output == "linear" else -1)
         return LOSSES[self.output](outputs, y)
 
-    def _logits(self, x: Array) -> Iterator[tuple[slice, Array]]:
+    def _outputs(
+        self, x: Array, layer: int | None = None
+    ) -> Iterator[tuple[slice, Array]]:
         """Run forward in slices, so that activations of a large set fit in memory."""
+        layers = self._layers.until(layer)
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
-            yield rows, run(self._layers, x[rows]).output
+            yield rows, run(layers, x[rows]).output
 
-    def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
+    def _of_outputs(
+        self, x: Array, function: Callable[[Array], Array], layer: int | None = None
+    ) -> Array:
         self._check_x(x)
-        parts = [function(logits) for _, logits in self._logits(x)]
+        parts = [function(outputs) for _, outputs in self._outputs(x, layer)]
         return self.params.backend.xp.concatenate(parts)
 
     @on_their_device

@@ -189,6 +189,42 @@ def test_a_gradient_that_is_the_parameter_itself_is_fine():
     assert check.verdict == "great"
 
 
+@pytest.mark.parametrize("directions", [None, 1])
+def test_a_nominal_step_is_divided_by_as_it_was_given(directions, backend):
+    # The loss is exact in float64; float32 rounds p + h.
+    w = backend.from_host(np.array([1.1], np.float32))
+
+    def loss(w):
+        return 3.0 * float(w[0]), 3 * backend.xp.ones_like(w)
+
+    options = {"step": 1e-3, "directions": directions}
+    stored = check_gradient(loss, w, **options)
+    nominal = check_gradient(loss, w, nominal_step=True, **options)
+    h, p = 1e-3, float(np.float32(1.1))
+    moved = float(np.float32(p + h)) - float(np.float32(p - h))
+    assert stored.error < 1e-12
+    expected = abs(moved - 2 * h) / (moved + 2 * h)
+    assert nominal.error == pytest.approx(expected, rel=1e-6)
+    assert nominal.error > 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:`get_numerical_jacobian`:FutureWarning")
+@pytest.mark.peers("torch")
+def test_a_nominal_step_is_that_of_torch(torch):
+    from torch.autograd.gradcheck import get_numerical_jacobian
+
+    def loss(w):
+        return (w * w * w).sum()
+
+    w = np.array([1000.1])
+    check = check_gradient(
+        lambda w: (loss(w), 3 * w**2), w, step=1e-6, nominal_step=True
+    )
+    theirs = torch.tensor(w, requires_grad=True)
+    expected = get_numerical_jacobian(lambda p: loss(p[0]), (theirs,), eps=1e-6)
+    assert check.worst.numeric == pytest.approx(expected[0].item(), rel=1e-15)
+
+
 def test_a_step_that_is_rounded_is_divided_by_as_it_is_stored():
     # Beside 1000 a step of 1e-7 is off by up to 6e-7 of itself.
     w = np.array([1000.1, 1000.7])
