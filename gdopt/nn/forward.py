@@ -42,25 +42,15 @@ class Statistics:
     Args:
         sizes: units of each layer that is normalized.
         params: whose device and dtype the averages have.
-        beta: of the averages, in [0, 1).
-        bias_correction: whether they are corrected for their start; without it, they
-            start from 0 and 1.
+        settings: ``beta`` and ``bias_correction`` of the averages; without correction
+            they start from 0 and 1.
     """
 
     def __init__(
-        self,
-        sizes: tuple[int, ...],
-        params: Arena,
-        beta: float,
-        *,
-        bias_correction: bool = True,
+        self, sizes: tuple[int, ...], params: Arena, settings: dict[str, Any]
     ) -> None:
-        self._sizes, self._params = sizes, params
-        check_flag("statistics_bias_correction", bias_correction)
-        self._settings: dict[str, Any] = {
-            "beta": beta,
-            "bias_correction": bias_correction,
-        }
+        self._sizes, self._params, self._settings = sizes, params, settings
+        check_flag("statistics_bias_correction", settings["bias_correction"])
         self._averages = [self._pair() for _ in sizes]
         self._fixed: list[Pair] | None = None
 

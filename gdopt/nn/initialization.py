@@ -16,7 +16,7 @@ def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature 
 
     Args:
         fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1; not used.
+        fan_out: units, at least 1; `glorot_std` alone uses it.
 
     Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
 
@@ -31,10 +31,6 @@ def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signat
 
     torch's ``xavier_normal_`` is what `glorot_std` gives here.
 
-    Args:
-        fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1; not used.
-
     Source: Andrew Ng, Improving Deep Neural Networks, "Weight initialization".
 
     >>> xavier_std(4, 3)
@@ -46,10 +42,6 @@ def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signat
 def glorot_std(fan_in: int, fan_out: int) -> float:
     """Standard deviation for both passes: ``sqrt(2 / (fan_in + fan_out))``.
 
-    Args:
-        fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1.
-
     Source: Glorot & Bengio 2010, equation 12.
 
     >>> glorot_std(5, 3)
@@ -60,10 +52,6 @@ def glorot_std(fan_in: int, fan_out: int) -> float:
 
 def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
     """Standard deviation 0: every unit of a layer then learns the same.
-
-    Args:
-        fan_in: inputs of a unit; not used.
-        fan_out: units; not used.
 
     >>> zeros_std(5, 3)
     0.0

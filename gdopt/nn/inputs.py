@@ -70,8 +70,8 @@ def _check_all(fits: Array, array: Array, rule: str) -> None:
         raise ArgumentError(message)
 
 
-def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return the targets of a regression in a shape (m, k); (m,) is read as (m, 1).
+def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse targets of a regression that are not (m, k), or (m,) where k is 1.
 
     Raises:
         ArgumentTypeError: they are not an array, or their dtype is another.
@@ -84,7 +84,6 @@ def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         message = f"targets must {rule}, got {targets.shape}"
         raise ArgumentError(message)
     check_dtype("targets", targets, dtype)
-    return targets.reshape(shape)
 
 
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:

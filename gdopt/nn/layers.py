@@ -206,16 +206,7 @@ def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (-1, 1): ``a = tanh z``; backwards ``dz = da * (1 - a**2)``.
 
-    Args:
-        z: any shape, floating.
-        in_place: whether a overwrites z, and dz overwrites da.
-
-    Returns:
-        a, and ``backprop(da) -> dz``.
-
-    Raises:
-        ArgumentError: backprop is given another shape.
-        ArgumentTypeError: backprop is given another dtype.
+    Arguments and result are as in `relu`.
 
     >>> import numpy as np
     >>> a, backprop = tanh(np.array([0.0, 100.0]))
@@ -229,16 +220,7 @@ def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (0, 1): ``a = 1 / (1 + exp(-z))``; backwards ``dz = da * a * (1 - a)``.
 
-    Args:
-        z: any shape, floating.
-        in_place: whether a overwrites z, and dz overwrites da.
-
-    Returns:
-        a, and ``backprop(da) -> dz``.
-
-    Raises:
-        ArgumentError: backprop is given another shape.
-        ArgumentTypeError: backprop is given another dtype.
+    Arguments and result are as in `relu`.
 
     >>> import numpy as np
     >>> a, backprop = sigmoid(np.array([0.0, 1e4]))

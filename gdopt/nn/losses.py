@@ -1,4 +1,4 @@
-"""Losses with their gradients, and what turns logits and labels into arrays."""
+"""Losses with their gradients, and the penalty on large weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
+from gdopt.arrays import Arena, Array, backend_of
 from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.checks import check_count, check_flag, check_like
 from gdopt.errors import ArgumentError
@@ -257,3 +257,25 @@ def one_hot(labels: Array, classes: int, *, dtype: Any = np.float32) -> Array:
     if labels.size:
         check_classes(labels, classes)
     return (labels[..., None] == columns).astype(dtype)
+
+
+def penalize(
+    loss: Array, params: Arena, grads: Arena, *, l2: float, l1: float, m: int
+) -> Array:
+    """Return ``loss + (l2 sum(W**2) + l1 sum(|W|)) / (2 m)``; add its gradient.
+
+    That is ``l2 / m W + l1 / (2 m) sign(W)``. Biases, and what normalization learns,
+    are left out.
+
+    Source: Ng, Improving deep neural networks, week 1, "Regularization".
+    """
+    xp = params.backend.xp
+    parts = []
+    for name, weights in params.items():
+        if l2 and weights.ndim == 2:
+            parts.append(l2 * xp.sum(xp.square(weights)))
+            grads[name] += (l2 / m) * weights
+        if l1 and weights.ndim == 2:
+            parts.append(l1 * xp.sum(xp.abs(weights)))
+            grads[name] += (l1 / (2 * m)) * xp.sign(weights)
+    return loss + sum(parts[1:], parts[0]) / (2 * m) if parts else loss

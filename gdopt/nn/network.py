@@ -14,6 +14,7 @@ from gdopt.checks import (
     check_count,
     check_flag,
     check_int,
+    check_not_negative,
     check_optional,
     check_state,
 )
@@ -24,16 +25,15 @@ from gdopt.nn import formulas
 from gdopt.nn.forward import Layers, Statistics, phases, run
 from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
-    as_targets,
     check_classes,
     check_examples,
     check_finite,
     check_keep_prob,
     check_labels,
     check_sizes,
+    check_targets,
 )
-from gdopt.nn.losses import logistic, softmax
-from gdopt.nn.penalty import Penalty
+from gdopt.nn.losses import logistic, penalize, softmax
 
 LOSSES = {
     "softmax": formulas.softmax_cross_entropy,
@@ -162,7 +162,7 @@ class Network:
             message = "layer_norm must be False where batch_norm is True, got both"
             raise ArgumentError(message)
         self.l2, self.l1 = l2, l1
-        self._penalty()
+        self._lambdas()
         self._seed = check_int("seed", seed, least=0)
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         arrays = draw(self.sizes, initialization, seed, **norms)
@@ -173,18 +173,17 @@ class Network:
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit
-        averages = Statistics(
-            self.sizes[1:-1],
-            self.params,
-            statistics_beta,
-            bias_correction=statistics_bias_correction,
-        )
+        averages = {
+            "beta": statistics_beta,
+            "bias_correction": statistics_bias_correction,
+        }
+        statistics = Statistics(self.sizes[1:-1], self.params, averages)
         self._layers = Layers(
             (activation,) * (len(self.sizes) - 2) + (None,),
             self.keep_prob,
             self.params,
             self.grads,
-            averages if self.batch_norm else None,
+            statistics if self.batch_norm else None,
         )
 
     def __repr__(self) -> str:
@@ -235,17 +234,15 @@ class Network:
                 an integer one; a number has the wrong type.
             BackendError: an array is on another device.
         """
-        penalty = self._penalty()
         m = check_optional(check_count, "batch_size", batch_size)
+        lambdas = self._lambdas()
         loss = self.propagate(x, y, validate=validate)
-        if penalty:
-            m = m or len(x)
-            loss = loss + penalty.value(self.params, m)
-            penalty.add_gradient(self.params, self.grads, m)
+        loss = penalize(loss, self.params, self.grads, **lambdas, m=m or len(x))
         return loss, self.grads
 
-    def _penalty(self) -> Penalty:
-        return Penalty.of(self.l2, self.l1)
+    def _lambdas(self) -> dict[str, float]:
+        given = {"l2": self.l2, "l1": self.l1}
+        return {name: check_not_negative(name, value) for name, value in given.items()}
 
     @on_their_device
     def propagate(
@@ -394,7 +391,7 @@ class Network:
         self._check_x(x)
         common_backend((("x", x), ("y", y)))
         if self.output == "linear":
-            as_targets(y, (len(x), self.sizes[-1]), self.dtype)
+            check_targets(y, (len(x), self.sizes[-1]), self.dtype)
         else:
             column = (len(x), 1)
             softmax = self.output == "softmax"

@@ -108,20 +108,10 @@ def layer_norm(
     ``dz = (dh - mean(dh) - z_hat mean(dh z_hat)) / sqrt(var + eps)`` is returned, the
     means over the units.
 
-    Args:
-        z: (m, n), not empty; float32 or float64, as all others.
-        gamma: (n,), the deviation that is learned.
-        beta: (n,), the mean that is learned.
-        d_gamma: (n,), written to by backprop.
-        d_beta: (n,), written to by backprop.
+    Args, and what is raised, are those of `batch_norm`; m and n are at least 1.
 
     Returns:
         (m, n), a new array; and ``backprop(dy) -> dz``.
-
-    Raises:
-        ArgumentError: there is no example, or a shape differs.
-        ArgumentTypeError: a dtype differs.
-        BackendError: arrays are on two devices.
 
     Source: Ba, Kiros & Hinton 2016, Layer Normalization, equation 4. It is torch's
     ``nn.LayerNorm(n)``, with its eps of 1e-5; Keras has 1e-3.

@@ -63,7 +63,8 @@ def propagate(
     variance of these examples, as in training, or else by the averages, as in use.
     """
     params = network.params
-    averages = Statistics(network.sizes[1:-1], params, 0.9)
+    settings = {"beta": 0.9, "bias_correction": True}
+    averages = Statistics(network.sizes[1:-1], params, settings)
     if network.batch_norm:
         averages.load_state_dict(network.state_dict()["statistics"])
     active, hidden = x, []
