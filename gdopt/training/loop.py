@@ -79,8 +79,9 @@ def fit(
     Args:
         network: gives the loss and the gradients.
         optimizer: of ``network.params``.
-        batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``
-            is m of the network's L2 and L1 terms, also in a smaller last batch.
+        batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``,
+            times the optimizer's ``accumulate``, is m of the network's L2 and L1 terms,
+            also in a smaller last batch.
         epochs: how many to run, at least 1. The rest of an epoch, where `batches`
             continues within one, counts as one.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
@@ -143,7 +144,10 @@ def fit(
         network,
         optimizer,
         batches,
-        options={"batch_size": batches.batch_size, "validate": validate},
+        options={
+            "batch_size": batches.batch_size * optimizer.accumulate,
+            "validate": validate,
+        },
         dev=dev,
         graph=graph,
         monitor=LossMonitor(EWA(smoothing), full_batch=len(batches) == 1),

@@ -279,3 +279,16 @@ def test_a_smaller_last_batch_is_penalized_as_the_others_are(device, last):
     np.testing.assert_allclose(home.to_host(W), expected, rtol=1e-13)
     assert records[0].loss == pytest.approx(start + penalties[0])
     assert records[2].loss < records[1].loss < records[0].loss
+
+
+def test_accumulated_batches_are_penalized_as_one(engine):
+    rng, ends = np.random.default_rng(0), []
+    X, y = rng.standard_normal((64, 3)), rng.integers(0, 2, 64)
+    for size, accumulate in ((32, 1), (8, 4)):
+        network = Network((3, 2), l2=5.0, seed=0, dtype=np.float64, backend="numpy")
+        optimizer = gdopt.SGD(network.params, lr=0.5, accumulate=accumulate)
+        batches = minibatches(X, y, batch_size=size, shuffle=False)
+        list(fit(network, optimizer, batches, epochs=2))
+        assert optimizer.t == 4
+        ends.append(network.params.flat.copy())
+    np.testing.assert_allclose(*ends, rtol=1e-12)
