@@ -37,8 +37,9 @@ COURSE = {
         he_with_relu_keeps_signals_within_a_factor_of_four
     """,
     # Regularization
-    "the L2 loss, by the size of the mini-batch, biases left out": """
-        a_ragged_batch_is_decayed_by_its_own_size
+    "the L2 loss, by the batch size, biases left out": """
+        a_batch_is_decayed_by_the_batch_size_or_by_its_own
+        a_smaller_last_batch_is_penalized_as_the_others_are
         biases_are_not_decayed
     """,
     "a larger lambda: smaller weights, a simpler boundary": """

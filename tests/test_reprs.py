@@ -43,7 +43,7 @@ def network():
 
 def network_step():
     model = network()
-    return gdopt.planner.NetworkStep(model, gdopt.SGD(model.params), l2=0.1)
+    return gdopt.planner.NetworkStep(model, gdopt.SGD(model.params))
 
 
 def plan():

@@ -156,6 +156,8 @@ def add_network(add: Callable[..., Any]) -> None:
     add("--keep-prob", type=share, default=1.0, metavar="P", help=text)
     text = "normalize hidden layers over each mini-batch"
     add("--batch-norm", action="store_true", help=text)
+    text = "normalize hidden layers over their units, in each example"
+    add("--layer-norm", action="store_true", help=text)
 
 
 def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
@@ -166,7 +168,10 @@ def add_optimizer(add: Callable[..., Any], *, default: str) -> None:
 
 def add_l2(add: Callable[..., Any]) -> None:
     """Add the weight of the L2 penalty."""
-    text = "weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 (%(default)s)"
+    text = (
+        "weight of the L2 penalty, LAMBDA / (2 m) sum of W^2 with mini-batches of m "
+        "(%(default)s)"
+    )
     add("--l2", type=not_negative, default=0.03, metavar="LAMBDA", help=text)
 
 

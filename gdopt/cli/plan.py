@@ -91,8 +91,6 @@ def plan(
     step = NetworkStep(
         network,
         OPTIMIZERS[name](network.params, lr=LEARNING_RATES[name]),
-        l2=arguments.l2,
-        l1=arguments.l1,
         dev=problem.dev,
         validate=False,
     )

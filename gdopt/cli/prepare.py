@@ -66,6 +66,9 @@ def make_network(arguments: argparse.Namespace) -> tuple[PreparedData, Network]:
         (problem.train[0].shape[1], *hidden, len(problem.classes)),
         keep_prob=arguments.keep_prob,
         batch_norm=arguments.batch_norm,
+        layer_norm=arguments.layer_norm,
+        l2=arguments.l2,
+        l1=arguments.l1,
         seed=arguments.seed,
         backend=backend.name,
     )

@@ -162,14 +162,9 @@ def _epochs(
     """Train epoch by epoch, and yield the mean loss of its examples."""
     steps, size = len(batches), batches.batch_size
     examples = len(batches.arrays[0])
-    network: Any = model.network
+    model.network.l2 = settings.alpha
     records = fit(
-        network,
-        model.optimizer,
-        batches,
-        epochs=epochs,
-        l2=settings.alpha,
-        validate=False,
+        model.network, model.optimizer, batches, epochs=epochs, validate=False
     )
     total = 0.0
     for number, record in enumerate(records, start=1):

@@ -11,7 +11,14 @@ import numpy as np
 
 from gdopt.arrays.arena import array_label
 from gdopt.arrays.dtypes import is_float
-from gdopt.checks import check_count, check_int, check_optional, check_positive, listed
+from gdopt.checks import (
+    check_count,
+    check_flag,
+    check_int,
+    check_optional,
+    check_positive,
+    listed,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
@@ -200,6 +207,7 @@ def check_gradient(
     params: Any,
     *,
     step: float | None = None,
+    nominal_step: bool = False,
     directions: int | None = None,
     seed: int = 0,
 ) -> GradientCheck:
@@ -225,6 +233,10 @@ def check_gradient(
             CuPy, of any strides.
         step: h, positive; 1e-7 by default where parameters and loss are float64. Other
             dtypes need one: about 1e-3 for float32.
+        nominal_step: whether to divide by the nominal 2h, as the course's formula and
+            torch's ``gradcheck`` do; by default by the difference of the parameters as
+            they are stored. As p + h is rounded, a nominal step alone makes a relative
+            error of up to about ``eps |p| / h``.
         directions: how many random directions of length 1 to take the derivative along,
             in place of every element, for large models. Where they disagree, the
             parameters are distinguished, but not their elements.
@@ -245,7 +257,8 @@ def check_gradient(
 
     Source:
         Ng, Improving deep neural networks, week 1, "Gradient checking"; Moré & Wild
-        2011, Estimating computational noise.
+        2011, Estimating computational noise; Press et al., Numerical recipes, section
+        5.7, for a step that is exactly representable.
 
     torch's ``gradcheck`` compares element by element, with tolerances and a step of
     1e-6.
@@ -271,7 +284,8 @@ def check_gradient(
     step = check_optional(check_positive, "step", step)
     directions = check_optional(check_count, "directions", directions)
     generator = np.random.default_rng(check_int("seed", seed, least=0))
-    probe = Probe(loss_and_grads, params)
+    check_flag("nominal_step", nominal_step)
+    probe = Probe(loss_and_grads, params, nominal_step=nominal_step)
     with probe.backend.on(probe.device), probe:
         if step is None:
             for name, array in probe.arrays.items():

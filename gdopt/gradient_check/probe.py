@@ -31,12 +31,21 @@ class Probe:
     Args:
         function: ``function(params) -> (loss, grads)``.
         params: as the user holds them.
+        nominal_step: whether differences are divided by the step as it was asked for,
+            not by how far the parameters moved as they are stored.
 
     Raises:
         GdoptError: the parameters cannot be used, or are not finite.
     """
 
-    def __init__(self, function: Callable[[Any], Any], params: Any) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        params: Any,
+        *,
+        nominal_step: bool = False,
+    ) -> None:
+        self.nominal_step = nominal_step
         checked = Parameters.of(params)
         self.function, self.params = function, params
         self.arrays, self.backend = dict(checked.arrays), checked.backend
@@ -149,7 +158,7 @@ class Probe:
         return host
 
     def element(self, name: str, index: tuple[int, ...], step: float) -> float:
-        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element; 2h as it is stored.
+        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element.
 
         Raises:
             ArgumentError: the step vanishes in the element, or a loss is not finite.
@@ -170,7 +179,8 @@ class Probe:
                 f"{float(middle):g} as it is in {middle.dtype}"
             )
             raise ArgumentError(message)
-        return (losses[0] - losses[1]) / (ends[0] - ends[1])
+        moved = 2 * step if self.nominal_step else ends[0] - ends[1]
+        return (losses[0] - losses[1]) / moved
 
     def along(
         self, direction: Values, gradient: Values, step: float, what: str
@@ -178,7 +188,7 @@ class Probe:
         """Return the derivative along a direction by the gradient, and by differences.
 
         The gradient is multiplied by how far the parameters were moved as stored, so
-        that their rounding does not count.
+        that their rounding does not count, unless the step is nominal.
 
         Raises:
             ArgumentError: the step vanishes, or a loss is not finite.
@@ -194,6 +204,8 @@ class Probe:
                 f"step must move the parameters, but {step:g} leaves them unchanged"
             )
             raise ArgumentError(message)
+        if self.nominal_step:
+            moves = {name: 2 * step * part for name, part in direction.items()}
         by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)
         return by_gradient / (2 * step), (above - below) / (2 * step)
 

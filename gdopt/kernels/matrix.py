@@ -133,17 +133,28 @@ column_sums = MatrixKernel(_same)
 
 
 class RowKernel:
-    """A loss: a formula that works on each row of a matrix.
+    """A loss: the mean of a formula that works on each row of a matrix.
 
     Args:
-        function: of ``gradient, loss, outputs, label, column, *, examples``; returns
-            the gradient (m, n) and each row's loss (m, 1). `column` numbers the
-            columns from 0.
+        function: of ``outputs, label, column``; returns the gradient (m, n) and the
+            loss (m, 1) of each row. `column` numbers the columns from 0.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self._kernel = Kernel(function)
+        def mean(
+            gradient: Any,  # noqa: ARG001
+            loss: Any,  # noqa: ARG001
+            outputs: Any,
+            label: Any,
+            column: Any,
+            *,
+            examples: Any,
+        ) -> Any:
+            slope, row_loss = function(outputs, label, column)
+            return slope / examples, row_loss / examples
+
+        mean.__name__ = function.__name__
+        self._function, self._kernel = mean, Kernel(mean)
         self._launches: dict[Any, Callable[..., None]] = {}
         self._loops: dict[Any, tuple[Any, Any]] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +12,19 @@ import numpy as np
 from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
-from gdopt.checks import check_saved_array, check_state
+from gdopt.checks import check_flag, check_saved_array, check_state
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn.layers import (
     Backprop,
     activated,
-    batch_norm,
     dense,
     dense_activated,
     dropout,
-    standardized,
     whole,
 )
+from gdopt.nn.normalization import batch_norm, layer_norm, standardized
 
 if TYPE_CHECKING:
     from gdopt.nn.network import Network
@@ -43,13 +42,21 @@ class Statistics:
     Args:
         sizes: units of each layer that is normalized.
         params: whose device and dtype the averages have.
-        beta: of the averages, in [0, 1).
+        settings: ``beta`` and ``bias_correction`` of the averages; without correction
+            they start from 0 and 1.
     """
 
-    def __init__(self, sizes: tuple[int, ...], params: Arena, beta: float) -> None:
-        self._sizes, self._params, self._beta = sizes, params, beta
-        self._averages = [(EWA(beta), EWA(beta)) for _ in sizes]
+    def __init__(
+        self, sizes: tuple[int, ...], params: Arena, settings: dict[str, Any]
+    ) -> None:
+        self._sizes, self._params, self._settings = sizes, params, settings
+        check_flag("statistics_bias_correction", settings["bias_correction"])
+        self._averages = [self._pair() for _ in sizes]
         self._fixed: list[Pair] | None = None
+
+    def _pair(self) -> tuple[EWA, EWA]:
+        start = "zero" if self._settings["bias_correction"] else 1.0
+        return EWA(**self._settings), EWA(**self._settings, initial=start)
 
     def update(self, layers: list[Pair]) -> None:
         """Take in mean and variance of a batch, for every layer."""
@@ -77,7 +84,7 @@ class Statistics:
 
     def state_dict(self) -> dict[str, Any]:
         """Copy the averages, by the numbers of their layers."""
-        return {
+        return self._settings | {
             str(place): {"mean": mean.state_dict(), "variance": variance.state_dict()}
             for place, (mean, variance) in enumerate(self._averages, start=1)
         }
@@ -86,10 +93,11 @@ class Statistics:
         """Take over averages.
 
         Raises:
-            StateError: they are of other layers; nothing has changed.
+            StateError: they are of other layers, or other averages; nothing has
+                changed.
         """
         numbers = [str(place + 1) for place in range(len(self._averages))]
-        state = check_state("statistics", state, numbers)
+        state = check_state("statistics", state, numbers, same=self._settings)
         loaded = [self._loaded(place, state[n]) for place, n in enumerate(numbers)]
         self._averages, self._fixed = loaded, None
 
@@ -98,7 +106,7 @@ class Statistics:
         names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
         what = f"statistics of layer {place + 1}"
         saved = check_state(what, saved, names)
-        averages = EWA(self._beta), EWA(self._beta)
+        averages = self._pair()
         for name, average in zip(names, averages, strict=True):
             part = check_state(f"{what}, {name}", saved[name], ("t", "value"))
             if part["value"] is not None:
@@ -113,20 +121,24 @@ class Layers:
     """What the layers of a network are.
 
     Attributes:
-        count: how many.
-        activation: between them, a key of `gdopt.nn.formulas.ACTIVATIONS`.
-        keep: for each hidden layer the probability to keep a unit.
-        params: ``W1, b1, ...``, or ``W1, gamma1, beta1, ...`` with batch normalization.
+        activations: of each layer, a key of `gdopt.nn.formulas.ACTIVATIONS`, or None
+            for the last layer of a network.
+        keep_prob: for each hidden layer the probability to keep a unit.
+        params: ``W1, b1, ...``, with ``gamma1, beta1, ...`` if layers are normalized,
+            and without their biases if over a batch.
         grads: in the same layout.
         statistics: of the hidden layers, with batch normalization.
     """
 
-    count: int
-    activation: str
+    activations: tuple[str | None, ...]
     keep_prob: tuple[float, ...]
     params: Arena
     grads: Arena
     statistics: Statistics | None
+
+    def until(self, number: int | None) -> Layers:
+        """Return the first layers, up to that number; all without one."""
+        return replace(self, activations=self.activations[:number])
 
     @property
     def drops(self) -> bool:
@@ -134,9 +146,9 @@ class Layers:
         return any(keep < 1 for keep in self.keep_prob)
 
     @property
-    def plain(self) -> bool:
-        """Return whether an example's output depends on no other and on no chance."""
-        return self.statistics is None and not self.drops
+    def normalizes(self) -> bool:
+        """Return whether hidden layers are normalized."""
+        return "gamma1" in self.params
 
 
 @dataclass
@@ -192,10 +204,10 @@ def phases(
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads
-    fused = layer is None and layers.statistics is None
+    fused = layer is None and not layers.normalizes
     back: Any = None  # of the layer before, where no pass comes between
-    for k in range(1, layers.count + 1):
-        last = k == layers.count
+    for k, activation in enumerate(layers.activations, start=1):
+        last = activation is None
         W, b = f"W{k}", f"b{k}"
         bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
         arrays = done.output, params[W], bias, grads[W], d_bias
@@ -204,7 +216,7 @@ def phases(
             output, backprop, back = yield from dense_activated(
                 *arrays,
                 backend=params.backend,
-                activation=layers.activation if fused and not last else None,
+                activation=activation if fused else None,
                 input_gradient=k > 1,
                 input_back=back,
             )
@@ -214,12 +226,12 @@ def phases(
                 back = None
         else:
             done.append(layer(*arrays, input_gradient=k > 1))
-        if last:
+        if activation is None:
             break
-        if layers.statistics is not None:
+        if layers.normalizes:
             _normalize(done, layers, k, training=training)
         if not fused:
-            done.append(activated(done.output, layers.activation, in_place=True))
+            done.append(activated(done.output, activation, in_place=True))
         if generator is not None and drops:
             keep_prob = layers.keep_prob[k - 1]
             done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))
@@ -227,19 +239,20 @@ def phases(
 
 
 def _normalize(done: Pass, layers: Layers, k: int, *, training: bool) -> None:
-    """Normalize over the batch, or by the averages of the batches before."""
-    params, grads = layers.params, layers.grads
+    """Normalize over units, over the batch, or by averages of the batches before."""
     gamma, beta = f"gamma{k}", f"beta{k}"
-    if training:
-        output, backprop, seen = batch_norm(
-            done.output, params[gamma], params[beta], grads[gamma], grads[beta]
-        )
+    scale = layers.params[gamma], layers.params[beta]
+    arrays = done.output, *scale, layers.grads[gamma], layers.grads[beta]
+    if layers.statistics is None:
+        done.append(layer_norm(*arrays))
+    elif training:
+        output, backprop, seen = batch_norm(*arrays)
         done.seen.append(seen)
         done.append((output, backprop))
-    elif layers.statistics is not None:
+    else:
         z_hat = standardized(done.output, *layers.statistics.of(k - 1))
-        z_hat *= params[gamma]
-        z_hat += params[beta]
+        z_hat *= scale[0]
+        z_hat += scale[1]
         done.output = z_hat
 
 
@@ -265,8 +278,7 @@ def example_gradients(
         the network's dtype, on its device.
 
     Raises:
-        ArgumentError: the network drops units or normalizes batches, so that examples
-            have no gradients of their own.
+        ArgumentError: the network drops units or normalizes layers.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
     Source:
@@ -284,8 +296,8 @@ def example_gradients(
     """
     if not network.plain:
         message = (
-            "network must have neither dropout nor batch normalization: with them no "
-            "example has a gradient of its own"
+            "network must have neither dropout nor batch normalization nor layer "
+            "normalization: gradients of single examples are known without them alone"
         )
         raise ArgumentError(message)
     count = len(x)

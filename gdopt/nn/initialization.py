@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+
+from gdopt.checks import NOT_NEGATIVE, check_choice, check_number
 
 
 def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -13,7 +16,7 @@ def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature 
 
     Args:
         fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1; not used.
+        fan_out: units, at least 1; `glorot_std` alone uses it.
 
     Source: He et al. 2015, Delving Deep into Rectifiers, equation 10.
 
@@ -28,10 +31,6 @@ def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signat
 
     torch's ``xavier_normal_`` is what `glorot_std` gives here.
 
-    Args:
-        fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1; not used.
-
     Source: Andrew Ng, Improving Deep Neural Networks, "Weight initialization".
 
     >>> xavier_std(4, 3)
@@ -42,10 +41,6 @@ def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signat
 
 def glorot_std(fan_in: int, fan_out: int) -> float:
     """Standard deviation for both passes: ``sqrt(2 / (fan_in + fan_out))``.
-
-    Args:
-        fan_in: inputs of a unit, at least 1.
-        fan_out: units, at least 1.
 
     Source: Glorot & Bengio 2010, equation 12.
 
@@ -58,17 +53,14 @@ def glorot_std(fan_in: int, fan_out: int) -> float:
 def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
     """Standard deviation 0: every unit of a layer then learns the same.
 
-    Args:
-        fan_in: inputs of a unit; not used.
-        fan_out: units; not used.
-
     >>> zeros_std(5, 3)
     0.0
     """
     return 0.0
 
 
-INITIALIZATIONS = {
+Std = Callable[[int, int], float]  # of fan_in and fan_out
+INITIALIZATIONS: dict[str, Std] = {
     "he": he_std,
     "xavier": xavier_std,
     "glorot": glorot_std,
@@ -77,31 +69,49 @@ INITIALIZATIONS = {
 
 
 def draw(
-    sizes: tuple[int, ...], initialization: str, seed: int, *, batch_norm: bool = False
+    sizes: tuple[int, ...],
+    initialization: str | float | Std,
+    seed: int,
+    *,
+    batch_norm: bool = False,
+    layer_norm: bool = False,
 ) -> dict[str, np.ndarray]:
     """Draw ``W1, b1, W2, ...`` on the host in float64; biases are zero.
 
-    With batch normalization hidden layers have ``gamma1 = 1, beta1 = 0`` in place of a
-    bias, which the mean would take away again. The weights are the same.
+    Hidden layers that are normalized have ``gamma1 = 1, beta1 = 0``, too: with batch
+    normalization in place of a bias, which the mean would take away again. The weights
+    are the same.
 
     Args:
         sizes: of the input and of every layer.
-        initialization: a key of `INITIALIZATIONS`.
+        initialization: a key of `INITIALIZATIONS`, a standard deviation, or a function
+            of fan_in and fan_out that returns one.
         seed: the same one gives the same weights on every backend.
-        batch_norm: whether hidden layers are normalized.
+        batch_norm: whether hidden layers are normalized over a batch.
+        layer_norm: whether they are normalized over their units.
+
+    Raises:
+        ArgumentError: there is no such name, or a number is negative or not finite.
+        ArgumentTypeError: it is neither of them, or a function returns no number.
 
     >>> list(draw((3, 2, 1), "he", seed=0))
     ['W1', 'b1', 'W2', 'b2']
     """
-    spread = INITIALIZATIONS[initialization]
+    if isinstance(initialization, str):
+        check_choice("initialization", initialization, INITIALIZATIONS)
+        initialization = INITIALIZATIONS[initialization]
     generator = np.random.default_rng(seed)
     arrays = {}
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+        std, name = initialization, "initialization"
+        if callable(std):
+            std, name = std(fan_in, fan_out), f"initialization({fan_in}, {fan_out})"
         normal = generator.standard_normal((fan_in, fan_out))
-        arrays[f"W{k}"] = normal * spread(fan_in, fan_out)
-        if batch_norm and k < len(sizes) - 1:
+        arrays[f"W{k}"] = normal * check_number(name, std, NOT_NEGATIVE)
+        hidden = k < len(sizes) - 1
+        if not (hidden and batch_norm):
+            arrays[f"b{k}"] = np.zeros(fan_out)
+        if hidden and (batch_norm or layer_norm):
             arrays[f"gamma{k}"] = np.ones(fan_out)
             arrays[f"beta{k}"] = np.zeros(fan_out)
-        else:
-            arrays[f"b{k}"] = np.zeros(fan_out)
     return arrays

@@ -49,16 +49,29 @@ def check_finite(array: Array, name: str = "x") -> None:
     Raises:
         ArgumentError: a value is not finite; the first one is named.
     """
-    finite = backend_of(array).xp.isfinite(array)
-    if not finite.all():
-        row, column = divmod(int(finite.argmin()), array.shape[1])
+    _check_all(backend_of(array).xp.isfinite(array), array, f"{name} must be finite")
+
+
+def check_probabilities(array: Array) -> None:
+    """Refuse an array (m, n) of other numbers; a GPU has to wait for the answer.
+
+    Raises:
+        ArgumentError: a value is not in [0, 1]; the first one is named.
+    """
+    rule = "probabilities must be in [0, 1]"
+    _check_all((array >= 0) & (array <= 1), array, rule)
+
+
+def _check_all(fits: Array, array: Array, rule: str) -> None:
+    if not fits.all():
+        row, column = divmod(int(fits.argmin()), array.shape[1])
         value = float(array[row, column])
-        message = f"{name} must be finite, got {value} in row {row}, column {column}"
+        message = f"{rule}, got {value} in row {row}, column {column}"
         raise ArgumentError(message)
 
 
-def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return the targets of a regression in a shape (m, k); (m,) is read as (m, 1).
+def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse targets of a regression that are not (m, k), or (m,) where k is 1.
 
     Raises:
         ArgumentTypeError: they are not an array, or their dtype is another.
@@ -71,7 +84,6 @@ def as_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         message = f"targets must {rule}, got {targets.shape}"
         raise ArgumentError(message)
     check_dtype("targets", targets, dtype)
-    return targets.reshape(shape)
 
 
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:

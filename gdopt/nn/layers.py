@@ -206,16 +206,7 @@ def relu(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (-1, 1): ``a = tanh z``; backwards ``dz = da * (1 - a**2)``.
 
-    Args:
-        z: any shape, floating.
-        in_place: whether a overwrites z, and dz overwrites da.
-
-    Returns:
-        a, and ``backprop(da) -> dz``.
-
-    Raises:
-        ArgumentError: backprop is given another shape.
-        ArgumentTypeError: backprop is given another dtype.
+    Arguments and result are as in `relu`.
 
     >>> import numpy as np
     >>> a, backprop = tanh(np.array([0.0, 100.0]))
@@ -229,16 +220,7 @@ def tanh(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
 def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     """Squash to (0, 1): ``a = 1 / (1 + exp(-z))``; backwards ``dz = da * a * (1 - a)``.
 
-    Args:
-        z: any shape, floating.
-        in_place: whether a overwrites z, and dz overwrites da.
-
-    Returns:
-        a, and ``backprop(da) -> dz``.
-
-    Raises:
-        ArgumentError: backprop is given another shape.
-        ArgumentTypeError: backprop is given another dtype.
+    Arguments and result are as in `relu`.
 
     >>> import numpy as np
     >>> a, backprop = sigmoid(np.array([0.0, 1e4]))
@@ -246,93 +228,6 @@ def sigmoid(z: Array, *, in_place: bool = False) -> tuple[Array, Backprop]:
     (array([0.5, 1. ]), array([0.25, 0.  ]))
     """
     return activated(z, "sigmoid", in_place=in_place)
-
-
-EPS = 1e-5
-
-
-@on_their_device
-def standardized(z: Array, mean: Array, variance: Array) -> Array:
-    """Subtract a mean and divide by a deviation: ``(z - mean) / sqrt(variance + eps)``.
-
-    Args:
-        z: (m, n), floating.
-        mean: (n,).
-        variance: (n,), at least 0.
-
-    >>> import numpy as np
-    >>> standardized(np.array([[3.0]]), np.array([1.0]), np.array([4.0])).round(5)
-    array([[1.]])
-    """
-    xp = backend_of(z).xp
-    centred = z - mean
-    centred /= xp.sqrt(variance + EPS)
-    return centred
-
-
-@on_their_device
-def batch_norm(
-    z: Array, gamma: Array, beta: Array, d_gamma: Array, d_beta: Array
-) -> tuple[Array, Backprop, tuple[Array, Array]]:
-    """Normalize over a batch, then learn the scale: ``gamma z_hat + beta``.
-
-    ``z_hat = (z - mu) / sqrt(var + eps)`` with mean and variance of each column over
-    the batch, divided by m. Backwards ``d_gamma = sum_i dy_i z_hat_i`` and ``d_beta =
-    sum_i dy_i`` are written to the arrays given for them, and
-    ``dz = gamma / sqrt(var + eps) (dy - mean(dy) - z_hat mean(dy z_hat))`` is returned.
-
-    A bias before it would be subtracted again with the mean: leave it out.
-
-    Args:
-        z: (m, n), m at least 2; float32 or float64, as all others.
-        gamma: (n,), the deviation that is learned.
-        beta: (n,), the mean that is learned.
-        d_gamma: (n,), written to by backprop.
-        d_beta: (n,), written to by backprop.
-
-    Returns:
-        (m, n), a new array; ``backprop(dy) -> dz``; and mean and variance, (n,) each.
-
-    Raises:
-        ArgumentError: there is but one example, or a shape differs.
-        ArgumentTypeError: a dtype differs.
-
-    Source: Ioffe & Szegedy 2015, algorithm 1; Ng, Improving deep neural networks,
-    week 3. eps is 1e-5, as torch's; Keras has 1e-3.
-
-    >>> import numpy as np
-    >>> z, one = np.array([[1.0], [3.0]]), np.ones(1)
-    >>> y, backprop, (mean, variance) = batch_norm(z, one, one, one.copy(), one.copy())
-    >>> y.round(3).ravel(), mean, variance
-    (array([0., 2.]), array([2.]), array([1.]))
-    """
-    if z.ndim != 2 or z.shape[0] < 2:
-        message = (
-            "z must hold at least 2 examples to be normalized over them, got shape "
-            f"{z.shape}; drop_last=True leaves a smaller last batch out"
-        )
-        raise ArgumentError(message)
-    for name, array in (("beta", beta), ("d_gamma", d_gamma), ("d_beta", d_beta)):
-        check_like(name, array, gamma)
-    check_like("gamma", gamma, z[0])
-    xp, count = backend_of(z).xp, z.shape[0]
-    mean = z.mean(axis=0)
-    variance = xp.square(z - mean).mean(axis=0)
-    z_hat = standardized(z, mean, variance)
-    output = z_hat * gamma
-    output += beta
-
-    @on_their_device
-    def backprop(d_output: Array) -> Array:
-        check_like("d_output", d_output, z_hat)
-        xp.sum(d_output * z_hat, axis=0, out=d_gamma)
-        xp.sum(d_output, axis=0, out=d_beta)
-        d_z = d_output - d_beta / count
-        d_z -= z_hat * (d_gamma / count)
-        d_z *= gamma / xp.sqrt(variance + EPS)
-        return d_z
-
-    return output, backprop, (mean, variance)
 
 
 @on_their_device

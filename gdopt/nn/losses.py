@@ -1,16 +1,22 @@
-"""Losses with their gradients, and the penalties on weights."""
+"""Losses with their gradients, and the penalty on large weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from gdopt.arrays import Arena, Array, backend_of
 from gdopt.arrays.backend import common_backend, on_their_device
-from gdopt.checks import NOT_NEGATIVE, check_like, check_number
+from gdopt.checks import check_count, check_flag, check_like
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
-from gdopt.nn.inputs import check_classes, check_finite, check_labels
+from gdopt.nn.inputs import (
+    check_classes,
+    check_finite,
+    check_labels,
+    check_probabilities,
+)
 
 
 @on_their_device
@@ -56,17 +62,20 @@ def softmax(logits: Array) -> Array:
 
 @on_their_device
 def softmax_cross_entropy(
-    logits: Array, labels: Array, *, validate: bool = True
+    logits: Array, labels: Array, *, from_logits: bool = True, validate: bool = True
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of classes: ``mean_i(log(sum_j exp(z_ij)) - z_i,label(i))``.
 
-    Its gradient is ``(softmax(z) - onehot(label)) / m``.
+    Its gradient is ``(softmax(z) - onehot(label)) / m``. Of probabilities p it is
+    ``mean_i(-log p_i,label(i))``, and its gradient ``-onehot(label) / (m p)``.
 
     Args:
         logits: z (m, classes), floating; m at least 1.
         labels: (m,), class numbers from 0, any integer dtype, on the same device.
-        validate: whether to refuse labels that are not class numbers, for which a GPU
-            has to wait; without it a wrong label would be taken for another.
+        from_logits: False for probabilities in place of logits, as `softmax` returns.
+        validate: whether to refuse labels that are not class numbers, and probabilities
+            outside [0, 1], for which a GPU has to wait; without it a wrong label would
+            be taken for another.
 
     Returns:
         The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
@@ -74,8 +83,13 @@ def softmax_cross_entropy(
 
     Raises:
         ArgumentTypeError: labels are not integers.
-        ArgumentError: shapes do not fit, there is no example, or a label is unknown.
+        ArgumentError: shapes do not fit, there is no example, a label is unknown, or a
+            probability is not in [0, 1].
         BackendError: the arrays are on two devices.
+
+    Prefer logits: a probability that is rounded to 0 has an infinite loss. torch's
+    ``nll_loss`` takes log p. Keras clips p to [1e-7, 1 - 1e-7] and divides each row by
+    its sum, which adds 1 / m to the gradient.
 
     >>> import numpy as np
     >>> loss, gradient = softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
@@ -84,31 +98,39 @@ def softmax_cross_entropy(
     >>> gradient
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
-    common_backend((("logits", logits), ("labels", labels)))
+    name = _name_of(from_logits)
+    common_backend(((name, logits), ("labels", labels)))
     if logits.ndim != 2 or 0 in logits.shape:
-        message = f"logits must have shape (m, classes), not empty, got {logits.shape}"
+        message = f"{name} must have shape (m, classes), not empty, got {logits.shape}"
         raise ArgumentError(message)
     examples, classes = logits.shape
     check_labels(labels, ((examples,),))
     if validate:
         check_classes(labels, classes)
-    return formulas.softmax_cross_entropy(logits, labels)
+        if not from_logits:
+            check_probabilities(logits)
+    kernel = formulas.softmax_cross_entropy if from_logits else formulas.log_loss
+    return kernel(logits, labels)
 
 
 @on_their_device
 def binary_cross_entropy(
-    logits: Array, labels: Array, *, validate: bool = True
+    logits: Array, labels: Array, *, from_logits: bool = True, validate: bool = True
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of two classes: ``mean(max(z, 0) - z y + log1p(exp(-|z|)))``.
 
     That is ``-y log(s) - (1 - y) log(1 - s)`` with s = logistic(z), for any z without
-    overflow. Its gradient is ``(logistic(z) - y) / m``.
+    overflow. Its gradient is ``(logistic(z) - y) / m``. Of probabilities s in place of
+    logits, it is ``(s - y) / (m s (1 - s))``.
 
     Args:
         logits: z (m, 1) or (m,), floating; m at least 1.
         labels: y (m, 1) or (m,), 0 or 1, any integer dtype, on the same device.
-        validate: whether to refuse labels other than 0 and 1, for which a GPU has to
-            wait; without it a label of -1 would give a wrong loss.
+        from_logits: False for probabilities of class 1 in place of logits, as
+            `logistic` returns.
+        validate: whether to refuse labels other than 0 and 1, and probabilities outside
+            [0, 1], for which a GPU has to wait; without it a label of -1 would give a
+            wrong loss.
 
     Returns:
         The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
@@ -116,8 +138,13 @@ def binary_cross_entropy(
 
     Raises:
         ArgumentTypeError: labels are not integers.
-        ArgumentError: shapes do not fit, there is no example, or a label is unknown.
+        ArgumentError: shapes do not fit, there is no example, a label is unknown, or a
+            probability is not in [0, 1].
         BackendError: the arrays are on two devices.
+
+    Prefer logits: a probability that is rounded to 0 or 1 may have an infinite loss.
+    torch's ``binary_cross_entropy`` bounds the logarithms by -100, and Keras clips s to
+    [1e-7, 1 - 1e-7].
 
     >>> import numpy as np
     >>> loss, gradient = binary_cross_entropy(np.zeros(2), np.array([0, 1]))
@@ -126,16 +153,20 @@ def binary_cross_entropy(
     >>> gradient
     array([ 0.25, -0.25])
     """
-    common_backend((("logits", logits), ("labels", labels)))
+    name = _name_of(from_logits)
+    common_backend(((name, logits), ("labels", labels)))
     examples = logits.size
     if examples == 0 or logits.shape not in ((examples,), (examples, 1)):
-        message = f"logits must have shape (m, 1) or (m,), got {logits.shape}"
+        message = f"{name} must have shape (m, 1) or (m,), got {logits.shape}"
         raise ArgumentError(message)
     check_labels(labels, ((examples,), (examples, 1)))
+    outputs = logits.reshape(-1, 1)
     if validate:
         check_classes(labels, 2)
-    outputs = logits.reshape(-1, 1)
-    loss, gradient = formulas.binary_cross_entropy(outputs, labels.reshape(-1))
+        if not from_logits:
+            check_probabilities(outputs)
+    kernel = formulas.binary_cross_entropy if from_logits else formulas.binary_log_loss
+    loss, gradient = kernel(outputs, labels.reshape(-1))
     return loss, gradient.reshape(logits.shape)
 
 
@@ -192,59 +223,59 @@ def squared_error(
     return loss, gradient.reshape(predictions.shape)
 
 
-@dataclass(frozen=True)
-class Penalty:
-    """Penalty on large weights: ``(l2 sum(W**2) + l1 sum(|W|)) / (2 m)``.
+def _name_of(from_logits: object) -> str:
+    """Name what a loss is given, in its messages."""
+    return "logits" if check_flag("from_logits", from_logits) else "probabilities"
 
-    Their gradients are ``l2 / m W`` and ``l1 / (2 m) sign(W)``. Biases, and the
-    deviations and means of batch normalization, are left out.
 
-    Attributes:
-        l2: the course's lambda of the squares, at least 0.
-        l1: the course's lambda of the absolute values, at least 0; it makes many
-            weights nearly 0.
+@on_their_device
+def one_hot(labels: Array, classes: int, *, dtype: Any = np.float32) -> Array:
+    """Return 1 in the column that each label names, and 0 elsewhere.
+
+    Args:
+        labels: class numbers from 0, any shape and integer dtype.
+        classes: columns, at least 1.
+        dtype: of the result.
+
+    Returns:
+        (*labels.shape, classes), on the same device.
+
+    Raises:
+        ArgumentError: a label is not below `classes`, or negative.
+        ArgumentTypeError: labels are not integers.
+
+    torch's ``one_hot`` returns int64; Keras's has a row of zeros for an unknown label.
+
+    >>> import numpy as np
+    >>> one_hot(np.array([2, 0]), 3)
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+    backend = common_backend((("labels", labels),))
+    check_labels(labels, (labels.shape,))
+    columns = backend.xp.arange(check_count("classes", classes))
+    if labels.size:
+        check_classes(labels, classes)
+    return (labels[..., None] == columns).astype(dtype)
+
+
+def penalize(
+    loss: Array, params: Arena, grads: Arena, *, l2: float, l1: float, m: int
+) -> Array:
+    """Return ``loss + (l2 sum(W**2) + l1 sum(|W|)) / (2 m)``; add its gradient.
+
+    That is ``l2 / m W + l1 / (2 m) sign(W)``. Biases, and what normalization learns,
+    are left out.
 
     Source: Ng, Improving deep neural networks, week 1, "Regularization".
     """
-
-    l2: float = 0.0
-    l1: float = 0.0
-
-    @classmethod
-    def of(cls, l2: float, l1: float) -> Penalty:
-        """Check both numbers.
-
-        Raises:
-            ArgumentError: one is negative or not finite.
-            ArgumentTypeError: one is not a number.
-        """
-        return cls(
-            check_number("l2", l2, NOT_NEGATIVE), check_number("l1", l1, NOT_NEGATIVE)
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.l2 or self.l1)
-
-    def value(self, params: Arena, examples: int) -> Array:
-        """Return the penalty, a 0-d array of the backend."""
-        xp = params.backend.xp
-        parts = []
-        for _, weights in _weights(params):
-            if self.l2:
-                parts.append(self.l2 * xp.sum(xp.square(weights)))
-            if self.l1:
-                parts.append(self.l1 * xp.sum(xp.abs(weights)))
-        return sum(parts[1:], parts[0]) / (2 * examples)
-
-    def add_gradient(self, params: Arena, grads: Arena, examples: int) -> None:
-        """Add the gradients of the weights."""
-        xp = params.backend.xp
-        for name, weights in _weights(params):
-            if self.l2:
-                grads[name] += (self.l2 / examples) * weights
-            if self.l1:
-                grads[name] += (self.l1 / (2 * examples)) * xp.sign(weights)
-
-
-def _weights(params: Arena) -> Iterator[tuple[str, Array]]:
-    return ((name, a) for name, a in params.items() if a.ndim == 2)
+    xp = params.backend.xp
+    parts = []
+    for name, weights in params.items():
+        if l2 and weights.ndim == 2:
+            parts.append(l2 * xp.sum(xp.square(weights)))
+            grads[name] += (l2 / m) * weights
+        if l1 and weights.ndim == 2:
+            parts.append(l1 * xp.sum(xp.abs(weights)))
+            grads[name] += (l1 / (2 * m)) * xp.sign(weights)
+    return loss + sum(parts[1:], parts[0]) / (2 * m) if parts else loss

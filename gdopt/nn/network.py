@@ -9,23 +9,31 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend, on_their_device
-from gdopt.checks import check_choice, check_flag, check_int, check_state
+from gdopt.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_int,
+    check_not_negative,
+    check_optional,
+    check_state,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
 from gdopt.nn.forward import Layers, Statistics, phases, run
-from gdopt.nn.initialization import INITIALIZATIONS, draw
+from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
-    as_targets,
     check_classes,
     check_examples,
     check_finite,
     check_keep_prob,
     check_labels,
     check_sizes,
+    check_targets,
 )
-from gdopt.nn.losses import Penalty, logistic, softmax
+from gdopt.nn.losses import logistic, penalize, softmax
 
 LOSSES = {
     "softmax": formulas.softmax_cross_entropy,
@@ -38,11 +46,13 @@ ROWS = 4096  # examples evaluated at a time if no gradient is needed
 class Network:
     """Dense layers with an activation between them, for classes or for regression.
 
-    Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)`` over
-    the m examples of the batch, the last and smaller one included; biases are
-    not decayed. Frameworks' ``weight_decay`` is ``l2 / m``. The loss of an example is
-    the cross-entropy of its class, or with a linear output half its squared error,
-    ``1/2 sum_k (p_ik - t_ik)**2``, summed over the outputs k.
+    Its loss is ``mean_i(loss_i) + l2 / (2 m) * sum(W**2) + l1 / (2 m) * sum(|W|)``. The
+    mean is over the examples of the batch; m is the batch size of the run, which a
+    smaller last batch shares: `loss_and_grads` takes it as ``batch_size=``, and
+    `gdopt.fit` passes it on. Biases are not decayed. Frameworks' ``weight_decay`` is
+    ``l2 / m``. The loss of an example is the cross-entropy of its class, or with a
+    linear output half its squared error, ``1/2 sum_k (p_ik - t_ik)**2``, summed over
+    the outputs k.
 
     `loss_and_grads` trains: units are dropped, and batches normalized by their own
     statistics.
@@ -53,28 +63,42 @@ class Network:
         activation: between layers, ``"relu"``, ``"tanh"`` or ``"sigmoid"``.
         output: ``"softmax"`` over classes, ``"sigmoid"`` for two classes with a last
             size of 1, or ``"linear"`` for regression, with a size for each quantity.
-        initialization: ``"he"``, ``"xavier"``, ``"glorot"`` or ``"zeros"``; by default
-            He for ReLU and Xavier for the others.
+        initialization: of the weights, which are normal: ``"he"``, ``"xavier"``,
+            ``"glorot"`` or ``"zeros"``, a standard deviation, or a function of
+            ``(fan_in, fan_out)`` that returns one; by default He for ReLU and Xavier
+            for the others.
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
             or one for each; 1 turns dropout off. Which are dropped depends on `seed`
             and on how many batches were seen.
-        batch_norm: whether hidden layers are normalized before their activation; their
-            biases are then replaced by ``gamma`` and ``beta``.
-        statistics_beta: of the averages of mean and variance, in [0, 1).
+        batch_norm: whether hidden layers are normalized over a batch before their
+            activation; their biases are then replaced by ``gamma`` and ``beta``.
+        layer_norm: whether they are normalized over the units of an example instead,
+            with ``gamma`` and ``beta`` in addition to the biases, as in torch's
+            ``Sequential(Linear, LayerNorm, ReLU)``.
+        statistics_beta: of the running averages of mean and variance, in [0, 1):
+            Keras's ``momentum``, .99 there, and 1 - torch's ``momentum``, .1 there.
+        statistics_bias_correction: whether these averages are corrected for their
+            start; without it they start from 0 and 1 and keep a share of that, as
+            ``running_mean`` and ``running_var`` in torch, ``moving_mean`` and
+            ``moving_variance`` in Keras. torch's variances are divided by m - 1.
+        l2: the course's lambda, at least 0.
+        l1: that of the absolute values, at least 0.
         dtype: float32 or float64.
         backend: ``"numpy"``, ``"cupy"`` or ``"auto"``; by default the one in use.
 
     Attributes:
         params: the arena of ``W1, b1, W2, b2, ...``; Wk is (n_in, n_out). With batch
-            normalization ``W1, gamma1, beta1, ..., WL, bL``.
+            normalization ``W1, gamma1, beta1, ..., WL, bL``, with layer normalization
+            ``W1, b1, gamma1, beta1, ...``.
         grads: the arena of the same layout that `loss_and_grads` writes to.
         batches_seen: how many batches `loss_and_grads` has seen.
+        l2, l1: as given; new values are used from the next step on.
 
     Raises:
-        ArgumentError: a size, a name or the seed breaks its rule.
-        ArgumentTypeError: a size, the seed or the dtype has the wrong type.
+        ArgumentError: a size, a name or a number breaks its rule.
+        ArgumentTypeError: a size, a number or the dtype has the wrong type.
         BackendError: a GPU was asked for and is not there.
 
     Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
@@ -108,10 +132,14 @@ class Network:
         *,
         activation: str = "relu",
         output: str = "softmax",
-        initialization: str | None = None,
+        initialization: str | float | Std | None = None,
         keep_prob: float | Sequence[float] = 1.0,
         batch_norm: bool = False,
+        layer_norm: bool = False,
         statistics_beta: float = 0.9,
+        statistics_bias_correction: bool = True,
+        l2: float = 0.0,
+        l1: float = 0.0,
         seed: int = 0,
         dtype: Any = np.float32,
         backend: str | None = None,
@@ -120,7 +148,6 @@ class Network:
         check_choice("output", output, LOSSES)
         if initialization is None:
             initialization = "he" if activation == "relu" else "xavier"
-        check_choice("initialization", initialization, INITIALIZATIONS)
         self.sizes = check_sizes(sizes, output)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -130,8 +157,15 @@ class Network:
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
         self.batch_norm = check_flag("batch_norm", batch_norm)
+        self.layer_norm = check_flag("layer_norm", layer_norm)
+        if batch_norm and layer_norm:
+            message = "layer_norm must be False where batch_norm is True, got both"
+            raise ArgumentError(message)
+        self.l2, self.l1 = l2, l1
+        self._lambdas()
         self._seed = check_int("seed", seed, least=0)
-        arrays = draw(self.sizes, initialization, seed, batch_norm=self.batch_norm)
+        norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
+        arrays = draw(self.sizes, initialization, seed, **norms)
         home = get_backend(backend)
         self.params = Arena.of(
             {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
@@ -139,14 +173,17 @@ class Network:
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit
-        averages = Statistics(self.sizes[1:-1], self.params, statistics_beta)
+        averages = {
+            "beta": statistics_beta,
+            "bias_correction": statistics_bias_correction,
+        }
+        statistics = Statistics(self.sizes[1:-1], self.params, averages)
         self._layers = Layers(
-            len(self.sizes) - 1,
-            activation,
+            (activation,) * (len(self.sizes) - 2) + (None,),
             self.keep_prob,
             self.params,
             self.grads,
-            averages if self.batch_norm else None,
+            statistics if self.batch_norm else None,
         )
 
     def __repr__(self) -> str:
@@ -158,8 +195,8 @@ class Network:
 
     @property
     def plain(self) -> bool:
-        """Whether there is neither dropout nor batch normalization."""
-        return self._layers.plain
+        """Whether there is neither dropout nor normalization."""
+        return not (self.batch_norm or self.layer_norm or self._layers.drops)
 
     @on_their_device
     def loss_and_grads(
@@ -167,8 +204,7 @@ class Network:
         x: Array,
         y: Array,
         *,
-        l2: float = 0.0,
-        l1: float = 0.0,
+        batch_size: int | None = None,
         validate: bool = True,
     ) -> tuple[Array, Arena]:
         """Return the loss of a batch, and write its gradients into `grads`.
@@ -181,8 +217,9 @@ class Network:
             y: (m,), class numbers from 0, any integer dtype; 0 or 1 in (m,) or (m, 1)
                 for a sigmoid output. For a linear one targets: (m, sizes[-1]), or (m,)
                 where that is 1, finite, of the network's dtype.
-            l2: the course's lambda, at least 0.
-            l1: that of the absolute values, at least 0.
+            batch_size: m of the L2 and L1 terms, at least 1: that of the run, as
+                ``batches.batch_size``, which the last batch of an epoch may not fill;
+                by default the number of these examples.
             validate: whether to check the labels or targets, for which a GPU has to
                 wait; False where `check_data` has seen them.
 
@@ -192,23 +229,26 @@ class Network:
 
         Raises:
             ArgumentError: a shape or a label does not fit; a target is not finite;
-                there is no example.
+                there is no example; a number breaks its rule.
             ArgumentTypeError: x or targets are of another dtype, or labels are not of
-                an integer one.
+                an integer one; a number has the wrong type.
             BackendError: an array is on another device.
         """
-        penalty = Penalty.of(l2, l1)
+        m = check_optional(check_count, "batch_size", batch_size)
+        lambdas = self._lambdas()
         loss = self.propagate(x, y, validate=validate)
-        if penalty:
-            loss = loss + penalty.value(self.params, len(x))
-            penalty.add_gradient(self.params, self.grads, len(x))
+        loss = penalize(loss, self.params, self.grads, **lambdas, m=m or len(x))
         return loss, self.grads
+
+    def _lambdas(self) -> dict[str, float]:
+        given = {"l2": self.l2, "l1": self.l1}
+        return {name: check_not_negative(name, value) for name, value in given.items()}
 
     @on_their_device
     def propagate(
         self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
     ) -> Array:
-        """Run forward and back without L2; return the loss, and write into `grads`.
+        """Run forward and back without penalties; return the loss, write into `grads`.
 
         `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
         passes may take its place. All else is as in `loss_and_grads`.
@@ -237,20 +277,44 @@ class Network:
         return loss
 
     @on_their_device
-    def loss(self, x: Array, y: Array, *, l2: float = 0.0, l1: float = 0.0) -> float:
-        """Return the loss of any number of examples, without gradients; see the class.
+    def loss(self, x: Array, y: Array) -> float:
+        """Return the mean loss of any number of examples, without L2 and L1.
 
         Raises:
-            GdoptError: an argument does not fit, as in `loss_and_grads`.
+            GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        penalty = Penalty.of(l2, l1)
         self._check_labelled(x, y)
         total = 0.0
-        for rows, logits in self._logits(x):
+        for rows, logits in self._outputs(x):
             loss = self._loss(logits, y[rows])[0]
             total += float(loss) * len(logits)
-        added = float(penalty.value(self.params, len(x))) if penalty else 0.0
-        return total / len(x) + added
+        return total / len(x)
+
+    @on_their_device
+    def forward(self, x: Array, *, layer: int | None = None) -> Array:
+        """Return the outputs of a layer, as they are in use, not in training.
+
+        Args:
+            x: (m, sizes[0]), as in `loss_and_grads`.
+            layer: its number, from 1: of a hidden layer, the outputs after its
+                activation. By default the last one, whose outputs are logits, before
+                softmax or sigmoid.
+
+        Returns:
+            (m, sizes[layer]), a new array in the network's dtype.
+
+        Raises:
+            GdoptError: x does not fit, as in `loss_and_grads`, or there is no such
+                layer.
+
+        torch's ``module.eval()(x)``; in Keras, ``Model(inputs, layer.output)(x)``.
+        """
+        number = check_optional(check_count, "layer", layer)
+        if number is not None and number >= len(self.sizes):
+            most = len(self.sizes) - 1
+            message = f"layer must be at most {most}, the number of layers, got {layer}"
+            raise ArgumentError(message)
+        return self._of_outputs(x, lambda outputs: outputs, number)
 
     @on_their_device
     def predict_proba(self, x: Array) -> Array:
@@ -262,8 +326,8 @@ class Network:
         """
         self._check_classifies("predict_proba", "predict(x)")
         if self.output == "softmax":
-            return self._of_logits(x, softmax)
-        return self._of_logits(x, lambda logits: logistic(logits[:, 0]))
+            return self._of_outputs(x, softmax)
+        return self._of_outputs(x, lambda logits: logistic(logits[:, 0]))
 
     @on_their_device
     def predict(self, x: Array) -> Array:
@@ -276,10 +340,10 @@ class Network:
             GdoptError: x does not fit, as in `loss_and_grads`.
         """
         if self.output == "linear":
-            return self._of_logits(x, lambda outputs: outputs)
+            return self.forward(x)
         if self.output == "softmax":
-            return self._of_logits(x, lambda logits: logits.argmax(axis=1))
-        return self._of_logits(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
+            return self._of_outputs(x, lambda logits: logits.argmax(axis=1))
+        return self._of_outputs(x, lambda logits: (logits[:, 0] > 0).astype(np.int64))
 
     @on_their_device
     def accuracy(self, x: Array, y: Array) -> float:
@@ -327,7 +391,7 @@ class Network:
         self._check_x(x)
         common_backend((("x", x), ("y", y)))
         if self.output == "linear":
-            as_targets(y, (len(x), self.sizes[-1]), self.dtype)
+            check_targets(y, (len(x), self.sizes[-1]), self.dtype)
         else:
             column = (len(x), 1)
             softmax = self.output == "softmax"
@@ -346,15 +410,20 @@ class Network:
         y = y.reshape(outputs.shape if self.output == "linear" else -1)
         return LOSSES[self.output](outputs, y)
 
-    def _logits(self, x: Array) -> Iterator[tuple[slice, Array]]:
+    def _outputs(
+        self, x: Array, layer: int | None = None
+    ) -> Iterator[tuple[slice, Array]]:
         """Run forward in slices, so that activations of a large set fit in memory."""
+        layers = self._layers.until(layer)
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
-            yield rows, run(self._layers, x[rows]).output
+            yield rows, run(layers, x[rows]).output
 
-    def _of_logits(self, x: Array, function: Callable[[Array], Array]) -> Array:
+    def _of_outputs(
+        self, x: Array, function: Callable[[Array], Array], layer: int | None = None
+    ) -> Array:
         self._check_x(x)
-        parts = [function(logits) for _, logits in self._logits(x)]
+        parts = [function(outputs) for _, outputs in self._outputs(x, layer)]
         return self.params.backend.xp.concatenate(parts)
 
     @on_their_device

@@ -213,7 +213,12 @@ class Optimizer(Resumable):
     @property
     def host_skips(self) -> bool:
         """Whether the host has to know if a step is skipped."""
-        return self._dynamic is not None or self._transforms.accumulate > 1
+        return self._dynamic is not None or self.accumulate > 1
+
+    @property
+    def accumulate(self) -> int:
+        """Calls of `step` for one update."""
+        return self._transforms.accumulate
 
     def _make_executor(self) -> Executor:
         """Make what runs the rule."""

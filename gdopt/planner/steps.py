@@ -18,7 +18,6 @@ from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.ops import LANES
 from gdopt.nn import Network
 from gdopt.nn.forward import example_gradients
-from gdopt.nn.losses import Penalty
 from gdopt.nn.network import ROWS
 from gdopt.optim import Optimizer
 from gdopt.planner.noise import GradientStats
@@ -27,7 +26,7 @@ Buffers = dict[str, float]
 OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
-def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Buffers]:
+def step_stages(network: Network, rows: int) -> dict[str, Buffers]:
     """Return, for each stage of a step, its buffers and their bytes.
 
     A stage is a moment at which memory may be highest: the loss, each layer backwards,
@@ -47,7 +46,7 @@ def step_stages(network: Network, rows: int, *, penalized: bool) -> dict[str, Bu
         if network.activation == "relu" and network.params.backend.name == "numpy":
             slope = _slope_bytes(network, rows * sizes[k - 1])
             stages[f"layer {k} backwards"] |= {"slope": slope}
-    if penalized:
+    if network.l2 or network.l1:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
         stages["penalty"] = {"squares of the weights": float(largest * item)}
     return stages
@@ -186,7 +185,7 @@ class FunctionStep:
         return GradientStats(products(arrays), dots, arrays, group=int(count))
 
 
-@shows("network", "optimizer", "penalty", "validate")
+@shows("network", "optimizer", "validate")
 class NetworkStep:
     """A training step of gdopt's own network: gradients, then one update.
 
@@ -195,14 +194,11 @@ class NetworkStep:
     Args:
         network: gives the loss and the gradients.
         optimizer: of ``network.params``.
-        l2: the course's lambda, at least 0.
-        l1: that of the absolute values, at least 0.
         dev: examples and labels that are evaluated between epochs, as `gdopt.fit` does.
         validate: whether to check every batch, as in `gdopt.fit`; False where
             ``network.check_data`` has seen the examples.
 
     Raises:
-        ArgumentError: l2 is negative.
         ArgumentTypeError: an argument is of another kind, or the optimizer is of other
             arrays than the network's.
 
@@ -220,8 +216,6 @@ class NetworkStep:
         network: Network,
         optimizer: Optimizer,
         *,
-        l2: float = 0.0,
-        l1: float = 0.0,
         dev: tuple[Array, Array] | None = None,
         validate: bool = True,
     ) -> None:
@@ -231,21 +225,18 @@ class NetworkStep:
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
         self.network, self.optimizer = network, optimizer
-        self.penalty = Penalty.of(l2, l1)
         self.validate = check_flag("validate", validate)
         self.dev = dev
         self.planned_state = (network, optimizer)
         judge = network.loss if network.output == "linear" else network.accuracy
         self.evaluate = None if dev is None else partial(judge, *dev)
-        # With dropout or batch normalization no example has a gradient of its own.
+        # Gradients of single examples are not known with dropout or normalization.
         self.has_gradient_stats = network.plain
 
     def __call__(self, *batch: Array) -> Array:
         """Do one update; return the loss before it."""
         x, y = batch
-        loss, grads = self.network.loss_and_grads(
-            x, y, l2=self.penalty.l2, l1=self.penalty.l1, validate=self.validate
-        )
+        loss, grads = self.network.loss_and_grads(x, y, validate=self.validate)
         self.optimizer.step(grads)
         return loss
 
@@ -260,11 +251,11 @@ class NetworkStep:
     def stages(self, rows: int) -> dict[str, Buffers] | None:
         """Return the bytes of every buffer at every stage; None where it is unknown.
 
-        They are known without dropout and batch normalization.
+        They are known without dropout and normalization.
         """
         if not self.network.plain:
             return None
-        return step_stages(self.network, rows, penalized=bool(self.penalty))
+        return step_stages(self.network, rows)
 
     def evaluation(self) -> Buffers | None:
         """Return the bytes of every buffer while it evaluates; None where unknown."""

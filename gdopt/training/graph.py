@@ -18,7 +18,6 @@ from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.cuda.engine import Launch
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.nn import Network
-from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.optim.optimizer import GraphExecutor
 
@@ -117,27 +116,19 @@ class TrainingGraph:
         optimizer: of ``network.params``.
         batches: of examples and labels on the same GPU, rows as examples. The labels
             must have been seen by ``network.check_data``.
-        l2: the course's lambda, at least 0.
-        l1: that of the absolute values, at least 0.
 
     Raises:
         BackendError: the arrays are not on a GPU, or not on the same.
-        ArgumentError: the network has dropout or batch normalization; the optimizer
+        ArgumentError: the network has dropout or normalizes layers; the optimizer
             accumulates, or adapts its loss scale; batches are not pairs; examples are
-            not rows in one piece of memory; a penalty is negative.
+            not rows in one piece of memory.
         ArgumentTypeError: the optimizer is of other arrays than the network's.
 
     ``torch.compile(mode="reduce-overhead")`` does the same.
     """
 
     def __init__(
-        self,
-        network: Network,
-        optimizer: Optimizer,
-        batches: MiniBatches,
-        *,
-        l2: float = 0.0,
-        l1: float = 0.0,
+        self, network: Network, optimizer: Optimizer, batches: MiniBatches
     ) -> None:
         backend, executor = network.params.backend, optimizer.executor
         if optimizer.params is not network.params:
@@ -151,8 +142,8 @@ class TrainingGraph:
             raise ArgumentError(message + "has to see each step")
         if not network.plain:
             message = (
-                "a graph needs a network without dropout and batch norm: their "
-                "masks and averages are made by the host"
+                "a graph needs a network without dropout and batch norm or layer norm: "
+                "the host makes their masks, averages and tables at every step"
             )
             raise ArgumentError(message)
         check_pair(batches.arrays)
@@ -165,7 +156,6 @@ class TrainingGraph:
                     f"along axis 0, got strides {array.strides}, axis {batches.axis}"
                 )
                 raise ArgumentError(message)
-        self._penalty = Penalty.of(l2, l1)
         self._network, self._batches = network, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
@@ -174,7 +164,7 @@ class TrainingGraph:
         self._order = backend.zeros(self._count, np.int64, device)
         self._position = backend.zeros(1, np.int64, device)
         self._expected = -1, 0  # epoch and number for which the device is ready
-        self._graphs: dict[tuple[int, int], CapturedWork] = {}
+        self._graphs: dict[tuple[int, Any], CapturedWork] = {}
         self._executor = executor
         executor.count_on_device()
 
@@ -192,7 +182,7 @@ class TrainingGraph:
                 self._position[...] = number
             size = self._batches.batch_size
             rows = min(size, self._count - number * size)
-            key = rows, self._executor.prepare()
+            key = rows, (self._executor.prepare(), self._network.l2, self._network.l1)
             if key in self._graphs:
                 loss, norm = self._graphs[key].replay()
                 self._network.batches_seen += 1
@@ -229,7 +219,7 @@ class TrainingGraph:
             for launch in launches:
                 launch({})
             loss, grads = self._network.loss_and_grads(
-                *outputs, l2=self._penalty.l2, l1=self._penalty.l1, validate=False
+                *outputs, batch_size=self._batches.batch_size, validate=False
             )
             self._executor.launch(grads)
             return loss, self._executor.grad_norm

@@ -18,7 +18,6 @@ from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError, DivergenceError
 from gdopt.kernels.products import in_step
 from gdopt.nn import Network
-from gdopt.nn.losses import Penalty
 from gdopt.optim import Optimizer
 from gdopt.training.graph import TrainingGraph, check_pair
 
@@ -34,7 +33,7 @@ class Record:
     Attributes:
         epoch: number of the epoch, from 1.
         step: number of the update, from 1.
-        loss: of the mini-batch of this update, before it; with the L2 term.
+        loss: of the mini-batch of this update, before it; with the L2 and L1 terms.
         smoothed_loss: exponentially weighted average of the recorded losses.
         lr: learning rate of this update; None where it is not one number.
         dev_accuracy: share of dev examples whose class is predicted, after the update
@@ -62,8 +61,6 @@ def fit(
     batches: MiniBatches,
     *,
     epochs: int,
-    l2: float = 0.0,
-    l1: float = 0.0,
     dev: tuple[Array, Array] | None = None,
     smoothing: float = 0.9,
     record_every: int = 1,
@@ -82,11 +79,11 @@ def fit(
     Args:
         network: gives the loss and the gradients.
         optimizer: of ``network.params``.
-        batches: of examples and labels, from `gdopt.minibatches`.
+        batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``,
+            times the optimizer's ``accumulate``, is m of the network's L2 and L1 terms,
+            also in a smaller last batch.
         epochs: how many to run, at least 1. The rest of an epoch, where `batches`
             continues within one, counts as one.
-        l2: the course's lambda, at least 0.
-        l1: that of the absolute values, at least 0.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
             examples and targets whose loss is, where the network's output is linear.
         smoothing: beta of the average of the losses, in [0, 1).
@@ -138,17 +135,19 @@ def fit(
     ):
         message = "optimizer must update network.params, got one of other arrays"
         raise ArgumentTypeError(message)
-    penalty = Penalty.of(l2, l1)
     graph = None
     if check_flag("cuda_graph", cuda_graph):
-        graph = TrainingGraph(network, optimizer, batches, l2=penalty.l2, l1=penalty.l1)
+        graph = TrainingGraph(network, optimizer, batches)
         if validate:
             network.check_data(*batches.arrays)
     loop = _Loop(
         network,
         optimizer,
         batches,
-        options={"l2": penalty.l2, "l1": penalty.l1, "validate": validate},
+        options={
+            "batch_size": batches.batch_size * optimizer.accumulate,
+            "validate": validate,
+        },
         dev=dev,
         graph=graph,
         monitor=LossMonitor(EWA(smoothing), full_batch=len(batches) == 1),

@@ -109,7 +109,7 @@ def capture(
 
     Returns:
         ``{"params": ..., "optimizer": ..., "batches": ...}``, NumPy arrays and numbers,
-        to be saved with `save`; with dropout, batch normalization or a linear output
+        to be saved with `save`; with dropout, normalization or a linear output
         ``"layers"``, too.
     """
     to_host = network.params.backend.to_host

@@ -68,6 +68,7 @@ class NetworkObjective:
             seed=self.seed,
             backend=backend_of(X).name,
             dtype=X.dtype,
+            l2=self.l2,
         )
         batches = minibatches(
             X, y, batch_size=trial.get("batch_size", 64), seed=self.seed
@@ -81,7 +82,6 @@ class NetworkObjective:
             optimizer,
             batches,
             epochs=self.epochs,
-            l2=self.l2,
             dev=self.dev,
             record_every=len(batches),
         ):

@@ -33,6 +33,13 @@ def test_the_model_tells_what_is_dropped_and_normalized(trained):
     assert (settings["keep_prob"], settings["batch_norm"]) == (0.75, True)
 
 
+def test_layers_are_normalized_over_their_units(trained):
+    tree, settings = trained("--layer-norm")
+    assert tree["network"]["layer_norm"] is settings["layer_norm"] is True
+    assert list(tree["params"]) == ["W1", "b1", "gamma1", "beta1", "W2", "b2"]
+    assert (tree["params"]["gamma1"] != 1).any()
+
+
 def test_a_plain_network_has_no_state_of_its_own(trained):
     tree, _ = trained()
     assert "layers" not in tree
@@ -61,3 +68,18 @@ def test_bad_values_are_refused(quick, option, value, message):
     found = quick(option, value)
     assert found.code == 2
     assert message in found.err
+
+
+@pytest.mark.parametrize(("examples", "last"), [(161, 1), (213, 31)])
+def test_a_smaller_last_batch_is_penalized_as_the_others_are(
+    command, numpy_engine, tmp_path, examples, last
+):
+    np.savez("still.npz", X=np.zeros((examples, 2)), y=np.arange(examples) % 2)
+    weights = []
+    for l2 in (0, 5):
+        options = ("--l2", l2, "--lr", 0.1, "--optimizer", "sgd", "--hidden", 3)
+        options += ("--schedule", "constant", "--epochs", 1, "--backend", "numpy")
+        found = command("train", "still.npz", *options, "--out", f"run{l2}")
+        assert f"examples {96 + last} train, " in found.out
+        weights.append(load(tmp_path / f"run{l2}" / "model.npz")["params"]["W1"])
+    np.testing.assert_allclose(weights[1], weights[0] * (1 - 0.5 / 32) ** 4, rtol=1e-5)

@@ -155,11 +155,9 @@ def layers(cp):
 
 
 def trained(cp, **options):
-    (net, optimizer), data = network(cp), labelled(cp)
+    (net, optimizer), data = network(cp, l2=0.1), labelled(cp)
     made = gdopt.minibatches(*data, batch_size=8)
-    return lambda: list(
-        gdopt.fit(net, optimizer, made, epochs=2, dev=data, l2=0.1, **options)
-    )
+    return lambda: list(gdopt.fit(net, optimizer, made, epochs=2, dev=data, **options))
 
 
 def captured(cp):

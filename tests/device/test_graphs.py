@@ -21,9 +21,9 @@ def problem(cp, count=22, dtype=np.float32):
     return cp.asarray(X), cp.asarray(y)
 
 
-def parts(cp, *, dtype=np.float32, shuffle=True, **options):
+def parts(cp, *, dtype=np.float32, shuffle=True, l2=0.0, **options):
     X, y = problem(cp, dtype=dtype)
-    network = Network(SIZES, seed=0, backend="cupy", dtype=dtype)
+    network = Network(SIZES, l2=l2, seed=0, backend="cupy", dtype=dtype)
     rate = gdopt.schedules.exponential(0.1, 0.9)
     optimizer = gdopt.Adam(network.params, lr=rate, **options)
     batches = gdopt.minibatches(X, y, batch_size=8, seed=0, shuffle=shuffle)
@@ -54,10 +54,9 @@ def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp)
     if option == "random state":
         pytest.importorskip("ml_dtypes")
         dtype = "float32"
-    options = OPTIONS[option]
-    plain = train(parts(cp, dtype=dtype, shuffle=shuffle, **options), l2=0.1)
-    run = parts(cp, dtype=dtype, shuffle=shuffle, **options)
-    captured = train(run, cuda_graph=True, l2=0.1)
+    options = {"dtype": dtype, "shuffle": shuffle, "l2": 0.1} | OPTIONS[option]
+    plain = train(parts(cp, **options))
+    captured = train(parts(cp, **options), cuda_graph=True)
     assert captured[0] == plain[0]
     assert captured[1].tobytes() == plain[1].tobytes()
     assert captured[2]["t"] == plain[2]["t"] == 9

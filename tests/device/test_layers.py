@@ -8,7 +8,13 @@ import gdopt
 
 def trained(backend, **options):
     network = gdopt.nn.Network(
-        (6, 20, 10, 3), seed=0, dtype=np.float64, backend=backend, **options
+        (6, 20, 10, 3),
+        l2=0.1,
+        l1=0.1,
+        seed=0,
+        dtype=np.float64,
+        backend=backend,
+        **options,
     )
     home = network.params.backend
     rng = np.random.default_rng(0)
@@ -17,7 +23,7 @@ def trained(backend, **options):
     batches = gdopt.minibatches(
         home.from_host(X), home.from_host(y), batch_size=16, seed=0
     )
-    list(gdopt.fit(network, optimizer, batches, epochs=3, l2=0.1, l1=0.1))
+    list(gdopt.fit(network, optimizer, batches, epochs=3))
     told = network.predict_proba(home.from_host(X))
     return network, home.to_host(network.params.flat), home.to_host(told)
 
@@ -28,6 +34,7 @@ def trained(backend, **options):
         {"keep_prob": 0.5},
         {"batch_norm": True},
         {"keep_prob": [0.9, 0.5], "batch_norm": True},
+        {"layer_norm": True},
     ],
 )
 def test_a_seed_trains_the_same_network_everywhere(cp, options):
@@ -47,8 +54,11 @@ def test_a_state_goes_from_the_device_to_the_cpu_and_back(cp):
     np.testing.assert_array_equal(again, state["statistics"]["2"]["variance"]["value"])
 
 
-def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp):
-    network = gdopt.nn.Network((6, 8, 3), keep_prob=0.5, seed=0, backend="cupy")
+@pytest.mark.parametrize(
+    "options", [{"keep_prob": 0.5}, {"batch_norm": True}, {"layer_norm": True}]
+)
+def test_a_graph_refuses_what_the_host_keeps_up_to_date(cp, options):
+    network = gdopt.nn.Network((6, 8, 3), **options, seed=0, backend="cupy")
     X, y = cp.asarray(np.zeros((10, 6), np.float32)), cp.asarray(np.zeros(10, int))
     optimizer = gdopt.SGD(network.params, lr=0.1)
     batches = gdopt.minibatches(X, y, batch_size=5, seed=0)

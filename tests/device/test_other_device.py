@@ -101,10 +101,10 @@ def test_a_network_is_trained_there(captured, cp, labelled):
     for device in (0, 1):
         with cp.cuda.Device(device):
             X, y = (cp.asarray(array.get()) for array in labelled)
-            net = gdopt.nn.Network((4, 8, 2), seed=0, backend="cupy")
+            net = gdopt.nn.Network((4, 8, 2), l2=0.1, seed=0, backend="cupy")
         batches = gdopt.minibatches(X, y, batch_size=8, seed=0)
         run = net, gdopt.Adam(net.params, lr=0.1), batches
-        options = {"dev": (X, y), "l2": 0.1, "cuda_graph": captured}
+        options = {"dev": (X, y), "cuda_graph": captured}
         losses = [record.loss for record in gdopt.fit(*run, epochs=2, **options)]
         gdopt.training.restore(gdopt.training.capture(*run), *run)
         assert devices(net.predict(X), net.predict_proba(X)) == {device}
@@ -122,14 +122,14 @@ def test_a_network_is_trained_there(captured, cp, labelled):
 )
 def test_every_kind_of_network_computes_there(sizes, options, cp, put, labelled):
     X, y = labelled
-    net = network(cp, *sizes, **options)
+    net = network(cp, *sizes, l2=0.1, l1=0.1, **options)
     target = put(X.get()[:, :1]) if net.output == "linear" else y
     net.check_data(X, target)
-    loss, grads = net.loss_and_grads(X, target, l2=0.1, l1=0.1)
+    loss, grads = net.loss_and_grads(X, target)
     if net.batch_norm:
         net.use_statistics_of(X)
     assert devices(loss, *grads.values(), net.predict(X)) == {1}
-    assert net.loss(X, target, l2=0.1) > 0
+    assert net.loss(X, target) > 0
 
 
 def test_gradients_are_checked_there(cp, put, labelled):

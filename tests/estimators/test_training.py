@@ -183,3 +183,17 @@ def test_a_loss_without_bounds_is_an_error(blobs):
     with pytest.raises(gdopt.DivergenceError, match="loss must stay finite"):
         model.fit(X, y)
     assert not hasattr(model, "n_iter_")
+
+
+@no_rest
+@pytest.mark.parametrize("last", [1, 31])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_alpha_weighs_a_smaller_last_batch_as_the_others(kind, last):
+    X, y = np.zeros((64 + last, 3)), np.arange(64 + last) % 2
+    options = {"optimizer": "sgd", "learning_rate_init": 0.1, "batch_size": 32}
+    free, decayed = (
+        kind((), alpha=alpha, max_iter=1, random_state=0, **options).fit(X, y)
+        for alpha in (0.0, 5.0)
+    )
+    for before, after in zip(free.coefs_, decayed.coefs_, strict=True):
+        np.testing.assert_allclose(after, before * (1 - 0.1 * 5 / 32) ** 3, rtol=1e-12)

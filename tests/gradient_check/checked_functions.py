@@ -14,9 +14,9 @@ def make(output="softmax", activation="tanh", **options):
     network = Network((4, 6, 5, last), activation=activation, output=output, **options)
     y = np.random.default_rng(2).integers(0, max(2, last), len(X))
 
-    def loss(params, spoil=lambda grads: None, l2=0.0):
+    def loss(params, spoil=lambda grads: None):
         assert params is network.params
-        loss, grads = network.loss_and_grads(X.astype(network.dtype), y, l2=l2)
+        loss, grads = network.loss_and_grads(X.astype(network.dtype), y)
         spoil(grads)
         return loss, grads
 

@@ -17,8 +17,8 @@ from gdopt.nn import Network
 def test_the_networks_gradients_are_great(
     activation, output, l2, initialization, directions
 ):
-    params, loss = make(output, activation, initialization=initialization)
-    check = check_gradient(lambda p: loss(p, l2=l2), params, directions=directions)
+    params, loss = make(output, activation, initialization=initialization, l2=l2)
+    check = check_gradient(loss, params, directions=directions)
     assert check.verdict == "great"
     assert 0 < check.error < 1e-7
     assert check.suspects == ()
@@ -113,11 +113,11 @@ def test_the_estimate_of_rounding_tells_noise_from_mistakes():
 
 
 def test_a_right_gradient_at_a_minimum_is_not_called_wrong():
-    network = Network((4, 3), seed=0, dtype=np.float64, backend="numpy")
+    network = Network((4, 3), l2=0.7, seed=0, dtype=np.float64, backend="numpy")
     y = np.array([0, 1, 2, 0, 1, 2, 0])
 
     def loss(_):
-        return network.loss_and_grads(X, y, l2=0.7)
+        return network.loss_and_grads(X, y)
 
     assert check_gradient(loss, network.params).verdict == "great"
     for _ in range(1500):
@@ -187,6 +187,42 @@ def test_every_form_of_parameters_is_handed_on_as_it_is():
 def test_a_gradient_that_is_the_parameter_itself_is_fine():
     check = check_gradient(lambda w: (w @ w / 2, w), np.array([1.0, -3.0]))
     assert check.verdict == "great"
+
+
+@pytest.mark.parametrize("directions", [None, 1])
+def test_a_nominal_step_is_divided_by_as_it_was_given(directions, backend):
+    # The loss is exact in float64; float32 rounds p + h.
+    w = backend.from_host(np.array([1.1], np.float32))
+
+    def loss(w):
+        return 3.0 * float(w[0]), 3 * backend.xp.ones_like(w)
+
+    options = {"step": 1e-3, "directions": directions}
+    stored = check_gradient(loss, w, **options)
+    nominal = check_gradient(loss, w, nominal_step=True, **options)
+    h, p = 1e-3, float(np.float32(1.1))
+    moved = float(np.float32(p + h)) - float(np.float32(p - h))
+    assert stored.error < 1e-12
+    expected = abs(moved - 2 * h) / (moved + 2 * h)
+    assert nominal.error == pytest.approx(expected, rel=1e-6)
+    assert nominal.error > 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:`get_numerical_jacobian`:FutureWarning")
+@pytest.mark.peers("torch")
+def test_a_nominal_step_is_that_of_torch(torch):
+    from torch.autograd.gradcheck import get_numerical_jacobian
+
+    def loss(w):
+        return (w * w * w).sum()
+
+    w = np.array([1000.1])
+    check = check_gradient(
+        lambda w: (loss(w), 3 * w**2), w, step=1e-6, nominal_step=True
+    )
+    theirs = torch.tensor(w, requires_grad=True)
+    expected = get_numerical_jacobian(lambda p: loss(p[0]), (theirs,), eps=1e-6)
+    assert check.worst.numeric == pytest.approx(expected[0].item(), rel=1e-15)
 
 
 def test_a_step_that_is_rounded_is_divided_by_as_it_is_stored():

@@ -15,6 +15,8 @@ LOSSES = {
     "softmax": (formulas.softmax_cross_entropy, "int64"),
     "sigmoid": (formulas.binary_cross_entropy, "uint8"),
     "linear": (formulas.squared_error, None),
+    "probabilities": (formulas.log_loss, "int64"),
+    "one probability": (formulas.binary_log_loss, "uint8"),
 }
 CALLS = ("exp", "log", "tanh")  # which CUDA computes by other operations
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.nn.layers import EPS, batch_norm
+from gdopt.nn.normalization import EPS, batch_norm
 
 
 def arrays(*shape, seed=0):
@@ -86,13 +86,13 @@ def test_the_redundant_bias_gives_way_to_gamma_and_beta():
 def test_the_networks_gradients_are_those_of_differences(
     activation, numeric_gradient, relative_error
 ):
-    network = make(activation=activation)
+    network = make(activation=activation, l2=0.3, l1=0.2)
     x, y = arrays(7, 5), np.arange(7) % 3
-    _, grads = network.loss_and_grads(x, y, l2=0.3, l1=0.2)
+    _, grads = network.loss_and_grads(x, y)
     own = {name: grads[name].copy() for name in grads}
 
     def loss():
-        return float(network.loss_and_grads(x, y, l2=0.3, l1=0.2)[0])
+        return float(network.loss_and_grads(x, y)[0])
 
     for name, array in network.params.items():
         assert relative_error(own[name], numeric_gradient(loss, array)) < 1e-6
@@ -115,8 +115,54 @@ def test_what_is_used_are_the_averages_of_the_batches():
     )
 
 
-def test_before_any_batch_nothing_is_shifted():
-    network = make()
+def means_and_variances(network, batches):
+    """Train on some batches; return those of the first layer that are then used."""
+    for x in batches:
+        network.loss_and_grads(x, np.zeros(len(x), int))
+    return network._layers.statistics.of(0)
+
+
+BATCHES = [arrays(9, 5, seed=k) + k for k in range(3)]
+
+
+@pytest.mark.peers("torch")
+def test_without_correction_the_averages_are_those_of_torch(torch):
+    network = make(statistics_beta=0.9, statistics_bias_correction=False)
+    theirs = torch.nn.BatchNorm1d(8, momentum=0.1, dtype=torch.float64)
+    for x in BATCHES:
+        theirs(torch.from_numpy(x @ network.params["W1"]))
+    mean, variance = means_and_variances(network, BATCHES)
+    np.testing.assert_allclose(mean, theirs.running_mean.numpy(), rtol=1e-12)
+    left = 0.9**3  # of the 1 that variances start from; torch's are divided by m - 1
+    expected = left + 9 / 8 * (variance - left)
+    np.testing.assert_allclose(theirs.running_var.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.peers("keras")
+def test_without_correction_the_averages_are_those_of_keras(keras):
+    network = make(statistics_beta=0.99, statistics_bias_correction=False)
+    theirs = keras.layers.BatchNormalization(momentum=0.99)
+    for x in BATCHES:
+        theirs(x @ network.params["W1"], training=True)
+    mean, variance = means_and_variances(network, BATCHES)
+    # Keras takes the moments in float32, of float64 as well.
+    np.testing.assert_allclose(mean, theirs.moving_mean, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(variance, theirs.moving_variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"statistics_beta": 0.5}, {"statistics_bias_correction": False}]
+)
+def test_averages_of_another_kind_are_not_continued(options):
+    saved, network = make().state_dict(), make(**options)
+    with pytest.raises(gdopt.StateError, match="of statistics must be"):
+        network.load_state_dict(saved)
+    network.load_state_dict(make(**options).state_dict())
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_before_any_batch_nothing_is_shifted(corrected):
+    network = make(statistics_bias_correction=corrected)
     assert [array.tolist() for array in network._layers.statistics.of(1)] == [
         [0.0] * 6,
         [1.0] * 6,

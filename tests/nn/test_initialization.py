@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network, glorot_std, he_std, xavier_std, zeros_std
 from gdopt.nn.initialization import INITIALIZATIONS, draw
 
@@ -79,3 +80,43 @@ def test_the_activation_chooses_the_initialization(activation, rule):
 def test_the_initialization_can_be_chosen():
     network = Network((4, 3, 2), initialization="zeros", seed=0, backend="numpy")
     assert not network.params.flat.any()
+
+
+@pytest.mark.parametrize(
+    "initialization", [0.01, np.float32(0.01), lambda fan_in, fan_out: 0.01]
+)
+def test_a_number_or_what_a_function_returns_is_the_standard_deviation(initialization):
+    arrays = draw((800, 500, 3), initialization, seed=0)
+    normal = np.random.default_rng(0)
+    for name in ("W1", "W2"):
+        expected = 0.01 * normal.standard_normal(arrays[name].shape)
+        np.testing.assert_allclose(arrays[name], expected, rtol=1e-7)  # float32's .01
+
+
+def test_a_function_gets_inputs_and_outputs_of_each_layer():
+    seen = []
+
+    def std(fan_in, fan_out):
+        seen.append((fan_in, fan_out))
+        return he_std(fan_in, fan_out)
+
+    own = Network((4, 3, 2), initialization=std, backend="numpy")
+    named = Network((4, 3, 2), initialization="he", backend="numpy")
+    assert seen == [(4, 3), (3, 2)]
+    assert (own.params.flat == named.params.flat).all()
+
+
+@pytest.mark.parametrize(
+    ("initialization", "error", "words"),
+    [
+        (-0.1, ArgumentError, r"initialization must be in \[0, inf\)"),
+        (math.nan, ArgumentError, "initialization must be in"),
+        (True, ArgumentTypeError, "initialization must be a number"),
+        ((0.1, 0.2), ArgumentTypeError, "initialization must be a number"),
+        (lambda a, b: -b, ArgumentError, r"initialization\(4, 3\) must be in .* -3"),
+        (lambda a, b: "he", ArgumentTypeError, r"initialization\(4, 3\) must be a num"),
+    ],
+)
+def test_what_is_no_standard_deviation_is_refused(initialization, error, words):
+    with pytest.raises(error, match=words):
+        Network((4, 3, 2), initialization=initialization, backend="numpy")

@@ -37,13 +37,13 @@ def make(output="softmax", activation="relu", **options):
 def test_gradients_match_finite_differences(
     activation, output, l2, numeric_gradient, relative_error
 ):
-    made = make(output, activation)
+    made = make(output, activation, l2=l2)
     x, y = examples(7), labels(7, 3 if output == "softmax" else 2)
-    _, grads = made.loss_and_grads(x, y, l2=l2)
+    _, grads = made.loss_and_grads(x, y)
     ours = np.concatenate([gradient.copy().ravel() for gradient in grads.values()])
 
     def loss():
-        return float(made.loss_and_grads(x, y, l2=l2)[0])
+        return float(made.loss_and_grads(x, y)[0])
 
     expected = np.concatenate(
         [numeric_gradient(loss, array).ravel() for array in made.params.values()]
@@ -56,7 +56,7 @@ def test_gradients_match_finite_differences(
 def test_cost_and_gradients_agree_with_torch(activation, output, l2):
     import torch
 
-    made = make(output, activation)
+    made = make(output, activation, l2=l2)
     x, y = examples(7), labels(7, 3 if output == "softmax" else 2)
     theirs = {
         name: torch.tensor(array, requires_grad=True)
@@ -75,7 +75,7 @@ def test_cost_and_gradients_agree_with_torch(activation, output, l2):
     squares = sum((theirs[f"W{k}"] ** 2).sum() for k in (1, 2, 3))
     expected = expected + l2 / (2 * 7) * squares
     expected.backward()
-    loss, grads = made.loss_and_grads(x, y, l2=l2)
+    loss, grads = made.loss_and_grads(x, y)
     assert loss == pytest.approx(expected.item(), rel=1e-12)
     for name, gradient in grads.items():
         np.testing.assert_allclose(
@@ -83,22 +83,28 @@ def test_cost_and_gradients_agree_with_torch(activation, output, l2):
         )
 
 
-def test_a_ragged_batch_is_decayed_by_its_own_size():
-    made = Network((1, 1), output="sigmoid", seed=0, dtype=np.float64, backend="numpy")
+@pytest.mark.parametrize("batch_size", [None, 4])
+@pytest.mark.parametrize("m", [4, 1])
+def test_a_batch_is_decayed_by_the_batch_size_or_by_its_own(m, batch_size):
+    options = {"seed": 0, "dtype": np.float64, "backend": "numpy"}
+    made = Network((1, 1), output="sigmoid", l2=0.5, l1=0.2, **options)
     made.params["W1"][...] = 2
-    for m, decay, slope in ((4, 0.25, 0.25), (1, 1.0, 1.0)):
-        loss, grads = made.loss_and_grads(np.zeros((m, 1)), np.zeros(m, int), l2=0.5)
-        # log 2 + .5 / (2 m) * 2**2, and .5 / m * 2
-        assert loss == pytest.approx(math.log(2) + decay)
-        assert grads["W1"].item() == pytest.approx(slope)
-        assert grads["b1"].item() == pytest.approx(0.5)
+    x, y = np.zeros((m, 1)), np.zeros(m, int)
+    loss, grads = made.loss_and_grads(x, y, batch_size=batch_size)
+    decay = 1.2 / (batch_size or m)  # .5 / (2 m) 2**2 + .2 / (2 m) 2
+    assert loss == pytest.approx(math.log(2) + decay)
+    slope = 1.1 / (batch_size or m)  # .5 / m 2 + .2 / (2 m)
+    assert grads["W1"].item() == pytest.approx(slope)
+    assert grads["b1"].item() == pytest.approx(0.5)
+    assert made.loss(x, y) == pytest.approx(math.log(2))
 
 
 def test_biases_are_not_decayed():
     made = make()
     x, y = examples(7), labels(7, 3)
     plain = {name: a.copy() for name, a in made.loss_and_grads(x, y)[1].items()}
-    _, decayed = made.loss_and_grads(x, y, l2=5.0)
+    made.l2 = 5.0
+    _, decayed = made.loss_and_grads(x, y)
     for k in (1, 2, 3):
         np.testing.assert_array_equal(decayed[f"b{k}"], plain[f"b{k}"])
         np.testing.assert_allclose(
@@ -107,10 +113,10 @@ def test_biases_are_not_decayed():
 
 
 def test_gradients_land_in_the_views_of_the_arena():
-    made = make()
+    made = make(l2=0.1)
     arena, views = made.grads, dict(made.grads)
     for m in (7, 3, 7):
-        _, grads = made.loss_and_grads(examples(m), labels(m, 3), l2=0.1)
+        _, grads = made.loss_and_grads(examples(m), labels(m, 3))
         assert grads is arena
         assert all(grads[name] is view for name, view in views.items())
         assert all(np.shares_memory(view, arena.flat) for view in views.values())
@@ -118,17 +124,16 @@ def test_gradients_land_in_the_views_of_the_arena():
 
 
 def test_a_step_changes_neither_parameters_nor_data():
-    made = make()
+    made = make(l2=0.1)
     x, y, before = examples(7), labels(7, 3), made.params.flat.copy()
-    made.loss_and_grads(x, y, l2=0.1)
+    made.loss_and_grads(x, y)
     np.testing.assert_array_equal(made.params.flat, before)
     np.testing.assert_array_equal(x, examples(7))
     np.testing.assert_array_equal(y, labels(7, 3))
 
 
 def test_padding_of_the_gradients_stays_zero():
-    made = make()
-    _, grads = made.loss_and_grads(examples(7), labels(7, 3), l2=0.1)
+    _, grads = make(l2=0.1).loss_and_grads(examples(7), labels(7, 3))
     used = sum(np.square(view).sum() for view in grads.values())
     assert np.square(grads.flat).sum() == pytest.approx(used, rel=1e-14)
 
@@ -172,12 +177,14 @@ def test_large_sets_are_run_in_slices(monkeypatch):
 
 
 @every_network
-def test_loss_without_gradients_is_the_same_loss(activation, output, l2):
-    made = make(output, activation)
+def test_loss_without_gradients_is_the_same_loss_without_l2(activation, output, l2):
+    made = make(output, activation, l2=l2)
     x, y = examples(7), labels(7, 2)
-    loss, grads = made.loss_and_grads(x, y, l2=l2)
+    loss, grads = made.loss_and_grads(x, y)
+    squares = sum(np.square(made.params[f"W{k}"]).sum() for k in (1, 2, 3))
     kept = grads.flat.copy()
-    assert made.loss(x, y, l2=l2) == pytest.approx(float(loss), rel=1e-12)
+    alone = float(loss) - l2 / (2 * 7) * squares
+    assert made.loss(x, y) == pytest.approx(alone, rel=1e-12)
     np.testing.assert_array_equal(grads.flat, kept)
 
 
@@ -220,10 +227,9 @@ def test_a_sigmoid_output_takes_labels_as_a_column():
 
 
 def test_the_loss_is_a_0d_array_of_the_dtype():
-    made = make(dtype=np.float32)
     x, y = examples(7, dtype=np.float32), labels(7, 3)
     for l2 in (0.0, 0.1):
-        loss, grads = made.loss_and_grads(x, y, l2=l2)
+        loss, grads = make(dtype=np.float32, l2=l2).loss_and_grads(x, y)
         assert (loss.shape, loss.dtype) == ((), np.float32)
         assert grads.flat.dtype == np.float32
 
@@ -237,12 +243,12 @@ def test_a_network_without_hidden_layer_is_logistic_regression():
 
 
 def test_every_backend_computes_what_numpy_computes_in_float64(backend):
-    host = make(activation="tanh")
-    device = make(activation="tanh", backend=backend.name)
+    host = make(activation="tanh", l2=0.3)
+    device = make(activation="tanh", l2=0.3, backend=backend.name)
     x, y = examples(7), labels(7, 3)
     x_there, y_there = backend.from_host(x), backend.from_host(y)
-    loss, grads = host.loss_and_grads(x, y, l2=0.3)
-    cost_there, grads_there = device.loss_and_grads(x_there, y_there, l2=0.3)
+    loss, grads = host.loss_and_grads(x, y)
+    cost_there, grads_there = device.loss_and_grads(x_there, y_there)
     assert backend.device(grads_there.flat) == device.params.device
     assert float(cost_there) == pytest.approx(float(loss), rel=1e-12)
     np.testing.assert_allclose(

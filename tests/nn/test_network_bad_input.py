@@ -85,9 +85,9 @@ def test_bad_binary_labels_are_refused(binary, method, y, error, words):
     assert_refused(binary, method, (X, y), error, words)
 
 
-@pytest.mark.parametrize("method", ["loss_and_grads", "loss"])
+@pytest.mark.parametrize("name", ["l2", "l1"])
 @pytest.mark.parametrize(
-    ("l2", "error"),
+    ("value", "error"),
     [
         (-0.1, ArgumentError),
         (math.nan, ArgumentError),
@@ -96,15 +96,20 @@ def test_bad_binary_labels_are_refused(binary, method, y, error, words):
         (True, ArgumentTypeError),
     ],
 )
-def test_a_bad_l2_is_refused(network, method, l2, error):
-    assert_refused(
-        network,
-        method,
-        (X, Y),
-        error,
-        r"l2 must be (in \[0, inf\) and finite|a number), got",
-        l2=l2,
-    )
+def test_a_bad_penalty_is_refused(network, name, value, error):
+    words = rf"{name} must be (in \[0, inf\) and finite|a number), got"
+    with pytest.raises(error, match=words):
+        Network((4, 5, 3), **{name: value})
+    setattr(network, name, value)
+    assert_refused(network, "loss_and_grads", (X, Y), error, words)
+
+
+@pytest.mark.parametrize(
+    ("size", "error"), [(0, ArgumentError), (2.0, ArgumentTypeError)]
+)
+def test_a_bad_batch_size_is_refused(network, size, error):
+    words = "batch_size must be a"
+    assert_refused(network, "loss_and_grads", (X, Y), error, words, batch_size=size)
 
 
 def test_labels_once_checked_are_not_looked_at_again(network, monkeypatch):

@@ -45,10 +45,9 @@ def plain_cost(predictions, targets):
 
 @every_network
 def test_gradients_match_finite_differences(activation, k, penalty):
-    network, (x, t) = make(k, activation=activation), data(k=k)
-    check = gdopt.check_gradient(
-        lambda _: network.loss_and_grads(x, t, l2=penalty, l1=penalty), network.params
-    )
+    network = make(k, activation=activation, l2=penalty, l1=penalty)
+    x, t = data(k=k)
+    check = gdopt.check_gradient(lambda _: network.loss_and_grads(x, t), network.params)
     assert check.verdict in ("great", "fine")
 
 
@@ -59,7 +58,8 @@ def test_cost_and_gradients_are_half_the_outputs_times_those_of_torch(
 ):
     import torch
 
-    network, (x, t) = make(k, activation=activation), data(k=k)
+    network = make(k, activation=activation, l2=penalty, l1=penalty)
+    x, t = data(k=k)
     theirs = {
         name: torch.tensor(array, requires_grad=True)
         for name, array in network.params.items()
@@ -74,7 +74,7 @@ def test_cost_and_gradients_are_half_the_outputs_times_those_of_torch(
         expected = expected + penalty / (2 * 7) * (weights**2).sum()
         expected = expected + penalty / (2 * 7) * weights.abs().sum()
     expected.backward()
-    loss, grads = network.loss_and_grads(x, t, l2=penalty, l1=penalty)
+    loss, grads = network.loss_and_grads(x, t)
     assert loss == pytest.approx(expected.item(), rel=1e-12)
     for name, gradient in grads.items():
         np.testing.assert_allclose(
@@ -91,9 +91,9 @@ def test_the_loss_is_that_of_its_definition(k):
     expected = plain_cost(network.predict(x), t)
     assert float(network.loss_and_grads(x, t)[0]) == pytest.approx(expected, rel=1e-13)
     assert network.loss(x, t) == pytest.approx(expected, rel=1e-13)
-    penalized = float(network.loss_and_grads(x, t, l2=0.3, l1=0.2)[0])
-    assert network.loss(x, t, l2=0.3, l1=0.2) == pytest.approx(penalized, rel=1e-13)
-    assert penalized > 1.01 * expected
+    network.l2, network.l1 = 0.3, 0.2
+    assert float(network.loss_and_grads(x, t)[0]) > 1.01 * expected
+    assert network.loss(x, t) == pytest.approx(expected, rel=1e-13)
 
 
 def test_a_network_without_hidden_layer_ends_where_least_squares_does():
@@ -159,11 +159,18 @@ def test_lengths_of_gradients_are_those_of_the_examples_one_by_one(k):
 def test_every_backend_computes_what_numpy_computes_in_float64(backend):
     (x, t), to = data(), backend.from_host
     host, device = (
-        Network((4, 5, 3), output="linear", seed=0, dtype=np.float64, backend=name)
+        Network(
+            (4, 5, 3),
+            output="linear",
+            l2=0.3,
+            seed=0,
+            dtype=np.float64,
+            backend=name,
+        )
         for name in ("numpy", backend.name)
     )
-    loss, grads = host.loss_and_grads(x, t, l2=0.3)
-    cost_there, grads_there = device.loss_and_grads(to(x), to(t), l2=0.3)
+    loss, grads = host.loss_and_grads(x, t)
+    cost_there, grads_there = device.loss_and_grads(to(x), to(t))
     assert float(cost_there) == pytest.approx(float(loss), rel=1e-12)
     there = backend.to_host(grads_there.flat)
     np.testing.assert_allclose(there, grads.flat, rtol=1e-10, atol=1e-14)
@@ -236,9 +243,9 @@ def parts(output="linear", targets=None, **options):
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_the_dev_loss_is_measured_at_the_end_of_each_epoch(options):
-    run, dev = parts(**options), data(20)
+    run, dev = parts(l2=0.5, **options), data(20)
     curve = []
-    for record in gdopt.fit(*run, epochs=30, l2=0.5, dev=dev):
+    for record in gdopt.fit(*run, epochs=30, dev=dev):
         assert record.dev_accuracy is None
         assert (record.dev_loss is not None) == (record.step % 3 == 0)
         if record.dev_loss is not None:

@@ -32,13 +32,13 @@ def test_the_networks_peak_is_predicted_within_5_percent(quick, engine, case):
     activation, sizes, l2, count = case
     output = "sigmoid" if sizes[-1] == 1 else "softmax"
     network = gdopt.nn.Network(
-        sizes, activation=activation, output=output, seed=0, backend="numpy"
+        sizes, activation=activation, output=output, l2=l2, seed=0, backend="numpy"
     )
     rng = np.random.default_rng(0)
     X = rng.standard_normal((count, sizes[0]), dtype=np.float32)
     y = rng.integers(0, max(2, sizes[-1]), count)
     optimizer = gdopt.Adam(network.params)
-    step = NetworkStep(network, optimizer, l2=l2, dev=(X[:1500], y[:1500]))
+    step = NetworkStep(network, optimizer, dev=(X[:1500], y[:1500]))
     plan = quick(step, (X, y), sizes=SIZES)
     for row in plan.rows:
         assert row.predicted_bytes == pytest.approx(row.measured_bytes, rel=0.05)

@@ -24,13 +24,13 @@ def test_the_networks_peak_is_predicted_within_5_percent(
 ):
     activation, sizes, l2, count, dev, tried = NETWORKS[case]
     network = gdopt.nn.Network(
-        sizes, activation=activation, output="linear", seed=0, backend="numpy"
+        sizes, activation=activation, output="linear", l2=l2, seed=0, backend="numpy"
     )
     rng = np.random.default_rng(0)
     X = rng.standard_normal((count, sizes[0]), dtype=np.float32)
     y = rng.standard_normal((count, sizes[-1]), dtype=np.float32)
     part = (X[:dev], y[:dev]) if judged else None
-    step = NetworkStep(network, gdopt.Adam(network.params), l2=l2, dev=part)
+    step = NetworkStep(network, gdopt.Adam(network.params), dev=part)
     plan = quick(step, (X, y), sizes=tried)
     lasting = plan.resident_bytes + 8 * plan.examples
     for row in plan.rows:

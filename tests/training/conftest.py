@@ -17,11 +17,20 @@ def device(request):
 def make_run(device):
     """Return ``make_run(...)``: a network, its optimizer and its mini-batches."""
 
-    def make(*, size=8, lr=0.05, optimizer=gdopt.Adam, seed=0, examples=40, **options):
+    def make(
+        *,
+        size=8,
+        lr=0.05,
+        optimizer=gdopt.Adam,
+        seed=0,
+        examples=40,
+        l2=0.0,
+        **options,
+    ):
         generator = np.random.default_rng(5)
         X = generator.standard_normal((examples, 3)).astype(np.float32)
         y = (X[:, 0] > X[:, 1]).astype(np.int64) + (X[:, 2] > 1)
-        network = Network((3, 16, 3), seed=seed, backend=device)
+        network = Network((3, 16, 3), l2=l2, seed=seed, backend=device)
         put = network.params.backend.from_host
         X, y = put(X), put(y)
         return SimpleNamespace(

@@ -23,12 +23,12 @@ def flat(run):
 
 
 def test_training_is_the_loop_one_would_write_by_hand(make_run, engine):
-    run, by_hand = make_run(), make_run()
-    records = records_of(run, epochs=2, l2=0.5)
+    run, by_hand = make_run(l2=0.5), make_run(l2=0.5)
+    records = records_of(run, epochs=2)
     losses = []
     for _ in range(2):
         for x, y in by_hand.batches:
-            loss, grads = by_hand.network.loss_and_grads(x, y, l2=0.5)
+            loss, grads = by_hand.network.loss_and_grads(x, y)
             losses.append(float(loss))
             by_hand.optimizer.step(grads)
     assert losses == [record.loss for record in records]
@@ -202,7 +202,6 @@ def test_a_rise_within_rounding_is_no_rise(before, after, told):
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
         ({"record_every": 0}, "record_every must be a whole number of at least 1"),
-        ({"l2": -0.1}, r"l2 must be in \[0, inf\) and finite, got -0.1"),
         ({"smoothing": 1.0}, r"beta must be in \[0, 1\) and finite, got 1.0"),
         ({"dev": np.zeros((2, 3))}, r"dev must be a pair .*, got ndarray"),
     ],
@@ -262,3 +261,34 @@ def test_a_network_of_float64_is_trained_alike():
         network, optimizer, minibatches(X, y, batch_size=3, seed=0), epochs=40
     )
     assert last.loss < 0.1
+
+
+@pytest.mark.parametrize("last", [1, 31])
+def test_a_smaller_last_batch_is_penalized_as_the_others_are(device, last):
+    network = Network((3, 2), l2=5.0, l1=0.5, seed=0, dtype=np.float64, backend=device)
+    home, W = network.params.backend, network.params["W1"]
+    X, y = np.zeros((64 + last, 3)), np.zeros(64 + last, int)
+    batches = minibatches(home.from_host(X), home.from_host(y), batch_size=32)
+    expected, penalties = home.to_host(W).copy(), []
+    for _ in batches:
+        penalties.append((5 * np.square(expected) + 0.5 * np.abs(expected)).sum() / 64)
+        expected -= 0.1 * (5 / 32 * expected + 0.5 / 64 * np.sign(expected))
+    optimizer = gdopt.SGD(network.params, lr=0.1)
+    start = network.loss(home.from_host(X), home.from_host(y))
+    records = list(fit(network, optimizer, batches, epochs=1))
+    np.testing.assert_allclose(home.to_host(W), expected, rtol=1e-13)
+    assert records[0].loss == pytest.approx(start + penalties[0])
+    assert records[2].loss < records[1].loss < records[0].loss
+
+
+def test_accumulated_batches_are_penalized_as_one(engine):
+    rng, ends = np.random.default_rng(0), []
+    X, y = rng.standard_normal((64, 3)), rng.integers(0, 2, 64)
+    for size, accumulate in ((32, 1), (8, 4)):
+        network = Network((3, 2), l2=5.0, seed=0, dtype=np.float64, backend="numpy")
+        optimizer = gdopt.SGD(network.params, lr=0.5, accumulate=accumulate)
+        batches = minibatches(X, y, batch_size=size, shuffle=False)
+        list(fit(network, optimizer, batches, epochs=2))
+        assert optimizer.t == 4
+        ends.append(network.params.flat.copy())
+    np.testing.assert_allclose(*ends, rtol=1e-12)

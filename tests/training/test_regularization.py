@@ -38,12 +38,14 @@ def trained(points):
                 (2, 50, 20, 1),
                 output="sigmoid",
                 keep_prob=keep_prob,
+                l2=l2,
+                l1=l1,
                 seed=0,
                 backend="numpy",
             )
             optimizer = gdopt.Adam(network.params, lr=0.01)
             batches = gdopt.minibatches(points.X, points.y, batch_size=211, seed=0)
-            options = {"l2": l2, "l1": l1, "record_every": 500, "validate": False}
+            options = {"record_every": 500, "validate": False}
             list(gdopt.fit(network, optimizer, batches, epochs=1500, **options))
             made[key] = network
         return made[key]

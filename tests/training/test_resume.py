@@ -13,7 +13,7 @@ def bits(run):
 
 
 def train(run, epochs):
-    return list(fit(run.network, run.optimizer, run.batches, epochs=epochs, l2=0.1))
+    return list(fit(run.network, run.optimizer, run.batches, epochs=epochs))
 
 
 def through_a_file(run, path):
@@ -25,7 +25,7 @@ def through_a_file(run, path):
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     make_run, tmp_path, engine, rule
 ):
-    settings = {"optimizer": rule, "lr": cosine(0.1, 0.0, steps=15)}
+    settings = {"optimizer": rule, "lr": cosine(0.1, 0.0, steps=15), "l2": 0.1}
     whole, first, rest = (make_run(**settings) for _ in range(3))
     expected = train(whole, 3)
     train(first, 1)
@@ -39,9 +39,9 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
 
 
 def test_a_run_left_in_the_middle_of_an_epoch_is_resumed_there(make_run, tmp_path):
-    whole, first, rest = make_run(), make_run(), make_run()
+    whole, first, rest = (make_run(l2=0.1) for _ in range(3))
     train(whole, 3)
-    records = fit(first.network, first.optimizer, first.batches, epochs=3, l2=0.1)
+    records = fit(first.network, first.optimizer, first.batches, epochs=3)
     assert len(list(itertools.islice(records, 7))) == 7  # 5 steps an epoch
     tree = through_a_file(first, tmp_path / "model.npz")
     restore(tree, rest.network, rest.optimizer, rest.batches)

@@ -25,13 +25,13 @@ def data():
 
 def test_a_trial_is_the_training_that_it_says(data):
     train, dev = data
-    network = gdopt.nn.Network((4, 7, 7, 3), seed=5, backend="numpy")
+    network = gdopt.nn.Network((4, 7, 7, 3), l2=0.1, seed=5, backend="numpy")
     rate = gdopt.schedules.per_epoch(
         gdopt.schedules.inverse_time(0.2, rate=0.5), steps=4
     )
     optimizer = gdopt.Momentum(network.params, lr=rate, beta=0.8)
     batches = gdopt.minibatches(*train, batch_size=32, seed=5)
-    records = list(gdopt.fit(network, optimizer, batches, epochs=3, l2=0.1, dev=dev))
+    records = list(gdopt.fit(network, optimizer, batches, epochs=3, dev=dev))
     expected = [r.dev_accuracy for r in records if r.dev_accuracy is not None]
     reports = []
 

@@ -14,7 +14,7 @@ from gdopt.data import minibatches
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
 from gdopt.nn import Network
 from gdopt.nn.forward import Statistics
-from gdopt.nn.layers import standardized
+from gdopt.nn.normalization import standardized
 from gdopt.optim import Adam
 from gdopt.plots.series import INK, ORANGE
 from gdopt.training import fit
@@ -63,7 +63,8 @@ def propagate(
     variance of these examples, as in training, or else by the averages, as in use.
     """
     params = network.params
-    averages = Statistics(network.sizes[1:-1], params, 0.9)
+    settings = {"beta": 0.9, "bias_correction": True}
+    averages = Statistics(network.sizes[1:-1], params, settings)
     if network.batch_norm:
         averages.load_state_dict(network.state_dict()["statistics"])
     active, hidden = x, []

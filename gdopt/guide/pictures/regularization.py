@@ -48,14 +48,14 @@ def moons(count: int, seed: int, noise: float = 0.3) -> tuple[np.ndarray, np.nda
 
 
 def train(
-    batches: MiniBatches, *, seed: int, lr: float, keep_prob: float = 1.0, **rest: Any
+    batches: MiniBatches, *, seed: int, lr: float, epochs: int, **settings: Any
 ) -> Iterator[Network]:
-    """Train a network with Adam, and yield it after every epoch."""
+    """Train a network of some settings with Adam, and yield it after every epoch."""
     # In float32 other orders of sums would lead to other networks.
     home: Numbers = {"dtype": np.float64, "backend": "numpy"}
-    network = Network(SIZES, output="sigmoid", keep_prob=keep_prob, seed=seed, **home)
-    rest |= {"validate": False, "record_every": len(batches)}
-    for _ in fit(network, Adam(network.params, lr=lr), batches, **rest):
+    network = Network(SIZES, output="sigmoid", seed=seed, **home, **settings)
+    how: Numbers = {"validate": False, "record_every": len(batches)}
+    for _ in fit(network, Adam(network.params, lr=lr), batches, epochs=epochs, **how):
         yield network
 
 
