@@ -201,6 +201,7 @@ class Loop:
         self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
     ) -> None:
         self.dtype, self._values = np.dtype(dtype), len(program.hoisted)
+        self._operations = len(program.instructions)
         flush = self.dtype == np.float32 and can_flush()
         text = functools.partial(printer, program, flush=flush)
         if "norm" in program.scalars and len(program.results) < len(program.inputs):
@@ -238,16 +239,19 @@ class Loop:
         """
         views = [flat_view(array, self.dtype) for array in (*before, *after)]
         flat = all(view is not None for view in views)
-        if self._counted is None or not flat or POOL.shares(before[0].size):
+        if self._counted is None or not flat or self._shares(before[0]):
             return None
         call = functools.partial(self._counted, *views[: len(before)])
         scalars = np.empty(self._values, self.dtype)
         rest = (*views[len(before) :], scalars, settings, count, *norm)
         return lambda one: call(one, *rest)
 
+    def _shares(self, array: Any) -> bool:
+        return POOL.shares(array.size, self._operations)
+
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""
-        if POOL.shares(arrays[0].size):
+        if self._shares(arrays[0]):
             POOL.map(lambda chunk: self._serial(*chunk, values), arrays)
         else:
             self._serial(*arrays, values)
