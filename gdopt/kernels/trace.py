@@ -28,6 +28,7 @@ from gdopt.kernels.symbol import (
     own_kind,
 )
 
+ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
     list(keyword.kwlist)
     + """alignas alignof asm auto bool case catch char const constexpr default delete do
@@ -124,6 +125,11 @@ class BaseProgram:
     hoisted: tuple[Symbol, ...]
     places: Mapping[Symbol, int]
     scalars: tuple[str, ...]
+
+    @property
+    def settings(self) -> list[str]:
+        """Names of the scalars that a step does not compute itself."""
+        return [name for name in self.scalars if name not in ENGINES_OWN]
 
     def writes(self, place: int) -> bool:
         """Return whether the input at that place changes."""

@@ -22,6 +22,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 Take = Callable[[Any], Array]
+NONE_YET = -1.0  # which is no norm
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class CpuExecutor:
     ) -> None:
         self._rule, self._parameters, self._states = rule, parameters, states
         self._hyper, self._counter, self._options = hyper, counter, options
-        self.grad_norm: float | None = None
         takes_norm = "norm" in rule.kernel.signature.scalars
         self._norm = norm or (CpuNorm(parameters.layout) if takes_norm else None)
         self._version = self._revision = -1
@@ -87,6 +87,17 @@ class CpuExecutor:
         self._counted: Callable[[Array], None] | None = None
         self._scalars: list[str] = []  # in the order of what the counted call reads
         self._settings = np.zeros(len(rule.scalars))
+        self._last_norm = np.array([NONE_YET])
+
+    @property
+    def grad_norm(self) -> float | None:
+        """The norm of the last gradients; None if it was not taken yet."""
+        norm = self._last_norm.item()
+        return None if norm == NONE_YET else norm
+
+    @grad_norm.setter
+    def grad_norm(self, norm: float | None) -> None:
+        self._last_norm[0] = NONE_YET if norm is None else norm
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Do a step that is one compiled call, which Ctrl-C does not interrupt.
@@ -177,17 +188,19 @@ class CpuExecutor:
         self._counted = None
         flat = parameters.arena is not None
         one = len(layout.sizes if flat else layout.slots) == 1
-        others = self._norm is not None or self._options.master_weights
-        group = self._group
+        group, norm = self._group, self._norm
+        others = self._options.master_weights or not isinstance(norm, CpuNorm | None)
         if not one or others or self._hyper.classes or self._random_streams[group]:
             return
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
-        self._scalars = [name for name in step.program.scalars if name != "t"]
+        self._scalars = step.program.settings
         self._settings = np.zeros(len(self._scalars))
         before, after = self._inputs(step, take, take(parameters.arrays))
         bind = getattr(step.engine, "bind_counted", None)
         if bind is not None:
-            self._counted = bind(before, after, self._settings, self._counter.array)
+            taken = [*norm.tables(group), self._last_norm] if norm else ()
+            count = self._counter.array
+            self._counted = bind(before, after, self._settings, count, taken)
 
     def _take(self, names: Sequence[str], *, flat: bool) -> Take:
         """Return what takes neighbours from an arena: a flat part, or a lone view."""

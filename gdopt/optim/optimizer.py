@@ -339,7 +339,7 @@ class Optimizer(Resumable):
                 return False
             known = None if self.hyper.changes else self.hyper.at(0).shared
             self._norm_scale = known and known.get("loss_scale")
-            done = self.executor.run(grads)
+            done = self.executor.run_compiled(grads) or self.executor.run(grads)
             if accumulation is not None:
                 accumulation.count = 0
             if dynamic is not None:

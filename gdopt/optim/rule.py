@@ -14,6 +14,7 @@ from gdopt.checks import FINITE, Range, listed, shown
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
+from gdopt.kernels.trace import ENGINES_OWN
 
 BETA, NOT_NEGATIVE, POSITIVE = "[0, 1)", "[0, inf)", "(0, inf)"
 RANGES = {  # of scalars that several built-in rules have
@@ -23,7 +24,6 @@ RANGES = {  # of scalars that several built-in rules have
 }
 KINDS = (ROW, COLUMN, ARRAY)  # of state that is not of elements
 BUILT_IN: dict[str, BuiltInRule] = {}  # by name, as in `gdopt.rules`
-ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
 RESERVED: set[str] = set()  # names of members and options of `Optimizer`
 
 

@@ -1,11 +1,13 @@
 """Engines: layouts, storage types, threads, forks, and the folder of compiled loops."""
 
+import itertools
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from rules import bits, special_arrays
 
 import gdopt
 from gdopt.kernels.cpu import flush
@@ -234,3 +236,30 @@ def test_a_cache_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_p
 def test_a_kernel_refuses(arrays, scalars, error, message):
     with pytest.raises(error, match=message):
         gdopt.Kernel(axpy)(*arrays, **scalars)
+
+
+def clip(p, m, g, *, low, high):
+    return np.minimum(high, np.maximum(low, -g)), np.minimum(np.maximum(p, low), high)
+
+
+def limit(p, m, g, *, low, high):
+    larger = np.maximum(g, low)
+    return np.minimum(larger, high), larger - np.minimum(np.maximum(m, low), high)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("formula", [clip, limit])
+def test_scalars_clip_to_the_bits_of_arrays(formula, dtype, engine):
+    kernel = gdopt.Kernel(formula)
+    bounds = [0.0, -0.0, 1e-40, -5e-324, 0.75, -0.75, np.inf, -np.inf, np.nan]
+    pairs = np.random.default_rng(0).permutation([*itertools.product(bounds, bounds)])
+    for size, (low, high) in zip(itertools.cycle([7, 997, 1022]), pairs, strict=False):
+        given = special_arrays(3, size, dtype)
+        for array in given:
+            array[-7:] = 1e-40  # where vectors are not full
+        alone, by_arrays = ([array.copy() for array in given] for _ in range(2))
+        kernel(*alone, low=float(low), high=float(high))
+        limits = {"low": low, "high": high}
+        kernel(*by_arrays, **{n: np.full(size, v, dtype) for n, v in limits.items()})
+        for one, other in zip(alone, by_arrays, strict=True):
+            assert bits(one) == bits(other), limits

@@ -267,6 +267,15 @@ def test_steps_have_the_same_bits_for_any_number_of_threads(
         assert train() == expected
 
 
+def test_threads_are_woken_for_long_arrays_and_enough_operations_alone():
+    pool, alone = make_pool(2), make_pool(1)
+    assert pool.shares(2 * CHUNK, 12)
+    assert pool.shares(10 * CHUNK, 2)
+    assert not pool.shares(2 * CHUNK, 2)
+    assert not pool.shares(CHUNK, 1000)
+    assert not alone.shares(10 * CHUNK, 12)
+
+
 def special(seed):
     array = np.random.default_rng(seed).standard_normal(2 * CHUNK + 1003)
     return array.astype(np.float32)

@@ -1,11 +1,13 @@
 """A step that is one compiled call: it computes its own values and counts itself."""
 
 import contextlib
+import math
 import os
 import signal
 
 import numpy as np
 import pytest
+from norm_order import ordered_norm, scattered
 from oracles import CASES
 
 import gdopt
@@ -41,7 +43,6 @@ def test_other_steps_are_not_compiled_calls_and_change_nothing(unchanged, monkey
     arena = gdopt.Arena.of(pair)
     for optimizer, grads in (
         (gdopt.Adam(lone), [np.ones(200, np.float32)[::2]]),
-        (gdopt.Adam(lone, clip_norm=1.0), [lone + 1]),
         (gdopt.Adam(arena, lr={"W": 0.1, "b": 0.2}), arena.like()),
         (gdopt.Adam(np.zeros(1_000_000)), [np.zeros(1_000_000)]),
         (gdopt.Adam(lone.astype(np.float16)), [lone.astype(np.float16)]),
@@ -88,6 +89,49 @@ def test_corrections_near_one_have_the_bits_of_numpys(beta, monkeypatch):
     assert ends[0] == ends[1]
 
 
+def clipped_run(engine, arrays, rows, monkeypatch):
+    """Return the bits of what clipped steps of a fresh optimizer leave, and norms."""
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", engine)
+    params = gdopt.Arena.of([array.copy() for array in arrays])
+    if len(arrays) == 1:
+        params = params["0"].copy()
+    limits = {"clip_norm": lambda step: 0.5 + step, "loss_scale": 2.0}
+    optimizer, norms = gdopt.Adam(params, **limits), []
+    assert optimizer.grad_norm is None
+    for row in rows:
+        grads = row[0]
+        if len(arrays) > 1:
+            grads = params.like()
+            for name, array in zip(grads, row, strict=True):
+                grads[name] = array
+        checked = [grads] if len(arrays) == 1 else grads
+        if engine == "numpy" or not optimizer.executor.run_compiled(checked):
+            assert engine == "numpy"
+            optimizer.step(grads)
+        norms.append(optimizer.grad_norm)
+        assert type(norms[-1]) is float
+    held = [*optimizer.params.values()]
+    held += [one for own in optimizer.state.values() for one in own.values()]
+    return [array.tobytes() for array in held], norms
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_clipped_step_is_one_call_with_the_bits_of_numpys(seed, dtype, monkeypatch):
+    generator = np.random.default_rng(seed)
+    sizes = generator.choice([1, 3, 64, 65, 129, 4096, 9001], 1 + 2 * (seed % 4))
+    kind = seed if dtype == "float64" else 0
+    arrays, *rows = (
+        [scattered(generator, int(size), kind).astype(dtype) for size in sizes]
+        for _ in range(5)
+    )
+    if dtype == "float32" and seed % 2:
+        rows = [[array * np.float32(1e-38) for array in row] for row in rows]
+    ends = [clipped_run(e, arrays, rows, monkeypatch) for e in ("numba", "numpy")]
+    assert ends[0] == ends[1]
+    assert ends[0][1] == [ordered_norm(row) for row in rows]
+
+
 def decay_by_root(p, g, *, lr, t):
     return p - lr / t**0.5 * g
 
@@ -117,10 +161,11 @@ def test_scalars_of_any_rule_have_the_bits_of_pythons(rule, dtype, monkeypatch):
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("limits", [{}, {"clip_norm": 8.0}])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, monkeypatch):
+def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, limits, monkeypatch):
     p = np.ones(3)
-    optimizer = gdopt.SGD(p, lr=0.5)
+    optimizer = gdopt.SGD(p, lr=0.5, **limits)
     optimizer.step(np.ones(3))
     call = optimizer.executor._counted
 
@@ -132,13 +177,14 @@ def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, monkeypatch):
 
     monkeypatch.setattr(optimizer.executor, "_counted", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        optimizer.step(np.ones(3))
-    done = 1 + (when == "after")
-    assert optimizer.t == done
-    assert p.tolist() == [1 - 0.5 * done] * 3
+        optimizer.step(np.full(3, 2.0))
+    after = when == "after"
+    assert optimizer.t == 1 + after
+    assert p.tolist() == [0.5 - after] * 3
+    assert optimizer.grad_norm == (math.sqrt(12 if after else 3) if limits else None)
     monkeypatch.undo()
     assert optimizer.step(np.ones(3))  # the lock was given back
-    assert optimizer.t == done + 1
+    assert optimizer.t == 2 + after
 
 
 def test_a_schedule_that_fails_or_is_out_of_range_changes_nothing(unchanged):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import get_backend
+from gdopt.kernels.cpu.clips import clip, find_clips, order
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.ops import OPERATIONS, lane_sums
@@ -68,10 +69,11 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     """
     names = {symbol: symbol.name for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
-    last = {a: k for k, node in enumerate(program.instructions) for a in node.arguments}
-    last |= dict.fromkeys((*program.results, *program.kept), len(program.instructions))
+    ordered = order(program)
+    last = {a: k for k, node in enumerate(ordered) for a in node.arguments}
+    last |= dict.fromkeys((*program.results, *program.kept), len(ordered))
     registers, lines = ScratchPool(), []
-    for k, node in enumerate(program.instructions):
+    for k, node in enumerate(ordered):
         dying = [
             names[a]
             for a in dict.fromkeys(node.arguments)
@@ -87,6 +89,11 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
         arguments = ", ".join(names[a] for a in node.arguments)
         lines.append(f"    _{node.operation}({arguments}, {out})")
         names[node] = out
+    # A clip is one ufunc where that gives the bits of two.
+    for k, given in find_clips(program, ordered).items():
+        head = f"    if not _clip({', '.join(names[one] for one in given)}):\n"
+        lines[k : k + 4] = [f"    {line}" for line in lines[k : k + 4]]
+        lines[k] = head + lines[k]
     for array, result in zip(program.inputs, program.results, strict=False):
         if names[result] != array.name:
             lines.append(f"    _copy({names[result]}, {array.name})")
@@ -121,6 +128,7 @@ class Blocks:
         self.dtype = np.dtype(dtype)
         self.source, self._booleans = print_block(program)
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
+        scope["_clip"] = clip
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
         self._block: Callable[..., tuple[Any, ...]] = scope["block"]
         self._local = threading.local()
@@ -128,6 +136,7 @@ class Blocks:
         self._lock = threading.Lock()
         self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
         self._packed = struct.Struct(f"{len(program.hoisted)}{self.dtype.char}")
+        self._operations = sum(n.operation != "copy" for n in program.instructions)
         live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
         fitting = 2 * cache_bytes() // live  # twice: fewer calls outweigh some misses
         self.size = min(
@@ -145,13 +154,14 @@ class Blocks:
             arrays: (n,) each, contiguous and of the engine's dtype.
             values: the hoisted values, as `cast` gave them.
         """
-        if arrays[0].size <= self.size:
-            self._run_segment(arrays, values, self.size)
+        size = arrays[0].size
+        if not POOL.shares(size, self._operations):
+            lone = self._operations == 1 and not self._booleans
+            block = max(size, self.size) if lone else self.size
+            self._run_segment(arrays, values, block)
             return
         # Smaller blocks of several threads wait for the interpreter's lock.
-        block, threads = self.size, 1
-        if POOL.shares(arrays[0].size):
-            block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
+        block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
         POOL.map(lambda chunk: self._run_segment(chunk, values, block, threads), arrays)
 
     def _run_segment(

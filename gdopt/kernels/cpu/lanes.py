@@ -11,14 +11,22 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gdopt.kernels.cpu.norm import PLAIN, SCALED
-from gdopt.kernels.sums import GROW, LANES, SEGMENT, SHRINK
+from gdopt.kernels.sums import BIG, GROW, LANES, SEGMENT, SHRINK, SMALL
 from gdopt.kernels.symbol import COLUMN, Symbol
 
 NARROW = 32  # columns up to which the elements of TILE rows are taken side by side
 TILE = 32
 LEVELS = 64  # of neighbours, in an array of any size
 
+PLAIN = ["{0} += x * x"]  # a square, to a lane in float64
+SCALED = [
+    f"big = abs(x) > {BIG!r}",
+    f"small = abs(x) < {SMALL!r}",
+    "{0} += 0.0 if big or small else x * x",
+    f"x *= {SHRINK!r} if big else {GROW!r}",
+    "{1} += x * x if big else 0.0",
+    "{2} += x * x if small else 0.0",
+]
 ROOT = f"""
 @jit
 def root(taken, big, small):
@@ -66,7 +74,7 @@ def fold_{operation}(tree, place, columns, count):
 
 """
 HALVE = """
-@jit
+@inlined
 def halve_{operation}_{rows}(lanes, place, width):
 """
 HALF = """    if width > {half}:

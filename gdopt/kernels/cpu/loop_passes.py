@@ -39,7 +39,8 @@ MANY = {ROW: "count", COLUMN: "columns"}  # kinds of several values in a unit
 HEAD = """from numba import float32, float64, uint64
 {flush}
 
-jit = numba.njit(cache={cache}, error_model="numpy", nogil=True)
+options = dict(cache={cache}, error_model="numpy", nogil=True)
+jit, inlined = numba.njit(**options), numba.njit(forceinline=True, **options)
 """
 LONGEST = f"""
     longest, most, depth = 1, 1, 2
@@ -66,6 +67,12 @@ def run(table, values, {buffers}):
         size_ = float64(rows * columns)
 {body}
 """
+
+
+def print_jit_head(name: str, *, flush: bool, cache: bool) -> str:
+    """Print a module up to its own functions: imports, and what joins terms."""
+    head = HEAD.format(cache=cache, flush=FLUSH if flush else "")
+    return IMPORTS.format(name=name) + head + print_helpers()
 
 
 def each(kind: str, lines: list[str]) -> list[str]:
@@ -97,9 +104,7 @@ class Printer:
     def print(self, *, cache: bool) -> str:
         """Print the module."""
         program, lines = self.program, self.body
-        text = IMPORTS.format(name=program.name)
-        text += HEAD.format(cache=cache, flush=FLUSH if self.flush else "")
-        text += print_helpers()
+        text = print_jit_head(program.name, flush=self.flush, cache=cache)
         bounded = program.by_rows or not self.vectors
         constant = f"    longest, depth = {SEGMENT if program.by_rows else 1}, 2"
         return text + RUN.format(

@@ -43,7 +43,7 @@ serial_ = serial
 
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def counted({parameters}, scalars_, settings_, count_):
+def counted({parameters}, scalars_, settings_, count_{more}):
 {body}
     serial_({parameters}, scalars_)
     count_[0] += 1
@@ -82,8 +82,17 @@ def print_head(program: Program, *, flush: bool, cache: bool, **values: str) -> 
     return head + "\n".join(lines)
 
 
-def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
-    """Print a program as a module with a Numba loop."""
+def print_loop(
+    program: Program, *, flush: bool, cache: bool, norm: str | None = None
+) -> str:
+    """Print a program as a module with a Numba loop.
+
+    Args:
+        program: the traced rule.
+        flush: whether to flush denormals.
+        cache: whether Numba keeps what it compiles.
+        norm: the module whose `take_norm` gives the norm of the gradients.
+    """
     body, _ = print_element(program)
     parameters = [symbol.name for symbol in program.inputs]
     listed = ", ".join(parameters)
@@ -91,7 +100,7 @@ def print_loop(program: Program, *, flush: bool, cache: bool) -> str:
     lines = [f"\n    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
-    return head + "\n".join(lines) + "\n" + print_counted(program, cache=cache)
+    return head + "\n".join(lines) + "\n" + print_counted(program, norm, cache=cache)
 
 
 def _is_countable(nodes: Iterable[Symbol]) -> bool:
@@ -110,19 +119,31 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
     )
 
 
-def print_counted(program: Program, *, cache: bool) -> str:
+def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     """Print the loop that computes its own values and counts its steps."""
-    if not _is_countable(program.hoisted):
+    takes_norm = "norm" in program.scalars
+    if not _is_countable(program.hoisted) or (takes_norm and norm is None):
         return ""
     lines, values = print_host(
         program.hoisted, lambda node, names: expression(node, names, "python")
     )
-    settings = [name for name in program.scalars if name != "t"]
     body = ["    t = count_[0] + 1.0"] if "t" in program.scalars else []
-    body += [f"    {name} = settings_[{k}]" for k, name in enumerate(settings)]
+    body += [f"    {name} = settings_[{k}]" for k, name in enumerate(program.settings)]
+    if takes_norm:
+        gradient = program.inputs[len(program.results)].name
+        body += [f"    norm = take_norm_({gradient}, segments_, sums_, firsts_)"]
     body += [*lines, *(f"    scalars_[{k}] = {v}" for k, v in enumerate(values))]
+    body += ["    norm_[0] = norm"] if takes_norm else []
     parameters = ", ".join(symbol.name for symbol in program.inputs)
-    return COUNTED.format(cache=cache, parameters=parameters, body="\n".join(body))
+    text = COUNTED.format(
+        cache=cache,
+        parameters=parameters,
+        more=", segments_, sums_, firsts_, norm_" if takes_norm else "",
+        body="\n".join(body),
+    )
+    return (
+        f"from {norm} import take_norm as take_norm_\n" if takes_norm else ""
+    ) + text
 
 
 def _store(source: str, name: str, folder: Path) -> Path:
@@ -180,10 +201,14 @@ class Loop:
         self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
     ) -> None:
         self.dtype, self._values = np.dtype(dtype), len(program.hoisted)
+        self._operations = len(program.instructions)
         flush = self.dtype == np.float32 and can_flush()
-        self.source, module = compile_module(
-            functools.partial(printer, program, flush=flush), program.name
-        )
+        text = functools.partial(printer, program, flush=flush)
+        if "norm" in program.scalars and len(program.results) < len(program.inputs):
+            from gdopt.kernels.cpu.squares import square_loops  # noqa: PLC0415
+
+            text = functools.partial(text, norm=square_loops(self.dtype.name).__name__)
+        self.source, module = compile_module(text, program.name)
         self._serial = module.serial
         self._counted = getattr(module, "counted", None)
 
@@ -192,31 +217,41 @@ class Loop:
         return cast(scalars, self.dtype)
 
     def bind_counted(
-        self, before: Sequence[Any], after: Sequence[Any], settings: Any, count: Any
+        self,
+        before: Sequence[Any],
+        after: Sequence[Any],
+        settings: Any,
+        count: Any,
+        norm: Sequence[Any] = (),
     ) -> Callable[[Any], None] | None:
         """Bind a step that is one compiled call and counts itself; None without one.
 
         Args:
             before: the inputs up to the one that is left open.
             after: the inputs after it.
-            settings: float64, the scalars but for t; read at every call.
+            settings: float64, the program's settings; read at every call.
             count: int64 of one element, the steps done; each call adds one.
+            norm: for a program that takes it, the tables of `CpuNorm`, and float64 of
+                one element, to which each call writes the norm.
 
         Returns:
             A function of the open input, flat.
         """
         views = [flat_view(array, self.dtype) for array in (*before, *after)]
         flat = all(view is not None for view in views)
-        if self._counted is None or not flat or POOL.shares(before[0].size):
+        if self._counted is None or not flat or self._shares(before[0]):
             return None
         call = functools.partial(self._counted, *views[: len(before)])
         scalars = np.empty(self._values, self.dtype)
-        rest = (*views[len(before) :], scalars, settings, count)
+        rest = (*views[len(before) :], scalars, settings, count, *norm)
         return lambda one: call(one, *rest)
+
+    def _shares(self, array: Any) -> bool:
+        return POOL.shares(array.size, self._operations)
 
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""
-        if POOL.shares(arrays[0].size):
+        if self._shares(arrays[0]):
             POOL.map(lambda chunk: self._serial(*chunk, values), arrays)
         else:
             self._serial(*arrays, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -10,77 +9,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout
-from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.norm import NormPlan, root, segment_sums
-from gdopt.kernels.sums import BIG, GROW, LANES, SHRINK, SMALL
-
-PLAIN = ["{0} += x * x"]  # to lanes, in float64
-SCALED = [
-    f"big = abs(x) > {BIG!r}",
-    f"small = abs(x) < {SMALL!r}",
-    "{0} += 0.0 if big or small else x * x",
-    f"x *= {SHRINK!r} if big else {GROW!r}",
-    "{1} += x * x if big else 0.0",
-    "{2} += x * x if small else 0.0",
-]
-
-
-def print_squares(*, scaled: bool, flush: bool, cache: bool) -> str:
-    """Print Numba loops that add up the squares of segments, and then these sums.
-
-    Offsets into whole buffers are unsigned: Numba does not vectorize a signed index,
-    which might be negative, and a slice or a call costs as much as a short array.
-    """
-    lanes = [f"lanes{k}" for k in range(3 if scaled else 1)]
-    add = "; ".join(["x = float64(g[place + l])", *(SCALED if scaled else PLAIN)])
-    add = add.format(*(f"{x}[l]" for x in lanes))
-    halves = [
-        f"        for l in range({width}):\n"
-        + "\n".join(f"            {x}[l] += {x}[l + {width}]" for x in lanes)
-        for width in (64, 32, 16, 8, 4, 2, 1)
-    ]
-    return f"""import numba
-import numpy as np
-from numba import float64, uint64
-{"from gdopt.kernels.cpu.numba_flush import enter, leave" if flush else ""}
-
-@numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def add_squares(g, segments, column, sums):
-    {"; ".join(f"{x} = np.empty({LANES})" for x in lanes)}
-    {"mode = enter()" if flush else ""}
-    for s in range(segments.shape[0]):
-        place, count = uint64(segments[s, column]), segments[s, 2]
-        for l in range({LANES}):
-            {"; ".join(f"{x}[l] = 0.0" for x in lanes)}
-        for row in range(count // {LANES}):
-            for l in range(uint64({LANES})):
-                {add}
-            place += uint64({LANES})
-        for l in range(uint64(count % {LANES})):
-            {add}
-{chr(10).join(halves)}
-        {"; ".join(f"sums[{k}, segments[s, 3]] = {x}[0]" for k, x in enumerate(lanes))}
-    {"leave(mode)" if flush else ""}
-
-
-@numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def add_neighbours(sums, firsts, ends):
-    for k in range(sums.shape[0]):
-        for node in range(ends[0], ends[-1]):
-            low, high = firsts[node - ends[0]], firsts[node - ends[0] + 1]
-            sums[k, node] = sums[k, low] + (sums[k, low + 1] if high - low > 1 else 0.0)
-"""
-
-
-@functools.cache
-def _loops(dtype: str) -> Any:
-    from gdopt.kernels.cpu.loops import compile_module  # noqa: PLC0415 - with Numba
-
-    scaled = dtype == "float64"
-    flush = not scaled and can_flush()
-    text = functools.partial(print_squares, scaled=scaled, flush=flush)
-    return compile_module(text, f"squares_{dtype}")[1]
 
 
 class CpuNorm:
@@ -91,7 +21,9 @@ class CpuNorm:
         self._arrays: list[Any] = []  # with Numba, for each its loop and segments
         self._loops: dict[str, Any] = {}
         if cpu_engine() == "numba" and layout.sizes.keys() <= {"float32", "float64"}:
-            self._loops = {group: _loops(group) for group in layout.sizes}
+            from gdopt.kernels.cpu.squares import square_loops  # noqa: PLC0415 - Numba
+
+            self._loops = {group: square_loops(group) for group in layout.sizes}
             rest = dict(plan.segments)
             for slot in layout.slots.values():
                 rows = rest[slot.group]
@@ -117,5 +49,10 @@ class CpuNorm:
         else:
             for (add_squares, rows), array in zip(self._arrays, grads, strict=True):
                 add_squares(array.reshape(-1), rows, 0, sums)
-        next(iter(self._loops.values())).add_neighbours(sums, plan.firsts, plan.ends)
-        return root(*sums[:, -1].tolist())
+        norm: float = next(iter(self._loops.values())).join(sums, plan.firsts)
+        return norm
+
+    def tables(self, group: str) -> list[np.ndarray]:
+        """Return what `take_norm` takes after a buffer, where all is in that one."""
+        plan = self._plan
+        return [plan.segments[group], np.zeros((plan.sums, plan.ends[-1])), plan.firsts]

@@ -20,6 +20,7 @@ from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.cpu.flush import flushes, set_flush
 
 CHUNK = 1 << 18  # elements: at a quarter of that, two threads take a third longer
+WORTH = 20 * CHUNK  # operations on elements that outweigh waking a thread, some 40 us
 GRAIN = 1 << 10  # elements that chunks start at a multiple of: pages
 MOST_THREADS = 8  # more only wait for the memory
 
@@ -198,17 +199,18 @@ class Pool:
                     return  # those that there are, and the caller, do everything
                 self._inboxes.append(inbox)
 
-    def shares(self, size: int) -> bool:
-        """Return whether `map` cuts arrays of that size into chunks."""
-        return size >= 2 * CHUNK and self.size > 1
+    def shares(self, size: int, operations: int) -> bool:
+        """Return whether to cut arrays of that size into chunks, for several threads.
+
+        Args:
+            size: of each array.
+            operations: on each element.
+        """
+        return self.size > 1 and size >= 2 * CHUNK and size * operations >= WORTH
 
     def map(self, function: Callable[[Any], None], arrays: Sequence[Any]) -> None:
-        """Call a function of a list of flat arrays: once, or by chunks of long ones."""
+        """Call a function of a list of flat arrays, chunk by chunk."""
         size = arrays[0].size
-        if not self.shares(size):
-            function(arrays)
-            return
-
         count = piece_count(size, size / CHUNK, GRAIN)
 
         def task(k: int) -> None:
