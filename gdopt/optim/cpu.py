@@ -22,7 +22,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 Take = Callable[[Any], Array]
-NONE_YET = -1.0  # which is no norm
+NONE_YET = -1.0  # in place of a norm
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,9 @@ class CpuExecutor:
         before, after = self._inputs(step, take, take(parameters.arrays))
         bind = getattr(step.engine, "bind_counted", None)
         if bind is not None:
-            taken = [*norm.tables(group), self._last_norm] if norm else ()
+            taken: tuple[Array, ...] = ()
+            if isinstance(norm, CpuNorm):
+                taken = (*norm.tables(group), self._last_norm)
             count = self._counter.array
             self._counted = bind(before, after, self._settings, count, taken)
 

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, array_label
 from gdopt.checks import as_number, check_choice, shown
-from gdopt.errors import ArgumentTypeError, RuleError
+from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
-from gdopt.optim.settings import NUMBERS, Setting, Value
+from gdopt.optim.settings import NUMBERS, Setting, Value, is_read
+
+BOUNDS = ("lower", "upper")  # of the parameters
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         setting, kind = self._settings.get(name), type(given)
         if setting is None:
             check_choice("hyper", name, self._settings)
-        elif kind in NUMBERS and type(setting.given) in NUMBERS:
+        elif kind in NUMBERS and type(setting.given) in NUMBERS and name not in BOUNDS:
             number = given if kind is float or kind is int else float(given)
             if setting.low <= number <= setting.high:
                 setting.given = setting.parts[None] = given
@@ -144,6 +146,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         """Check a setting of any kind, and take it over."""
         old = self._settings[name]
         new = old.assigned(given)
+        if name in BOUNDS:
+            self._check_bounds(new)
         if new.elements is not None:
             try:  # state that is not of elements must not depend on an array
                 self._rule.check_axes(self._parameters.axes, {*self.elements, name})
@@ -163,6 +167,19 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             self._read_into(self._fixed, new, self._counter.t)
         self.changes = any(setting.changes for setting in self._settings.values())
         self.revision += 1
+
+    def _check_bounds(self, new: Setting) -> None:
+        """Refuse a lower bound above the upper one, where both are known."""
+        pair = [new if n == new.name else self._settings.get(n) for n in BOUNDS]
+        low, high = pair
+        if low is None or high is None or not (low.parts and high.parts):
+            return
+        for name in self._parameters.arrays:
+            ends = [s.elements[name] if s.elements else s.of(name) for s in (low, high)]
+            if not any(map(is_read, ends)) and np.any(ends[0] > ends[1]):
+                message = f"lower must be at most upper, got {shown(low.of(name))} and "
+                message += f"{shown(high.of(name))} for {array_label(name)}"
+                raise ArgumentError(message)
 
     def at(self, step: int) -> Values:
         """Return every value at a step, checked; arrays are in `elements`."""

@@ -83,16 +83,16 @@ class Optimizer(Resumable):
             ``"coupled"`` adds weight_decay p to the gradient, ``"decoupled"`` subtracts
             lr weight_decay p, ``"independent"`` weight_decay p, from the new parameter;
             p is the parameter before the step.
-        bounds: a pair (lower, upper) that parameters are clipped to after an update;
-            numbers, arrays, schedules, or a mapping from names to pairs; infinity is
-            no bound. Their hyper-parameters are `lower` and `upper`.
-        lookahead: a pair (steps, step size): slow weights that move towards the
-            parameters by that share every so many steps, after which these start from
+        bounds: a pair (lower, upper) that parameters are clipped to after an update:
+            numbers, arrays, schedules, or a mapping from names to pairs; -inf and inf
+            leave a side open. Their hyper-parameters are `lower` and `upper`.
+        lookahead: a pair (steps, step size): slow weights move towards the parameters
+            by that share, once in that number of steps, and the parameters are set to
             them (Zhang et al. 2019, algorithm 1). Its hyper-parameter is
             `slow_step_size`, in (0, 1].
         ema: beta of the exponentially weighted average of the parameters that
             `average` gives, in [0, 1); it starts from the parameters before the first
-            step, as Karras' does, and torch's and Keras's from those after it.
+            step; torch's and Keras's start from those after it.
         swa_start: updates after which the mean of the parameters after each update
             begins, which `average` gives (Izmailov et al. 2018); not with `ema`.
         master_weights: whether float16 or bfloat16 parameters are rounded copies of

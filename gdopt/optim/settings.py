@@ -120,7 +120,7 @@ class Setting:
         """Check what are not plain numbers, and lay out arrays."""
         for key, part in others.items():
             self._check(key, part)
-        self.changes = any(map(_is_read, others.values()))
+        self.changes = any(map(is_read, others.values()))
         self.on_device = any(
             is_on_device(part) and not part.ndim for part in others.values()
         )
@@ -166,7 +166,7 @@ class Setting:
         arena = Arena(layout, backend, device, dtypes)
         for name, view in arena.items():
             part = parts[None if self.keys is None else self.keys[name]]
-            if _is_read(part):
+            if is_read(part):
                 message = (
                     f"{self.name} must not mix arrays with schedules or 0-d arrays, "
                     f"got {shown(part)} for {array_label(name)}"
@@ -189,7 +189,7 @@ class Setting:
     def reads_host(self) -> bool:
         """Whether a part on the host may have another value at every step."""
         return self.changes and any(
-            _is_read(part) and not callable(part) and not is_on_device(part)
+            is_read(part) and not callable(part) and not is_on_device(part)
             for part in self.parts.values()
         )
 
@@ -228,7 +228,7 @@ class Setting:
         return self.name if key is None else f"{self.name}[{key!r}]"
 
 
-def _is_read(part: Any) -> bool:
+def is_read(part: Any) -> bool:
     """Return whether a setting is read at every step."""
     return type(part) not in NUMBERS and not _is_array(part, least=1)
 

@@ -127,7 +127,7 @@ class Transforms:
 
     @property
     def label(self) -> list[str]:
-        """Return the words by which the name of a rule goes on."""
+        """The words that are added to the name of a rule."""
         words = {*self.options, *(["maximize"] if self.maximize else [])}
         words |= {"accumulate"} if self.accumulate > 1 else set()
         words |= {"swa"} if self.swa_start is not None else set()

@@ -339,6 +339,16 @@ def test_the_mean_of_the_parameters_begins_after_its_start(engine):
         ({"lookahead": (5, 1.5)}, r"slow_step_size must be in \(0, 1\]"),
         ({"bounds": 3.0}, r"bounds must be a pair \(lower, upper\), got 3.0"),
         ({"bounds": {"W": 3}}, r"bounds\['W'\] must be a pair"),
+        ({"bounds": (2.0, 1.0)}, "lower must be at most upper, got 2.0 and 1.0"),
+        (
+            {"bounds": {"W": (0, 1), "b*": (0, [1] * 7), "*": (1, 0)}},
+            r"upper\['b\*'\] must be a number",
+        ),
+        ({"bounds": {"W": (0, 1), "*": (1, 0)}}, "at most upper, got 1 and 0 for 'b'"),
+        (
+            {"bounds": {"W": (np.arange(7.0), np.float32(5)), "*": (0, 1)}},
+            "lower must be at most upper, got array",
+        ),
         ({"bounds": (np.nan, 1.0)}, "lower must be in"),
         ({"bounds": (np.inf, np.inf)}, r"lower must be in \[-inf, inf\)"),
         ({"clip_value": 0}, r"clip_value must be in \(0, inf\]"),
@@ -354,6 +364,18 @@ def test_the_mean_of_the_parameters_begins_after_its_start(engine):
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(gdopt.GdoptError, match=message):
         make(**options)
+
+
+def test_bounds_that_are_assigned_stay_in_order(engine):
+    p = np.ones(3)
+    optimizer = gdopt.SGD(p, lr=1.0, bounds=(0, 2))
+    for name, value in (("lower", 3), ("upper", -0.5), ("upper", -np.ones(3))):
+        with pytest.raises(gdopt.ArgumentError, match="lower must be at most upper"):
+            optimizer.hyper[name] = value
+    assert (optimizer.lower, optimizer.upper) == (0, 2)
+    optimizer.upper = 0.25
+    optimizer.step(np.zeros(3))
+    np.testing.assert_array_equal(p, 0.25)
 
 
 def test_a_rule_with_its_own_decay_has_no_mode():
