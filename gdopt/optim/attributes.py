@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gdopt.checks import listed
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import SHARED, suggest
+from gdopt.optim.transforms import HYPER
+
+PARTS = {name: list(own) for name, own in HYPER.items() if name not in own}
 
 
 class HyperAttributes:
@@ -52,7 +56,10 @@ class HyperAttributes:
             return f"{name} is a method of {kind}, which cannot be replaced"
         message = f"{kind} has no attribute {name!r}"
         if name in SHARED:
-            return f"{message}: it was made without, as {kind}(params, {name}=...)"
+            parts = (
+                f", with {listed(PARTS[name])} to set later" if name in PARTS else ""
+            )
+            return f"{message}: it is given as {kind}(params, {name}=...){parts}"
         known = [one for one in dir(self) if not one.startswith("_")]
         near = [] if name.startswith("_") else suggest(name, known)
         return message + (f"; did you mean {', '.join(near)}?" if near else "")

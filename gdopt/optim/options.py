@@ -42,8 +42,8 @@ ELSEWHERE = {  # what says the same here as keywords of other libraries
     "accumulate": ("gradient_accumulation_steps", "every_k_schedule"),
 }
 DECAY_MODES = {  # with what they do
-    "coupled": "g + weight_decay p is the gradient: torch's SGD and Adam",
-    "decoupled": "p <- p - lr weight_decay p besides: AdamW, and all of Keras",
+    "coupled": "g + weight_decay p is the gradient, as in torch's SGD and Adam",
+    "decoupled": "p <- p - lr weight_decay p besides, as in AdamW and Keras",
     "independent": "p <- p - weight_decay p besides, whatever the rate",
 }
 
@@ -228,10 +228,13 @@ def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) ->
             message = f"decay_mode must be left out, as {kind.__name__} has a weight "
             raise ArgumentError(message + f"decay of its own, got {shown(mode)}")
     elif given is (mode is None) or mode not in {None, *DECAY_MODES}:
-        modes = "; ".join(f"{name!r}: {what}" for name, what in DECAY_MODES.items())
+        modes = "; ".join(
+            f"decay_mode={m!r}: {what}" for m, what in DECAY_MODES.items()
+        )
         message = (
-            f"weight_decay and decay_mode go together ({modes}), got weight_decay="
-            f"{shown(hyper.get('weight_decay'))} and decay_mode={shown(mode)}"
+            "weight_decay and decay_mode go together, as libraries differ: write one "
+            f"of {modes}; got weight_decay={shown(hyper.get('weight_decay'))}, "
+            f"decay_mode={shown(mode)}"
         )
         raise ArgumentError(message)
     elif mode == "decoupled" and "lr" not in rule.scalars:

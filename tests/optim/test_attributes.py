@@ -60,7 +60,8 @@ HINTS = {
     "learning_rate": "did you mean lr[?]",
     "beta_1": "did you mean beta1[?]",
     "param_groups": "did you mean lr[?]",
-    "ema": r"no attribute 'ema': it was made without, as Adam\(params, ema=...\)",
+    "ema": r"no attribute 'ema': it is given as Adam\(params, ema=...\)",
+    "bounds": r"it is given as Adam\(params, bounds=...\), with lower, upper to set",
     "quite_another": "Adam has no attribute 'quite_another'$",
     "_cache": "Adam has no attribute '_cache'$",
 }

@@ -323,9 +323,9 @@ def test_the_mean_of_the_parameters_begins_after_its_start(engine):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weight_decay": 0.1}, "weight_decay and decay_mode go together .*'coupled'"),
-        ({"decay_mode": "coupled"}, "go together .* got weight_decay=None"),
-        ({"weight_decay": 0.1, "decay_mode": "l2"}, "go together .* decay_mode='l2'"),
+        ({"weight_decay": 0.1}, "weight_decay and decay_mode go together.*'coupled'"),
+        ({"decay_mode": "coupled"}, "go together, .* got weight_decay=None"),
+        ({"weight_decay": 0.1, "decay_mode": "l2"}, "go together, .* decay_mode='l2'"),
         ({"weight_decay": -1, "decay_mode": "coupled"}, r"weight_decay must be in \[0"),
         ({"agc": 0.1}, "agc and unit_axis go together"),
         ({"unit_axis": 0}, "agc and unit_axis go together"),
