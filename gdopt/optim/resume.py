@@ -96,8 +96,7 @@ class Resumable(AveragedParameters):
         self._counter.t, self._counts = counts["t"], counts
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
-                now = {name: array.copy() for name, array in self.params.items()}
-                self._held = held or now
+                self._held = held or self._copy_parameters()
                 self._hold(self._held)
                 self._hold(self.averages())
         elif held:

@@ -34,6 +34,7 @@ from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.rule import RANGES, BuiltInRule, Rule
 from gdopt.optim.state import INNER
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
@@ -140,7 +141,9 @@ class Muon(Optimizer):
         if len(coefficients) != 3:
             message = f"ns_coefficients must be 3 numbers, got {shown(ns_coefficients)}"
             raise ArgumentError(message)
-        self._all = Parameters.of(params)
+        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        refuse_groups(type(self), params, given)
+        self._all = Parameters.of(params, options.pop("frozen", ()))
         for name, slot in self._all.layout.slots.items():
             if slot.group not in {"float32", "float64"}:
                 label = array_label(name)
@@ -150,9 +153,8 @@ class Muon(Optimizer):
         ahead = "corrected" if corrected else "nesterov" if nesterov else "mean"
         ns_steps = check_int("ns_steps", ns_steps, least=1)
         rule = muon_rule(ahead, coefficients, ns_steps, adjust_lr)
-        scalars = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.others = self._sums = None
-        super().__init__(matrices, rule, eps=eps, **scalars, **options)
+        super().__init__(matrices, rule, eps=eps, **given, **options)
         if rest:
             self.others = others(rest, self._follow("lr"), **self._after())
             _check_others(self.others, rest)
@@ -205,7 +207,7 @@ class Muon(Optimizer):
 
         parameters, others, t = self._parameters, self.others, self.t
         given = grads.values() if isinstance(grads, Arena) else grads
-        named = dict(zip(self.params, given, strict=True))
+        named = dict(zip(self._updated, given, strict=True))
         on_device = parameters.backend.name != "numpy"  # else `step` has looked
         skips = on_device and self.non_finite == "skip" and not self.host_skips
         if skips and self._gradients.not_finite(grads):
@@ -261,13 +263,17 @@ class Muon(Optimizer):
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
+        return self._all.named
+
+    @property
+    def _updated(self) -> Mapping[str, Array]:
         return self._all.arrays
 
     @property
     def state(self) -> dict[str, dict[str, Array]]:
         """The state by parameter and name, as live views."""
         found = super().state | (self.others.state if self.others else {})
-        return {name: found[name] for name in self.params}
+        return {name: found[name] for name in self._updated}
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
@@ -280,7 +286,7 @@ class Muon(Optimizer):
     def average(self) -> dict[str, Array]:
         """The average of the parameters by name, as live views."""
         found = super().average | (self.others.average if self.others else {})
-        return {name: found[name] for name in self.params}
+        return {name: found[name] for name in self._updated}
 
     @property
     def state_bytes(self) -> int:
