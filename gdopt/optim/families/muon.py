@@ -206,7 +206,9 @@ class Muon(Optimizer):
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
         parameters, others, t = self._parameters, self.others, self.t
-        given = grads.values() if isinstance(grads, Arena) else grads
+        given = grads
+        if isinstance(grads, Arena):
+            given = [grads[name] for name in self._updated]
         named = dict(zip(self._updated, given, strict=True))
         on_device = parameters.backend.name != "numpy"  # else `step` has looked
         skips = on_device and self.non_finite == "skip" and not self.host_skips
