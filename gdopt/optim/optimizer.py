@@ -195,18 +195,25 @@ class Optimizer(Resumable):
         refuse_keywords(type(self), rule, hyper)
         self.rule = self._extend(rule)
         refuse_groups(type(self), params, hyper | extras)
+        self._bind(params, frozen, hyper | extras, dynamic=dynamic)
+
+    def _bind(
+        self, params: Any, frozen: Any, settings: Mapping[str, Any], *, dynamic: bool
+    ) -> None:
+        """Make the state, and what runs the rule, for arrays."""
         self._parameters = Parameters.of(params, frozen)
         self.options.check_layout(self._parameters.layout)
         self.rule.check_axes(self._parameters.axes)
         self._counter = StepCounter()
-        self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
+        self.hyper = Hyper(self.rule, self._parameters, settings, self._counter)
         with self._parameters.on_device():
             self._state = start_state(self.rule, self._parameters, self.options)
         self._gradients = Gradients(self._parameters, self._state)
         self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
         self._accumulation = None
-        if accumulate > 1:
-            self._accumulation = Accumulation(accumulate, self._make_accumulating)
+        if self.accumulate > 1:
+            make = self._make_accumulating
+            self._accumulation = Accumulation(self.accumulate, make)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
         self._held = self._norm_scale = None

@@ -160,18 +160,9 @@ class Muon(Optimizer):
             _check_others(self.others, rest)
         self._gradients = Gradients(self._all, self.state_arenas)
 
-    def _follow(self, name: str) -> Callable[[int], Any]:
+    def _follow(self, name: str) -> Followed:
         """Return the schedule of a setting, for the other arrays."""
-        hyper = self.hyper
-
-        def setting(step: int) -> Any:
-            shared = hyper.at(step).shared
-            if name not in shared:
-                message = f"{name} must be one value for all arrays: others follows it"
-                raise ArgumentTypeError(message)
-            return shared[name]
-
-        return setting
+        return Followed(self.hyper, name)
 
     def _after(self) -> dict[str, Any]:
         """Return the options of what follows an update, for the other arrays."""
@@ -306,6 +297,34 @@ class Muon(Optimizer):
             }
         return saved
 
+    def __getstate__(self) -> dict[str, Any]:
+        named, updated, others = self._all.named, self._all.arrays, self.others
+        given: dict[str, Any] = {"params": named, "others": type(others)}
+        given["frozen"] = [name for name in named if name not in updated]
+        if others is not None:
+            own = others.__getstate__()
+            given["own"] = own | {
+                "settings": {
+                    n: v.name if isinstance(v, Followed) else [v]
+                    for n, v in own["settings"].items()
+                }
+            }
+        return super().__getstate__() | {"all": given}
+
+    def _restore(self, given: Mapping[str, Any]) -> None:
+        every = given["all"]
+        self._all = Parameters.of(every["params"], every["frozen"])
+        self.others = self._sums = None
+        super()._restore(given)
+        if "own" in every:
+            own, self.others = every["own"], every["others"].__new__(every["others"])
+            own["settings"] = {
+                n: self._follow(v) if isinstance(v, str) else v[0]
+                for n, v in own["settings"].items()
+            }
+            self.others.__setstate__(own)
+        self._gradients = Gradients(self._all, self.state_arenas)
+
     def _load(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
     ) -> None:
@@ -346,6 +365,22 @@ class Muon(Optimizer):
                 one()
 
         return restore
+
+
+@dataclass
+class Followed:
+    """A schedule of the values of a setting, one for all arrays."""
+
+    hyper: Hyper
+    name: str
+
+    def __call__(self, step: int) -> Any:
+        """Return the value at a step."""
+        shared = self.hyper.at(step).shared
+        if self.name not in shared:
+            message = f"{self.name} must be one value for all arrays: others follows it"
+            raise ArgumentTypeError(message)
+        return shared[self.name]
 
 
 @dataclass
@@ -400,13 +435,23 @@ AHEAD: dict[str, Callable[..., Array]] = {  # of the mean, what becomes orthogon
 }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class MatrixRule(BuiltInRule):
-    """A formula of whole matrices, which is called as it is and never traced."""
+    """A formula of whole matrices, which is called as it is and never traced.
+
+    Attributes:
+        form: what `muon_rule` made it of.
+    """
+
+    form: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
         from gdopt.kernels.describe import print_source  # noqa: PLC0415
 
         return f"{self!r}\n\n{print_source(self.function)}"
+
+    def __reduce__(self) -> Any:
+        return muon_rule, self.form
 
     def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
         """Check nothing: its optimizer sorts out the matrices."""
@@ -430,7 +475,8 @@ def muon_rule(
         muon.__name__ = f"muon_{ahead}"
     names = inspect.signature(muon).parameters
     ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
-    return MatrixRule(muon, {}, ranges, kind=Muon)
+    form = ahead, coefficients, steps, adjust_lr
+    return MatrixRule(muon, {}, ranges, kind=Muon, form=form)
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
