@@ -202,6 +202,9 @@ class Arena(Mapping[str, Array]):
         """Bytes of all buffers, padding included."""
         return sum(int(buffer.nbytes) for buffer in self.buffers.values())
 
+    def __reduce__(self) -> Any:
+        return type(self).of, (dict(self),)  # views of a buffer of the copy's own
+
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
 

@@ -84,7 +84,7 @@ class AveragedParameters(HyperAttributes):
             raise GdoptError(message)
         with self._parameters.on_device():
             shown = self.averages()
-            self._held = {name: array.copy() for name, array in self.params.items()}
+            self._held = self._copy_parameters()
         try:
             self._hold(shown)
             yield
@@ -95,5 +95,13 @@ class AveragedParameters(HyperAttributes):
     def _hold(self, values: Mapping[str, Array]) -> None:
         """Write values into the parameters."""
         with self._parameters.on_device(), Uninterrupted():
-            for name, array in self.params.items():
+            for name, array in self._updated.items():
                 array[...] = values[name]
+
+    @property
+    def _updated(self) -> Mapping[str, Array]:
+        """The parameters that are not frozen."""
+        return self._parameters.arrays
+
+    def _copy_parameters(self) -> dict[str, Array]:
+        return {name: array.copy() for name, array in self._updated.items()}

@@ -131,7 +131,10 @@ class CpuExecutor:
         values = self._hyper.at(step)
         own: dict[str, Any] = {"t": step + 1}
         if self._norm is not None:
-            own["norm"] = self.grad_norm = self._norm(grads)
+            given = grads
+            if self._parameters.has_gaps and not isinstance(grads, list):
+                given = [grads[name] for name in self._parameters.arrays]
+            own["norm"] = self.grad_norm = self._norm(given)
         if self._version != self._hyper.version:
             self._prepare()
         computed: dict[Any, Any] = {}
@@ -190,6 +193,7 @@ class CpuExecutor:
         one = len(layout.sizes if flat else layout.slots) == 1
         group, norm = self._group, self._norm
         others = self._options.master_weights or not isinstance(norm, CpuNorm | None)
+        others = others or parameters.has_gaps
         if not one or others or self._hyper.classes or self._random_streams[group]:
             return
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
@@ -210,7 +214,15 @@ class CpuExecutor:
             return operator.itemgetter(names[0])
         slots = self._parameters.layout.slots
         first, stop = slots[names[0]], slots[names[-1]].end
-        return lambda arena: arena.buffers[first.group][first.start : stop]
+        if not self._parameters.has_gaps:
+            return lambda arena: arena.buffers[first.group][first.start : stop]
+
+        def take(arena: Arena) -> Array:
+            placed = arena.layout.slots
+            start, stop = placed[names[0]].start, placed[names[-1]].end
+            return arena.buffers[first.group][start:stop]
+
+        return take
 
     def _inputs(
         self, step: Step, take: Take, parameter: Array
@@ -227,6 +239,7 @@ class CpuExecutor:
         Several arrays that are separate are gathered first.
         """
         arrays, layout = self._parameters.arrays, self._parameters.layout
+        arrays = arrays if self._parameters.arena is None else self._parameters.arena
         slots = [layout.slots[name] for name in names]
         group, start, end = slots[0].group, slots[0].start, slots[-1].end
         owned = self._parameters.arena is not None
@@ -287,6 +300,7 @@ class CpuExecutor:
         """Name the parameters of each segment: of all neighbours, or of small ones."""
         layout = self._parameters.layout
         slots, whole = layout.slots, in_arena and self._parameters.arena is not None
+        neighbours = self._parameters.are_neighbours
         segments: list[list[str]] = []
         for group in layout.sizes:
             engine, runs = self._steps[group].engine, list[list[str]]()
@@ -294,7 +308,9 @@ class CpuExecutor:
             for name in (n for n, slot in slots.items() if slot.group == group):
                 own = slots[name].end - slots[name].start
                 fits = whole or (own <= small and size + own <= limit)
-                if fits and runs and numbers.get(name) == numbers.get(runs[-1][-1]):
+                before = runs[-1][-1] if runs else name
+                same = numbers.get(name) == numbers.get(before)
+                if fits and runs and same and neighbours(before, name):
                     runs[-1].append(name)
                     size += own
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -18,6 +18,7 @@ from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.resume import Resumable
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.transforms import (
@@ -60,6 +61,9 @@ class Optimizer(Resumable):
             own and are changed in place, whatever their strides. An arena is one pass.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
+        frozen: a name or a pattern such as ``"embedding*"``, or a list of them: arrays
+            that are not updated. They have no state, and their gradients, which may be
+            None or missing from a mapping, are not read, nor are they in a norm.
         non_finite: what a step does with NaN or infinity in the gradients:
             ``"ignore"`` computes with them, ``"skip"`` changes nothing, not even the
             step count, ``"raise"`` refuses them by name.
@@ -138,6 +142,7 @@ class Optimizer(Resumable):
         params: Any,
         rule: Rule | Callable[..., Any],
         *,
+        frozen: str | Sequence[str] = (),
         non_finite: str = "ignore",
         accumulate: int = 1,
         loss_scale: Any = None,
@@ -189,18 +194,26 @@ class Optimizer(Resumable):
         hyper = {**rule.defaults, **hyper, **own}
         refuse_keywords(type(self), rule, hyper)
         self.rule = self._extend(rule)
-        self._parameters = Parameters.of(params)
+        refuse_groups(type(self), params, hyper | extras)
+        self._bind(params, frozen, hyper | extras, dynamic=dynamic)
+
+    def _bind(
+        self, params: Any, frozen: Any, settings: Mapping[str, Any], *, dynamic: bool
+    ) -> None:
+        """Make the state, and what runs the rule, for arrays."""
+        self._parameters = Parameters.of(params, frozen)
         self.options.check_layout(self._parameters.layout)
         self.rule.check_axes(self._parameters.axes)
         self._counter = StepCounter()
-        self.hyper = Hyper(self.rule, self._parameters, hyper | extras, self._counter)
+        self.hyper = Hyper(self.rule, self._parameters, settings, self._counter)
         with self._parameters.on_device():
             self._state = start_state(self.rule, self._parameters, self.options)
         self._gradients = Gradients(self._parameters, self._state)
         self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
         self._accumulation = None
-        if accumulate > 1:
-            self._accumulation = Accumulation(accumulate, self._make_accumulating)
+        if self.accumulate > 1:
+            make = self._make_accumulating
+            self._accumulation = Accumulation(self.accumulate, make)
         self.executor = self._make_executor()
         self._lock = threading.Lock()
         self._held = self._norm_scale = None
@@ -290,7 +303,8 @@ class Optimizer(Resumable):
         Args:
             grads: gradients in the form of the parameters: an array, a sequence, a
                 mapping, or an arena from ``params.like()``, which needs no check per
-                array; each of its parameter's shape, dtype and device.
+                array; each of its parameter's shape, dtype and device. Those of frozen
+                arrays may be None, or missing from a mapping.
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
@@ -370,7 +384,7 @@ class Optimizer(Resumable):
 # A rule's hyper-parameters are attributes; only its own weight decay may be an option.
 RESERVED.update(
     dir(Optimizer),
-    *(vars(kind).get("__annotations__", ()) for kind in Optimizer.__mro__),
+    *(getattr(kind, "__annotations__", ()) for kind in Optimizer.__mro__),
 )
 RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 

@@ -51,6 +51,7 @@ DECAY_MODES = {  # with what they do
 class SharedOptions(TypedDict, total=False):
     """The keyword arguments that all optimizers share; see `gdopt.Optimizer`."""
 
+    frozen: str | Sequence[str]
     non_finite: str
     accumulate: int
     loss_scale: Any

@@ -43,7 +43,7 @@ class Parameters:
         backend: of all.
         device: of all.
         layout: of `arrays`.
-        arena: whose views `arrays` are, all of them.
+        arena: whose views `arrays` are, on the CPU perhaps next to frozen ones.
         named: all arrays, the frozen ones included.
     """
 
@@ -58,6 +58,18 @@ class Parameters:
     def axes(self) -> set[int]:
         """The numbers of axes that the arrays have."""
         return {len(slot.shape) for slot in self.layout.slots.values()}
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are frozen arrays in the arena, which has another layout."""
+        return self.arena is not None and self.arena.layout is not self.layout
+
+    def are_neighbours(self, name: str, following: str) -> bool:
+        """Return whether one array follows another in their arena, if there is one."""
+        if not self.has_gaps or self.arena is None:
+            return True
+        slots = self.arena.layout.slots
+        return slots[name].end == slots[following].start
 
     @classmethod
     def of(cls, params: Any, frozen: Any = ()) -> Parameters:
@@ -92,8 +104,10 @@ class Parameters:
         if isinstance(params, Arena) and not stay:
             return cls(params, backend, device, params.layout, params, params)
         refuse_overlap(backend, named)
-        everything = params if isinstance(params, Arena) else named
-        return cls(updated, backend, device, Layout.of(updated), None, everything)
+        arena = params if isinstance(params, Arena) else None
+        own = arena if backend.name == "numpy" else None  # a GPU's pass takes it whole
+        layout = Layout.of(updated)
+        return cls(updated, backend, device, layout, own, arena or named)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Make their device the current one for the length of a block."""
@@ -229,9 +243,11 @@ class Gradients:
         else:
             arrays = self._positional(grads)
         self._check_fresh(arrays)
-        if not isinstance(grads, Arena) or grads.layout != self._parameters.layout:
+        home = self._parameters.arena if self._parameters.has_gaps else None
+        layout = self._parameters.layout if home is None else home.layout
+        if not isinstance(grads, Arena) or grads.layout != layout:
             return arrays
-        if list(grads) != self._names:  # layouts are equal in any order
+        if list(grads) != list(home or self._names):  # layouts are equal in any order
             return arrays
         self._known = grads
         return grads
@@ -340,7 +356,7 @@ class Gradients:
         if isinstance(grads, Arena):
             if all(finite(backend, buffer) for buffer in grads.buffers.values()):
                 return []
-            arrays: Sequence[Array] = list(grads.values())
+            arrays: Sequence[Array] = [grads[name] for name in self._names]
         else:
             arrays = grads
         return [

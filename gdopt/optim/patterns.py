@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -53,3 +53,31 @@ def key_of_each(
             if name == key or name not in key_of:
                 key_of[name] = key
     return {name: key_of[name] for name in names if name in key_of}
+
+
+def refuse_groups(kind: type, params: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse a list of torch's groups of parameters, with the line to write instead.
+
+    Args:
+        kind: the optimizer's class.
+        params: what may be such a list.
+        settings: the hyper-parameters, for groups without their own.
+
+    Raises:
+        ArgumentTypeError: it is one.
+    """
+    groups = params if isinstance(params, list | tuple) else ()
+    if not groups or not all(isinstance(g, Mapping) and "params" in g for g in groups):
+        return
+    parts = ["rule"] if kind.__name__ == "Optimizer" else []
+    for key in dict.fromkeys(key for group in groups for key in group):
+        if key != "params":
+            values = [shown(group.get(key, settings.get(key))) for group in groups]
+            named = [f'"{k}.*": {value}' for k, value in enumerate(values)]
+            parts.append(f"{key}={{{', '.join(named)}}}")
+    every = "for k, group in enumerate(groups) for j, p in enumerate(group['params'])"
+    message = (
+        "params must be an array, or a list or mapping of arrays, got torch's groups: "
+        f"write {kind.__name__}({{f'{{k}}.{{j}}': p {every}}}, {', '.join(parts)})"
+    )
+    raise ArgumentTypeError(message)

@@ -21,6 +21,8 @@ class Resumable(AveragedParameters):
     executor: Executor
     _accumulation: Accumulation | None
     _dynamic: DynamicLossScale | None
+    _extend: Callable[[Rule], Rule]
+    _bind: Callable[..., None]
 
     def state_dict(self) -> dict[str, Any]:
         """Copy everything that a resumed run needs, as NumPy arrays and numbers.
@@ -96,12 +98,40 @@ class Resumable(AveragedParameters):
         self._counter.t, self._counts = counts["t"], counts
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
-                now = {name: array.copy() for name, array in self.params.items()}
-                self._held = held or now
+                self._held = held or self._copy_parameters()
                 self._hold(self._held)
                 self._hold(self.averages())
         elif held:
             self._hold(held)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of, with attributes of subclasses."""
+        ours = [k for k in type(self).__mro__ if k.__module__.startswith("gdopt.")]
+        known = {n for kind in ours for n in getattr(kind, "__annotations__", ())}
+        named, updated = self._parameters.named, self._parameters.arrays
+        return {
+            "rule": self.rule.inner or self.rule,
+            "options": self.options,
+            "transforms": self._transforms,
+            "params": named,
+            "frozen": [name for name in named if name not in updated],
+            "settings": self.hyper.settings,
+            "dynamic": self._dynamic is not None,
+            "saved": self.state_dict(),
+            "own": {n: value for n, value in vars(self).items() if n not in known},
+        }
+
+    def __setstate__(self, given: Mapping[str, Any]) -> None:
+        self._restore(given)
+        vars(self).update(given["own"])
+        self.load_state_dict(given["saved"], hyper=False)
+
+    def _restore(self, given: Mapping[str, Any]) -> None:
+        """Make all that `Optimizer.__init__` makes."""
+        self.options, self._transforms = given["options"], given["transforms"]
+        self.rule = self._extend(given["rule"])
+        arrays = given["params"], given["frozen"], given["settings"]
+        self._bind(*arrays, dynamic=given["dynamic"])
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm.

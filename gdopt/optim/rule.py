@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 
@@ -117,6 +119,15 @@ class Rule:
         """Apply the formula to numbers, or to symbols within another rule."""
         return self.function(*arrays, **{**self.defaults, **scalars})
 
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        module, name = self.function.__module__, self.name
+        if getattr(sys.modules.get(module), name, None) is self:  # it was decorated
+            return _find_rule, (module, name)
+        return Rule, (self.function, self.initial, self.ranges, self.per)
+
     @functools.cached_property
     def kernel(self) -> Kernel:
         """The formula as passes over memory, of which most need one."""
@@ -163,6 +174,10 @@ class Rule:
     def bounds(self, scalar: str) -> Range:
         """Return the range of a hyper-parameter."""
         return self.ranges.get(scalar, FINITE)
+
+
+def _find_rule(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 @overload
@@ -232,6 +247,9 @@ class BuiltInRule(Rule):
 
     kind: type = type
 
+    def __reduce__(self) -> Any:
+        return _with_fields, (self.name, self.initial, self.ranges)
+
     def __post_init__(self) -> None:
         """Check nothing: importing gdopt would take longer by all traces."""
 
@@ -244,6 +262,13 @@ class BuiltInRule(Rule):
         defaults = {name: taken[name].default for name in names}
         kernel.signature = replace(kernel.signature, defaults=defaults)
         return kernel
+
+
+def _with_fields(name: str, initial: Any, ranges: Any) -> Rule:
+    """Return the built-in rule of a name, perhaps with other starts and ranges."""
+    rule = BUILT_IN[name]
+    same = (rule.initial, rule.ranges) == (initial, ranges)
+    return rule if same else replace(rule, initial=initial, ranges=ranges)
 
 
 def built_in(

@@ -180,3 +180,29 @@ def test_patterns_hold_on_a_gpu(cp):
         optimizer.step({name: cp.ones(2) for name in NAMES})
     moved = {name: -float(array[0]) for name, array in params.items()}
     assert moved == {"W1": 1.5, "b1": 8.0, "W2": 1.5, "b2": 3.0, "bias[1]": 3.0}
+
+
+@pytest.mark.parametrize("kind", [gdopt.AdamW, gdopt.Muon, gdopt.Optimizer])
+def test_torch_s_groups_are_answered_with_the_line_to_write(kind, numpy_engine):
+    groups = [
+        {"params": [np.ones((2, 2)), np.ones(2)], "lr": 0.5},
+        {"params": (np.ones(2) for _ in range(2)), "weight_decay": 0.0},
+    ]
+    more = {"lr": 0.25}
+    if kind is gdopt.Optimizer:
+        more |= {"rule": scaled, "weight_decay": 0.1}
+    elif kind is gdopt.Muon:
+        groups = [{**group, "params": [np.ones((2, 2))]} for group in groups]
+    with pytest.raises(gdopt.ArgumentTypeError) as caught:
+        kind(groups, **more)
+    _, line = str(caught.value).split("got torch's groups: write ")
+    names = {"groups": groups, kind.__name__: kind, "rule": scaled}
+    optimizer = eval(line, names)  # noqa: S307 - the line that a user would write
+    rates = {name: 0.5 if name.startswith("0") else 0.25 for name in optimizer.params}
+    assert optimizer.lr == rates
+    assert optimizer.hyper["weight_decay"]["1.0"] == 0.0
+    assert optimizer.hyper["weight_decay"]["0.0"] > 0.0
+
+
+def scaled(p, g, *, lr, weight_decay):
+    return p - lr * (g + weight_decay * p)

@@ -34,6 +34,7 @@ from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.rule import RANGES, BuiltInRule, Rule
 from gdopt.optim.state import INNER
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
@@ -140,7 +141,9 @@ class Muon(Optimizer):
         if len(coefficients) != 3:
             message = f"ns_coefficients must be 3 numbers, got {shown(ns_coefficients)}"
             raise ArgumentError(message)
-        self._all = Parameters.of(params)
+        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        refuse_groups(type(self), params, given)
+        self._all = Parameters.of(params, options.pop("frozen", ()))
         for name, slot in self._all.layout.slots.items():
             if slot.group not in {"float32", "float64"}:
                 label = array_label(name)
@@ -150,26 +153,16 @@ class Muon(Optimizer):
         ahead = "corrected" if corrected else "nesterov" if nesterov else "mean"
         ns_steps = check_int("ns_steps", ns_steps, least=1)
         rule = muon_rule(ahead, coefficients, ns_steps, adjust_lr)
-        scalars = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.others = self._sums = None
-        super().__init__(matrices, rule, eps=eps, **scalars, **options)
+        super().__init__(matrices, rule, eps=eps, **given, **options)
         if rest:
             self.others = others(rest, self._follow("lr"), **self._after())
             _check_others(self.others, rest)
         self._gradients = Gradients(self._all, self.state_arenas)
 
-    def _follow(self, name: str) -> Callable[[int], Any]:
+    def _follow(self, name: str) -> Followed:
         """Return the schedule of a setting, for the other arrays."""
-        hyper = self.hyper
-
-        def setting(step: int) -> Any:
-            shared = hyper.at(step).shared
-            if name not in shared:
-                message = f"{name} must be one value for all arrays: others follows it"
-                raise ArgumentTypeError(message)
-            return shared[name]
-
-        return setting
+        return Followed(self.hyper, name)
 
     def _after(self) -> dict[str, Any]:
         """Return the options of what follows an update, for the other arrays."""
@@ -204,8 +197,10 @@ class Muon(Optimizer):
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
         parameters, others, t = self._parameters, self.others, self.t
-        given = grads.values() if isinstance(grads, Arena) else grads
-        named = dict(zip(self.params, given, strict=True))
+        given = grads
+        if isinstance(grads, Arena):
+            given = [grads[name] for name in self._updated]
+        named = dict(zip(self._updated, given, strict=True))
         on_device = parameters.backend.name != "numpy"  # else `step` has looked
         skips = on_device and self.non_finite == "skip" and not self.host_skips
         if skips and self._gradients.not_finite(grads):
@@ -261,13 +256,17 @@ class Muon(Optimizer):
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
+        return self._all.named
+
+    @property
+    def _updated(self) -> Mapping[str, Array]:
         return self._all.arrays
 
     @property
     def state(self) -> dict[str, dict[str, Array]]:
         """The state by parameter and name, as live views."""
         found = super().state | (self.others.state if self.others else {})
-        return {name: found[name] for name in self.params}
+        return {name: found[name] for name in self._updated}
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
@@ -280,7 +279,7 @@ class Muon(Optimizer):
     def average(self) -> dict[str, Array]:
         """The average of the parameters by name, as live views."""
         found = super().average | (self.others.average if self.others else {})
-        return {name: found[name] for name in self.params}
+        return {name: found[name] for name in self._updated}
 
     @property
     def state_bytes(self) -> int:
@@ -297,6 +296,34 @@ class Muon(Optimizer):
                 name: np.array(to_host(total)) for name, total in self._sums.items()
             }
         return saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        named, updated, others = self._all.named, self._all.arrays, self.others
+        given: dict[str, Any] = {"params": named, "others": type(others)}
+        given["frozen"] = [name for name in named if name not in updated]
+        if others is not None:
+            own = others.__getstate__()
+            given["own"] = own | {
+                "settings": {
+                    n: v.name if isinstance(v, Followed) else [v]
+                    for n, v in own["settings"].items()
+                }
+            }
+        return super().__getstate__() | {"all": given}
+
+    def _restore(self, given: Mapping[str, Any]) -> None:
+        every = given["all"]
+        self._all = Parameters.of(every["params"], every["frozen"])
+        self.others = self._sums = None
+        super()._restore(given)
+        if "own" in every:
+            own, self.others = every["own"], every["others"].__new__(every["others"])
+            own["settings"] = {
+                n: self._follow(v) if isinstance(v, str) else v[0]
+                for n, v in own["settings"].items()
+            }
+            self.others.__setstate__(own)
+        self._gradients = Gradients(self._all, self.state_arenas)
 
     def _load(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
@@ -338,6 +365,22 @@ class Muon(Optimizer):
                 one()
 
         return restore
+
+
+@dataclass
+class Followed:
+    """A schedule of the values of a setting, one for all arrays."""
+
+    hyper: Hyper
+    name: str
+
+    def __call__(self, step: int) -> Any:
+        """Return the value at a step."""
+        shared = self.hyper.at(step).shared
+        if self.name not in shared:
+            message = f"{self.name} must be one value for all arrays: others follows it"
+            raise ArgumentTypeError(message)
+        return shared[self.name]
 
 
 @dataclass
@@ -392,13 +435,23 @@ AHEAD: dict[str, Callable[..., Array]] = {  # of the mean, what becomes orthogon
 }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class MatrixRule(BuiltInRule):
-    """A formula of whole matrices, which is called as it is and never traced."""
+    """A formula of whole matrices, which is called as it is and never traced.
+
+    Attributes:
+        form: what `muon_rule` made it of.
+    """
+
+    form: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
         from gdopt.kernels.describe import print_source  # noqa: PLC0415
 
         return f"{self!r}\n\n{print_source(self.function)}"
+
+    def __reduce__(self) -> Any:
+        return muon_rule, self.form
 
     def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
         """Check nothing: its optimizer sorts out the matrices."""
@@ -422,7 +475,8 @@ def muon_rule(
         muon.__name__ = f"muon_{ahead}"
     names = inspect.signature(muon).parameters
     ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
-    return MatrixRule(muon, {}, ranges, kind=Muon)
+    form = ahead, coefficients, steps, adjust_lr
+    return MatrixRule(muon, {}, ranges, kind=Muon, form=form)
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
