@@ -145,11 +145,6 @@ class Layers:
         """Return whether units are dropped."""
         return any(keep < 1 for keep in self.keep_prob)
 
-    @property
-    def normalizes(self) -> bool:
-        """Return whether hidden layers are normalized."""
-        return "gamma1" in self.params
-
 
 @dataclass
 class Pass:
@@ -204,7 +199,8 @@ def phases(
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads
-    fused = layer is None and not layers.normalizes
+    normalizes = "gamma1" in params
+    fused = layer is None and not normalizes
     back: Any = None  # of the layer before, where no pass comes between
     for k, activation in enumerate(layers.activations, start=1):
         last = activation is None
@@ -228,7 +224,7 @@ def phases(
             done.append(layer(*arrays, input_gradient=k > 1))
         if activation is None:
             break
-        if layers.normalizes:
+        if normalizes:
             _normalize(done, layers, k, training=training)
         if not fused:
             done.append(activated(done.output, activation, in_place=True))

@@ -265,7 +265,7 @@ def penalize(
     """Return ``loss + (l2 sum(W**2) + l1 sum(|W|)) / (2 m)``; add its gradient.
 
     That is ``l2 / m W + l1 / (2 m) sign(W)``. Biases, and what normalization learns,
-    are left out.
+    are left out. At least one of `l2` and `l1` is above 0.
 
     Source: Ng, Improving deep neural networks, week 1, "Regularization".
     """
@@ -278,4 +278,4 @@ def penalize(
         if l1 and weights.ndim == 2:
             parts.append(l1 * xp.sum(xp.abs(weights)))
             grads[name] += (l1 / (2 * m)) * xp.sign(weights)
-    return loss + sum(parts[1:], parts[0]) / (2 * m) if parts else loss
+    return loss + sum(parts[1:], parts[0]) / (2 * m)

@@ -235,14 +235,16 @@ class Network:
             BackendError: an array is on another device.
         """
         m = check_optional(check_count, "batch_size", batch_size)
-        lambdas = self._lambdas()
+        l2, l1 = self._lambdas()
         loss = self.propagate(x, y, validate=validate)
-        loss = penalize(loss, self.params, self.grads, **lambdas, m=m or len(x))
+        if l2 or l1:
+            m = m or len(x)
+            loss = penalize(loss, self.params, self.grads, l2=l2, l1=l1, m=m)
         return loss, self.grads
 
-    def _lambdas(self) -> dict[str, float]:
-        given = {"l2": self.l2, "l1": self.l1}
-        return {name: check_not_negative(name, value) for name, value in given.items()}
+    def _lambdas(self) -> tuple[float, float]:
+        l2, l1 = self.l2, self.l1
+        return check_not_negative("l2", l2), check_not_negative("l1", l1)
 
     @on_their_device
     def propagate(

@@ -66,6 +66,16 @@ def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp)
             assert found.tobytes() == expected.tobytes()
 
 
+def test_a_new_penalty_holds_from_the_next_captured_step_on(cp):
+    ends = []
+    for captured in (False, True):
+        run = parts(cp, l2=0.1)
+        for record in gdopt.fit(*run, epochs=3, cuda_graph=captured):
+            run[0].l2 = 0.1 if record.step < 4 else 5.0
+        ends.append(run[0].params.flat.get().tobytes())
+    assert ends[0] == ends[1]
+
+
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
 def test_a_captured_step_of_a_regression_has_the_bits_of_a_plain_one(shape, cp):
     ends = []
