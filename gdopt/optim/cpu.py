@@ -22,7 +22,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 Take = Callable[[Any], Array]
-NONE_YET = -1.0  # which is no norm
+NONE_YET = -1.0  # not a norm
 
 
 @dataclass(frozen=True)
