@@ -52,8 +52,8 @@ def find_clips(program: Program, ordered: list[Symbol]) -> dict[int, list[Symbol
 def clip(x: Any, low: Any, high: Any, one: Any, out: Any) -> bool:
     """Clip as a maximum and then a minimum do, unless a bound is zero, denormal or NaN.
 
-    NumPy's clip takes other ones of equal zeros than its maximum and minimum. Where its
-    loops do not flush denormals, a product with `one` does.
+    Of two zeros NumPy's clip may take the other one than its maximum and minimum do.
+    Where its loops do not flush denormals, a product with `one` does.
 
     Returns:
         Whether it was done.
