@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Unpack
@@ -12,9 +10,8 @@ from typing import Any, Unpack
 import numpy as np
 
 from gdopt.arrays.arena import Arena, array_label
-from gdopt.arrays.backend import Array, backend_of
+from gdopt.arrays.backend import Array
 from gdopt.checks import (
-    Range,
     as_number,
     check_choice,
     check_each,
@@ -30,24 +27,19 @@ from gdopt.checks import (
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.optim.executors import Executor, make_executor, start_state
 from gdopt.optim.families.adam import AdamW
+from gdopt.optim.families.orthogonal import RATIOS, muon_rule
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.patterns import refuse_groups
-from gdopt.optim.rule import RANGES, BuiltInRule, Rule
+from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
 
 __all__ = ["Muon"]
 
 BEFORE = list(HYPER)[: list(HYPER).index("weight_decay")]  # options of gradients
-RATIOS: dict[str, Callable[[int, int], float]] = {  # of the rate, by rows and columns
-    "columns": lambda m, n: max(1, n / max(1, m)) ** 0.5,
-    "rows": lambda m, n: max(1, m / max(1, n)) ** 0.5,
-    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,
-    "none": lambda m, n: 1.0,
-}
 
 
 class Muon(Optimizer):
@@ -426,59 +418,6 @@ def _divide(
     )
 
 
-AHEAD: dict[str, Callable[..., Array]] = {  # of the mean, what becomes orthogonal
-    "mean": lambda m, g, beta, t: m,
-    "nesterov": lambda m, g, beta, t: (1 - beta) * g + beta * m,
-    "corrected": lambda m, g, beta, t: (
-        (1 - beta) / (1 - beta**t) * g + beta / (1 - beta ** (t + 1)) * m
-    ),
-}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class MatrixRule(BuiltInRule):
-    """A formula of whole matrices, which is called as it is and never traced.
-
-    Attributes:
-        form: what `muon_rule` made it of.
-    """
-
-    form: tuple[Any, ...] = ()
-
-    def __str__(self) -> str:
-        from gdopt.kernels.describe import print_source  # noqa: PLC0415
-
-        return f"{self!r}\n\n{print_source(self.function)}"
-
-    def __reduce__(self) -> Any:
-        return muon_rule, self.form
-
-    def check_axes(self, axes: Iterable[int], elements: Collection[str] = ()) -> None:
-        """Check nothing: its optimizer sorts out the matrices."""
-
-
-@functools.cache
-def muon_rule(
-    ahead: str, coefficients: tuple[float, ...], steps: int, adjust_lr: str
-) -> MatrixRule:
-    """Return the rule of Muon in one of its forms: the same one each time."""
-    look, ratio = AHEAD[ahead], RATIOS[adjust_lr]
-
-    def muon(p, m, g, *, lr, momentum, weight_decay, eps, t):
-        """Jordan 2024; the decay is that of Liu et al. 2025, eq. 4."""
-        g = g.astype(p.dtype, copy=False)  # which clipping has made float64
-        m = momentum * m + (1 - momentum) * g
-        x = orthogonalize(look(m, g, momentum, t), eps, coefficients, steps)
-        return (1 - lr * weight_decay) * p - lr * ratio(*p.shape) * x, m
-
-    if ahead != "nesterov":
-        muon.__name__ = f"muon_{ahead}"
-    names = inspect.signature(muon).parameters
-    ranges = {name: Range.parse(RANGES[name]) for name in names if name in RANGES}
-    form = ahead, coefficients, steps, adjust_lr
-    return MatrixRule(muon, {}, ranges, kind=Muon, form=form)
-
-
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
     """Refuse what does not update the other arrays, or may skip a step by itself.
 
@@ -493,32 +432,3 @@ def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
     if others.non_finite != "ignore":
         message = f"non_finite of others must be 'ignore', got {others.non_finite!r}"
         raise ArgumentError(message)
-
-
-def orthogonalize(
-    u: Array, eps: float, coefficients: Sequence[float], steps: int
-) -> Array:
-    """Return a matrix with the singular vectors of `u`, and values of about 1."""
-    from gdopt.kernels.products import (  # noqa: PLC0415
-        COLUMNS,
-        Product,
-        multiply,
-        run_step,
-    )
-
-    backend = backend_of(u)
-    a, b, c = coefficients
-
-    def product(left: Array, right: Array) -> Array:
-        shape = left.shape[0], right.shape[1]
-        out = backend.xp.empty(shape, left.dtype)
-        run_step(backend, multiply(backend, Product(left, right, out, COLUMNS)))
-        return out
-
-    rows, columns = u.shape
-    x = u if rows <= columns else u.T
-    x = x / (np.sqrt((x * x).sum()) + eps)
-    for _ in range(steps):
-        gram = product(x, x.T)
-        x = a * x + product(b * gram + c * product(gram, gram), x)
-    return x if rows <= columns else x.T
