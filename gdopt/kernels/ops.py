@@ -114,9 +114,9 @@ OPERATIONS = {
     "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
     "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
     "hypot": Operation("hypot({}, {})", "hypot({}, {})", np.hypot, math.hypot),
-    "floor": Operation(
-        "floor({})",
-        "floor({})",
+    "floor": Operation(  # by a name that an argument of a rule does not hide
+        "::floor({})",
+        "np.floor({})",
         np.floor,
         _ieee(lambda x: math.copysign(math.floor(x), x), np.floor),
     ),

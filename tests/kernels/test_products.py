@@ -143,11 +143,11 @@ def test_steps_set_blas_once_and_restore_it_also_when_they_raise(monkeypatch):
     assert seen == [1, 2]
     seen.clear()
 
-    def fail(_):
+    def fail(*_):
         assert seen == [1]  # still, after the gradients
         raise LookupError
 
-    monkeypatch.setattr(optimizer, "step", fail)
+    monkeypatch.setattr(gdopt.Adam, "step", fail)
     with pytest.raises(LookupError):
         list(gdopt.fit(network, optimizer, batches, epochs=1))
     assert seen == [1, 2]

@@ -30,7 +30,7 @@ from math import fabs, hypot
 
 import numba
 import numpy as np
-from numpy import exp, expm1, floor, inf, log, log1p, nan, sqrt, tanh
+from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 '''
 FLUSH = "from gdopt.kernels.cpu.numba_flush import enter, leave"
 SERIAL = """
