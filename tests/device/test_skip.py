@@ -58,7 +58,6 @@ def test_denormal_gradients_have_the_norm_of_the_cpu(dtype, cp):
 
 
 def test_values_are_sent_anew_when_the_rows_run_out(cp, monkeypatch):
-    monkeypatch.setattr("gdopt.optim.gpu.executor.AHEAD", 3)
     monkeypatch.setattr("gdopt.optim.gpu.values.AHEAD", 3)
 
     def make(params):

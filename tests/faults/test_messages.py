@@ -50,7 +50,9 @@ def test_an_unknown_keyword_is_answered_with_all_that_there_are():
         f"and the options of gdopt.Optimizer: {listed(DecayOptions.__annotations__)}"
     )
     message = message_of(gdopt.Optimizer, np.zeros(3), rule=lambda p, g: p - g, LR=1)
-    assert "'LR'. Optimizer takes the options of gdopt.Optimizer: non_f" in message
+    assert (
+        "'LR'. Optimizer takes the options of gdopt.Optimizer: frozen, non_f" in message
+    )
 
 
 def test_a_keyword_of_a_user_s_class_is_suggested_too():

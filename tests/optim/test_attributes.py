@@ -275,3 +275,30 @@ def test_on_a_gpu_a_value_assigned_before_each_step_prepares_nothing_again(kind,
         expected.step({name: np.ones(3) for name in params})
     for name, array in expected.params.items():
         np.testing.assert_array_equal(cp.asnumpy(params[name]), array)
+
+
+@pytest.mark.gpu
+def test_where_the_device_counts_an_assigned_value_is_sent_for_one_step(cp):
+    seen = []
+
+    def beta(step):
+        seen.append(step)
+        return 0.5
+
+    p, own = cp.zeros(2), np.zeros(2)
+    kinds = {"form": "heavy_ball", "beta": lambda _step: 0.5}
+    optimizer = gdopt.Momentum(p, non_finite="skip", **kinds | {"beta": beta})
+    expected = gdopt.Momentum(own, **kinds)
+    optimizer.step(cp.ones(2))
+    expected.step(np.ones(2))
+    seen.clear()
+    for k in range(3):
+        optimizer.lr = expected.lr = 0.5 + k
+        optimizer.step(cp.ones(2))
+        expected.step(np.ones(2))
+    assert seen == [1, 2, 3]
+    for _ in range(9):
+        optimizer.step(cp.ones(2))
+        expected.step(np.ones(2))
+    assert seen[3:9] == [4, 5, 6, 7, 8, 9]  # four steps together, then sixteen
+    np.testing.assert_array_equal(cp.asnumpy(p), own)

@@ -15,7 +15,7 @@ from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
-from gdopt.optim.gpu.values import AHEAD, DeviceStepCounter
+from gdopt.optim.gpu.values import DeviceStepCounter
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
@@ -97,7 +97,8 @@ class GpuExecutor:
             return
         step = self._counter.t
         steps = [(step + 1, hyper.at(step))]
-        ahead = 1 if hyper.reads_host else AHEAD
+        ahead = self._device_counter.rows(hyper.revision)
+        ahead = 1 if hyper.reads_host else ahead
         for k in range(step + 1, step + ahead):
             try:
                 steps.append((k + 1, hyper.at(k)))

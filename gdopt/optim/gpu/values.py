@@ -123,7 +123,7 @@ class DeviceStepCounter:
         self._device = device
         self.array: Array = backend.zeros(2, np.int64, device)
         self.running = False
-        self._rows_left = 0
+        self._rows, self._rows_left = AHEAD, 0
         self._revision = -1
 
     def read(self) -> int:
@@ -137,6 +137,12 @@ class DeviceStepCounter:
     def lacks_rows(self, revision: int) -> bool:
         """Return whether values must be sent before the next step."""
         return not self.running or self._rows_left <= 0 or revision != self._revision
+
+    def rows(self, revision: int) -> int:
+        """Return for how many steps to send values: one, where some were assigned."""
+        assigned = self.running and revision != self._revision
+        self._rows = 1 if assigned else min(4 * self._rows, AHEAD)
+        return self._rows
 
     def start(self, step: int, ahead: int, revision: int) -> None:
         """Begin with rows for `ahead` steps from `step` on."""
