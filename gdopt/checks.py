@@ -24,24 +24,7 @@ from gdopt.errors import (
 T = TypeVar("T")
 Class = TypeVar("Class", bound=type)
 MOST_LISTED = 10  # items in a message; a network may have hundreds of arrays
-
-
-class InOrder(reprlib.Repr):
-    """Shows the items of a mapping in their order, which counts for patterns."""
-
-    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
-        """Show the first items."""
-        if level <= 0:
-            return "{...}"
-        items = itertools.islice(x.items(), self.maxdict)
-        parts = [
-            f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in items
-        ]
-        more = ["..."] if len(x) > self.maxdict else []
-        return "{" + ", ".join([*parts, *more]) + "}"
-
-
-SHORT = InOrder()
+SHORT = reprlib.Repr()
 SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = SHORT.maxset = MOST_LISTED
 SHORT.maxstring = SHORT.maxother = 200
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gdopt.arrays.arena import Arena, array_label
-from gdopt.checks import as_number, check_choice, shown
+from gdopt.checks import as_number, check_choice, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -216,7 +216,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     def text(self) -> str:
         """Write the settings as they were given, as keywords."""
-        return ", ".join(f"{n}={shown(v)}" for n, v in self.settings.items())
+        return ", ".join(f"{n}={_text(v)}" for n, v in self.settings.items())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
@@ -233,3 +233,10 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 numbers = {key: as_number(name, part) for key, part in parts.items()}
                 saved[name] = numbers if isinstance(given, dict) else numbers[""]
         return saved
+
+
+def _text(given: Any) -> str:
+    """Write a setting; the keys of a mapping in their order, which counts."""
+    if not isinstance(given, dict):
+        return shown(given)
+    return f"{{{listed(f'{key!r}: {shown(part)}' for key, part in given.items())}}}"
