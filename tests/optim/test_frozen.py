@@ -65,6 +65,25 @@ def test_the_others_are_updated_as_if_frozen_arrays_were_not_there(
     assert optimizer.state_bytes == expected.state_bytes
 
 
+def test_in_an_arena_arrays_between_frozen_ones_are_updated(engine):
+    frozen = ["b1", "W3"]
+    start = fresh() | {"W3": np.ones(70), "W4": np.ones(3), "W5": np.ones(2)}
+    row = {name: np.full(array.shape, 0.5) for name, array in start.items()}
+    for options in ({}, {"clip_norm": 0.1}, {"weight_decay": {"W*": 0.1}}):
+        kind = gdopt.AdamW if "weight_decay" in options else gdopt.Adam
+        params = gdopt.Arena.of(start)
+        optimizer = kind(params, frozen=frozen, **options)
+        kept = {n: array.copy() for n, array in start.items() if n not in frozen}
+        expected = kind(kept, **options)
+        for _ in range(2):
+            optimizer.step(gdopt.Arena.of(row))
+            optimizer.step(row)
+            expected.step({n: row[n] for n in kept})
+            expected.step({n: row[n] for n in kept})
+        assert_same(optimizer, expected, kept)
+        np.testing.assert_array_equal(params["W3"], np.ones(70))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_rule_takes_frozen_arrays(name, numpy_engine):
     optimizer = CASES[name].make(fresh(), frozen="*1")
@@ -133,6 +152,16 @@ def test_gradients_of_the_others_are_checked(case, unchanged, numpy_engine):
     optimizer = gdopt.Adam(fresh(), frozen="*1")
     with unchanged(optimizer), pytest.raises(gdopt.GdoptError, match=message):
         optimizer.step(change(ROWS[0]))
+
+
+def test_a_gradient_that_is_not_finite_is_named_next_to_frozen_ones(unchanged, engine):
+    optimizer = gdopt.Adam(arena(), frozen="*1", non_finite="raise")
+    grads = gdopt.Arena.of(ROWS[0])
+    optimizer.step(grads)
+    grads["W1"][...] = grads["b2"][...] = np.nan
+    message = "in the gradients of 'b2'$"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step(grads)
 
 
 def test_what_cannot_be_frozen_is_refused(numpy_engine):

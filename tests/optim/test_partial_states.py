@@ -177,6 +177,13 @@ def test_what_matches_is_loaded_and_the_rest_named(numpy_engine):
     assert (second.t, second.lr, second.beta1) == (4, 0.25, 0.8)
 
 
+def test_a_setting_by_name_is_loaded_as_a_whole(numpy_engine):
+    saved = make(gdopt.AdamW, weight_decay={"W": 0.5}).state_dict()
+    second = make(gdopt.AdamW, weight_decay={"b": 0.25, "W": 0.125})
+    second.load_state_dict(saved, strict=False)
+    assert second.hyper["weight_decay"] == {"W": 0.5, "b": 0.0}
+
+
 def test_a_state_that_fits_is_loaded_without_a_warning(numpy_engine):
     first = trained(ema=0.5)
     second = make(ema=0.5)
