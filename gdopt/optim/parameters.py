@@ -258,7 +258,8 @@ class Gradients:
         else:
             arrays = list(named_arrays(grads, "grads").values())
         refuse_other_count(len(self._parameters.named), len(arrays))
-        return [arrays[k] for k in self._places]
+        frozen = len(self._places) < len(arrays)
+        return [arrays[k] for k in self._places] if frozen else arrays
 
     def _refuse_names(self, grads: Mapping[str, Any]) -> None:
         """Refuse unknown and missing names; those of frozen arrays may be there."""
