@@ -206,3 +206,31 @@ def test_torch_s_groups_are_answered_with_the_line_to_write(kind, numpy_engine):
 
 def scaled(p, g, *, lr, weight_decay):
     return p - lr * (g + weight_decay * p)
+
+
+OPTIONS = {  # by pattern, and the same for each of the arrays W1, b1, W2, b2, bias[1]
+    "clip_value": ({"W*": 0.5, "*": 2.0}, [0.5, 2.0, 0.5, 2.0, 2.0]),
+    "clip_each": ({"*2": 0.5, "*": 2.0}, [2.0, 2.0, 0.5, 0.5, 2.0]),
+    "agc": ({"b*": 0.5, "*": 1.0}, [1.0, 0.5, 1.0, 0.5, 0.5]),
+    "ema": ({"W1": 0.5, "*": 0.25}, [0.5, 0.25, 0.25, 0.25, 0.25]),
+    "weight_decay": ({"W*": 0.5}, [0.5, 0.0, 0.5, 0.0, 0.0]),
+    "bounds": (
+        {"W*": (-1, 0), "*": (-2, 9)},
+        [(-1, 0), (-2, 9), (-1, 0), *[(-2, 9)] * 2],
+    ),
+}
+NEEDED = {"agc": {"unit_axis": 0}, "weight_decay": {"decay_mode": "coupled"}}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_by_pattern_is_that_option_by_name(name, numpy_engine):
+    by_pattern, each = OPTIONS[name]
+    found = []
+    for given in (by_pattern, dict(zip(NAMES, each, strict=True)), each[0]):
+        params = {key: np.full(2, 3.0) for key in NAMES}
+        more = {name: given} | NEEDED.get(name, {})
+        optimizer = gdopt.SGD(params, lr=1.0, **more)
+        optimizer.step({key: np.array([3.0, -3.0]) for key in NAMES})
+        averages = optimizer.average if name == "ema" else {}
+        found.append([a.tolist() for a in (*params.values(), *averages.values())])
+    assert found[0] == found[1] != found[2]
