@@ -8,8 +8,8 @@ import gdopt
 from gdopt.planner import NetworkStep
 
 
-def network_step(cp, count, sizes=(200, 64, 10), judged=0, **options):
-    network = gdopt.nn.Network(sizes, seed=0, backend="cupy")
+def network_step(cp, count, sizes=(200, 64, 10), judged=0, l2=0.0, **options):
+    network = gdopt.nn.Network(sizes, seed=0, backend="cupy", l2=l2)
     rng = np.random.default_rng(0)
     X = cp.asarray(rng.standard_normal((count, sizes[0]), dtype=np.float32))
     y = cp.asarray(rng.integers(0, sizes[-1], count))

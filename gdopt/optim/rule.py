@@ -90,8 +90,10 @@ class Rule:
 
     def _refuse_members(self) -> None:
         """Refuse hyper-parameters with the name of another attribute or option."""
-        own = not getattr(self.function, "__module__", "").startswith("gdopt.")
-        for scalar in RESERVED.intersection(self.scalars if own else ()):
+        module = getattr(self.function, "__module__", None) or ""
+        for scalar in RESERVED.intersection(self.scalars):
+            if module.startswith("gdopt."):
+                continue
             message = (
                 f"{self.name}: {scalar!r} is a member or an option of optimizers: "
             )

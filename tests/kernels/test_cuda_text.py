@@ -16,6 +16,7 @@ from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda import norm, prologue
 from gdopt.kernels.cuda.fused import KernelVariant
 from gdopt.kernels.cuda.pass_text import PassPrinter
+from gdopt.optim.transforms import Transforms, extended
 
 pytestmark = [pytest.mark.cuda_text, pytest.mark.slow]
 
@@ -204,10 +205,8 @@ def test_the_sum_of_squares_of_strided_arrays_compiles(dtype, cuda_text):
 @pytest.mark.parametrize("on_device", [(), ("lr",), ("lr", "norm")])
 @pytest.mark.parametrize("flag", [True, False])
 def test_every_prologue_compiles(name, on_device, flag, cuda_text):
-    program = gdopt.optim.options.extended(
-        gdopt.rules.adam,
-        ("clip_norm",),
-    ).kernel.program()
+    clipped = Transforms(options=frozenset({"clip_norm"}))
+    program = extended(gdopt.rules.adam, clipped).kernel.program()
     if "momentum" in name:
         program = KERNELS[name].program()
         on_device = tuple(scalar for scalar in on_device if scalar != "norm")

@@ -44,6 +44,7 @@ EXACT = {
         np.logical_xor(x > 0, y > 0) ^ np.logical_and(x < 0, np.isnan(y)), x, y
     ),
     "missing": lambda x, y, s: np.where(np.isnan(x), y, x),
+    "floor": lambda x, y, s: x * np.floor(y) + np.floor(s * x),
 }
 CLOSE = {  # units in the last place, with the other libraries' own functions
     "exp": (lambda x, y, s: np.exp(x), 3),

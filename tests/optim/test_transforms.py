@@ -278,8 +278,8 @@ def test_a_dynamic_loss_scale_halves_and_doubles(numpy_engine):
         optimizer.step(np.array([np.nan, 1.0]))
 
 
-def test_the_dynamic_scale_is_torch_s(numpy_engine):
-    torch = pytest.importorskip("torch")
+@pytest.mark.peers("torch")
+def test_the_dynamic_scale_is_torch_s(torch, numpy_engine):
     scaler = torch.amp.GradScaler("cpu")
     p, theirs = np.ones(2), torch.ones(2, requires_grad=True)
     descent = torch.optim.SGD([theirs], lr=0.1)
