@@ -10,43 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
+from gdopt.arrays.containers import named_arrays, refuse_other_kinds
 from gdopt.arrays.dtypes import is_float
+from gdopt.arrays.overlap import refuse_overlap
 from gdopt.checks import check_choice, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
-
-
-def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
-    """Name every array: its key, its position in a sequence, or ``"0"``.
-
-    Args:
-        arrays: an array, a list or tuple of them, or a mapping from names.
-        what: what the caller calls the argument, for the errors.
-
-    Raises:
-        ArgumentTypeError: the container has no order, or a name is not a string.
-        ArgumentError: there is no array at all.
-    """
-    if isinstance(arrays, Mapping):
-        named = dict(arrays)
-    elif isinstance(arrays, list | tuple):
-        named = {str(k): array for k, array in enumerate(arrays)}
-    elif hasattr(arrays, "dtype") and hasattr(arrays, "shape"):
-        named = {"0": arrays}
-    else:
-        kind = "an unordered " if isinstance(arrays, set | frozenset) else "a "
-        message = (
-            f"{what} must be an array, a list or tuple of arrays, or a mapping from "
-            f"names to arrays, got {kind}{type(arrays).__name__}"
-        )
-        raise ArgumentTypeError(message)
-    if not named:
-        message = f"{what} must hold at least one array, got none"
-        raise ArgumentError(message)
-    for name in named:
-        if not isinstance(name, str):
-            message = f"names in {what} must be strings, got {name!r}"
-            raise ArgumentTypeError(message)
-    return named
 
 
 def array_label(name: str, what: str = "params") -> str:
@@ -164,18 +132,21 @@ class Arena(Mapping[str, Array]):
         """Copy arrays into a new arena on their own device.
 
         Args:
-            arrays: an array, a sequence of them, or a mapping from names, all on one
-                device; of any shapes and dtypes.
+            arrays: an array, or a list, tuple or mapping of arrays and of such
+                containers, named by path; on one device, of any shapes and dtypes.
 
         Raises:
-            ArgumentTypeError: something is not an array, or the container has no order.
+            ArgumentTypeError: something is not an array, or a container has no order.
+            ArgumentError: arrays share memory: they would be copied apart.
             BackendError: the arrays are on several devices.
         """
         named = named_arrays(arrays, "arrays")
         labelled = {array_label(n, "arrays"): array for n, array in named.items()}
+        refuse_other_kinds(labelled)
         backend = common_backend(labelled.items())
         for label, array in labelled.items():
             refuse_unusable_dtype(label, array.dtype)
+        refuse_overlap(backend, labelled, "arrays")
         device = backend.device(next(iter(named.values())))
         arena = cls(Layout.of(named), backend, device)
         for name, array in named.items():

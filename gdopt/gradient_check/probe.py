@@ -11,11 +11,11 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.arena import (
     array_label,
-    named_arrays,
     refuse_other_count,
     refuse_other_names,
 )
 from gdopt.arrays.backend import common_backend
+from gdopt.arrays.containers import named_arrays
 from gdopt.arrays.dtypes import is_float
 from gdopt.checks import as_number, check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
@@ -48,6 +48,7 @@ class Probe:
         self.nominal_step = nominal_step
         checked = Parameters.of(params)
         self.function, self.params = function, params
+        self._nested = checked.container is not None and checked.container.nested
         self.arrays, self.backend = dict(checked.arrays), checked.backend
         self.device = checked.device
         self.entries = _entries(params)
@@ -133,7 +134,7 @@ class Probe:
                 another device, or not finite.
         """
         named = named_arrays(grads, "grads")
-        if isinstance(grads, Mapping):
+        if isinstance(grads, Mapping) or self._nested:
             refuse_other_names(list(self.arrays), named, "grads")
         else:
             refuse_other_count(len(self.arrays), len(named))

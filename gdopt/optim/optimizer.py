@@ -56,9 +56,13 @@ class Optimizer(Resumable):
     gradient as transformed so far. All numbers among these are hyper-parameters.
 
     Args:
-        params: an array, a sequence or a mapping of arrays, or a `gdopt.Arena`;
-            float16, bfloat16, float32 or float64, on one device. They stay the caller's
-            own and are changed in place, whatever their strides. An arena is one pass.
+        params: an array, a `gdopt.Arena`, which is one pass, or a list, tuple or
+            mapping of arrays and of such containers, whose arrays are named by path,
+            ``"layers.0.W"``; float16, bfloat16, float32 or float64, on one device. They
+            stay the caller's own and are changed in place, whatever their strides. An
+            array that replaces one in its container is refused at the next step, as is
+            one that was resized; arrays that are attributes (`self.W`) are not watched,
+            nor is a resize there and back again.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
         frozen: a name or a pattern such as ``"embedding*"``, or a list of them: arrays
@@ -301,10 +305,12 @@ class Optimizer(Resumable):
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
-            grads: gradients in the form of the parameters: an array, a sequence, a
-                mapping, or an arena from ``params.like()``, which needs no check per
-                array; each of its parameter's shape, dtype and device. Those of frozen
-                arrays may be None, or missing from a mapping.
+            grads: gradients in the form of the parameters: an array, the same nested
+                containers, or an arena from ``params.like()``, which needs no check per
+                array; or a mapping from paths. Mappings are matched by name, lists by
+                position. Each has its parameter's shape, dtype and device; that of a
+                0-d array may be a NumPy scalar. Those of frozen arrays may be None, or
+                missing from a mapping.
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
@@ -313,7 +319,7 @@ class Optimizer(Resumable):
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
-                schedule gave a value out of range.
+                schedule gave a value out of range; a parameter was replaced or resized.
             ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step, or the parameters

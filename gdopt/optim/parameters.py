@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -16,7 +16,6 @@ from gdopt.arrays.arena import (
     Arena,
     Layout,
     array_label,
-    named_arrays,
     refuse_other_count,
     refuse_other_names,
     refuse_unusable_dtype,
@@ -29,6 +28,13 @@ from gdopt.arrays.backend import (
     is_on_device,
     on_their_device,
 )
+from gdopt.arrays.containers import (
+    Container,
+    named_arrays,
+    read_arrays,
+    refuse_other_kinds,
+)
+from gdopt.arrays.overlap import overlaps_itself, refuse_overlap
 from gdopt.checks import check_like, check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.patterns import key_of_each
@@ -45,6 +51,7 @@ class Parameters:
         layout: of `arrays`.
         arena: whose views `arrays` are, on the CPU perhaps next to frozen ones.
         named: all arrays, the frozen ones included.
+        container: the caller's list, tuple or mapping that holds them, if it does.
     """
 
     arrays: Mapping[str, Array]
@@ -53,6 +60,7 @@ class Parameters:
     layout: Layout
     arena: Arena | None
     named: Mapping[str, Array]
+    container: Container | None
 
     @property
     def axes(self) -> set[int]:
@@ -82,12 +90,17 @@ class Parameters:
         Raises:
             ArgumentTypeError: a container without order, something that is not an
                 array, integers, a read-only array, foreign byte order.
-            ArgumentError: no array, or arrays that share memory; all are frozen, or a
-                pattern matches none.
+            ArgumentError: no array, arrays that share memory or a name, or are made
+                when they are read; all are frozen, or a pattern matches none.
             BackendError: arrays on several devices.
         """
-        named = named_arrays(params, "params")
-        backend = common_backend((array_label(n), array) for n, array in named.items())
+        arena = params if isinstance(params, Arena) else None
+        named, container = read_arrays(params, "params")
+        labelled = {array_label(name): array for name, array in named.items()}
+        refuse_other_kinds(labelled)
+        if container is not None:
+            container.refuse_fresh()
+        backend = common_backend(labelled.items())
         device = backend.device(next(iter(named.values())))
         keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
         stay = key_of_each("frozen", keys, named)
@@ -101,58 +114,21 @@ class Parameters:
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
-        if isinstance(params, Arena) and not stay:
-            return cls(params, backend, device, params.layout, params, params)
-        refuse_overlap(backend, named)
-        arena = params if isinstance(params, Arena) else None
+            if array.size and overlaps_itself(array):
+                message = f"params must not share memory, but elements of {label} do"
+                raise ArgumentError(message)
+        if arena is not None and not stay:
+            return cls(arena, backend, device, arena.layout, arena, arena, None)
+        refuse_overlap(backend, labelled, "params")
         own = arena if backend.name == "numpy" else None  # a GPU's pass takes it whole
         layout = Layout.of(updated)
-        return cls(updated, backend, device, layout, own, arena or named)
+        if arena is not None:  # its views cannot be replaced, nor resized
+            return cls(updated, backend, device, layout, own, arena, None)
+        return cls(updated, backend, device, layout, None, named, container)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Make their device the current one for the length of a block."""
         return self.backend.on(self.device)
-
-
-def refuse_overlap(backend: Backend, named: Mapping[str, Array]) -> None:
-    """Refuse arrays that share memory: an update would be applied twice.
-
-    Raises:
-        ArgumentError: names the first two that overlap.
-    """
-    ranges = sorted(
-        (*byte_bounds(backend, array), name)
-        for name, array in named.items()
-        if array.size
-    )
-    for name, array in named.items():
-        if array.size and _overlaps_itself(array):
-            label = array_label(name)
-            message = f"params must not share memory, but elements of {label} do"
-            raise ArgumentError(message)
-    reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
-    for low, high, name in ranges:
-        reaching = [(end, other) for end, other in reaching if end > low]
-        for _, other in reaching:
-            if backend.xp.shares_memory(named[other], named[name]):
-                both = f"{array_label(other)} and {array_label(name)}"
-                message = f"params must not share memory, but {both} overlap"
-                raise ArgumentError(message)
-        reaching.append((high, name))
-
-
-def _overlaps_itself(array: Array) -> bool:
-    """Return whether two elements of one array share memory."""
-    reach = 0
-    for stride, length in sorted(
-        (abs(stride), length)
-        for stride, length in zip(array.strides, array.shape, strict=True)
-        if length > 1
-    ):
-        if stride < reach + array.dtype.itemsize:
-            return True
-        reach += stride * (length - 1)
-    return False
 
 
 @on_their_device
@@ -187,10 +163,15 @@ class Gradients:
         self._parameters = parameters
         self._names = list(parameters.arrays)
         self._places = [k for k, n in enumerate(parameters.named) if n in self._names]
-        self._expected = [
-            (name, type(array), array.shape, array.dtype)
-            for name, array in parameters.arrays.items()
-        ]
+        self._kind = parameters.backend.xp.ndarray
+        self._arrays = list(parameters.arrays.values())
+        self._shapes = [array.shape for array in self._arrays]
+        self._dtypes = [array.dtype for array in self._arrays]
+        pick = operator.itemgetter(*self._names)
+        self._pick = pick if len(self._names) > 1 else lambda given: (pick(given),)
+        self._container = container = parameters.container
+        self._nested = container is not None and container.nested
+        self._some_frozen = len(self._places) < len(parameters.named)
         self._extents = {}  # strides, and the bytes from an array's address on
         for name, array in parameters.arrays.items():
             low, high = byte_bounds(parameters.backend, array)
@@ -218,7 +199,6 @@ class Gradients:
         # On a GPU an array that lives keeps its place and size: it is checked once.
         self._remembers = parameters.backend.name != "numpy"
         self._owner_of = parameters.backend.owner
-        self._device_of = parameters.backend.device if self._remembers else None
         self._seen = SeenArrays()
 
     def check(self, grads: Any) -> Arena | list[Array]:
@@ -226,22 +206,25 @@ class Gradients:
 
         Raises:
             ArgumentError: a gradient is missing, unknown or of another shape, or
-                shares memory with a parameter or with state.
+                shares memory with a parameter or with state; a parameter was replaced
+                in its container, or changed its shape or dtype.
             ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
         """
         if self._known is not None and grads is self._known:
+            if self._parameters.arena is None:
+                self._check_parameters()
             return self._known
-        if type(grads) is self._expected[0][1]:  # first: a lone array may be small
+        if type(grads) is self._kind:  # first: a lone array may be small
             if len(self._parameters.named) > 1:
                 refuse_other_count(len(self._parameters.named), 1)
             return self._check_fresh([grads])
-        if type(grads) is dict or isinstance(grads, Mapping):
-            if grads.keys() != self._parameters.arrays.keys():
-                self._refuse_names(grads)
-            arrays = list(map(grads.__getitem__, self._names))
-        else:
-            arrays = self._positional(grads)
+        arrays = None
+        if type(grads) is dict and len(grads) == len(self._names):
+            with suppress(KeyError):
+                arrays = list(self._pick(grads))
+        if arrays is None:
+            arrays = self._in_order(grads)
         self._check_fresh(arrays)
         home = self._parameters.arena if self._parameters.has_gaps else None
         layout = self._parameters.layout if home is None else home.layout
@@ -252,41 +235,107 @@ class Gradients:
         self._known = grads
         return grads
 
-    def _positional(self, grads: Any) -> list[Array]:
-        if isinstance(grads, list | tuple) and grads:
-            arrays = list(grads)
-        else:
-            arrays = list(named_arrays(grads, "grads").values())
-        refuse_other_count(len(self._parameters.named), len(arrays))
-        frozen = len(self._places) < len(arrays)
-        return [arrays[k] for k in self._places] if frozen else arrays
+    def _in_order(self, grads: Any) -> list[Array]:
+        """Return gradients in the parameters' order, in whatever container they are."""
+        container, named = self._container, self._parameters.named
+        if (
+            isinstance(grads, Mapping)
+            and grads.keys() == self._parameters.arrays.keys()
+        ):
+            return list(self._pick(grads))
+        if container is None and type(grads) in {int, float}:
+            grads = [grads]  # refused by its own name, with what to write
+        by_position = type(grads) in {list, tuple} and not self._nested
+        arrays = list[Array]()
+        if by_position and len(grads) == len(named):
+            arrays += grads
+        elif not self._nested or not container.collect(grads, arrays):
+            return self._by_name(grads, by_position=by_position)
+        return [arrays[k] for k in self._places] if self._some_frozen else arrays
 
-    def _refuse_names(self, grads: Mapping[str, Any]) -> None:
-        """Refuse unknown and missing names; those of frozen arrays may be there."""
+    def _by_name(self, grads: Any, *, by_position: bool) -> list[Array]:
+        """Return gradients by their paths; those of frozen arrays may be missing."""
+        if isinstance(grads, Mapping):
+            given = Container(grads, "grads").named()
+        else:
+            given = named_arrays(grads, "grads")
         frozen = self._parameters.named.keys() - self._parameters.arrays.keys()
-        given = [name for name in grads if name not in frozen]
-        refuse_other_names(self._names, given, "grads")
+        own = [name for name in given if name not in frozen]
+        if by_position and set(own) != set(self._names):
+            refuse_other_count(len(self._parameters.named), len(grads))
+        refuse_other_names(self._names, own, "grads")
+        return [given[name] for name in self._names]
+
+    def _current(self) -> Iterable[Any]:
+        """Return what the caller's containers hold now in place of the parameters."""
+        container = self._container
+        if container is None:
+            return self._arrays
+        if not self._some_frozen:
+            return container.current()
+        now = list(container.current())
+        return [now[k] for k in self._places]
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that were replaced, or are of another shape."""
+        shapes = [array.shape for array in self._arrays]
+        same = map(operator.is_, self._current(), self._arrays)
+        if shapes != self._shapes or not all(same):
+            self._refuse_changed()
+
+    def _refuse_changed(self) -> None:
+        """Raise for what is wrong with the parameters; a mapping may be reordered."""
+        if self._container is not None:
+            self._container.refuse_rebound()
+        for name, array, shape, dtype in zip(
+            self._names, self._arrays, self._shapes, self._dtypes, strict=True
+        ):
+            if array.shape != shape:
+                message = (
+                    f"{array_label(name)} must stay {dtype} of shape {shape}, as when "
+                    f"the optimizer was made, got {array.dtype} of {array.shape}"
+                )
+                raise ArgumentError(message)
 
     def _check_fresh(self, arrays: list[Array]) -> list[Array]:
         """Check and return arrays; the loop is lean, as it runs for each every step."""
+        if self._remembers:
+            return self._check_each(arrays)
+        kind, owners, held = self._kind, self._owners, self._arrays
+        now = held if self._container is None else self._current()
+        for array, own, current, shape, dtype in zip(
+            arrays, held, now, self._shapes, self._dtypes, strict=True
+        ):
+            if not (
+                type(array) is kind
+                and array.shape == shape == own.shape
+                and array.dtype is dtype
+                and current is own
+                and array.base is None
+                and id(array) not in owners
+            ):
+                return self._check_each(arrays)
+        return arrays
+
+    def _check_each(self, arrays: list[Array]) -> list[Array]:
+        """Check arrays of any kind, by name; replace what is not an array by one."""
+        self._check_parameters()
         if self._remembers and self._seen.are(arrays):
             return arrays
-        device_of, device = self._device_of, self._parameters.device
-        owners, suspects = self._owners, []
-        for (name, kind, shape, dtype), array in zip(
-            self._expected, arrays, strict=True
-        ):
+        kind, owners, suspects = self._kind, self._owners, []
+        expected = zip(
+            self._names, self._arrays, self._shapes, self._dtypes, strict=True
+        )
+        for k, (name, parameter, shape, dtype) in enumerate(expected):
+            array = arrays[k]
             if (
-                type(array) is not kind
+                self._remembers
+                or type(array) is not kind
                 or array.shape != shape
                 or array.dtype != dtype
-                or (device_of is not None and device_of(array) != device)
             ):
-                self._refuse_unlike(name, array, self._parameters.arrays[name])
-            if device_of is None and array.base is None:
-                owner = array
-            else:
-                owner = self._owner_of(array)
+                array = arrays[k] = self._accept(name, array, parameter)
+            owner = self._owner_of(array)
             if owner is None or id(owner) in owners:
                 suspects.append((name, array))
         if suspects:
@@ -295,17 +344,20 @@ class Gradients:
             self._seen = SeenArrays(arrays)
         return arrays
 
-    def _refuse_unlike(self, name: str, array: Array, parameter: Array) -> None:
-        """Raise for what is wrong; subclasses of arrays are not."""
+    def _accept(self, name: str, array: Any, parameter: Array) -> Array:
+        """Return a gradient of another kind as an array, or raise for what is wrong."""
         backend = self._parameters.backend
+        if isinstance(array, np.generic) and backend.name == "numpy":
+            array = np.asarray(array)  # what arithmetic makes of 0-d arrays
         if not backend.is_array(array):
-            self._refuse_kind(name, array)
+            self._refuse_kind(name, array, parameter)
         label, home = f"the gradient of {array_label(name)}", self._parameters.device
         common_backend([(label, array)])  # such as masked arrays
         check_like(label, array, parameter)
         if (device := backend.device(array)) != home:
             message = f"{label} must be on {home}, got one on {device}"
             raise BackendError(message)
+        return array
 
     def _refuse_aliases(self, suspects: Sequence[tuple[str, Array]]) -> None:
         """Refuse memory that the update writes to while it reads the gradient."""
@@ -337,7 +389,7 @@ class Gradients:
                     )
                     raise ArgumentError(message)
 
-    def _refuse_kind(self, name: str, array: Any) -> None:
+    def _refuse_kind(self, name: str, array: Any, parameter: Array) -> None:
         home = f"a {self._parameters.backend.name} array"
         wanted = f"the gradient of {array_label(name)} must be {home}"
         if array is None:
@@ -349,6 +401,9 @@ class Gradients:
             message = f"{wanted} on {self._parameters.device}, got a {kind}"
             raise BackendError(message)
         message = f"{wanted}, got {kind}"
+        if parameter.shape == () and type(array) in {int, float}:
+            library = "ml_dtypes" if parameter.dtype.name == "bfloat16" else "np"
+            message += f": write {library}.{parameter.dtype}(g)"
         raise ArgumentTypeError(message)
 
     def not_finite(self, grads: Arena | list[Array]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.arena import named_arrays
+from gdopt.arrays.containers import named_arrays
 from gdopt.checks import check_flag, check_kind, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError

@@ -199,7 +199,11 @@ def test_an_arena_is_made_of_an_array_a_sequence_a_mapping_or_an_arena():
     [
         ([], gdopt.ArgumentError, "arrays must hold at least one array"),
         ({1, 2}, gdopt.ArgumentTypeError, "arrays must be .* unordered set"),
-        ({1: np.ones(2)}, gdopt.ArgumentTypeError, "names in arrays must be strings"),
+        (
+            {None: np.ones(2)},
+            gdopt.ArgumentTypeError,
+            "names in arrays must be strings",
+        ),
         (
             [np.ones(2, int)],
             gdopt.ArgumentTypeError,
@@ -209,7 +213,7 @@ def test_an_arena_is_made_of_an_array_a_sequence_a_mapping_or_an_arena():
         (
             [[1.0]],
             gdopt.ArgumentTypeError,
-            r"arrays\[0\] must be a NumPy or CuPy array, got list",
+            r"'0\.0' must be a NumPy or CuPy array, got float: write np.array\(1.0, ",
         ),
     ],
 )

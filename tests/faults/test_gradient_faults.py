@@ -175,10 +175,15 @@ def test_an_arena_of_other_shapes_or_dtypes_is_refused(unchanged, numpy_engine):
 
 
 def test_a_number_for_a_0d_parameter_is_refused_as_a_number(unchanged, numpy_engine):
-    optimizer = gdopt.SGD(np.array(1.0))
-    message = r"params\[0\] must be a numpy array, got .*float64"  # what 2 * p gives
+    optimizer = gdopt.SGD({"s": np.array(1.0, np.float32)})
+    message = r"'s' must be a numpy array, got builtins.float: write np.float32\(g\)"
     with unchanged(optimizer), pytest.raises(KIND, match=message):
-        optimizer.step(np.float64(2.0))
+        optimizer.step({"s": 2.0})
+    with (
+        unchanged(optimizer),
+        pytest.raises(KIND, match="must be float32, got float64"),
+    ):
+        optimizer.step({"s": np.float64(2.0)})
 
 
 def test_memory_beside_a_parameter_is_not_shared(engine):

@@ -230,3 +230,17 @@ def test_a_step_that_is_rounded_is_divided_by_as_it_is_stored():
     w = np.array([1000.1, 1000.7])
     check = check_gradient(lambda w: (w.sum() - 2000, np.ones(2)), w)
     assert check.error < 1e-12
+
+
+def test_nested_parameters_are_checked_by_path():
+    params = {"layers": [{"W": np.array([[1.0, 2.0]]), "b": np.array(3.0)}]}
+
+    def nested_cubes(given):
+        (layer,) = given["layers"]
+        loss = (layer["W"] ** 3).sum() + layer["b"] ** 3
+        grads = {"b": 3 * layer["b"] ** 2, "W": 3 * layer["W"] ** 2}
+        return loss, {"layers": [grads]}
+
+    assert gdopt.check_gradient(nested_cubes, params).verdict == "great"
+    with pytest.raises(gdopt.ArgumentError, match=r"missing 'layers\.0\.W'"):
+        gdopt.check_gradient(lambda p: (nested_cubes(p)[0], [np.ones(())]), params)

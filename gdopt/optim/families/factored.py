@@ -7,7 +7,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from gdopt.arrays.arena import array_label, named_arrays
+from gdopt.arrays.arena import array_label
+from gdopt.arrays.containers import named_arrays
 from gdopt.arrays.dtypes import compute_name, is_float
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError

@@ -1,0 +1,245 @@
+"""Lists, tuples and mappings of arrays, nested, which are named by their paths."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.errors import ArgumentError, ArgumentTypeError
+
+Array = Any  # of any library
+
+
+class Container:
+    """What a list, tuple or mapping held when it was read, of arrays and of others.
+
+    An array is named by its path, such as ``"layers.0.W"``: keys of mappings, fields of
+    named tuples and positions, in the order of the containers, depth first.
+
+    Attributes:
+        nested: whether it holds other containers.
+
+    Raises:
+        ArgumentError: a container is inside itself.
+        ArgumentTypeError: a key is not a string or a whole number, or a list is one of
+            pairs.
+    """
+
+    def __init__(self, given: Any, place: str, outer: tuple[Any, ...] = ()) -> None:
+        if any(given is one for one in outer):
+            message = f"containers must not be inside themselves, but {place} is"
+            raise ArgumentError(message)
+        self._given, self._place = given, place
+        self._is_mapping = isinstance(given, Mapping)
+        self._fields = getattr(given, "_fields", None)  # of a named tuple
+        self._keys = list(given) if self._is_mapping else list(range(len(given)))
+        self._key_set = dict.fromkeys(self._keys).keys()
+        self._parts = [self._part(key) for key in self._keys]
+        self._held = [given[key] for key in self._keys]
+        self._in_order = True  # whether a mapping still gives its entries so
+        if not self._is_mapping and self._held and all(map(_is_pair, self._held)):
+            message = f"{place} must not be a list of pairs: write dict({place})"
+            raise ArgumentTypeError(message)
+        self._inner = [
+            Container(entry, self._place_of(key), (*outer, given))
+            if is_container(entry)
+            else None
+            for key, entry in zip(self._keys, self._held, strict=True)
+        ]
+        self.nested = any(self._inner)
+
+    def _part(self, key: Any) -> str:
+        if self._fields is not None:
+            return str(self._fields[key])
+        if isinstance(key, str) or type(key) is int:
+            return str(key)
+        message = f"names in {self._place} must be strings or whole numbers, got "
+        raise ArgumentTypeError(message + repr(key))
+
+    def _place_of(self, key: Any) -> str:
+        """Return the Python expression of an entry."""
+        field = f".{self._fields[key]}" if self._fields else f"[{key!r}]"
+        return self._place + field
+
+    def named(self) -> dict[str, Array]:
+        """Return all arrays by name.
+
+        Raises:
+            ArgumentError: two have the same name.
+        """
+        found: dict[str, Array] = {}
+        for name, array in self.leaves():
+            if name in found:
+                message = f"names in {self._place} must differ, but two arrays are "
+                message += f"called {name!r}"
+                raise ArgumentError(message)
+            found[name] = array
+        return found
+
+    def leaves(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """Iterate over names and arrays; names may come twice."""
+        entries = zip(self._parts, self._held, self._inner, strict=True)
+        for part, entry, inner in entries:
+            if inner is None:
+                yield prefix + part, entry
+            else:
+                yield from inner.leaves(f"{prefix}{part}.")
+
+    def collect(self, given: Any, into: list[Any]) -> bool:
+        """Append the entries of containers like these; return whether they are.
+
+        Mappings have to have the same keys, in any order, and sequences that length.
+        """
+        if self._is_mapping:
+            if not isinstance(given, Mapping) or given.keys() != self._key_set:
+                return False
+        elif (
+            not isinstance(given, list | tuple)
+            or len(given) != len(self._keys)
+            or getattr(given, "_fields", None) != self._fields
+        ):
+            return False
+        if not self.nested:
+            into += map(given.__getitem__, self._keys)
+            return True
+        for key, inner in zip(self._keys, self._inner, strict=True):
+            if inner is None:
+                into.append(given[key])
+            elif not inner.collect(given[key], into):
+                return False
+        return True
+
+    def current(self) -> Iterable[Any]:
+        """Return what lies now where the arrays lay, in their order."""
+        if not self._in_order or len(self._given) != len(self._keys):
+            entries: Iterable[Any] = map(self._entry, self._keys)
+        else:
+            entries = self._given.values() if self._is_mapping else self._given
+        if not self.nested:
+            return entries
+        found: list[Any] = []
+        places = zip(entries, self._held, self._inner, strict=True)
+        for entry, held, inner in places:
+            if inner is None or entry is not held:  # another container has no arrays
+                found += [entry] if inner is None else [None] * len(inner.named())
+            else:
+                found += inner.current()
+        return found
+
+    def _entry(self, key: Any) -> Any:
+        """Return what a key stands for now; None if there is nothing."""
+        if self._is_mapping:
+            return self._given.get(key)
+        return self._given[key] if key < len(self._given) else None
+
+    def refuse_rebound(self) -> None:
+        """Refuse entries that are not what they were; others may have been added.
+
+        Raises:
+            ArgumentError: names the first one.
+        """
+        entries = zip(self._keys, self._held, self._inner, strict=True)
+        for key, held, inner in entries:
+            if self._entry(key) is not held:
+                place = self._place_of(key)
+                line = "to the arrays it held" if inner else f"{place}[...] = value"
+                message = (
+                    f"{place} is another {'container' if inner else 'array'} than when "
+                    f"the optimizer was made, and would not be updated: write {line}"
+                )
+                raise ArgumentError(message)
+            if inner is not None:
+                inner.refuse_rebound()
+        self._in_order = not self._is_mapping or list(self._given) == self._keys
+
+    def refuse_fresh(self) -> None:
+        """Refuse mappings that make their arrays when they are read.
+
+        Raises:
+            ArgumentError: names the first one.
+        """
+        for key, held, inner in zip(self._keys, self._held, self._inner, strict=True):
+            if type(self._given) is not dict and self._given[key] is not held:
+                kind = type(self._given).__name__
+                message = (
+                    f"{self._place} gives another array each time {key!r} is read "
+                    f"({kind}): write dict({self._place})"
+                )
+                raise ArgumentError(message)
+            if inner is not None:
+                inner.refuse_fresh()
+
+
+def is_container(value: Any) -> bool:
+    """Return whether a value holds arrays under keys, or in order."""
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
+
+
+def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | None]:
+    """Name every array: its path in containers, or ``"0"``; return its container, too.
+
+    Args:
+        arrays: an array, or a list, tuple or mapping of them and of containers.
+        what: what the caller calls the argument, for the errors.
+
+    Raises:
+        ArgumentTypeError: the container has no order, or a name is not a string.
+        ArgumentError: there is no array at all, or a name stands for two.
+    """
+    container = Container(arrays, what) if is_container(arrays) else None
+    is_array = hasattr(arrays, "dtype") and hasattr(arrays, "shape")
+    if container is None and not is_array:
+        kind = "an unordered " if isinstance(arrays, set | frozenset) else "a "
+        message = (
+            f"{what} must be an array, a list or a mapping of arrays, got {kind}"
+            f"{type(arrays).__name__}{_hint(what, arrays)}"
+        )
+        raise ArgumentTypeError(message)
+    named = {"0": arrays} if container is None else container.named()
+    if not named:
+        message = f"{what} must hold at least one array, got none"
+        raise ArgumentError(message)
+    return named, container
+
+
+def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
+    """Name every array, as `read_arrays`."""
+    return read_arrays(arrays, what)[0]
+
+
+def refuse_other_kinds(labelled: Mapping[str, Any]) -> None:
+    """Refuse what is not an array of some library, with what to write instead.
+
+    Raises:
+        ArgumentTypeError: it begins with the first one's label.
+    """
+    for label, value in labelled.items():
+        scalar = isinstance(value, np.generic)
+        if scalar or not (hasattr(value, "dtype") and hasattr(value, "shape")):
+            message = f"{label} must be a NumPy or CuPy array, got "
+            message += type(value).__name__ + _hint("it", value)
+            raise ArgumentTypeError(message)
+
+
+def _hint(what: str, value: Any) -> str:
+    """Say what to write instead of a value, if that is known."""
+    model = "list(model.parameters()) or dict(model.named_parameters())"
+    is_model = hasattr(value, "named_parameters")
+    is_text = isinstance(value, str | bytes)
+    lines = [
+        (value is None and what == "it", "leave it out"),
+        (isinstance(value, np.generic), "it cannot be updated: write np.array(it)"),
+        (isinstance(value, int | float), f"write np.array({value!r}, float)"),
+        (dataclasses.is_dataclass(value), f"write vars({what})"),
+        (is_model or isinstance(value, Iterator), f"write {model}"),
+        (isinstance(value, ItemsView), f"write dict({what})"),
+        (isinstance(value, Iterable) and not is_text, f"write list({what})"),
+    ]
+    return next((f": {line}" for holds, line in lines if holds), "")
