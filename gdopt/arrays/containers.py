@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -135,15 +135,18 @@ class Container:
             return self._given.get(key)
         return self._given[key] if key < len(self._given) else None
 
-    def refuse_rebound(self) -> None:
-        """Refuse entries that are not what they were; others may have been added.
+    def refuse_rebound(self, names: Collection[str], prefix: str = "") -> None:
+        """Refuse arrays of these names that are not what they were, and containers.
+
+        Entries may have been added, and be in another order.
 
         Raises:
             ArgumentError: names the first one.
         """
-        entries = zip(self._keys, self._held, self._inner, strict=True)
-        for key, held, inner in entries:
-            if self._entry(key) is not held:
+        entries = zip(self._keys, self._parts, self._held, self._inner, strict=True)
+        for key, part, held, inner in entries:
+            name = prefix + part
+            if self._entry(key) is not held and (inner or name in names):
                 place = self._place_of(key)
                 line = "to the arrays it held" if inner else f"{place}[...] = value"
                 message = (
@@ -152,7 +155,7 @@ class Container:
                 )
                 raise ArgumentError(message)
             if inner is not None:
-                inner.refuse_rebound()
+                inner.refuse_rebound(names, f"{name}.")
         self._in_order = not self._is_mapping or list(self._given) == self._keys
 
     def refuse_fresh(self) -> None:

@@ -11,6 +11,13 @@ from gdopt.optim.options import SHARED, suggest
 from gdopt.optim.transforms import HYPER
 
 PARTS = {name: list(own) for name, own in HYPER.items() if name not in own}
+FIXED = {  # what to write in place of an assignment
+    "hyper": ": write opt.hyper[name] = value",
+    "t": ": load_state_dict sets it",
+    "params": ": write opt.params[name][...] = value",
+    "state": ": write opt.state[name][part][...] = value",
+    "average": ": write opt.average[name][...] = value",
+}
 
 
 class HyperAttributes:
@@ -32,11 +39,17 @@ class HyperAttributes:
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
-        if name in own:
+        if name in own and name != "hyper":
             own[name] = value
         elif name in own.get("hyper", ()):
             self.hyper[name] = value
         elif _is_declared(type(self), name):
+            declared = getattr(type(self), name, None)
+            fixed = isinstance(declared, property) and declared.fset is None
+            if fixed or (name == "hyper" and not isinstance(value, Hyper)):
+                line = FIXED.get(name, "")
+                message = f"{type(self).__name__}.{name} cannot be assigned to{line}"
+                raise AttributeError(message, name=name, obj=self)
             object.__setattr__(self, name, value)
         else:
             message = self._explain(name)

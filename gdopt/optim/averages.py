@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
@@ -32,10 +33,10 @@ class AveragedParameters(HyperAttributes):
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
-        return self._parameters.named
+        return self._parameters.shown
 
     @property
-    def average(self) -> dict[str, Array]:
+    def average(self) -> Mapping[str, Array]:
         """The average of the parameters by name, as live views.
 
         Raises:
@@ -49,7 +50,7 @@ class AveragedParameters(HyperAttributes):
         if start is not None and self.t <= start:
             message = f"average begins with update {start + 1}, got {self.t} updates"
             raise ArgumentError(message)
-        return dict(self._state[AVERAGE])
+        return MappingProxyType(self._state[AVERAGE])
 
     def averages(self) -> Mapping[str, Array]:
         """The averages by name that `averaged` shows: those of ``ema`` or SWA."""

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena, array_label
@@ -264,12 +265,13 @@ class Optimizer(Resumable):
         return replace(own, non_finite="ignore") if self.host_skips else own
 
     @property
-    def state(self) -> dict[str, dict[str, Array]]:
+    def state(self) -> Mapping[str, Mapping[str, Array]]:
         """The state by parameter and name, as live views."""
-        return {
-            key: {name: arena[key] for name, arena in self._state.items()}
+        found = {
+            key: MappingProxyType({n: arena[key] for n, arena in self._state.items()})
             for key in self._parameters.arrays
         }
+        return MappingProxyType(found)
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:

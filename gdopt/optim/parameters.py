@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,12 @@ class Parameters:
     arena: Arena | None
     named: Mapping[str, Array]
     container: Container | None
+
+    @property
+    def shown(self) -> Mapping[str, Array]:
+        """All arrays, where none can be replaced: an arena copies what is assigned."""
+        arena = isinstance(self.named, Arena)
+        return self.named if arena else MappingProxyType(self.named)
 
     @property
     def axes(self) -> set[int]:
@@ -249,7 +255,11 @@ class Gradients:
         arrays = list[Array]()
         if by_position and len(grads) == len(named):
             arrays += grads
-        elif not self._nested or not container.collect(grads, arrays):
+        elif (
+            container is None
+            or not self._nested
+            or not container.collect(grads, arrays)
+        ):
             return self._by_name(grads, by_position=by_position)
         return [arrays[k] for k in self._places] if self._some_frozen else arrays
 
@@ -286,7 +296,7 @@ class Gradients:
     def _refuse_changed(self) -> None:
         """Raise for what is wrong with the parameters; a mapping may be reordered."""
         if self._container is not None:
-            self._container.refuse_rebound()
+            self._container.refuse_rebound(self._parameters.arrays)
         for name, array, shape, dtype in zip(
             self._names, self._arrays, self._shapes, self._dtypes, strict=True
         ):

@@ -82,9 +82,43 @@ def test_members_are_not_replaced(numpy_engine):
     optimizer = adam()
     with pytest.raises(AttributeError, match="step is a method of Adam"):
         optimizer.step = print
-    for name in ("params", "state", "average", "t"):
-        with pytest.raises(AttributeError, match="no setter"):
+    lines = {
+        "params": r": write opt.params\[name\]\[...\] = value",
+        "state": r": write opt.state\[name\]\[part\]\[...\] = value",
+        "average": r": write opt.average\[name\]\[...\] = value",
+        "hyper": r": write opt.hyper\[name\] = value",
+        "t": ": load_state_dict sets it",
+        "grad_norm": "$",
+    }
+    for name, line in lines.items():
+        message = f"Adam.{name} cannot be assigned to{line}"
+        with pytest.raises(AttributeError, match=message):
             setattr(optimizer, name, {})
+
+
+@pytest.mark.parametrize("arena", [False, True])
+def test_arrays_are_not_replaced_but_written_to(arena, unchanged, engine):
+    params = {"W": np.zeros(2), "b": np.zeros(3)}
+    params = gdopt.Arena.of(params) if arena else params
+    optimizer = gdopt.Adam(params, 1.0, ema=0.5)
+    views = [optimizer.state, optimizer.state["W"], optimizer.average]
+    views += [] if arena else [optimizer.params]
+    with unchanged(optimizer):
+        for view in views:
+            for key in (*view, "other"):
+                with pytest.raises(TypeError, match="does not support item assignment"):
+                    view[key] = np.zeros(5)
+        if arena:
+            with pytest.raises(gdopt.ArgumentError, match=r"shape \(2,\), got \(5,\)"):
+                optimizer.params["W"] = np.zeros(5)
+        with pytest.raises(gdopt.ArgumentError, match="hyper must be one of"):
+            optimizer.hyper["lrr"] = 1.0
+    optimizer.params["W"][...] = 3
+    optimizer.state["b"]["m"][...] = 5
+    optimizer.average["b"][...] = 7
+    assert params["W"].tolist() == [3, 3]
+    assert optimizer.state["b"]["m"].tolist() == [5] * 3
+    assert optimizer.average["b"].tolist() == [7] * 3
 
 
 class Paced(gdopt.Adam):

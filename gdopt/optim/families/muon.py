@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Unpack
 
 import numpy as np
@@ -248,17 +249,17 @@ class Muon(Optimizer):
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
-        return self._all.named
+        return self._all.shown
 
     @property
     def _updated(self) -> Mapping[str, Array]:
         return self._all.arrays
 
     @property
-    def state(self) -> dict[str, dict[str, Array]]:
+    def state(self) -> Mapping[str, Mapping[str, Array]]:
         """The state by parameter and name, as live views."""
-        found = super().state | (self.others.state if self.others else {})
-        return {name: found[name] for name in self._updated}
+        found = {**super().state, **(self.others.state if self.others else {})}
+        return MappingProxyType({name: found[name] for name in self._updated})
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
@@ -268,10 +269,10 @@ class Muon(Optimizer):
         return {**super().state_arenas, **named}
 
     @property
-    def average(self) -> dict[str, Array]:
+    def average(self) -> Mapping[str, Array]:
         """The average of the parameters by name, as live views."""
-        found = super().average | (self.others.average if self.others else {})
-        return {name: found[name] for name in self._updated}
+        found = {**super().average, **(self.others.average if self.others else {})}
+        return MappingProxyType({name: found[name] for name in self._updated})
 
     @property
     def state_bytes(self) -> int:
