@@ -42,6 +42,7 @@ class Case:
             ``"copied"``: an arena, into which arrays of gradients are copied first.
             ``"apart"``: a dictionary of arrays, as are the gradients.
             ``"fresh"``: the same, but its gradients are elsewhere at every step.
+            ``"torch"``: parameters of torch, which carry their gradients.
         dtype: of parameters and gradients, which are drawn in float32.
         own: gdopt gets the rule as a formula that its user has written.
         options: of gdopt's optimizer; a peer takes those that it has something for.

@@ -162,6 +162,8 @@ def many_arrays() -> Iterator[Figure]:
     what = "plain dict of 300 arrays, fresh gradients"
     yield Figure(what, NUMPY, (FUSED_1,), fresh, 1.0)
     yield Figure(what, NUMBA, (FUSED,), fresh, 0.6)
+    carried = replace(fresh, name="300 of torch's of 256", rule="adamw", memory="torch")
+    yield Figure("300 parameters of torch of 256", NUMBA, (FUSED,), carried, 1.0)
     copied = CASES["100 arrays, 12.5 M, gradients copied into an arena"]
     own = CASES["100 arrays, 12.5 M, in an arena"]
     what = "12.5 M gradients copied into an arena, over a step without"

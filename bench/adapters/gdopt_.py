@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import inspect
 import itertools
 import os
@@ -90,6 +91,7 @@ def make(form: str, case: Case, device: str) -> Contender:
             step, values, feed = elementwise(case, device)
         else:
             bind = in_arena if case.memory in ARENAS else apart
+            bind = of_torch if case.memory == "torch" else bind
             step, values, feed = bind(case, device, own=own)
     return contender(form, device, step, values, feed=feed)
 
@@ -142,6 +144,23 @@ def in_arena(case: Case, device: str, *, own: bool):
 
     feed(case.gradients())
     return step, params.values, feed
+
+
+def of_torch(case: Case, device: str, *, own: bool):
+    if device != "cpu" or importlib.util.find_spec("torch") is None:
+        message = "needs torch, on the CPU"
+        raise UnsupportedError(message)
+    import torch  # noqa: PLC0415 - as other cases do without
+
+    params = [torch.nn.Parameter(torch.tensor(array)) for array in case.params()]
+
+    def feed(arrays):
+        for p, array in zip(params, arrays, strict=True):
+            p.grad = torch.tensor(array)
+
+    feed(case.gradients())
+    descent = optimizer(case.rule, params, own=own, **case.options)
+    return descent.step, lambda: [p.detach().numpy() for p in params], feed
 
 
 def average(case: Case, device: str):

@@ -1,7 +1,8 @@
 """Where arrays live, and named arrays as views of one buffer."""
 
 from gdopt.arrays.arena import Arena, Layout
-from gdopt.arrays.backend import Array, Backend, as_array, backend_of, get_backend, use
+from gdopt.arrays.backend import Array, Backend, backend_of, get_backend, use
+from gdopt.arrays.foreign import as_array
 from gdopt.imports import public_dir
 
 __all__ = [

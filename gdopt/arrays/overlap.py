@@ -26,6 +26,8 @@ def refuse_overlap(backend: Backend, labelled: Mapping[str, Array], what: str) -
             if backend.xp.shares_memory(labelled[other], labelled[name]):
                 both = f"{other} and {name} overlap"
                 message = f"{what} must not share memory, but {both}"
+                if byte_bounds(backend, labelled[other]) == (low, high):
+                    message += ": tied parameters are given once"
                 raise ArgumentError(message)
         reaching.append((high, name))
 

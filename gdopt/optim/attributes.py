@@ -10,6 +10,11 @@ from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import SHARED, suggest
 from gdopt.optim.transforms import HYPER
 
+INSTEAD = {  # of members of torch's optimizers
+    "zero_grad": "gradients are passed to step: there is nothing to zero",
+    "param_groups": "did you mean lr? opt.lr = {'*bias': 0.2, '*': 0.1} is by name",
+    "add_param_group": "make an optimizer of its own for other arrays",
+}
 PARTS = {name: list(own) for name, own in HYPER.items() if name not in own}
 FIXED = {  # what to write in place of an assignment
     "hyper": ": write opt.hyper[name] = value",
@@ -68,6 +73,8 @@ class HyperAttributes:
         if callable(getattr(type(self), name, None)):
             return f"{name} is a method of {kind}, which cannot be replaced"
         message = f"{kind} has no attribute {name!r}"
+        if name in INSTEAD:
+            return f"{message}: {INSTEAD[name]}"
         if name in SHARED:
             parts = (
                 f", with {listed(PARTS[name])} to set later" if name in PARTS else ""

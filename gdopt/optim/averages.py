@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.arrays.torch_ import Tensors
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.attributes import HyperAttributes
@@ -22,6 +23,7 @@ class AveragedParameters(HyperAttributes):
     _counter: StepCounter
     _parameters: Parameters
     _state: dict[str, Arena]
+    _tensors: Tensors | None  # the parameters, where they are torch's
     _transforms: Transforms
     _held: dict[str, Array] | None  # parameters, while averages show
 
@@ -95,9 +97,13 @@ class AveragedParameters(HyperAttributes):
 
     def _hold(self, values: Mapping[str, Array]) -> None:
         """Write values into the parameters."""
+        if self._tensors is not None:
+            self._tensors.refuse_moved()
         with self._parameters.on_device(), Uninterrupted():
             for name, array in self._updated.items():
                 array[...] = values[name]
+            if self._tensors is not None:
+                self._tensors.written(self._updated)
 
     @property
     def _updated(self) -> Mapping[str, Array]:

@@ -22,6 +22,7 @@ from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.resume import Resumable
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
+from gdopt.optim.tensors import TensorGradients
 from gdopt.optim.transforms import (
     accumulation,
     extended,
@@ -63,7 +64,10 @@ class Optimizer(Resumable):
             stay the caller's own and are changed in place, whatever their strides. An
             array that replaces one in its container is refused at the next step, as is
             one that was resized; arrays that are attributes (`self.W`) are not watched,
-            nor is a resize there and back again.
+            nor is a resize there and back again. Those of torch are given as
+            ``list(model.parameters())`` or ``dict(model.named_parameters())``, once
+            they are where they stay; those of other libraries have DLPack or
+            ``__cuda_array_interface__``, and are writable.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
         frozen: a name or a pattern such as ``"embedding*"``, or a list of them: arrays
@@ -141,6 +145,7 @@ class Optimizer(Resumable):
     _lock: threading.Lock
     _norm_scale: Any  # the loss scale of the last step, where known
     _around: bool  # whether a step is more than one of the executor's
+    zero_grad: Callable[[], None]  # where parameters are torch's
 
     def __init__(
         self,
@@ -213,7 +218,6 @@ class Optimizer(Resumable):
         self.hyper = Hyper(self.rule, self._parameters, settings, self._counter)
         with self._parameters.on_device():
             self._state = start_state(self.rule, self._parameters, self.options)
-        self._gradients = Gradients(self._parameters, self._state)
         self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
         self._accumulation = None
         if self.accumulate > 1:
@@ -222,7 +226,20 @@ class Optimizer(Resumable):
         self.executor = self._make_executor()
         self._lock = threading.Lock()
         self._held = self._norm_scale = None
+        self._take_gradients(self._parameters, self._state)
+
+    def _take_gradients(
+        self, parameters: Parameters, states: Mapping[str, Arena]
+    ) -> None:
+        """Decide how gradients are checked, or read from torch's parameters."""
+        self._tensors = tensors = parameters.tensors
+        if tensors is None:
+            self._gradients = Gradients(parameters, states)
+        else:
+            self._gradients = TensorGradients(parameters, states, tensors)
+            self.zero_grad = tensors.zero_grad
         self._around = self.host_skips or "loss_scale" in self._transforms.options
+        self._around = self._around or tensors is not None
 
     def _extend(self, rule: Rule) -> Rule:
         """Return the rule with all that goes around it."""
@@ -303,7 +320,7 @@ class Optimizer(Resumable):
         """What a step does with NaN or infinity in the gradients."""
         return self.options.non_finite
 
-    def step(self, grads: Any) -> bool | Array:
+    def step(self, grads: Any = None) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -312,7 +329,9 @@ class Optimizer(Resumable):
                 array; or a mapping from paths. Mappings are matched by name, lists by
                 position. Each has its parameter's shape, dtype and device; that of a
                 0-d array may be a NumPy scalar. Those of frozen arrays may be None, or
-                missing from a mapping.
+                missing from a mapping. Arrays of torch, JAX and other libraries are
+                read where they lie. Parameters of torch carry their own: without an
+                argument, their ``grad`` is read.
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
@@ -321,7 +340,8 @@ class Optimizer(Resumable):
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
-                schedule gave a value out of range; a parameter was replaced or resized.
+                schedule gave a value out of range; a parameter was replaced or resized,
+                or is torch's and lies in other memory than before.
             ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step, or the parameters
@@ -347,7 +367,7 @@ class Optimizer(Resumable):
             self._lock.release()
 
     def _step_around(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do a step that may take several calls, or scale its gradients."""
+        """Do a step that may take several calls, scale gradients, or write to torch."""
         accumulation, dynamic = self._accumulation, self._dynamic
         if self.options.non_finite != "ignore" and self._has_non_finite(grads):
             if dynamic is not None:
@@ -366,6 +386,8 @@ class Optimizer(Resumable):
                 accumulation.count = 0
             if dynamic is not None:
                 dynamic.update(done=True)
+            if self._tensors is not None and done is not False:
+                self._tensors.written(self._updated)
             return done
 
     def _has_non_finite(self, grads: Any) -> bool:

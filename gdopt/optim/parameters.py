@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -25,7 +26,6 @@ from gdopt.arrays.backend import (
     Backend,
     byte_bounds,
     common_backend,
-    is_on_device,
     on_their_device,
 )
 from gdopt.arrays.containers import (
@@ -34,7 +34,15 @@ from gdopt.arrays.containers import (
     read_arrays,
     refuse_other_kinds,
 )
+from gdopt.arrays.foreign import (
+    gradient_view,
+    is_exported,
+    is_jax,
+    kind_of,
+    parameter_view,
+)
 from gdopt.arrays.overlap import overlaps_itself, refuse_overlap
+from gdopt.arrays.torch_ import Tensors
 from gdopt.checks import check_like, check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.patterns import key_of_each
@@ -52,6 +60,8 @@ class Parameters:
         arena: whose views `arrays` are, on the CPU perhaps next to frozen ones.
         named: all arrays, the frozen ones included.
         container: the caller's list, tuple or mapping that holds them, if it does.
+        given: what the caller holds: `named`, or other libraries' arrays in its place.
+        tensors: those of torch among them, if any.
     """
 
     arrays: Mapping[str, Array]
@@ -61,6 +71,8 @@ class Parameters:
     arena: Arena | None
     named: Mapping[str, Array]
     container: Container | None
+    given: Mapping[str, Any]
+    tensors: Tensors | None = None
 
     @property
     def shown(self) -> Mapping[str, Array]:
@@ -101,7 +113,9 @@ class Parameters:
             BackendError: arrays on several devices.
         """
         arena = params if isinstance(params, Arena) else None
-        named, container = read_arrays(params, "params")
+        given, container = read_arrays(params, "params")
+        tensors = Tensors.among(given)
+        named = {n: parameter_view(a, array_label(n)) for n, a in given.items()}
         labelled = {array_label(name): array for name, array in named.items()}
         refuse_other_kinds(labelled)
         if container is not None:
@@ -119,21 +133,26 @@ class Parameters:
             refuse_unusable_dtype(label, array.dtype)
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
+                if "jax" in sys.modules:
+                    message += ": of a JAX array keep a copy, np.array(w)"
                 raise ArgumentTypeError(message)
             if array.size and overlaps_itself(array):
                 message = f"params must not share memory, but elements of {label} do"
                 raise ArgumentError(message)
         if arena is not None and not stay:
-            return cls(arena, backend, device, arena.layout, arena, arena, None)
+            return cls(arena, backend, device, arena.layout, arena, arena, None, arena)
         refuse_overlap(backend, labelled, "params")
         own = arena if backend.name == "numpy" else None  # a GPU's pass takes it whole
         layout = Layout.of(updated)
         if arena is not None:  # its views cannot be replaced, nor resized
-            return cls(updated, backend, device, layout, own, arena, None)
-        return cls(updated, backend, device, layout, None, named, container)
+            return cls(updated, backend, device, layout, own, arena, None, arena)
+        held = named, container, given, tensors
+        return cls(updated, backend, device, layout, None, *held)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Make their device the current one for the length of a block."""
+        if self.tensors is not None and self.backend.name == "cupy":
+            return self.tensors.on_stream(self.backend, self.device)
         return self.backend.on(self.device)
 
 
@@ -171,6 +190,7 @@ class Gradients:
         self._places = [k for k, n in enumerate(parameters.named) if n in self._names]
         self._kind = parameters.backend.xp.ndarray
         self._arrays = list(parameters.arrays.values())
+        self._given = [parameters.given[name] for name in self._names]
         self._shapes = [array.shape for array in self._arrays]
         self._dtypes = [array.dtype for array in self._arrays]
         pick = operator.itemgetter(*self._names)
@@ -231,7 +251,7 @@ class Gradients:
                 arrays = list(self._pick(grads))
         if arrays is None:
             arrays = self._in_order(grads)
-        self._check_fresh(arrays)
+        arrays = self._check_fresh(arrays)
         home = self._parameters.arena if self._parameters.has_gaps else None
         layout = self._parameters.layout if home is None else home.layout
         if not isinstance(grads, Arena) or grads.layout != layout:
@@ -249,6 +269,9 @@ class Gradients:
             and grads.keys() == self._parameters.arrays.keys()
         ):
             return list(self._pick(grads))
+        if grads is None:
+            message = "step needs grads: only torch's parameters carry their own"
+            raise ArgumentTypeError(message)
         if container is None and type(grads) in {int, float}:
             grads = [grads]  # refused by its own name, with what to write
         by_position = type(grads) in {list, tuple} and not self._nested
@@ -280,7 +303,7 @@ class Gradients:
         """Return what the caller's containers hold now in place of the parameters."""
         container = self._container
         if container is None:
-            return self._arrays
+            return self._given
         if not self._some_frozen:
             return container.current()
         now = list(container.current())
@@ -289,7 +312,7 @@ class Gradients:
     def _check_parameters(self) -> None:
         """Refuse parameters that were replaced, or are of another shape."""
         shapes = [array.shape for array in self._arrays]
-        same = map(operator.is_, self._current(), self._arrays)
+        same = map(operator.is_, self._current(), self._given)
         if shapes != self._shapes or not all(same):
             self._refuse_changed()
 
@@ -360,7 +383,7 @@ class Gradients:
         if isinstance(array, np.generic) and backend.name == "numpy":
             array = np.asarray(array)  # what arithmetic makes of 0-d arrays
         if not backend.is_array(array):
-            self._refuse_kind(name, array, parameter)
+            array = self._view_foreign(name, array, parameter)
         label, home = f"the gradient of {array_label(name)}", self._parameters.device
         common_backend([(label, array)])  # such as masked arrays
         check_like(label, array, parameter)
@@ -368,6 +391,15 @@ class Gradients:
             message = f"{label} must be on {home}, got one on {device}"
             raise BackendError(message)
         return array
+
+    def _reached(self, lows: Any, highs: Any) -> tuple[Any, Any]:
+        """Find out which ranges of bytes may reach those that an update writes to.
+
+        Returns:
+            Whether each may, and how many of the written ones start below its end.
+        """
+        lasts = np.searchsorted(self._starts, highs)
+        return (self._reach[lasts - 1] > lows) & (lasts > 0), lasts
 
     def _refuse_aliases(self, suspects: Sequence[tuple[str, Array]]) -> None:
         """Refuse memory that the update writes to while it reads the gradient."""
@@ -382,8 +414,7 @@ class Gradients:
                 low, high = byte_bounds(backend, array)
             lows.append(low)
             highs.append(high)
-        lasts = np.searchsorted(self._starts, highs)
-        reached = (self._reach[lasts - 1] > lows) & (lasts > 0)
+        reached, lasts = self._reached(lows, highs)
         for k in np.flatnonzero(reached).tolist():
             (name, array), low, high, last = suspects[k], lows[k], highs[k], lasts[k]
             while last and self._reach[last - 1] > low:
@@ -399,18 +430,25 @@ class Gradients:
                     )
                     raise ArgumentError(message)
 
-    def _refuse_kind(self, name: str, array: Any, parameter: Array) -> None:
-        home = f"a {self._parameters.backend.name} array"
-        wanted = f"the gradient of {array_label(name)} must be {home}"
+    def _view_foreign(self, name: str, array: Any, parameter: Array) -> Array:
+        """View a gradient of another library, or refuse what is not an array."""
+        library, home = self._parameters.backend.name, self._parameters.device
+        label = f"the gradient of {array_label(name)}"
+        wanted = f"{label} must be a {library} array"
         if array is None:
             message = f"{wanted}, got None"
             raise ArgumentTypeError(message)
-        kind = f"{type(array).__module__}.{type(array).__name__}"
-        foreign = hasattr(array, "__array__") and not isinstance(array, np.generic)
-        if foreign or is_on_device(array):
-            message = f"{wanted} on {self._parameters.device}, got a {kind}"
+        if is_exported(array):
+            view = gradient_view(array, label, library, home)
+            if view.dtype.itemsize < parameter.dtype.itemsize and is_jax(array):
+                message = f"{label} must be {parameter.dtype}, got {view.dtype}: set "
+                message += f"jax_enable_x64, or make the parameter {view.dtype}"
+                raise ArgumentTypeError(message)
+            return view
+        if hasattr(array, "__array__") and not isinstance(array, np.generic):
+            message = f"{wanted} on {home}, got a {kind_of(array)}"
             raise BackendError(message)
-        message = f"{wanted}, got {kind}"
+        message = f"{wanted}, got {kind_of(array)}"
         if parameter.shape == () and type(array) in {int, float}:
             library = "ml_dtypes" if parameter.dtype.name == "bfloat16" else "np"
             message += f": write {library}.{parameter.dtype}(g)"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from gdopt.errors import StateWarning
+from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.optim import state
 from gdopt.optim.accumulate import Accumulation, DynamicLossScale
 from gdopt.optim.averages import AveragedParameters
@@ -105,7 +105,18 @@ class Resumable(AveragedParameters):
             self._hold(held)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle is made of, with attributes of subclasses."""
+        """Return what a copy or a pickle is made of, with attributes of subclasses.
+
+        Raises:
+            ArgumentTypeError: the parameters are torch's, of which a copy would have
+                none.
+        """
+        if self._tensors is not None:
+            message = (
+                "an optimizer of torch's parameters is not copied: make one of the "
+                "copied model's, and load opt.state_dict() into it"
+            )
+            raise ArgumentTypeError(message)
         ours = [k for k in type(self).__mro__ if k.__module__.startswith("gdopt.")]
         known = {n for kind in ours for n in getattr(kind, "__annotations__", ())}
         named, updated = self._parameters.named, self._parameters.arrays

@@ -8,12 +8,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from gdopt.arrays.arena import array_label
-from gdopt.arrays.containers import named_arrays
-from gdopt.arrays.dtypes import compute_name, is_float
+from gdopt.arrays.dtypes import compute_name
 from gdopt.checks import check_choice, check_flag
 from gdopt.errors import ArgumentError
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
+from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import built_in
 
 __all__ = ["Adafactor"]
@@ -78,9 +78,9 @@ class Adafactor(Optimizer):
     ) -> None:
         check_choice("form", form, ("torch", "keras"))
         check_flag("relative_step", relative_step)
-        named = named_arrays(params, "params")
+        named = Parameters.of(params).named
         for name, array in named.items():
-            if getattr(array, "ndim", 0) > 2:
+            if array.ndim > 2:
                 message = (
                     "Adafactor takes arrays of at most two axes, but "
                     f"{array_label(name)} has shape {array.shape}: give a view, "
@@ -100,7 +100,6 @@ def _machine_epsilons(arrays: Mapping[str, Any]) -> float | dict[str, float]:
     found = {
         name: float(np.finfo(compute_name(np.dtype(array.dtype).name)).eps)
         for name, array in arrays.items()
-        if is_float(getattr(array, "dtype", None))
     }
     equal = len(set(found.values())) == 1
     return next(iter(found.values())) if equal else found

@@ -32,7 +32,7 @@ from gdopt.optim.families.orthogonal import RATIOS, muon_rule
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
-from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER
@@ -151,7 +151,7 @@ class Muon(Optimizer):
         if rest:
             self.others = others(rest, self._follow("lr"), **self._after())
             _check_others(self.others, rest)
-        self._gradients = Gradients(self._all, self.state_arenas)
+        self._take_gradients(self._all, self.state_arenas)
 
     def _follow(self, name: str) -> Followed:
         """Return the schedule of a setting, for the other arrays."""
@@ -200,7 +200,7 @@ class Muon(Optimizer):
             return False
         if others is not None:
             others.hyper.at(t)  # before anything changes, as it may raise
-        with parameters.on_device(), np.errstate(all="ignore"):
+        with self._all.on_device(), np.errstate(all="ignore"):
             with in_step(parameters.backend):
                 results = self._compute(named, t)
             for name, (p, *states) in results.items():
@@ -316,7 +316,7 @@ class Muon(Optimizer):
                 for n, v in own["settings"].items()
             }
             self.others.__setstate__(own)
-        self._gradients = Gradients(self._all, self.state_arenas)
+        self._take_gradients(self._all, self.state_arenas)
 
     def _load(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool

@@ -1,0 +1,517 @@
+"""torch's own parameters are updated in place, with the gradients that they carry."""
+
+import copy
+import pickle
+import re
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gdopt
+from gdopt.optim import parameters as checks
+
+pytestmark = pytest.mark.peers("torch")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(torch):
+    """Compute on one thread: a second one takes longer to wake than the work takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def signed(p, m, g, *, lr, beta):
+    m = beta * m + (1 - beta) * np.sign(g)
+    return p - lr * m, m
+
+
+def make_model(torch, dtype=None):
+    """Make a small network with its data, always the same."""
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)
+    model = torch.nn.Sequential(*layers).to(dtype or torch.float32)
+    return model, torch.randn(64, 4), torch.randn(64, 1)
+
+
+def loss_of(model, x, y):
+    dtype = next(iter(model.parameters())).dtype
+    return (model(x.to(dtype)) - y.to(dtype)).pow(2).mean()
+
+
+def descend(optimizer, model, x, y, *, steps=50):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(model, x, y).backward()
+        optimizer.step()
+
+
+def parameter(torch, values, grad=None, **options):
+    p = torch.nn.Parameter(torch.tensor(values, **options))
+    p.grad = None if grad is None else torch.tensor(grad, **options)
+    return p
+
+
+@pytest.mark.parametrize(("name", "named"), [("SGD", False), ("AdamW", True)])
+def test_fifty_steps_are_those_of_torch_s_own_optimizer(name, named, torch, engine):
+    (model, *data), (other, *_) = make_model(torch), make_model(torch)
+    hyper = {"lr": 0.01, "weight_decay": 0.01}
+    params = dict(model.named_parameters()) if named else list(model.parameters())
+    mode = {} if name == "AdamW" else {"decay_mode": "coupled"}
+    descend(getattr(gdopt, name)(params, **hyper, **mode), model, *data)
+    descend(getattr(torch.optim, name)(other.parameters(), **hyper), other, *data)
+    for own, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        # Rounding differs at each of 50 steps, and the gradients follow.
+        torch.testing.assert_close(own, theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_a_rule_of_one_s_own_updates_parameters(torch, engine):
+    (model, x, y), (other, *_) = make_model(torch), make_model(torch)
+    moments = [torch.zeros_like(p) for p in other.parameters()]
+    optimizer = gdopt.Optimizer(list(model.parameters()), signed, lr=1e-2, beta=0.9)
+    descend(optimizer, model, x, y)
+    for _ in range(50):
+        other.zero_grad()
+        loss_of(other, x, y).backward()
+        with torch.no_grad():
+            for p, m in zip(other.parameters(), moments, strict=True):
+                m.mul_(0.9).add_(p.grad.sign(), alpha=1 - 0.9)
+                p.sub_(1e-2 * m)
+    for own, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(own, theirs, rtol=2e-5, atol=2e-6)
+    assert loss_of(model, x, y) < loss_of(make_model(torch)[0], x, y) - 0.2
+
+
+def test_bfloat16_is_torch_s_float32_rounded_after_each_step(torch, engine):
+    model, x, y = make_model(torch, torch.bfloat16)
+    wide = [p.detach().float().requires_grad_() for p in model.parameters()]
+    own = gdopt.AdamW(list(model.parameters()), 0.01, weight_decay=0.01)
+    theirs = torch.optim.AdamW(wide, 0.01, weight_decay=0.01)
+    for _ in range(50):
+        own.zero_grad()
+        loss_of(model, x, y).backward()
+        for p, q in zip(model.parameters(), wide, strict=True):
+            q.grad = p.grad.float()
+        own.step()
+        theirs.step()
+        for p, q in zip(model.parameters(), wide, strict=True):
+            q.data.copy_(q.bfloat16())
+            # The last bit of float32 may decide how a tie is rounded: one unit.
+            torch.testing.assert_close(p.float(), q, rtol=2**-8, atol=0)
+            assert (p.float() == q).float().mean() > 0.9
+            q.data.copy_(p.float())
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64"])
+def test_every_dtype_is_updated_where_it_lies(kind, torch, engine):
+    dtype = getattr(torch, kind)
+    p = parameter(
+        torch, [[1.0, 2.0], [3.0, 4.0]], [[2.0, 0.0], [2.0, 4.0]], dtype=dtype
+    )
+    place = p.data_ptr()
+    optimizer = gdopt.SGD([p, turned := parameter(torch, 3.0, 1.0, dtype=dtype)], 0.5)
+    assert optimizer.step() is True
+    assert p.data_ptr() == place
+    assert p.tolist() == [[0.0, 2.0], [2.0, 2.0]]
+    assert turned.item() == 2.5
+
+
+def test_parameters_and_gradients_of_any_strides_are_taken(torch, engine):
+    base = torch.arange(12.0).reshape(3, 4)
+    turned = torch.nn.Parameter(base.t()[::2])
+    turned.grad = torch.ones(3, 2).t()
+    alone = torch.nn.Parameter(torch.zeros(2, 3))
+    (alone.grad,) = torch.autograd.grad(alone.sum(), alone)  # expanded: strides of 0
+    gdopt.SGD([turned, alone], 1.0).step()
+    assert turned.tolist() == [[-1.0, 3.0, 7.0], [1.0, 5.0, 9.0]]
+    assert alone.tolist() == [[-1.0] * 3] * 2
+    assert base[:, 1].tolist() == [1.0, 5.0, 9.0]
+
+
+def test_gradients_may_lie_in_one_bucket(torch, engine):
+    bucket = torch.ones(7)
+    params = [parameter(torch, [0.0] * n) for n in (3, 4)]
+    params[0].grad, params[1].grad = bucket[4:], bucket[:4]
+    gdopt.SGD(params, 1.0).step()
+    assert [p.tolist() for p in params] == [[-1.0] * 3, [-1.0] * 4]
+
+
+def test_a_gradient_with_a_graph_of_its_own_is_read(torch, engine):
+    p = parameter(torch, [3.0])
+    (p.grad,) = torch.autograd.grad((p**2).sum(), p, create_graph=True)
+    gdopt.SGD([p], 0.5).step()
+    assert p.tolist() == [0.0]
+
+
+def test_gradients_that_are_given_are_taken_and_those_carried_are_not(torch, engine):
+    p, q = parameter(torch, [1.0], [100.0]), parameter(torch, [2.0], [100.0])
+    optimizer = gdopt.SGD({"p": p, "q": q}, 1.0)
+    optimizer.step([torch.ones(1), torch.ones(1)])
+    optimizer.step({"q": np.full(1, 2.0, np.float32), "p": torch.ones(1)})
+    assert [p.item(), q.item()] == [-1.0, -1.0]
+    alone = gdopt.SGD(p, 1.0)
+    alone.step(torch.ones(1))
+    assert p.item() == -2.0
+
+
+def cubed(torch, **options):
+    """Make 3 w^3 at w = 2, gone back through once with its graph retained."""
+    w = parameter(torch, [2.0])
+    optimizer = gdopt.SGD([w], 0.1, **options)
+    loss = (w * w * w * 3).sum()
+    loss.backward(retain_graph=True)
+    assert w.grad.item() == 36.0
+    return w, optimizer, loss
+
+
+def test_going_back_through_a_graph_from_before_a_step_is_refused(torch, engine):
+    _, optimizer, loss = cubed(torch)
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("way", ["skipped", "accumulated", "refused", "frozen"])
+def test_a_graph_stays_valid_while_nothing_was_updated(way, torch, numpy_engine):
+    options = {
+        "skipped": {"non_finite": "skip"},
+        "accumulated": {"accumulate": 2},
+    }.get(way, {})
+    w, optimizer, loss = cubed(torch, **options)
+    if way == "frozen":
+        other = parameter(torch, [1.0], [1.0])
+        gdopt.SGD([w, other], 0.1, frozen="0").step()
+    elif way == "refused":
+        with pytest.raises(gdopt.ArgumentTypeError):
+            optimizer.step([torch.ones(1, dtype=torch.float64)])
+    else:
+        if way == "skipped":
+            w.grad.fill_(torch.inf)
+        assert optimizer.step() is False
+    w.grad = None
+    loss.backward(retain_graph=True)
+    assert w.grad.item() == 36.0
+    if way == "accumulated":
+        assert optimizer.step() is True
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+def test_each_update_counts_once(torch, numpy_engine):
+    params = [parameter(torch, [2.0], [1.0]) for _ in range(3)]
+    before = [p._version for p in params]
+    gdopt.Adam(params, clip_norm=1.0, ema=0.9).step()
+    assert [p._version for p in params] == [version + 1 for version in before]
+
+
+def test_averages_that_show_count_as_updates(torch, numpy_engine):
+    _, optimizer, loss = cubed(torch, ema=0.5)
+    with optimizer.averaged():
+        pass
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_parameters_that_early_stopping_restores_count_as_updated(torch, numpy_engine):
+    w, _, loss = cubed(torch)
+    stopping = gdopt.training.EarlyStopping([w], patience=1)
+    stopping.update(1.0)
+    stopping.restore()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+MOVES = {
+    "double": lambda torch, model: model.double(),
+    "half": lambda torch, model: model.half(),
+    "share_memory": lambda torch, model: model.share_memory(),
+    "data": lambda torch, model: setattr(model.weight, "data", torch.ones(3, 3)),
+    "turned": lambda torch, model: setattr(model.weight, "data", model.weight.data.t()),
+    "vector": lambda torch, model: torch.nn.utils.vector_to_parameters(
+        torch.ones(9), model.parameters()
+    ),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_other_memory_than_when_it_was_made_is_refused(
+    move, torch, unchanged, numpy_engine
+):
+    model = torch.nn.Linear(3, 3, bias=False)
+    optimizer = gdopt.Adam(dict(model.named_parameters()), ema=0.5)
+    model.weight.grad = torch.ones(3, 3)
+    optimizer.step()
+    MOVES[move](torch, model)
+    message = "the parameter 'weight' has other memory than when the optimizer was made"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step([torch.ones(3, 3)])
+    with (
+        unchanged(optimizer),
+        pytest.raises(gdopt.ArgumentError, match=message),
+        optimizer.averaged(),
+    ):
+        pytest.fail("the block must not be entered")
+
+
+def test_memory_that_is_filled_in_place_is_kept(torch, numpy_engine):
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimizer = gdopt.SGD(list(model.parameters()), 1.0)
+    model.load_state_dict({"weight": torch.full((1, 2), 5.0)})
+    model.weight.grad = torch.ones(1, 2)
+    optimizer.step()
+    assert model.weight.tolist() == [[4.0, 4.0]]
+
+
+def test_a_storage_is_not_resized_while_an_optimizer_views_it(torch, numpy_engine):
+    p = parameter(torch, [1.0])
+    optimizer = gdopt.SGD([p])
+    with pytest.raises(RuntimeError, match="not resizable"):
+        p.data.resize_(100)
+    assert optimizer.params["0"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_no_view_of_a_gradient_outlives_a_step(kind, torch, engine):
+    memory = np.ones(3, np.float32 if kind == "float32" else np.int16)
+    p = torch.nn.Parameter(torch.zeros(3, dtype=getattr(torch, kind)))
+    p.grad = torch.from_numpy(memory).view(p.dtype)
+    optimizer = gdopt.Adam([p, parameter(torch, [1.0], [1.0])], clip_norm=1.0)
+    optimizer.step()
+    kept = weakref.ref(memory)
+    optimizer.zero_grad()
+    del memory
+    assert kept() is None
+
+
+def test_a_gradient_that_is_the_parameter_s_memory_is_refused(
+    torch, unchanged, numpy_engine
+):
+    params = [parameter(torch, [1.0, 2.0]) for _ in range(3)]
+    optimizer = gdopt.Adam(params)
+    for p, grad in zip(params, [torch.ones(2)] * 2 + [params[1].detach()], strict=True):
+        p.grad = grad
+    message = r"of params\[2\] must not share memory with the parameter params\[1\]"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("own", ["torch", "numpy"])
+def test_aliases_among_many_gradients_are_found_by_one_search(
+    own, torch, monkeypatch, numpy_engine
+):
+    params = [parameter(torch, [1.0], [1.0]) for _ in range(300)]
+    grads = [p.grad for p in params]
+    if own == "numpy":
+        params = [np.ones(1, np.float32) for _ in range(300)]
+    optimizer = gdopt.SGD(params)
+    calls = []
+    original = checks.byte_bounds
+
+    def counted(backend, array):
+        calls.append(array)
+        return original(backend, array)
+
+    monkeypatch.setattr(checks, "byte_bounds", counted)
+    optimizer.step(grads)
+    assert len(calls) <= 10  # by chance, where arrays are neighbours; not 90,000
+
+
+def test_no_gradient_in_any_parameter_is_refused(torch, unchanged, numpy_engine):
+    optimizer = gdopt.Adam([parameter(torch, [1.0]), parameter(torch, [1.0])])
+    message = r"no parameter has a gradient: call loss.backward\(\) before opt.step\(\)"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_step_without_gradients_is_for_torch_s_parameters_alone(
+    mixed, torch, unchanged, numpy_engine
+):
+    params = [np.ones(1, np.float32)]
+    params += [parameter(torch, [1.0], [1.0])] if mixed else []
+    optimizer = gdopt.SGD(params, 1.0)
+    message = "step needs grads: only torch's parameters carry their own"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentTypeError, match=message):
+        optimizer.step()
+    optimizer.step([torch.ones(1)] * len(params))
+    assert [p.item() for p in params] == [0.0] * len(params)
+
+
+WRONG = {
+    "dtype": (gdopt.ArgumentTypeError, {"dtype": "float64"}, "float32, got float64"),
+    "shape": (gdopt.ArgumentError, {"shape": 3}, r"shape \(2,\), got \(3,\)"),
+    "device": (gdopt.BackendError, {"device": "meta"}, "on cpu, got a .* on meta"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_gradient_that_does_not_fit_is_refused_by_name(
+    case, torch, unchanged, numpy_engine
+):
+    error, options, message = WRONG[case]
+    dtype = getattr(torch, options.get("dtype", "float32"))
+    shape, device = options.get("shape", 2), options.get("device", "cpu")
+    p, q = parameter(torch, [1.0, 2.0], [1.0, 2.0]), parameter(torch, [1.0, 2.0])
+    optimizer = gdopt.Adam({"p": p, "q": q})
+    wrong = torch.ones(shape, dtype=dtype, device=device)
+    with (
+        unchanged(optimizer),
+        pytest.raises(error, match="the gradient of 'q' must .*" + message),
+    ):
+        optimizer.step([p.grad, wrong])
+
+
+def test_a_sparse_gradient_is_answered_with_the_line_to_write(
+    torch, unchanged, numpy_engine
+):
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    optimizer = gdopt.Adam(dict(table.named_parameters()))
+    table(torch.tensor([1, 1])).sum().backward()
+    line = r"g = p.grad.coalesce\(\); opt.step\(g.values\(\), at=g.indices\(\)\[0\]\)"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentTypeError, match=line):
+        optimizer.step()
+
+
+def test_tied_weights_count_once(torch, numpy_engine):
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    second.weight = first.weight
+    model = torch.nn.Sequential(first, second)
+    assert len(gdopt.SGD(list(model.parameters())).params) == 3
+    twice = dict(model.named_parameters(remove_duplicate=False))
+    message = "'0.weight' and '1.weight' overlap: tied parameters are given once"
+    with pytest.raises(gdopt.ArgumentError, match=message):
+        gdopt.SGD(twice)
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "complex32", "int32"])
+def test_other_dtypes_are_refused(kind, torch):
+    tensor = torch.ones(2).to(getattr(torch, kind))
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"params\[0\]"):
+        gdopt.SGD([tensor])
+
+
+def test_an_expanded_parameter_is_refused(torch):
+    p = torch.nn.Parameter(torch.ones(1).expand(3))
+    with pytest.raises(gdopt.ArgumentError, match=r"elements of params\[0\] do"):
+        gdopt.SGD([p])
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, pickle.dumps])
+def test_a_copy_is_refused_as_the_tensors_are_the_model_s(make, torch, numpy_engine):
+    (model, *data), (other, *_) = make_model(torch), make_model(torch)
+    optimizer = gdopt.Adam(list(model.parameters()))
+    descend(optimizer, model, *data, steps=3)
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"load opt.state_dict\(\)"):
+        make(optimizer)
+    other.load_state_dict(copy.deepcopy(model.state_dict()))
+    resumed = gdopt.Adam(list(other.parameters()))
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for one, own in ((optimizer, model), (resumed, other)):
+        descend(one, own, *data, steps=3)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_zero_grad_takes_the_gradients_away(torch, numpy_engine):
+    params = [parameter(torch, [1.0], [1.0]) for _ in range(2)]
+    gdopt.SGD(params, frozen="1").zero_grad()
+    assert [p.grad for p in params] == [None, None]
+
+
+FOREIGN = {
+    "zero_grad": "gradients are passed to step: there is nothing to zero",
+    "param_groups": r"did you mean lr\? opt.lr = {'\*bias': 0.2, ",
+    "add_param_group": "make an optimizer of its own",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_names_of_torch_s_optimizers_are_answered_with_the_line_to_write(
+    name, torch, numpy_engine
+):
+    optimizer = gdopt.SGD(np.ones(1))
+    with pytest.raises(AttributeError, match=FOREIGN[name]):
+        getattr(optimizer, name)
+    theirs = gdopt.SGD([parameter(torch, [1.0])])
+    assert hasattr(theirs, name) is (name == "zero_grad")
+
+
+@pytest.mark.parametrize("name", ["Muon", "Adafactor", "ScheduleFreeSGD", "LAMB"])
+def test_optimizers_of_every_kind_take_them(name, torch, numpy_engine):
+    model, *data = make_model(torch)
+    before = loss_of(model, *data).item()
+    optimizer = getattr(gdopt, name)(dict(model.named_parameters()), lr=0.02)
+    descend(optimizer, model, *data, steps=5)
+    assert loss_of(model, *data).item() < before
+    versions = [p._version for p in model.parameters()]
+    optimizer.zero_grad()
+    loss_of(model, *data).backward()
+    optimizer.step()
+    assert [p._version for p in model.parameters()] == [v + 1 for v in versions]
+
+
+def test_a_compiled_model_sees_the_updates(torch, numpy_engine):
+    p = torch.nn.Linear(1, 1, bias=False)
+    compiled = torch.compile(p, backend="eager")
+    optimizer = gdopt.SGD(dict(compiled.named_parameters()), 1.0)
+    assert list(optimizer.params) == ["_orig_mod.weight"]
+    x = torch.ones(1, 1)
+    before = compiled(x)
+    before.backward()
+    optimizer.step()
+    assert compiled(x).item() == pytest.approx(before.item() - 1.0)
+
+
+def test_a_model_in_parallel_gets_its_updates(torch, numpy_engine):
+    dist = torch.distributed
+    if not dist.is_available():
+        pytest.skip("torch was built without distributed")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        (model, *data), (other, *_) = make_model(torch), make_model(torch)
+        parallel = torch.nn.parallel.DistributedDataParallel(
+            model, gradient_as_bucket_view=True
+        )
+        optimizer = gdopt.SGD(dict(parallel.named_parameters()), 0.1)
+        assert next(iter(optimizer.params)) == "module.0.weight"
+        descend(optimizer, parallel, *data, steps=3)
+        descend(torch.optim.SGD(other.parameters(), 0.1), other, *data, steps=3)
+        for p, q in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_the_readme_s_example_runs(torch, numpy_engine):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(import torch\n.*?)```", readme, re.DOTALL)
+    torch.manual_seed(0)
+    names = {"np": np, "gdopt": gdopt, "__name__": "readme"}
+    exec(block, names)  # noqa: S102 - it is our own
+    loss, optimizer = names["loss"], names["opt"]
+    assert optimizer.t == 100
+    assert loss.item() < 0.05
+
+
+def test_a_generator_and_a_model_are_answered_with_the_line_to_write(torch):
+    model = torch.nn.Linear(2, 2)
+    line = r"write list\(model.parameters\(\)\) or dict\(model.named_parameters\(\)\)"
+    for wrong, kind in ((model.parameters(), "a generator"), (model, "a Linear")):
+        with pytest.raises(gdopt.ArgumentTypeError, match=f"got {kind}: {line}"):
+            gdopt.SGD(wrong)
+
+
+def test_a_parameter_that_was_replaced_in_its_container_is_refused(
+    torch, unchanged, numpy_engine
+):
+    params = {"layers": [parameter(torch, [1.0], [1.0])], "b": parameter(torch, [1.0])}
+    optimizer = gdopt.SGD(params, frozen="b")
+    assert optimizer.step()
+    params["layers"][0] = parameter(torch, [1.0], [1.0])
+    message = r"params\['layers'\]\[0\] is another array than when the optimizer was"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step()
