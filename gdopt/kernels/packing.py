@@ -85,7 +85,7 @@ class Rounding:
     start: int
     random_streams: Mapping[int, int]
 
-    def __call__(self, values: np.ndarray, place: int, offset: int) -> np.ndarray:
+    def __call__(self, values: np.ndarray, place: int, offset: int) -> Any:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
         first = self.start + offset
         index = np.arange(first, first + values.size, dtype=np.int64)

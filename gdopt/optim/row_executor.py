@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Layout
+from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
@@ -54,10 +54,12 @@ class RowExecutor:
         """Return False: a step is more than one call."""
         return False
 
-    def run(self, grads: Sequence[Array]) -> bool:
+    def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
+        names = list(self.parameters.arrays)
+        given = [grads[n] for n in names] if isinstance(grads, Arena) else grads
         with self.parameters.on_device():
-            named = dict(zip(self.parameters.arrays, grads, strict=True))
+            named = dict(zip(names, given, strict=True))
             for name, rows in self.rows.items():
                 named[name] = self._summed(named[name], rows)
             t = self.counter.t + 1
@@ -163,9 +165,7 @@ class RowExecutor:
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
 
 
-def _run_in_place(
-    step: Step, arrays: Sequence[Array], rows: np.ndarray, values: Any
-) -> bool:
+def _run_in_place(step: Step, arrays: Sequence[Array], rows: Any, values: Any) -> bool:
     """Run a step on rows by a compiled loop; return whether there is one."""
     if not hasattr(step.engine, "bind_counted"):  # but a Numba loop over elements
         return False

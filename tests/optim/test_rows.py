@@ -274,6 +274,16 @@ def test_an_arena_has_rows(at, frozen, engine):
     assert_same(one, other)
 
 
+@pytest.mark.parametrize("frozen", [(), "b"])
+def test_gradients_may_be_an_arena_where_all_rows_are_named(frozen, numpy_engine):
+    start = {"b": draw(2), "E": E, "W": W}
+    one, other = (adam(gdopt.Arena.of(start), frozen=frozen) for _ in range(2))
+    grads = gdopt.Arena.of(start)
+    one.step(grads)
+    other.step(grads, at={"E": slice(None)})
+    assert_same(one, other)
+
+
 def test_rows_that_are_not_named_stay_as_they_are(engine):
     p = E.copy()
     p[5] = 7.0  # beyond the bounds

@@ -37,7 +37,7 @@ def add_rows(g, order, firsts, total):
 def print_row_loop(program: Program, *, flush: bool, cache: bool, **_: Any) -> str:
     """Print the loop that updates row r of all inputs by row k of the gradient."""
     names, gradient = [s.name for s in program.inputs], len(program.results)
-    body, _ = print_element(program, "{}_[i]")
+    body = print_element(program, "{}_[i]")[0]
     listed = ", ".join([*names, "rows_"])
     lines = [print_head(program, flush=flush, cache=cache, parameters=listed)]
     lines += ["    for k in range(rows_.size):"]
