@@ -274,6 +274,14 @@ def test_an_arena_has_rows(at, frozen, engine):
     assert_same(one, other)
 
 
+def test_nested_arrays_are_named_by_path(engine):
+    params = {"layers": [{"E": E.copy()}, W.copy()]}
+    g = {"layers": [{"E": np.ones((1, 3))}, np.ones((2, 4))]}
+    adam(params).step(g, at={"layers.0.E": [4]})
+    changed = (params["layers"][0]["E"] != E).any(axis=1)
+    assert np.flatnonzero(changed).tolist() == [4]
+
+
 @pytest.mark.parametrize("frozen", [(), "b"])
 def test_gradients_may_be_an_arena_where_all_rows_are_named(frozen, numpy_engine):
     start = {"b": draw(2), "E": E, "W": W}
