@@ -85,16 +85,21 @@ class Rounding:
     start: int
     random_streams: Mapping[int, int]
 
-    def __call__(self, values: np.ndarray, place: int, offset: int) -> np.ndarray:
+    def __call__(self, values: np.ndarray, place: int, offset: int) -> Any:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
         first = self.start + offset
         index = np.arange(first, first + values.size, dtype=np.int64)
         noise = random_noise(self.seed, self.t, index, self.random_streams[place])
-        bits = values.view(np.uint32)
-        number = bits & np.uint32(EXPONENT) != EXPONENT
-        non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
-        rounded = np.where(number, bits + noise, non_finite) >> np.uint32(16)
-        return rounded.astype(np.uint16).view(as_dtype("bfloat16"))
+        return round_by(values, noise)
+
+
+def round_by(values: Any, noise: Any) -> Any:
+    """Round float32 values (n,) to bfloat16, by 16 random bits for each, as uint32."""
+    bits = values.view(np.uint32)
+    number = bits & np.uint32(EXPONENT) != EXPONENT
+    non_finite = bits | np.where(bits & np.uint32(FRACTION), np.uint32(QUIET), 0)
+    rounded = np.where(number, bits + noise, non_finite) >> np.uint32(16)
+    return rounded.astype(np.uint16).view(as_dtype("bfloat16"))
 
 
 class FlatEngine(Protocol):

@@ -21,6 +21,8 @@ from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.resume import Resumable
+from gdopt.optim.row_executor import RowExecutor
+from gdopt.optim.rows import find_rows, refuse_whole
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.tensors import TensorGradients
 from gdopt.optim.transforms import (
@@ -320,7 +322,7 @@ class Optimizer(Resumable):
         """What a step does with NaN or infinity in the gradients."""
         return self.options.non_finite
 
-    def step(self, grads: Any = None) -> bool | Array:
+    def step(self, grads: Any = None, *, at: Any = None) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -332,6 +334,13 @@ class Optimizer(Resumable):
                 missing from a mapping. Arrays of torch, JAX and other libraries are
                 read where they lie. Parameters of torch carry their own: without an
                 argument, their ``grad`` is read.
+            at: the rows that gradients are for, where they are not for all: integers,
+                of which one gradient row each is given, in any order, or a slice or a
+                tuple of slices; with several arrays a mapping from their names, as
+                ``{"E": rows}``: arrays that it does not name are updated whole. Rows
+                that are not named, and their state and average, stay as they are, and
+                neither decay nor count in a norm; `t` counts this step as any other.
+                Gradients of the same row are added up first, in the order given.
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
@@ -341,7 +350,8 @@ class Optimizer(Resumable):
             ArgumentError: a gradient is missing, of another shape, shares memory with
                 parameters or state, or is not finite and ``non_finite="raise"``; a
                 schedule gave a value out of range; a parameter was replaced or resized,
-                or is torch's and lies in other memory than before.
+                or is torch's and lies in other memory than before; a row is not there,
+                or the rule or an option takes the whole of an array that `at` names.
             ArgumentTypeError: a gradient is None, not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step, or the parameters
@@ -354,10 +364,14 @@ class Optimizer(Resumable):
             message = "step must not be called while another thread's step is running"
             raise GdoptError(message)
         try:
+            if at is not None:
+                return self._step_at(grads, at)
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
-            if self.options.non_finite != "ignore" and self._has_non_finite(checked):
+            if self.options.non_finite != "ignore" and self._has_non_finite(
+                checked, waits=False
+            ):
                 return False
             if self.executor.run_compiled(checked):
                 return True
@@ -366,10 +380,36 @@ class Optimizer(Resumable):
         finally:
             self._lock.release()
 
-    def _step_around(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do a step that may take several calls, scale gradients, or write to torch."""
+    def _step_at(self, grads: Any, at: Any) -> bool | Array:
+        """Do a step on the named rows of some arrays."""
+        rows = find_rows(at, self._parameters)
+        refuse_whole(rows, self.rule, self._transforms, self.hyper, self._parameters)
+        shapes = {name: own.shape for name, own in rows.items()}
+        checked = self._gradients.with_shapes(shapes).check(grads)
+        executor = RowExecutor(
+            self.rule,
+            self._parameters,
+            self._state,
+            self.hyper,
+            self._counter,
+            options=self.options,
+            norm_rule=norm_rule(self._transforms),
+            rows=rows,
+        )
+        done = self._step_around(checked, executor)
+        if executor.grad_norm is not None:
+            self.executor.grad_norm = executor.grad_norm
+        return done
+
+    def _step_around(
+        self, grads: Arena | list[Array], rows: Executor | None = None
+    ) -> bool | Array:
+        """Do a step of several calls, of scaled gradients, of rows, or of tensors."""
         accumulation, dynamic = self._accumulation, self._dynamic
-        if self.options.non_finite != "ignore" and self._has_non_finite(grads):
+        executor = rows or self.executor
+        waits = self.host_skips or rows is not None
+        non_finite = self.options.non_finite != "ignore"
+        if non_finite and self._has_non_finite(grads, waits=waits):
             if dynamic is not None:
                 dynamic.update(done=False)
                 if accumulation is not None:
@@ -381,7 +421,7 @@ class Optimizer(Resumable):
                 return False
             known = None if self.hyper.changes else self.hyper.at(0).shared
             self._norm_scale = known and known.get("loss_scale")
-            done = self.executor.run_compiled(grads) or self.executor.run(grads)
+            done = executor.run_compiled(grads) or executor.run(grads)
             if accumulation is not None:
                 accumulation.count = 0
             if dynamic is not None:
@@ -390,11 +430,11 @@ class Optimizer(Resumable):
                 self._tensors.written(self._updated)
             return done
 
-    def _has_non_finite(self, grads: Any) -> bool:
+    def _has_non_finite(self, grads: Any, *, waits: bool) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
         skips = self.options.non_finite == "skip"
         on_device = self._parameters.backend.name != "numpy"
-        if skips and on_device and not self.host_skips:
+        if skips and on_device and not waits:
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
         if names and not skips:

@@ -8,8 +8,8 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from types import MappingProxyType, NoneType
-from typing import Any
+from types import MappingProxyType, NoneType, SimpleNamespace
+from typing import Any, Self
 
 import numpy as np
 
@@ -192,6 +192,7 @@ class Gradients:
         self._arrays = list(parameters.arrays.values())
         self._given = [parameters.given[name] for name in self._names]
         self._shapes = [array.shape for array in self._arrays]
+        self._given = self._shapes  # of the gradients
         self._dtypes = [array.dtype for array in self._arrays]
         pick = operator.itemgetter(*self._names)
         self._pick = pick if len(self._names) > 1 else lambda given: (pick(given),)
@@ -226,6 +227,19 @@ class Gradients:
         self._remembers = parameters.backend.name != "numpy"
         self._owner_of = parameters.backend.owner
         self._seen = SeenArrays()
+
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """Return what checks gradients of which some have other shapes."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._given = [
+            shapes.get(name, shape)
+            for name, shape in zip(self._names, self._shapes, strict=True)
+        ]
+        unknown = None, 0, 0  # the strides and bytes of a gradient of another shape
+        other._extents = {**self._extents, **dict.fromkeys(shapes, unknown)}
+        other._known, other._seen, other._remembers = None, SeenArrays(), True
+        return other
 
     def check(self, grads: Any) -> Arena | list[Array]:
         """Return the arena that was given, or the arrays in the parameters' order.
@@ -357,7 +371,7 @@ class Gradients:
             return arrays
         kind, owners, suspects = self._kind, self._owners, []
         expected = zip(
-            self._names, self._arrays, self._shapes, self._dtypes, strict=True
+            self._names, self._arrays, self._given, self._dtypes, strict=True
         )
         for k, (name, parameter, shape, dtype) in enumerate(expected):
             array = arrays[k]
@@ -367,7 +381,7 @@ class Gradients:
                 or array.shape != shape
                 or array.dtype != dtype
             ):
-                array = arrays[k] = self._accept(name, array, parameter)
+                array = arrays[k] = self._accept(name, array, parameter, shape)
             owner = self._owner_of(array)
             if owner is None or id(owner) in owners:
                 suspects.append((name, array))
@@ -377,7 +391,7 @@ class Gradients:
             self._seen = SeenArrays(arrays)
         return arrays
 
-    def _accept(self, name: str, array: Any, parameter: Array) -> Array:
+    def _accept(self, name: str, array: Any, parameter: Array, shape: Any) -> Array:
         """Return a gradient of another kind as an array, or raise for what is wrong."""
         backend = self._parameters.backend
         if isinstance(array, np.generic) and backend.name == "numpy":
@@ -386,7 +400,7 @@ class Gradients:
             array = self._view_foreign(name, array, parameter)
         label, home = f"the gradient of {array_label(name)}", self._parameters.device
         common_backend([(label, array)])  # such as masked arrays
-        check_like(label, array, parameter)
+        check_like(label, array, SimpleNamespace(shape=shape, dtype=parameter.dtype))
         if (device := backend.device(array)) != home:
             message = f"{label} must be on {home}, got one on {device}"
             raise BackendError(message)

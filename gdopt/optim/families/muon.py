@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
+from gdopt.optim.rows import refuse_part
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
@@ -176,6 +177,10 @@ class Muon(Optimizer):
 
     def _make_executor(self) -> Executor:
         return MatrixExecutor(self._update)
+
+    def _step_at(self, grads: Any, at: Any) -> NoReturn:
+        named = at if isinstance(at, Mapping) and at else self._updated
+        refuse_part(type(self).__name__, next(iter(named)))
 
     def _make_accumulating(self, counter: StepCounter) -> Executor:
         parameters, rule = self._all, accumulation()

@@ -1,0 +1,211 @@
+"""Runs a rule on some rows of arrays and of their state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena, Layout
+from gdopt.arrays.backend import Array
+from gdopt.arrays.dtypes import compute_dtype
+from gdopt.kernels.cpu.norm import CpuNorm
+from gdopt.kernels.cpu.row_sums import add_rows
+from gdopt.kernels.kernel import Step
+from gdopt.kernels.norm import join_norms
+from gdopt.kernels.packing import flat_view, group_seed, random_noise, round_by
+from gdopt.kernels.symbol import ARRAY
+from gdopt.optim.cpu import random_streams
+from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.options import MASTER, Options
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rows import Rows
+from gdopt.optim.rule import Rule
+from gdopt.optim.transforms import NORMS
+
+States = Mapping[str, Mapping[str, Array]]
+
+
+@dataclass
+class RowExecutor:
+    """Runs a rule once, on the named rows of some arrays and on all of the others.
+
+    On a GPU the host waits for the norm, and for the rows if they are there.
+
+    Attributes:
+        norm_rule: computes the norm of each array's gradient, if that is transformed.
+        rows: by the names of arrays.
+        grad_norm: of the gradients, if the rule takes it.
+    """
+
+    rule: Rule
+    parameters: Parameters
+    states: States
+    hyper: Hyper
+    counter: StepCounter
+    options: Options
+    norm_rule: Rule | None
+    rows: Mapping[str, Rows]
+    grad_norm: Any = None
+
+    def run_compiled(self, grads: Any) -> bool:  # noqa: ARG002
+        """Return False: a step is more than one call."""
+        return False
+
+    def run(self, grads: Arena | list[Array]) -> bool:
+        """Do one step with checked gradients; return True, as it is done."""
+        names = list(self.parameters.arrays)
+        given = [grads[n] for n in names] if isinstance(grads, Arena) else grads
+        with self.parameters.on_device():
+            named = dict(zip(names, given, strict=True))
+            for name, rows in self.rows.items():
+                named[name] = self._summed(named[name], rows)
+            t = self.counter.t + 1
+            values = self.hyper.at(t - 1)
+            scalars = {
+                name: values.shared
+                | {"t": t}
+                | {setting: of[name] for setting, of in values.by_name.items()}
+                for name in named
+            }
+            if "norm" in self.rule.kernel.signature.scalars:
+                self.grad_norm = self._norm(named, scalars)
+                for one in scalars.values():
+                    one["norm"] = float(self.grad_norm)
+            for name, g in named.items():
+                self._update(self.rule, name, g, scalars[name], self.states)
+            self.counter.t = t
+        return True
+
+    def _summed(self, g: Array, rows: Rows) -> Array:
+        """Return the gradient of each row, in the order of the rows."""
+        if rows.order is None:
+            return g
+        backend, device = self.parameters.backend, self.parameters.device
+        if rows.firsts is None:
+            return g.take(backend.from_host(rows.order, device), axis=0)
+        g = g.astype(compute_dtype(g.dtype), copy=False)
+        if backend.name == "numpy":
+            return add_rows(g, rows.order, rows.firsts)
+        from gdopt.optim.gpu.rows import add_rows as add_on_device  # noqa: PLC0415
+
+        return add_on_device(backend, g, rows.order, rows.firsts)
+
+    def _norm(
+        self, named: Mapping[str, Array], scalars: Mapping[str, Mapping[str, Any]]
+    ) -> Any:
+        """Return the norm of the gradients of named rows and of all other arrays."""
+        backend, device = self.parameters.backend, self.parameters.device
+        if self.norm_rule is not None:
+            norms = backend.zeros(len(named), np.float64, device)
+            states = {NORMS: {name: norms[k, ...] for k, name in enumerate(named)}}
+            for name, g in named.items():
+                self._update(self.norm_rule, name, g, scalars[name], states)
+            return join_norms(backend.xp, norms)
+        if backend.name == "numpy":
+            return CpuNorm(Layout.of(named))(list(named.values()))
+        from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
+
+        return device_norm(backend, device, named)
+
+    def _update(
+        self,
+        rule: Rule,
+        name: str,
+        g: Array,
+        scalars: Mapping[str, Any],
+        states: States,
+    ) -> None:
+        """Update an array, or its rows, and its state."""
+        if not g.size:
+            return
+        parameters, elements = self.parameters, self.hyper.elements_of(rule)
+        slot, backend = parameters.layout.slots[name], parameters.backend
+        program = rule.kernel.program(elements, len(slot.shape))
+        master = self.options.master_weights
+        held = self.states[MASTER] if master else parameters.arrays
+        arrays = [held[name], *(states[state][name] for state in rule.states), g]
+        later = program.inputs[len(arrays) :]
+        arrays += [self.hyper.elements[symbol.name][name] for symbol in later]
+        streams = random_streams(
+            self.options.stored(rule, slot.group, len(later), len(slot.shape))
+        )
+        dtypes = [
+            np.dtype(np.float32) if k in streams else array.dtype
+            for k, array in enumerate(arrays)
+        ]
+        step = rule.kernel.step(backend, dtypes, elements, len(slot.shape))
+        values = step.values(scalars)
+        where = self.rows[name].where if name in self.rows else ...
+        numbered = isinstance(where, np.ndarray)
+        if streams or not (numbered and _run_in_place(step, arrays, where, values)):
+            noise = self._noise(name, where, scalars["t"], streams) if streams else {}
+            if numbered:
+                where = backend.from_host(where, parameters.device)
+            _run_on_parts(step, arrays, where, values, noise)
+        if master:
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                parameters.arrays[name][where] = held[name][where]
+
+    def _noise(
+        self, name: str, where: Any, t: int, streams: Mapping[int, int]
+    ) -> dict[int, Array]:
+        """Return the random bits of what is rounded by them: those of its elements."""
+        layout, backend = self.parameters.layout, self.parameters.backend
+        slot, cuts = layout.slots[name], where if isinstance(where, tuple) else (where,)
+        axes = [np.arange(length) for length in slot.shape]
+        for axis, cut in enumerate(() if where is ... else cuts):
+            axes[axis] = axes[axis][cut]
+        index = np.ravel_multi_index(np.ix_(*axes), slot.shape) if axes else np.zeros(1)
+        index = slot.start + index.reshape(-1).astype(np.int64)
+        index = backend.from_host(index, self.parameters.device)
+        seed = group_seed(self.options.seed, list(layout.sizes).index(slot.group))
+        return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
+
+
+def _run_in_place(step: Step, arrays: Sequence[Array], rows: Any, values: Any) -> bool:
+    """Run a step on rows by a compiled loop; return whether there is one."""
+    if not hasattr(step.engine, "bind_counted"):  # but a Numba loop over elements
+        return False
+    views = [flat_view(array, step.engine.dtype) for array in arrays]
+    if any(view is None for view in views):
+        return False
+    from gdopt.kernels.cpu.row_loops import row_loop  # noqa: PLC0415 - Numba
+
+    matrices = [array.reshape(len(array), -1) for array in arrays]
+    row_loop(step.program, step.engine.dtype)(matrices, values, rows)
+    return True
+
+
+def _run_on_parts(
+    step: Step,
+    arrays: Sequence[Array],
+    where: Any,
+    values: Any,
+    noise: Mapping[int, Array],
+) -> None:
+    """Run a step on a part of all arrays but the gradient, which is one itself.
+
+    Args:
+        step: the kernel.
+        arrays: its inputs.
+        where: an index of the part; rows by their numbers are copied.
+        values: the hoisted values.
+        noise: random bits for what is rounded by them, by its place.
+    """
+    program, gradient = step.program, len(step.program.results)
+    numbered, parts = hasattr(where, "dtype"), []
+    for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
+        part = array
+        if k != gradient and symbol.kind != ARRAY:
+            part = array.take(where, axis=0) if numbered else array[where]
+        parts.append(part.astype(np.float32) if k in noise else part)
+    step.run(parts, values)
+    for k, part in enumerate(parts[:gradient]):
+        if k in noise:
+            rounded = round_by(part.reshape(-1), noise[k])
+            arrays[k][where] = rounded.reshape(part.shape)
+        elif numbered and program.writes(k) and program.inputs[k].kind != ARRAY:
+            arrays[k][where] = part
