@@ -84,20 +84,23 @@ class Step:
             return self.engine.fill({n: scalars[n] for n in self.program.scalars})
         return self.engine.cast(self._host(*ordered))
 
-    def bind(self, before: Sequence[Any], after: Sequence[Any]) -> Callable[..., None]:
+    def bind(
+        self, before: Sequence[Any], after: Sequence[Any], copy: Any = None
+    ) -> Callable[..., None]:
         """Fix all inputs but one; return a function of that one, values and rounding.
 
-        On the CPU, contiguous arrays are made flat views here, once.
+        On the CPU, contiguous arrays are made flat views here, once. The first array
+        may have a copy in half precision.
         """
         views: list[Any] = [*before, *after]
-        if isinstance(self.program, ReducingProgram):
+        if isinstance(self.program, ReducingProgram) or copy is not None:
             views = [None]
         elif self.on_cpu:
             dtype = self.engine.dtype
             views = [flat_view(array, dtype) for array in views]
         if not self.on_cpu or any(view is None for view in views):
             return lambda one, values, rounding=None: self.run(
-                [*before, one, *after], values, rounding
+                [*before, one, *after], values, rounding, copy
             )
         first, last, run = views[: len(before)], views[len(before) :], self.engine.run
 
@@ -111,14 +114,18 @@ class Step:
         return call
 
     def run(
-        self, arrays: Sequence[Any], values: Any, rounding: Rounding | None = None
+        self,
+        arrays: Sequence[Any],
+        values: Any,
+        rounding: Rounding | None = None,
+        copy: Any = None,
     ) -> None:
         """Update arrays of one shape in place; the inputs in the program's order."""
         if self.on_cpu and isinstance(self.program, ReducingProgram):
-            run_whole(self.engine, self.program, arrays, values, rounding)
+            run_whole(self.engine, self.program, arrays, values, rounding, copy=copy)
         elif self.on_cpu:
             written = len(self.program.results)
-            run_packed(self.engine, arrays, values, written, rounding)
+            run_packed(self.engine, arrays, values, written, rounding, copy=copy)
         else:
             self.engine.run(arrays, values)
 

@@ -20,6 +20,7 @@ from gdopt.arrays.dtypes import as_dtype
 
 EXPONENT, FRACTION, QUIET = 0x7F800000, 0x007FFFFF, 0x00400000
 WORD = 0xFFFFFFFF
+SEGMENT = 1 << 15  # elements that stay in cache
 STREAMS, GOLDEN = 3, 0x9E3779B1  # of a word; 2**32 over the golden ratio, a prime
 
 
@@ -135,6 +136,8 @@ def run_packed(
     values: Any,
     written: int,
     rounding: Rounding | None = None,
+    *,
+    copy: Any = None,
 ) -> None:
     """Update arrays of one shape in place, whatever their strides and storage.
 
@@ -144,20 +147,27 @@ def run_packed(
         values: the hoisted values, as the engine's ``cast`` gave them.
         written: how many arrays are copied back.
         rounding: of those that are rounded at random; the others go to the nearest.
+        copy: of the first array in half precision; see `adopt`.
     """
     views = [flat_view(array, engine.dtype) for array in arrays]
-    if all(view is not None for view in views):
+    if copy is None and all(view is not None for view in views):
         engine.run(views, values)
         return
+    every = arrays if copy is None else [*arrays, copy]
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
     done, random_streams = 0, rounding.random_streams if rounding else {}
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for segments in split(arrays, engine.size):
+        for segments in split(every, engine.size):
             packed = [space[: segments[0].size] for space in scratch]
-            for space, segment in zip(packed, segments, strict=True):
+            for space, segment in zip(packed, segments, strict=False):
                 space.reshape(segment.shape)[...] = segment
+            first = packed[0].reshape(segments[0].shape)
+            if copy is not None:
+                adopt(first, segments[-1])
             engine.run(packed, values)
+            if copy is not None:
+                segments[-1][...] = first
             for k, segment in enumerate(segments[:written]):
                 result = packed[k]
                 if rounding and k in random_streams:
@@ -182,6 +192,8 @@ def run_whole(
     arrays: Sequence[Any],
     values: Any,
     rounding: Rounding | None = None,
+    *,
+    copy: Any = None,
 ) -> None:
     """Update an array by passes, whatever its strides and storage.
 
@@ -191,11 +203,15 @@ def run_whole(
         arrays: of one shape, but for those with a value for an array, row or column.
         values: the hoisted values.
         rounding: of those that are rounded at random; the others go to the nearest.
+        copy: of the first array in half precision; see `adopt`.
     """
     if not arrays[0].size:
         return
     flat, packed = [], []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if copy is not None:
+            for segments in split([arrays[0], copy], SEGMENT):
+                adopt(*segments)
         for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
             dtype = engine.dtype if symbol.element else np.dtype(np.float64)
             view = flat_view(array, dtype)
@@ -210,6 +226,24 @@ def run_whole(
             if rounding and k in rounding.random_streams:
                 result = rounding(result, k, 0)
             arrays[k][...] = result.reshape(arrays[k].shape)
+        if copy is not None and program.writes(0):
+            copy[...] = arrays[0]
+
+
+def adopt(master: Any, copy: Any) -> None:
+    """Take over what was written to a rounded copy, where it is not the rounded master.
+
+    >>> master = np.array([1.0001, 2.0001], np.float32)
+    >>> copy = master.astype(np.float16)
+    >>> copy[1] = 3
+    >>> adopt(master, copy)
+    >>> master
+    array([1.0001, 3.    ], dtype=float32)
+    """
+    rounded = master.astype(copy.dtype)
+    written = rounded.view(np.uint16) != copy.view(np.uint16)
+    if written.any():
+        np.copyto(master, copy, where=written)
 
 
 def split(arrays: Sequence[Any], size: int) -> Iterator[list[Any]]:

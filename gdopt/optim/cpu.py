@@ -247,22 +247,18 @@ class CpuExecutor:
         take = self._take(names, flat=flat)
         padding = [np.zeros(slot.end - slot.stop, group) for slot in slots]
         padding = padding if any(map(len, padding)) else []
-        before, copied = None, self._options.master_weights
-        if copied:
-            parameter = take(self._states[MASTER])
-        elif owned or not flat:
+        before, copies, half = None, [], None
+        if owned or not flat:
             parameter = take(arrays)
         else:
-            parameter, copied = self._space(group, "p", end - start), True
+            parameter = self._space(group, "p", end - start)
             own = [arrays[name] for name in names]
             before = functools.partial(gather, parameter, padding, own)
-        copies = []
-        if copied and (owned or not flat):
-            copies = [(take(arrays), parameter)]
-        elif copied:
-            for name, slot in zip(names, slots, strict=True):
+            for array, slot in zip(own, slots, strict=True):
                 part = parameter[slot.start - start : slot.stop - start]
-                copies.append((arrays[name], part.reshape(slot.shape)))
+                copies.append((array, part.reshape(slot.shape)))
+        if self._options.master_weights:
+            parameter, half = take(self._states[MASTER]), parameter
         if in_arena:
             gradient = take
         else:
@@ -273,7 +269,7 @@ class CpuExecutor:
                 (lambda grads: gather(space, padding, pick(grads))) if flat else pick
             )
         step = self._steps[group]
-        call = step.bind(*self._inputs(step, take, parameter))
+        call = step.bind(*self._inputs(step, take, parameter), half)
         streams = self._random_streams[group]
         return Segment(
             names[0], group, start, step, call, gradient, before, copies, streams

@@ -71,8 +71,9 @@ class CpuReducingExecutor(CpuExecutor):
         slot = parameters.layout.slots[first]
         step, streams, exact = self._of_axes[slot.group, len(slot.shape)]
         own: Mapping[str, Array] = parameters.arrays
-        if copied := self._options.master_weights:
-            own = self._states[MASTER]
+        half = None
+        if self._options.master_weights:
+            own, half = self._states[MASTER], own[first]
         gradient: Callable[[Any], Any] = operator.itemgetter(first)
         if not in_arena:
             gradient = operator.itemgetter(list(parameters.layout.slots).index(first))
@@ -80,10 +81,9 @@ class CpuReducingExecutor(CpuExecutor):
             call, gradient = self._bind_table(step, names), lambda arena: arena
         else:
             take = operator.itemgetter(first)
-            call = step.bind(*self._inputs(step, take, take(own)))
-        pairs = [(parameters.arrays[first], own[first])] if copied else []
+            call = step.bind(*self._inputs(step, take, take(own)), half)
         return Segment(
-            first, slot.group, slot.start, step, call, gradient, None, pairs, streams
+            first, slot.group, slot.start, step, call, gradient, None, (), streams
         )
 
     def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:

@@ -111,7 +111,8 @@ class Optimizer(Resumable):
         swa_start: updates after which the mean of the parameters after each update
             begins, which `average` gives (Izmailov et al. 2018); not with `ema`.
         master_weights: whether float16 or bfloat16 parameters are rounded copies of
-            float32 ones, which are kept as state and updated in the same pass.
+            float32 ones, which are kept as state and updated in the same pass. Where
+            something else was written into a parameter, that is taken over.
         state_dtype: ``"bfloat16"`` halves the state: it is rounded at random, up or
             down, right on average. By default state is float32, or float64 for float64.
         rounding: ``"stochastic"`` rounds bfloat16 parameters that have no master

@@ -49,6 +49,31 @@ def test_a_master_copy_has_the_bits_of_the_cpu(name, layout, cp):
     twins.assert_same()
 
 
+WRITTEN = [3.0, np.nan, np.inf, -0.0, 0.0]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", [gdopt.Adam, gdopt.LAMB])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_written_into_parameters_wins_over_the_master(turned, kind, layout, cp):
+    def place(array):
+        return array.T if turned else array
+
+    start = draw(0, HALVES)
+    options = {"clip_norm": 1.0, "agc": 0.5, "unit_axis": 0, "master_weights": True}
+    twins = Twins(cp, lambda p: kind(p, lr=1e-3, **options), start, layout, place)
+    for seed in range(1, 4):
+        twins.step(draw(seed, HALVES), place)
+        for name, p in twins.host.params.items():
+            for k, value in enumerate(WRITTEN[: 4 if kind is gdopt.Adam else 1]):
+                if p.ndim and len(p) > 2 * k:
+                    p[2 * k] = twins.device.params[name][2 * k] = value
+    twins.step(draw(4, HALVES), place)
+    twins.assert_same()
+    held = twins.host.state["b float16"]["master"]
+    assert abs(held[0] - 3) < 0.01
+
+
 def test_strided_parameters_with_a_master_copy(cp):
     shapes = {"A": (6, 6), "c": (200,)}
     twins = Twins(

@@ -56,6 +56,78 @@ def test_a_master_copy_resumes_with_the_same_bits(engine):
     assert whole["p"].tobytes() == fresh["p"].tobytes()
 
 
+def by_largest(p, g, *, lr):
+    return p - lr * np.max(g)
+
+
+def descent(p, g, *, lr):
+    return p - lr * g
+
+
+FORMS = {  # shapes; how arrays are held, parameters and gradients
+    "alone": ([(9,)], list, list),
+    "several": ([(9,), (3, 5), (), (0, 2), (70,)], list, list),
+    "in segments": ([(5, 9000)], list, list),
+    "turned": ([(5, 9000), (3, 5)], lambda a: [one.T for one in a], list),
+    "an arena": ([(9,), (3, 5), ()], gdopt.Arena.of, list),
+    "arenas": ([(9,), (3, 5), ()], gdopt.Arena.of, gdopt.Arena.of),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rule", [descent, by_largest])
+@pytest.mark.parametrize("dtype", HALF_EPS)
+def test_what_is_written_into_parameters_wins_over_the_master(
+    dtype, rule, form, engine
+):
+    step = halves()[dtype] / 4
+    shapes, hold, hold_gradients = FORMS[form]
+    params = hold([np.ones(shape).astype(dtype) for shape in shapes])
+    optimizer = gdopt.Optimizer(params, rule, lr=step, master_weights=True)
+    named = optimizer.params
+    grads = hold_gradients([np.ones(p.shape).astype(dtype) for p in named.values()])
+    optimizer.step(grads)
+    expected = {}
+    for name, p in named.items():
+        master = np.full(p.shape, 1 - step, np.float32)
+        written = np.arange(p.size).reshape(p.shape) % 4
+        p[written == 1] = 3
+        p[written == 3] = np.nan
+        master[written == 1] = 3
+        master[written == 3] = np.nan
+        expected[name] = master - np.float32(step)
+    optimizer.step(grads)
+    for name, p in named.items():
+        master = optimizer.state[name]["master"]
+        np.testing.assert_array_equal(master, expected[name], strict=True)
+        rounded = expected[name].astype(dtype).astype(np.float32)
+        np.testing.assert_array_equal(p.astype(np.float32), rounded, strict=True)
+
+
+def test_the_bits_of_what_was_written_count(engine):
+    p = np.array([0.0, -0.0, 1.0, 1.0], np.float16)
+    optimizer = gdopt.SGD(p, 2.0**-30, master_weights=True)
+    optimizer.step(np.ones(4, np.float16))
+    assert np.signbit(p).tolist() == [True, True, False, False]
+    p[0] = 0.0  # the master, just below zero, is rounded to -0
+    optimizer.step(np.zeros(4, np.float16))
+    assert optimizer.state["0"]["master"].tolist() == [0.0, -(2.0**-30), 1.0, 1.0]
+
+
+def test_norms_of_parameters_are_those_of_what_was_written(engine):
+    p, q = (np.ones((3, 4), np.float16) for _ in range(2))
+    options = {"lr": 0.5, "agc": 0.5, "unit_axis": 0, "clip_norm": 2.0}
+    optimizer = gdopt.SGD(p, master_weights=True, **options)
+    grads = np.arange(12, dtype=np.float16).reshape(3, 4)
+    optimizer.step(grads)
+    p[...] = q[...] = np.arange(12)[::-1].reshape(3, 4)
+    other = gdopt.SGD(q, master_weights=True, **options)
+    optimizer.step(grads)
+    other.step(grads)
+    assert optimizer.grad_norm == other.grad_norm
+    assert p.tobytes() == q.tobytes()
+
+
 def test_bfloat16_state_takes_half_the_bytes():
     pytest.importorskip("ml_dtypes")
     params = {"p": np.zeros(640, np.float32)}

@@ -81,6 +81,15 @@ class KernelVariant:
         """How many arrays a row of the table of pointers holds."""
         return sum(stored.separate for stored in self.all_stored)
 
+    def value(self, place: int) -> str:
+        """Print an element of an input; the copy's, if another value was written."""
+        text = f"gdopt_{self.stored[place].dtype}_value(in{place}_.x[k_])"
+        if place or self.copy is None:
+            return text
+        half, copy = self.copy.dtype, f"in{len(self.stored)}_.x[k_]"
+        same = f"gdopt_{half}_bits({text}) == {copy}"
+        return f"{same} ? {text} : gdopt_{half}_value({copy})"
+
     @property
     def random(self) -> bool:
         """Return whether something is rounded at random."""
@@ -207,6 +216,9 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         if program.reads(symbol):
             read = _access(stored, symbol.name, numbers[place], variant)
             lines.append(f"const auto in{place}_ = {read};")
+    if variant.copy is not None and program.reads(program.inputs[0]):
+        read = _access(variant.copy, "copy_", numbers[-1], variant)
+        lines.append(f"const auto in{len(numbers) - 1}_ = {read};")
     return lines
 
 
@@ -225,7 +237,7 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     names = program.names()
     for place, symbol in enumerate(program.inputs):
         if program.reads(symbol):
-            value = f"gdopt_{stored_as[place].dtype}_value(in{place}_.x[k_])"
+            value = variant.value(place)
             lines.append(f"  const {kind} {names[symbol]} = {value};")
     lines += [
         "  " + line for line in print_statements(program.instructions, names, kind)

@@ -231,7 +231,7 @@ class PassPrinter(EndPrinter):
         whole += [
             f"gdopt_aligned<{self._type(k)}, 4>(at{k}_ + index_)" for k in one.places
         ]
-        if self.variant.copy is not None and one.program.writes(0):
+        if self.variant.copy is not None and 0 in one.places:
             k = len(self.variant.stored)
             whole.append(f"gdopt_aligned<{self._type(k)}, 4>(at{k}_ + index_)")
         narrow = one.program.stores or self._kind == "double"
@@ -260,6 +260,9 @@ class PassPrinter(EndPrinter):
         for symbol, number in zip(program.inputs, one.places, strict=True):
             if program.reads(symbol):
                 lines.append(f"const auto in{number}_ = {self._access(number)};")
+                if number == 0 and variant.copy is not None:
+                    k = len(variant.stored)
+                    lines.append(f"const auto in{k}_ = {self._access(k)};")
         lines += [f"gdopt_pack<{self._type(k)}, 4> out{k}_;" for k, _, _ in outs]
         words = random_words(variant) if outs else range(0)
         for w in words:
@@ -297,8 +300,7 @@ class PassPrinter(EndPrinter):
         for symbol, number in zip(program.inputs, one.places, strict=True):
             names[symbol] = f"v_{symbol.name}_"
             if program.reads(symbol):
-                dtype = self.variant.stored[number].dtype
-                text = f"gdopt_{dtype}_value(in{number}_.x[k_])"
+                text = self.variant.value(number)
                 lines.append(f"const {self._kind} {names[symbol]} = {text};")
         for k, value in enumerate(program.hoisted):
             if value.kind not in {SCALAR, ARRAY}:
