@@ -127,7 +127,8 @@ def complaints_about_width(kernel, program, storage):
     sizes = variants.pack_bytes(variant)
     read = [k for k, symbol in enumerate(program.inputs) if program.reads(symbol)]
     written = [k for k in range(len(program.results)) if program.writes(k)]
-    written += [len(sizes) - 1] if variant.copy else []
+    copy = [len(sizes) - 1] if variant.copy else []  # it may have been written to
+    read, written = read + (copy if 0 in read else []), written + copy
     loads, stores = (
         [
             (kind, min(16, sizes[k]))
