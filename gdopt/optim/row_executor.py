@@ -15,7 +15,7 @@ from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import flat_view, group_seed, random_noise, round_by
+from gdopt.kernels.packing import adopt, flat_view, group_seed, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams
 from gdopt.optim.hyper import Hyper, StepCounter
@@ -140,6 +140,11 @@ class RowExecutor:
         values = step.values(scalars)
         where = self.rows[name].where if name in self.rows else ...
         numbered = isinstance(where, np.ndarray)
+        if master:
+            at = backend.from_host(where, parameters.device) if numbered else where
+            own = held[name][at]
+            adopt(own, parameters.arrays[name][at])
+            held[name][at] = own
         if streams or not (numbered and _run_in_place(step, arrays, where, values)):
             noise = self._noise(name, where, scalars["t"], streams) if streams else {}
             if numbered:

@@ -46,10 +46,13 @@ def test_other_dtypes_have_the_bits_of_the_cpu(dtype, cp):
     master = {"master_weights": dtype == "float16"}
     twins = Twins(cp, lambda p: gdopt.Adam(p, 0.1, **master), draw(0, (dtype,), SHAPES))
     rows, grads = row(1, dtype, 12)
+    for params in (twins.host.params, twins.device.params):
+        params[f"E {dtype}"][rows[0]] = 3
     twins.host.step(grads, at={f"E {dtype}": rows})
     moved = {key: cp.asarray(array) for key, array in grads.items()}
     twins.device.step(moved, at={f"E {dtype}": rows})
     twins.assert_same()
+    assert abs(twins.host.params[f"E {dtype}"][rows[0]] - 3).max() <= 0.25
 
 
 def test_slices_are_a_block_on_the_device(cp):

@@ -114,6 +114,20 @@ def test_naming_all_rows_is_the_dense_step_of_half_precisions(options, dtype, en
     assert_full_steps_agree(lambda p: gdopt.Adam(p, 0.1, **options), dtype)
 
 
+@pytest.mark.parametrize("at", [[4, 1], slice(1, 5, 3)])
+def test_what_is_written_into_a_named_row_wins_over_its_master(at, engine):
+    p = np.ones((5, 3), np.float16)
+    opt = gdopt.SGD(p, 2.0**-14, master_weights=True)
+    opt.step(np.ones((5, 3), np.float16))
+    p[1, 0] = p[2, 0] = 3
+    opt.step(np.ones((2, 3), np.float16), at=at)
+    master = np.full((5, 3), 1 - 2.0**-14)
+    master[[4, 1]] -= 2.0**-14
+    master[1, 0] = 3 - 2.0**-14
+    np.testing.assert_array_equal(opt.state["0"]["master"], master)
+    assert p[2, 0] == 3  # as it was written: its turn comes with its row
+
+
 @pytest.mark.parametrize("function", [centred, row_cap, unit_wise])
 def test_a_rule_may_reduce_rows(function, engine):
     hyper = dict.fromkeys(gdopt.rule(function).scalars, 0.5)
