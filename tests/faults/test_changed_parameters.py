@@ -125,6 +125,8 @@ def test_a_frozen_array_may_be_replaced():
     optimizer = gdopt.SGD(params, frozen="b")
     replace(params, "b")
     assert optimizer.step({"W": np.ones((2, 3))})
+    params["b"], params["W"] = np.zeros(3), params.pop("W")  # in another order
+    assert optimizer.step({"W": np.ones((2, 3))})
     replace(params, "W")
     with pytest.raises(ARGUMENT, match=r"params\['W'\] is another array"):
         optimizer.step({"W": np.ones((2, 3))})

@@ -22,7 +22,11 @@ class Layer(NamedTuple):
 
 def make():
     draw = GENERATOR.standard_normal
-    layers = [{"W": draw((2, 3)), "b": draw(3)}, Layer(draw(4), draw(1)), (draw(2),)]
+    layers = [
+        {"W": draw((2, 3)), "b": draw(3)},
+        Layer(draw((4, 1)), draw(1)),
+        (draw(2),),
+    ]
     return {"layers": layers, "head": draw(2)}
 
 
@@ -153,3 +157,17 @@ def test_a_number_is_not_the_gradient_of_a_0d_array(unchanged):
         optimizer.step(np.float64(2))
     with unchanged(optimizer), pytest.raises(ARGUMENT, match=r"shape \(\), got \(1,\)"):
         optimizer.step(np.ones(1, np.float32))
+
+
+def test_muon_takes_nested_arrays(numpy_engine):
+    params, grads = make(), make()
+    optimizer = gdopt.Muon(params, 0.1, arrays="*.W")
+    alone = {name: array.copy() for name, array in flat(params).items()}
+    other = gdopt.Muon(alone, 0.1, arrays="*.W")
+    optimizer.step(grads)
+    other.step(flat(grads))
+    for name, array in optimizer.params.items():
+        np.testing.assert_array_equal(array, alone[name], strict=True)
+    params["head"] = params["head"].copy()
+    with pytest.raises(ARGUMENT, match=r"params\['head'\] is another array"):
+        optimizer.step(grads)
