@@ -190,7 +190,7 @@ class Gradients:
         self._places = [k for k, n in enumerate(parameters.named) if n in self._names]
         self._kind = parameters.backend.xp.ndarray
         self._arrays = list(parameters.arrays.values())
-        self._given = [parameters.given[name] for name in self._names]
+        self._sources = [parameters.given[name] for name in self._names]
         self._shapes = [array.shape for array in self._arrays]
         self._given = self._shapes  # of the gradients
         self._dtypes = [array.dtype for array in self._arrays]
@@ -317,7 +317,7 @@ class Gradients:
         """Return what the caller's containers hold now in place of the parameters."""
         container = self._container
         if container is None:
-            return self._given
+            return self._sources
         if not self._some_frozen:
             return container.current()
         now = list(container.current())
@@ -326,7 +326,7 @@ class Gradients:
     def _check_parameters(self) -> None:
         """Refuse parameters that were replaced, or are of another shape."""
         shapes = [array.shape for array in self._arrays]
-        same = map(operator.is_, self._current(), self._given)
+        same = map(operator.is_, self._current(), self._sources)
         if shapes != self._shapes or not all(same):
             self._refuse_changed()
 

@@ -515,3 +515,22 @@ def test_a_parameter_that_was_replaced_in_its_container_is_refused(
     message = r"params\['layers'\]\[0\] is another array than when the optimizer was"
     with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
         optimizer.step()
+
+
+def test_a_sparse_gradient_updates_its_rows(torch, engine):
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    other = torch.nn.Embedding.from_pretrained(table.weight.detach().clone())
+    p, q = table.weight, other.weight.requires_grad_()
+    optimizer = gdopt.Adam(p, 0.1, eps_mode="raw")
+    peer = torch.optim.SparseAdam([q], 0.1)
+    for rows in ([1, 3, 1], [3], [0, 0]):
+        for one in (p, q):
+            one.grad = None
+        table(torch.tensor(rows)).sum().backward()
+        g = p.grad.coalesce()
+        q.grad = g.clone()
+        version = p._version
+        optimizer.step(g.values(), at=g.indices()[0])
+        peer.step()
+        assert p._version == version + 1
+        torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
