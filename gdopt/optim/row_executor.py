@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class RowExecutor:
         norm_rule: computes the norm of each array's gradient, if that is transformed.
         rows: by the names of arrays.
         grad_norm: of the gradients, if the rule takes it.
+        where: the rows that are updated, as those of `rows` or each once.
     """
 
     rule: Rule
@@ -49,6 +50,7 @@ class RowExecutor:
     norm_rule: Rule | None
     rows: Mapping[str, Rows]
     grad_norm: Any = None
+    where: dict[str, Any] = field(default_factory=dict)
 
     def run_compiled(self, grads: Any) -> bool:  # noqa: ARG002
         """Return False: a step is more than one call."""
@@ -60,8 +62,13 @@ class RowExecutor:
         given = [grads[n] for n in names] if isinstance(grads, Arena) else grads
         with self.parameters.on_device():
             named = dict(zip(names, given, strict=True))
+            kernel = self.rule.kernel
+            takes_norm = "norm" in kernel.signature.scalars
             for name, rows in self.rows.items():
-                named[name] = self._summed(named[name], rows)
+                self.where[name] = rows.where
+                in_order = rows.increasing or not (takes_norm or kernel.by_shape)
+                if rows.repeats or not in_order:
+                    self.where[name], named[name] = self._summed(named[name], rows)
             t = self.counter.t + 1
             values = self.hyper.at(t - 1)
             scalars = {
@@ -70,7 +77,7 @@ class RowExecutor:
                 | {setting: of[name] for setting, of in values.by_name.items()}
                 for name in named
             }
-            if "norm" in self.rule.kernel.signature.scalars:
+            if takes_norm:
                 self.grad_norm = self._norm(named, scalars)
                 for one in scalars.values():
                     one["norm"] = float(self.grad_norm)
@@ -79,19 +86,16 @@ class RowExecutor:
             self.counter.t = t
         return True
 
-    def _summed(self, g: Array, rows: Rows) -> Array:
-        """Return the gradient of each row, in the order of the rows."""
-        if rows.order is None:
-            return g
-        backend, device = self.parameters.backend, self.parameters.device
-        if rows.firsts is None:
-            return g.take(backend.from_host(rows.order, device), axis=0)
+    def _summed(self, g: Array, rows: Rows) -> tuple[np.ndarray, Array]:
+        """Return each row once, increasing, and the sum of its gradients."""
+        backend = self.parameters.backend
+        where, order, firsts = rows.ordered()
         g = g.astype(compute_dtype(g.dtype), copy=False)
         if backend.name == "numpy":
-            return add_rows(g, rows.order, rows.firsts)
+            return where, add_rows(g, order, firsts)
         from gdopt.optim.gpu.rows import add_rows as add_on_device  # noqa: PLC0415
 
-        return add_on_device(backend, g, rows.order, rows.firsts)
+        return where, add_on_device(backend, g, order, firsts)
 
     def _norm(
         self, named: Mapping[str, Array], scalars: Mapping[str, Mapping[str, Any]]
@@ -138,7 +142,7 @@ class RowExecutor:
         ]
         step = rule.kernel.step(backend, dtypes, elements, len(slot.shape))
         values = step.values(scalars)
-        where = self.rows[name].where if name in self.rows else ...
+        where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
         if master:
             at = backend.from_host(where, parameters.device) if numbered else where

@@ -24,7 +24,6 @@ class TensorGradients(Gradients):
         own, named = parameters.arrays, tensors.named
         self._alike = [
             [named[name].dtype for name in own if name in named],
-            [array.shape for array in own.values()],
             [array.strides for array in own.values()],
         ]
         self._below = np.array([below for _, below, _ in self._extents.values()])
@@ -55,12 +54,12 @@ class TensorGradients(Gradients):
         Returns:
             None where some are not, which is found out one by one.
         """
-        dtypes, shapes, strides = self._alike
+        dtypes, strides = self._alike
         if [array.dtype for array in arrays] != dtypes:
             return None
         views = self._tensors.views(arrays)
         starts = np.array([array.data_ptr() for array in arrays])
         reached, _ = self._reached(starts + self._below, starts + self._above)
-        alike = [view.shape for view in views] == shapes
+        alike = [view.shape for view in views] == self._given
         alike = alike and [view.strides for view in views] == strides
         return views if alike and not reached.any() else None

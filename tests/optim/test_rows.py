@@ -233,6 +233,37 @@ def test_rows_may_be_a_tensor(torch, engine):
     np.testing.assert_array_equal(p, expected)
 
 
+@pytest.mark.peers("torch")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_sparse_gradients_of_torch_are_rows(torch, engine):
+    start = torch.from_numpy(E.astype(np.float32))
+    ours, theirs = (
+        torch.nn.Embedding.from_pretrained(start.clone(), freeze=False, sparse=True)
+        for _ in range(2)
+    )
+    opt, sparse_adam = adam(list(ours.parameters())), torch.optim.SparseAdam
+    peer = sparse_adam(list(theirs.parameters()), lr=0.1)
+    for indices in ([3, 1, 3], [1, 8], [0]):
+        for layer in (ours, theirs):
+            layer.weight.grad = None
+            (layer(torch.tensor(indices)) ** 2).sum().backward()
+        peer.step()
+        g, version = ours.weight.grad.coalesce(), ours.weight._version
+        opt.step(g.values(), at=g.indices()[0])
+        assert ours.weight._version > version
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.peers("torch")
+def test_gradients_of_torch_must_have_the_shape_of_the_rows(torch, engine):
+    w = torch.nn.Parameter(torch.ones(9, 3))
+    opt = adam([w])
+    message = r"shape \(2, 3\), got \(9, 3\)"
+    with pytest.raises(gdopt.ArgumentError, match=message):
+        opt.step([torch.ones(9, 3)], at=[0, 1])
+    assert opt.t == 0
+
+
 @pytest.mark.parametrize(
     "at",
     [
