@@ -10,6 +10,7 @@ import numpy as np
 
 from gdopt.imports import load_extra
 
+COMPLEX = {"complex64": "float32", "complex128": "float64"}  # with that of the parts
 STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
 
 
@@ -34,6 +35,11 @@ def is_float(dtype: Any) -> bool:
     dtype = np.dtype(dtype)
     plain = dtype.kind == "f" and dtype.itemsize <= 8
     return bool(plain or dtype.name == "bfloat16")
+
+
+def real_name(name: str) -> str:
+    """Name the dtype of the parts of complex numbers; of real ones their own."""
+    return COMPLEX.get(name, name)
 
 
 def as_dtype(name: Any) -> Any:

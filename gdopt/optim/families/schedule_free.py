@@ -154,7 +154,7 @@ def schedule_free_adamw(
     p, z, v, weights, largest, g, *, lr, beta1, beta2, eps, weight_decay, t
 ):
     """Defazio et al. 2024, algorithm 1."""
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     u = g / (np.sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
     p, z, weights, largest = advance(p, z, weights, largest, u, lr=lr, beta=beta1)
     return p, z, v, weights, largest

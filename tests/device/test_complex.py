@@ -1,0 +1,43 @@
+"""Complex parameters have the bits of the CPU on a GPU."""
+
+import numpy as np
+import pytest
+from twins import LAYOUTS, Twins, draw
+
+import gdopt
+
+SHAPES = {"W": (5, 13), "b": (13,), "scale": (), "none": (0, 3), "V": (70, 9)}
+OPTIONS = {
+    "alone": {},
+    "around": {
+        "clip_norm": 0.7,
+        "clip_each": 0.9,
+        "weight_decay": 0.1,
+        "decay_mode": "coupled",
+        "lookahead": (2, 0.5),
+        "ema": 0.9,
+        "maximize": True,
+    },
+    "accumulated and skipped": {"accumulate": 2, "non_finite": "skip"},
+    "skipped": {"non_finite": "skip", "clip_norm": 0.7},
+}
+
+
+@pytest.mark.parametrize("mode", ["split", "modulus"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_complex_parameters_have_the_bits_of_the_cpu(cp, name, layout, mode):
+    dtypes = ("complex64", "float32", "complex128")
+    start, options = draw(0, dtypes, SHAPES), OPTIONS[name]
+    twins = Twins(
+        cp, lambda p: gdopt.Adam(p, 0.1, complex_mode=mode, **options), start, layout
+    )
+    for seed in range(1, 5):
+        row = draw(seed, dtypes, SHAPES)
+        if seed == 3 and "skipped" in name:
+            row["W complex64"][0, 0] = complex(1, np.nan)
+        here, there = twins.step(row)
+        assert bool(here) == bool(there)
+    twins.assert_same()
+    if "clip_norm" in options:
+        assert float(twins.device.grad_norm) == twins.host.grad_norm
