@@ -42,6 +42,18 @@ def real_name(name: str) -> str:
     return COMPLEX.get(name, name)
 
 
+def as_parts(array: Any) -> Any:
+    """View complex numbers as real ones, with a last axis for both parts."""
+    if array.dtype.name not in COMPLEX:
+        return array
+    return array[..., None].view(real_name(array.dtype.name))
+
+
+def as_complex(parts: Any) -> Any:
+    """View real numbers whose last axis holds both parts as complex ones."""
+    return parts.view(f"complex{16 * parts.dtype.itemsize}")[..., 0]
+
+
 def as_dtype(name: Any) -> Any:
     """Return the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import array_label
-from gdopt.arrays.dtypes import is_float
+from gdopt.arrays.dtypes import as_dtype, real_name
 from gdopt.checks import (
     check_count,
     check_flag,
@@ -20,9 +20,10 @@ from gdopt.checks import (
     listed,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.gradient_check.probe import Probe, unit
+from gdopt.gradient_check.probe import Probe, Values, unit
 from gdopt.gradient_check.report import (
     FINE,
+    MISTAKES,
     GradientCheck,
     ParameterCheck,
     length,
@@ -144,11 +145,13 @@ class Comparison:
                 numerics[name][index] = self.probe.element(name, index, self.step)
         checks = {}
         for name, analytic in self.gradient.items():
-            checks[name] = self._check_of(name, analytic, numerics[name])
+            errors = functools.partial(relative_error, numeric=numerics[name])
+            checks[name] = self._check_of(name, analytic, numerics[name], errors)
             if analytic.size:
-                place = int(np.abs(analytic - numerics[name]).argmax())
-                found = np.unravel_index(place, analytic.shape)
-                checks[name] = checks[name].at(found, analytic, numerics[name])
+                pair = (analytic, numerics[name])
+                a, n = (self.probe.as_given(name, values) for values in pair)
+                found = np.unravel_index(int(np.abs(a - n).argmax()), a.shape)
+                checks[name] = checks[name].at(found, a, n)
         located = [one for one in checks.values() if one.index is not None]
         worst = max(located, key=lambda one: one.difference, default=None)
         return checks, worst, _joined(self.gradient), _joined(numerics)
@@ -161,19 +164,31 @@ class Comparison:
             return {}, None, analytic, numeric
         checks, scores = {}, {}
         for name, gradient in self.gradient.items():
-            own, theirs = self._pairs([name], count if gradient.size else 0)
-            checks[name] = self._check_of(name, own, theirs)
+            along = functools.partial(
+                self._pairs, [name], count if gradient.size else 0
+            )
+            own, theirs = along()
+
+            def errors(
+                other: np.ndarray, along: Any = along, name: str = name
+            ) -> float:
+                return relative_error(*along({name: other}))
+
+            checks[name] = self._check_of(name, own, theirs, errors)
             scores[name] = length(own - theirs) * math.sqrt(gradient.size)
         worst = max(scores, key=lambda name: scores[name])
         return checks, checks[worst], analytic, numeric
 
-    def _pairs(self, names: list[str], count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pairs(
+        self, names: list[str], count: int, gradient: Values | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Derive along `count` directions, in which the named parameters move."""
+        gradient = gradient or self.gradient
         pairs = np.empty((count, 2))
         for k in range(count):
             direction = unit(self._normal(names))
             what = f"direction {k} of {listed(map(array_label, names))}"
-            pairs[k] = self.probe.along(direction, self.gradient, self.step, what)
+            pairs[k] = self.probe.along(direction, gradient, self.step, what)
         return pairs[:, 0], pairs[:, 1]
 
     def _normal(self, names: list[str]) -> dict[str, np.ndarray]:
@@ -185,14 +200,21 @@ class Comparison:
         }
 
     def _check_of(
-        self, name: str, analytic: np.ndarray, numeric: np.ndarray
+        self,
+        name: str,
+        analytic: np.ndarray,
+        numeric: np.ndarray,
+        errors: Callable[[np.ndarray], float],
     ) -> ParameterCheck:
-        return ParameterCheck(
-            name,
-            tuple(self.gradient[name].shape),
-            relative_error(analytic, numeric),
-            self.rounding(analytic, numeric),
-        )
+        error, mistake = relative_error(analytic, numeric), ""
+        rounding = self.rounding(analytic, numeric)
+        if self.probe.is_complex(name) and error > max(FINE, rounding):
+            for what, corrected in MISTAKES.items():
+                if errors(corrected(self.gradient[name])) <= max(FINE, rounding):
+                    mistake = what
+                    break
+        shape = tuple(self.probe.given[name].shape)
+        return ParameterCheck(name, shape, error, rounding, mistake=mistake)
 
 
 def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -230,7 +252,8 @@ def check_gradient(
             their order. Called twice for every element: take few examples. What is
             random in it has to be the same in every call.
         params: an array, a list, tuple or mapping of them, or a `gdopt.Arena`; NumPy or
-            CuPy, of any strides.
+            CuPy, of any strides. Of complex ones both parts are moved; their gradient
+            is dL/dRe + i dL/dIm, and the report says where it is the conjugate or half.
         step: h, positive; 1e-7 by default where parameters and loss are float64. Other
             dtypes need one: about 1e-3 for float32.
         nominal_step: whether to divide by the nominal 2h, as the course's formula and
@@ -288,7 +311,7 @@ def check_gradient(
     probe = Probe(loss_and_grads, params, nominal_step=nominal_step)
     with probe.backend.on(probe.device), probe:
         if step is None:
-            for name, array in probe.arrays.items():
+            for name, array in probe.given.items():
                 _refuse_coarse(array_label(name), array.dtype)
         comparison = Comparison(probe, step or STEP, generator)
         if step is None:
@@ -298,7 +321,8 @@ def check_gradient(
 
 def _refuse_coarse(what: str, dtype: Any) -> None:
     """Refuse what 1e-7 is too small a step for."""
-    if is_float(dtype) and np.dtype(dtype).itemsize < 8:
+    real = real_name(np.dtype(dtype).name)
+    if real == "bfloat16" or (real.startswith("float") and as_dtype(real).itemsize < 8):
         message = (
             f"step must be given, as {what} is {np.dtype(dtype)}, where {STEP:g} is "
             "lost in rounding: use float64 parameters and data for the check"

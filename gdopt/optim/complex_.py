@@ -16,7 +16,7 @@ from typing import Any
 
 from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
-from gdopt.arrays.dtypes import COMPLEX, real_name
+from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, real_name
 from gdopt.checks import listed
 from gdopt.errors import ArgumentError, RuleError
 from gdopt.kernels.complex import COUPLING, ComplexSymbol
@@ -29,7 +29,6 @@ from gdopt.optim.rule import BuiltInRule, Rule
 from gdopt.optim.transforms import Transforms
 
 PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"  # names of their second parts
-COMPLEX_OF = {real: name for name, real in COMPLEX.items()}
 REDUCTIONS = ("sum", "max", "norm")
 
 
@@ -169,13 +168,6 @@ def _coupling(rule: Rule) -> str:
         return str(error)
 
 
-def as_parts(array: Array) -> Array:
-    """View complex numbers as real ones, with a last axis for both parts."""
-    if array.dtype.name not in COMPLEX:
-        return array
-    return array[..., None].view(real_name(array.dtype.name))
-
-
 class PartsArena(Arena):
     """An arena of complex numbers viewed as one of real numbers."""
 
@@ -244,17 +236,13 @@ class SplitBinding(Binding):
         """View the state of complex parameters as complex numbers."""
         return {
             state: {
-                name: self._as_complex(array)
+                name: as_complex(array)
                 if name in self._complex and state not in rule.per
                 else array
                 for name, array in arena.items()
             }
             for state, arena in states.items()
         }
-
-    @staticmethod
-    def _as_complex(array: Array) -> Array:
-        return array.view(COMPLEX_OF[array.dtype.name])[..., 0]
 
 
 class ModulusBinding(Binding):
