@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import array_label
-from gdopt.arrays.dtypes import as_dtype, real_name
+from gdopt.arrays.dtypes import is_float
 from gdopt.checks import (
     check_count,
     check_flag,
@@ -20,14 +21,14 @@ from gdopt.checks import (
     listed,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.gradient_check.probe import Probe, Values, unit
+from gdopt.gradient_check.probe import Probe, unit
 from gdopt.gradient_check.report import (
     FINE,
-    MISTAKES,
     GradientCheck,
     ParameterCheck,
     length,
     relative_error,
+    usual_mistake,
 )
 
 EPS = {8: 2.0**-52, 4: 2.0**-23, 2: 2.0**-7}  # by the bytes of the coarsest number
@@ -145,13 +146,15 @@ class Comparison:
                 numerics[name][index] = self.probe.element(name, index, self.step)
         checks = {}
         for name, analytic in self.gradient.items():
-            errors = functools.partial(relative_error, numeric=numerics[name])
-            checks[name] = self._check_of(name, analytic, numerics[name], errors)
+            numeric = numerics[name]
+            checks[name] = one = self._check_of(name, analytic, numeric)
+            if self.probe.is_complex(name) and one.error > max(FINE, one.rounding):
+                mistake = usual_mistake(analytic, numeric, max(FINE, one.rounding))
+                checks[name] = one = replace(one, mistake=mistake)
             if analytic.size:
-                pair = (analytic, numerics[name])
-                a, n = (self.probe.as_given(name, values) for values in pair)
+                a, n = (self.probe.as_given(name, x) for x in (analytic, numeric))
                 found = np.unravel_index(int(np.abs(a - n).argmax()), a.shape)
-                checks[name] = checks[name].at(found, a, n)
+                checks[name] = one.at(found, a, n)
         located = [one for one in checks.values() if one.index is not None]
         worst = max(located, key=lambda one: one.difference, default=None)
         return checks, worst, _joined(self.gradient), _joined(numerics)
@@ -164,31 +167,19 @@ class Comparison:
             return {}, None, analytic, numeric
         checks, scores = {}, {}
         for name, gradient in self.gradient.items():
-            along = functools.partial(
-                self._pairs, [name], count if gradient.size else 0
-            )
-            own, theirs = along()
-
-            def errors(
-                other: np.ndarray, along: Any = along, name: str = name
-            ) -> float:
-                return relative_error(*along({name: other}))
-
-            checks[name] = self._check_of(name, own, theirs, errors)
+            own, theirs = self._pairs([name], count if gradient.size else 0)
+            checks[name] = self._check_of(name, own, theirs)
             scores[name] = length(own - theirs) * math.sqrt(gradient.size)
         worst = max(scores, key=lambda name: scores[name])
         return checks, checks[worst], analytic, numeric
 
-    def _pairs(
-        self, names: list[str], count: int, gradient: Values | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _pairs(self, names: list[str], count: int) -> tuple[np.ndarray, np.ndarray]:
         """Derive along `count` directions, in which the named parameters move."""
-        gradient = gradient or self.gradient
         pairs = np.empty((count, 2))
         for k in range(count):
             direction = unit(self._normal(names))
             what = f"direction {k} of {listed(map(array_label, names))}"
-            pairs[k] = self.probe.along(direction, gradient, self.step, what)
+            pairs[k] = self.probe.along(direction, self.gradient, self.step, what)
         return pairs[:, 0], pairs[:, 1]
 
     def _normal(self, names: list[str]) -> dict[str, np.ndarray]:
@@ -200,21 +191,14 @@ class Comparison:
         }
 
     def _check_of(
-        self,
-        name: str,
-        analytic: np.ndarray,
-        numeric: np.ndarray,
-        errors: Callable[[np.ndarray], float],
+        self, name: str, analytic: np.ndarray, numeric: np.ndarray
     ) -> ParameterCheck:
-        error, mistake = relative_error(analytic, numeric), ""
-        rounding = self.rounding(analytic, numeric)
-        if self.probe.is_complex(name) and error > max(FINE, rounding):
-            for what, corrected in MISTAKES.items():
-                if errors(corrected(self.gradient[name])) <= max(FINE, rounding):
-                    mistake = what
-                    break
-        shape = tuple(self.probe.given[name].shape)
-        return ParameterCheck(name, shape, error, rounding, mistake=mistake)
+        return ParameterCheck(
+            name,
+            tuple(self.probe.given[name].shape),
+            relative_error(analytic, numeric),
+            self.rounding(analytic, numeric),
+        )
 
 
 def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -253,7 +237,8 @@ def check_gradient(
             random in it has to be the same in every call.
         params: an array, a list, tuple or mapping of them, or a `gdopt.Arena`; NumPy or
             CuPy, of any strides. Of complex ones both parts are moved; their gradient
-            is dL/dRe + i dL/dIm, and the report says where it is the conjugate or half.
+            is dL/dRe + i dL/dIm, and a check of every element says where it is the
+            conjugate or half of that.
         step: h, positive; 1e-7 by default where parameters and loss are float64. Other
             dtypes need one: about 1e-3 for float32.
         nominal_step: whether to divide by the nominal 2h, as the course's formula and
@@ -321,8 +306,7 @@ def check_gradient(
 
 def _refuse_coarse(what: str, dtype: Any) -> None:
     """Refuse what 1e-7 is too small a step for."""
-    real = real_name(np.dtype(dtype).name)
-    if real == "bfloat16" or (real.startswith("float") and as_dtype(real).itemsize < 8):
+    if dtype == np.complex64 or (is_float(dtype) and np.dtype(dtype).itemsize < 8):
         message = (
             f"step must be given, as {what} is {np.dtype(dtype)}, where {STEP:g} is "
             "lost in rounding: use float64 parameters and data for the check"

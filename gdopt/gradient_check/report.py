@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,18 +16,22 @@ from gdopt.tables import aligned
 # an error near 1e-7 is great, near 1e-5 needs a look, near 1e-3 is probably a
 # mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
 GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
-CONJUGATE = np.array([1.0, -1.0])  # times real and imaginary parts
-MISTAKES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+MISTAKES = {  # of complex gradients, with what both parts have to be multiplied by
     "the conjugate of dL/dRe + i dL/dIm, as jax.grad gives it: pass np.conj(g)": (
-        lambda parts: parts * CONJUGATE
+        1,
+        -1,
     ),
-    "half of dL/dRe + i dL/dIm, Wirtinger's derivative by conj(z): pass 2 * g": (
-        lambda parts: parts * 2
-    ),
-    "Wirtinger's derivative by z: pass 2 * np.conj(g)": (
-        lambda parts: parts * 2 * CONJUGATE
-    ),
+    "half of dL/dRe + i dL/dIm, Wirtinger's derivative by conj(z): pass 2 * g": (2, 2),
+    "Wirtinger's derivative by z: pass 2 * np.conj(g)": (2, -2),
 }
+
+
+def usual_mistake(analytic: np.ndarray, numeric: np.ndarray, error: float) -> str:
+    """Say what complex gradients are in place of dL/dRe + i dL/dIm, if it is usual."""
+    for what, factors in MISTAKES.items():
+        if relative_error(analytic * np.array(factors), numeric) <= error:
+            return what
+    return ""
 
 
 def relative_error(analytic: np.ndarray, numeric: np.ndarray) -> float:

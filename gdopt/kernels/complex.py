@@ -2,244 +2,155 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from gdopt.errors import RuleError
-from gdopt.kernels.functions import FUNCTIONS, UFUNCS
 from gdopt.kernels.symbol import LARGEST_LOWERED_POWER, Symbol, join_kinds
-
-# What a formula does that differs from itself on real and imaginary parts apart.
-COUPLING: ContextVar[set[str] | None] = ContextVar("COUPLING", default=None)
-NO_ORDER = "complex values have no order: compare np.abs(z), z.real or z.imag"
-
-
-def _note(operation: str) -> None:
-    found = COUPLING.get()
-    if found is not None:
-        found.add(operation)
-
-
-def _known(exponent: Any) -> float | None:
-    value = exponent.value if isinstance(exponent, Symbol) else exponent
-    return value if isinstance(value, int | float) else None
 
 
 class Modulus(Symbol):
-    """The modulus of a complex value, whose square needs no root."""
+    """``np.abs(z)``, whose square takes no root."""
 
     __slots__ = ()
 
     def __pow__(self, exponent: Any) -> Any:
-        known = _known(exponent)
-        if known is None or known % 2:
+        if not isinstance(exponent, int | float) or exponent % 2:
             return super().__pow__(exponent)
-        re, im = self.arguments
-        return (re * re + im * im) ** (known / 2)
+        re, im = map(_any, self.arguments)
+        return (re * re + im * im) ** (exponent / 2)
 
 
 class ComplexSymbol(Symbol):
     """A pair of real values with NumPy's meaning of a complex one.
 
-    Each operation is the textbook's on the parts, without contraction, so that every
-    engine gives the same bits. Division by a complex value is refused, as are order
-    and all functions that the parts do not have.
+    Operations are the textbook's on the parts, without contraction, so that every
+    engine gives the same bits. Those that are not defined here refuse it.
     """
 
-    __slots__ = ("im", "re")
+    __slots__ = ("imag", "real")
 
-    def __init__(self, re: Any, im: Any) -> None:
-        self.re, self.im = Symbol.of(re), Symbol.of(im)
-        kind = join_kinds((self.re.kind, self.im.kind))
-        super().__init__(kind=kind, axes=max(self.re.axes, self.im.axes))
-
-    @staticmethod
-    def of(value: Any) -> Symbol:
-        """Make a number a constant; complex values stay."""
-        return value if isinstance(value, ComplexSymbol) else Symbol.of(value)
+    def __init__(self, real: Any, imag: Any) -> None:
+        real, imag = Symbol.of(real), Symbol.of(imag)
+        axes = max(real.axes, imag.axes)
+        super().__init__(kind=join_kinds((real.kind, imag.kind)), axes=axes)
+        self.real, self.imag = real, imag  # type: ignore[misc]
 
     def as_real(self) -> Symbol:
-        """Refuse what only real values can be used for."""
-        raise RuleError(_refused("this operation"))
+        """Refuse what only real values are used for."""
+        message = (
+            "complex values in a rule are not compared, and have no sign, minimum, "
+            "maximum, root, exp or log: take np.abs(z), z.real or z.imag"
+        )
+        raise RuleError(message)
 
-    def _combined(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
-        """Add or subtract a value: of a real one, to the real part alone."""
-        other = ComplexSymbol.of(other)
+    def __add__(self, other: Any) -> ComplexSymbol:
         if isinstance(other, ComplexSymbol):
-            return ComplexSymbol(
-                operation(self.re, other.re), operation(self.im, other.im)
-            )
-        _note("a real value added to a complex one")
-        return ComplexSymbol(operation(self.re, other), self.im)
-
-    def __add__(self, other: Any) -> Any:
-        return self._combined(other, lambda x, y: x + y)
+            return _pair(operator.add, self, other)
+        return ComplexSymbol(self.real + other, self.imag)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Any:
-        return self._combined(other, lambda x, y: x - y)
+    def __sub__(self, other: Any) -> ComplexSymbol:
+        if isinstance(other, ComplexSymbol):
+            return _pair(operator.sub, self, other)
+        return ComplexSymbol(_any(self.real) - other, self.imag)
 
-    def __rsub__(self, other: Any) -> Any:
-        return -self + other
+    def __rsub__(self, other: Any) -> ComplexSymbol:
+        return ComplexSymbol(other - _any(self.real), -_any(self.imag))
 
     def __neg__(self) -> ComplexSymbol:
-        return ComplexSymbol(-self.re, -self.im)
+        return ComplexSymbol(-_any(self.real), -_any(self.imag))
 
     def __mul__(self, other: Any) -> ComplexSymbol:
-        other = ComplexSymbol.of(other)
+        a, b = _any(self.real), _any(self.imag)
         if not isinstance(other, ComplexSymbol):
-            return ComplexSymbol(other * self.re, other * self.im)
-        _note("a product of complex values")
-        a, b, c, d = self.re, self.im, other.re, other.im
+            return ComplexSymbol(other * a, other * b)
+        c, d = other.real, other.imag
         return ComplexSymbol(a * c - b * d, a * d + b * c)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> ComplexSymbol:
-        other = ComplexSymbol.of(other)
         if isinstance(other, ComplexSymbol):
-            return other.__rtruediv__(self)
-        return ComplexSymbol(self.re / other, self.im / other)
+            other.__rtruediv__(self)
+        return ComplexSymbol(_any(self.real) / other, _any(self.imag) / other)
 
-    def __rtruediv__(self, _: Any) -> ComplexSymbol:
+    def __rtruediv__(self, other: Any) -> Any:
         message = "a rule does not divide by complex values: write x * np.conj(z) / "
         raise RuleError(message + "np.abs(z)**2 for x / z")
 
     def __pow__(self, exponent: Any) -> Any:
-        known = _known(exponent)
-        if known is None or known % 1 or not 1 <= known <= LARGEST_LOWERED_POWER:
-            message = "a complex value in a rule takes powers from 1 to "
-            message += (
-                f"{LARGEST_LOWERED_POWER}, got {exponent!r}: write np.abs(z) ** x"
+        if exponent not in range(1, LARGEST_LOWERED_POWER + 1):
+            message = (
+                f"complex values in a rule take powers 1 to {LARGEST_LOWERED_POWER}"
             )
-            raise RuleError(message)
-        result: Any = self
-        for _ in range(int(known) - 1):
-            result = self * result
-        return result
-
-    def __rpow__(self, _: Any) -> Any:
-        raise RuleError(_refused("a complex exponent"))
+            raise RuleError(message + f", got {exponent!r}")
+        return self if exponent == 1 else self * self ** (exponent - 1)
 
     def __abs__(self) -> Modulus:
-        _note("np.abs")
-        return Modulus("hypot", (self.re, self.im), kind=self.kind)
-
-    @property
-    def real(self) -> Symbol:
-        """The real part."""
-        _note("the real part")
-        return self.re
-
-    @property
-    def imag(self) -> Symbol:
-        """The imaginary part."""
-        _note("the imaginary part")
-        return self.im
+        return Modulus("hypot", (self.real, self.imag), kind=self.kind)
 
     def conjugate(self) -> ComplexSymbol:
         """Return the complex conjugate."""
-        _note("np.conj")
-        return ComplexSymbol(self.re, -self.im)
+        return ComplexSymbol(self.real, -_any(self.imag))
 
     conj = conjugate
 
-    def __eq__(self, other: object) -> Any:
-        return self._equal(other)
-
-    def __ne__(self, other: object) -> Any:
-        return ~self._equal(other)
-
-    __hash__ = object.__hash__
-
-    def _equal(self, other: Any) -> Any:
-        _note("a comparison")
-        other = ComplexSymbol.of(other)
-        return (self.re == other.real) & (self.im == other.imag)
-
-    def __lt__(self, _: Any) -> Any:
-        raise RuleError(NO_ORDER)
-
-    __le__ = __gt__ = __ge__ = __lt__
-
     def __array_ufunc__(
-        self, ufunc: Any, method: str, *inputs: Any, **keywords: Any
+        self, ufunc: Any, method: str, *inputs: Any, **more: Any
     ) -> Any:
-        if ufunc not in PLAIN or method != "__call__" or keywords:
-            if method == "__call__" and ufunc in UFUNCS:
-                raise RuleError(_refused(f"np.{ufunc.__name__}"))
-            return super().__array_ufunc__(ufunc, method, *inputs, **keywords)
-        return PLAIN[ufunc](*map(ComplexSymbol.of, inputs))
+        if ufunc in ON_COMPLEX and method == "__call__":
+            return ON_COMPLEX[ufunc](*inputs, **more)
+        return _any(super()).__array_ufunc__(ufunc, method, *inputs, **more)
 
     def __array_function__(
-        self, function: Any, types: Any, arguments: Any, keywords: Any
+        self, function: Any, kinds: Any, inputs: Any, more: Any
     ) -> Any:
-        if function in PLAIN:
-            return PLAIN[function](*arguments, **keywords)
-        if function in FUNCTIONS:
-            raise RuleError(_refused(f"np.{function.__name__}"))
-        return super().__array_function__(function, types, arguments, keywords)
+        if function in ON_COMPLEX:
+            return ON_COMPLEX[function](*inputs, **more)
+        return _any(super()).__array_function__(function, kinds, inputs, more)
 
 
-def _refused(what: str) -> str:
-    return (
-        f"{what} is not for complex values in a rule: take np.abs(z), z.real or z.imag"
-    )
+def _any(value: Any) -> Any:
+    """Hide from the type checker that operators are made by a loop."""
+    return value
+
+
+def _pair(function: Callable[..., Any], x: Any, y: Any) -> ComplexSymbol:
+    return ComplexSymbol(function(x.real, y.real), function(x.imag, y.imag))
 
 
 def _where(condition: Any, x: Any, y: Any) -> ComplexSymbol:
-    """Choose parts; a real value other than 0 is noted, as it has one part alone."""
-    values, condition = [ComplexSymbol.of(v) for v in (x, y)], Symbol.of(condition)
-    for value in values:
-        if not isinstance(value, ComplexSymbol) and value.value != 0:
-            _note("a real value in place of a complex one")
-    (a, b), (c, d) = (_parts(value) for value in values)
-    return ComplexSymbol(np.where(condition, a, c), np.where(condition, b, d))
+    x, y = (v if isinstance(v, Symbol) else Symbol.of(v) for v in (x, y))
+    choose = _any(np.where)
+    return _pair(lambda a, b: choose(Symbol.of(condition), a, b), x, y)
 
 
-def _parts(value: Symbol) -> tuple[Symbol, Symbol]:
-    if isinstance(value, ComplexSymbol):
-        return value.re, value.im
-    return value, Symbol.of(0.0)
-
-
-def _of_parts(function: Callable[..., Any]) -> Callable[..., ComplexSymbol]:
-    def apply(z: ComplexSymbol, *arguments: Any, **keywords: Any) -> ComplexSymbol:
-        re, im = (function(part, *arguments, **keywords) for part in (z.re, z.im))
-        return ComplexSymbol(re, im)
-
-    return apply
-
-
-def _norm(z: ComplexSymbol, **keywords: Any) -> Any:
+def _norm(z: ComplexSymbol, **axes: Any) -> Any:
     """Join the norms of the parts; hypot would not round the same everywhere."""
-    re, im = (np.linalg.norm(part, **keywords) for part in (z.re, z.im))
+    re, im = (_any(np.linalg.norm)(part, **axes) for part in (z.real, z.imag))
     largest = np.maximum(re, im)
     safe = np.where(largest > 0, largest, 1.0)
     return largest * np.sqrt((re / safe) ** 2 + (im / safe) ** 2)
 
 
-PLAIN: dict[Any, Callable[..., Any]] = {
-    np.where: _where,
-    np.linalg.norm: _norm,
-    np.sum: _of_parts(np.sum),
-    np.mean: _of_parts(np.mean),
+ON_COMPLEX: dict[Any, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.negative: operator.neg,
+    np.positive: operator.pos,
+    np.power: operator.pow,
+    np.square: lambda z: z * z,
+    np.absolute: abs,
+    np.conjugate: lambda z: z.conjugate(),
     np.real: lambda val: val.real,
     np.imag: lambda val: val.imag,
-    np.conjugate: lambda z: z.conjugate(),
-    np.absolute: abs,
-    np.square: lambda z: z * z,
-    np.power: lambda x, y: x**y,
-    np.add: lambda x, y: x + y,
-    np.subtract: lambda x, y: x - y,
-    np.multiply: lambda x, y: x * y,
-    np.divide: lambda x, y: x / y,
-    np.negative: lambda z: -z,
-    np.positive: lambda z: z,
-    np.equal: lambda x, y: x == y,
-    np.not_equal: lambda x, y: x != y,
+    np.where: _where,
+    np.linalg.norm: _norm,
 }

@@ -1,9 +1,9 @@
-"""Complex parameters: what runs a rule on real and imaginary parts.
+"""Complex parameters: what runs a rule on their real and imaginary parts.
 
-``"split"`` is the same real rule on the parts, which lie next to each other: views of
-the arrays. ``"modulus"`` is the rule traced with complex values, as a real rule on two
-arrays for each complex one: the parts are copied to arrays of their own before a step,
-and back after it.
+``"split"`` is the rule on real arrays that are views, with a last axis for both parts.
+``"modulus"`` is the rule traced with complex values, as a real rule on two arrays for
+each complex one: before a step the parts are copied to arrays of their own, and after
+it back.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, real_name
-from gdopt.checks import listed
 from gdopt.errors import ArgumentError, RuleError
-from gdopt.kernels.complex import COUPLING, ComplexSymbol
+from gdopt.kernels.complex import ComplexSymbol
 from gdopt.kernels.symbol import BY_SHAPE, Symbol
 from gdopt.kernels.trace import trace
 from gdopt.optim.executors import Binding, Executor
@@ -28,66 +27,44 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import BuiltInRule, Rule
 from gdopt.optim.transforms import Transforms
 
-PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"  # names of their second parts
+PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"
+REAL_ONLY = ("bounds", "clip_value")  # options
 REDUCTIONS = ("sum", "max", "norm")
 
 
 def imag_of(state: str) -> str:
-    """Return the name of the second part of a state."""
+    """Return the name of the imaginary part of a state."""
     return f"imag_of_{state}"
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """A rule for complex arrays as one for real ones.
-
-    Attributes:
-        rule: takes the real parts, and the imaginary parts as further state.
-        complex_states: the names of the states that are complex.
-        coupling: what differs from the rule on both parts apart; empty if nothing does.
-    """
-
-    rule: Rule
-    complex_states: frozenset[str]
-    coupling: tuple[str, ...]
-
-
 @functools.lru_cache(maxsize=64)
-def lowered(rule: Rule, known: frozenset[str] = frozenset()) -> Lowered:
-    """Trace a rule with complex values; which of its state is complex shows then.
+def lowered(
+    rule: Rule, known: frozenset[str] = frozenset()
+) -> tuple[Rule, frozenset[str]]:
+    """Return a rule as one of real arrays, and the names of its complex state.
 
-    State starts as real, but for copies of the parameter. What comes out complex is
-    complex, and the rule is traced again until nothing changes.
+    State starts as real, but for what is known and copies of the parameter. What comes
+    out complex is complex, and the rule is traced again until nothing changes.
 
     Raises:
         RuleError: it does what complex values do not have, such as an order.
     """
     copies = {state for state in rule.states if rule.start(state) == "p"}
-    states = known.intersection(rule.states) | copies
+    states, found = known.intersection(rule.states) | copies, set[str]()
     while True:
-        found, coupling = set[str](), set[str]()
-        token = COUPLING.set(coupling)
-        try:
-            made = _lower(rule, states, found)
-        finally:
-            COUPLING.reset(token)
+        made = _lower(rule, states, found)
         if found <= states:
-            return Lowered(made, states, tuple(sorted(coupling)))
+            return made, states
         states |= found
 
 
 def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
-    """Return a rule on the parts; it adds to `found` what else comes out complex."""
+    """Return a rule on the parts; it adds to `found` what comes out complex."""
     signature = rule.kernel.signature
     first, *_, last = signature.arrays
-    imag = {first: PARAMETER, **{s: imag_of(s) for s in rule.states if s in states}}
-    names = [first, PARAMETER]
-    for state in rule.states:
-        names += [state, imag[state]] if state in imag else [state]
+    imag = {first: PARAMETER, **{state: imag_of(state) for state in states}}
+    names = [n for name in (first, *rule.states) for n in (name, imag.get(name)) if n]
     names += [GRADIENT, last]
-    if len({*names, *signature.scalars}) < len(names) + len(signature.scalars):
-        message = f"{rule.name}: a name begins with imag_: choose another"
-        raise RuleError(message)
 
     def formula(*inputs: Any, **values: Any) -> Any:
         by_name = dict(zip(names, inputs, strict=True))
@@ -100,13 +77,10 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
         parts: list[Any] = []
         results = results if isinstance(results, tuple) else (results,)
         for name, result in zip((first, *rule.states), results, strict=True):
-            pair = isinstance(result, ComplexSymbol)
-            if pair and name not in imag:
+            pair = result if isinstance(result, ComplexSymbol) else Symbol.of(result)
+            if isinstance(result, ComplexSymbol) and name not in imag:
                 found.add(name)
-            real = result.re if pair else Symbol.of(result)
-            parts.append(real)
-            if name in imag:
-                parts.append(result.im if pair else 0.0 * real)
+            parts += [pair.real, pair.imag] if name in imag else [pair.real]
         return (*parts, by_name[GRADIENT])
 
     kind = inspect.Parameter
@@ -115,14 +89,37 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
         [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in names]
         + [kind(name, kind.KEYWORD_ONLY) for name in signature.scalars]
     )
-    formula.__wrapped__ = rule.function  # type: ignore[attr-defined]
     return Rule(formula, rule.initial, rule.ranges, rule.per, rule.inner)
+
+
+def is_split(rule: Rule) -> bool:
+    """Return whether a rule does the same to both parts, each by itself.
+
+    It is what a trace shows: the imaginary parts of the results are computed from those
+    of the arguments as the real parts are from real parts.
+    """
+    try:
+        made, states = lowered(rule)
+    except RuleError:
+        return False
+    first, *_, last = rule.kernel.signature.arrays
+    imag = {first: PARAMETER, last: GRADIENT} | {s: imag_of(s) for s in states}
+
+    @functools.cache
+    def same(x: Symbol, y: Symbol) -> bool:
+        if x.name:
+            return imag.get(x.name, x.name) == y.name
+        mine, other = ((n.operation, n.value, len(n.arguments)) for n in (x, y))
+        return mine == other and all(map(same, x.arguments, y.arguments))
+
+    program = made.kernel.program()
+    results = {s.name: r for s, r in zip(program.inputs, program.results, strict=False)}
+    return all(same(results[n], results[imag[n]]) for n in (first, *states))
 
 
 def reduces(rule: Rule) -> bool:
     """Return whether a rule computes with more of an array than one element."""
-    kernel = rule.kernel
-    formula = trace(rule.function, kernel.signature, kinds=rule.per, axes=2)
+    formula = trace(rule.function, rule.kernel.signature, kinds=rule.per, axes=2)
     return any(n.operation in REDUCTIONS or n.name in BY_SHAPE for n in formula.nodes())
 
 
@@ -131,116 +128,89 @@ def bind_complex(
 ) -> Binding:
     """Choose how a rule takes complex parameters; see `gdopt.optim.executors.bind`."""
     name = next(n for n, s in parameters.layout.slots.items() if s.group in COMPLEX)
-    inner = rule.inner or rule
-    refused = {
-        "bounds": "bounds" in transforms.options,
-        "clip_value": "clip_value" in transforms.options,
-        "state_dtype": options.state_dtype is not None,
-        inner.name: is_rprop(inner) or reduces(inner),
-    }
+    inner, mode = rule.inner or rule, transforms.complex_mode
+    by_sign = isinstance(inner, BuiltInRule) and inner.name == "rprop"
+    refused = {option: option in transforms.options for option in REAL_ONLY}
+    refused["state_dtype"] = options.state_dtype is not None
+    refused[inner.name] = by_sign or reduces(inner)
     for what in [what for what, given in refused.items() if given]:
         group = parameters.layout.slots[name].group
         message = f"{what} needs real parameters, but {array_label(name)} is {group}"
         raise ArgumentError(message)
-    mode = transforms.complex_mode
-    if mode == "modulus":
-        return ModulusBinding(parameters, rule, transforms)
-    if mode is None and (coupling := _coupling(inner)):
+    split = is_split(inner)
+    if mode is None and not split:
         modes = "; ".join(f"complex_mode={m!r}: {w}" for m, w in COMPLEX_MODES.items())
-        message = f"complex_mode must be given for {inner.name}, as libraries differ "
-        raise ArgumentError(message + f"because of {coupling}: write one of {modes}")
-    if "agc" in transforms.options:
-        message = "agc of complex parameters needs complex_mode='modulus', got "
-        raise ArgumentError(message + repr(mode))
+        message = f"complex_mode must be given for {inner.name}, as libraries differ: "
+        message += f"write one of {modes}"
+        raise ArgumentError(message)
+    units = "agc" in transforms.options  # which are of whole numbers
+    if units and mode == "split" and not split:
+        message = "agc of complex parameters needs complex_mode='modulus', got 'split'"
+        raise ArgumentError(message)
+    if units or mode == "modulus":
+        return ModulusBinding(parameters, rule, transforms)
     return SplitBinding(parameters)
 
 
-def is_rprop(rule: Rule) -> bool:
-    """Return whether a rule is Rprop, which goes by the signs of products."""
-    return isinstance(rule, BuiltInRule) and rule.name == "rprop"
-
-
-def _coupling(rule: Rule) -> str:
-    """Say why a rule on both parts apart is not the rule on complex values."""
-    try:
-        return listed(lowered(rule).coupling)
-    except RuleError as error:
-        return str(error)
-
-
-class PartsArena(Arena):
-    """An arena of complex numbers viewed as one of real numbers."""
-
-    def __init__(self, arena: Arena) -> None:
-        layout = Layout.place(
-            {
-                n: (shape_of_parts(slot.shape, slot.group), real_name(slot.group))
-                for n, slot in arena.layout.slots.items()
-            }
-        )
-        buffers = {real_name(g): b.view(real_name(g)) for g, b in arena.buffers.items()}
-        super().__init__(layout, arena.backend, arena.device, buffers=buffers)
-
-    @staticmethod
-    def fits(arena: Arena) -> bool:
-        """Return whether the parts of each dtype have a buffer of their own."""
-        return len({*map(real_name, arena.buffers)}) == len(arena.buffers)
-
-
-def shape_of_parts(shape: tuple[int, ...], group: str) -> tuple[int, ...]:
-    """Return the shape of `as_parts` of an array."""
-    return (*shape, 2) if group in COMPLEX else shape
+def parts_of(arena: Arena) -> Arena | None:
+    """View an arena as real numbers; None where two dtypes have parts of one dtype."""
+    slots = {
+        name: (slot.shape, slot.group) for name, slot in arena.layout.slots.items()
+    }
+    placed = {
+        name: ((*shape, 2) if group in COMPLEX else shape, real_name(group))
+        for name, (shape, group) in slots.items()
+    }
+    views = {real_name(g): b.view(real_name(g)) for g, b in arena.buffers.items()}
+    if len(views) < len(arena.buffers):
+        return None
+    return Arena(Layout.place(placed), arena.backend, arena.device, buffers=views)
 
 
 class SplitBinding(Binding):
-    """The same real rule on both parts, by views of the arrays."""
+    """The rule on both parts by themselves: on views of the arrays."""
 
     def __init__(self, parameters: Parameters) -> None:
-        arrays = {name: as_parts(a) for name, a in parameters.arrays.items()}
-        arena, layout = parameters.arena, Layout.of(arrays)
-        self._names = list(arrays)
-        self._complex = frozenset(
-            n for n, s in parameters.layout.slots.items() if s.group in COMPLEX
+        self._arena: tuple[Arena | None, Any] = None, None
+        arrays: Mapping[str, Array] = dict(
+            zip(
+                parameters.arrays,
+                map(as_parts, parameters.arrays.values()),
+                strict=True,
+            )
         )
-        self._known: tuple[Arena | None, Any] = None, None
-        if arena is not None and not PartsArena.fits(arena):
-            arena = None
-        if arena is not None:
-            arena = PartsArena(arena)
-            if not parameters.has_gaps:
-                layout, arrays = arena.layout, arena
-        real = {"arrays": arrays, "layout": layout, "arena": arena}
-        super().__init__(replace(parameters, **real, pairs=self._complex))
+        arena = parameters.arena and parts_of(parameters.arena)
+        layout = Layout.of(arrays)
+        if arena is not None and not parameters.has_gaps:
+            arrays, layout = arena, arena.layout
+        slots = parameters.layout.slots
+        pairs = frozenset(n for n, slot in slots.items() if slot.group in COMPLEX)
+        given = replace(parameters, arrays=arrays, layout=layout, pairs=pairs)
+        super().__init__(replace(given, arena=arena))
 
-    def make_executor(
-        self, rule: Rule, states: Mapping[str, Arena], *given: Any, **options: Any
-    ) -> Executor:
+    def make_executor(self, *given: Any, **options: Any) -> Executor:
         """Make what runs a rule on views of the gradients."""
-        made = super().make_executor(rule, states, *given, **options)
-        return ComplexExecutor(made, self.parts)
+        return surround(super().make_executor(*given, **options), self._views)
 
-    def parts(self, grads: Arena | list[Array]) -> Arena | list[Array]:
-        """View gradients as real numbers; an arena that comes again is known."""
+    def _views(self, grads: Arena | list[Array]) -> Arena | list[Array]:
         if not isinstance(grads, Arena):
-            return [as_parts(array) for array in grads]
-        if self._known[0] is not grads:
-            fits = PartsArena.fits(grads)
-            names = self._names
-            viewed = PartsArena(grads) if fits else [as_parts(grads[n]) for n in names]
-            self._known = grads, viewed
-        return self._known[1]
+            return list(map(as_parts, grads))
+        if self._arena[0] is not grads:
+            views = parts_of(grads)
+            if views is None:
+                views = [as_parts(grads[name]) for name in self.parameters.arrays]
+            self._arena = grads, views
+        return self._arena[1]
 
     def named(
         self, rule: Rule, states: Mapping[str, Arena]
     ) -> Mapping[str, Mapping[str, Array]]:
         """View the state of complex parameters as complex numbers."""
+        pairs = self.parameters.pairs
         return {
-            state: {
-                name: as_complex(array)
-                if name in self._complex and state not in rule.per
-                else array
-                for name, array in arena.items()
-            }
+            state: arena
+            if state in rule.per
+            else {n: as_complex(a) if n in pairs else a for n, a in arena.items()}
             for state, arena in states.items()
         }
 
@@ -256,31 +226,26 @@ class ModulusBinding(Binding):
     def __init__(
         self, parameters: Parameters, rule: Rule, transforms: Transforms
     ) -> None:
-        self._given = parameters
+        self._given, of_options = parameters, frozenset(transforms.states)
+        _, self._complex = lowered(rule, of_options)
         slots = parameters.layout.slots
         layout = Layout.place(
-            {name: (s.shape, real_name(s.group)) for name, s in slots.items()}
+            {n: (s.shape, real_name(s.group)) for n, s in slots.items()}
         )
-        self._real, self._gradient = (
-            Arena(layout, parameters.backend, parameters.device) for _ in range(2)
-        )
-        of_options = frozenset(transforms.states)
-        self._complex_states = lowered(rule, of_options).complex_states
-        own = {"arrays": self._real, "layout": layout, "arena": self._real}
-        super().__init__(replace(parameters, **own))
+        self._real = real = Arena(layout, parameters.backend, parameters.device)
+        super().__init__(replace(parameters, arrays=real, layout=layout, arena=real))
 
     def start_state(self, rule: Rule, options: Options) -> dict[str, Arena]:
         """Make complex and real state, and the arrays of parts."""
         given = self._given
-        made = lowered(rule, self._complex_states).rule
-        self._parts = super().start_state(made, options)
+        self._parts = super().start_state(lowered(rule, self._complex)[0], options)
         states = {}
         for state in rule.states:
             states[state] = self._parts[state]
-            if state in self._complex_states:
+            if state in self._complex:
                 arena = Arena(Layout.of(given.arrays), given.backend, given.device)
-                start = rule.start(state)
                 for name, array in given.arrays.items():
+                    start = rule.start(state)
                     arena[name][...] = array if start == "p" else start
                 states[state] = arena
         return states
@@ -294,82 +259,70 @@ class ModulusBinding(Binding):
         **options: Any,
     ) -> Executor:
         """Make what runs a rule on the parts, which are copied around it."""
-        made = lowered(rule, self._complex_states).rule
-        if norm_rule is not None:
-            norm_rule = lowered(norm_rule, self._complex_states).rule
+        made = lowered(rule, self._complex)[0]
+        norms = norm_rule and lowered(norm_rule, self._complex)[0]
         inner = super().make_executor(
-            made, self._parts, *given, norm_rule=norm_rule, **options
+            made, self._parts, *given, norm_rule=norms, **options
         )
-        arrays = {s: states[s] for s in rule.states if s in self._complex_states}
-        pairs = [(self._given.arrays, self._real, self._parts[PARAMETER])]
+        parts, real = self._parts, self._real
+        pairs: list[Any] = [(self._given.arrays, real, parts[PARAMETER])]
         pairs += [
-            (a, self._parts[s], self._parts[imag_of(s)]) for s, a in arrays.items()
+            (states[state], parts[state], parts[imag_of(state)])
+            for state in self._complex.intersection(rule.states)
         ]
+        gradient = real.like()
 
-        def before(grads: Arena | list[Array]) -> Arena:
+        def before(grads: Any) -> Arena:
             if not isinstance(grads, Arena):
-                grads = dict(zip(self._given.arrays, grads, strict=True))
-            for arrays, re, im in (
-                *pairs,
-                (grads, self._gradient, self._parts[GRADIENT]),
-            ):
-                for name in self._real:
-                    array = arrays[name]
-                    re[name][...] = array.real
-                    im[name][...] = array.imag if array.dtype.name in COMPLEX else 0
-            return self._gradient
+                grads = dict(zip(real, grads, strict=True))
+            for arrays, re, im in (*pairs, (grads, gradient, parts[GRADIENT])):
+                for name in real:
+                    _take(arrays[name], re[name], im[name])
+            return gradient
 
         def after() -> None:
             for arrays, re, im in pairs:
-                for name in self._real:
-                    array = arrays[name]
-                    array.real[...] = re[name]
-                    if array.dtype.name in COMPLEX:
-                        array.imag[...] = im[name]
+                for name in real:
+                    _put(arrays[name], re[name], im[name])
 
-        return ComplexExecutor(inner, before, after)
+        return surround(inner, before, after)
 
 
-class ComplexExecutor:
-    """Runs an executor of real arrays on parts of complex ones.
+def _take(array: Array, re: Array, im: Array) -> None:
+    """Copy both parts of an array."""
+    parts = as_parts(array)
+    is_real = parts is array
+    re[...] = parts if is_real else parts[..., 0]
+    im[...] = 0 if is_real else parts[..., 1]
 
-    Args:
-        inner: the executor.
-        before: returns the parts of gradients.
-        after: called after a step, if need be.
-    """
 
-    def __init__(
-        self,
-        inner: Any,
-        before: Callable[[Any], Any],
-        after: Callable[[], None] | None = None,
-    ) -> None:
-        self._inner, self._before, self._after = inner, before, after
+def _put(array: Array, re: Array, im: Array) -> None:
+    """Copy parts back to their array."""
+    parts = as_parts(array)
+    if parts is array:
+        parts[...] = re
+    else:
+        parts[..., 0], parts[..., 1] = re, im
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        return functools.partial(self._around, found) if name == "launch" else found
 
-    @property
-    def grad_norm(self) -> Any:
-        """The norm of the last gradients."""
-        return self._inner.grad_norm
+def surround(
+    executor: Any,
+    before: Callable[[Any], Any],
+    after: Callable[[], None] | None = None,
+) -> Any:
+    """Let an executor take parts of gradients, and do something after each step."""
 
-    @grad_norm.setter
-    def grad_norm(self, norm: Any) -> None:
-        self._inner.grad_norm = norm
-
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that nothing can interrupt; return whether there was one."""
-        return self._after is None and self._inner.run_compiled(self._before(grads))
-
-    def run(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do one step with checked gradients; return whether it was done."""
-        return self._around(self._inner.run, grads)
-
-    def _around(self, run: Callable[[Any], Any], grads: Any) -> Any:
-        done = run(self._before(grads))
-        if self._after is not None:
-            self._after()
+    def around(run: Callable[[Any], Any], grads: Any) -> Any:
+        done = run(before(grads))
+        if after is not None:
+            after()
         return done
+
+    if hasattr(executor, "launch"):  # which `run` calls
+        executor.launch = functools.partial(around, executor.launch)
+        return executor
+    compiled = functools.partial(around, executor.run_compiled)
+    executor.run = functools.partial(around, executor.run)
+    # Ctrl-C must not come between a step and what is after it.
+    executor.run_compiled = compiled if after is None else lambda _: False
+    return executor

@@ -116,11 +116,9 @@ class Binding:
         """Make the state of a rule; see `start_state`."""
         return start_state(rule, self.parameters, options)
 
-    def make_executor(
-        self, rule: Rule, states: Mapping[str, Arena], *given: Any, **options: Any
-    ) -> Executor:
+    def make_executor(self, rule: Rule, *given: Any, **options: Any) -> Executor:
         """Make what runs a rule; see `make_executor`."""
-        return make_executor(rule, self.parameters, states, *given, **options)
+        return make_executor(rule, self.parameters, *given, **options)
 
     def named(
         self,
