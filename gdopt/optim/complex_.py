@@ -114,7 +114,8 @@ def is_split(rule: Rule) -> bool:
 
     program = made.kernel.program()
     results = {s.name: r for s, r in zip(program.inputs, program.results, strict=False)}
-    return all(same(results[n], results[imag[n]]) for n in (first, *states))
+    names = (first, *rule.states)  # real state must not depend on the parts
+    return all(same(results[n], results[imag.get(n, n)]) for n in names)
 
 
 def reduces(rule: Rule) -> bool:
@@ -190,13 +191,15 @@ class SplitBinding(Binding):
 
     def make_executor(self, *given: Any, **options: Any) -> Executor:
         """Make what runs a rule on views of the gradients."""
-        return surround(super().make_executor(*given, **options), self._views)
+        made = super().make_executor(*given, **options)
+        surround(made, self._views)
+        return made
 
-    def _views(self, grads: Arena | list[Array]) -> Arena | list[Array]:
+    def _views(self, grads: Arena | list[Array]) -> Any:
         if not isinstance(grads, Arena):
             return list(map(as_parts, grads))
         if self._arena[0] is not grads:
-            views = parts_of(grads)
+            views: Any = parts_of(grads)
             if views is None:
                 views = [as_parts(grads[name]) for name in self.parameters.arrays]
             self._arena = grads, views
@@ -285,7 +288,8 @@ class ModulusBinding(Binding):
                 for name in real:
                     _put(arrays[name], re[name], im[name])
 
-        return surround(inner, before, after)
+        surround(inner, before, after)
+        return inner
 
 
 def _take(array: Array, re: Array, im: Array) -> None:
@@ -309,7 +313,7 @@ def surround(
     executor: Any,
     before: Callable[[Any], Any],
     after: Callable[[], None] | None = None,
-) -> Any:
+) -> None:
     """Let an executor take parts of gradients, and do something after each step."""
 
     def around(run: Callable[[Any], Any], grads: Any) -> Any:
@@ -320,9 +324,8 @@ def surround(
 
     if hasattr(executor, "launch"):  # which `run` calls
         executor.launch = functools.partial(around, executor.launch)
-        return executor
+        return
     compiled = functools.partial(around, executor.run_compiled)
     executor.run = functools.partial(around, executor.run)
     # Ctrl-C must not come between a step and what is after it.
     executor.run_compiled = compiled if after is None else lambda _: False
-    return executor

@@ -141,8 +141,8 @@ class Transforms:
     def measures(self) -> bool:
         """Whether the norm is not just that of the gradients as given."""
         changed = self.accumulate > 1 or self.options & {"clip_value", *OWN_NORM}
-        changed = changed or self.complex_mode == "modulus"  # the parts lie apart
-        return self.takes_norm and bool(changed)
+        apart = self.complex_mode == "modulus"  # real and imaginary parts are
+        return self.takes_norm and (bool(changed) or apart)
 
     def _scaled(self, g: Any, values: Mapping[str, Any]) -> Any:
         """Return the mean of the gradients, unscaled, downhill and clipped by value."""

@@ -41,3 +41,17 @@ def test_complex_parameters_have_the_bits_of_the_cpu(cp, name, layout, mode):
     twins.assert_same()
     if "clip_norm" in options:
         assert float(twins.device.grad_norm) == twins.host.grad_norm
+
+
+@pytest.mark.parametrize("mode", ["split", "modulus"])
+def test_strided_parameters_and_gradients_have_the_bits_of_the_cpu(cp, mode):
+    def place(array):
+        return array[..., ::2] if array.ndim else array
+
+    start = draw(0, ("complex64",), SHAPES)
+    twins = Twins(
+        cp, lambda p: gdopt.Adam(p, 0.1, complex_mode=mode), start, place=place
+    )
+    for seed in range(1, 4):
+        twins.step(draw(seed, ("complex64",), SHAPES), place=place)
+    twins.assert_same()

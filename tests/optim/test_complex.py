@@ -407,3 +407,39 @@ def test_modes_are_for_complex_parameters(numpy_engine):
         gdopt.Adam(
             np.ones((2, 2), complex), 0.1, agc=0.1, unit_axis=0, complex_mode="split"
         )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("frozen", "abc")
+def test_frozen_arrays_stay_between_others(engine, mode, frozen):
+    start = {name: draw(k, (5,)) for k, name in enumerate("abc")}
+    options = {"frozen": frozen, "complex_mode": mode, "clip_norm": 1.0}
+    arena, apart = gdopt.Arena.of(start), {n: a.copy() for n, a in start.items()}
+    grads, twins = arena.like(), [gdopt.Adam(p, 0.1, **options) for p in (arena, apart)]
+    for step in range(3):
+        for k, name in enumerate("abc"):
+            grads[name] = draw(10 * step + k, (5,))
+        twins[0].step(grads)
+        twins[1].step(dict(grads))
+    assert bits(twins[0]) == bits(twins[1])
+    np.testing.assert_array_equal(arena[frozen], start[frozen])
+    assert all((arena[n] != start[n]).all() for n in "abc" if n != frozen)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("beta", [0.5, np.full((2, 2), 0.5)], ids=["one", "elements"])
+def test_schedule_free_averages_are_complex(engine, mode, beta):
+    z = draw(0, (2, 2))
+    before, g = z.copy(), draw(1, (2, 2))
+    optimizer = gdopt.ScheduleFreeAdamW(z, 1.0, beta1=beta, complex_mode=mode)
+    optimizer.step(g)
+    size = np.abs(g) if mode == "modulus" else 1
+    parts = g if mode == "modulus" else np.sign(g.real) + 1j * np.sign(g.imag)
+    with optimizer.averaged():  # the first iterate, after a step of size lr
+        np.testing.assert_allclose(z, before - parts / size, rtol=1e-6)
+
+
+def test_a_real_state_that_depends_on_both_parts_is_seen(numpy_engine):
+    with pytest.raises(ArgumentError, match="must be given for adopt"):
+        gdopt.ADOPT(np.zeros(2, complex), 0.1)
+    gdopt.ASGD(np.zeros(2, complex), 0.1)  # whose real state depends on steps alone

@@ -25,6 +25,8 @@ def interpolated(optimizer: Optimizer, scalar: str) -> dict[str, Array]:
         else:
             beta = values.shared.get(scalar) or values.by_name[scalar][name]
         p = optimizer.params[name]
+        if np.ndim(beta) > p.ndim:  # for each part of complex numbers
+            beta = beta[..., 0]
         y = own.get(MASTER, p)
         found[name] = ((y - (1 - beta) * own["z"]) / beta).astype(p.dtype)
     return found
