@@ -111,3 +111,22 @@ def test_what_rules_do_not_do_with_complex_values(name):
 
     with pytest.raises(RuleError, match=message):
         gdopt.Optimizer(np.ones(2, complex), own, complex_mode="modulus")
+
+
+def test_modulus_reaches_where_squares_overflow(engine):
+    def own(p, g):
+        return p + np.abs(g)
+
+    p = np.zeros(1, np.complex64)
+    optimizer = gdopt.Optimizer(p, own, complex_mode="modulus")
+    optimizer.step(np.array([3e25 + 4e25j], np.complex64))
+    assert p.real == pytest.approx(5e25, rel=1e-6)
+
+
+def test_real_factors_multiply_both_parts_by_themselves(engine):
+    p = np.zeros(1, complex)
+    gdopt.SGD(p, 0.5).step(np.array([complex(1, np.inf)]))
+    assert (p.real, p.imag) == (-0.5, -np.inf)
+    p = np.zeros(1, complex)  # where NumPy's product has a real part of NaN
+    gdopt.SGD(p, 0.5, complex_mode="modulus").step(np.array([complex(1, np.inf)]))
+    assert (p.real, p.imag) == (-0.5, -np.inf)

@@ -52,68 +52,6 @@ def test_adam_on_seven_unknowns(engine, mode):
     assert abs(z[0] - WORKED[mode]) < 1e-14
 
 
-TORCH = {
-    "Adam": (gdopt.Adam, {}),
-    "AdamW": (gdopt.AdamW, {"weight_decay": 0.01}),
-    "Adam, amsgrad": (lambda p, lr, **o: gdopt.Adam(p, lr, amsgrad=True, **o), {}),
-    "RMSprop": (lambda p, lr, **o: gdopt.RMSprop(p, lr, beta=0.99, **o), {}),
-    "Adagrad": (lambda p, lr, **o: gdopt.Adagrad(p, lr, eps=1e-10, **o), {}),
-    "Adamax": (gdopt.Adamax, {}),
-    "NAdam": (gdopt.NAdam, {}),
-    "RAdam": (gdopt.RAdam, {}),
-}
-
-
-@pytest.mark.peers("torch")
-@pytest.mark.parametrize("name", TORCH)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_split_is_what_torch_does(numpy_engine, torch, name, seed):
-    kind, theirs = TORCH[name]
-    found, _ = descend(kind, seed, complex_mode="split")
-    z, gradient = problem(seed, 7)
-    tensor = torch.tensor(z, requires_grad=True)
-    amsgrad = {"amsgrad": True} if "amsgrad" in name else {}
-    peer = getattr(torch.optim, name.split(",")[0])
-    optimizer = peer([tensor], lr=RATE, **theirs, **amsgrad)
-    for _ in range(STEPS):
-        tensor.grad = torch.tensor(gradient(tensor.detach().numpy()))
-        optimizer.step()
-    atol = 1e-8 if name == "NAdam" else 1e-14  # its product is float32 in torch
-    np.testing.assert_allclose(found, tensor.detach().numpy(), rtol=0, atol=atol)
-
-
-OPTAX = {
-    "adam": (gdopt.Adam, {}),
-    "amsgrad": (
-        lambda p, lr, **o: gdopt.Adam(p, lr, amsgrad=True, amsgrad_form="optax", **o),
-        {},
-    ),
-    "adamax": (gdopt.Adamax, {}),
-    "rmsprop": (
-        lambda p, lr, **o: gdopt.RMSprop(p, lr, beta=0.9, eps_mode="inside", **o),
-        {"decay": 0.9},
-    ),
-    "adabelief": (gdopt.AdaBelief, {"eps": 1e-16, "eps_root": 1e-16}),
-}
-
-
-@pytest.mark.peers("optax")
-@pytest.mark.parametrize("name", OPTAX)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_modulus_is_what_optax_does(numpy_engine, jax, name, seed):
-    import optax
-
-    kind, theirs = OPTAX[name]
-    found, _ = descend(kind, seed, complex_mode="modulus")
-    z, gradient = problem(seed, 7)
-    peer = getattr(optax, name)(RATE, **theirs)
-    state = peer.init(z)
-    for _ in range(STEPS):
-        updates, state = peer.update(jax.numpy.asarray(gradient(z)), state, z)
-        z = np.asarray(z + updates)
-    np.testing.assert_allclose(found, z, rtol=0, atol=1e-14)
-
-
 SHAPES = {"W": (3, 5), "b": (5,), "scale": (), "none": (0, 2), "strided": (4, 6)}
 AROUND = {
     "clip_norm": 0.7,
