@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from gdopt.errors import RuleError
 from gdopt.kernels.symbol import LARGEST_LOWERED_POWER, Symbol, join_kinds
 
+POWERS = range(1, LARGEST_LOWERED_POWER + 1)
+
 
 class Modulus(Symbol):
     """``np.abs(z)``, whose square takes no root."""
@@ -18,10 +21,12 @@ class Modulus(Symbol):
     __slots__ = ()
 
     def __pow__(self, exponent: Any) -> Any:
-        if not isinstance(exponent, int | float) or exponent % 2:
+        known = getattr(exponent, "value", exponent)  # of a constant, or a number
+        if known is None or known % 2:
             return super().__pow__(exponent)
-        re, im = map(_any, self.arguments)
-        return (re * re + im * im) ** (exponent / 2)
+        parts: Any = self.arguments
+        re, im = parts
+        return (re * re + im * im) ** (known / 2)
 
 
 class ComplexSymbol(Symbol):
@@ -32,12 +37,14 @@ class ComplexSymbol(Symbol):
     """
 
     __slots__ = ("imag", "real")
+    real: Any
+    imag: Any
 
     def __init__(self, real: Any, imag: Any) -> None:
         real, imag = Symbol.of(real), Symbol.of(imag)
         axes = max(real.axes, imag.axes)
         super().__init__(kind=join_kinds((real.kind, imag.kind)), axes=axes)
-        self.real, self.imag = real, imag  # type: ignore[misc]
+        self.real, self.imag = real, imag
 
     def as_real(self) -> Symbol:
         """Refuse what only real values are used for."""
@@ -57,16 +64,16 @@ class ComplexSymbol(Symbol):
     def __sub__(self, other: Any) -> ComplexSymbol:
         if isinstance(other, ComplexSymbol):
             return _pair(operator.sub, self, other)
-        return ComplexSymbol(_any(self.real) - other, self.imag)
+        return ComplexSymbol(self.real - other, self.imag)
 
     def __rsub__(self, other: Any) -> ComplexSymbol:
-        return ComplexSymbol(other - _any(self.real), -_any(self.imag))
+        return ComplexSymbol(other - self.real, -self.imag)
 
     def __neg__(self) -> ComplexSymbol:
-        return ComplexSymbol(-_any(self.real), -_any(self.imag))
+        return ComplexSymbol(-self.real, -self.imag)
 
     def __mul__(self, other: Any) -> ComplexSymbol:
-        a, b = _any(self.real), _any(self.imag)
+        a, b = self.real, self.imag
         if not isinstance(other, ComplexSymbol):
             return ComplexSymbol(other * a, other * b)
         c, d = other.real, other.imag
@@ -75,28 +82,27 @@ class ComplexSymbol(Symbol):
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> ComplexSymbol:
-        if isinstance(other, ComplexSymbol):
-            other.__rtruediv__(self)
-        return ComplexSymbol(_any(self.real) / other, _any(self.imag) / other)
+        return ComplexSymbol(self.real / other, self.imag / other)
 
     def __rtruediv__(self, other: Any) -> Any:
         message = "a rule does not divide by complex values: write x * np.conj(z) / "
         raise RuleError(message + "np.abs(z)**2 for x / z")
 
     def __pow__(self, exponent: Any) -> Any:
-        if exponent not in range(1, LARGEST_LOWERED_POWER + 1):
+        known: Any = getattr(exponent, "value", exponent)
+        if known not in POWERS:
             message = (
-                f"complex values in a rule take powers 1 to {LARGEST_LOWERED_POWER}"
+                f"complex values in a rule take powers 1 to {POWERS[-1]}, got {known!r}"
             )
-            raise RuleError(message + f", got {exponent!r}")
-        return self if exponent == 1 else self * self ** (exponent - 1)
+            raise RuleError(message)
+        return self if known == 1 else self * self ** (known - 1)
 
     def __abs__(self) -> Modulus:
         return Modulus("hypot", (self.real, self.imag), kind=self.kind)
 
     def conjugate(self) -> ComplexSymbol:
         """Return the complex conjugate."""
-        return ComplexSymbol(self.real, -_any(self.imag))
+        return ComplexSymbol(self.real, -self.imag)
 
     conj = conjugate
 
@@ -104,20 +110,21 @@ class ComplexSymbol(Symbol):
         self, ufunc: Any, method: str, *inputs: Any, **more: Any
     ) -> Any:
         if ufunc in ON_COMPLEX and method == "__call__":
-            return ON_COMPLEX[ufunc](*inputs, **more)
-        return _any(super()).__array_ufunc__(ufunc, method, *inputs, **more)
+            return ON_COMPLEX[ufunc](*map(as_symbol, inputs), **more)
+        # What is not an operation of complex values refuses them.
+        return super().__array_ufunc__(ufunc, method, *inputs, **more)  # type: ignore[misc]
 
     def __array_function__(
         self, function: Any, kinds: Any, inputs: Any, more: Any
     ) -> Any:
         if function in ON_COMPLEX:
             return ON_COMPLEX[function](*inputs, **more)
-        return _any(super()).__array_function__(function, kinds, inputs, more)
+        return super().__array_function__(function, kinds, inputs, more)  # type: ignore[misc]
 
 
-def _any(value: Any) -> Any:
-    """Hide from the type checker that operators are made by a loop."""
-    return value
+def as_symbol(value: Any) -> Symbol:
+    """Make a number a constant; real and complex values stay."""
+    return value if isinstance(value, Symbol) else Symbol.of(value)
 
 
 def _pair(function: Callable[..., Any], x: Any, y: Any) -> ComplexSymbol:
@@ -125,14 +132,13 @@ def _pair(function: Callable[..., Any], x: Any, y: Any) -> ComplexSymbol:
 
 
 def _where(condition: Any, x: Any, y: Any) -> ComplexSymbol:
-    x, y = (v if isinstance(v, Symbol) else Symbol.of(v) for v in (x, y))
-    choose = _any(np.where)
-    return _pair(lambda a, b: choose(Symbol.of(condition), a, b), x, y)
+    choose: Any = functools.partial(np.where, Symbol.of(condition))
+    return _pair(choose, as_symbol(x), as_symbol(y))
 
 
 def _norm(z: ComplexSymbol, **axes: Any) -> Any:
     """Join the norms of the parts; hypot would not round the same everywhere."""
-    re, im = (_any(np.linalg.norm)(part, **axes) for part in (z.real, z.imag))
+    re, im = (np.linalg.norm(part, **axes) for part in (z.real, z.imag))
     largest = np.maximum(re, im)
     safe = np.where(largest > 0, largest, 1.0)
     return largest * np.sqrt((re / safe) ** 2 + (im / safe) ** 2)

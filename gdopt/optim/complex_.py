@@ -16,9 +16,9 @@ from typing import Any
 
 from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
-from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, real_name
+from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, compute_name, real_name
 from gdopt.errors import ArgumentError, RuleError
-from gdopt.kernels.complex import ComplexSymbol
+from gdopt.kernels.complex import ComplexSymbol, as_symbol
 from gdopt.kernels.symbol import BY_SHAPE, Symbol
 from gdopt.kernels.trace import trace
 from gdopt.optim.executors import Binding, Executor
@@ -27,7 +27,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import BuiltInRule, Rule
 from gdopt.optim.transforms import Transforms
 
-PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"
+PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"  # their second parts
 REAL_ONLY = ("bounds", "clip_value")  # options
 REDUCTIONS = ("sum", "max", "norm")
 
@@ -77,8 +77,8 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
         parts: list[Any] = []
         results = results if isinstance(results, tuple) else (results,)
         for name, result in zip((first, *rule.states), results, strict=True):
-            pair = result if isinstance(result, ComplexSymbol) else Symbol.of(result)
-            if isinstance(result, ComplexSymbol) and name not in imag:
+            pair = as_symbol(result)
+            if isinstance(pair, ComplexSymbol) and name not in imag:
                 found.add(name)
             parts += [pair.real, pair.imag] if name in imag else [pair.real]
         return (*parts, by_name[GRADIENT])
@@ -155,17 +155,11 @@ def bind_complex(
 
 def parts_of(arena: Arena) -> Arena | None:
     """View an arena as real numbers; None where two dtypes have parts of one dtype."""
-    slots = {
-        name: (slot.shape, slot.group) for name, slot in arena.layout.slots.items()
-    }
-    placed = {
-        name: ((*shape, 2) if group in COMPLEX else shape, real_name(group))
-        for name, (shape, group) in slots.items()
-    }
     views = {real_name(g): b.view(real_name(g)) for g, b in arena.buffers.items()}
     if len(views) < len(arena.buffers):
         return None
-    return Arena(Layout.place(placed), arena.backend, arena.device, buffers=views)
+    layout = Layout.of({name: as_parts(array) for name, array in arena.items()})
+    return Arena(layout, arena.backend, arena.device, buffers=views)
 
 
 class SplitBinding(Binding):
@@ -173,13 +167,8 @@ class SplitBinding(Binding):
 
     def __init__(self, parameters: Parameters) -> None:
         self._arena: tuple[Arena | None, Any] = None, None
-        arrays: Mapping[str, Array] = dict(
-            zip(
-                parameters.arrays,
-                map(as_parts, parameters.arrays.values()),
-                strict=True,
-            )
-        )
+        arrays: Mapping[str, Array]
+        arrays = {name: as_parts(array) for name, array in parameters.arrays.items()}
         arena = parameters.arena and parts_of(parameters.arena)
         layout = Layout.of(arrays)
         if arena is not None and not parameters.has_gaps:
@@ -242,15 +231,15 @@ class ModulusBinding(Binding):
         """Make complex and real state, and the arrays of parts."""
         given = self._given
         self._parts = super().start_state(lowered(rule, self._complex)[0], options)
-        states = {}
-        for state in rule.states:
-            states[state] = self._parts[state]
-            if state in self._complex:
-                arena = Arena(Layout.of(given.arrays), given.backend, given.device)
-                for name, array in given.arrays.items():
-                    start = rule.start(state)
-                    arena[name][...] = array if start == "p" else start
-                states[state] = arena
+        states = {state: self._parts[state] for state in rule.states}
+        layout = Layout.of(given.arrays)
+        dtypes = {group: compute_name(group) for group in layout.sizes}
+        for state in self._complex:
+            arena = Arena(layout, given.backend, given.device, dtypes)
+            start = rule.start(state)
+            for name, array in given.arrays.items():
+                arena[name][...] = array if start == "p" else start
+            states[state] = arena
         return states
 
     def make_executor(

@@ -10,6 +10,7 @@ OPERATIONS = {
     "sum": lambda p, g: p + g,
     "difference": lambda p, g: g - p,
     "with a real value": lambda p, g: 2.0 - p + (g - 3) + (1 - g),
+    "NumPy's numbers": lambda p, g: np.float64(2) * g + p * np.float32(3) - np.int8(1),
     "product": lambda p, g: p * g,
     "quotient": lambda p, g: p * np.conj(g) / np.abs(g) ** 2,
     "power": lambda p, g: p**3 + np.square(g) + np.power(g, 2),
