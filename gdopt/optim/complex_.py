@@ -184,6 +184,10 @@ class SplitBinding(Binding):
         surround(made, self._views)
         return made
 
+    def take_rows(self, executor: Executor) -> None:
+        """Let an executor of rows take views of the gradients."""
+        surround(executor, self._views)
+
     def _views(self, grads: Arena | list[Array]) -> Any:
         if not isinstance(grads, Arena):
             return list(map(as_parts, grads))
@@ -279,6 +283,11 @@ class ModulusBinding(Binding):
 
         surround(inner, before, after)
         return inner
+
+    def take_rows(self, executor: Executor) -> None:  # noqa: ARG002
+        """Refuse rows, as the parts are copied as a whole."""
+        message = "at= of complex parameters needs complex_mode='split', and no agc"
+        raise ArgumentError(message)
 
 
 def _take(array: Array, re: Array, im: Array) -> None:

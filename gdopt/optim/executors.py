@@ -120,6 +120,9 @@ class Binding:
         """Make what runs a rule; see `make_executor`."""
         return make_executor(rule, self.parameters, *given, **options)
 
+    def take_rows(self, executor: Executor) -> None:
+        """Let an executor of rows take gradients as they are given."""
+
     def named(
         self,
         rule: Rule,  # noqa: ARG002

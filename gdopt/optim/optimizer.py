@@ -400,7 +400,7 @@ class Optimizer(Resumable):
         checked = self._gradients.with_shapes(shapes).check(grads)
         executor = RowExecutor(
             self.rule,
-            self._parameters,
+            self._binding.parameters,
             self._state,
             self.hyper,
             self._counter,
@@ -408,6 +408,7 @@ class Optimizer(Resumable):
             norm_rule=norm_rule(self._transforms),
             rows=rows,
         )
+        self._binding.take_rows(executor)
         done = self._step_around(checked, executor)
         if executor.grad_norm is not None:
             self.executor.grad_norm = executor.grad_norm

@@ -381,3 +381,24 @@ def test_a_real_state_that_depends_on_both_parts_is_seen(numpy_engine):
     with pytest.raises(ArgumentError, match="must be given for adopt"):
         gdopt.ADOPT(np.zeros(2, complex), 0.1)
     gdopt.ASGD(np.zeros(2, complex), 0.1)  # whose real state depends on steps alone
+
+
+@pytest.mark.parametrize("kind", [gdopt.SGD, gdopt.Adam])
+def test_rows_are_updated_in_split_mode_alone(engine, kind, unchanged):
+    mode = {} if kind is gdopt.SGD else {"complex_mode": "split"}
+    start, g = draw(0, (4, 3)), draw(1, (4, 3))
+    whole, named = (kind(start.copy(), 0.1, clip_norm=1.0, **mode) for _ in range(2))
+    whole.step(g)
+    order = [2, 0, 3, 1]
+    named.step(g[order], at=order)
+    assert bits(named) == bits(whole)
+    named.step(np.ones((3, 3), complex), at=[1, 1, 3])  # repeats are summed
+    twice = np.zeros((4, 3), complex)
+    twice[[1, 3]] = [[2], [1]]
+    whole.step(twice)
+    found, expected = named.params["0"], whole.params["0"]
+    np.testing.assert_array_equal(found[[1, 3]], expected[[1, 3]])
+    assert (found[[0, 2]] != expected[[0, 2]]).all() or kind is gdopt.SGD
+    modulus = kind(start.copy(), 0.1, complex_mode="modulus")
+    with unchanged(modulus), pytest.raises(ArgumentError, match="complex_mode='split'"):
+        modulus.step(g, at=slice(None))
