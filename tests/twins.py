@@ -18,10 +18,17 @@ def draw(seed, dtypes=("float32",), shapes=None):
     """Make arrays of all shapes in all dtypes, in turns."""
     generator = np.random.default_rng(seed)
     return {
-        f"{name} {dtype}": np.array(generator.standard_normal(shape)).astype(dtype)
+        f"{name} {dtype}": _normal(generator, shape, dtype)
         for name, shape in (shapes or SHAPES).items()
         for dtype in dtypes
     }
+
+
+def _normal(generator, shape, dtype):
+    drawn = np.array(generator.standard_normal(shape))
+    if dtype.startswith("complex"):
+        drawn = drawn + 1j * generator.standard_normal(shape)
+    return np.asarray(drawn).astype(dtype)
 
 
 def send(cp, arrays):
@@ -67,7 +74,10 @@ class Twins:
         found = found.get()
         assert found.dtype == expected.dtype, name
         assert found.shape == expected.shape, name
-        wide = [np.ascontiguousarray(a).astype(np.float64) for a in (expected, found)]
+        full = complex if expected.dtype.kind == "c" else np.float64
+        wide = [
+            np.array(a, full)[..., None].view(np.float64) for a in (expected, found)
+        ]
         assert bits(wide[0]) == bits(wide[1]), (name, expected, found)
 
 

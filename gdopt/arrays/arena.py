@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.arrays.containers import named_arrays, refuse_other_kinds
-from gdopt.arrays.dtypes import is_float
+from gdopt.arrays.dtypes import COMPLEX, is_float
 from gdopt.arrays.overlap import refuse_overlap
 from gdopt.checks import check_choice, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -43,7 +43,7 @@ def refuse_other_names(
         raise ArgumentError(message)
 
 
-PADDING = 64  # elements: every view starts on 64 bytes or more, whatever its dtype
+PADDING = 64  # numbers: every view starts on 64 bytes or more, whatever its dtype
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Slot:
     @property
     def end(self) -> int:
         """Where the padding behind the array ends, and the next array starts."""
-        return self.start - (self.start - self.stop) // PADDING * PADDING
+        padding = PADDING // 2 if self.group in COMPLEX else PADDING  # by their parts
+        return self.start - (self.start - self.stop) // padding * padding
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,12 @@ class Arena(Mapping[str, Array]):
         backend: Backend,
         device: str,
         dtypes: Mapping[str, Any] | None = None,
+        buffers: dict[str, Array] | None = None,
     ) -> None:
         self.layout = layout
         self.backend = backend
         self.device = device
-        self.buffers = {
+        self.buffers = buffers or {
             group: backend.zeros(size, (dtypes or {}).get(group, group), device)
             for group, size in layout.sizes.items()
         }
@@ -145,7 +147,7 @@ class Arena(Mapping[str, Array]):
         refuse_other_kinds(labelled)
         backend = common_backend(labelled.items())
         for label, array in labelled.items():
-            refuse_unusable_dtype(label, array.dtype)
+            refuse_unusable_dtype(label, array.dtype, complex_too=True)
         refuse_overlap(backend, labelled, "arrays")
         device = backend.device(next(iter(named.values())))
         arena = cls(Layout.of(named), backend, device)
@@ -210,16 +212,19 @@ class Arena(Mapping[str, Array]):
         return f"Arena({shapes}; {', '.join(self.buffers)} on {self.device})"
 
 
-def refuse_unusable_dtype(name: str, dtype: Any) -> None:
+def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -> None:
     """Refuse what gradient descent cannot update: integers, objects, foreign bytes.
 
     Raises:
-        ArgumentTypeError: the dtype is not float16, bfloat16, float32 or float64 of
-            this machine.
+        ArgumentTypeError: the dtype is not float16, bfloat16, float32 or float64, or
+            perhaps complex64 or complex128, of this machine.
     """
     dtype = np.dtype(dtype)
-    if not is_float(dtype):
-        message = f"{name} must be float16, bfloat16, float32 or float64, got {dtype}"
+    if not is_float(dtype) and not (complex_too and dtype.name in COMPLEX):
+        known = ["float16", "bfloat16", "float32", "float64"]
+        known += COMPLEX if complex_too else []
+        names = f"{', '.join(known[:-1])} or {known[-1]}"
+        message = f"{name} must be {names}, got {dtype}"
         raise ArgumentTypeError(message)
     if not dtype.isnative:
         message = f"{name} must be in this machine's byte order, got {dtype.str!r}"

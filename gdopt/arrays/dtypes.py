@@ -10,6 +10,7 @@ import numpy as np
 
 from gdopt.imports import load_extra
 
+COMPLEX = {"complex64": "float32", "complex128": "float64"}  # with that of the parts
 STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
 
 
@@ -34,6 +35,23 @@ def is_float(dtype: Any) -> bool:
     dtype = np.dtype(dtype)
     plain = dtype.kind == "f" and dtype.itemsize <= 8
     return bool(plain or dtype.name == "bfloat16")
+
+
+def real_name(name: str) -> str:
+    """Name the dtype of the parts of complex numbers; of real ones their own."""
+    return COMPLEX.get(name, name)
+
+
+def as_parts(array: Any) -> Any:
+    """View complex numbers as real ones, with a last axis for both parts."""
+    if array.dtype.name not in COMPLEX:
+        return array
+    return array[..., None].view(real_name(array.dtype.name))
+
+
+def as_complex(parts: Any) -> Any:
+    """View real numbers whose last axis holds both parts as complex ones."""
+    return parts.view(f"complex{16 * parts.dtype.itemsize}")[..., 0]
 
 
 def as_dtype(name: Any) -> Any:

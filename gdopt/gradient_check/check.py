@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from gdopt.gradient_check.report import (
     ParameterCheck,
     length,
     relative_error,
+    usual_mistake,
 )
 
 EPS = {8: 2.0**-52, 4: 2.0**-23, 2: 2.0**-7}  # by the bytes of the coarsest number
@@ -144,11 +146,15 @@ class Comparison:
                 numerics[name][index] = self.probe.element(name, index, self.step)
         checks = {}
         for name, analytic in self.gradient.items():
-            checks[name] = self._check_of(name, analytic, numerics[name])
+            numeric = numerics[name]
+            checks[name] = one = self._check_of(name, analytic, numeric)
+            if self.probe.is_complex(name) and one.error > max(FINE, one.rounding):
+                mistake = usual_mistake(analytic, numeric, max(FINE, one.rounding))
+                checks[name] = one = replace(one, mistake=mistake)
             if analytic.size:
-                place = int(np.abs(analytic - numerics[name]).argmax())
-                found = np.unravel_index(place, analytic.shape)
-                checks[name] = checks[name].at(found, analytic, numerics[name])
+                a, n = (self.probe.as_given(name, x) for x in (analytic, numeric))
+                found = np.unravel_index(int(np.abs(a - n).argmax()), a.shape)
+                checks[name] = one.at(found, a, n)
         located = [one for one in checks.values() if one.index is not None]
         worst = max(located, key=lambda one: one.difference, default=None)
         return checks, worst, _joined(self.gradient), _joined(numerics)
@@ -189,7 +195,7 @@ class Comparison:
     ) -> ParameterCheck:
         return ParameterCheck(
             name,
-            tuple(self.gradient[name].shape),
+            tuple(self.probe.given[name].shape),
             relative_error(analytic, numeric),
             self.rounding(analytic, numeric),
         )
@@ -230,7 +236,9 @@ def check_gradient(
             their order. Called twice for every element: take few examples. What is
             random in it has to be the same in every call.
         params: an array, a list, tuple or mapping of them, or a `gdopt.Arena`; NumPy or
-            CuPy, of any strides.
+            CuPy, of any strides. Of complex ones both parts are moved; their gradient
+            is dL/dRe + i dL/dIm, and a check of every element says where it is the
+            conjugate or half of that.
         step: h, positive; 1e-7 by default where parameters and loss are float64. Other
             dtypes need one: about 1e-3 for float32.
         nominal_step: whether to divide by the nominal 2h, as the course's formula and
@@ -288,7 +296,7 @@ def check_gradient(
     probe = Probe(loss_and_grads, params, nominal_step=nominal_step)
     with probe.backend.on(probe.device), probe:
         if step is None:
-            for name, array in probe.arrays.items():
+            for name, array in probe.given.items():
                 _refuse_coarse(array_label(name), array.dtype)
         comparison = Comparison(probe, step or STEP, generator)
         if step is None:
@@ -298,7 +306,7 @@ def check_gradient(
 
 def _refuse_coarse(what: str, dtype: Any) -> None:
     """Refuse what 1e-7 is too small a step for."""
-    if is_float(dtype) and np.dtype(dtype).itemsize < 8:
+    if dtype == np.complex64 or (is_float(dtype) and np.dtype(dtype).itemsize < 8):
         message = (
             f"step must be given, as {what} is {np.dtype(dtype)}, where {STEP:g} is "
             "lost in rounding: use float64 parameters and data for the check"

@@ -16,7 +16,7 @@ from gdopt.arrays.arena import (
 )
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.containers import named_arrays
-from gdopt.arrays.dtypes import is_float
+from gdopt.arrays.dtypes import as_complex, as_parts, is_float
 from gdopt.checks import as_number, check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -49,7 +49,9 @@ class Probe:
         checked = Parameters.of(params)
         self.function, self.params = function, params
         self._nested = checked.container is not None and checked.container.nested
-        self.arrays, self.backend = dict(checked.arrays), checked.backend
+        self.given, self.backend = dict(checked.arrays), checked.backend
+        # Of complex numbers both parts are moved, each by itself.
+        self.arrays = {name: as_parts(array) for name, array in self.given.items()}
         self.device = checked.device
         self.entries = _entries(params)
         self.calls = 0
@@ -149,14 +151,29 @@ class Probe:
         if device != self.device:
             message = f"{what} must be on {self.device}, got one on {device}"
             raise BackendError(message)
-        check_like(what, gradient, self.arrays[name])
-        host = np.array(self.backend.to_host(gradient), dtype=np.float64)
+        check_like(what, gradient, self.given[name])
+        host = np.array(self.backend.to_host(gradient))
         non_finite = ~np.isfinite(host)
         if non_finite.any():
             index = tuple(int(k) for k in np.argwhere(non_finite)[0])
             message = f"{what} must be finite, got {host[index]} at {list(index)}"
             raise ArgumentError(message)
-        return host
+        return np.asarray(as_parts(host), dtype=np.float64)
+
+    def is_complex(self, name: str) -> bool:
+        """Return whether a parameter is complex."""
+        return self.arrays[name] is not self.given[name]
+
+    def as_given(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return values of a parameter's parts as numbers of its own kind."""
+        return as_complex(values) if self.is_complex(name) else values
+
+    def _place(self, name: str, index: tuple[int, ...]) -> str:
+        part = ""
+        if self.is_complex(name):
+            *index, k = index  # type: ignore[assignment]
+            part = (".real", ".imag")[k]
+        return array_label(name) + (str(list(index)) if index else "") + part
 
     def element(self, name: str, index: tuple[int, ...], step: float) -> float:
         """Return ``(f(p + h) - f(p - h)) / 2h``, p one element.
@@ -165,7 +182,7 @@ class Probe:
             ArgumentError: the step vanishes in the element, or a loss is not finite.
         """
         array, middle = self.arrays[name], self.hosts[name][index]
-        place = array_label(name) + (str(list(index)) if index else "")
+        place = self._place(name, index)
         losses, ends = [], []
         for move in (step, -step):
             with np.errstate(over="ignore"):  # reported with the loss

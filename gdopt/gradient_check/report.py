@@ -16,6 +16,22 @@ from gdopt.tables import aligned
 # an error near 1e-7 is great, near 1e-5 needs a look, near 1e-3 is probably a
 # mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
 GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
+MISTAKES = {  # of complex gradients, with what both parts have to be multiplied by
+    "the conjugate of dL/dRe + i dL/dIm, as jax.grad gives it: pass np.conj(g)": (
+        1,
+        -1,
+    ),
+    "half of dL/dRe + i dL/dIm, Wirtinger's derivative by conj(z): pass 2 * g": (2, 2),
+    "Wirtinger's derivative by z: pass 2 * np.conj(g)": (2, -2),
+}
+
+
+def usual_mistake(analytic: np.ndarray, numeric: np.ndarray, error: float) -> str:
+    """Say what complex gradients are in place of dL/dRe + i dL/dIm, if it is usual."""
+    for what, factors in MISTAKES.items():
+        if relative_error(analytic * np.array(factors), numeric) <= error:
+            return what
+    return ""
 
 
 def relative_error(analytic: np.ndarray, numeric: np.ndarray) -> float:
@@ -47,6 +63,8 @@ class ParameterCheck:
             there is no element.
         analytic: the gradient given for that element.
         numeric: the two-sided difference there.
+        mistake: what the gradient of a complex parameter is in place of
+            dL/dRe + i dL/dIm, where it is one of the usual mistakes.
     """
 
     name: str
@@ -54,8 +72,9 @@ class ParameterCheck:
     error: float
     rounding: float
     index: tuple[int, ...] | None = None
-    analytic: float = math.nan
-    numeric: float = math.nan
+    analytic: complex = math.nan
+    numeric: complex = math.nan
+    mistake: str = ""
 
     @property
     def difference(self) -> float:
@@ -67,7 +86,7 @@ class ParameterCheck:
     ) -> ParameterCheck:
         """Add the element where both differ most."""
         place = tuple(int(k) for k in index)
-        a, n = float(analytic[place]), float(numeric[place])
+        a, n = analytic[place].item(), numeric[place].item()
         return replace(self, index=place, analytic=a, numeric=n)
 
     @property
@@ -150,6 +169,11 @@ class GradientCheck:
         if self.suspects:
             names = ", ".join(map(array_label, self.suspects))
             lines.append(f"wrong by themselves: {names}")
+        lines += [
+            f"the gradient of {array_label(one.name)} is {one.mistake}"
+            for one in self.parameters.values()
+            if one.mistake
+        ]
         if self.error >= FINE and self.error <= self.rounding:
             lines.append(
                 f"rounding of the loss alone may give {self.rounding:.1e}, as the "

@@ -132,7 +132,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 } | {
     np.power: operator.pow,
     np.positive: operator.pos,
-    np.square: lambda x: x * x,
+    np.square: lambda x: x**2,
+    np.conjugate: lambda x: x.conjugate(),
     np.reciprocal: lambda x: 1.0 / x,
     np.greater: lambda x, y: y < x,
     np.greater_equal: lambda x, y: y <= x,
@@ -156,6 +157,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.mean: _mean,
     np.max: _max,
     np.linalg.norm: _norm,
+    np.real: lambda val: val.real,
+    np.imag: lambda val: val.imag,
 }
 INSTEAD = {  # what to write for what is not an operation of rules
     "np.cbrt": "np.sign(x) * abs(x) ** (1 / 3)",

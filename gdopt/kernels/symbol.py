@@ -110,7 +110,7 @@ class Symbol:
     def of(value: Any) -> Symbol:
         """Make a number a constant; refuse what is not a number."""
         if isinstance(value, Symbol):
-            return value
+            return value.as_real()
         if isinstance(value, np.ndarray) and not value.ndim:
             value = value[()]
         number = isinstance(value, int | float | np.integer | np.floating)
@@ -177,6 +177,26 @@ class Symbol:
     def __pos__(self) -> Symbol:
         return self
 
+    def as_real(self) -> Symbol:
+        """Return the value itself, as it is real."""
+        return self
+
+    @property
+    def real(self) -> Symbol:
+        """The real part: of a real value itself."""
+        return self
+
+    @property
+    def imag(self) -> Symbol:
+        """The imaginary part: of a real value 0."""
+        return Symbol.of(0.0)
+
+    def conjugate(self) -> Symbol:
+        """Return the complex conjugate: of a real value itself."""
+        return self
+
+    conj = conjugate
+
     def __xor__(self, other: Any) -> Any:
         both, either = (Symbol.record(o, self, other) for o in ("both", "either"))
         return Symbol.record("both", either, Symbol.record("invert", both))
@@ -229,6 +249,8 @@ def _power(base: Symbol, exponent: Any) -> Any:
     whole, half = divmod(abs(known), 1)
     if half not in {0, 0.5} or whole > LARGEST_LOWERED_POWER:
         return Symbol.record("power", base, exponent)
+    if base.operation == "absolute" and not half and not whole % 2:
+        (base,) = base.arguments  # np.abs(x)**2 is x * x
     result: Any = Symbol.record("sqrt", base) if half else None
     for _ in range(int(whole)):
         result = base if result is None else base * result

@@ -23,6 +23,7 @@ class AveragedParameters(HyperAttributes):
     _counter: StepCounter
     _parameters: Parameters
     _state: dict[str, Arena]
+    _named_state: Mapping[str, Mapping[str, Array]]  # by its names and the parameters'
     _tensors: Tensors | None  # the parameters, where they are torch's
     _transforms: Transforms
     _held: dict[str, Array] | None  # parameters, while averages show
@@ -52,7 +53,7 @@ class AveragedParameters(HyperAttributes):
         if start is not None and self.t <= start:
             message = f"average begins with update {start + 1}, got {self.t} updates"
             raise ArgumentError(message)
-        return MappingProxyType(self._state[AVERAGE])
+        return MappingProxyType(self._named_state[AVERAGE])
 
     def averages(self) -> Mapping[str, Array]:
         """The averages by name that `averaged` shows: those of ``ema`` or SWA."""

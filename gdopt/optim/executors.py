@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.dtypes import as_dtype
+from gdopt.arrays.dtypes import COMPLEX, as_dtype
+from gdopt.checks import listed
+from gdopt.errors import ArgumentError
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
 from gdopt.optim.cpu_reducing import CpuReducingExecutor, TransformedNorm
@@ -15,7 +17,7 @@ from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
-from gdopt.optim.transforms import NORMS
+from gdopt.optim.transforms import NORMS, Transforms
 
 
 class Executor(Protocol):
@@ -95,3 +97,56 @@ def make_executor(
         norm = TransformedNorm(executor, norms, counter, own)
     kind = CpuReducingExecutor if rule.kernel.by_shape else CpuExecutor
     return kind(*given, options=options, norm=norm)
+
+
+class Binding:
+    """What executors run on: the parameters as they are, which are real.
+
+    Attributes:
+        parameters: real arrays, whose hyper-parameters are those of the rule.
+        host_skips: whether the host has to look for gradients that are not finite.
+    """
+
+    host_skips = False
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def start_state(self, rule: Rule, options: Options) -> dict[str, Arena]:
+        """Make the state of a rule; see `start_state`."""
+        return start_state(rule, self.parameters, options)
+
+    def make_executor(self, rule: Rule, *given: Any, **options: Any) -> Executor:
+        """Make what runs a rule; see `make_executor`."""
+        return make_executor(rule, self.parameters, *given, **options)
+
+    def take_rows(self, executor: Executor) -> None:
+        """Let an executor of rows take gradients as they are given."""
+
+    def named(
+        self,
+        rule: Rule,  # noqa: ARG002
+        states: Mapping[str, Arena],
+    ) -> Mapping[str, Mapping[str, Array]]:
+        """Return the state as its owner sees it."""
+        return states
+
+
+def bind(
+    parameters: Parameters, rule: Rule, transforms: Transforms, options: Options
+) -> Binding:
+    """Choose how a rule takes arrays: as they are, or complex ones as pairs of parts.
+
+    Raises:
+        ArgumentError: `complex_mode` is missing, or given for real parameters; an
+            option or rule that complex parameters do not have.
+    """
+    groups = parameters.layout.sizes
+    if COMPLEX.keys() & groups:
+        from gdopt.optim.complex_ import bind_complex  # noqa: PLC0415 - as few need it
+
+        return bind_complex(parameters, rule, transforms, options)
+    if (mode := transforms.complex_mode) is not None:
+        message = f"complex_mode needs complex parameters, got {mode!r} for "
+        raise ArgumentError(message + listed(groups))
+    return Binding(parameters)

@@ -15,7 +15,7 @@ from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
-from gdopt.optim.executors import Executor, make_executor, start_state
+from gdopt.optim.executors import Binding, Executor, bind
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
@@ -70,6 +70,8 @@ class Optimizer(Resumable):
             ``list(model.parameters())`` or ``dict(model.named_parameters())``, once
             they are where they stay; those of other libraries have DLPack or
             ``__cuda_array_interface__``, and are writable.
+            Or complex64 or complex128, for rules that work element by element; the
+            gradient is dL/dRe + i dL/dIm, as in torch, and the conjugate of JAX's.
         rule: `gdopt.rule` or a plain function ``f(p, *state, g, *, scalars)`` that
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
         frozen: a name or a pattern such as ``"embedding*"``, or a list of them: arrays
@@ -110,6 +112,10 @@ class Optimizer(Resumable):
             step; torch's and Keras's start from those after it.
         swa_start: updates after which the mean of the parameters after each update
             begins, which `average` gives (Izmailov et al. 2018); not with `ema`.
+        complex_mode: how the rule takes complex parameters: ``"split"`` applies it to
+            real and imaginary parts apart, as torch does; ``"modulus"`` to complex
+            values, whose size is ``np.abs``, as optax does, and state that comes out
+            real is real. It must be given where the results differ, so not for SGD.
         master_weights: whether float16 or bfloat16 parameters are rounded copies of
             float32 ones, which are kept as state and updated in the same pass. Where
             something else was written into a parameter, that is taken over.
@@ -144,6 +150,7 @@ class Optimizer(Resumable):
     """
 
     options: Options
+    _binding: Binding
     _gradients: Gradients
     _lock: threading.Lock
     _norm_scale: Any  # the loss scale of the last step, where known
@@ -171,6 +178,7 @@ class Optimizer(Resumable):
         lookahead: tuple[int, Any] | None = None,
         ema: Any = None,
         swa_start: int | None = None,
+        complex_mode: str | None = None,
         master_weights: bool = False,
         state_dtype: str | None = None,
         rounding: str = "nearest",
@@ -192,6 +200,7 @@ class Optimizer(Resumable):
             "lookahead": lookahead,
             "ema": ema,
             "swa_start": swa_start,
+            "complex_mode": complex_mode,
         }
         dynamic = isinstance(loss_scale, str) and loss_scale == "dynamic"
         if dynamic:
@@ -216,11 +225,15 @@ class Optimizer(Resumable):
         """Make the state, and what runs the rule, for arrays."""
         self._parameters = Parameters.of(params, frozen)
         self.options.check_layout(self._parameters.layout)
-        self.rule.check_axes(self._parameters.axes)
+        own = self.rule, self._transforms, self.options
+        self._binding = bind(self._parameters, *own)
+        parameters = self._binding.parameters
+        self.rule.check_axes(parameters.axes)
         self._counter = StepCounter()
-        self.hyper = Hyper(self.rule, self._parameters, settings, self._counter)
-        with self._parameters.on_device():
-            self._state = start_state(self.rule, self._parameters, self.options)
+        self.hyper = Hyper(self.rule, parameters, settings, self._counter)
+        with parameters.on_device():
+            self._state = self._binding.start_state(self.rule, self.options)
+        self._named_state = self._binding.named(self.rule, self._state)
         self._dynamic = DynamicLossScale(self.hyper) if dynamic else None
         self._accumulation = None
         if self.accumulate > 1:
@@ -251,7 +264,8 @@ class Optimizer(Resumable):
     @property
     def host_skips(self) -> bool:
         """Whether the host has to know if a step is skipped."""
-        return self._dynamic is not None or self.accumulate > 1
+        skips = self.non_finite == "skip" and self._binding.host_skips
+        return self._dynamic is not None or self.accumulate > 1 or skips
 
     @property
     def accumulate(self) -> int:
@@ -260,9 +274,8 @@ class Optimizer(Resumable):
 
     def _make_executor(self) -> Executor:
         """Make what runs the rule."""
-        return make_executor(
+        return self._binding.make_executor(
             self.rule,
-            self._parameters,
             self._state,
             self.hyper,
             self._counter,
@@ -272,12 +285,10 @@ class Optimizer(Resumable):
 
     def _make_accumulating(self, counter: StepCounter) -> Executor:
         """Make what adds up gradients; it leaves the parameters as they are."""
-        parameters, rule = self._parameters, accumulation()
-        hyper = Hyper(rule, parameters, {}, counter)
+        rule, make = accumulation(), self._binding.make_executor
+        hyper = Hyper(rule, self._binding.parameters, {}, counter)
         options = replace(self._executor_options(), master_weights=False)
-        return make_executor(
-            rule, parameters, self._state, hyper, counter, options=options
-        )
+        return make(rule, self._state, hyper, counter, options=options)
 
     def _executor_options(self) -> Options:
         """Return the options of executors, which skip nothing if the host has to."""
@@ -287,8 +298,9 @@ class Optimizer(Resumable):
     @property
     def state(self) -> Mapping[str, Mapping[str, Array]]:
         """The state by parameter and name, as live views."""
+        own = self._named_state.items()
         found = {
-            key: MappingProxyType({n: arena[key] for n, arena in self._state.items()})
+            key: MappingProxyType({n: held[key] for n, held in own})
             for key in self._parameters.arrays
         }
         return MappingProxyType(found)
@@ -389,7 +401,7 @@ class Optimizer(Resumable):
         checked = self._gradients.with_shapes(shapes).check(grads)
         executor = RowExecutor(
             self.rule,
-            self._parameters,
+            self._binding.parameters,
             self._state,
             self.hyper,
             self._counter,
@@ -397,6 +409,7 @@ class Optimizer(Resumable):
             norm_rule=norm_rule(self._transforms),
             rows=rows,
         )
+        self._binding.take_rows(executor)
         done = self._step_around(checked, executor)
         if executor.grad_norm is not None:
             self.executor.grad_norm = executor.grad_norm

@@ -12,7 +12,14 @@ from typing import Any, TypedDict
 
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
-from gdopt.checks import check_flag, check_int, check_sequence, listed, shown
+from gdopt.checks import (
+    check_choice,
+    check_flag,
+    check_int,
+    check_sequence,
+    listed,
+    shown,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.symbol import ELEMENT
 from gdopt.optim.rule import Rule
@@ -24,6 +31,10 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "non_finite": ("ignore", "skip", "raise"),
     "state_dtype": (None, "bfloat16"),
     "rounding": ("nearest", "stochastic"),
+}
+COMPLEX_MODES = {  # with what they do
+    "split": "the rule on real and imaginary parts apart, as in torch",
+    "modulus": "the rule on complex values with np.abs for their size, as in optax",
 }
 ELSEWHERE = {  # what says the same here as keywords of other libraries
     "lr": ("learning_rate", "alpha", "param_groups"),  # the course's alpha
@@ -65,6 +76,7 @@ class SharedOptions(TypedDict, total=False):
     lookahead: tuple[int, Any] | None
     ema: Any
     swa_start: int | None
+    complex_mode: str | None
     master_weights: bool
     state_dtype: str | None
     rounding: str
@@ -198,6 +210,9 @@ def split_options(
                 f"swa_start must be None with ema: one average is kept, got {start}"
             )
             raise ArgumentError(message)
+    mode = given["complex_mode"]
+    if mode is not None:
+        check_choice("complex_mode", mode, COMPLEX_MODES)
     period = 1
     if "lookahead" in hyper:
         pair = check_sequence("lookahead", hyper.pop("lookahead"))
@@ -217,6 +232,7 @@ def split_options(
         sync_period=period,
         swa_start=start,
         rule_norm="norm" in rule.kernel.signature.scalars,
+        complex_mode=mode,
     )
     return transforms, hyper
 

@@ -62,6 +62,8 @@ class Parameters:
         container: the caller's list, tuple or mapping that holds them, if it does.
         given: what the caller holds: `named`, or other libraries' arrays in its place.
         tensors: those of torch among them, if any.
+        pairs: names of complex ones that are given here as real ones with a last axis
+            for both parts.
     """
 
     arrays: Mapping[str, Array]
@@ -73,6 +75,7 @@ class Parameters:
     container: Container | None
     given: Mapping[str, Any]
     tensors: Tensors | None = None
+    pairs: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> Mapping[str, Array]:
@@ -130,7 +133,7 @@ class Parameters:
             raise ArgumentError(message)
         for name, array in updated.items():
             label = array_label(name)
-            refuse_unusable_dtype(label, array.dtype)
+            refuse_unusable_dtype(label, array.dtype, complex_too=True)
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
                 if "jax" in sys.modules:

@@ -30,7 +30,7 @@ class Resumable(AveragedParameters):
         Schedules and hyper-parameters that are arrays come with the code, not with the
         state. The dictionary fits any engine and device.
         """
-        owned = self.hyper, self._state, self._parameters
+        owned = self.hyper, self._named_state, self._parameters
         counts = {"t": self.t, **self._counts}
         return state.save(self.rule, counts, *owned, held=self._held)
 
@@ -86,7 +86,7 @@ class Resumable(AveragedParameters):
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
     ) -> None:
         """Take over a state that has to fit."""
-        owned = self.hyper, self._state, self._parameters
+        owned = self.hyper, self._named_state, self._parameters
         counts, held = state.load(
             saved,
             self.rule,

@@ -166,6 +166,7 @@ class Setting:
         arena = Arena(layout, backend, device, dtypes)
         for name, view in arena.items():
             part = parts[None if self.keys is None else self.keys[name]]
+            paired = name in self._parameters.pairs
             if is_read(part):
                 message = (
                     f"{self.name} must not mix arrays with schedules or 0-d arrays, "
@@ -173,11 +174,12 @@ class Setting:
                 )
                 raise ArgumentTypeError(message)
             try:
-                view[...] = part
+                view[...] = part[..., None] if paired and np.ndim(part) else part
             except ValueError:
                 message = (
                     f"{self.name} must broadcast to {array_label(name)} of shape "
-                    f"{view.shape}, got shape {part.shape}"
+                    f"{view.shape[:-1] if paired else view.shape}, got shape "
+                    f"{part.shape}"
                 )
                 raise ArgumentError(message) from None
         for slot in layout.slots.values():  # a zero eps would give NaN in the padding

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Layout, array_label
+from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import as_number, check_format, check_saved_array, check_state
 from gdopt.errors import GdoptError, StateError
@@ -29,7 +29,7 @@ def save(
     rule: Rule,
     counts: Mapping[str, int],
     hyper: Hyper,
-    states: Mapping[str, Arena],
+    states: Mapping[str, Mapping[str, Array]],
     parameters: Parameters,
     *,
     held: Mapping[str, Array] | None = None,
@@ -64,7 +64,7 @@ def load(
     saved: Mapping[str, Any],
     rule: Rule,
     hyper: Hyper,
-    states: Mapping[str, Arena],
+    states: Mapping[str, Mapping[str, Array]],
     parameters: Parameters,
     *,
     counts: Collection[str],
@@ -115,7 +115,7 @@ def load(
         _take_hyper(hyper, saved["hyper"])
     for key, arrays in saved["state"].items():
         for name, array in arrays.items():
-            states[name][key] = to_device(array)
+            states[name][key][...] = to_device(array)
     counted = {name: saved[name] for name in counts}
     return counted, {key: to_device(array) for key, array in held.items()}
 

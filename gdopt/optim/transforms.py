@@ -91,6 +91,7 @@ class Transforms:
         sync_period: of lookahead.
         swa_start: updates before the mean of the parameters begins.
         rule_norm: whether the rule itself takes the norm of all gradients.
+        complex_mode: how it takes complex parameters, if they are.
     """
 
     options: frozenset[str] = frozenset()
@@ -101,6 +102,7 @@ class Transforms:
     sync_period: int = 1
     swa_start: int | None = None
     rule_norm: bool = False
+    complex_mode: str | None = None
 
     @property
     def takes_norm(self) -> bool:
@@ -139,7 +141,8 @@ class Transforms:
     def measures(self) -> bool:
         """Whether the norm is not just that of the gradients as given."""
         changed = self.accumulate > 1 or self.options & {"clip_value", *OWN_NORM}
-        return self.takes_norm and bool(changed)
+        apart = self.complex_mode == "modulus"  # real and imaginary parts are
+        return self.takes_norm and (bool(changed) or apart)
 
     def _scaled(self, g: Any, values: Mapping[str, Any]) -> Any:
         """Return the mean of the gradients, unscaled, downhill and clipped by value."""
@@ -244,7 +247,7 @@ def extended(inner: Rule, transforms: Transforms) -> Rule:
     Raises:
         RuleError: the rule has an argument of such a name itself.
     """
-    if replace(transforms, rule_norm=False) == Transforms():
+    if replace(transforms, rule_norm=False, complex_mode=None) == Transforms():
         return inner
     arrays = list(inner.kernel.signature.arrays)
     scalars = list(inner.kernel.signature.scalars)

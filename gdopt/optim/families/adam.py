@@ -90,7 +90,7 @@ class Adam(Optimizer):
 def adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Kingma & Ba 2015, algorithm 1, both corrections folded into the rate."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(v) + eps * correction
     return p - lr * correction / (1 - beta1**t) * m / root, m, v
@@ -100,7 +100,7 @@ def adam(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def adam_raw(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Kingma & Ba 2015, end of section 2: epsilon next to the uncorrected root."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     correction = (1 - beta2**t) ** 0.5
     return p - lr * correction / (1 - beta1**t) * m / (np.sqrt(v) + eps), m, v
 
@@ -109,7 +109,7 @@ def adam_raw(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def adam_inside(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Algorithm 1 with epsilon inside the root."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(v + eps * (correction * correction))
     return p - lr * correction / (1 - beta1**t) * m / root, m, v
@@ -119,7 +119,7 @@ def adam_inside(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def adam_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Algorithm 1 with m and v in place of their corrected values."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     return p - lr * m / (np.sqrt(v) + eps), m, v
 
 
@@ -127,7 +127,7 @@ def adam_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def adam_inside_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """The same with epsilon inside the root."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     return p - lr * m / np.sqrt(v + eps), m, v
 
 
@@ -135,7 +135,7 @@ def adam_inside_uncorrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def adam_nesterov(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Dozat 2016, algorithm 2, with a constant beta1, as in optax."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     correction = (1 - beta2**t) ** 0.5
     ahead = beta1 / (1 - beta1 ** (t + 1)) * m + (1 - beta1) / (1 - beta1**t) * g
     return p - lr * correction * ahead / (np.sqrt(v) + eps * correction), m, v
@@ -145,7 +145,7 @@ def adam_nesterov(p, m, v, g, *, lr, beta1, beta2, eps, t):
 def amsgrad(p, m, v, v_max, g, *, lr, beta1, beta2, eps, t):
     """Reddi, Kale & Kumar 2018, algorithm 2, corrected as torch does."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     v_max = np.maximum(v_max, v)
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(v_max) + eps * correction
@@ -156,7 +156,7 @@ def amsgrad(p, m, v, v_max, g, *, lr, beta1, beta2, eps, t):
 def amsgrad_raw(p, m, v, v_max, g, *, lr, beta1, beta2, eps, t):
     """The same with epsilon next to the uncorrected root, as Keras and chainer do."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     v_max = np.maximum(v_max, v)
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(v_max) + eps
@@ -167,7 +167,7 @@ def amsgrad_raw(p, m, v, v_max, g, *, lr, beta1, beta2, eps, t):
 def amsgrad_optax(p, m, v, v_max, g, *, lr, beta1, beta2, eps, t):
     """The same with the maximum of the corrected v, as in optax."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     v_max = np.maximum(v_max, v / (1 - beta2**t))
     return p - lr / (1 - beta1**t) * m / (np.sqrt(v_max) + eps), m, v, v_max
 

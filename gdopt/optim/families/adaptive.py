@@ -74,14 +74,14 @@ class Adagrad(Optimizer):
 @built_in(Adagrad, start={"v": "initial_accumulator"})
 def adagrad(p, v, g, *, lr, eps):
     """Duchi, Hazan & Singer 2011, figure 1, with a diagonal matrix."""
-    v = v + g * g
+    v = v + np.abs(g) ** 2
     return p - lr * g / (np.sqrt(v) + eps), v
 
 
 @built_in(Adagrad, start={"v": "initial_accumulator"})
 def adagrad_inside(p, v, g, *, lr, eps):
     """The same with epsilon inside the root."""
-    v = v + g * g
+    v = v + np.abs(g) ** 2
     return p - lr * g / np.sqrt(v + eps), v
 
 
@@ -128,9 +128,9 @@ class Adadelta(Optimizer):
 @built_in(Adadelta)
 def adadelta(p, v, u, g, *, lr, rho, eps):
     """Zeiler 2012, algorithm 1; lr multiplies the step."""
-    v = rho * v + (1 - rho) * (g * g)
+    v = rho * v + (1 - rho) * np.abs(g) ** 2
     d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
-    return p - lr * d, v, rho * u + (1 - rho) * (d * d)
+    return p - lr * d, v, rho * u + (1 - rho) * np.abs(d) ** 2
 
 
 class FTRL(Optimizer):
@@ -199,7 +199,7 @@ LEADER |= dict.fromkeys(("l1", "l2", "l2_shrinkage"), "[0, inf)")
 @built_in(FTRL, start={"v": "initial_accumulator"}, **LEADER)
 def ftrl(p, v, z, g, *, lr, l1, l2, l2_shrinkage, beta):
     """McMahan et al. 2013, algorithm 1, as Keras scales l2 and shrinks."""
-    before, v = v, v + g * g
+    before, v = v, v + np.abs(g) ** 2
     sigma = (np.sqrt(v) - np.sqrt(before)) / lr
     z = z + g + 2 * l2_shrinkage * p - sigma * p
     curvature = (beta + np.sqrt(v)) / lr + 2 * l2
@@ -209,7 +209,7 @@ def ftrl(p, v, z, g, *, lr, l1, l2, l2_shrinkage, beta):
 @built_in(FTRL, start={"v": "initial_accumulator"}, lr_power="(-inf, 0]", **LEADER)
 def ftrl_power(p, v, z, g, *, lr, lr_power, l1, l2, l2_shrinkage, beta):
     """The same with another power of the sum than the root."""
-    before, v = v, v + g * g
+    before, v = v, v + np.abs(g) ** 2
     sigma = (v**-lr_power - before**-lr_power) / lr
     z = z + g + 2 * l2_shrinkage * p - sigma * p
     curvature = (beta + v**-lr_power) / lr + 2 * l2

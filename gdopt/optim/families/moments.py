@@ -125,7 +125,7 @@ class RAdam(Optimizer):
 def radam(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Liu et al. 2020, algorithm 2, rectified from a length of 5, as torch does."""
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     most = 2 / (1 - beta2) - 1
     length = most - 2 * t * beta2**t / (1 - beta2**t)
     shares = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
@@ -183,7 +183,7 @@ class Yogi(Optimizer):
 def yogi(p, m, v, g, *, lr, beta1, beta2, eps):
     """Zaheer et al. 2018, algorithm 2."""
     m = beta1 * m + (1 - beta1) * g
-    v = v - (1 - beta2) * np.sign(v - g * g) * (g * g)
+    v = v - (1 - beta2) * np.sign(v - np.abs(g) ** 2) * np.abs(g) ** 2
     return p - lr * m / (np.sqrt(v) + eps), m, v
 
 
@@ -191,7 +191,7 @@ def yogi(p, m, v, g, *, lr, beta1, beta2, eps):
 def yogi_corrected(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """The same with Adam's corrections, as in optax."""
     m = beta1 * m + (1 - beta1) * g
-    v = v - (1 - beta2) * np.sign(v - g * g) * (g * g)
+    v = v - (1 - beta2) * np.sign(v - np.abs(g) ** 2) * np.abs(g) ** 2
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(v) + eps * correction
     return p - lr * correction / (1 - beta1**t) * m / root, m, v
@@ -241,7 +241,7 @@ class AdaBelief(Optimizer):
 def adabelief(p, m, s, g, *, lr, beta1, beta2, eps, t):
     """Zhuang et al. 2020, algorithm 2."""
     m = beta1 * m + (1 - beta1) * g
-    s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
+    s = beta2 * s + (1 - beta2) * np.abs(g - m) ** 2 + eps
     correction = (1 - beta2**t) ** 0.5
     root = np.sqrt(s) + eps * correction
     return p - lr * correction / (1 - beta1**t) * m / root, m, s

@@ -82,28 +82,28 @@ class RMSprop(Optimizer):
 @built_in(RMSprop)
 def rmsprop(p, v, g, *, lr, beta, eps):
     """Tieleman & Hinton 2012, lecture 6.5."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     return p - lr * g / (np.sqrt(v) + eps), v
 
 
 @built_in(RMSprop)
 def rmsprop_inside(p, v, g, *, lr, beta, eps):
     """The same with epsilon inside the root."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     return p - lr * g / np.sqrt(v + eps), v
 
 
 @built_in(RMSprop)
 def rmsprop_without_eps(p, v, g, *, lr, beta):
     """The same without epsilon: where all gradients were 0, so is the step."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     return p - lr * g / np.sqrt(np.where(v == 0, 1.0, v)), v
 
 
 @built_in(RMSprop)
 def rmsprop_centered(p, m, v, g, *, lr, beta, eps):
     """Graves 2013, eq. 38 to 41; v is the variance by a recurrence that stays >= 0."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     return p - lr * g / (np.sqrt(v) + eps), m, v
 
@@ -111,7 +111,7 @@ def rmsprop_centered(p, m, v, g, *, lr, beta, eps):
 @built_in(RMSprop)
 def rmsprop_centered_inside(p, m, v, g, *, lr, beta, eps):
     """The same with epsilon inside the root."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     return p - lr * g / np.sqrt(v + eps), m, v
 
@@ -119,7 +119,7 @@ def rmsprop_centered_inside(p, m, v, g, *, lr, beta, eps):
 @built_in(RMSprop)
 def rmsprop_heavy_ball(p, v, b, g, *, lr, beta, eps, momentum):
     """With momentum, the rate outside of it, as in torch."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     b = momentum * b + g / (np.sqrt(v) + eps)
     return p - lr * b, v, b
 
@@ -127,7 +127,7 @@ def rmsprop_heavy_ball(p, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_heavy_ball_inside(p, v, b, g, *, lr, beta, eps, momentum):
     """The same with epsilon inside the root."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     b = momentum * b + g / np.sqrt(v + eps)
     return p - lr * b, v, b
 
@@ -135,7 +135,7 @@ def rmsprop_heavy_ball_inside(p, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_keras(p, v, b, g, *, lr, beta, eps, momentum):
     """With momentum, the rate inside of it, as in optax."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     b = momentum * b + lr * g / (np.sqrt(v) + eps)
     return p - b, v, b
 
@@ -143,7 +143,7 @@ def rmsprop_keras(p, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_keras_inside(p, v, b, g, *, lr, beta, eps, momentum):
     """The same with epsilon inside the root, as in Keras and optax."""
-    v = beta * v + (1 - beta) * (g * g)
+    v = beta * v + (1 - beta) * np.abs(g) ** 2
     b = momentum * b + lr * g / np.sqrt(v + eps)
     return p - b, v, b
 
@@ -151,7 +151,7 @@ def rmsprop_keras_inside(p, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_centered_heavy_ball(p, m, v, b, g, *, lr, beta, eps, momentum):
     """Centered and with momentum, the rate outside of it, as in torch."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     b = momentum * b + g / (np.sqrt(v) + eps)
     return p - lr * b, m, v, b
@@ -160,7 +160,7 @@ def rmsprop_centered_heavy_ball(p, m, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_centered_heavy_ball_inside(p, m, v, b, g, *, lr, beta, eps, momentum):
     """The same with epsilon inside the root."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     b = momentum * b + g / np.sqrt(v + eps)
     return p - lr * b, m, v, b
@@ -169,7 +169,7 @@ def rmsprop_centered_heavy_ball_inside(p, m, v, b, g, *, lr, beta, eps, momentum
 @built_in(RMSprop)
 def rmsprop_centered_keras(p, m, v, b, g, *, lr, beta, eps, momentum):
     """Centered and with momentum, the rate inside of it, as in optax."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     b = momentum * b + lr * g / (np.sqrt(v) + eps)
     return p - b, m, v, b
@@ -178,7 +178,7 @@ def rmsprop_centered_keras(p, m, v, b, g, *, lr, beta, eps, momentum):
 @built_in(RMSprop)
 def rmsprop_centered_keras_inside(p, m, v, b, g, *, lr, beta, eps, momentum):
     """The same with epsilon inside the root, as in Keras and Graves."""
-    v = beta * (v + (1 - beta) * (g - m) ** 2)
+    v = beta * (v + (1 - beta) * np.abs(g - m) ** 2)
     m = beta * m + (1 - beta) * g
     b = momentum * b + lr * g / np.sqrt(v + eps)
     return p - b, m, v, b

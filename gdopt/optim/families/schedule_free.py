@@ -25,6 +25,8 @@ def interpolated(optimizer: Optimizer, scalar: str) -> dict[str, Array]:
         else:
             beta = values.shared.get(scalar) or values.by_name[scalar][name]
         p = optimizer.params[name]
+        if np.ndim(beta) > p.ndim:  # for each part of complex numbers
+            beta = beta[..., 0]
         y = own.get(MASTER, p)
         found[name] = ((y - (1 - beta) * own["z"]) / beta).astype(p.dtype)
     return found
@@ -154,7 +156,7 @@ def schedule_free_adamw(
     p, z, v, weights, largest, g, *, lr, beta1, beta2, eps, weight_decay, t
 ):
     """Defazio et al. 2024, algorithm 1."""
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     u = g / (np.sqrt(v / (1 - beta2**t)) + eps) + weight_decay * p
     p, z, weights, largest = advance(p, z, weights, largest, u, lr=lr, beta=beta1)
     return p, z, v, weights, largest

@@ -68,7 +68,7 @@ def adan(p, m, v, u, h, g, *, lr, beta1, beta2, beta3, eps, weight_decay, t):
     change = np.where(t == 1, 0.0, g - h)
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * change
-    u = beta3 * u + (1 - beta3) * (g + beta2 * change) ** 2
+    u = beta3 * u + (1 - beta3) * np.abs(g + beta2 * change) ** 2
     correction = (1 - beta3**t) ** 0.5
     ahead = lr / (1 - beta1**t) * m + lr * beta2 / (1 - beta2**t) * v
     p = p - correction * ahead / (np.sqrt(u) + eps * correction)
@@ -126,7 +126,7 @@ def adopt(p, m, v, g, *, lr, beta1, beta2, eps, t):
     """Taniguchi et al. 2024, algorithm 2; the first step has no v to divide by."""
     u = g / np.maximum(np.sqrt(v), eps)
     m = np.where(t == 1, 0.0, beta1 * m + (1 - beta1) * u)
-    v = np.where(t == 1, g * g, beta2 * v + (1 - beta2) * (g * g))
+    v = np.where(t == 1, np.abs(g) ** 2, beta2 * v + (1 - beta2) * np.abs(g) ** 2)
     return p - lr * m, m, v
 
 
@@ -136,7 +136,7 @@ def adopt_clipped(p, m, v, g, *, lr, beta1, beta2, eps, t):
     bound = (t - 1) ** 0.25
     u = np.clip(g / np.maximum(np.sqrt(v), eps), -bound, bound)
     m = np.where(t == 1, 0.0, beta1 * m + (1 - beta1) * u)
-    v = np.where(t == 1, g * g, beta2 * v + (1 - beta2) * (g * g))
+    v = np.where(t == 1, np.abs(g) ** 2, beta2 * v + (1 - beta2) * np.abs(g) ** 2)
     return p - lr * m, m, v
 
 
@@ -198,6 +198,6 @@ def nadam(p, m, v, product, g, *, lr, beta1, beta2, eps, momentum_decay, t):
     coming = beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * (t + 1)))
     product = product * now
     m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * (g * g)
+    v = beta2 * v + (1 - beta2) * np.abs(g) ** 2
     ahead = coming / (1 - product * coming) * m + (1 - now) / (1 - product) * g
     return p - lr * ahead / (np.sqrt(v / (1 - beta2**t)) + eps), m, v, product

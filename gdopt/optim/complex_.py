@@ -1,0 +1,329 @@
+"""Complex parameters: what runs a rule on their real and imaginary parts.
+
+``"split"`` is the rule on real arrays that are views, with a last axis for both parts.
+``"modulus"`` is the rule traced with complex values, as a real rule on two arrays for
+each complex one: before a step the parts are copied to arrays of their own, and after
+it back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gdopt.arrays.arena import Arena, Layout, array_label
+from gdopt.arrays.backend import Array
+from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, compute_name, real_name
+from gdopt.errors import ArgumentError, RuleError
+from gdopt.kernels.complex import ComplexSymbol, as_symbol
+from gdopt.kernels.symbol import BY_SHAPE, Symbol
+from gdopt.kernels.trace import trace
+from gdopt.optim.executors import Binding, Executor
+from gdopt.optim.options import COMPLEX_MODES, Options
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import BuiltInRule, Rule
+from gdopt.optim.transforms import Transforms
+
+PARAMETER, GRADIENT = "imag_parameter", "imag_gradient"  # their second parts
+REAL_ONLY = ("bounds", "clip_value")  # options
+REDUCTIONS = ("sum", "max", "norm")
+
+
+def imag_of(state: str) -> str:
+    """Return the name of the imaginary part of a state."""
+    return f"imag_of_{state}"
+
+
+@functools.lru_cache(maxsize=64)
+def lowered(
+    rule: Rule, known: frozenset[str] = frozenset()
+) -> tuple[Rule, frozenset[str]]:
+    """Return a rule as one of real arrays, and the names of its complex state.
+
+    State starts as real, but for what is known and copies of the parameter. What comes
+    out complex is complex, and the rule is traced again until nothing changes.
+
+    Raises:
+        RuleError: it does what complex values do not have, such as an order.
+    """
+    copies = {state for state in rule.states if rule.start(state) == "p"}
+    states, found = known.intersection(rule.states) | copies, set[str]()
+    while True:
+        made = _lower(rule, states, found)
+        if found <= states:
+            return made, states
+        states |= found
+
+
+def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
+    """Return a rule on the parts; it adds to `found` what comes out complex."""
+    signature = rule.kernel.signature
+    first, *_, last = signature.arrays
+    imag = {first: PARAMETER, **{state: imag_of(state) for state in states}}
+    names = [n for name in (first, *rule.states) for n in (name, imag.get(name)) if n]
+    names += [GRADIENT, last]
+
+    def formula(*inputs: Any, **values: Any) -> Any:
+        by_name = dict(zip(names, inputs, strict=True))
+        given = [
+            ComplexSymbol(by_name[n], by_name[imag[n]]) if n in imag else by_name[n]
+            for n in (first, *rule.states)
+        ]
+        g = ComplexSymbol(by_name[last], by_name[GRADIENT])
+        results = rule.function(*given, g, **values)
+        parts: list[Any] = []
+        results = results if isinstance(results, tuple) else (results,)
+        for name, result in zip((first, *rule.states), results, strict=True):
+            pair = as_symbol(result)
+            if isinstance(pair, ComplexSymbol) and name not in imag:
+                found.add(name)
+            parts += [pair.real, pair.imag] if name in imag else [pair.real]
+        return (*parts, by_name[GRADIENT])
+
+    kind = inspect.Parameter
+    formula.__name__ = f"complex_{rule.name}"
+    formula.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in names]
+        + [kind(name, kind.KEYWORD_ONLY) for name in signature.scalars]
+    )
+    return Rule(formula, rule.initial, rule.ranges, rule.per, rule.inner)
+
+
+def is_split(rule: Rule) -> bool:
+    """Return whether a rule does the same to both parts, each by itself.
+
+    It is what a trace shows: the imaginary parts of the results are computed from those
+    of the arguments as the real parts are from real parts.
+    """
+    try:
+        made, states = lowered(rule)
+    except RuleError:
+        return False
+    first, *_, last = rule.kernel.signature.arrays
+    imag = {first: PARAMETER, last: GRADIENT} | {s: imag_of(s) for s in states}
+
+    @functools.cache
+    def same(x: Symbol, y: Symbol) -> bool:
+        if x.name:
+            return imag.get(x.name, x.name) == y.name
+        mine, other = ((n.operation, n.value, len(n.arguments)) for n in (x, y))
+        return mine == other and all(map(same, x.arguments, y.arguments))
+
+    program = made.kernel.program()
+    results = {s.name: r for s, r in zip(program.inputs, program.results, strict=False)}
+    names = (first, *rule.states)  # real state must not depend on the parts
+    return all(same(results[n], results[imag.get(n, n)]) for n in names)
+
+
+def reduces(rule: Rule) -> bool:
+    """Return whether a rule computes with more of an array than one element."""
+    formula = trace(rule.function, rule.kernel.signature, kinds=rule.per, axes=2)
+    return any(n.operation in REDUCTIONS or n.name in BY_SHAPE for n in formula.nodes())
+
+
+def bind_complex(
+    parameters: Parameters, rule: Rule, transforms: Transforms, options: Options
+) -> Binding:
+    """Choose how a rule takes complex parameters; see `gdopt.optim.executors.bind`."""
+    name = next(n for n, s in parameters.layout.slots.items() if s.group in COMPLEX)
+    inner, mode = rule.inner or rule, transforms.complex_mode
+    by_sign = isinstance(inner, BuiltInRule) and inner.name == "rprop"
+    refused = {option: option in transforms.options for option in REAL_ONLY}
+    refused["state_dtype"] = options.state_dtype is not None
+    refused[inner.name] = by_sign or reduces(inner)
+    for what in [what for what, given in refused.items() if given]:
+        group = parameters.layout.slots[name].group
+        message = f"{what} needs real parameters, but {array_label(name)} is {group}"
+        raise ArgumentError(message)
+    split = is_split(inner)
+    if mode is None and not split:
+        modes = "; ".join(f"complex_mode={m!r}: {w}" for m, w in COMPLEX_MODES.items())
+        message = f"complex_mode must be given for {inner.name}, as libraries differ: "
+        message += f"write one of {modes}"
+        raise ArgumentError(message)
+    units = "agc" in transforms.options  # which are of whole numbers
+    if units and mode == "split" and not split:
+        message = "agc of complex parameters needs complex_mode='modulus', got 'split'"
+        raise ArgumentError(message)
+    if units or mode == "modulus":
+        return ModulusBinding(parameters, rule, transforms)
+    return SplitBinding(parameters)
+
+
+def parts_of(arena: Arena) -> Arena | None:
+    """View an arena as real numbers; None where two dtypes have parts of one dtype."""
+    views = {real_name(g): b.view(real_name(g)) for g, b in arena.buffers.items()}
+    if len(views) < len(arena.buffers):
+        return None
+    layout = Layout.of({name: as_parts(array) for name, array in arena.items()})
+    return Arena(layout, arena.backend, arena.device, buffers=views)
+
+
+class SplitBinding(Binding):
+    """The rule on both parts by themselves: on views of the arrays."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._arena: tuple[Arena | None, Any] = None, None
+        arrays: Mapping[str, Array]
+        arrays = {name: as_parts(array) for name, array in parameters.arrays.items()}
+        arena = parameters.arena and parts_of(parameters.arena)
+        layout = Layout.of(arrays)
+        if arena is not None and not parameters.has_gaps:
+            arrays, layout = arena, arena.layout
+        slots = parameters.layout.slots
+        pairs = frozenset(n for n, slot in slots.items() if slot.group in COMPLEX)
+        given = replace(parameters, arrays=arrays, layout=layout, pairs=pairs)
+        super().__init__(replace(given, arena=arena))
+
+    def make_executor(self, *given: Any, **options: Any) -> Executor:
+        """Make what runs a rule on views of the gradients."""
+        made = super().make_executor(*given, **options)
+        surround(made, self._views)
+        return made
+
+    def take_rows(self, executor: Executor) -> None:
+        """Let an executor of rows take views of the gradients."""
+        surround(executor, self._views)
+
+    def _views(self, grads: Arena | list[Array]) -> Any:
+        if not isinstance(grads, Arena):
+            return list(map(as_parts, grads))
+        if self._arena[0] is not grads:
+            views: Any = parts_of(grads)
+            if views is None:
+                views = [as_parts(grads[name]) for name in self.parameters.arrays]
+            self._arena = grads, views
+        return self._arena[1]
+
+    def named(
+        self, rule: Rule, states: Mapping[str, Arena]
+    ) -> Mapping[str, Mapping[str, Array]]:
+        """View the state of complex parameters as complex numbers."""
+        pairs = self.parameters.pairs
+        return {
+            state: arena
+            if state in rule.per
+            else {n: as_complex(a) if n in pairs else a for n, a in arena.items()}
+            for state, arena in states.items()
+        }
+
+
+class ModulusBinding(Binding):
+    """The rule on complex values: on copies of the parts, in arrays of their own.
+
+    Real parameters among complex ones have imaginary parts of 0.
+    """
+
+    host_skips = True
+
+    def __init__(
+        self, parameters: Parameters, rule: Rule, transforms: Transforms
+    ) -> None:
+        self._given, of_options = parameters, frozenset(transforms.states)
+        _, self._complex = lowered(rule, of_options)
+        slots = parameters.layout.slots
+        layout = Layout.place(
+            {n: (s.shape, real_name(s.group)) for n, s in slots.items()}
+        )
+        self._real = real = Arena(layout, parameters.backend, parameters.device)
+        super().__init__(replace(parameters, arrays=real, layout=layout, arena=real))
+
+    def start_state(self, rule: Rule, options: Options) -> dict[str, Arena]:
+        """Make complex and real state, and the arrays of parts."""
+        given = self._given
+        self._parts = super().start_state(lowered(rule, self._complex)[0], options)
+        states = {state: self._parts[state] for state in rule.states}
+        layout = Layout.of(given.arrays)
+        dtypes = {group: compute_name(group) for group in layout.sizes}
+        for state in self._complex:
+            arena = Arena(layout, given.backend, given.device, dtypes)
+            start = rule.start(state)
+            for name, array in given.arrays.items():
+                arena[name][...] = array if start == "p" else start
+            states[state] = arena
+        return states
+
+    def make_executor(
+        self,
+        rule: Rule,
+        states: Mapping[str, Arena],
+        *given: Any,
+        norm_rule: Rule | None = None,
+        **options: Any,
+    ) -> Executor:
+        """Make what runs a rule on the parts, which are copied around it."""
+        made = lowered(rule, self._complex)[0]
+        norms = norm_rule and lowered(norm_rule, self._complex)[0]
+        inner = super().make_executor(
+            made, self._parts, *given, norm_rule=norms, **options
+        )
+        parts, real = self._parts, self._real
+        pairs: list[Any] = [(self._given.arrays, real, parts[PARAMETER])]
+        pairs += [
+            (states[state], parts[state], parts[imag_of(state)])
+            for state in self._complex.intersection(rule.states)
+        ]
+        gradient = real.like()
+
+        def before(grads: Any) -> Arena:
+            if not isinstance(grads, Arena):
+                grads = dict(zip(real, grads, strict=True))
+            for arrays, re, im in (*pairs, (grads, gradient, parts[GRADIENT])):
+                for name in real:
+                    _take(arrays[name], re[name], im[name])
+            return gradient
+
+        def after() -> None:
+            for arrays, re, im in pairs:
+                for name in real:
+                    _put(arrays[name], re[name], im[name])
+
+        surround(inner, before, after)
+        return inner
+
+    def take_rows(self, executor: Executor) -> None:  # noqa: ARG002
+        """Refuse rows, as the parts are copied as a whole."""
+        message = "at= of complex parameters needs complex_mode='split', and no agc"
+        raise ArgumentError(message)
+
+
+def _take(array: Array, re: Array, im: Array) -> None:
+    """Copy both parts of an array."""
+    parts = as_parts(array)
+    is_real = parts is array
+    re[...] = parts if is_real else parts[..., 0]
+    im[...] = 0 if is_real else parts[..., 1]
+
+
+def _put(array: Array, re: Array, im: Array) -> None:
+    """Copy parts back to their array."""
+    parts = as_parts(array)
+    if parts is array:
+        parts[...] = re
+    else:
+        parts[..., 0], parts[..., 1] = re, im
+
+
+def surround(
+    executor: Any,
+    before: Callable[[Any], Any],
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Let an executor take parts of gradients, and do something after each step."""
+
+    def around(run: Callable[[Any], Any], grads: Any) -> Any:
+        done = run(before(grads))
+        if after is not None:
+            after()
+        return done
+
+    if hasattr(executor, "launch"):  # which `run` calls
+        executor.launch = functools.partial(around, executor.launch)
+        return
+    compiled = functools.partial(around, executor.run_compiled)
+    executor.run = functools.partial(around, executor.run)
+    # Ctrl-C must not come between a step and what is after it.
+    executor.run_compiled = compiled if after is None else lambda _: False
