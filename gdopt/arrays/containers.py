@@ -34,7 +34,8 @@ class Container:
             raise ArgumentError(message)
         self._given, self._place = given, place
         self._is_mapping = isinstance(given, Mapping)
-        self._fields = getattr(given, "_fields", None)  # of a named tuple
+        named = isinstance(given, tuple)
+        self._fields = getattr(given, "_fields", None) if named else None
         self._keys = list(given) if self._is_mapping else list(range(len(given)))
         self._key_set = dict.fromkeys(self._keys).keys()
         self._parts = [self._part(key) for key in self._keys]
@@ -135,45 +136,36 @@ class Container:
             return self._given.get(key)
         return self._given[key] if key < len(self._given) else None
 
-    def refuse_rebound(self, names: Collection[str], prefix: str = "") -> None:
+    def refuse_changed(
+        self, names: Collection[str] | None = None, prefix: str = ""
+    ) -> None:
         """Refuse arrays of these names that are not what they were, and containers.
 
-        Entries may have been added, and be in another order.
+        Entries may have been added, and be in another order. Without names, the arrays
+        have just been read, and a mapping that has others by now makes them each time.
 
         Raises:
-            ArgumentError: names the first one.
+            ArgumentError: says where the first one is.
         """
         entries = zip(self._keys, self._parts, self._held, self._inner, strict=True)
         for key, part, held, inner in entries:
-            name = prefix + part
-            if self._entry(key) is not held and (inner or name in names):
-                place = self._place_of(key)
+            name, place = prefix + part, self._place_of(key)
+            checked = names is None or name in names or inner is not None
+            if checked and self._entry(key) is not held:
                 line = "to the arrays it held" if inner else f"{place}[...] = value"
                 message = (
                     f"{place} is another {'container' if inner else 'array'} than when "
                     f"the optimizer was made, and would not be updated: write {line}"
                 )
+                if names is None:
+                    message = (
+                        f"{self._place} gives another array each time {key!r} is read "
+                        f"({type(self._given).__name__}): write dict({self._place})"
+                    )
                 raise ArgumentError(message)
             if inner is not None:
-                inner.refuse_rebound(names, f"{name}.")
+                inner.refuse_changed(names, f"{name}.")
         self._in_order = not self._is_mapping or list(self._given) == self._keys
-
-    def refuse_fresh(self) -> None:
-        """Refuse mappings that make their arrays when they are read.
-
-        Raises:
-            ArgumentError: names the first one.
-        """
-        for key, held, inner in zip(self._keys, self._held, self._inner, strict=True):
-            if type(self._given) is not dict and self._given[key] is not held:
-                kind = type(self._given).__name__
-                message = (
-                    f"{self._place} gives another array each time {key!r} is read "
-                    f"({kind}): write dict({self._place})"
-                )
-                raise ArgumentError(message)
-            if inner is not None:
-                inner.refuse_fresh()
 
 
 def is_container(value: Any) -> bool:

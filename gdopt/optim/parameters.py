@@ -122,7 +122,7 @@ class Parameters:
         labelled = {array_label(name): array for name, array in named.items()}
         refuse_other_kinds(labelled)
         if container is not None:
-            container.refuse_fresh()
+            container.refuse_changed()
         backend = common_backend(labelled.items())
         device = backend.device(next(iter(named.values())))
         keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
@@ -336,7 +336,7 @@ class Gradients:
     def _refuse_changed(self) -> None:
         """Raise for what is wrong with the parameters; a mapping may be reordered."""
         if self._container is not None:
-            self._container.refuse_rebound(self._parameters.arrays)
+            self._container.refuse_changed(self._parameters.arrays)
         for name, array, shape, dtype in zip(
             self._names, self._arrays, self._shapes, self._dtypes, strict=True
         ):
