@@ -149,6 +149,9 @@ def run_packed(
     if all(view is not None for view in views):
         engine.run(views, values)
         return
+    run_half = getattr(engine, "run_half", None)
+    if run_half is not None and rounding is None and run_half(arrays, values):
+        return
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]
     done, random_streams = 0, rounding.random_streams if rounding else {}
