@@ -153,6 +153,10 @@ def run_packed(
     if copy is None and all(view is not None for view in views):
         engine.run(views, values)
         return
+    run_half = getattr(engine, "run_half", None)
+    plain = rounding is None and copy is None
+    if plain and run_half is not None and run_half(arrays, values):
+        return
     every = arrays if copy is None else [*arrays, copy]
     size = min(engine.size, arrays[0].size)
     scratch = [np.empty(size, engine.dtype) for _ in arrays]

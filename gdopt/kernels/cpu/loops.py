@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ import numpy as np
 from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 '''
 FLUSH = "from gdopt.kernels.cpu.numba_flush import enter, leave"
+HALF = "from gdopt.kernels.cpu.numba_half import narrow as narrow_, widen as widen_\n"
 SERIAL = """
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
@@ -52,7 +53,10 @@ LIBRARY = ("exp", "log", "log1p", "tanh", "hypot")  # may round otherwise than P
 
 
 def print_element(
-    program: Program, element: str = "{}[i]", known: Mapping[Symbol, str] | None = None
+    program: Program,
+    element: str = "{}[i]",
+    known: Mapping[Symbol, str] | None = None,
+    half: Collection[str] = (),
 ) -> tuple[list[str], dict[Symbol, str]]:
     """Print what is done for an element, and name all values.
 
@@ -60,16 +64,23 @@ def print_element(
         program: the traced rule.
         element: how it is read from the array of a name.
         known: texts of hoisted values that differ between elements.
+        half: names of the arrays that are given as the bits of bfloat16.
     """
     at = {a: element.format(a.name) for a in program.inputs}
     names = program.names() | dict(known or {})
-    body = [f"{names[a]} = {at[a]}" for a in program.inputs if program.reads(a)]
+    body = [
+        f"{names[a]} = {f'widen_({at[a]})' if a.name in half else at[a]}"
+        for a in program.inputs
+        if program.reads(a)
+    ]
     for k, node in enumerate(program.instructions):
         body.append(f"x{k} = {expression(node, names, 'python')}")
         names[node] = f"x{k}"
     for place, result in enumerate(program.results):
         if program.writes(place):
-            body.append(f"{at[program.inputs[place]]} = {names[result]}")
+            target, value = program.inputs[place], names[result]
+            value = f"narrow_({value})" if target.name in half else value
+            body.append(f"{at[target]} = {value}")
     return body, names
 
 
@@ -83,7 +94,12 @@ def print_head(program: Program, *, flush: bool, cache: bool, **values: str) -> 
 
 
 def print_loop(
-    program: Program, *, flush: bool, cache: bool, norm: str | None = None
+    program: Program,
+    *,
+    flush: bool,
+    cache: bool,
+    norm: str | None = None,
+    half: Collection[str] = (),
 ) -> str:
     """Print a program as a module with a Numba loop.
 
@@ -92,15 +108,17 @@ def print_loop(
         flush: whether to flush denormals.
         cache: whether Numba keeps what it compiles.
         norm: the module whose `take_norm` gives the norm of the gradients.
+        half: names of the arrays that are given as the bits of bfloat16.
     """
-    body, _ = print_element(program)
+    body, _ = print_element(program, half=half)
     parameters = [symbol.name for symbol in program.inputs]
     listed = ", ".join(parameters)
     head = print_head(program, flush=flush, cache=cache, parameters=listed)
     lines = [f"\n    for i in range({parameters[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
-    return head + "\n".join(lines) + "\n" + print_counted(program, norm, cache=cache)
+    text = head + "\n".join(lines) + "\n"
+    return HALF + text if half else text + print_counted(program, norm, cache=cache)
 
 
 def _is_countable(nodes: Iterable[Symbol]) -> bool:
@@ -201,6 +219,7 @@ class Loop:
         self, program: Program, dtype: Any, printer: Callable[..., str] = print_loop
     ) -> None:
         self.dtype, self._values = np.dtype(dtype), len(program.hoisted)
+        self._program, self._halves = program, dict[tuple[str, ...], Loop]()
         self._operations = len(program.instructions)
         flush = self.dtype == np.float32 and can_flush()
         text = functools.partial(printer, program, flush=flush)
@@ -255,6 +274,27 @@ class Loop:
             POOL.map(lambda chunk: self._serial(*chunk, values), arrays)
         else:
             self._serial(*arrays, values)
+
+    def run_half(self, arrays: Sequence[Any], values: Any) -> bool:
+        """Update arrays of which some are bfloat16, if all are contiguous.
+
+        Returns:
+            Whether they were; each loop decodes and rounds those that are bfloat16.
+        """
+        half, views = list[str](), list[Any]()
+        for symbol, array in zip(self._program.inputs, arrays, strict=True):
+            is_half = array.dtype.name == "bfloat16"
+            half += [symbol.name] if is_half else []
+            bits = array.view(np.uint16) if is_half else array
+            views.append(flat_view(bits, np.uint16 if is_half else self.dtype))
+        if any(view is None for view in views):
+            return False
+        key = tuple(half)
+        if key not in self._halves:
+            printer = functools.partial(print_loop, half=key)
+            self._halves[key] = Loop(self._program, self.dtype, printer)
+        self._halves[key].run(views, values)
+        return True
 
     def run_rows(
         self,
