@@ -357,7 +357,8 @@ class Optimizer(Resumable):
 
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
-            On a GPU that is a 0-d truth value on the device, which is not waited for.
+            On a GPU that is a 0-d truth value on the device, which is not waited for,
+            but where `at` names rows.
 
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with

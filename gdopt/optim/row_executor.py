@@ -144,19 +144,17 @@ class RowExecutor:
         values = step.values(scalars)
         where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
+        at = backend.from_host(where, parameters.device) if numbered else where
         if master:
-            at = backend.from_host(where, parameters.device) if numbered else where
             own = held[name][at]
             adopt(own, parameters.arrays[name][at])
             held[name][at] = own
         if streams or not (numbered and _run_in_place(step, arrays, where, values)):
             noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-            if numbered:
-                where = backend.from_host(where, parameters.device)
-            _run_on_parts(step, arrays, where, values, noise)
+            _run_on_parts(step, arrays, at, values, noise)
         if master:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                parameters.arrays[name][where] = held[name][where]
+                parameters.arrays[name][at] = held[name][at]
 
     def _noise(
         self, name: str, where: Any, t: int, streams: Mapping[int, int]

@@ -29,6 +29,10 @@ def adam(params, **options):
     return gdopt.Adam(params, 0.1, eps_mode="raw", **options)
 
 
+def unit_columns(p, g, *, lr):
+    return p - lr * g / np.linalg.norm(g, axis=0, keepdims=True)
+
+
 def assert_same(one, other):
     """Compare all bits of parameters and state, and the step count."""
     for name, array in one.params.items():
@@ -126,6 +130,18 @@ def test_what_is_written_into_a_named_row_wins_over_its_master(at, engine):
     master[1, 0] = 3 - 2.0**-14
     np.testing.assert_array_equal(opt.state["0"]["master"], master)
     assert p[2, 0] == 3  # as it was written: its turn comes with its row
+
+
+def test_random_bits_are_those_of_an_element_in_its_layout(engine):
+    start = {"W": cast(W, "bfloat16"), "E": cast(E, "bfloat16")}
+    one, other = (
+        adam({name: array.copy() for name, array in start.items()}, **options)
+        for options in [{"rounding": "stochastic", "state_dtype": "bfloat16"}] * 2
+    )
+    order = GENERATOR.permutation(9)
+    one.step(start)
+    other.step(start | {"E": start["E"][order]}, at={"E": order})
+    assert_same(one, other)
 
 
 @pytest.mark.parametrize("function", [centred, row_cap, unit_wise])
@@ -456,6 +472,10 @@ def test_a_gradient_that_is_a_view_of_the_rows_is_refused(unchanged, numpy_engin
     with unchanged(opt), pytest.raises(gdopt.ArgumentError, match="share memory"):
         opt.step(p[:2], at=[0, 1])
     opt.step(np.concatenate([p, p])[9:11], at=[0, 1])
+    memory = np.zeros((24, 3))  # the gradient of 18 rows reaches the parameter of 9
+    opt = adam(memory[15:])
+    with unchanged(opt), pytest.raises(gdopt.ArgumentError, match="share memory"):
+        opt.step(memory[:18], at=np.repeat(np.arange(9), 2))
 
 
 @pytest.mark.parametrize(
@@ -470,6 +490,7 @@ def test_a_gradient_that_is_a_view_of_the_rows_is_refused(unchanged, numpy_engin
         (gdopt.LARS, "lars"),
         (gdopt.Adafactor, "adafactor"),
         (lambda p: gdopt.Optimizer(p, unit_ball, lr=0.1), "unit_ball"),
+        (lambda p: gdopt.Optimizer(p, unit_columns, lr=0.1), "unit_columns"),
         (lambda p: gdopt.LAMB(p, clip_norm=1.0), "lamb"),
         (
             lambda p: gdopt.Optimizer(p, lambda p, g: p - g / p.size),
@@ -482,6 +503,12 @@ def test_what_takes_whole_arrays_refuses_rows(make, what, unchanged, numpy_engin
     message = f"^at= updates rows alone, but {what} needs the whole of 'E'$"
     with unchanged(opt), pytest.raises(gdopt.ArgumentError, match=message):
         opt.step({"E": np.ones((2, 3))}, at={"E": [0, 1]})
+
+
+def test_a_vector_is_one_unit_of_agc(unchanged, numpy_engine):
+    opt = gdopt.SGD(np.ones(9), 0.1, agc=0.1, unit_axis=0)
+    with unchanged(opt), pytest.raises(gdopt.ArgumentError, match=r"agc=0.1 needs"):
+        opt.step(np.ones(2), at=[0, 1])
 
 
 def test_a_rule_that_reduces_rows_takes_whole_rows(unchanged, numpy_engine):
