@@ -20,6 +20,7 @@ class Container:
     named tuples and positions, in the order of the containers, depth first.
 
     Attributes:
+        given: the list, tuple or mapping.
         nested: whether it holds other containers.
 
     Raises:
@@ -32,7 +33,7 @@ class Container:
         if any(given is one for one in outer):
             message = f"containers must not be inside themselves, but {place} is"
             raise ArgumentError(message)
-        self._given, self._place = given, place
+        self.given, self._place = given, place
         self._is_mapping = isinstance(given, Mapping)
         named = isinstance(given, tuple)
         self._fields = getattr(given, "_fields", None) if named else None
@@ -115,10 +116,10 @@ class Container:
 
     def current(self) -> Iterable[Any]:
         """Return what lies now where the arrays lay, in their order."""
-        if not self._in_order or len(self._given) != len(self._keys):
+        if not self._in_order or len(self.given) != len(self._keys):
             entries: Iterable[Any] = map(self._entry, self._keys)
         else:
-            entries = self._given.values() if self._is_mapping else self._given
+            entries = self.given.values() if self._is_mapping else self.given
         if not self.nested:
             return entries
         found: list[Any] = []
@@ -133,8 +134,8 @@ class Container:
     def _entry(self, key: Any) -> Any:
         """Return what a key stands for now; None if there is nothing."""
         if self._is_mapping:
-            return self._given.get(key)
-        return self._given[key] if key < len(self._given) else None
+            return self.given.get(key)
+        return self.given[key] if key < len(self.given) else None
 
     def refuse_changed(
         self, names: Collection[str] | None = None, prefix: str = ""
@@ -160,12 +161,33 @@ class Container:
                 if names is None:
                     message = (
                         f"{self._place} gives another array each time {key!r} is read "
-                        f"({type(self._given).__name__}): write dict({self._place})"
+                        f"({type(self.given).__name__}): write dict({self._place})"
                     )
                 raise ArgumentError(message)
             if inner is not None:
                 inner.refuse_changed(names, f"{name}.")
-        self._in_order = not self._is_mapping or list(self._given) == self._keys
+        self._in_order = not self._is_mapping or list(self.given) == self._keys
+
+    def put(self, name: str, array: Array) -> bool:
+        """Write an array to the place of one of that name; return whether there is one.
+
+        Raises:
+            ArgumentTypeError: the container cannot be written to.
+        """
+        entries = zip(self._keys, self._parts, self._inner, strict=True)
+        for k, (key, part, inner) in enumerate(entries):
+            if inner is not None and name.startswith(f"{part}."):
+                if inner.put(name.removeprefix(f"{part}."), array):
+                    return True
+            elif inner is None and name == part:
+                if not hasattr(self.given, "__setitem__"):
+                    kind = type(self.given).__name__
+                    place = self._place_of(key)
+                    message = f"{place} must be in a list or a mapping to be replaced, "
+                    raise ArgumentTypeError(message + f"got {kind}")
+                self.given[key] = self._held[k] = array
+                return True
+        return False
 
 
 def is_container(value: Any) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from gdopt.arrays.arena import Arena
 from gdopt.errors import ArgumentError
+from gdopt.optim.executors import Executor
 from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.plans import Plans
 
 
 class Accumulation:
@@ -14,13 +17,20 @@ class Accumulation:
 
     Args:
         calls: for one update.
-        make: makes the executor of the sum, with a counter of the gradients in it.
+        make: makes the executors of the sum, with a counter of the gradients in it.
+        sums: what they add to.
+
+    Attributes:
+        missing: arrays that no gradient was given for.
     """
 
-    def __init__(self, calls: int, make: Callable[[StepCounter], Any]) -> None:
-        self._calls = calls
+    def __init__(
+        self, calls: int, make: Callable[[StepCounter], Plans[Executor]], sums: Arena
+    ) -> None:
+        self._calls, self._sums = calls, sums
         self._counter = StepCounter()
-        self._executor = make(self._counter)
+        self._plans = make(self._counter)
+        self.missing: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -30,15 +40,25 @@ class Accumulation:
     @count.setter
     def count(self, count: int) -> None:
         self._counter.t = count
+        self.missing = self.missing if count else ()
 
     @property
     def full(self) -> bool:
         """Whether the next gradient completes the sum."""
         return self.count >= self._calls - 1
 
-    def add(self, grads: Any) -> None:
-        """Add checked gradients."""
-        self._executor.run(grads)
+    def left_out(self, missing: Sequence[str]) -> tuple[str, ...]:
+        """Return the arrays without a gradient, if these have none in the next call."""
+        known = self.missing if self.count else missing
+        return tuple([name for name in missing if name in known])
+
+    def add(self, grads: Any, missing: tuple[str, ...]) -> None:
+        """Add checked gradients; the first ones of all replace what there was."""
+        with self._sums.backend.on(self._sums.device):
+            for name in () if self.count else missing:
+                self._sums[name][...] = 0
+        self.missing = self.left_out(missing)
+        self._plans.of(missing).run(grads)
 
 
 FIRST_SCALE, LEAST_SCALE, LARGEST_SCALE = 2.0**16, 2.0**-24, 2.0**120

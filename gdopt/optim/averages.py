@@ -36,7 +36,7 @@ class AveragedParameters(HyperAttributes):
     @property
     def params(self) -> Mapping[str, Array]:
         """The parameters by name: the caller's own arrays."""
-        return self._parameters.shown
+        return self._every.shown
 
     @property
     def average(self) -> Mapping[str, Array]:
@@ -101,15 +101,15 @@ class AveragedParameters(HyperAttributes):
         if self._tensors is not None:
             self._tensors.refuse_moved()
         with self._parameters.on_device(), Uninterrupted():
-            for name, array in self._updated.items():
+            for name, array in self._every.arrays.items():
                 array[...] = values[name]
             if self._tensors is not None:
-                self._tensors.written(self._updated)
+                self._tensors.written(self._every.arrays)
 
     @property
-    def _updated(self) -> Mapping[str, Array]:
-        """The parameters that are not frozen."""
-        return self._parameters.arrays
+    def _every(self) -> Parameters:
+        """The arrays with state, those of an optimizer within included."""
+        return self._parameters
 
     def _copy_parameters(self) -> dict[str, Array]:
-        return {name: array.copy() for name, array in self._updated.items()}
+        return {name: array.copy() for name, array in self._every.arrays.items()}

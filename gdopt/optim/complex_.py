@@ -178,25 +178,25 @@ class SplitBinding(Binding):
         given = replace(parameters, arrays=arrays, layout=layout, pairs=pairs)
         super().__init__(replace(given, arena=arena))
 
-    def make_executor(self, *given: Any, **options: Any) -> Executor:
+    def make_executor(
+        self, rule: Rule, parameters: Parameters, *given: Any, **options: Any
+    ) -> Executor:
         """Make what runs a rule on views of the gradients."""
-        made = super().make_executor(*given, **options)
-        surround(made, self._views)
+        made = super().make_executor(rule, parameters, *given, **options)
+        surround(made, functools.partial(self._views, parameters.arrays))
         return made
 
     def take_rows(self, executor: Executor) -> None:
         """Let an executor of rows take views of the gradients."""
-        surround(executor, self._views)
+        surround(executor, functools.partial(self._views, self.parameters.arrays))
 
-    def _views(self, grads: Arena | list[Array]) -> Any:
+    def _views(self, names: Mapping[str, Array], grads: Arena | list[Array]) -> Any:
         if not isinstance(grads, Arena):
             return list(map(as_parts, grads))
         if self._arena[0] is not grads:
-            views: Any = parts_of(grads)
-            if views is None:
-                views = [as_parts(grads[name]) for name in self.parameters.arrays]
-            self._arena = grads, views
-        return self._arena[1]
+            self._arena = grads, parts_of(grads)
+        views = self._arena[1]
+        return [as_parts(grads[name]) for name in names] if views is None else views
 
     def named(
         self, rule: Rule, states: Mapping[str, Arena]
@@ -239,16 +239,21 @@ class ModulusBinding(Binding):
         layout = Layout.of(given.arrays)
         dtypes = {group: compute_name(group) for group in layout.sizes}
         for state in self._complex:
-            arena = Arena(layout, given.backend, given.device, dtypes)
-            start = rule.start(state)
-            for name, array in given.arrays.items():
-                arena[name][...] = array if start == "p" else start
-            states[state] = arena
+            states[state] = Arena(layout, given.backend, given.device, dtypes)
+        self.fill_state(states, rule)
         return states
+
+    def fill_state(self, states: Mapping[str, Arena], rule: Rule) -> None:
+        """Set complex and real state to their start."""
+        for state, arena in states.items():
+            start = rule.start(state)
+            for name, array in self._given.arrays.items():
+                arena[name][...] = array if start == "p" else start
 
     def make_executor(
         self,
         rule: Rule,
+        parameters: Parameters,
         states: Mapping[str, Arena],
         *given: Any,
         norm_rule: Rule | None = None,
@@ -258,9 +263,9 @@ class ModulusBinding(Binding):
         made = lowered(rule, self._complex)[0]
         norms = norm_rule and lowered(norm_rule, self._complex)[0]
         inner = super().make_executor(
-            made, self._parts, *given, norm_rule=norms, **options
+            made, parameters, self._parts, *given, norm_rule=norms, **options
         )
-        parts, real = self._parts, self._real
+        parts, real, names = self._parts, self._real, list(parameters.arrays)
         pairs: list[Any] = [(self._given.arrays, real, parts[PARAMETER])]
         pairs += [
             (states[state], parts[state], parts[imag_of(state)])
@@ -270,15 +275,15 @@ class ModulusBinding(Binding):
 
         def before(grads: Any) -> Arena:
             if not isinstance(grads, Arena):
-                grads = dict(zip(real, grads, strict=True))
+                grads = dict(zip(names, grads, strict=True))
             for arrays, re, im in (*pairs, (grads, gradient, parts[GRADIENT])):
-                for name in real:
+                for name in names:
                     _take(arrays[name], re[name], im[name])
             return gradient
 
         def after() -> None:
             for arrays, re, im in pairs:
-                for name in real:
+                for name in names:
                     _put(arrays[name], re[name], im[name])
 
         surround(inner, before, after)

@@ -212,15 +212,12 @@ class CpuExecutor:
         """Return what takes neighbours from an arena: a flat part, or a lone view."""
         if not flat:
             return operator.itemgetter(names[0])
-        slots = self._parameters.layout.slots
-        first, stop = slots[names[0]], slots[names[-1]].end
-        if not self._parameters.has_gaps:
-            return lambda arena: arena.buffers[first.group][first.start : stop]
+        first, last = names[0], names[-1]
 
         def take(arena: Arena) -> Array:
-            placed = arena.layout.slots
-            start, stop = placed[names[0]].start, placed[names[-1]].end
-            return arena.buffers[first.group][start:stop]
+            slots = arena.layout.slots
+            own = slots[first]
+            return arena.buffers[own.group][own.start : slots[last].end]
 
         return take
 

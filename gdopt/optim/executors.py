@@ -44,7 +44,14 @@ def start_state(
             group: as_dtype(options.state_dtype_of(name, group))
             for group in layout.sizes
         }
-        arena = Arena(layout, parameters.backend, parameters.device, dtypes)
+        states[name] = Arena(layout, parameters.backend, parameters.device, dtypes)
+    fill_state(states, rule, parameters)
+    return states
+
+
+def fill_state(states: Mapping[str, Arena], rule: Rule, parameters: Parameters) -> None:
+    """Set state to its start, in place."""
+    for name, arena in states.items():
         initial = "p" if name == MASTER else rule.start(name)
         if initial == "p":
             for key, array in parameters.arrays.items():
@@ -52,8 +59,6 @@ def start_state(
         else:  # padding, too: it is divided by like an element's state
             for buffer in arena.buffers.values():
                 buffer[...] = initial
-        states[name] = arena
-    return states
 
 
 def make_executor(
@@ -116,9 +121,15 @@ class Binding:
         """Make the state of a rule; see `start_state`."""
         return start_state(rule, self.parameters, options)
 
-    def make_executor(self, rule: Rule, *given: Any, **options: Any) -> Executor:
-        """Make what runs a rule; see `make_executor`."""
-        return make_executor(rule, self.parameters, *given, **options)
+    def fill_state(self, states: Mapping[str, Arena], rule: Rule) -> None:
+        """Set the state of a rule to its start, in place."""
+        fill_state(states, rule, self.parameters)
+
+    def make_executor(
+        self, rule: Rule, parameters: Parameters, *given: Any, **options: Any
+    ) -> Executor:
+        """Make what runs a rule on some of the arrays; see `make_executor`."""
+        return make_executor(rule, parameters, *given, **options)
 
     def take_rows(self, executor: Executor) -> None:
         """Let an executor of rows take gradients as they are given."""

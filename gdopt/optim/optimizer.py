@@ -15,17 +15,19 @@ from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
-from gdopt.optim.executors import Binding, Executor, bind
+from gdopt.optim.changes import BUSY, WITHIN, Changeable
+from gdopt.optim.executors import Executor, bind
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.patterns import refuse_groups
-from gdopt.optim.resume import Resumable
+from gdopt.optim.plans import Plans
 from gdopt.optim.row_executor import RowExecutor
 from gdopt.optim.rows import find_rows, refuse_whole
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.tensors import TensorGradients
 from gdopt.optim.transforms import (
+    ACCUMULATED,
     accumulation,
     extended,
     norm_rule,
@@ -51,7 +53,7 @@ class GraphExecutor(Executor, Protocol):
         """Count a step that has been launched."""
 
 
-class Optimizer(Resumable):
+class Optimizer(Changeable):
     """Updates arrays in place by a rule, in one fused pass over memory.
 
     What goes around the rule is in the same pass, in this order: accumulate, loss
@@ -76,7 +78,8 @@ class Optimizer(Resumable):
             returns ``(p, *state)``; state starts from 0 unless the rule says otherwise.
         frozen: a name or a pattern such as ``"embedding*"``, or a list of them: arrays
             that are not updated. They have no state, and their gradients, which may be
-            None or missing from a mapping, are not read, nor are they in a norm.
+            None or missing from a mapping, are not read, nor are they in a norm;
+            ``opt.frozen = ...`` changes which they are.
         non_finite: what a step does with NaN or infinity in the gradients:
             ``"ignore"`` computes with them, ``"skip"`` changes nothing, not even the
             step count, ``"raise"`` refuses them by name.
@@ -149,10 +152,6 @@ class Optimizer(Resumable):
     (0.25, 0.125)
     """
 
-    options: Options
-    _binding: Binding
-    _gradients: Gradients
-    _lock: threading.Lock
     _norm_scale: Any  # the loss scale of the last step, where known
     _around: bool  # whether a step is more than one of the executor's
     zero_grad: Callable[[], None]  # where parameters are torch's
@@ -238,24 +237,29 @@ class Optimizer(Resumable):
         self._accumulation = None
         if self.accumulate > 1:
             make = self._make_accumulating
-            self._accumulation = Accumulation(self.accumulate, make)
-        self.executor = self._make_executor()
-        self._lock = threading.Lock()
+            sums = self._accumulated
+            self._accumulation = Accumulation(self.accumulate, make, sums)
+        self._plans = Plans(self._real, self._make_executor)
+        self._bind_gradients()
+        self._lock = vars(self).get("_lock") or threading.Lock()
         self._held = self._norm_scale = None
-        self._take_gradients(self._parameters, self._state)
 
-    def _take_gradients(
-        self, parameters: Parameters, states: Mapping[str, Arena]
-    ) -> None:
-        """Decide how gradients are checked, or read from torch's parameters."""
-        self._tensors = tensors = parameters.tensors
-        if tensors is None:
-            self._gradients = Gradients(parameters, states)
-        else:
-            self._gradients = TensorGradients(parameters, states, tensors)
+    def _bind_gradients(self) -> None:
+        """Make what checks gradients, or reads those of torch's parameters."""
+        every, states = self._every, self.state_arenas
+        self._tensors = tensors = every.tensors
+        if tensors is not None:
             self.zero_grad = tensors.zero_grad
+
+        def make(parameters: Parameters) -> Gradients:
+            if tensors is None:
+                return Gradients(parameters, states)
+            return TensorGradients(parameters, states, tensors)
+
         self._around = self.host_skips or "loss_scale" in self._transforms.options
         self._around = self._around or tensors is not None
+        self._checks = Plans(every, make)
+        self._freeze(())
 
     def _extend(self, rule: Rule) -> Rule:
         """Return the rule with all that goes around it."""
@@ -272,10 +276,11 @@ class Optimizer(Resumable):
         """Calls of `step` for one update."""
         return self._transforms.accumulate
 
-    def _make_executor(self) -> Executor:
-        """Make what runs the rule."""
+    def _make_executor(self, parameters: Parameters) -> Executor:
+        """Make what runs the rule for some of the arrays."""
         return self._binding.make_executor(
             self.rule,
+            parameters,
             self._state,
             self.hyper,
             self._counter,
@@ -283,12 +288,23 @@ class Optimizer(Resumable):
             norm_rule=norm_rule(self._transforms),
         )
 
-    def _make_accumulating(self, counter: StepCounter) -> Executor:
+    @property
+    def _accumulated(self) -> Arena:
+        """The sums of gradients."""
+        return self._state[ACCUMULATED]
+
+    def _make_accumulating(self, counter: StepCounter) -> Plans[Executor]:
         """Make what adds up gradients; it leaves the parameters as they are."""
         rule, make = accumulation(), self._binding.make_executor
-        hyper = Hyper(rule, self._binding.parameters, {}, counter)
+        hyper = Hyper(rule, self._real, {}, counter)
         options = replace(self._executor_options(), master_weights=False)
-        return make(rule, self._state, hyper, counter, options=options)
+        sums = {ACCUMULATED: self._accumulated}
+        return Plans(
+            self._real,
+            lambda parameters: make(
+                rule, parameters, sums, hyper, counter, options=options
+            ),
+        )
 
     def _executor_options(self) -> Options:
         """Return the options of executors, which skip nothing if the host has to."""
@@ -343,10 +359,13 @@ class Optimizer(Resumable):
                 containers, or an arena from ``params.like()``, which needs no check per
                 array; or a mapping from paths. Mappings are matched by name, lists by
                 position. Each has its parameter's shape, dtype and device; that of a
-                0-d array may be a NumPy scalar. Those of frozen arrays may be None, or
-                missing from a mapping. Arrays of torch, JAX and other libraries are
+                0-d array may be a NumPy scalar. Arrays of torch, JAX and others are
                 read where they lie. Parameters of torch carry their own: without an
-                argument, their ``grad`` is read.
+                argument, their ``grad`` is read. An array whose gradient is None is
+                left out, as are frozen ones: it is not updated, its state stays, and it
+                is not in a norm. The gradients of frozen arrays may also be missing
+                from a mapping. With ``accumulate``, None adds nothing to the sum, and
+                None at all calls leaves the array out.
             at: the rows that gradients are for, where they are not for all: integers,
                 of which one gradient row each is given, in any order, or a slice or a
                 tuple of slices; with several arrays a mapping from their names, as
@@ -355,6 +374,10 @@ class Optimizer(Resumable):
                 neither decay nor count in a norm; `t` counts this step as any other.
                 Gradients of the same row are added up first, in the order given.
 
+        `t` counts the steps of the optimizer, as in Keras and torch's SparseAdam; other
+        optimizers of torch count those of each parameter, and agree as long as no
+        gradient is missing: make an optimizer for each part to count apart.
+
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
             On a GPU that is a 0-d truth value on the device, which is not waited for,
@@ -362,21 +385,20 @@ class Optimizer(Resumable):
 
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with
-                parameters or state, or is not finite and ``non_finite="raise"``; a
-                schedule gave a value out of range; a parameter was replaced or resized,
-                or is torch's and lies in other memory than before; a row is not there,
-                or the rule or an option takes the whole of an array that `at` names.
-            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
+                parameters or state, or is not finite and ``non_finite="raise"``; all
+                are None; a schedule gave a value out of range; a parameter was replaced
+                or resized, or is torch's and lies in other memory than before; a row is
+                not there, or the rule or an option takes the whole of an array that
+                `at` names.
+            ArgumentTypeError: a gradient is not an array, or of another dtype.
             BackendError: a gradient is on another device.
             GdoptError: another thread is in the middle of a step, or the parameters
                 hold averages.
         """
         if self._held is not None:
-            message = "step must not be called within averaged(): leave the block first"
-            raise GdoptError(message)
+            raise GdoptError(WITHIN.format("step"))
         if not self._lock.acquire(False):  # a keyword takes .1 us more
-            message = "step must not be called while another thread's step is running"
-            raise GdoptError(message)
+            raise GdoptError(BUSY.format("step"))
         try:
             if at is not None:
                 return self._step_at(grads, at)
@@ -387,28 +409,33 @@ class Optimizer(Resumable):
                 checked, waits=False
             ):
                 return False
-            if self.executor.run_compiled(checked):
+            if not self._gradients.missing and self.executor.run_compiled(checked):
                 return True
             with Uninterrupted():
-                return self.executor.run(checked)
+                return self._run(checked, self._frozen + self._gradients.missing)
         finally:
             self._lock.release()
 
     def _step_at(self, grads: Any, at: Any) -> bool | Array:
         """Do a step on the named rows of some arrays."""
-        rows = find_rows(at, self._parameters)
-        refuse_whole(rows, self.rule, self._transforms, self.hyper, self._parameters)
+        own = self._parameters
+        rows = find_rows(at, own)
+        refuse_whole(rows, self.rule, self._transforms, self.hyper, own)
         shapes = {name: own.shape for name, own in rows.items()}
-        checked = self._gradients.with_shapes(shapes).check(grads)
+        gradients = self._gradients.with_shapes(shapes)
+        checked = gradients.check(grads)
+        self._gradients.missing = gradients.missing
+        left_out = {*self._frozen, *gradients.missing}
+        real = self._real.without(left_out) if left_out else self._real
         executor = RowExecutor(
             self.rule,
-            self._binding.parameters,
+            real,
             self._state,
             self.hyper,
             self._counter,
             options=self.options,
             norm_rule=norm_rule(self._transforms),
-            rows=rows,
+            rows={name: rows[name] for name in rows if name not in left_out},
         )
         self._binding.take_rows(executor)
         done = self._step_around(checked, executor)
@@ -416,12 +443,34 @@ class Optimizer(Resumable):
             self.executor.grad_norm = executor.grad_norm
         return done
 
+    def _run(
+        self, grads: Arena | list[Array], left_out: tuple[str, ...]
+    ) -> bool | Array:
+        """Update all arrays but those that are frozen or have no gradient."""
+        if left_out == self._frozen:
+            return self.executor.run_compiled(grads) or self.executor.run(grads)
+        executor = self._plans.of(left_out)
+        done = executor.run_compiled(grads) or executor.run(grads)
+        self.executor.grad_norm = executor.grad_norm
+        return done
+
+    def _completed(
+        self, left_out: tuple[str, ...], grads: Arena | list[Array]
+    ) -> Arena | list[Array]:
+        """Return gradients with zeros for those that are known from earlier calls."""
+        own, found, late = self._every, iter(grads), self._gradients.missing
+        with own.on_device():
+            return [
+                own.backend.xp.zeros_like(array) if name in late else next(found)
+                for name, array in own.arrays.items()
+                if name not in left_out
+            ]
+
     def _step_around(
         self, grads: Arena | list[Array], rows: Executor | None = None
     ) -> bool | Array:
         """Do a step of several calls, of scaled gradients, of rows, or of tensors."""
         accumulation, dynamic = self._accumulation, self._dynamic
-        executor = rows or self.executor
         waits = self.host_skips or rows is not None
         non_finite = self.options.non_finite != "ignore"
         if non_finite and self._has_non_finite(grads, waits=waits):
@@ -430,19 +479,23 @@ class Optimizer(Resumable):
                 if accumulation is not None:
                     accumulation.count = 0
             return False
+        left_out = self._frozen + self._gradients.missing
         with Uninterrupted():
-            if accumulation is not None and not accumulation.full:
-                accumulation.add(grads)
-                return False
+            if accumulation is not None:
+                if not accumulation.full:
+                    accumulation.add(grads, left_out)
+                    return False
+                left_out, given = accumulation.left_out(left_out), left_out
+                grads = self._completed(left_out, grads) if left_out != given else grads
             known = None if self.hyper.changes else self.hyper.at(0).shared
             self._norm_scale = known and known.get("loss_scale")
-            done = executor.run_compiled(grads) or executor.run(grads)
+            done = rows.run(grads) if rows else self._run(grads, left_out)
             if accumulation is not None:
                 accumulation.count = 0
             if dynamic is not None:
                 dynamic.update(done=True)
             if self._tensors is not None and done is not False:
-                self._tensors.written(self._updated)
+                self._tensors.written(self._every.arrays.keys() - {*left_out})
             return done
 
     def _has_non_finite(self, grads: Any, *, waits: bool) -> bool:

@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Any, Self
 
@@ -64,6 +64,7 @@ class Parameters:
         tensors: those of torch among them, if any.
         pairs: names of complex ones that are given here as real ones with a last axis
             for both parts.
+        has_gaps: whether `arrays` are some of the arrays of an arena, or of the state.
     """
 
     arrays: Mapping[str, Array]
@@ -76,6 +77,7 @@ class Parameters:
     given: Mapping[str, Any]
     tensors: Tensors | None = None
     pairs: frozenset[str] = frozenset()
+    has_gaps: bool = False
 
     @property
     def shown(self) -> Mapping[str, Array]:
@@ -88,17 +90,23 @@ class Parameters:
         """The numbers of axes that the arrays have."""
         return {len(slot.shape) for slot in self.layout.slots.values()}
 
-    @property
-    def has_gaps(self) -> bool:
-        """Whether there are frozen arrays in the arena, which has another layout."""
-        return self.arena is not None and self.arena.layout is not self.layout
-
     def are_neighbours(self, name: str, following: str) -> bool:
-        """Return whether one array follows another in their arena, if there is one."""
-        if not self.has_gaps or self.arena is None:
-            return True
-        slots = self.arena.layout.slots
-        return slots[name].end == slots[following].start
+        """Return whether one array follows another in the state, and in an arena."""
+        every = (
+            [self.layout] if self.arena is None else [self.layout, self.arena.layout]
+        )
+        return all(one.slots[name].end == one.slots[following].start for one in every)
+
+    def without(self, names: set[str]) -> Parameters:
+        """Return the other arrays, at their places in the layout."""
+        slots = {n: s for n, s in self.layout.slots.items() if n not in names}
+        return replace(
+            self,
+            arrays={name: self.arrays[name] for name in slots},
+            layout=Layout(slots, self.layout.sizes),
+            arena=self.arena if self.backend.name == "numpy" else None,
+            has_gaps=True,
+        )
 
     @classmethod
     def of(cls, params: Any, frozen: Any = ()) -> Parameters:
@@ -125,12 +133,8 @@ class Parameters:
             container.refuse_changed()
         backend = common_backend(labelled.items())
         device = backend.device(next(iter(named.values())))
-        keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
-        stay = key_of_each("frozen", keys, named)
+        stay = frozen_names(frozen, named)
         updated = {n: array for n, array in named.items() if n not in stay}
-        if not updated:
-            message = f"frozen must leave an array to update, got {shown(frozen)}"
-            raise ArgumentError(message)
         for name, array in updated.items():
             label = array_label(name)
             refuse_unusable_dtype(label, array.dtype, complex_too=True)
@@ -148,7 +152,10 @@ class Parameters:
         own = arena if backend.name == "numpy" else None  # a GPU's pass takes it whole
         layout = Layout.of(updated)
         if arena is not None:  # its views cannot be replaced, nor resized
-            return cls(updated, backend, device, layout, own, arena, None, arena)
+            gaps = own is not None
+            views = arena, None, arena
+            made = updated, backend, device, layout, own, *views
+            return cls(*made, has_gaps=gaps)
         held = named, container, given, tensors
         return cls(updated, backend, device, layout, None, *held)
 
@@ -157,6 +164,21 @@ class Parameters:
         if self.tensors is not None and self.backend.name == "cupy":
             return self.tensors.on_stream(self.backend, self.device)
         return self.backend.on(self.device)
+
+
+def frozen_names(frozen: Any, named: Mapping[str, Array]) -> set[str]:
+    """Return what a name or a pattern, or a list of them, stands for: not for all.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+        ArgumentError: one matches no array, or all arrays are frozen.
+    """
+    keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
+    stay = {*key_of_each("frozen", keys, named)}
+    if len(stay) == len(named):
+        message = f"frozen must leave an array to update, got {shown(frozen)}"
+        raise ArgumentError(message)
+    return stay
 
 
 @on_their_device
@@ -195,13 +217,14 @@ class Gradients:
         self._arrays = list(parameters.arrays.values())
         self._sources = [parameters.given[name] for name in self._names]
         self._shapes = [array.shape for array in self._arrays]
-        self._given = self._shapes  # of the gradients
+        self._wanted = self._shapes  # of the gradients
         self._dtypes = [array.dtype for array in self._arrays]
         pick = operator.itemgetter(*self._names)
         self._pick = pick if len(self._names) > 1 else lambda given: (pick(given),)
         self._container = container = parameters.container
         self._nested = container is not None and container.nested
-        self._some_frozen = len(self._places) < len(parameters.named)
+        named, own = parameters.named, parameters.arrays
+        self._frozen = {n: array.shape for n, array in named.items() if n not in own}
         self._extents = {}  # strides, and the bytes from an array's address on
         for name, array in parameters.arrays.items():
             low, high = byte_bounds(parameters.backend, array)
@@ -226,6 +249,7 @@ class Gradients:
         self._owners = {id(owner) for owner in owners}
         self._keep = owners  # an id is only known while its object lives
         self._known: Arena | None = None
+        self.missing: tuple[str, ...] = ()  # arrays without a gradient in this step
         # On a GPU an array that lives keeps its place and size: it is checked once.
         self._remembers = parameters.backend.name != "numpy"
         self._owner_of = parameters.backend.owner
@@ -235,7 +259,7 @@ class Gradients:
         """Return what checks gradients of which some have other shapes."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._given = [
+        other._wanted = [
             shapes.get(name, shape)
             for name, shape in zip(self._names, self._shapes, strict=True)
         ]
@@ -247,13 +271,16 @@ class Gradients:
     def check(self, grads: Any) -> Arena | list[Array]:
         """Return the arena that was given, or the arrays in the parameters' order.
 
+        Arrays whose gradient is None are left out, and named in `missing`.
+
         Raises:
             ArgumentError: a gradient is missing, unknown or of another shape, or
-                shares memory with a parameter or with state; a parameter was replaced
-                in its container, or changed its shape or dtype.
-            ArgumentTypeError: a gradient is None, not an array, or of another dtype.
+                shares memory with a parameter or with state, or all are None; a
+                parameter was replaced in its container, or changed its shape or dtype.
+            ArgumentTypeError: a gradient is not an array, or of another dtype.
             BackendError: a gradient is on another device.
         """
+        self.missing = ()
         if self._known is not None and grads is self._known:
             if self._parameters.arena is None:
                 self._check_parameters()
@@ -301,7 +328,10 @@ class Gradients:
             or not container.collect(grads, arrays)
         ):
             return self._by_name(grads, by_position=by_position)
-        return [arrays[k] for k in self._places] if self._some_frozen else arrays
+        if not self._frozen:
+            return arrays
+        self._check_frozen(zip(named, arrays, strict=True))
+        return [arrays[k] for k in self._places]
 
     def _by_name(self, grads: Any, *, by_position: bool) -> list[Array]:
         """Return gradients by their paths; those of frozen arrays may be missing."""
@@ -309,19 +339,32 @@ class Gradients:
             given = Container(grads, "grads").named()
         else:
             given = named_arrays(grads, "grads")
-        frozen = self._parameters.named.keys() - self._parameters.arrays.keys()
-        own = [name for name in given if name not in frozen]
+        own = [name for name in given if name not in self._frozen]
         if by_position and set(own) != set(self._names):
             refuse_other_count(len(self._parameters.named), len(grads))
         refuse_other_names(self._names, own, "grads")
+        self._check_frozen(given.items())
         return [given[name] for name in self._names]
+
+    def _check_frozen(self, given: Iterable[tuple[str, Any]]) -> None:
+        """Refuse gradients of frozen arrays that are of another shape."""
+        for name, array in given:
+            shape = self._frozen.get(name)
+            if shape is None or array is None:
+                continue
+            if not hasattr(array, "shape"):
+                self._view_foreign(name, array, self._parameters.named[name])
+            if array.shape != shape:
+                label = f"the gradient of {array_label(name)}"
+                message = f"{label} must have shape {shape}, got {array.shape}"
+                raise ArgumentError(message)
 
     def _current(self) -> Iterable[Any]:
         """Return what the caller's containers hold now in place of the parameters."""
         container = self._container
         if container is None:
             return self._sources
-        if not self._some_frozen:
+        if not self._frozen:
             return container.current()
         now = list(container.current())
         return [now[k] for k in self._places]
@@ -372,12 +415,15 @@ class Gradients:
         self._check_parameters()
         if self._remembers and self._seen.are(arrays):
             return arrays
-        kind, owners, suspects = self._kind, self._owners, []
+        kind, owners, suspects, missing = self._kind, self._owners, [], []
         expected = zip(
-            self._names, self._arrays, self._given, self._dtypes, strict=True
+            self._names, self._arrays, self._wanted, self._dtypes, strict=True
         )
         for k, (name, parameter, shape, dtype) in enumerate(expected):
             array = arrays[k]
+            if array is None:
+                missing.append(name)
+                continue
             if (
                 self._remembers
                 or type(array) is not kind
@@ -390,9 +436,19 @@ class Gradients:
                 suspects.append((name, array))
         if suspects:
             self._refuse_aliases(suspects)
+        if missing:
+            return self._present(missing, arrays)
         if self._remembers:
             self._seen = SeenArrays(arrays)
         return arrays
+
+    def _present(self, missing: list[str], arrays: list[Array]) -> list[Array]:
+        """Return the arrays that there are, and note the names of the others."""
+        if len(missing) == len(arrays):
+            message = "grads must hold the gradient of an array, got None for all"
+            raise ArgumentError(message)
+        self.missing = (*missing,)
+        return [array for array in arrays if array is not None]
 
     def _accept(self, name: str, array: Any, parameter: Array, shape: Any) -> Array:
         """Return a gradient of another kind as an array, or raise for what is wrong."""
@@ -452,9 +508,6 @@ class Gradients:
         library, home = self._parameters.backend.name, self._parameters.device
         label = f"the gradient of {array_label(name)}"
         wanted = f"{label} must be a {library} array"
-        if array is None:
-            message = f"{wanted}, got None"
-            raise ArgumentTypeError(message)
         if is_exported(array):
             view = gradient_view(array, label, library, home)
             if view.dtype.itemsize < parameter.dtype.itemsize and is_jax(array):
@@ -480,8 +533,9 @@ class Gradients:
             arrays: Sequence[Array] = [grads[name] for name in self._names]
         else:
             arrays = grads
+        names = [name for name in self._names if name not in self.missing]
         return [
             name
-            for name, array in zip(self._names, arrays, strict=True)
+            for name, array in zip(names, arrays, strict=True)
             if not finite(backend, array)
         ]

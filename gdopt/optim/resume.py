@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+from gdopt.checks import check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.optim import state
 from gdopt.optim.accumulate import Accumulation, DynamicLossScale
 from gdopt.optim.averages import AveragedParameters
 from gdopt.optim.executors import Executor
 from gdopt.optim.rule import Rule
+from gdopt.optim.state import MISSING
 
 
 class Resumable(AveragedParameters):
@@ -23,6 +25,8 @@ class Resumable(AveragedParameters):
     _dynamic: DynamicLossScale | None
     _extend: Callable[[Rule], Rule]
     _bind: Callable[..., None]
+    _freeze: Callable[[Sequence[str]], None]
+    _frozen: tuple[str, ...]  # of the arrays with state
 
     def state_dict(self) -> dict[str, Any]:
         """Copy everything that a resumed run needs, as NumPy arrays and numbers.
@@ -32,7 +36,10 @@ class Resumable(AveragedParameters):
         """
         owned = self.hyper, self._named_state, self._parameters
         counts = {"t": self.t, **self._counts}
-        return state.save(self.rule, counts, *owned, held=self._held)
+        saved = state.save(self.rule, counts, *owned, held=self._held)
+        if self._accumulation is not None:
+            saved[MISSING] = dict.fromkeys(self._accumulation.missing, 1)
+        return saved
 
     @property
     def _counts(self) -> dict[str, int]:
@@ -87,6 +94,12 @@ class Resumable(AveragedParameters):
     ) -> None:
         """Take over a state that has to fit."""
         owned = self.hyper, self._named_state, self._parameters
+        missing: Any = {}
+        if self._accumulation is not None and isinstance(saved, Mapping):
+            missing = saved.get(MISSING, {})
+            saved = {key: part for key, part in saved.items() if key != MISSING}
+            own = self._every.arrays if isinstance(missing, Mapping) else ()
+            check_state(MISSING, missing, [name for name in own if name in missing])
         counts, held = state.load(
             saved,
             self.rule,
@@ -96,6 +109,8 @@ class Resumable(AveragedParameters):
             same_options=same_options,
         )
         self._counter.t, self._counts = counts["t"], counts
+        if self._accumulation is not None:
+            self._accumulation.missing = (*missing,)
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
                 self._held = held or self._copy_parameters()
@@ -117,6 +132,10 @@ class Resumable(AveragedParameters):
                 "copied model's, and load opt.state_dict() into it"
             )
             raise ArgumentTypeError(message)
+        return self._parts()
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what `_restore` takes, and the state."""
         ours = [k for k in type(self).__mro__ if k.__module__.startswith("gdopt.")]
         known = {n for kind in ours for n in getattr(kind, "__annotations__", ())}
         named, updated = self._parameters.named, self._parameters.arrays
@@ -126,6 +145,7 @@ class Resumable(AveragedParameters):
             "transforms": self._transforms,
             "params": named,
             "frozen": [name for name in named if name not in updated],
+            "left_out": self._frozen,
             "settings": self.hyper.settings,
             "dynamic": self._dynamic is not None,
             "saved": self.state_dict(),
@@ -134,15 +154,16 @@ class Resumable(AveragedParameters):
 
     def __setstate__(self, given: Mapping[str, Any]) -> None:
         self._restore(given)
-        vars(self).update(given["own"])
         self.load_state_dict(given["saved"], hyper=False)
 
     def _restore(self, given: Mapping[str, Any]) -> None:
-        """Make all that `Optimizer.__init__` makes."""
+        """Make all that `Optimizer.__init__` makes; state is at its start."""
         self.options, self._transforms = given["options"], given["transforms"]
         self.rule = self._extend(given["rule"])
         arrays = given["params"], given["frozen"], given["settings"]
         self._bind(*arrays, dynamic=given["dynamic"])
+        self._freeze(given["left_out"])
+        vars(self).update(given["own"])
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm.
@@ -150,13 +171,16 @@ class Resumable(AveragedParameters):
         Parameters and state are not copied: they are arrays, `params` and `state`.
         """
         settings, t, norm = dict(self.hyper.settings), self.t, self.executor.grad_norm
-        counts = self._counts
+        counts, sums = self._counts, self._accumulation
+        missing = () if sums is None else sums.missing
 
         def restore() -> None:
             for name, setting in settings.items():
                 if self.hyper.settings[name] is not setting:
                     self.hyper[name] = setting
             self._counter.t, self._counts = t, counts
+            if sums is not None:
+                sums.missing = missing
             self.executor.grad_norm = norm
 
         return restore

@@ -20,7 +20,8 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 FORMAT = 1
-OF_OPTIONS = {*EXACT, "calls", "finite_steps"}  # what options add to a state
+MISSING = "missing"  # arrays without a gradient, of those that are accumulated
+OF_OPTIONS = {*EXACT, "calls", "finite_steps", MISSING}  # what options add to a state
 INNER = "inner_rule"  # the rule without what the options add to it
 MOST = (1 << 63) - 1  # steps: they are counted in an int64
 

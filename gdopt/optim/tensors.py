@@ -60,6 +60,6 @@ class TensorGradients(Gradients):
         views = self._tensors.views(arrays)
         starts = np.array([array.data_ptr() for array in arrays])
         reached, _ = self._reached(starts + self._below, starts + self._above)
-        alike = [view.shape for view in views] == self._given
+        alike = [view.shape for view in views] == self._wanted
         alike = alike and [view.strides for view in views] == strides
         return views if alike and not reached.any() else None

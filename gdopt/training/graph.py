@@ -156,7 +156,7 @@ class TrainingGraph:
                     f"along axis 0, got strides {array.strides}, axis {batches.axis}"
                 )
                 raise ArgumentError(message)
-        self._network, self._batches = network, batches
+        self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device
         self._count = int(batches.arrays[0].shape[0])
         with backend.on(device) as current:
@@ -182,6 +182,10 @@ class TrainingGraph:
                 self._position[...] = number
             size = self._batches.batch_size
             rows = min(size, self._count - number * size)
+            executor = self._optimizer.executor  # another one where others are frozen
+            if executor is not self._executor and isinstance(executor, GraphExecutor):
+                self._executor, self._graphs = executor, {}
+                executor.count_on_device()
             key = rows, (self._executor.prepare(), self._network.l2, self._network.l1)
             if key in self._graphs:
                 loss, norm = self._graphs[key].replay()

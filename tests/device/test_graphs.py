@@ -66,6 +66,18 @@ def test_a_captured_step_has_the_bits_of_a_plain_one(option, dtype, shuffle, cp)
             assert found.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("options", [{}, {"non_finite": "skip", "clip_norm": 0.1}])
+@pytest.mark.parametrize("frozen", [(), "b1"])
+def test_what_is_frozen_changes_between_captured_steps(frozen, options, cp):
+    ends = []
+    for captured in (False, True):
+        run = parts(cp, frozen=frozen, **options)
+        for record in gdopt.fit(*run, epochs=3, cuda_graph=captured):
+            run[1].frozen = frozen if record.step < 4 else ["b1", "W2"]
+        ends.append((run[0].params.flat.get().tobytes(), run[1].t))
+    assert ends[0] == ends[1]
+
+
 def test_a_new_penalty_holds_from_the_next_captured_step_on(cp):
     ends = []
     for captured in (False, True):

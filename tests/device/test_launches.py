@@ -105,7 +105,7 @@ def test_pointers_are_sent_when_an_array_has_moved_and_only_then(cp, allocations
         (lambda cp, _: cp.asarray(np.ones(3, np.float32)), gdopt.ArgumentError),
         (lambda cp, _: cp.asarray(np.ones(4)), gdopt.ArgumentTypeError),
         (lambda _, params: params["p3"], gdopt.ArgumentError),
-        (lambda *_: None, gdopt.ArgumentTypeError),
+        (lambda *_: 1.0, gdopt.ArgumentTypeError),
         (lambda *_: np.ones(4, np.float32), gdopt.BackendError),
     ],
 )

@@ -120,7 +120,7 @@ GIVEN = {
     "none for frozen ones": lambda row: {**row, "W1": None, "b1": None},
     "without frozen ones": chosen,
     "without one": lambda row: chosen(row, ("b1", *KEPT)),
-    "of any kind": lambda row: {**row, "W1": "not an array", "b1": np.zeros(9)},
+    "of another dtype": lambda row: {**row, "b1": np.zeros(2, int)},
     "not finite": lambda row: {**row, "W1": np.full((3, 2), np.nan)},
     "in a list": listed,
     "in a list with None": lambda row: [None, None, row["W2"], row["b2"]],
@@ -142,7 +142,7 @@ BAD = {
     "a name missing": (lambda row: chosen(row, ["W1", "b2"]), "missing 'W2'$"),
     "a name too many": (lambda row: {**row, "c": row["b2"]}, "unknown 'c'$"),
     "too few": (lambda row: listed(chosen(row)), "must hold 4 arrays.*, got 2"),
-    "None": (lambda row: {**row, "W2": None}, "gradient of 'W2' must be .* got None"),
+    "None alone": (dict.fromkeys, "must hold .* got None for all"),
 }
 
 

@@ -26,17 +26,17 @@ from gdopt.checks import (
     shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
-from gdopt.optim.executors import Executor, make_executor, start_state
+from gdopt.optim.executors import Executor, start_state
 from gdopt.optim.families.adam import AdamW
 from gdopt.optim.families.orthogonal import RATIOS, muon_rule
-from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.hyper import Hyper
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.rows import refuse_part
 from gdopt.optim.rule import Rule
-from gdopt.optim.state import INNER
+from gdopt.optim.state import INNER, MISSING
 from gdopt.optim.transforms import ACCUMULATED, HYPER, accumulation, extended
 
 __all__ = ["Muon"]
@@ -152,7 +152,7 @@ class Muon(Optimizer):
         if rest:
             self.others = others(rest, self._follow("lr"), **self._after())
             _check_others(self.others, rest)
-        self._take_gradients(self._all, self.state_arenas)
+        self._bind_gradients()
 
     def _follow(self, name: str) -> Followed:
         """Return the schedule of a setting, for the other arrays."""
@@ -175,30 +175,37 @@ class Muon(Optimizer):
     def _extend(self, rule: Rule) -> Rule:
         return extended(rule, replace(self._transforms, accumulate=1))
 
-    def _make_executor(self) -> Executor:
-        return MatrixExecutor(self._update)
+    @property
+    def _every(self) -> Parameters:
+        return self._all
 
     def _step_at(self, grads: Any, at: Any) -> NoReturn:
-        named = at if isinstance(at, Mapping) and at else self._updated
+        named = at if isinstance(at, Mapping) and at else self._all.arrays
         refuse_part(type(self).__name__, next(iter(named)))
 
-    def _make_accumulating(self, counter: StepCounter) -> Executor:
-        parameters, rule = self._all, accumulation()
-        states = start_state(rule, parameters, self.options)
-        self._sums = states[ACCUMULATED]
-        hyper = Hyper(rule, parameters, {}, counter)
-        options = self._executor_options()
-        return make_executor(rule, parameters, states, hyper, counter, options=options)
+    @property
+    def _real(self) -> Parameters:
+        return self._all
 
-    def _update(self, grads: Arena | list[Array]) -> bool:
+    def _make_executor(self, parameters: Parameters) -> Executor:
+        return MatrixExecutor(self._update, parameters)
+
+    @property
+    def _accumulated(self) -> Arena:
+        if self._sums is None:
+            made = start_state(accumulation(), self._all, self.options)
+            self._sums = made[ACCUMULATED]
+        return self._sums
+
+    def _update(self, executor: MatrixExecutor, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return whether it was done."""
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
         parameters, others, t = self._parameters, self.others, self.t
         given = grads
         if isinstance(grads, Arena):
-            given = [grads[name] for name in self._updated]
-        named = dict(zip(self._updated, given, strict=True))
+            given = [grads[name] for name in executor.parameters.arrays]
+        named = dict(zip(executor.parameters.arrays, given, strict=True))
         on_device = parameters.backend.name != "numpy"  # else `step` has looked
         skips = on_device and self.non_finite == "skip" and not self.host_skips
         if skips and self._gradients.not_finite(grads):
@@ -207,25 +214,31 @@ class Muon(Optimizer):
             others.hyper.at(t)  # before anything changes, as it may raise
         with self._all.on_device(), np.errstate(all="ignore"):
             with in_step(parameters.backend):
-                results = self._compute(named, t)
+                results = self._compute(executor, named, t)
             for name, (p, *states) in results.items():
                 parameters.arrays[name][...] = p
                 for state, value in zip(self.rule.states, states, strict=True):
                     self._state[state][name][...] = value
         if others is not None:
-            others.step({name: named[name] for name in others.params})
+            rest = {name: named.get(name) for name in others.params}
+            if any(g is not None for g in rest.values()):
+                others.step(rest)
+            else:
+                others._counter.t = t + 1  # noqa: SLF001
         self._counter.t = t + 1
         return True
 
-    def _compute(self, named: dict[str, Array], t: int) -> dict[str, tuple[Array, ...]]:
+    def _compute(
+        self, executor: MatrixExecutor, named: dict[str, Array], t: int
+    ) -> dict[str, tuple[Array, ...]]:
         """Return the new parameter and states of each matrix; scale other gradients."""
         values = self.hyper.at(t)
         shared = {**values.shared, "t": t + 1}
         before = replace(self._transforms, accumulate=1)
         if self._sums is not None:
             count = self._transforms.accumulate
-            for name, total in self._sums.items():
-                named[name] = (total + named[name]) / count
+            for name, g in named.items():
+                named[name] = (self._sums[name] + g) / count
         takes = [name for name in BEFORE if name in before.options]
         one = {name: self._follow(name)(t) for name in takes}
         if "clip_norm" in before.options:
@@ -236,7 +249,7 @@ class Muon(Optimizer):
                     np.square(before.norm(p[name], g, one), dtype=np.float64)
                     for name, g in named.items()
                 ]
-            norm = self.executor.grad_norm = np.sqrt(sum(norms))
+            norm = executor.grad_norm = np.sqrt(sum(norms))
             one["norm"] = shared["norm"] = norm
         results = {}
         for name, g in named.items():
@@ -252,19 +265,10 @@ class Muon(Optimizer):
         return results
 
     @property
-    def params(self) -> Mapping[str, Array]:
-        """The parameters by name: the caller's own arrays."""
-        return self._all.shown
-
-    @property
-    def _updated(self) -> Mapping[str, Array]:
-        return self._all.arrays
-
-    @property
     def state(self) -> Mapping[str, Mapping[str, Array]]:
         """The state by parameter and name, as live views."""
         found = {**super().state, **(self.others.state if self.others else {})}
-        return MappingProxyType({name: found[name] for name in self._updated})
+        return MappingProxyType({name: found[name] for name in self._all.arrays})
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
@@ -277,7 +281,7 @@ class Muon(Optimizer):
     def average(self) -> Mapping[str, Array]:
         """The average of the parameters by name, as live views."""
         found = {**super().average, **(self.others.average if self.others else {})}
-        return MappingProxyType({name: found[name] for name in self._updated})
+        return MappingProxyType({name: found[name] for name in self._all.arrays})
 
     @property
     def state_bytes(self) -> int:
@@ -295,19 +299,19 @@ class Muon(Optimizer):
             }
         return saved
 
-    def __getstate__(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, Any]:
         named, updated, others = self._all.named, self._all.arrays, self.others
         given: dict[str, Any] = {"params": named, "others": type(others)}
         given["frozen"] = [name for name in named if name not in updated]
         if others is not None:
-            own = others.__getstate__()
+            own = others._parts()  # noqa: SLF001
             given["own"] = own | {
                 "settings": {
                     n: v.name if isinstance(v, Followed) else [v]
                     for n, v in own["settings"].items()
                 }
             }
-        return super().__getstate__() | {"all": given}
+        return super()._parts() | {"all": given}
 
     def _restore(self, given: Mapping[str, Any]) -> None:
         every = given["all"]
@@ -320,8 +324,38 @@ class Muon(Optimizer):
                 n: self._follow(v) if isinstance(v, str) else v[0]
                 for n, v in own["settings"].items()
             }
-            self.others.__setstate__(own)
-        self._take_gradients(self._all, self.state_arenas)
+            self.others._restore(own)  # noqa: SLF001
+        self._bind_gradients()
+        self._freeze(given["left_out"])
+
+    def _swapped(
+        self,
+        given: dict[str, Any],
+        frozen: Sequence[str],
+        arrays: Mapping[str, Array],
+    ) -> dict[str, Any]:
+        every = given["all"] | {"params": self._source(arrays)}
+        if frozen != every["frozen"]:
+            message = "frozen must keep the arrays that were frozen when Muon was made"
+            message += f", as they have no state, got {shown(frozen)}"
+            raise ArgumentError(message)
+        if "own" in every:
+            own = every["own"]
+            every["own"] = own | {"params": {**own["params"], **_among(arrays, own)}}
+        params = {**given["params"], **_among(arrays, given)}
+        return given | {"params": params, "all": every}
+
+    def _rebind(self, *given: Any) -> None:
+        others = self.others
+        super()._rebind(*given)
+        if others is not None and self.others is not None:  # which the caller may hold
+            others.hyper.__dict__ = vars(self.others.hyper)
+            vars(others).update(vars(self.others))
+
+    def _start_again(self) -> None:
+        super()._start_again()
+        if self.others is not None:
+            self.others.reset()
 
     def _load(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
@@ -329,7 +363,8 @@ class Muon(Optimizer):
         how = {"hyper": hyper, "same_options": same_options}
         keys = ["format", "rule", "t", "hyper", "state", "others", *self._counts]
         keys += [ACCUMULATED] if self._sums is not None else []
-        keys += [INNER] if isinstance(saved, Mapping) and INNER in saved else []
+        if isinstance(saved, Mapping):
+            keys += [key for key in (INNER, MISSING) if key in saved]
         own = check_state("the saved state", saved, keys)
         theirs = own.pop("others")
         sums = own.pop(ACCUMULATED, {})
@@ -385,8 +420,13 @@ class Followed:
 class MatrixExecutor:
     """Runs a step that is a method of its optimizer."""
 
-    run: Callable[[Arena | list[Array]], bool]
+    update: Callable[[MatrixExecutor, Arena | list[Array]], bool]
+    parameters: Parameters
     grad_norm: Any = None
+
+    def run(self, grads: Arena | list[Array]) -> bool:
+        """Do one step with checked gradients; return whether it was done."""
+        return self.update(self, grads)
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Return False: a step is many calls."""
@@ -422,6 +462,11 @@ def _divide(
         {name: array for name, array in named.items() if name in chosen},
         {name: array for name, array in named.items() if name not in chosen},
     )
+
+
+def _among(arrays: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, Array]:
+    """Return those of the arrays that take the place of one of an optimizer's."""
+    return {name: array for name, array in arrays.items() if name in given["params"]}
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:

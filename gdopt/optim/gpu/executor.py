@@ -62,9 +62,10 @@ class GpuExecutor:
     def count_on_device(self) -> None:
         """Take the step count from the device from now on, as a graph has to."""
         if self._device_counter is None:
-            parameters = self._parameters
-            counter = DeviceStepCounter(parameters.backend, parameters.device)
-            self._device_counter = self._counter.device = counter
+            shared, own = self._counter.device, self._parameters
+            if not isinstance(shared, DeviceStepCounter):
+                shared = DeviceStepCounter(own.backend, own.device)
+            self._device_counter = self._counter.device = shared
             self._version = -1
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:  # noqa: ARG002
@@ -91,13 +92,14 @@ class GpuExecutor:
             for group in groups:
                 group.values.take([(self._counter.t + 1, values)])
             return
-        if not self._device_counter.lacks_rows(hyper.revision):
+        sent = self, hyper.revision  # as other executors may have counted in between
+        if not self._device_counter.lacks_rows(sent):
             for group in groups:
                 group.values.refresh()
             return
         step = self._counter.t
         steps = [(step + 1, hyper.at(step))]
-        ahead = self._device_counter.rows(hyper.revision)
+        ahead = self._device_counter.rows(sent)
         ahead = 1 if hyper.reads_host else ahead
         for k in range(step + 1, step + ahead):
             try:
@@ -106,10 +108,13 @@ class GpuExecutor:
                 break
         for group in groups:
             group.values.take(steps)
-        self._device_counter.start(step, len(steps), hyper.revision)
+        self._device_counter.start(step, len(steps), sent)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""
+        own = self._parameters.arrays
+        if isinstance(grads, Arena) and len(grads) != len(own):  # has other places
+            grads = [grads[name] for name in own]
         located = [group.locate(grads) for group in self._groups]
         shared = self._shared_arguments()
         if self._sum is not None:
@@ -197,7 +202,9 @@ class GpuExecutor:
     ) -> list[Group]:
         """Prepare the kernels of a rule for each dtype; the last one counts."""
         parameters = self._parameters
-        sizes = parameters.layout.sizes
+        layout = parameters.layout
+        sizes, own = layout.sizes, {slot.group for slot in layout.slots.values()}
+        present = [group for group in sizes if group in own]
         group_of: type[Group] = ReducingGroup if rule.kernel.by_shape else DtypeGroup
         return [
             group_of(
@@ -210,8 +217,9 @@ class GpuExecutor:
                 seed=group_seed(self._options.seed, number),
                 prologue_options=replace(
                     prologue_options,
-                    counts=prologue_options.counts and number == len(sizes) - 1,
+                    counts=prologue_options.counts and group == present[-1],
                 ),
             )
             for number, group in enumerate(sizes)
+            if group in present
         ]

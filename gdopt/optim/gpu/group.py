@@ -17,7 +17,7 @@ from gdopt.kernels.cuda.fused import KernelVariant, print_fused
 from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.norm import NormPlan
-from gdopt.optim.gpu.values import HoistedScalars, PointerTable
+from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_owners
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
@@ -101,6 +101,7 @@ class DtypeGroup:
             prologue_options,
             hyper,
             parameters,
+            owners=block_owners(self._slots.values(), self._size),
             compute=self._compute,
         )
         self._stored = options.stored(rule, group, len(elements))
@@ -140,8 +141,9 @@ class DtypeGroup:
             if self._separate:  # in the order of the pass, whose last array is the copy
                 own = [parameters.arrays[name] for name in self._slots]
                 columns = [*columns, own] if self._copies else [own, *columns]
+            slots, size = self._slots.values(), self._size
             self._tables[gradients] = PointerTable(
-                parameters.backend, parameters.device, self._slots.values(), columns
+                parameters.backend, parameters.device, slots, columns, size
             )
         return self._tables[gradients]
 

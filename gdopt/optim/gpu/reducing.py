@@ -85,7 +85,8 @@ class ReducingGroup:
         ]
         self._columns = len(columns)
         backend, device = parameters.backend, parameters.device
-        self._table = PointerTable(backend, device, self._slots.values(), columns)
+        size = parameters.layout.sizes[group]
+        self._table = PointerTable(backend, device, self._slots.values(), columns, size)
         self._seen: weakref.ref[Arena] | None = None  # whose gradients were located
         self._groups = self._split_by_axes()
         self._launches: dict[bool, list[tuple[PassLaunches, dict[str, Array]]]] = {}
@@ -127,12 +128,14 @@ class ReducingGroup:
                 program = self._rule.kernel.program(elements, axes, early=False)
             assert isinstance(program, ReducingProgram)  # noqa: S101 - by `by_shape`
             counts = self._prologue_options.counts and axes == max(every)
+            order = np.arange(len(slots))
             values = HoistedScalars(
                 program,
                 slots,
                 replace(self._prologue_options, counts=counts),
                 self._hyper,
                 self._parameters,
+                owners=np.repeat(order, block_counts(slots.values())),
                 compute="float64",
             )
             numbers = [k for k, own in enumerate(every) if own == axes]

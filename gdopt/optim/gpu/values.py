@@ -23,6 +23,19 @@ ADDRESS = attrgetter("data.ptr")
 IS_FLAT = attrgetter("flags.c_contiguous")
 
 
+def block_owners(slots: Collection[Slot], size: int) -> np.ndarray:
+    """Return the number of the array that each block of 64 elements belongs to.
+
+    Args:
+        slots: of the arrays.
+        size: of their layout, in which a block of another array has the next number.
+    """
+    owners = np.full(size // PADDING, len(slots), np.int32)
+    for k, slot in enumerate(slots):
+        owners[slot.start // PADDING : slot.end // PADDING] = k
+    return owners
+
+
 def block_counts(slots: Collection[Slot]) -> np.ndarray:
     """Count the blocks of 64 elements that each slot takes in its layout."""
     sizes = np.array([slot.stop - slot.start for slot in slots], np.int64)
@@ -37,6 +50,7 @@ class PointerTable:
         device: of the arrays.
         slots: of the arrays in their layout, in its order.
         columns: of arrays that stay, with None for the column that changes.
+        size: of the layout, with the places of other arrays.
     """
 
     def __init__(
@@ -45,12 +59,14 @@ class PointerTable:
         device: str,
         slots: Collection[Slot],
         columns: Sequence[Sequence[Array] | None],
+        size: int,
     ) -> None:
         self._backend = backend
         self._device = device
         self._columns = columns
         self._seen = SeenArrays()
-        self._places = np.array([(s.start, s.stop - s.start) for s in slots], np.int64)
+        places = [(s.start, s.stop - s.start) for s in slots]
+        self._places = np.array([*places, (0, 0)], np.int64)  # the last for no array
         self._layout: np.ndarray = np.zeros(0)
         self._pointers = np.zeros((len(slots), len(columns)), np.uint64)
         staying = [own for own in columns if own is not None]
@@ -59,8 +75,7 @@ class PointerTable:
                 self._pointers[:, k] = list(map(ADDRESS, own))
         self._flat = all(all(map(IS_FLAT, own)) for own in staying)
         self._arguments: dict[str, Any] = {}
-        order = np.arange(len(slots), dtype=np.int32)
-        self._blocks = self._send(np.repeat(order, block_counts(slots)))
+        self._blocks = self._send(block_owners(slots, size))
 
     def locate(self, changing: Sequence[Array] = ()) -> dict[str, Any]:
         """Return the tables as a kernel's arguments.
@@ -93,16 +108,16 @@ class PointerTable:
     def _describe(
         self, columns: Sequence[Sequence[Array]], *, flat: bool
     ) -> np.ndarray:
-        """Return (arrays, 2 or more): start, size; with strides, lengths and steps."""
+        """Return (arrays + 1, 2 or more): start, size; with strides, their numbers."""
         if flat:
             return self._places
         axes = max(array.ndim for array in columns[0])
-        starts, arrays = self._places[:, 0], zip(*columns, strict=True)
+        starts, arrays = self._places[:-1, 0], zip(*columns, strict=True)
         rows = [
             strided_slot(start, own, axes)
             for start, own in zip(starts, arrays, strict=True)
         ]
-        return np.array(rows, np.int64)
+        return np.array([*rows, [0] * len(rows[0])], np.int64)
 
     def _send(self, table: np.ndarray) -> Array:
         return self._backend.from_host(table.reshape(-1), self._device)
@@ -124,7 +139,7 @@ class DeviceStepCounter:
         self.array: Array = backend.zeros(2, np.int64, device)
         self.running = False
         self._rows, self._rows_left = AHEAD, 0
-        self._revision = -1
+        self._revision: object = None
 
     def read(self) -> int:
         """Return the steps done; waits for the device."""
@@ -134,17 +149,17 @@ class DeviceStepCounter:
         """Discard the count: the host's is valid from now on."""
         self.running = False
 
-    def lacks_rows(self, revision: int) -> bool:
+    def lacks_rows(self, revision: object) -> bool:
         """Return whether values must be sent before the next step."""
         return not self.running or self._rows_left <= 0 or revision != self._revision
 
-    def rows(self, revision: int) -> int:
+    def rows(self, revision: object) -> int:
         """Return for how many steps to send values: one, where some were assigned."""
         assigned = self.running and revision != self._revision
         self._rows = 1 if assigned else min(4 * self._rows, AHEAD)
         return self._rows
 
-    def start(self, step: int, ahead: int, revision: int) -> None:
+    def start(self, step: int, ahead: int, revision: object) -> None:
         """Begin with rows for `ahead` steps from `step` on."""
         counts = np.array([step, step], np.int64)
         self.array[...] = self._backend.from_host(counts, self._device)
@@ -164,6 +179,7 @@ class HoistedScalars:
         options: what the prologue does besides, where there is one.
         hyper: the settings.
         parameters: all of them.
+        owners: the number of the parameter that each block belongs to.
         compute: the dtype of the arithmetic.
     """
 
@@ -175,6 +191,7 @@ class HoistedScalars:
         hyper: Hyper,
         parameters: Parameters,
         *,
+        owners: np.ndarray,
         compute: str,
     ) -> None:
         self._program, self._compute = program, np.dtype(compute)
@@ -206,8 +223,8 @@ class HoistedScalars:
         self.arguments["scalars_"] = self._table
         if len(names) > 1:
             row_of = {name: k for k, name in enumerate(names)}
-            rows = np.array([row_of[name] for name in first_with.values()], np.int32)
-            blocks = np.repeat(rows, block_counts(slots.values()))
+            rows = [*(row_of[name] for name in first_with.values()), 0]
+            blocks = np.array(rows, np.int32)[owners]
             self.arguments["rows_"] = self._backend.from_host(blocks, self._device)
         if needs_prologue:
             self._prepare_prologue()

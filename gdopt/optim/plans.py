@@ -1,0 +1,37 @@
+"""What an optimizer makes for some of its arrays, by those that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from gdopt.optim.parameters import Parameters
+
+MOST = 16  # that are kept, as any arrays may be left out
+Plan = TypeVar("Plan")
+
+
+class Plans(Generic[Plan]):
+    """Makes executors, or other things, for some of the arrays; keeps the latest.
+
+    Args:
+        parameters: all arrays that may be updated.
+        make: makes one for some arrays.
+    """
+
+    def __init__(
+        self, parameters: Parameters, make: Callable[[Parameters], Plan]
+    ) -> None:
+        self._parameters, self._make = parameters, make
+        self._made: dict[tuple[str, ...], Plan] = {}
+
+    def of(self, left_out: tuple[str, ...] = ()) -> Plan:
+        """Return the one for all arrays but those named."""
+        found = self._made.pop(left_out, None)
+        if found is None:
+            own = self._parameters
+            found = self._make(own.without({*left_out}) if left_out else own)
+        self._made[left_out] = found
+        if len(self._made) > MOST:
+            del self._made[next(iter(self._made))]
+        return found
