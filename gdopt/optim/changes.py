@@ -8,6 +8,7 @@ from typing import Any
 
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
+from gdopt.arrays.foreign import parameter_view
 from gdopt.checks import check_choice, check_like, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.interrupt import Uninterrupted
@@ -152,20 +153,19 @@ class Changeable(Resumable):
         """
         every = self._every
         check_choice("name", name, every.named)
-        old, label = every.given[name], array_label(name)
+        old, label = every.named[name], array_label(name)
+        view = parameter_view(array, label)
         if isinstance(every.named, Arena):
             message = "replace needs parameters in a list or a mapping, got an Arena"
             raise ArgumentTypeError(message)
-        if not every.backend.is_array(array):
-            message = (
-                f"{label} must be a {every.backend.name} array, got {shown(array)}"
-            )
+        if not every.backend.is_array(view):
+            message = f"{label} must be a {every.backend.name} array, got {shown(view)}"
             raise ArgumentTypeError(message)
-        if array.ndim != old.ndim:
-            message = f"{label} must have {old.ndim} axes, got shape {array.shape}"
+        if view.ndim != old.ndim:
+            message = f"{label} must have {old.ndim} axes, got shape {view.shape}"
             raise ArgumentError(message)
-        if array.dtype != old.dtype:
-            message = f"{label} must be {old.dtype}, got {array.dtype}"
+        if view.dtype != old.dtype:
+            message = f"{label} must be {old.dtype}, got {view.dtype}"
             raise ArgumentTypeError(message)
         if state is not None and not isinstance(state, Mapping):
             message = (
@@ -181,7 +181,7 @@ class Changeable(Resumable):
                 self._rebind(frozen, {name: array}, state)
             except BaseException:
                 if every.container is not None:
-                    every.container.put(name, old)
+                    every.container.put(name, every.given[name])
                 raise
 
     def _rebind(
@@ -222,11 +222,11 @@ class Changeable(Resumable):
 
     def _source(self, arrays: Mapping[str, Array]) -> Any:
         """Return what the caller holds the parameters in, or the lone array."""
-        container, named = self._every.container, self._every.named
+        container, given = self._every.container, self._every.given
         if container is not None:
             return container.given
-        lone = next(iter({**named, **arrays}.values()))
-        return named if isinstance(named, Arena) else lone
+        lone = next(iter({**given, **arrays}.values()))
+        return given if isinstance(given, Arena) else lone
 
     def _write_state(self, name: str, state: Mapping[str, Array]) -> None:
         own = self.state.get(name, {})

@@ -534,3 +534,61 @@ def test_a_sparse_gradient_updates_its_rows(torch, engine):
         peer.step()
         assert p._version == version + 1
         torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+
+
+def test_parameters_without_a_gradient_are_left_out(torch, engine):
+    model, x, y = make_model(torch)
+    first, *_ = params = list(model.parameters())
+    first.requires_grad_(requires_grad=False)
+    optimizer = gdopt.Adam(params, clip_norm=10.0)
+    loss_of(model, x, y).backward()
+    before = [p.detach().clone() for p in params]
+    versions = [p._version for p in params]
+    optimizer.step()
+    assert torch.equal(first, before[0])
+    assert not any(map(torch.equal, params[1:], before[1:]))
+    assert [p._version - v for p, v in zip(params, versions, strict=True)] == [
+        0,
+        1,
+        1,
+        1,
+    ]
+    assert not optimizer.state["0"]["m"].any()
+    norm = sum(p.grad.double().square().sum() for p in params[1:]).sqrt().item()
+    assert optimizer.grad_norm == pytest.approx(norm, rel=1e-6)
+
+
+def test_torch_counts_for_each_parameter_and_agrees_while_none_is_missing(
+    torch, numpy_engine
+):
+    own, theirs = parameter(torch, [1.0]), parameter(torch, [1.0])
+    other = parameter(torch, [1.0])
+    optimizer = gdopt.Adam([own, other], 0.1)
+    peer = torch.optim.Adam([theirs], 0.1)
+    other.grad = torch.ones(1)
+    optimizer.step()  # has no gradient for the first one
+    own.grad, theirs.grad = torch.ones(1), torch.ones(1)
+    optimizer.step()
+    peer.step()
+    assert theirs.item() == pytest.approx(0.9)
+    assert own.item() == pytest.approx(0.9255863, abs=1e-6)
+
+
+def test_parameters_are_frozen_and_replaced_between_steps(torch, numpy_engine):
+    params = {"W": parameter(torch, [1.0, 1.0]), "b": parameter(torch, [1.0], [1.0])}
+    optimizer = gdopt.SGD(params, 1.0, frozen="W")
+    optimizer.step()
+    assert params["b"].item() == 0.0
+    optimizer.frozen = ()
+    params["W"].grad = torch.ones(2)
+    optimizer.step()
+    assert params["W"].tolist() == [0.0, 0.0]
+    optimizer.frozen = "b"
+    grown = parameter(torch, [5.0] * 3, [1.0] * 3)
+    optimizer.replace("W", grown)
+    optimizer.step()
+    assert params["W"] is grown
+    assert grown.tolist() == [4.0] * 3
+    assert params["b"].item() == -1.0
+    optimizer.zero_grad()
+    assert params["W"].grad is None
