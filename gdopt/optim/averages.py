@@ -10,7 +10,6 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.torch_ import Tensors
 from gdopt.errors import ArgumentError, GdoptError
-from gdopt.interrupt import Uninterrupted
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.hyper import StepCounter
 from gdopt.optim.parameters import Parameters
@@ -98,13 +97,7 @@ class AveragedParameters(HyperAttributes):
 
     def _hold(self, values: Mapping[str, Array]) -> None:
         """Write values into the parameters."""
-        if self._tensors is not None:
-            self._tensors.refuse_moved()
-        with self._parameters.on_device(), Uninterrupted():
-            for name, array in self._every.arrays.items():
-                array[...] = values[name]
-            if self._tensors is not None:
-                self._tensors.written(self._every.arrays)
+        self._every.write(values)
 
     @property
     def _every(self) -> Parameters:

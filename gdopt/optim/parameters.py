@@ -45,6 +45,7 @@ from gdopt.arrays.overlap import overlaps_itself, refuse_overlap
 from gdopt.arrays.torch_ import Tensors
 from gdopt.checks import check_like, check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.interrupt import Uninterrupted
 from gdopt.optim.patterns import key_of_each
 
 
@@ -158,6 +159,16 @@ class Parameters:
             return cls(*made, has_gaps=gaps)
         held = named, container, given, tensors
         return cls(updated, backend, device, layout, None, *held)
+
+    def write(self, values: Mapping[str, Array]) -> None:
+        """Write values into the arrays; see `Tensors` for those of torch."""
+        if self.tensors is not None:
+            self.tensors.refuse_moved()
+        with self.on_device(), Uninterrupted():
+            for name, array in self.arrays.items():
+                array[...] = values[name]
+            if self.tensors is not None:
+                self.tensors.written(self.arrays)
 
     def on_device(self) -> AbstractContextManager[Any]:
         """Make their device the current one for the length of a block."""

@@ -170,9 +170,7 @@ class EarlyStopping:
         with Uninterrupted():
             if self._layers is not None:
                 self._layers.load_state_dict(self._layers_state)
-            self._copy(self._kept, self._parameters.arrays)
-        if self._parameters.tensors is not None:
-            self._parameters.tensors.written(self._kept)
+            self._parameters.write(self._kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Copy what a resumed run needs; `patience` and `min_delta` are the code's."""
