@@ -22,10 +22,10 @@ def array_label(name: str, what: str = "params") -> str:
     return f"{what}[{name}]" if name.isdecimal() else repr(name)
 
 
-def refuse_other_count(expected: int, got: int) -> None:
+def refuse_other_count(expected: int, got: int, what: str = "grads") -> None:
     """Refuse gradients that are more or fewer than the parameters."""
     if got != expected:
-        rule = f"grads must hold {expected} arrays, one for each parameter"
+        rule = f"{what} must hold {expected} arrays, one for each parameter"
         message = f"{rule}, got {got}"
         raise ArgumentError(message)
 

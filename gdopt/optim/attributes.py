@@ -73,6 +73,9 @@ class HyperAttributes:
         if callable(getattr(type(self), name, None)):
             return f"{name} is a method of {kind}, which cannot be replaced"
         message = f"{kind} has no attribute {name!r}"
+        rule = self.__dict__.get("rule")
+        if rule is not None and name in rule.scalars:
+            return f"{message}: it is given to each step, as step(grads, {name}=...)"
         if name in INSTEAD:
             return f"{message}: {INSTEAD[name]}"
         if name in SHARED:

@@ -193,7 +193,7 @@ class CpuExecutor:
         one = len(layout.sizes if flat else layout.slots) == 1
         group, norm = self._group, self._norm
         others = self._options.master_weights or not isinstance(norm, CpuNorm | None)
-        others = others or parameters.has_gaps
+        others = others or parameters.has_gaps or bool(self._hyper.open)
         if not one or others or self._hyper.classes or self._random_streams[group]:
             return
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
@@ -228,7 +228,32 @@ class CpuExecutor:
         states = [take(self._states[state]) for state in self._rule.states]
         inputs = [symbol.name for symbol in step.program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
-        return [parameter, *states], [take(self._hyper.elements[n]) for n in order]
+        elements = self._hyper.elements
+        after = [take(elements[n]) if n in elements else None for n in order]
+        return [parameter, *states], after
+
+    def _bind(
+        self,
+        step: Step,
+        inputs: tuple[list[Array], list[Array]],
+        half: Array | None,
+        taker: Callable[[str], Take],
+    ) -> Callable[..., None]:
+        """Bind the step to all arrays but gradients, and those that a step is given."""
+        (before, after), hyper = inputs, self._hyper
+        names = [symbol.name for symbol in step.program.inputs[len(before) + 1 :]]
+        takers = {name: taker(name) for name in names if name in hyper.open}
+        if not takers:
+            return step.bind(before, after, half)
+
+        def call(one: Any, values: Any, rounding: Rounding | None = None) -> None:
+            rest = [
+                takers[name](hyper.given[name]) if name in takers else array
+                for name, array in zip(names, after, strict=True)
+            ]
+            step.run([*before, one, *rest], values, rounding, half)
+
+        return call
 
     def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
         """Bind the kernel's step to neighbours, whose gradients are in an arena or not.
@@ -248,7 +273,7 @@ class CpuExecutor:
         if owned or not flat:
             parameter = take(arrays)
         else:
-            parameter = self._space(group, "p", end - start)
+            parameter = self._space(group, "the parameter", end - start)
             own = [arrays[name] for name in names]
             before = functools.partial(gather, parameter, padding, own)
             for array, slot in zip(own, slots, strict=True):
@@ -256,17 +281,17 @@ class CpuExecutor:
                 copies.append((array, part.reshape(slot.shape)))
         if self._options.master_weights:
             parameter, half = take(self._states[MASTER]), parameter
-        if in_arena:
-            gradient = take
-        else:
+
+        def taker(kind: str) -> Take:
+            if in_arena:
+                return take
             order = list(layout.slots)
             pick = operator.itemgetter(*map(order.index, names))
-            space = self._space(group, "g", end - start) if flat else None
-            gradient = (
-                (lambda grads: gather(space, padding, pick(grads))) if flat else pick
-            )
-        step = self._steps[group]
-        call = step.bind(*self._inputs(step, take, parameter), half)
+            space = self._space(group, kind, end - start) if flat else None
+            return (lambda grads: gather(space, padding, pick(grads))) if flat else pick
+
+        step, gradient = self._steps[group], taker("the gradient")
+        call = self._bind(step, self._inputs(step, take, parameter), half, taker)
         streams = self._random_streams[group]
         return Segment(
             names[0], group, start, step, call, gradient, before, copies, streams

@@ -53,6 +53,7 @@ class CpuReducingExecutor(CpuExecutor):
         """Name the parameters that one call updates: none, where they are separate."""
         slots, runs = self._parameters.layout.slots, list[list[str]]()
         whole = in_arena and self._parameters.arena is not None
+        whole = whole and not self._hyper.open
         keys = {n: (s.group, len(s.shape)) for n, s in slots.items()}
         for name in slots:
             before = runs[-1][-1] if runs else name
@@ -77,11 +78,13 @@ class CpuReducingExecutor(CpuExecutor):
         gradient: Callable[[Any], Any] = operator.itemgetter(first)
         if not in_arena:
             gradient = operator.itemgetter(list(parameters.layout.slots).index(first))
-        if exact and in_arena and parameters.arena is not None:
+        whole = parameters.arena is not None and not self._hyper.open
+        if exact and in_arena and whole:
             call, gradient = self._bind_table(step, names), lambda arena: arena
         else:
             take = operator.itemgetter(first)
-            call = step.bind(*self._inputs(step, take, take(own)), half)
+            inputs = self._inputs(step, take, take(own))
+            call = self._bind(step, inputs, half, lambda _: gradient)
         return Segment(
             first, slot.group, slot.start, step, call, gradient, None, (), streams
         )

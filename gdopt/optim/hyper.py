@@ -85,9 +85,19 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         self.version = 0  # of what kernels are prepared for: what is an array, or where
         self.revision = 0  # of what the settings are worth
         self._settings: dict[str, Setting] = {}
-        for name in rule.scalars:
+        self.open: list[str] = []  # arrays that are given to each step
+        self.given: dict[str, Any] = {}  # those of a step, as gradients are
+        for name in (name for name in rule.scalars if name in given):
             self._settings[name] = Setting(name, rule.bounds(name), parameters)
             self._assign(name, given[name])
+
+    def followed(self, hidden: set[str]) -> tuple[dict[str, Setting], Values]:
+        """Return all settings but some, and what is not read at every step."""
+        fixed = self._fixed
+        shared = {n: v for n, v in fixed.shared.items() if n not in hidden}
+        by_name = {n: v for n, v in fixed.by_name.items() if n not in hidden}
+        kept = {n: one for n, one in self._settings.items() if n not in hidden}
+        return kept, Values(shared, by_name)
 
     def elements_of(self, rule: Rule) -> list[str]:
         """Name the settings that are arrays and that a rule takes."""

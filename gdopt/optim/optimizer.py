@@ -12,13 +12,19 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError, GdoptError
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
 from gdopt.optim.changes import BUSY, WITHIN, Changeable
 from gdopt.optim.executors import Executor, bind
 from gdopt.optim.hyper import Hyper, StepCounter
-from gdopt.optim.options import Options, refuse_keywords, split_options
+from gdopt.optim.inputs import StepHyper, StepInputs
+from gdopt.optim.options import (
+    Options,
+    refuse_inputs,
+    refuse_keywords,
+    split_options,
+)
 from gdopt.optim.parameters import Gradients, Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import Plans
@@ -152,6 +158,8 @@ class Optimizer(Changeable):
     (0.25, 0.125)
     """
 
+    _inputs: StepInputs
+    _required: list[str]  # hyper-parameters that each step is given
     _norm_scale: Any  # the loss scale of the last step, where known
     _around: bool  # whether a step is more than one of the executor's
     zero_grad: Callable[[], None]  # where parameters are torch's
@@ -240,6 +248,8 @@ class Optimizer(Changeable):
             sums = self._accumulated
             self._accumulation = Accumulation(self.accumulate, make, sums)
         self._plans = Plans(self._real, self._make_executor)
+        self._required = [n for n in self.rule.scalars if n not in set(self.hyper)]
+        self._inputs = StepInputs(self._make_step_hyper, self._check_input)
         self._bind_gradients()
         self._lock = vars(self).get("_lock") or threading.Lock()
         self._held = self._norm_scale = None
@@ -261,6 +271,15 @@ class Optimizer(Changeable):
         self._checks = Plans(every, make)
         self._freeze(())
 
+    def _make_step_hyper(self, names: frozenset[str]) -> StepHyper:
+        """Make the hyper-parameters of steps that are given arrays of these names."""
+        return StepHyper(self.hyper, names, self._make_executor, self._real)
+
+    def _check_input(self, name: str) -> Plans[Gradients]:
+        """Make what checks arrays that are given to steps."""
+        states = self.state_arenas
+        return Plans(self._real, lambda some: Gradients(some, states, name))
+
     def _extend(self, rule: Rule) -> Rule:
         """Return the rule with all that goes around it."""
         return extended(rule, self._transforms)
@@ -276,13 +295,15 @@ class Optimizer(Changeable):
         """Calls of `step` for one update."""
         return self._transforms.accumulate
 
-    def _make_executor(self, parameters: Parameters) -> Executor:
+    def _make_executor(
+        self, parameters: Parameters, hyper: Hyper | None = None
+    ) -> Executor:
         """Make what runs the rule for some of the arrays."""
         return self._binding.make_executor(
             self.rule,
             parameters,
             self._state,
-            self.hyper,
+            hyper or self.hyper,
             self._counter,
             options=self._executor_options(),
             norm_rule=norm_rule(self._transforms),
@@ -351,7 +372,7 @@ class Optimizer(Changeable):
         """What a step does with NaN or infinity in the gradients."""
         return self.options.non_finite
 
-    def step(self, grads: Any = None, *, at: Any = None) -> bool | Array:
+    def step(self, grads: Any = None, *, at: Any = None, **given: Any) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
 
         Args:
@@ -373,7 +394,14 @@ class Optimizer(Changeable):
                 that are not named, and their state and average, stay as they are, and
                 neither decay nor count in a norm; `t` counts this step as any other.
                 Gradients of the same row are added up first, in the order given.
+            given: hyper-parameters for this step alone, ``step(grads, scale=s)``: a
+                number, a 0-d array, or arrays in the form of gradients and checked like
+                these, whose elements may be out of range; with ``accumulate``, those of
+                the call that updates count. One that was not given when the optimizer
+                was made must be given to each step.
 
+        Gradients, arrays in `given`, 0-d arrays and schedules are read at each step,
+        and not kept; arrays that hyper-parameters and bounds are set to are copied.
         `t` counts the steps of the optimizer, as in Keras and torch's SparseAdam; other
         optimizers of torch count those of each parameter, and agree as long as no
         gradient is missing: make an optimizer for each part to count apart.
@@ -400,8 +428,10 @@ class Optimizer(Changeable):
         if not self._lock.acquire(False):  # a keyword takes .1 us more
             raise GdoptError(BUSY.format("step"))
         try:
+            if given or self._required:
+                return self._step_with(grads, at, given)
             if at is not None:
-                return self._step_at(grads, at)
+                return self._step_at(grads, at, self.hyper)
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
@@ -416,11 +446,25 @@ class Optimizer(Changeable):
         finally:
             self._lock.release()
 
-    def _step_at(self, grads: Any, at: Any) -> bool | Array:
+    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> bool | Array:
+        """Do a step with hyper-parameters of its own."""
+        refuse_inputs(type(self), self.rule, given, self._required)
+        hyper = self._inputs.take(given, self._frozen)
+        try:
+            if at is not None:
+                return self._step_at(grads, at, hyper)
+            return self._step_around(self._gradients.check(grads), hyper=hyper)
+        finally:
+            hyper.arrays = {}
+
+    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> bool | Array:
         """Do a step on the named rows of some arrays."""
         own = self._parameters
         rows = find_rows(at, own)
-        refuse_whole(rows, self.rule, self._transforms, self.hyper, own)
+        if hyper.open:
+            message = f"at= takes no arrays as {listed(hyper.open)}: give numbers"
+            raise ArgumentTypeError(message)
+        refuse_whole(rows, self.rule, self._transforms, hyper, own)
         shapes = {name: own.shape for name, own in rows.items()}
         gradients = self._gradients.with_shapes(shapes)
         checked = gradients.check(grads)
@@ -431,22 +475,28 @@ class Optimizer(Changeable):
             self.rule,
             real,
             self._state,
-            self.hyper,
+            hyper,
             self._counter,
             options=self.options,
             norm_rule=norm_rule(self._transforms),
             rows={name: rows[name] for name in rows if name not in left_out},
         )
         self._binding.take_rows(executor)
-        done = self._step_around(checked, executor)
+        done = self._step_around(checked, executor, hyper=hyper)
         if executor.grad_norm is not None:
             self.executor.grad_norm = executor.grad_norm
         return done
 
     def _run(
-        self, grads: Arena | list[Array], left_out: tuple[str, ...]
+        self,
+        grads: Arena | list[Array],
+        left_out: tuple[str, ...],
+        hyper: Hyper | None = None,
     ) -> bool | Array:
         """Update all arrays but those that are frozen or have no gradient."""
+        if isinstance(hyper, StepHyper):
+            done, self.executor.grad_norm = hyper.run(grads, left_out)
+            return done
         if left_out == self._frozen:
             return self.executor.run_compiled(grads) or self.executor.run(grads)
         executor = self._plans.of(left_out)
@@ -467,7 +517,11 @@ class Optimizer(Changeable):
             ]
 
     def _step_around(
-        self, grads: Arena | list[Array], rows: Executor | None = None
+        self,
+        grads: Arena | list[Array],
+        rows: Executor | None = None,
+        *,
+        hyper: Hyper | None = None,
     ) -> bool | Array:
         """Do a step of several calls, of scaled gradients, of rows, or of tensors."""
         accumulation, dynamic = self._accumulation, self._dynamic
@@ -487,9 +541,10 @@ class Optimizer(Changeable):
                     return False
                 left_out, given = accumulation.left_out(left_out), left_out
                 grads = self._completed(left_out, grads) if left_out != given else grads
-            known = None if self.hyper.changes else self.hyper.at(0).shared
+            now = hyper or self.hyper
+            known = None if now.changes else now.at(0).shared
             self._norm_scale = known and known.get("loss_scale")
-            done = rows.run(grads) if rows else self._run(grads, left_out)
+            done = rows.run(grads) if rows else self._run(grads, left_out, hyper)
             if accumulation is not None:
                 accumulation.count = 0
             if dynamic is not None:
@@ -524,6 +579,7 @@ RESERVED.update(
     dir(Optimizer),
     *(getattr(kind, "__annotations__", ()) for kind in Optimizer.__mro__),
 )
+RESERVED.update({"grads", "at"})
 RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 
 

@@ -22,6 +22,7 @@ from gdopt.checks import (
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.symbol import ELEMENT
+from gdopt.kernels.trace import ENGINES_OWN
 from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import ACCUMULATED, AVERAGE, HYPER, SLOW, Transforms
 
@@ -279,7 +280,7 @@ def split_bounds(bounds: Any) -> dict[str, Any]:
 
 
 def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that a rule does not have, and missing ones.
+    """Refuse hyper-parameters that a rule does not have.
 
     Args:
         kind: the optimizer's class.
@@ -287,17 +288,32 @@ def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
         given: the keyword arguments.
 
     Raises:
-        ArgumentTypeError: one is unknown, with suggestions; or one is missing.
+        ArgumentTypeError: one is unknown, with suggestions.
     """
     for name in given:
         if name not in rule.scalars:
             reason = _explain_unknown(kind, rule, name)
             message = f"{kind.__name__} got an unknown keyword {name!r}{reason}"
             raise ArgumentTypeError(message)
-    for name in rule.scalars:
-        if name not in given:
-            message = f"{kind.__name__} needs {name}, a number or a schedule, got none"
+
+
+def refuse_inputs(
+    kind: type, rule: Rule, given: Mapping[str, Any], required: Sequence[str]
+) -> None:
+    """Refuse what a step cannot be given, and what it lacks.
+
+    Raises:
+        ArgumentTypeError: as `refuse_keywords`; or one of the required is missing.
+    """
+    for name in given:
+        if name in ENGINES_OWN:
+            message = f"step must not be given {name}, which it computes itself"
             raise ArgumentTypeError(message)
+    refuse_keywords(kind, rule, given)
+    for name in required:
+        if name not in given:
+            message = f"step needs {name}: the rule takes it and it was not given when "
+            raise ArgumentTypeError(message + "the optimizer was made")
 
 
 def _explain_unknown(kind: type, rule: Rule, name: str) -> str:

@@ -220,8 +220,13 @@ class Gradients:
     fresh arrays are checked each time, which costs a fraction of a microsecond each.
     """
 
-    def __init__(self, parameters: Parameters, states: Mapping[str, Arena]) -> None:
-        self._parameters = parameters
+    def __init__(
+        self,
+        parameters: Parameters,
+        states: Mapping[str, Arena],
+        what: str = "grads",
+    ) -> None:
+        self._parameters, self._what = parameters, what
         self._names = list(parameters.arrays)
         self._places = [k for k, n in enumerate(parameters.named) if n in self._names]
         self._kind = parameters.backend.xp.ndarray
@@ -266,6 +271,24 @@ class Gradients:
         self._owner_of = parameters.backend.owner
         self._seen = SeenArrays()
 
+    def _label(self, name: str) -> str:
+        one = "the gradient" if self._what == "grads" else self._what
+        return f"{one} of {array_label(name)}"
+
+    def named(self, given: Any) -> Mapping[str, Array]:
+        """Return an array for each parameter by its name, checked but not kept.
+
+        Raises:
+            ArgumentTypeError: there is none for a parameter; see `check` for others.
+        """
+        found, self._known = self.check(given), None
+        if self.missing:
+            message = f"{self._label(self.missing[0])} must be an array, got None"
+            raise ArgumentTypeError(message)
+        if isinstance(found, Arena):
+            return found
+        return dict(zip(self._names, found, strict=True))
+
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
         """Return what checks gradients of which some have other shapes."""
         other = object.__new__(type(self))
@@ -298,7 +321,7 @@ class Gradients:
             return self._known
         if type(grads) is self._kind:  # first: a lone array may be small
             if len(self._parameters.named) > 1:
-                refuse_other_count(len(self._parameters.named), 1)
+                refuse_other_count(len(self._parameters.named), 1, self._what)
             return self._check_fresh([grads])
         arrays = None
         if type(grads) is dict and len(grads) == len(self._names):
@@ -347,13 +370,13 @@ class Gradients:
     def _by_name(self, grads: Any, *, by_position: bool) -> list[Array]:
         """Return gradients by their paths; those of frozen arrays may be missing."""
         if isinstance(grads, Mapping):
-            given = Container(grads, "grads").named()
+            given = Container(grads, self._what).named()
         else:
-            given = named_arrays(grads, "grads")
+            given = named_arrays(grads, self._what)
         own = [name for name in given if name not in self._frozen]
         if by_position and set(own) != set(self._names):
-            refuse_other_count(len(self._parameters.named), len(grads))
-        refuse_other_names(self._names, own, "grads")
+            refuse_other_count(len(self._parameters.named), len(grads), self._what)
+        refuse_other_names(self._names, own, self._what)
         self._check_frozen(given.items())
         return [given[name] for name in self._names]
 
@@ -366,7 +389,7 @@ class Gradients:
             if not hasattr(array, "shape"):
                 self._view_foreign(name, array, self._parameters.named[name])
             if array.shape != shape:
-                label = f"the gradient of {array_label(name)}"
+                label = self._label(name)
                 message = f"{label} must have shape {shape}, got {array.shape}"
                 raise ArgumentError(message)
 
@@ -468,7 +491,7 @@ class Gradients:
             array = np.asarray(array)  # what arithmetic makes of 0-d arrays
         if not backend.is_array(array):
             array = self._view_foreign(name, array, parameter)
-        label, home = f"the gradient of {array_label(name)}", self._parameters.device
+        label, home = self._label(name), self._parameters.device
         common_backend([(label, array)])  # such as masked arrays
         check_like(label, array, SimpleNamespace(shape=shape, dtype=parameter.dtype))
         if (device := backend.device(array)) != home:
@@ -509,7 +532,7 @@ class Gradients:
                 within = start < high and low < stop
                 if within and backend.xp.shares_memory(array, held):
                     message = (
-                        f"the gradient of {array_label(name)} must not share memory "
+                        f"{self._label(name)} must not share memory "
                         f"with {other}: the update would change it while reading it"
                     )
                     raise ArgumentError(message)
@@ -517,7 +540,7 @@ class Gradients:
     def _view_foreign(self, name: str, array: Any, parameter: Array) -> Array:
         """View a gradient of another library, or refuse what is not an array."""
         library, home = self._parameters.backend.name, self._parameters.device
-        label = f"the gradient of {array_label(name)}"
+        label = self._label(name)
         wanted = f"{label} must be a {library} array"
         if is_exported(array):
             view = gradient_view(array, label, library, home)

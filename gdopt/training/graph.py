@@ -137,6 +137,13 @@ class TrainingGraph:
         if not isinstance(executor, GraphExecutor):
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
+        if given := [
+            n for n in optimizer.rule.scalars if n not in set(optimizer.hyper)
+        ]:
+            message = (
+                f"a graph needs all hyper-parameters, but each step is given {given}"
+            )
+            raise ArgumentError(message)
         if optimizer.host_skips:
             message = "a graph takes no accumulate and no dynamic loss_scale: the host "
             raise ArgumentError(message + "has to see each step")

@@ -121,8 +121,9 @@ def test_a_rule_of_ones_own_must_be_given_its_scalars():
     def plain(p, g, *, lr):
         return p - lr * g
 
-    with pytest.raises(KIND, match="Optimizer needs lr, a number or a schedule"):
-        gdopt.Optimizer(np.ones(3), rule=plain)
+    optimizer = gdopt.Optimizer(np.ones(3), rule=plain)
+    with pytest.raises(KIND, match="step needs lr: the rule takes it and it was not"):
+        optimizer.step(np.ones(3))
 
 
 def test_zero_is_an_epsilon_where_nothing_is_divided_by_zero(engine):

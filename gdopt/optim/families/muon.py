@@ -179,7 +179,11 @@ class Muon(Optimizer):
     def _every(self) -> Parameters:
         return self._all
 
-    def _step_at(self, grads: Any, at: Any) -> NoReturn:
+    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> NoReturn:
+        message = f"Muon takes no {listed(given)} in step: assign opt.lr = ... before"
+        raise ArgumentTypeError(message)
+
+    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> NoReturn:
         named = at if isinstance(at, Mapping) and at else self._all.arrays
         refuse_part(type(self).__name__, next(iter(named)))
 
@@ -187,7 +191,9 @@ class Muon(Optimizer):
     def _real(self) -> Parameters:
         return self._all
 
-    def _make_executor(self, parameters: Parameters) -> Executor:
+    def _make_executor(
+        self, parameters: Parameters, hyper: Hyper | None = None
+    ) -> Executor:
         return MatrixExecutor(self._update, parameters)
 
     @property

@@ -110,7 +110,10 @@ class DtypeGroup:
         self._gradient_name = names[self._gradient]
         own = states[MASTER] if options.master_weights else parameters.arena
         inputs = [own, *(states[name] for name in rule.states), None]
-        inputs += [hyper.elements[name] for name in names[self._gradient + 1 :]]
+        inputs += [hyper.elements.get(name) for name in names[self._gradient + 1 :]]
+        self._hyper = hyper
+        self._open = [k for k, name in enumerate(names) if name in hyper.open]
+        self._changing = [self._gradient_name, *(names[k] for k in self._open)]
         self._fixed: dict[str, Any] = {
             name: as_bits(arena.buffers[group])
             for name, arena in zip(names, inputs, strict=True)
@@ -126,18 +129,20 @@ class DtypeGroup:
 
     def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
         """Say where the gradients are, and separate parameters."""
+        given = [grads, *(self._hyper.given[name] for name in self._changing[1:])]
         if isinstance(grads, Arena):
-            located = {self._gradient_name: as_bits(grads.buffers[self.group])}
+            buffers = [as_bits(arena.buffers[self.group]) for arena in given]
+            located = dict(zip(self._changing, buffers, strict=True))
             if self._separate:
                 located |= self._table_for(gradients=False).locate()
             return located
-        column = self._column(grads)[:-1]
-        return self._table_for(gradients=True).locate(column)
+        columns = [self._column(arrays)[:-1] for arrays in given]
+        return self._table_for(gradients=True).locate(*columns)
 
     def _table_for(self, *, gradients: bool) -> PointerTable:
         if gradients not in self._tables:
             parameters = self._parameters
-            columns: list[Any] = [None] if gradients else []
+            columns: list[Any] = [None] * len(self._changing) if gradients else []
             if self._separate:  # in the order of the pass, whose last array is the copy
                 own = [parameters.arrays[name] for name in self._slots]
                 columns = [*columns, own] if self._copies else [own, *columns]
@@ -153,7 +158,8 @@ class DtypeGroup:
             total.add(self.group, {"g": located[self._gradient_name]})
             return
         column = int(self._separate and not self._copies)
-        total.add(self.group, located, columns=1 + self._separate, column=column)
+        count = len(self._changing) + self._separate
+        total.add(self.group, located, columns=count, column=column)
 
     def run_prologue(self, shared: Mapping[str, Any]) -> None:
         """Compute the values that the device knows alone."""
@@ -172,7 +178,8 @@ class DtypeGroup:
     def _variant(self, *, gradients_separate: bool, strided: bool) -> KernelVariant:
         stored = list(self._stored)
         stored[0] = replace(stored[0], separate=self._separate and not self._copies)
-        stored[self._gradient] = Storage(self.group, separate=gradients_separate)
+        for place in (self._gradient, *self._open):
+            stored[place] = Storage(self.group, separate=gradients_separate)
         copy = Storage(self.group, separate=self._separate) if self._copies else None
         return KernelVariant(
             tuple(stored),

@@ -74,10 +74,13 @@ class ReducingGroup:
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._fixed = {"seed_": np.uint32(seed)}
         self._gradient = len(rule.states) + 1
+        taken = hyper.elements_of(rule)
+        self._open = [name for name in taken if name in hyper.open]
+        self._open_places = [self._gradient + 1 + taken.index(n) for n in self._open]
         own = states[MASTER] if options.master_weights else parameters.arrays
         given: list[Mapping[str, Array] | None] = [own]
         given += [states[name] for name in rule.states]
-        given += [None, *(hyper.elements[name] for name in hyper.elements_of(rule))]
+        given += [None, *(hyper.elements.get(n) for n in hyper.elements_of(rule))]
         given += [parameters.arrays] if options.master_weights else []
         columns = [
             None if arena is None else [arena[name] for name in self._slots]
@@ -117,9 +120,13 @@ class ReducingGroup:
         for axes in sorted(set(every)):
             slots = {n: s for n, s in self._slots.items() if len(s.shape) == axes}
             elements = self._hyper.elements_of(self._rule)
-            stored = self._options.stored(self._rule, self.group, len(elements), axes)
+            stored = [
+                *self._options.stored(self._rule, self.group, len(elements), axes)
+            ]
             program = self._rule.kernel.program(elements, axes)
             compute = compute_name(self.group)
+            for place in self._open_places:
+                stored[place] = Storage(self.group)
             rounded = any(
                 program.writes(k) and symbol.element and stored[k].dtype != compute
                 for k, symbol in enumerate(program.inputs)
@@ -139,15 +146,22 @@ class ReducingGroup:
                 compute="float64",
             )
             numbers = [k for k, own in enumerate(every) if own == axes]
-            stored = tuple(replace(one, separate=True) for one in stored)
-            groups.append(AxesGroup(program, numbers, slots, stored, values))
+            separate = tuple(replace(one, separate=True) for one in stored)
+            groups.append(AxesGroup(program, numbers, slots, separate, values))
         return groups
 
     def locate(self, grads: Arena | list[Array]) -> dict[str, Any]:
         """Say where all arrays are; make what launches need, before there are any."""
-        if not isinstance(grads, Arena):
-            self._seen = None
-            located = self._table.locate(self._column(grads)[:-1])
+        if self._hyper.open or not isinstance(grads, Arena):
+            given, self._seen = self._hyper.given, None
+            every = [grads, *(given[name] for name in self._open)]
+            columns = [
+                [arrays[name] for name in self._slots]
+                if isinstance(arrays, Arena)
+                else self._column(arrays)[:-1]
+                for arrays in every
+            ]
+            located = self._table.locate(*columns)
         elif self._seen is not None and grads is self._seen():
             located = self._table.locate()
         else:

@@ -49,7 +49,7 @@ class PointerTable:
         backend: of the arrays.
         device: of the arrays.
         slots: of the arrays in their layout, in its order.
-        columns: of arrays that stay, with None for the column that changes.
+        columns: of arrays that stay, with None for those that change.
         size: of the layout, with the places of other arrays.
     """
 
@@ -77,22 +77,21 @@ class PointerTable:
         self._arguments: dict[str, Any] = {}
         self._blocks = self._send(block_owners(slots, size))
 
-    def locate(self, changing: Sequence[Array] = ()) -> dict[str, Any]:
+    def locate(self, *changing: Sequence[Array]) -> dict[str, Any]:
         """Return the tables as a kernel's arguments.
 
         Args:
-            changing: the column that may have moved, where there is one.
+            changing: the columns that may have moved.
         """
-        if self._arguments and (not changing or self._seen.are(changing)):
+        arrays = [array for column in changing for array in column]
+        if self._arguments and (not changing or self._seen.are(arrays)):
             return self._arguments
-        columns = [changing if own is None else own for own in self._columns]
-        pointers = self._pointers.copy()
+        pointers, moved = self._pointers.copy(), iter(changing)
+        columns = [next(moved) if own is None else own for own in self._columns]
         for k, own in enumerate(self._columns):
             if own is None:
-                pointers[:, k] = list(map(ADDRESS, changing))
-        layout = self._describe(
-            columns, flat=self._flat and all(map(IS_FLAT, changing))
-        )
+                pointers[:, k] = list(map(ADDRESS, columns[k]))
+        layout = self._describe(columns, flat=self._flat and all(map(IS_FLAT, arrays)))
         arguments = dict(self._arguments)
         if not np.array_equal(layout, self._layout):
             arguments = {"blocks_": self._blocks, "slots_": self._send(layout)}
@@ -102,7 +101,7 @@ class PointerTable:
         if "pointers_" not in arguments or not np.array_equal(pointers, self._pointers):
             arguments["pointers_"] = self._send(pointers)
         self._layout, self._pointers, self._arguments = layout, pointers, arguments
-        self._seen = SeenArrays(changing)
+        self._seen = SeenArrays(arrays)
         return arguments
 
     def _describe(

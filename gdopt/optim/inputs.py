@@ -1,0 +1,161 @@
+"""Hyper-parameters that are given to a step, for that step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array, is_on_device
+from gdopt.arrays.containers import is_container
+from gdopt.checks import as_scalar, listed, shown
+from gdopt.errors import ArgumentTypeError, RuleError
+from gdopt.optim.executors import Executor
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.plans import Plans
+from gdopt.optim.settings import ONE_FOR_ALL, Setting
+
+
+class StepHyper(Hyper):
+    """The hyper-parameters at a step: an optimizer's, but for those that are given.
+
+    Args:
+        base: the optimizer's.
+        names: of those that are arrays.
+        make: makes executors with these hyper-parameters.
+        parameters: what these run on.
+    """
+
+    def __init__(
+        self,
+        base: Hyper,
+        names: frozenset[str],
+        make: Callable[[Parameters, Hyper], Executor],
+        parameters: Parameters,
+    ) -> None:
+        vars(self).update(vars(base))
+        self._base, self._seen = base, (-1, -1)
+        self._own: dict[str, Setting] = {}
+        self._slots: dict[str, Array] = {}
+        self.arrays: dict[str, Mapping[str, Array]] = {}
+        self.open = [name for name in self._rule.scalars if name in names]
+        self.plans = Plans(parameters, lambda some: make(some, self))
+        try:
+            self._rule.check_axes(self._parameters.axes, {*self.elements, *names})
+        except RuleError as error:
+            message = f"{listed(self.open)} must not be an array here: {error}"
+            raise ArgumentTypeError(message) from error
+
+    def elements_of(self, rule: Any) -> list[str]:
+        """Name the settings that are arrays and that a rule takes."""
+        return [n for n in rule.scalars if n in self.open or n in self.elements]
+
+    def take(self, numbers: Mapping[str, Any]) -> None:
+        """Take numbers for a step; what is not given is as in the optimizer."""
+        kept = {name: self._number(name, value) for name, value in numbers.items()}
+        base, own = self._base, self._own
+        if base.revision != self._seen[0] or own.keys() != kept.keys():
+            hidden = {*kept, *self.open}
+            fresh = {
+                n: Setting(n, self._rule.bounds(n), self._parameters) for n in kept
+            }
+            self._own = {name: own.get(name, new) for name, new in fresh.items()}
+            others = base.followed(hidden)
+            self._settings, self._fixed = others[0] | self._own, others[1]
+            same = own.keys() == kept.keys() and base.version == self._seen[1]
+            self.version += not same
+            self.revision += 1
+            self._seen = base.revision, base.version
+        for name, value in kept.items():
+            self[name] = value
+            self._own[name] = self._settings[name]
+
+    def _number(self, name: str, value: Any) -> Any:
+        """Return a number in place of a 0-d array; a device's is copied there."""
+        if isinstance(value, Mapping):
+            return {k: self._number(f"{name}[{k!r}]", v) for k, v in value.items()}
+        if callable(value):
+            message = f"{name} must be a number or an array at a step, got "
+            raise ArgumentTypeError(message + shown(value))
+        if not is_on_device(value):
+            return as_scalar(value)
+        own = self._parameters
+        with own.on_device():
+            if name not in self._slots:
+                self._slots[name] = own.backend.zeros((), "float64", own.device)
+            self._slots[name][...] = value
+        return self._slots[name]
+
+    def run(
+        self, grads: Arena | list[Array], left_out: tuple[str, ...]
+    ) -> tuple[Any, Any]:
+        """Do a step; return whether it was done, and its norm."""
+        executor, own = self.plans.of(left_out), self._parameters.arrays
+        names = [name for name in own if name not in left_out]
+        layout = grads.layout if isinstance(grads, Arena) else None
+        if (
+            layout is None
+            or left_out
+            or any(
+                not isinstance(given, Arena) or given.layout != layout
+                for given in self.arrays.values()
+            )
+        ):
+            if isinstance(grads, Arena):
+                grads = [grads[name] for name in names]
+            self.given = {
+                k: [a[name] for name in names] for k, a in self.arrays.items()
+            }
+        else:
+            self.given = dict(self.arrays)
+        try:
+            done = executor.run_compiled(grads) or executor.run(grads)
+            return done, executor.grad_norm
+        finally:
+            self.given = {}
+
+
+class StepInputs:
+    """Checks what is given to steps, and knows executors by what of it is an array."""
+
+    def __init__(
+        self,
+        make: Callable[[frozenset[str]], StepHyper],
+        check: Callable[[str], Plans[Gradients]],
+    ) -> None:
+        self._make, self._check = make, check
+        self._made: dict[frozenset[str], StepHyper] = {}
+        self._checks: dict[str, Plans[Gradients]] = {}
+
+    def take(self, given: Mapping[str, Any], frozen: tuple[str, ...]) -> StepHyper:
+        """Check what is given to a step; return its hyper-parameters.
+
+        Raises:
+            ArgumentError: a number is out of range, or an array of another shape, or it
+                shares memory with parameters or state.
+            ArgumentTypeError: something is neither, or is not given for all arrays.
+        """
+        names = frozenset(n for n, value in given.items() if _holds_arrays(value))
+        arrays = {}
+        for name in names:
+            if name in ONE_FOR_ALL:
+                message = f"{name} must be one value for all parameters, got "
+                raise ArgumentTypeError(message + shown(given[name]))
+            if name not in self._checks:
+                self._checks[name] = self._check(name)
+            arrays[name] = self._checks[name].of(frozen).named(given[name])
+        if names not in self._made:
+            self._made[names] = self._make(names)
+        hyper = self._made[names]
+        hyper.take({name: one for name, one in given.items() if name not in names})
+        hyper.arrays = arrays
+        return hyper
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Return whether a value is an array, or holds one for a parameter."""
+    if is_container(value):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return not isinstance(value, Mapping) or any(map(_holds_arrays, parts))
+    return getattr(value, "ndim", 0) > 0
