@@ -20,7 +20,8 @@ from gdopt.arrays.dtypes import as_complex, as_parts, is_float
 from gdopt.checks import as_number, check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
-from gdopt.optim.parameters import Parameters, finite
+from gdopt.optim.gradients import finite
+from gdopt.optim.parameters import Parameters
 
 Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
 

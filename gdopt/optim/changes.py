@@ -14,8 +14,9 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE
 from gdopt.optim.executors import Binding, Executor
+from gdopt.optim.gradients import Gradients
 from gdopt.optim.options import Options
-from gdopt.optim.parameters import Gradients, Parameters, frozen_names
+from gdopt.optim.parameters import Parameters, frozen_names
 from gdopt.optim.plans import Plans
 from gdopt.optim.resume import Resumable
 from gdopt.optim.transforms import ACCUMULATED

@@ -11,8 +11,9 @@ from gdopt.arrays.containers import is_container
 from gdopt.checks import as_scalar, listed, shown
 from gdopt.errors import ArgumentTypeError, RuleError
 from gdopt.optim.executors import Executor
+from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
-from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import Plans
 from gdopt.optim.settings import ONE_FOR_ALL, Setting
 

@@ -10,7 +10,8 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.torch_ import Tensors
-from gdopt.optim.parameters import Gradients, Parameters
+from gdopt.optim.gradients import Gradients
+from gdopt.optim.parameters import Parameters
 
 
 class TensorGradients(Gradients):

@@ -16,8 +16,9 @@ from gdopt.kernels.cuda.engine import Launch, strided_slot
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import BaseProgram, compile_host
+from gdopt.optim.gradients import SeenArrays
 from gdopt.optim.hyper import Hyper, Values
-from gdopt.optim.parameters import Parameters, SeenArrays
+from gdopt.optim.parameters import Parameters
 
 ADDRESS = attrgetter("data.ptr")
 IS_FLAT = attrgetter("flags.c_contiguous")

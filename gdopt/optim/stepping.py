@@ -1,0 +1,286 @@
+"""One step of an optimizer: what it checks, skips, sums up and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gdopt.arrays.arena import Arena, array_label
+from gdopt.arrays.backend import Array
+from gdopt.checks import listed
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
+from gdopt.interrupt import Uninterrupted
+from gdopt.optim.changes import BUSY, WITHIN, Changeable
+from gdopt.optim.executors import Executor
+from gdopt.optim.gradients import Gradients
+from gdopt.optim.hyper import Hyper
+from gdopt.optim.inputs import StepHyper, StepInputs
+from gdopt.optim.options import Options, refuse_inputs
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.plans import Plans
+from gdopt.optim.row_executor import RowExecutor
+from gdopt.optim.rows import find_rows, refuse_whole
+from gdopt.optim.transforms import norm_rule
+
+
+class Stepping(Changeable):
+    """What a step of an optimizer does."""
+
+    _inputs: StepInputs
+    _required: list[str]  # hyper-parameters that each step is given
+    _norm_scale: Any  # the loss scale of the last step, where known
+    _around: bool  # whether a step is more than one of the executor's
+
+    @property
+    def non_finite(self) -> str:
+        """What a step does with NaN or infinity in the gradients."""
+        return self.options.non_finite
+
+    @property
+    def accumulate(self) -> int:
+        """Calls of `step` for one update."""
+        return self._transforms.accumulate
+
+    @property
+    def host_skips(self) -> bool:
+        """Whether the host has to know if a step is skipped."""
+        skips = self.non_finite == "skip" and self._binding.host_skips
+        return self._dynamic is not None or self.accumulate > 1 or skips
+
+    @property
+    def grad_norm(self) -> Any:
+        """The norm of the last gradients that ``clip_norm`` compared.
+
+        A float; on a GPU a 0-d float64 array, which is not waited for; None before the
+        first step.
+        """
+        norm = self.executor.grad_norm
+        scaled = "loss_scale" in self._transforms.options
+        if norm is None or self._transforms.measures or not scaled:
+            return norm
+        if self._norm_scale is not None:
+            return norm / self._norm_scale
+        return norm / self.hyper.at(max(0, self.t - 1)).shared["loss_scale"]
+
+    def _make_executor(
+        self, parameters: Parameters, hyper: Hyper | None = None
+    ) -> Executor:
+        """Make what runs the rule for some of the arrays."""
+        return self._binding.make_executor(
+            self.rule,
+            parameters,
+            self._state,
+            hyper or self.hyper,
+            self._counter,
+            options=self._executor_options(),
+            norm_rule=norm_rule(self._transforms),
+        )
+
+    def _executor_options(self) -> Options:
+        """Return the options of executors, which skip nothing if the host has to."""
+        own = self.options
+        return replace(own, non_finite="ignore") if self.host_skips else own
+
+    def _make_step_hyper(self, names: frozenset[str]) -> StepHyper:
+        """Make the hyper-parameters of steps that are given arrays of these names."""
+        return StepHyper(self.hyper, names, self._make_executor, self._real)
+
+    def _check_input(self, name: str) -> Plans[Gradients]:
+        """Make what checks arrays that are given to steps."""
+        states = self.state_arenas
+        return Plans(self._real, lambda some: Gradients(some, states, name))
+
+    def step(self, grads: Any = None, *, at: Any = None, **given: Any) -> bool | Array:
+        """Update all parameters once, in place; Ctrl-C waits until it is done.
+
+        Args:
+            grads: gradients in the form of the parameters: an array, the same nested
+                containers, or an arena from ``params.like()``, which needs no check per
+                array; or a mapping from paths. Mappings are matched by name, lists by
+                position. Each has its parameter's shape, dtype and device; that of a
+                0-d array may be a NumPy scalar. Arrays of torch, JAX and others are
+                read where they lie. Parameters of torch carry their own: without an
+                argument, their ``grad`` is read. An array whose gradient is None is
+                left out, as are frozen ones: it is not updated, its state stays, and it
+                is not in a norm. The gradients of frozen arrays may also be missing
+                from a mapping. With ``accumulate``, None adds nothing to the sum, and
+                None at all calls leaves the array out.
+            at: the rows that gradients are for, where they are not for all: integers,
+                of which one gradient row each is given, in any order, or a slice or a
+                tuple of slices; with several arrays a mapping from their names, as
+                ``{"E": rows}``: arrays that it does not name are updated whole. Rows
+                that are not named, and their state and average, stay as they are, and
+                neither decay nor count in a norm; `t` counts this step as any other.
+                Gradients of the same row are added up first, in the order given.
+            given: hyper-parameters for this step alone, ``step(grads, scale=s)``: a
+                number, a 0-d array, or arrays in the form of gradients and checked like
+                these, whose elements may be out of range; with ``accumulate``, those of
+                the call that updates count. One that was not given when the optimizer
+                was made must be given to each step.
+
+        Gradients, arrays in `given`, 0-d arrays and schedules are read at each step,
+        and not kept; arrays that hyper-parameters and bounds are set to are copied.
+        `t` counts the steps of the optimizer, as in Keras and torch's SparseAdam; other
+        optimizers of torch count those of each parameter, and agree as long as no
+        gradient is missing: make an optimizer for each part to count apart.
+
+        Returns:
+            Whether the update was done: False where ``non_finite="skip"`` skipped it.
+            On a GPU that is a 0-d truth value on the device, which is not waited for,
+            but where `at` names rows.
+
+        Raises:
+            ArgumentError: a gradient is missing, of another shape, shares memory with
+                parameters or state, or is not finite and ``non_finite="raise"``; all
+                are None; a schedule gave a value out of range; a parameter was replaced
+                or resized, or is torch's and lies in other memory than before; a row is
+                not there, or the rule or an option takes the whole of an array that
+                `at` names.
+            ArgumentTypeError: a gradient is not an array, or of another dtype.
+            BackendError: a gradient is on another device.
+            GdoptError: another thread is in the middle of a step, or the parameters
+                hold averages.
+        """
+        if self._held is not None:
+            raise GdoptError(WITHIN.format("step"))
+        if not self._lock.acquire(False):  # a keyword takes .1 us more
+            raise GdoptError(BUSY.format("step"))
+        try:
+            if given or self._required:
+                return self._step_with(grads, at, given)
+            if at is not None:
+                return self._step_at(grads, at, self.hyper)
+            checked = self._gradients.check(grads)
+            if self._around:
+                return self._step_around(checked)
+            if self.options.non_finite != "ignore" and self._has_non_finite(
+                checked, waits=False
+            ):
+                return False
+            if not self._gradients.missing and self.executor.run_compiled(checked):
+                return True
+            with Uninterrupted():
+                return self._run(checked, self._frozen + self._gradients.missing)
+        finally:
+            self._lock.release()
+
+    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> bool | Array:
+        """Do a step with hyper-parameters of its own."""
+        refuse_inputs(type(self), self.rule, given, self._required)
+        hyper = self._inputs.take(given, self._frozen)
+        try:
+            if at is not None:
+                return self._step_at(grads, at, hyper)
+            return self._step_around(self._gradients.check(grads), hyper=hyper)
+        finally:
+            hyper.arrays = {}
+
+    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> bool | Array:
+        """Do a step on the named rows of some arrays."""
+        own = self._parameters
+        rows = find_rows(at, own)
+        if hyper.open:
+            message = f"at= takes no arrays as {listed(hyper.open)}: give numbers"
+            raise ArgumentTypeError(message)
+        refuse_whole(rows, self.rule, self._transforms, hyper, own)
+        shapes = {name: own.shape for name, own in rows.items()}
+        gradients = self._gradients.with_shapes(shapes)
+        checked = gradients.check(grads)
+        self._gradients.missing = gradients.missing
+        left_out = {*self._frozen, *gradients.missing}
+        real = self._real.without(left_out) if left_out else self._real
+        executor = RowExecutor(
+            self.rule,
+            real,
+            self._state,
+            hyper,
+            self._counter,
+            options=self.options,
+            norm_rule=norm_rule(self._transforms),
+            rows={name: rows[name] for name in rows if name not in left_out},
+        )
+        self._binding.take_rows(executor)
+        done = self._step_around(checked, executor, hyper=hyper)
+        if executor.grad_norm is not None:
+            self.executor.grad_norm = executor.grad_norm
+        return done
+
+    def _run(
+        self,
+        grads: Arena | list[Array],
+        left_out: tuple[str, ...],
+        hyper: Hyper | None = None,
+    ) -> bool | Array:
+        """Update all arrays but those that are frozen or have no gradient."""
+        if isinstance(hyper, StepHyper):
+            done, self.executor.grad_norm = hyper.run(grads, left_out)
+            return done
+        if left_out == self._frozen:
+            return self.executor.run_compiled(grads) or self.executor.run(grads)
+        executor = self._plans.of(left_out)
+        done = executor.run_compiled(grads) or executor.run(grads)
+        self.executor.grad_norm = executor.grad_norm
+        return done
+
+    def _completed(
+        self, left_out: tuple[str, ...], grads: Arena | list[Array]
+    ) -> Arena | list[Array]:
+        """Return gradients with zeros for those that are known from earlier calls."""
+        own, found, late = self._every, iter(grads), self._gradients.missing
+        with own.on_device():
+            return [
+                own.backend.xp.zeros_like(array) if name in late else next(found)
+                for name, array in own.arrays.items()
+                if name not in left_out
+            ]
+
+    def _step_around(
+        self,
+        grads: Arena | list[Array],
+        rows: Executor | None = None,
+        *,
+        hyper: Hyper | None = None,
+    ) -> bool | Array:
+        """Do a step of several calls, of scaled gradients, of rows, or of tensors."""
+        accumulation, dynamic = self._accumulation, self._dynamic
+        waits = self.host_skips or rows is not None
+        non_finite = self.options.non_finite != "ignore"
+        if non_finite and self._has_non_finite(grads, waits=waits):
+            if dynamic is not None:
+                dynamic.update(done=False)
+                if accumulation is not None:
+                    accumulation.count = 0
+            return False
+        left_out = self._frozen + self._gradients.missing
+        with Uninterrupted():
+            if accumulation is not None:
+                if not accumulation.full:
+                    accumulation.add(grads, left_out)
+                    return False
+                left_out, given = accumulation.left_out(left_out), left_out
+                grads = self._completed(left_out, grads) if left_out != given else grads
+            now = hyper or self.hyper
+            known = None if now.changes else now.at(0).shared
+            self._norm_scale = known and known.get("loss_scale")
+            done = rows.run(grads) if rows else self._run(grads, left_out, hyper)
+            if accumulation is not None:
+                accumulation.count = 0
+            if dynamic is not None:
+                dynamic.update(done=True)
+            if self._tensors is not None and done is not False:
+                self._tensors.written(self._every.arrays.keys() - {*left_out})
+            return done
+
+    def _has_non_finite(self, grads: Any, *, waits: bool) -> bool:
+        """Return whether the host has to skip a step, or refuse its gradients."""
+        skips = self.options.non_finite == "skip"
+        on_device = self._parameters.backend.name != "numpy"
+        if skips and on_device and not waits:
+            return False  # the device decides, which the host does not wait for
+        names = self._gradients.not_finite(grads)
+        if names and not skips:
+            found = f"the gradients of {listed(map(array_label, names))}"
+            message = f"grads must be finite, got NaN or infinity in {found}"
+            raise ArgumentError(message)
+        return bool(names)
