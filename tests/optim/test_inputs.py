@@ -119,11 +119,14 @@ def test_arrays_are_not_kept_after_the_step(rule, engine):
         {name: array.copy() for name, array in START.items()}, RULES[rule], lr=0.5
     )
     scale = weights(0)
-    references = [weakref.ref(array) for array in scale.values()]
+    together = gdopt.Arena.of(scale)
+    references = [weakref.ref(array) for array in (*scale.values(), together)]
     optimizer.step(ROWS[0], scale=scale)
-    del scale
+    for _ in range(2):
+        optimizer.step(gdopt.Arena.of(ROWS[0]), scale=together)
+    del scale, together
     gc.collect()
-    assert [one() for one in references] == [None] * 3
+    assert [one() for one in references] == [None] * 4
 
 
 def test_a_rule_may_be_given_everything_at_each_step(engine):
