@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ class StepHyper(Hyper):
         self._slots: dict[str, Array] = {}
         self.arrays: dict[str, Mapping[str, Array]] = {}
         self.open = [name for name in self._rule.scalars if name in names]
-        self.plans = Plans(parameters, lambda some: make(some, self))
+        own = weakref.proxy(self)  # as the executors are kept here
+        self.plans = Plans(parameters, lambda some: make(some, own))
         try:
             self._rule.check_axes(self._parameters.axes, {*self.elements, *names})
         except RuleError as error:

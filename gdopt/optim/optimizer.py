@@ -24,7 +24,7 @@ from gdopt.optim.options import (
 )
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
-from gdopt.optim.plans import Plans
+from gdopt.optim.plans import Plans, weakly
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.stepping import Stepping
 from gdopt.optim.tensors import TensorGradients
@@ -238,9 +238,10 @@ class Optimizer(Stepping):
             make = self._make_accumulating
             sums = self._accumulated
             self._accumulation = Accumulation(self.accumulate, make, sums)
-        self._plans = Plans(self._real, self._make_executor)
+        self._plans = Plans(self._real, weakly(self._make_executor))
         self._required = [n for n in self.rule.scalars if n not in set(self.hyper)]
-        self._inputs = StepInputs(self._make_step_hyper, self._check_input)
+        step_hyper, check = weakly(self._make_step_hyper), weakly(self._check_input)
+        self._inputs = StepInputs(step_hyper, check)
         self._bind_gradients()
         self._lock = vars(self).get("_lock") or threading.Lock()
         self._held = self._norm_scale = None

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gdopt.optim.parameters import Parameters
 
 MOST = 16  # that are kept, as any arrays may be left out
 Plan = TypeVar("Plan")
+
+
+def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that does not keep its object, which owns its caller, alive.
+
+    Without a reference cycle, the memory of an optimizer is free as soon as it is gone.
+    """
+    own = weakref.WeakMethod(method)
+
+    def call(*given: Any) -> Any:
+        return own()(*given)  # type: ignore[misc]
+
+    return call
 
 
 class Plans(Generic[Plan]):

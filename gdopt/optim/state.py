@@ -114,9 +114,10 @@ def load(
     )
     if with_hyper:
         _take_hyper(hyper, saved["hyper"])
-    for key, arrays in saved["state"].items():
-        for name, array in arrays.items():
-            states[name][key][...] = to_device(array)
+    with parameters.on_device():
+        for key, arrays in saved["state"].items():
+            for name, array in arrays.items():
+                states[name][key][...] = to_device(array)
     counted = {name: saved[name] for name in counts}
     return counted, {key: to_device(array) for key, array in held.items()}
 

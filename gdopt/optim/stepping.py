@@ -18,7 +18,7 @@ from gdopt.optim.hyper import Hyper
 from gdopt.optim.inputs import StepHyper, StepInputs
 from gdopt.optim.options import Options, refuse_inputs
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.plans import Plans
+from gdopt.optim.plans import Plans, weakly
 from gdopt.optim.row_executor import RowExecutor
 from gdopt.optim.rows import find_rows, refuse_whole
 from gdopt.optim.transforms import norm_rule
@@ -71,7 +71,7 @@ class Stepping(Changeable):
             self.rule,
             parameters,
             self._state,
-            hyper or self.hyper,
+            self.hyper if hyper is None else hyper,
             self._counter,
             options=self._executor_options(),
             norm_rule=norm_rule(self._transforms),
@@ -84,7 +84,8 @@ class Stepping(Changeable):
 
     def _make_step_hyper(self, names: frozenset[str]) -> StepHyper:
         """Make the hyper-parameters of steps that are given arrays of these names."""
-        return StepHyper(self.hyper, names, self._make_executor, self._real)
+        make = weakly(self._make_executor)
+        return StepHyper(self.hyper, names, make, self._real)
 
     def _check_input(self, name: str) -> Plans[Gradients]:
         """Make what checks arrays that are given to steps."""

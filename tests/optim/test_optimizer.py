@@ -1,6 +1,8 @@
 """The optimizer: what it counts, shows and skips."""
 
+import gc
 import re
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,41 @@ def test_minimizing_a_parabola_comes_to_its_minimum(engine):
     for _ in range(2000):
         optimizer.step(2 * (p - target))
     np.testing.assert_allclose(p, target, atol=1e-6)
+
+
+def scaled_descent(p, g, *, lr, scale):
+    return p - lr * scale * g
+
+
+ENDS = {
+    "plain": (gdopt.Adam, {}, [{}]),
+    "around": (
+        gdopt.Adam,
+        {"accumulate": 2, "clip_each": 1.0, "clip_norm": 1.0, "loss_scale": "dynamic"},
+        [{}, {}],
+    ),
+    "matrices": (gdopt.Muon, {"clip_norm": 1.0}, [{}]),
+    "given": (
+        lambda params, **options: gdopt.Optimizer(params, scaled_descent, **options),
+        {"lr": 0.1},
+        [{"scale": 2.0}, {"scale": {"W": np.ones((3, 2)), "b": np.ones(2)}}],
+    ),
+    "rows": (gdopt.SGD, {}, [{"at": {"W": [0, 1, 2]}}]),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_optimizer_s_memory_is_free_when_it_is_gone(name, engine):
+    kind, options, steps = ENDS[name]
+    params = {"W": np.ones((3, 2)), "b": np.ones(2)}
+    optimizer = kind(params, **options)
+    for given in steps:
+        optimizer.step({name: np.ones(a.shape) for name, a in params.items()}, **given)
+    states = [weakref.ref(a) for a in optimizer.state_arenas.values()]
+    references = [weakref.ref(optimizer), *states]
+    gc.disable()  # which would find reference cycles, later
+    try:
+        del optimizer
+        assert [one() for one in references] == [None] * len(references)
+    finally:
+        gc.enable()

@@ -34,6 +34,7 @@ from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
+from gdopt.optim.plans import weakly
 from gdopt.optim.rows import refuse_part
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER, MISSING
@@ -194,7 +195,7 @@ class Muon(Optimizer):
     def _make_executor(
         self, parameters: Parameters, hyper: Hyper | None = None
     ) -> Executor:
-        return MatrixExecutor(self._update, parameters)
+        return MatrixExecutor(weakly(self._update), parameters)
 
     @property
     def _accumulated(self) -> Arena:

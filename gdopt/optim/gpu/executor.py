@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 
 Group = DtypeGroup | ReducingGroup
+NUMBERS = itertools.count()
 
 
 class GpuExecutor:
@@ -50,6 +52,7 @@ class GpuExecutor:
         self._norm_groups: list[Group] = []  # for the norm of each array
         self._states, self._options, self._counter = states, options, counter
         self.grad_norm: Any = None
+        self._number = next(NUMBERS)  # as the counter is shared, and kept here
         self._takes_norm = "norm" in rule.kernel.signature.scalars
         self._skip = options.non_finite == "skip"
         self._version = -1
@@ -92,7 +95,10 @@ class GpuExecutor:
             for group in groups:
                 group.values.take([(self._counter.t + 1, values)])
             return
-        sent = self, hyper.revision  # as other executors may have counted in between
+        sent = (
+            self._number,
+            hyper.revision,
+        )  # as other executors may have counted in between
         if not self._device_counter.lacks_rows(sent):
             for group in groups:
                 group.values.refresh()
