@@ -68,7 +68,7 @@ class HyperAttributes:
         return [*super().__dir__(), *self.__dict__.get("hyper", ())]
 
     def _explain(self, name: str) -> str:
-        """Say that there is no such attribute, and what may be meant."""
+        """Say that an attribute does not exist, and what may be meant."""
         kind = type(self).__name__
         if callable(getattr(type(self), name, None)):
             return f"{name} is a method of {kind}, which cannot be replaced"

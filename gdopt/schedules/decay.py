@@ -44,7 +44,7 @@ class inverse_time(Schedule):
     """Decay with the reciprocal of time: ``start / (1 + rate * step / steps)**power``.
 
     The course's decay counts epochs from 1, which `per_epoch` does with ``first=1``.
-    scikit-learn's invscaling has a rate of 1 and counts examples. There is no end.
+    scikit-learn's invscaling has a rate of 1 and counts examples. It does not end.
 
     Args:
         start: value at step 0.
@@ -134,7 +134,7 @@ class inv_sqrt(Schedule):
 
     ``t`` counts mini-batches from 1, as in the course. Its form with epochs, also from
     1, is ``per_epoch(inv_sqrt(start, k), steps)``: as ``t`` counts from 1 already,
-    `per_epoch` keeps its ``first=0``. There is no end.
+    `per_epoch` keeps its ``first=0``. It does not end.
 
     Source: Andrew Ng, Improving Deep Neural Networks, "Learning rate decay".
 
