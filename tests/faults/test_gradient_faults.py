@@ -208,9 +208,9 @@ def test_foreign_gradients_are_compared_with_their_neighbours_alone(monkeypatch)
     foreign = np.frombuffer(memoryview(block)).reshape(block.shape)
     optimizer = gdopt.SGD(params, lr=1.0)
     calls = []
-    bounds = gdopt.optim.parameters.byte_bounds
+    bounds = gdopt.optim.gradients.byte_bounds
     monkeypatch.setattr(
-        gdopt.optim.parameters,
+        gdopt.optim.gradients,
         "byte_bounds",
         lambda *arguments: calls.append(1) or bounds(*arguments),
     )

@@ -136,7 +136,13 @@ def test_a_copy_takes_gradients_by_path_and_nested():
         copied.step(flat(grads))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("float32", "float64", "float16"),
+        pytest.param("bfloat16", marks=pytest.mark.newest),  # older ones widen it
+    ],
+)
 def test_arithmetic_on_a_0d_array_gives_its_gradient(dtype, engine):
     pytest.importorskip("ml_dtypes")
     alone, inside = np.array(3.0).astype(dtype), np.array(3.0).astype(dtype)
