@@ -88,11 +88,7 @@ class Gradients:
         self._nested = container is not None and container.nested
         named, own = parameters.named, parameters.arrays
         self._frozen = {n: array.shape for n, array in named.items() if n not in own}
-        self._extents = {}  # strides, and the bytes from an array's address on
-        for name, array in parameters.arrays.items():
-            low, high = byte_bounds(parameters.backend, array)
-            address = parameters.backend.address(array)
-            self._extents[name] = array.strides, low - address, high - address
+        self._extents = dict(map(self._extent_of, parameters.arrays.items()))
         self._held = {
             f"the parameter {array_label(name)}": array
             for name, array in parameters.arrays.items()
@@ -140,6 +136,13 @@ class Gradients:
             self._arena = weakref.ref(found)
             return found
         return dict(zip(self._names, found, strict=True))
+
+    def _extent_of(self, item: tuple[str, Array]) -> tuple[str, tuple[Any, ...]]:
+        """Return an array's strides, and its bytes from its address on."""
+        (name, array), backend = item, self._parameters.backend
+        low, high = byte_bounds(backend, array)
+        address = backend.address(array)
+        return name, (array.strides, low - address, high - address)
 
     def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
         """Return what checks gradients of which some have other shapes."""

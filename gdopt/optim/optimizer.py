@@ -18,6 +18,7 @@ from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.inputs import StepInputs
 from gdopt.optim.options import (
+    SHARED,
     Options,
     refuse_keywords,
     split_options,
@@ -183,23 +184,8 @@ class Optimizer(Stepping):
         seed: int = 0,
         **hyper: Any,
     ) -> None:
-        given: dict[str, Any] = {
-            "accumulate": accumulate,
-            "loss_scale": loss_scale,
-            "maximize": maximize,
-            "clip_value": clip_value,
-            "clip_each": clip_each,
-            "agc": agc,
-            "unit_axis": unit_axis,
-            "clip_norm": clip_norm,
-            "weight_decay": weight_decay,
-            "decay_mode": decay_mode,
-            "bounds": bounds,
-            "lookahead": lookahead,
-            "ema": ema,
-            "swa_start": swa_start,
-            "complex_mode": complex_mode,
-        }
+        keywords = locals()
+        given = {name: keywords[name] for name in SHARED}
         dynamic = isinstance(loss_scale, str) and loss_scale == "dynamic"
         if dynamic:
             given["loss_scale"] = FIRST_SCALE
