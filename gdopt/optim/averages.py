@@ -52,7 +52,7 @@ class AveragedParameters(HyperAttributes):
         if start is not None and self.t <= start:
             message = f"average begins with update {start + 1}, got {self.t} updates"
             raise ArgumentError(message)
-        return MappingProxyType(self._named_state[AVERAGE])
+        return MappingProxyType(dict(self._named_state[AVERAGE]))
 
     def averages(self) -> Mapping[str, Array]:
         """The averages by name that `averaged` shows: those of ``ema`` or SWA."""
