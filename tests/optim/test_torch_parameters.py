@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.optim import parameters as checks
+from gdopt.optim import gradients as checks
 
 pytestmark = pytest.mark.peers("torch")
 
