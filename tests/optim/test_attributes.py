@@ -8,6 +8,8 @@ import pytest
 
 import gdopt
 
+pytestmark = pytest.mark.newest
+
 
 def scaled(p, g, *, rate, power=2.0):
     return p - rate**power * g

@@ -8,6 +8,8 @@ import pytest
 
 import gdopt
 
+pytestmark = pytest.mark.newest
+
 GENERATOR = np.random.default_rng(34)
 SHAPES = {"W": (3, 2), "b": (2,), "U": (70,)}
 START = {name: GENERATOR.standard_normal(shape) for name, shape in SHAPES.items()}

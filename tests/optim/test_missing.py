@@ -8,6 +8,8 @@ from oracles import CASES
 
 import gdopt
 
+pytestmark = pytest.mark.newest
+
 GENERATOR = np.random.default_rng(32)
 SHAPES = {"W1": (3, 2), "b1": (2,), "W2": (70,), "b2": (1,)}
 START = {name: GENERATOR.standard_normal(shape) for name, shape in SHAPES.items()}

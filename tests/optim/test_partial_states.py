@@ -9,6 +9,8 @@ import pytest
 import gdopt
 from gdopt import schedules
 
+pytestmark = pytest.mark.newest
+
 GENERATOR = np.random.default_rng(29)
 START = {"W": GENERATOR.standard_normal((3, 2)), "b": GENERATOR.standard_normal(2)}
 ROWS = [

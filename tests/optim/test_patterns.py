@@ -5,6 +5,8 @@ import pytest
 
 import gdopt
 
+pytestmark = pytest.mark.newest
+
 NAMES = ("W1", "b1", "W2", "b2", "bias[1]")
 
 
