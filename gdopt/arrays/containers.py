@@ -208,7 +208,7 @@ def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | N
 
     Raises:
         ArgumentTypeError: the container has no order, or a name is not a string.
-        ArgumentError: there is no array at all, or a name stands for two.
+        ArgumentError: no array is given, or a name stands for two.
     """
     container = Container(arrays, what) if is_container(arrays) else None
     is_array = hasattr(arrays, "dtype") and hasattr(arrays, "shape")

@@ -91,7 +91,7 @@ def draw(
         layer_norm: whether they are normalized over their units.
 
     Raises:
-        ArgumentError: there is no such name, or a number is negative or not finite.
+        ArgumentError: the name is unknown, or a number is negative or not finite.
         ArgumentTypeError: it is neither of them, or a function returns no number.
 
     >>> list(draw((3, 2, 1), "he", seed=0))

@@ -306,8 +306,8 @@ class Network:
             (m, sizes[layer]), a new array in the network's dtype.
 
         Raises:
-            GdoptError: x does not fit, as in `loss_and_grads`, or there is no such
-                layer.
+            GdoptError: x does not fit, as in `loss_and_grads`, or the layer does not
+                exist.
 
         torch's ``module.eval()(x)``; in Keras, ``Model(inputs, layer.output)(x)``.
         """

@@ -68,7 +68,7 @@ class Changeable(Resumable):
 
         Assigning a name or a pattern, or a list of them, takes effect with the next
         step. A frozen array keeps its state and its average, and continues with them
-        when it is no longer frozen. One that was frozen when the optimizer was made
+        when it is updated again. One that was frozen when the optimizer was made
         gets its state then, from its start.
         """
         every = self._every

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gdopt.arrays.arena import Arena, array_label
+from gdopt.arrays.backend import is_on_device
 from gdopt.checks import as_number, check_choice, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.optim.parameters import Parameters
@@ -180,16 +181,26 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
 
     def _check_bounds(self, new: Setting) -> None:
         """Refuse a lower bound above the upper one, where both are known."""
-        pair = [new if n == new.name else self._settings.get(n) for n in BOUNDS]
-        low, high = pair
+        low, high = (new if n == new.name else self._settings.get(n) for n in BOUNDS)
         if low is None or high is None or not (low.parts and high.parts):
             return
         for name in self._parameters.arrays:
             ends = [s.elements[name] if s.elements else s.of(name) for s in (low, high)]
-            if not any(map(is_read, ends)) and np.any(ends[0] > ends[1]):
-                message = f"lower must be at most upper, got {shown(low.of(name))} and "
-                message += f"{shown(high.of(name))} for {array_label(name)}"
-                raise ArgumentError(message)
+            if not any(map(is_read, ends)):
+                _refuse_crossed(ends, f" for {array_label(name)}")
+
+    def _check_bounds_at(self, values: Values, step: int) -> None:
+        """Refuse such bounds where one of them is read at every step, on the host."""
+        low, high = (self._settings[name] for name in BOUNDS)
+        for name in self._parameters.arrays if low.changes or high.changes else ():
+            ends: list[Any] = []
+            for setting in (low, high):
+                shared = values.shared.get(setting.name)
+                by_name = values.by_name.get(setting.name, {})
+                own = setting.elements or by_name
+                ends.append(own[name] if own else shared)
+            if not any(map(is_on_device, ends)):
+                _refuse_crossed(ends, f" for {array_label(name)} at step {step}")
 
     def at(self, step: int) -> Values:
         """Return every value at a step, checked; arrays are in `elements`."""
@@ -199,6 +210,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         for setting in self._settings.values():
             if setting.changes:
                 self._read_into(values, setting, step)
+        if BOUNDS[0] in self._settings:
+            self._check_bounds_at(values, step)
         return values
 
     def _read_into(self, values: Values, setting: Setting, step: int) -> None:
@@ -250,3 +263,11 @@ def _text(given: Any) -> str:
     if not isinstance(given, dict):
         return shown(given)
     return f"{{{listed(f'{key!r}: {shown(part)}' for key, part in given.items())}}}"
+
+
+def _refuse_crossed(ends: list[Any], where: str) -> None:
+    """Refuse a lower bound above the upper one."""
+    if np.any(ends[0] > ends[1]):
+        low, high = map(shown, ends)
+        message = f"lower must be at most upper, got {low} and {high}{where}"
+        raise ArgumentError(message)

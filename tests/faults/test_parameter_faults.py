@@ -51,7 +51,7 @@ PARAMS = {
     "a frozen set": (KIND, frozenset({1}), "params must .* an unordered frozenset"),
     "a generator": (KIND, (p for p in [np.ones(3)]), "params must be .* a generator"),
     "values of a mapping": (KIND, {"W": 1}.values(), "params must be .* dict_values"),
-    "names that are no text": (
+    "names that are not text": (
         KIND,
         {(1,): np.ones(3)},
         r"names in params .* got \(1,\)",

@@ -378,6 +378,24 @@ def test_bounds_that_are_assigned_stay_in_order(engine):
     np.testing.assert_array_equal(p, 0.25)
 
 
+@pytest.mark.parametrize("name", [None, "p"])
+def test_bounds_that_cross_at_a_step_are_refused(name, unchanged, engine):
+    def falling(step):
+        return 1.0 - step
+
+    pair = (0.0, falling)
+    bounds = pair if name is None else {name: pair, "q": (-1.0, 3.0)}
+    params = {"p": np.full(3, 5.0), "q": np.zeros(3)}
+    optimizer = gdopt.SGD(params, lr=1.0, bounds=bounds)
+    grads = {"p": np.zeros(3), "q": np.zeros(3)}
+    for most in (1.0, 0.0):
+        optimizer.step(grads)
+        np.testing.assert_array_equal(params["p"], most)
+    message = "lower must be at most upper, got 0.0 and -1.0 for 'p' at step 2"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentError, match=message):
+        optimizer.step(grads)
+
+
 def test_a_rule_with_its_own_decay_has_no_mode():
     with pytest.raises(gdopt.ArgumentError, match="decay_mode must be left out, as Ad"):
         make(kind=gdopt.AdamW, decay_mode="decoupled")
