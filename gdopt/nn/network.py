@@ -173,12 +173,14 @@ class Network:
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit
-        averages = {
-            "beta": statistics_beta,
-            "bias_correction": statistics_bias_correction,
-        }
+        self._layers = self._make_layers(
+            activation, beta=statistics_beta, bias_correction=statistics_bias_correction
+        )
+
+    def _make_layers(self, activation: str, **averages: Any) -> Layers:
+        """Make the hidden layers and the last one, whose activation is its loss's."""
         statistics = Statistics(self.sizes[1:-1], self.params, averages)
-        self._layers = Layers(
+        return Layers(
             (activation,) * (len(self.sizes) - 2) + (None,),
             self.keep_prob,
             self.params,

@@ -86,10 +86,10 @@ class DtypeGroup:
         seed: int,
         prologue_options: PrologueOptions,
     ) -> None:
-        layout = parameters.layout
-        self.group, self._size = group, layout.sizes[group]
-        self._slots = {n: s for n, s in layout.slots.items() if s.group == group}
-        places = [k for k, n in enumerate(layout.slots) if n in self._slots]
+        slots = parameters.layout.slots
+        self.group, self._size = group, parameters.layout.sizes[group]
+        self._slots = {n: s for n, s in slots.items() if s.group == group}
+        places = [k for k, n in enumerate(slots) if n in self._slots]
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
         self._parameters, self._separate = parameters, parameters.arena is None
         elements = hyper.elements_of(rule)
@@ -108,10 +108,10 @@ class DtypeGroup:
         names = [symbol.name for symbol in self._program.inputs]
         self._gradient = len(rule.states) + 1
         self._gradient_name = names[self._gradient]
-        own = states[MASTER] if options.master_weights else parameters.arena
+        self._hyper, self._copies = hyper, options.master_weights
+        own = states[MASTER] if self._copies else parameters.arena
         inputs = [own, *(states[name] for name in rule.states), None]
         inputs += [hyper.elements.get(name) for name in names[self._gradient + 1 :]]
-        self._hyper = hyper
         self._open = [k for k, name in enumerate(names) if name in hyper.open]
         self._changing = [self._gradient_name, *(names[k] for k in self._open)]
         self._fixed: dict[str, Any] = {
@@ -120,8 +120,7 @@ class DtypeGroup:
             if arena is not None
         }
         self._fixed["seed_"] = np.uint32(seed)
-        self._copies = options.master_weights
-        if options.master_weights and parameters.arena is not None:
+        if self._copies and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
         self._prologue_options = prologue_options
         self._tables: dict[bool, PointerTable] = {}
