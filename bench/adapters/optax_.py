@@ -11,7 +11,9 @@ import numpy as np
 import optax
 from cases import HYPER, Case, Training
 
-from adapters import Contender, without_gpu
+from adapters import Contender, UnsupportedError, without_gpu
+
+MOST = 1000  # arrays: XLA takes more than 22 GB of memory to compile 10,000
 
 # All contenders multiply in float32; on a GPU JAX alone would round its factors.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -67,6 +69,9 @@ def contender(update, trees, inputs, device: str, **own) -> Contender:
 
 def make(_form: str, case: Case, device: str) -> Contender:
     """Hold the arrays in a list, a tree as any other."""
+    if len(case.shapes) > MOST:
+        message = f"XLA is not asked to compile more than {MOST} arrays"
+        raise UnsupportedError(message)
     place = functools.partial(placing(device), dtype=case.dtype)
     params, grads = (list(map(place, a)) for a in (case.params(), case.gradients()))
     beta = case.options.get("ema")
