@@ -56,7 +56,7 @@ _LAZY = {
     "gdopt.estimators": "MLPClassifier MLPRegressor",
     "gdopt.gradient_check": "GradientCheck check_gradient",
     "gdopt.planner": "Plan plan_batch_size",
-    "gdopt.training": "fit load save",
+    "gdopt.training": "fit load minimize save steps",
 }
 if TYPE_CHECKING:
     from gdopt import (
@@ -94,7 +94,9 @@ if TYPE_CHECKING:
     from gdopt.training import (
         fit as fit,
         load as load,
+        minimize as minimize,
         save as save,
+        steps as steps,
     )
 else:  # for a type checker, what is imported with * is exported
     __getattr__ = lazy_getattr(__name__, _LAZY, foreign="gdopt.schedules.names")

@@ -1,4 +1,4 @@
-"""Ctrl-C: deferred for the length of an update, or noted until a step is done.
+"""Ctrl-C: deferred for the length of an update.
 
 `_signal` is what `signal` wraps: a step of 10 us cannot wait 10 us for its enums.
 """
@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import _signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType, MethodType
+from types import MethodType
 from typing import Any
 
 
@@ -41,26 +38,3 @@ class Uninterrupted:
             _signal.signal(_signal.SIGINT, self._before)
         if self._noted is not None and callable(self._before):
             self._before(*self._noted)
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """Return an event that the first Ctrl-C sets; a second one stops immediately.
-
-    Where Ctrl-C is ignored or handled already, and outside the main thread, which alone
-    may handle signals, nothing is changed.
-    """
-    asked, before = threading.Event(), _signal.getsignal(_signal.SIGINT)
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        _signal.signal(_signal.SIGINT, before)  # first: `set` takes a lock
-        asked.set()
-
-    main = threading.current_thread() is threading.main_thread()
-    if main and before is _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        if _signal.getsignal(_signal.SIGINT) is ask:
-            _signal.signal(_signal.SIGINT, before)

@@ -7,20 +7,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from gdopt import plots
 from gdopt.cli.prepare import PreparedData
 from gdopt.data import MiniBatches
 from gdopt.errors import DivergenceError
+from gdopt.files import write_json
 from gdopt.imports import load_extra
-from gdopt.interrupt import interruptible
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.tables import aligned
-from gdopt.training import EarlyStopping, Record, RunFolder, capture, fit
+from gdopt.training import EarlyStopping, History, Record, fit, save
+from gdopt.training.run import Callback
 
 LINES = 10  # in a run, after its first, where there is no terminal
 
@@ -97,7 +98,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 
 @dataclass
 class Session:
-    """The parts of a run, its records, and the one whose parameters were restored."""
+    """The parts of a run, and its records."""
 
     problem: PreparedData
     network: Network
@@ -105,8 +106,8 @@ class Session:
     batches: MiniBatches
     settings: dict[str, Any]
     stopping: EarlyStopping | None = None
-    records: list[Record] = field(default_factory=list)
-    best: Record | None = None
+    history: History = field(default_factory=History)
+    last: Record | None = None
     seconds: float = 0.0
 
     @property
@@ -132,54 +133,54 @@ class Session:
             f"l2 {settings['l2']:g}, on {settings['device']}\n"
         )
 
-    def train(self, folder: RunFolder) -> KeyboardInterrupt | DivergenceError | None:
-        """Run the loop; return what interrupted it, if anything did.
-
-        With `stopping`, the best parameters are restored at the end, unless the
-        training has diverged: then the last ones are kept, to see how.
-        """
+    def train(self, folder: Path) -> KeyboardInterrupt | DivergenceError | None:
+        """Run the loop; return what interrupted it, if anything did."""
         epochs, steps = self.settings["epochs"], len(self.batches)
-        records = fit(
-            self.network,
-            self.optimizer,
-            self.batches,
-            epochs=epochs,
-            dev=self.problem.dev,
-            record_every=max(1, epochs * steps // RECORDS),
-            validate=False,
-        )
-        begin, stopped, enough = time.perf_counter(), None, False
+        stopping = [] if self.stopping is None else [self.stopping]
+        begin = time.perf_counter()
         try:
-            with Progress() as shown, interruptible() as asked:
-                show = _reporter(shown, epochs, steps)
-                for record in records:
-                    self.records.append(record)
-                    folder.write(record)
-                    show(record)
-                    if self.stopping is not None and record.dev_accuracy is not None:
-                        enough = self.stopping.update(record.dev_accuracy)
-                    if asked.is_set():
-                        stopped = KeyboardInterrupt(f"after step {record.step}")
-                    if enough or stopped:
-                        break
-        except DivergenceError as error:
+            with Progress() as shown:
+                fit(
+                    self.network,
+                    self.optimizer,
+                    self.batches,
+                    epochs=epochs,
+                    dev=self.problem.dev,
+                    callback=[*stopping, self._watch(shown, epochs, steps)],
+                    checkpoint=folder,
+                    record_every=max(1, epochs * steps // RECORDS),
+                    validate=False,
+                )
+        except (DivergenceError, KeyboardInterrupt) as error:
             return error
         finally:
             self.seconds = time.perf_counter() - begin
-        if self.stopping is not None and self.stopping.best_update is not None:
-            self.stopping.restore()
-            measured = [r for r in self.records if r.dev_accuracy is not None]
-            self.best = measured[self.stopping.best_update - 1]
-        return stopped
+        return None
 
-    def finish(self, folder: RunFolder, stopped: BaseException | None) -> None:
+    def _watch(self, shown: Progress, epochs: int, steps: int) -> Callback:
+        """Return what keeps the records, and shows them."""
+        show = _reporter(shown, epochs, steps)
+
+        def watch(record: Record) -> None:
+            self.history.append(record)
+            self.last = record
+            show(record)
+
+        return watch
+
+    @property
+    def best(self) -> Record | None:
+        """The record whose parameters were put back."""
+        return None if self.stopping is None else self.stopping.restored
+
+    def finish(self, folder: Path, stopped: BaseException | None) -> None:
         """Evaluate the network, save it, draw the picture and print the final table."""
         with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
             accuracy = {
                 name: self.network.accuracy(*part)
                 for name, part in self.problem.parts.items()
             }
-        last, best = self.records[-1] if self.records else None, self.best
+        last, best = self.last, self.best
         kind = type(stopped).__name__
         summary = {
             "finished": stopped is None,
@@ -191,22 +192,23 @@ class Session:
             "best_epoch": best and best.epoch,
             "seconds": self.seconds,
         }
-        folder.finish(self._model(), summary)
-        if self.records:
-            path = folder.path / "curves.png"
-            plots.curves(self.records, path, title=self.title, best=best)
+        save(folder / "model.npz", self._model())
+        write_json(folder / "summary.json", summary)
+        self.history.to_jsonl(folder / "metrics.jsonl")
+        if last is not None:
+            self.history.plot(folder / "curves.png", title=self.title, best=best)
         if best is not None:
             sys.stdout.write(
                 f"best dev accuracy {best.dev_accuracy:.3f} after epoch {best.epoch}, "
-                f"{self.records[-1].epoch} epochs in all; its weights are kept\n"
+                f"{last.epoch} epochs in all; its weights are kept\n"
             )
         if not isinstance(stopped, DivergenceError):
             sys.stdout.write(f"{self._table(accuracy)}\n")
             sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
-        sys.stdout.write(f"run folder {folder.path}\n")
+        sys.stdout.write(f"run folder {folder}\n")
 
     def _model(self) -> dict[str, Any]:
-        """Return what predicting and resuming need, for `gdopt.training.save`."""
+        """Return what predicting needs, for `gdopt.save`."""
         network = self.network
         return {
             "network": {
@@ -219,7 +221,8 @@ class Session:
             },
             "classes": self.problem.classes,
             "normalizer": self.problem.normalizer.state_dict(),
-            **capture(network, self.optimizer, self.batches),
+            "params": dict(network.params),
+            "layers": network.state_dict(),
         }
 
     def _table(self, accuracy: dict[str, float]) -> str:

@@ -16,10 +16,10 @@ from gdopt.cli.prepare import make_network
 from gdopt.cli.session import Session
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError
-from gdopt.files import empty_folder, numbered_folder
+from gdopt.files import empty_folder, numbered_folder, write_json
 from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
-from gdopt.training import EarlyStopping, RunFolder
+from gdopt.training import EarlyStopping
 
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
@@ -84,11 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
         path = numbered_folder(Path("runs", session.problem.name))
     else:
         path = empty_folder("--out: path", arguments.out)
-    with RunFolder(path, session.settings) as folder:
-        sys.stdout.write(session.describe())
-        sys.stdout.flush()
-        stopped = session.train(folder)
-        session.finish(folder, stopped)
+    write_json(path / "settings.json", session.settings)
+    sys.stdout.write(session.describe())
+    sys.stdout.flush()
+    stopped = session.train(path)
+    session.finish(path, stopped)
     if stopped is not None:
         raise stopped
     return 0
@@ -131,8 +131,5 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     optimizer = OPTIMIZERS[name](network.params, lr=rate)
     stopping = None
     if arguments.patience is not None:
-        layers = network if network.batch_norm else None
-        stopping = EarlyStopping(
-            network.params, patience=arguments.patience, layers=layers
-        )
+        stopping = EarlyStopping(arguments.patience)
     return Session(problem, network, optimizer, batches, settings, stopping)

@@ -150,6 +150,11 @@ class MiniBatches:
         if self._latest is loop:
             self._epoch, self._position = epoch + 1, 0
 
+    @property
+    def first(self) -> int:
+        """The number of the batch that the next loop begins with, from 0."""
+        return self._position if self._resuming else 0
+
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
         order = np.arange(self._count)

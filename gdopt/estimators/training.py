@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.data import MiniBatches, Split, minibatches
+from gdopt.data import Split, minibatches
 from gdopt.estimators.settings import Settings
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.training import fit
+from gdopt.training import Record, fit
 
 
 class Model:
@@ -135,41 +135,63 @@ def train(
         seed=seed,
         allow_nan=True,  # looked for when the data were taken
     )
-    history = History()
-    weights, best = model.network.params.flat, None
-    highest, without_gain = -math.inf, 0
-    for loss in _epochs(model, batches, settings, epochs):
-        history.losses.append(loss)
-        value = -loss
-        if parts.test is not None:
-            value = judge(model, parts.test)
-            history.scores.append(value)
-            if value > highest:
-                best = weights.copy()
-        without_gain = 0 if value >= highest + settings.tol else without_gain + 1
-        highest = max(highest, value)
-        if without_gain > settings.n_iter_no_change:
-            history.rested = True
-            break
-    if best is not None:
-        weights[...] = best
-    return history
-
-
-def _epochs(
-    model: Model, batches: MiniBatches, settings: Settings, epochs: int
-) -> Iterator[float]:
-    """Train epoch by epoch, and yield the mean loss of its examples."""
-    steps, size = len(batches), batches.batch_size
-    examples = len(batches.arrays[0])
+    progress = Progress(model, parts, settings, judge, size)
     model.network.l2 = settings.alpha
-    records = fit(
-        model.network, model.optimizer, batches, epochs=epochs, validate=False
+    fit(
+        model.network,
+        model.optimizer,
+        batches,
+        epochs=epochs,
+        callback=progress,
+        validate=False,
     )
-    total = 0.0
-    for number, record in enumerate(records, start=1):
-        if number % steps:
-            total += record.loss * size
-            continue
-        yield (total + record.loss * (examples - (steps - 1) * size)) / examples
-        total = 0.0
+    return progress.history
+
+
+class Progress:
+    """Judges each epoch by scikit-learn's rules; a callback."""
+
+    def __init__(
+        self,
+        model: Model,
+        parts: Split[Any],
+        settings: Settings,
+        judge: Callable[[Model, Part], float],
+        size: int,
+    ) -> None:
+        self.history = History()
+        self._model, self._parts, self._settings = model, parts, settings
+        self._judge, self._size = judge, size
+        self._weights, self._best = model.network.params.flat, None
+        self._highest, self._without_gain = -math.inf, 0
+        self._examples, self._total = 0, 0.0
+
+    def __call__(self, record: Record) -> bool:
+        """Add the loss of a batch; judge the epoch that it ends."""
+        count = len(self._parts.train[0])
+        size = min(self._size, count - self._examples)
+        self._examples += size
+        self._total += record.loss * size
+        if self._examples < count:
+            return False
+        loss, self._examples, self._total = self._total / count, 0, 0.0
+        return self._end_epoch(loss)
+
+    def _end_epoch(self, loss: float) -> bool:
+        self.history.losses.append(loss)
+        value, settings = -loss, self._settings
+        if self._parts.test is not None:
+            value = self._judge(self._model, self._parts.test)
+            self.history.scores.append(value)
+            if value > self._highest:
+                self._best = self._weights.copy()
+        gained = value >= self._highest + settings.tol
+        self._without_gain = 0 if gained else self._without_gain + 1
+        self._highest = max(self._highest, value)
+        self.history.rested = self._without_gain > settings.n_iter_no_change
+        return self.history.rested
+
+    def end(self, _run: Any) -> None:
+        """Put back the weights of the best epoch."""
+        if self._best is not None:
+            self._weights[...] = self._best

@@ -1,23 +1,24 @@
-"""Training: the loop that yields records, checkpoints, and the folder of a run."""
+"""Training: the loop that yields records, its callbacks, and files."""
 
 from gdopt.imports import public_dir
 from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.loop import Record, fit
-from gdopt.training.runs import RunFolder, capture, restore
+from gdopt.training.loop import fit, minimize, steps
+from gdopt.training.records import History, Record, Result
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [
     "EarlyStopping",
+    "History",
     "Record",
-    "RunFolder",
+    "Result",
     "TrainingGraph",
-    "capture",
     "diagnosis",
     "fit",
     "load",
-    "restore",
+    "minimize",
     "save",
+    "steps",
 ]
 __dir__ = public_dir(__name__)

@@ -1,94 +1,246 @@
-"""The training loop: yields records and prints nothing."""
+"""One loop with three ways in: `steps`, `minimize` and `fit`."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, TypedDict, Unpack
 
 from gdopt.arrays import Array
-from gdopt.arrays.backend import on_their_device
-from gdopt.averages import EWA
-from gdopt.checks import check_count, check_flag
+from gdopt.checks import check_flag, check_positive, shown
 from gdopt.data import MiniBatches
-from gdopt.errors import ArgumentTypeError, DivergenceError
-from gdopt.kernels.products import in_step
+from gdopt.errors import ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.training.graph import TrainingGraph, check_pair
+from gdopt.training.graph import TrainingGraph
+from gdopt.training.methods import make_method, refuse_others
+from gdopt.training.objectives import (
+    Function,
+    ModelObjective,
+    NetworkObjective,
+    Objective,
+)
+from gdopt.training.records import Record, Result
+from gdopt.training.run import Callback, Run
+from gdopt.training.stops import Stops
 
-# A loss in float32 is wrong by about 2e-6, an ulp of logits near 20: a rise below this
-# share of max(1, loss) is rounding.
-RISE = 1e-5
+
+class RunOptions(TypedDict, total=False):
+    """What `steps` and `minimize` take besides the function and its parameters."""
+
+    data: Any
+    method: Any
+    lr: Any
+    epochs: int | None
+    max_iter: int | None
+    max_seconds: float | None
+    gtol: float | None
+    ftol: float | None
+    xtol: float | None
+    target: float | None
+    bounds: Any
+    dev: tuple[Array, ...] | None
+    callback: Callback | Sequence[Callback] | None
+    checkpoint: Any
+    checkpoint_seconds: float
+    record_every: int | str
+    smoothing: float
 
 
-@dataclass(frozen=True)
-class Record:
-    """What is known after an update.
+def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result:
+    """Minimize a function of arrays, by its gradient, in place.
 
-    Attributes:
-        epoch: number of the epoch, from 1.
-        step: number of the update, from 1.
-        loss: of the mini-batch of this update, before it; with the L2 and L1 terms.
-        smoothed_loss: exponentially weighted average of the recorded losses.
-        lr: learning rate of this update; None where it is not one number.
-        dev_accuracy: share of dev examples whose class is predicted, after the update
-            that ends an epoch; None between, and without dev examples.
-        examples_per_second: since the record before, evaluations left out.
-        warning: what deserves attention, and its likely cause; None otherwise.
-        dev_loss: mean loss of the dev examples, without the L2 and L1 terms, where the
-            network's output is linear; it takes the place of `dev_accuracy`.
+    Without `data`, each update uses value and gradient of the whole problem. With it,
+    each update uses those of the next mini-batch.
+
+    Args:
+        fg: ``fg(params)``, or with data ``fg(params, *batch)``, returns a value and the
+            gradients: of the form of `params`, or a mapping of the course's, ``dW1``
+            for ``W1``; None where torch's parameters carry them. It may return the same
+            arrays each time, which are read until the next call.
+        params: an array, or a container of arrays, as `gdopt.Optimizer` takes it; it is
+            updated in place, and is `Result.x`. Nobody else may change it during a run
+            without data.
+        data: batches, such as ``gdopt.minibatches(X, y, batch_size=64)``: each loop
+            over it is an epoch.
+        method: of an optimizer the name, such as ``"adam"``, class or instance; a rule;
+            ``"l-bfgs"``, ``"cg"`` (nonlinear conjugate gradients) or ``"gd"`` (gradient
+            descent), which search along a line for a step that fulfils the strong Wolfe
+            conditions and take no data.
+        lr: learning rate of an optimizer that is given by its name or class, or its
+            schedule; by default the optimizer's own.
+        epochs: passes over the data, after which the run ends.
+        max_iter: updates after which it ends; 10,000 without data and `max_seconds`.
+        max_seconds: seconds after which it ends.
+        gtol: largest magnitude of an element of the gradient at which it has converged,
+            projected under bounds; 1e-5 if no rule is given at all.
+        ftol: change of the value in an update, in proportion to
+            ``max(|before|, |after|, 1)``, at which it has converged.
+        xtol: largest change of a parameter in an update at which it has converged.
+        target: value, or smoothed loss of a run with data, at which it has converged.
+        bounds: (lower, upper), as `gdopt.Optimizer` takes them.
+        dev: arrays: ``fg(params, *dev)`` is `Record.dev_loss` at the end of each epoch.
+        callback: a function of a `Record`, or a list of them; one that returns True
+            ends the run. See `gdopt.training.EarlyStopping` and `ReduceOnPlateau`.
+        checkpoint: path of a folder that keeps the run: the same call continues it,
+            with the same bits, after it was interrupted in any way. Ctrl-C, SIGTERM and
+            SIGHUP save before they end the run.
+        checkpoint_seconds: between two checkpoints, above 0; the first is written after
+            an epoch or a second.
+        record_every: number of updates from record to record; ``"epoch"``; or seconds,
+            ``"2.5 s"``. The last update is recorded in any case, and so is the end of
+            an epoch of several batches where a number is given.
+        smoothing: beta of the average of the recorded losses, in [0, 1).
+
+    Returns:
+        A `Result`; ``success`` says whether a rule of convergence has ended the run.
+
+    Raises:
+        ArgumentError: an option is out of its range, or has no meaning for the method.
+        ArgumentTypeError: an argument is of the wrong kind.
+        DivergenceError: a value, a loss or a gradient is NaN or infinite; the update
+            that would use it is not done.
+        StateError: the checkpoint is of another problem; nothing has changed.
+
+    Other libraries: SciPy's ``minimize(jac=True)`` copies x, stops "L-BFGS-B" by the
+    value, too (``ftol``), and takes a flat array of float64; here nothing is copied,
+    and only the rules given stop a run.
+
+    >>> import numpy as np
+    >>> import gdopt
+    >>> def rosenbrock(x):
+    ...     u, v = 1 - x[0], x[1] - x[0] ** 2
+    ...     return u**2 + 100 * v**2, np.array([-2 * u - 400 * x[0] * v, 200 * v])
+    >>> result = gdopt.minimize(rosenbrock, np.array([-1.2, 1.0]), method="l-bfgs")
+    >>> result.success, result.x.round(4)
+    (True, array([1., 1.]))
     """
+    return make_run(fg, params, **options).finish()
 
-    epoch: int
-    step: int
-    loss: float
-    smoothed_loss: float
-    lr: float | None
-    dev_accuracy: float | None
-    examples_per_second: float
-    warning: str | None = None
-    dev_loss: float | None = None
+
+def steps(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Iterator[Record]:
+    """Minimize as `minimize` does, and yield the records on the way.
+
+    Arguments are checked at the call, and the run begins when the first record is asked
+    for. Without data that is the record of the start, step 0. The loop may be left at
+    any record.
+
+    Args:
+        fg: as in `minimize`.
+        params: as there.
+        **options: as there.
+
+    Yields:
+        `Record`: after each update, as `record_every` says.
+
+    Raises:
+        GdoptError: as in `minimize`.
+
+    >>> import numpy as np
+    >>> x = np.array([3.0, -4.0])
+    >>> for record in steps(lambda x: (x @ x, 2 * x), x, method="sgd", lr=0.25):
+    ...     if record.loss < 0.5:
+    ...         break
+    >>> record.step, record.loss, x
+    (3, 0.390625, array([ 0.375, -0.5  ]))
+    """
+    return make_run(fg, params, **options).records()
+
+
+def make_run(
+    fg: Function,
+    params: Any,
+    *,
+    data: Any = None,
+    method: Any = "adam",
+    lr: Any = None,
+    epochs: int | None = None,
+    max_iter: int | None = None,
+    max_seconds: float | None = None,
+    gtol: float | None = None,
+    ftol: float | None = None,
+    xtol: float | None = None,
+    target: float | None = None,
+    bounds: Any = None,
+    dev: tuple[Array, ...] | None = None,
+    callback: Callback | Sequence[Callback] | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 60.0,
+    record_every: int | str = 1,
+    smoothing: float = 0.9,
+) -> Run:
+    """Check the arguments of `minimize`, and return the run."""
+    stops = Stops.of(
+        with_data=data is not None,
+        epochs=epochs,
+        max_iter=max_iter,
+        max_seconds=max_seconds,
+        gtol=gtol,
+        ftol=ftol,
+        xtol=xtol,
+        target=target,
+    )
+    return Run(
+        Objective(fg, params),
+        make_method(method, params, lr=lr, bounds=bounds),
+        stops,
+        data=data,
+        dev=dev,
+        callbacks=check_callbacks(callback),
+        record_every=record_every,
+        smoothing=smoothing,
+        checkpoint=checkpoint,
+        checkpoint_seconds=check_positive("checkpoint_seconds", checkpoint_seconds),
+    )
+
+
+SHOWN = inspect.signature(make_run)
+for public in (minimize, steps):
+    annotation = inspect.signature(public).return_annotation
+    public.__signature__ = SHOWN.replace(  # type: ignore[attr-defined]
+        return_annotation=annotation
+    )
 
 
 def fit(
-    network: Network,
+    network: Any,
     optimizer: Optimizer,
-    batches: MiniBatches,
+    batches: Any,
     *,
     epochs: int,
-    dev: tuple[Array, Array] | None = None,
+    max_iter: int | None = None,
+    max_seconds: float | None = None,
+    target: float | None = None,
+    dev: tuple[Array, ...] | None = None,
+    callback: Callback | Sequence[Callback] | None = None,
+    checkpoint: Any = None,
+    checkpoint_seconds: float = 60.0,
+    record_every: int | str = 1,
     smoothing: float = 0.9,
-    record_every: int = 1,
     validate: bool = True,
     cuda_graph: bool = False,
-) -> Iterator[Record]:
+) -> Result:
     """Train epoch after epoch: for each mini-batch its gradients, then one update.
-
-    Nothing runs until records are asked for, and nothing runs between two of
-    them: the loop may be left at any record, and what it has reached be saved with
-    `gdopt.training.capture`.
 
     In batch gradient descent, one batch an epoch, the loss must fall at every step: the
     first record where it rises says so in `Record.warning`, with the likely cause.
 
     Args:
-        network: gives the loss and the gradients.
+        network: gives the loss and the gradients: a `gdopt.nn.Network`, or any object
+            with ``params`` and ``loss_and_grads(*batch)``. If it has them,
+            ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev examples,
+            and ``state_dict()`` and ``load_state_dict(state)`` save what else it has
+            learned.
         optimizer: of ``network.params``.
         batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``,
             times the optimizer's ``accumulate``, is m of the network's L2 and L1 terms,
             also in a smaller last batch.
         epochs: how many to run, at least 1. The rest of an epoch, where `batches`
             continues within one, counts as one.
+        max_iter: as in `minimize`, and so are `max_seconds`, `target`, `callback`,
+            `checkpoint`, `checkpoint_seconds`, `record_every` and `smoothing`.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
             examples and targets whose loss is, where the network's output is linear.
-        smoothing: beta of the average of the losses, in [0, 1).
-        record_every: steps between two records, at least 1; the last step of an epoch
-            is recorded in any case. Losses between are not read: a GPU would wait.
         validate: whether to check every batch; False where ``network.check_data`` has
             seen the examples.
         cuda_graph: whether a GPU is to replay the whole step as a graph, with the same
@@ -96,15 +248,18 @@ def fit(
             update has then been done.
 
     Returns:
-        An iterator of `Record`.
+        A `Result`, whose ``x`` is ``network.params`` and whose ``fun`` is the smoothed
+        loss.
 
     Raises:
-        ArgumentError: a number is out of its range; while iterating, a batch is not
-            a pair, or does not fit the network.
+        ArgumentError: a number is out of its range; a batch is not a pair, or does not
+            fit the network; the last batch holds one example, with batch normalization.
         ArgumentTypeError: an argument is of the wrong kind; the optimizer is of other
             arrays than the network's.
-        DivergenceError: while iterating: a loss is NaN or infinite. The update with its
-            gradients has not been done.
+        DivergenceError: a loss is NaN or infinite. The update with its gradients has
+            not been done; on a GPU, a loss that is not recorded is looked at one update
+            later.
+        StateError: the checkpoint is of another problem; nothing has changed.
 
     Source:
         Ng, Improving deep neural networks, week 2, "Understanding mini-batch gradient
@@ -112,163 +267,65 @@ def fit(
 
     >>> import gdopt
     >>> import numpy as np
-    >>> from gdopt.data import minibatches
-    >>> from gdopt.nn import Network
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     >>> y = np.array([0, 1, 1, 0])
-    >>> network = Network((2, 8, 2), seed=0, backend="numpy")
+    >>> network = gdopt.nn.Network((2, 8, 2), seed=0, backend="numpy")
     >>> optimizer = gdopt.Adam(network.params, lr=0.05)
-    >>> batches = minibatches(X, y, batch_size=2, seed=0)
-    >>> for record in fit(network, optimizer, batches, epochs=50, dev=(X, y)):
-    ...     pass
-    >>> record.epoch, record.step, record.dev_accuracy
-    (50, 100, 1.0)
+    >>> batches = gdopt.minibatches(X, y, batch_size=2, seed=0)
+    >>> result = fit(network, optimizer, batches, epochs=50, dev=(X, y))
+    >>> result.nit, result.history["dev_accuracy"][-1]
+    (100, np.float64(1.0))
     """
-    epochs = check_count("epochs", epochs)
-    every = check_count("record_every", record_every)
-    if dev is not None and not (isinstance(dev, tuple | list) and len(dev) == 2):
-        message = f"dev must be a pair (examples, labels), got {type(dev).__name__}"
+    if not isinstance(optimizer, Optimizer):
+        message = f"optimizer must be a gdopt.Optimizer, got {shown(optimizer)}"
         raise ArgumentTypeError(message)
-    own = network.params
-    if optimizer.params.keys() != own.keys() or any(
-        optimizer.params[name] is not array for name, array in own.items()
-    ):
-        message = "optimizer must update network.params, got one of other arrays"
-        raise ArgumentTypeError(message)
-    graph = None
+    graph, objective = None, ModelObjective(network)
+    if isinstance(network, Network):
+        if not isinstance(batches, MiniBatches):
+            message = f"batches must be gdopt.minibatches, got {shown(batches)}"
+            raise ArgumentTypeError(message)
+        size = batches.batch_size * optimizer.accumulate
+        objective = NetworkObjective(
+            network, batches, batch_size=size, validate=validate
+        )
+    refuse_others(optimizer, network.params, "network.params")
+    stops = Stops.of(
+        with_data=True,
+        epochs=epochs,
+        max_iter=max_iter,
+        max_seconds=max_seconds,
+        target=target,
+    )
     if check_flag("cuda_graph", cuda_graph):
         graph = TrainingGraph(network, optimizer, batches)
         if validate:
             network.check_data(*batches.arrays)
-    loop = _Loop(
-        network,
+    return Run(
+        objective,
         optimizer,
-        batches,
-        options={
-            "batch_size": batches.batch_size * optimizer.accumulate,
-            "validate": validate,
-        },
+        stops,
+        data=batches,
         dev=dev,
+        callbacks=check_callbacks(callback),
+        record_every=record_every,
+        smoothing=smoothing,
+        checkpoint=checkpoint,
+        checkpoint_seconds=check_positive("checkpoint_seconds", checkpoint_seconds),
         graph=graph,
-        monitor=LossMonitor(EWA(smoothing), full_batch=len(batches) == 1),
-    )
-    return loop.run(epochs, every)
+    ).finish()
 
 
-@dataclass
-class _Loop:
-    """One call of `fit`."""
+def check_callbacks(given: Any) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple.
 
-    network: Network
-    optimizer: Optimizer
-    batches: MiniBatches
-    options: dict[str, Any]  # of network.loss_and_grads
-    dev: tuple[Array, Array] | None
-    graph: TrainingGraph | None
-    monitor: LossMonitor
-
-    def run(self, epochs: int, every: int) -> Iterator[Record]:
-        """Yield records: one in `every` steps, and at the end of an epoch."""
-        steps = examples = 0
-        begin = time.perf_counter()
-        for _ in range(epochs):
-            for batch in (
-                self.batches if self.graph is None else self.batches.positions()
-            ):
-                steps += 1
-                ends_epoch = self.batches.state_dict()["position"] == 0
-                read = ends_epoch or steps % every == 0
-                lr = self._rate() if read else None
-                count, loss = self._update(batch, read=read)
-                examples += count
-                if read:
-                    speed = examples / (time.perf_counter() - begin)
-                    yield self._record(loss, lr, speed, ends_epoch=ends_epoch)
-                    examples, begin = 0, time.perf_counter()
-
-    def _rate(self) -> float | None:
-        """Return the learning rate, where it is one number."""
-        lr = self.optimizer.hyper.get("lr")
-        return lr if isinstance(lr, float | int) else None
-
-    def _update(self, batch: Any, *, read: bool) -> tuple[int, float]:
-        """Do one update; return its examples, and the loss before it if it is read.
-
-        The batch is one of examples and labels; for a graph, which gathers them itself,
-        it is the numbers of the epoch and of the batch.
-        """
-        if self.graph is not None:
-            epoch, number = batch
-            size = self.batches.batch_size
-            count = min(size, len(self.batches.arrays[0]) - number * size)
-            loss = self.graph.run(epoch, number)
-            return count, self._read(loss) if read else math.nan
-        x, y = check_pair(batch)
-        # A network that diverges overflows first; its loss shows it.
-        context = in_step(self.network.params.backend)
-        with np.errstate(over="ignore", invalid="ignore"), context:
-            loss, grads = self.network.loss_and_grads(x, y, **self.options)
-            before = self._read(loss) if read else math.nan
-            self.optimizer.step(grads)
-        return len(x), before
-
-    @on_their_device
-    def _read(self, loss: Array) -> float:
-        number = float(loss)
-        if not math.isfinite(number):
-            message = (
-                f"loss must stay finite, got {number} at step {self.optimizer.t + 1}, "
-                f"in epoch {self.batches.epoch + 1}: {likely_cause(self._rate())}"
-            )
-            raise DivergenceError(message)
-        return number
-
-    def _record(
-        self, loss: float, lr: float | None, speed: float, *, ends_epoch: bool
-    ) -> Record:
-        step, dev_accuracy, dev_loss = self.optimizer.t, None, None
-        if ends_epoch and self.dev is not None:
-            with np.errstate(over="ignore", invalid="ignore"):
-                if self.network.output == "linear":
-                    dev_loss = self.network.loss(*self.dev)
-                else:
-                    dev_accuracy = self.network.accuracy(*self.dev)
-        return Record(
-            epoch=self.batches.epoch + 1,
-            step=step,
-            loss=loss,
-            smoothed_loss=self.monitor.average.update(loss),
-            lr=lr,
-            dev_accuracy=dev_accuracy,
-            examples_per_second=speed,
-            warning=self.monitor.warning(loss, step, lr),
-            dev_loss=dev_loss,
-        )
-
-
-@dataclass
-class LossMonitor:
-    """The losses recorded so far: their average, and whether the last one rose."""
-
-    average: EWA
-    full_batch: bool
-    last: float = math.inf
-    warned: bool = False
-
-    def warning(self, loss: float, step: int, lr: float | None) -> str | None:
-        """Say, once, that the loss of all examples has risen."""
-        before, self.last = self.last, loss
-        rose = self.full_batch and loss > before + RISE * max(1.0, before)
-        if not rose or self.warned:
-            return None
-        self.warned = True
-        return (
-            f"the loss rose from {before:.6g} to {loss:.6g} at step {step}; in batch "
-            f"gradient descent it must fall at every step: {likely_cause(lr)}"
-        )
-
-
-def likely_cause(lr: float | None) -> str:
-    """Name the likely cause of a loss that rises."""
-    rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
-    return f"{rate} is probably too large"
+    Raises:
+        ArgumentTypeError: one cannot be called with a record.
+    """
+    if given is None:
+        return ()
+    found = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for one in found:
+        if not callable(one):
+            message = f"callback must be a function of a record, got {shown(one)}"
+            raise ArgumentTypeError(message)
+    return found

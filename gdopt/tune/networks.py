@@ -12,7 +12,7 @@ from gdopt.arrays.backend import backend_of
 from gdopt.data import minibatches
 from gdopt.nn import Network
 from gdopt.optim import Momentum, Optimizer
-from gdopt.training import fit
+from gdopt.training import Record, fit
 from gdopt.tune.study import Trial
 
 BETAS = ("beta", "beta1", "beta2")
@@ -76,18 +76,12 @@ class NetworkObjective:
         betas = {name: trial[name] for name in BETAS if name in trial}
         rate = self._rate(trial, len(batches))
         optimizer = self.optimizer(network.params, lr=rate, **betas)
-        score = 0.0
-        for record in fit(
-            network,
-            optimizer,
-            batches,
-            epochs=self.epochs,
-            dev=self.dev,
-            record_every=len(batches),
-        ):
-            score = record.dev_accuracy or 0.0
-            trial.report(score, step=record.epoch)
-        return score
+        def report(record: Record) -> None:
+            trial.report(record.dev_accuracy or 0.0, step=record.epoch)
+
+        how = {"dev": self.dev, "record_every": "epoch", "callback": report}
+        result = fit(network, optimizer, batches, epochs=self.epochs, **how)
+        return float(result.history["dev_accuracy"][-1])
 
     def _rate(self, trial: Trial, steps: int) -> Any:
         """Return the learning rate, which decays once an epoch."""

@@ -1,0 +1,166 @@
+"""The checkpoints of a run: a folder that holds the last two, and the signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+from gdopt.errors import ArgumentError, DataWarning, StateError
+from gdopt.training.checkpoint import load, save
+
+KEPT = 2
+SOON = 1.0  # seconds after which the first checkpoint is written
+
+
+class CheckpointFolder:
+    """Writes the state of a run now and then, and finds the last one that is whole.
+
+    The folder is locked against other processes while it is open, on systems that can.
+
+    Args:
+        path: of the folder, which is made if it does not exist.
+        seconds: between two checkpoints; the first one is written sooner.
+
+    Raises:
+        ArgumentError: the folder cannot be written to, or another process uses it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
+        self.path, self._seconds = Path(path), seconds
+        self._written_at = time.monotonic()
+        self._soon = True
+        self._stack = ExitStack()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = self._stack.enter_context((self.path / ".lock").open("w"))
+        except OSError as error:
+            message = f"checkpoint must name a folder that can be written: {error}"
+            raise ArgumentError(message) from error
+        if os.name == "posix":
+            self._lock(lock)
+
+    def _lock(self, file: Any) -> None:
+        import fcntl  # noqa: PLC0415 - on POSIX systems alone
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            message = f"checkpoint must be used by one process, but another has {self.path} open"
+            raise ArgumentError(message) from error
+
+    def close(self) -> None:
+        """Let others use the folder."""
+        self._stack.close()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the newest state that is whole; None where there is none.
+
+        A damaged one is passed over with a warning.
+
+        Raises:
+            StateError: all are damaged.
+        """
+        damaged: list[StateError] = []
+        for file in reversed(self._files()):
+            try:
+                found = load(file)
+            except StateError as error:
+                damaged.append(error)
+                continue
+            for error in damaged:
+                message = f"{error}; the run continues from {file.name}"
+                warnings.warn(message, DataWarning, stacklevel=2)
+            return found
+        if damaged:
+            raise damaged[0]
+        return None
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("checkpoint-*.npz"))
+
+    def due(self, *, ended_epoch: bool) -> bool:
+        """Return whether it is time for a checkpoint."""
+        waited = time.monotonic() - self._written_at
+        if self._soon:
+            return ended_epoch or waited >= min(SOON, self._seconds)
+        return waited >= self._seconds
+
+    def write(self, step: int, state: dict[str, Any]) -> None:
+        """Write a state, and remove all but the last two.
+
+        Raises:
+            OSError: it cannot be written; those before are still there.
+        """
+        save(self.path / f"checkpoint-{step:012d}.npz", state)
+        for old in self._files()[:-KEPT]:
+            old.unlink()
+        self._soon, self._written_at = False, time.monotonic()
+
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class SignalsSave:
+    """Lets Ctrl-C, SIGTERM and SIGHUP wait until the state of a run has been saved.
+
+    A signal during an update is noted, and answered between two updates, when the run
+    calls `answer`; one that arrives between them is answered at once. To answer is to
+    save, and to do what the signal did before. A second signal does not wait. Ignored
+    signals are left alone, and outside the main thread nothing is changed.
+
+    Args:
+        save: saves the state between two updates.
+
+    Attributes:
+        between: whether the run is between two updates, in the caller's own code.
+    """
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self.between = False
+        self._noted: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, n) for n in SIGNALS if hasattr(signal, n)):
+                before = signal.getsignal(number)
+                if before not in (None, signal.SIG_IGN):
+                    self._before[number] = before
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, before)
+        self._before = {}
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._noted is not None:
+            self._pass_on(number)
+        self._noted = number
+        if self.between:
+            self.answer()
+
+    def answer(self) -> None:
+        """Save the state and pass on the signal that was noted, if one was."""
+        if self._noted is None:
+            return
+        self._save()
+        self._pass_on(self._noted)
+        self._noted = None  # the caller's handler lets the run continue
+        self.__enter__()
+
+    def _pass_on(self, number: int) -> None:
+        self.__exit__()
+        signal.raise_signal(number)

@@ -1,0 +1,172 @@
+"""What updates the parameters of a run: an optimizer, or a line search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays import Array
+from gdopt.arrays.containers import read_arrays
+from gdopt.checks import listed, shown
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.optim import OPTIMIZERS, Optimizer, Rule
+from gdopt.optim.hyper import BOUNDS
+from gdopt.optim.parameters import Parameters
+from gdopt.training.lbfgs import LINE_SEARCH_METHODS, LineSearchMethod
+from gdopt.training.objectives import read_value
+from gdopt.training.point import Evaluate, Point
+
+
+def make_method(
+    method: Any, params: Any, *, lr: Any = None, bounds: Any = None
+) -> Optimizer | LineSearchMethod:
+    """Return what updates the parameters.
+
+    Args:
+        method: a name, a class or another function of the parameters, an optimizer of
+            theirs, or a rule.
+        params: the user's container.
+        lr: of an optimizer that is made here; by default its own.
+        bounds: of the same.
+
+    Raises:
+        ArgumentError: an unknown name; `lr` or `bounds` where they have no meaning.
+        ArgumentTypeError: the method is of another kind, or an optimizer of others.
+    """
+    given = {"lr": lr, "bounds": bounds}
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(method, Optimizer):
+        refuse_others(method, params, "params")
+        for name in given:
+            message = f"{name} must be given to the optimizer, where method is one"
+            raise ArgumentError(message)
+        return method
+    if isinstance(method, str) and method in LINE_SEARCH_METHODS:
+        if lr is not None:
+            message = f"lr must be None with method={method!r}, which searches the "
+            raise ArgumentError(f"{message}length of each step, got {shown(lr)}")
+        return LINE_SEARCH_METHODS[method](Parameters.of(params), bounds=bounds)
+    if isinstance(method, str):
+        known = [*OPTIMIZERS, *LINE_SEARCH_METHODS]
+        if method not in OPTIMIZERS:
+            message = f"method must be one of {listed(known)}, got {method!r}"
+            raise ArgumentError(message)
+        method = OPTIMIZERS[method]
+    if isinstance(method, Rule):
+        return Optimizer(params, method, **given)
+    made = method(params, **given) if callable(method) else None
+    if not isinstance(made, Optimizer):
+        rule = "must be a name, a rule, an optimizer, or a function that returns one"
+        message = f"method {rule}, got {shown(method)}"
+        raise ArgumentTypeError(message)
+    return made
+
+
+def refuse_others(optimizer: Optimizer, params: Any, what: str) -> None:
+    """Refuse an optimizer of other arrays than those of a container."""
+    own = optimizer.params
+    named, _ = read_arrays(params, what)
+    if own is not params and (
+        own.keys() != named.keys() or any(own[n] is not a for n, a in named.items())
+    ):
+        message = f"optimizer must update {what}, got one of other arrays"
+        raise ArgumentTypeError(message)
+
+
+class FirstOrder:
+    """An optimizer in a run without data, where each gradient is used once.
+
+    Attributes:
+        optimizer: makes the updates.
+        gradients: those at the parameters, by name.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, measure_change: bool) -> None:
+        self.optimizer = optimizer
+        self.gradients: Mapping[str, Array] = {}
+        self._measure_change = measure_change
+        self._given: Any = None
+
+    def start(self, evaluate: Evaluate) -> Point:
+        """Evaluate at the parameters as they are."""
+        value, self._given = evaluate()
+        self.gradients = named_gradients(self.optimizer, self._given)
+        return Point(read_value(value), self._grad_norm())
+
+    def update(self, evaluate: Evaluate) -> Point:
+        """Step by the gradients of the last evaluation, and evaluate again."""
+        before = {}
+        if self._measure_change:
+            before = {n: a.copy() for n, a in self._arrays.items()}
+        self.optimizer.step(self._given)
+        arrays = self._arrays
+        change = max_norm(self._xp, [arrays[n] - a for n, a in before.items()])
+        point = self.start(evaluate)
+        return Point(point.value, point.grad_norm, change)
+
+    @property
+    def _arrays(self) -> Mapping[str, Array]:
+        return parameters_of(self.optimizer).arrays
+
+    @property
+    def _xp(self) -> Any:
+        return parameters_of(self.optimizer).backend.xp
+
+    def _grad_norm(self) -> float:
+        gradients, xp = self.gradients, self._xp
+        hyper, projected = self.optimizer.hyper, []
+        if BOUNDS[0] not in hyper:
+            return max_norm(xp, gradients.values())
+        low, high = (hyper[name] for name in BOUNDS)
+        for name, g in gradients.items():
+            p = self._arrays[name]
+            ends = [b[name] if isinstance(b, Mapping) else b for b in (low, high)]
+            projected.append(p - xp.clip(p - g, *ends))
+        return max_norm(xp, projected)
+
+
+def parameters_of(method: Optimizer | LineSearchMethod) -> Parameters:
+    """Return what an optimizer or a line search updates."""
+    found: Parameters = method._parameters  # noqa: SLF001 - not for users
+    return found
+
+
+def named_gradients(optimizer: Optimizer, given: Any) -> dict[str, Array]:
+    """Return checked gradients by the names of their parameters."""
+    gradients = optimizer._gradients  # noqa: SLF001 - which its steps check with
+    found = gradients.check(given)
+    if isinstance(found, Mapping):
+        return dict(found)
+    names = [n for n in parameters_of(optimizer).arrays if n not in gradients.missing]
+    return dict(zip(names, found, strict=True))
+
+
+def max_norm(xp: Any, arrays: Any) -> float:
+    """Return the largest magnitude of an element; NaN where there is one.
+
+    A device is waited for once.
+    """
+    ends = []
+    for array in arrays:
+        if array.size:
+            if array.dtype.kind == "c":
+                ends.append(xp.abs(array).max())
+            else:  # without an array of magnitudes
+                ends += [array.max(), -array.min()]
+    if not ends:
+        return 0.0
+    largest = float(xp.stack([end.astype(np.float64) for end in ends]).max())
+    return largest if math.isnan(largest) else max(largest, 0.0)
+
+
+def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:
+    """Return the sum and the sum of magnitudes of each gradient."""
+    found = {}
+    for name, array in gradients.items():
+        real = array.view(array.real.dtype) if array.dtype.kind == "c" else array
+        wide = real.astype(np.float64)
+        found[name] = [float(wide.sum()), float(xp.abs(wide).sum())]
+    return found

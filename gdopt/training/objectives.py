@@ -1,0 +1,168 @@
+"""What a run descends: a function of parameters, or a model that has some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays import backend_of
+from gdopt.checks import shown
+from gdopt.data import MiniBatches
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.kernels.products import in_step
+from gdopt.nn import Network
+from gdopt.training.graph import check_pair
+
+Function = Callable[..., tuple[Any, Any]]
+
+
+class Objective:
+    """A function ``fg(params, *batch)`` that returns a value and its gradient.
+
+    Attributes:
+        params: the user's container, which the function is called with.
+        evaluations: how often it was called for a gradient.
+    """
+
+    def __init__(self, fg: Function, params: Any) -> None:
+        if not callable(fg):
+            message = f"fg must be a function of the parameters, got {shown(fg)}"
+            raise ArgumentTypeError(message)
+        self._fg, self.params = fg, params
+        self.evaluations = 0
+
+    def evaluate(self, batch: tuple[Any, ...] = ()) -> tuple[Any, Any]:
+        """Return the value and the gradients at the parameters as they are.
+
+        Raises:
+            ArgumentTypeError: the function returns something else than a pair.
+        """
+        self.evaluations += 1
+        found = self._call(batch)
+        if isinstance(found, tuple | list) and len(found) == 2:
+            return found[0], found[1]
+        message = f"fg must return a pair (value, gradients), got {shown(found)}"
+        raise ArgumentTypeError(message)
+
+    def _call(self, batch: tuple[Any, ...]) -> Any:
+        return self._fg(self.params, *batch)
+
+    def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
+        """Return what is measured on the dev examples, by the names of a record."""
+        return {"dev_loss": read_value(self._fg(self.params, *dev)[0])}
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return a context for each evaluation and each update."""
+        return nullcontext()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs in addition to the parameters."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state."""
+
+
+class ModelObjective(Objective):
+    """A model with ``params`` and ``loss_and_grads(*batch)``.
+
+    If it has them, ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev
+    examples, and ``state_dict`` and ``load_state_dict`` keep what else it has learned.
+    """
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        for name in ("params", "loss_and_grads"):
+            if not hasattr(model, name):
+                rule = "must have params and loss_and_grads(*batch)"
+                message = f"network {rule}, got {type(model).__name__} without {name}"
+                raise ArgumentTypeError(message)
+        super().__init__(model.loss_and_grads, model.params)
+        self.model, self._options = model, options
+
+    def _call(self, batch: tuple[Any, ...]) -> Any:
+        return self._fg(*batch, **self._options)
+
+    def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
+        """See `Objective.measure`."""
+        linear = getattr(self.model, "output", None) == "linear"
+        if hasattr(self.model, "accuracy") and not linear:
+            return {"dev_accuracy": float(self.model.accuracy(*dev))}
+        if hasattr(self.model, "loss"):
+            return {"dev_loss": read_value(self.model.loss(*dev))}
+        return {"dev_loss": read_value(self._call(dev)[0])}
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Objective.state_dict`."""
+        save = getattr(self.model, "state_dict", dict)
+        return dict(save())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Objective.load_state_dict`."""
+        if state:
+            self.model.load_state_dict(state)
+
+
+class NetworkObjective(ModelObjective):
+    """A network of gdopt, whose batches are pairs of examples (rows) and labels."""
+
+    def __init__(
+        self, network: Network, batches: MiniBatches, *, batch_size: int, validate: bool
+    ) -> None:
+        super().__init__(network, batch_size=batch_size, validate=validate)
+        if batches.axis != 0:
+            message = (
+                "network takes examples as rows, got batches of columns (axis=1): write"
+                " minibatches(X.T, y.ravel(), ...) without axis"
+            )
+            raise ArgumentError(message)
+        check_pair(batches.arrays)
+        rest = len(batches.arrays[0]) % batches.batch_size
+        alone = batches.batch_size == 1 or (rest == 1 and not batches.drop_last)
+        if network.batch_norm and alone:
+            message = (
+                "batch_norm needs 2 examples or more in every batch, but the last one "
+                f"of {len(batches.arrays[0])} examples in batches of "
+                f"{batches.batch_size} holds one: write minibatches(..., "
+                "drop_last=True)"
+            )
+            raise ArgumentError(message)
+
+    def context(self) -> AbstractContextManager[Any]:
+        """See `Objective.context`."""
+        # A network that diverges overflows first; its loss shows it.
+        stack = ExitStack()
+        stack.enter_context(np.errstate(over="ignore", invalid="ignore"))
+        stack.enter_context(in_step(self.model.params.backend))
+        return stack
+
+    def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
+        """See `Objective.measure`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return super().measure(dev)
+
+
+def read_value(value: Any) -> float:
+    """Return a value that is a number, or an array of one element, as a float.
+
+    Raises:
+        ArgumentTypeError: it is not one real number.
+    """
+    try:
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"the value of fg must be one real number, got {shown(value)}"
+        raise ArgumentTypeError(message) from error
+
+
+def not_finite_in(batch: Any, names: str) -> str | None:
+    """Say which array of a batch holds NaN or infinity, if one does."""
+    for k, array in enumerate(batch if isinstance(batch, tuple) else (batch,)):
+        if getattr(getattr(array, "dtype", None), "kind", "") in "fcV" and array.size:
+            finite = backend_of(array).xp.isfinite(array)
+            if not bool(finite.all()):
+                value = array[~finite].ravel()[0]
+                return f"array {k} of {names} holds {float(value.real)}"
+    return None

@@ -1,0 +1,226 @@
+"""Where the gradients of a run come from: the whole problem, or batch after batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from gdopt.arrays import Array
+from gdopt.checks import shown
+from gdopt.data import MiniBatches
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.optim import Optimizer
+from gdopt.training.graph import TrainingGraph
+from gdopt.training.methods import named_gradients, parameters_of
+from gdopt.training.objectives import Objective, read_value
+from gdopt.training.point import Point
+
+Check = Callable[[str, float, Any], None]  # of a number that must be finite
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is known after an update.
+
+    Attributes:
+        loss: NaN where it was not read.
+        examples: in its batch.
+        point: of a run without data: where the update has led.
+    """
+
+    loss: float
+    examples: int = 0
+    point: Point | None = None
+
+
+class WholeProblem:
+    """A run without data: value and gradient are those of the whole problem.
+
+    Args:
+        objective: what is minimized.
+        method: a line search, or an optimizer as one.
+        check: refuses a value or a gradient that is not finite.
+    """
+
+    ends_epoch = False
+
+    def __init__(self, objective: Objective, method: Any, check: Check) -> None:
+        self._objective, self._method, self._check = objective, method, check
+        self._point: Point | None = None
+
+    def prepare(self) -> None:
+        """Evaluate at the parameters, unless that has been done."""
+        if self._point is None:
+            self._take(self._method.start(self._objective.evaluate))
+
+    def at_start(self) -> Update:
+        """Return what is known before the first update."""
+        self.prepare()
+        return self._known()
+
+    def update(self, *, read: bool) -> Update:  # noqa: ARG002 - all are read
+        """Do an update."""
+        self._take(self._method.update(self._objective.evaluate))
+        return self._known()
+
+    def _known(self) -> Update:
+        assert self._point is not None  # noqa: S101 - for the type checker
+        return Update(self._point.value, point=self._point)
+
+    def _take(self, point: Point) -> None:
+        self._check("value", point.value, None)
+        self._check("gradient", point.grad_norm, None)
+        self._point = point
+
+    def evidence(self) -> tuple[float, Mapping[str, Array]]:
+        """Return the value and the gradients at the parameters."""
+        return self.at_start().loss, self._method.gradients
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: nothing."""
+        return {}
+
+    def load_state_dict(self, _state: Mapping[str, Any]) -> None:
+        """Start from the parameters as they are."""
+        self._point = None
+
+
+class Batches:
+    """A run with data: each update takes the gradient of the next batch.
+
+    Args:
+        objective: what is minimized.
+        optimizer: takes the gradients.
+        data: each loop over it is an epoch of `len()` batches.
+        check: refuses a loss that is not finite.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        data: Any,
+        check: Check,
+    ) -> None:
+        refuse_iterators(data)
+        self._objective, self._optimizer = objective, optimizer
+        self._data, self._check = data, check
+        self._axis = getattr(data, "axis", 0)
+        self._backend = parameters_of(optimizer).backend
+        self._epoch: Iterator[Any] | None = None
+        self._number = 0
+        self._drawn: Any = None
+        self._batch: Any = None
+        self._late: Callable[[], float] | None = None
+        self.ends_epoch = False
+
+    def prepare(self) -> None:
+        """Draw the next batch and evaluate at it, unless that has been done."""
+        if self._drawn is None:
+            batch = self._next(self._data)
+            self._batch = batch if isinstance(batch, tuple | list) else (batch,)
+            with self._objective.context():
+                self._drawn = self._objective.evaluate(tuple(self._batch))
+
+    def _next(self, data: Any) -> Any:
+        """Return the next batch, the first of a new epoch where one has ended."""
+        if self._epoch is None:
+            self._epoch, self._number = iter(data), 0
+            if isinstance(self._data, MiniBatches):
+                self._number = self._data.first
+        self._number += 1
+        self.ends_epoch = self._number == len(self._data)
+        try:
+            batch = next(self._epoch)
+        except StopIteration:
+            message = (
+                f"data must yield the {len(self._data)} batches of its len() in every "
+                f"epoch, got {self._number - 1}"
+            )
+            raise ArgumentError(message) from None
+        if self.ends_epoch:
+            self._epoch = None
+        return batch
+
+    def update(self, *, read: bool) -> Update:
+        """Do an update by the gradients of the batch that was drawn."""
+        loss, grads = self._drawn
+        number = self._read(loss, read=read)
+        with self._objective.context():
+            self._optimizer.step(grads)
+        self._drawn = None
+        return Update(number, self._examples())
+
+    def _read(self, loss: Any, *, read: bool) -> float:
+        """Check the loss, or leave it to the next call, if a GPU has to wait."""
+        if self._late is not None:
+            self._check("loss", self._late(), self._batch)
+            self._late = None
+        if read or self._backend.name == "numpy" or not self._backend.is_array(loss):
+            number = read_value(loss)
+            self._check("loss", number, self._batch)
+            return number
+        self._late = self._backend.fetch(loss)
+        return math.nan
+
+    def _examples(self) -> int:
+        shape = getattr(self._batch[0], "shape", ())
+        return int(shape[self._axis]) if len(shape) > self._axis else 0
+
+    def evidence(self) -> tuple[float, Mapping[str, Array]] | None:
+        """Return loss and gradients of the next batch."""
+        self.prepare()
+        loss, grads = self._drawn
+        return read_value(loss), named_gradients(self._optimizer, grads)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the sampler is."""
+        return dict(self._data.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the batch after the last one that was used."""
+        self._data.load_state_dict(state)
+        self._epoch = self._drawn = None
+
+
+class Replays(Batches):
+    """A run with data whose steps a GPU replays as a graph."""
+
+    def __init__(self, *given: Any, graph: TrainingGraph) -> None:
+        super().__init__(*given)
+        self._graph = graph
+
+    def prepare(self) -> None:
+        """Draw the next batch, by the numbers of its epoch and its own."""
+        if self._drawn is None:
+            self._drawn = self._next(self._data.positions())
+
+    def update(self, *, read: bool) -> Update:
+        """Replay the step."""
+        epoch, number = self._drawn
+        size = self._data.batch_size
+        count = min(size, len(self._data.arrays[0]) - number * size)
+        loss = self._graph.run(epoch, number)
+        self._drawn = None
+        return Update(self._read(loss, read=read), count)
+
+    def evidence(self) -> None:
+        """Return nothing: a replay makes loss and update together."""
+
+
+def refuse_iterators(data: Any) -> None:
+    """Refuse data that cannot be looped over for every epoch.
+
+    Raises:
+        ArgumentTypeError: it has no length, or can be looped over only once.
+    """
+    loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
+    if not loops or hasattr(data, "__next__") or isinstance(data, tuple | dict | str):
+        message = (
+            "data must be batches that each epoch loops over, such as "
+            f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"
+        )
+        raise ArgumentTypeError(message)
