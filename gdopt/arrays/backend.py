@@ -52,6 +52,9 @@ class Backend(Protocol):
     def to_host(self, array: Array) -> np.ndarray:
         """Copy to a NumPy array; on the CPU, return the array itself."""
 
+    def fetch(self, array: Array) -> Callable[[], float]:
+        """Ask for an array of one element; return what waits for the number."""
+
     def address(self, array: Array) -> int:
         """Return the address of the first element, in bytes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,21 @@ class CupyBackend:
         """See `Backend.to_host`."""
         with self.on(self.device(array)):
             return np.asarray(self.xp.asnumpy(array))
+
+    def fetch(self, array: Any) -> Callable[[], float]:
+        """See `Backend.fetch`."""
+        cupy = self.xp
+        with array.device:
+            pinned = cupy.cuda.alloc_pinned_memory(array.nbytes)
+            host = np.ndarray(array.shape, array.dtype, pinned)
+            array.get(out=host, blocking=False)
+            there = cupy.cuda.get_current_stream().record()
+
+        def wait() -> float:
+            there.synchronize()
+            return float(host)
+
+        return wait
 
     def address(self, array: Any) -> int:
         """See `Backend.address`."""

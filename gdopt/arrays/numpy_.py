@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -55,6 +56,11 @@ class NumpyBackend:
     def to_host(self, array: Any) -> np.ndarray:
         """See `Backend.to_host`."""
         return np.asarray(array)
+
+    def fetch(self, array: Any) -> Callable[[], float]:
+        """See `Backend.fetch`."""
+        number = float(array)
+        return lambda: number
 
     def address(self, array: Any) -> int:
         """See `Backend.address`."""

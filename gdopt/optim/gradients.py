@@ -228,12 +228,24 @@ class Gradients:
             given = Container(grads, self._what).named()
         else:
             given = named_arrays(grads, self._what)
+        given = self._without_d(given)
         own = [name for name in given if name not in self._frozen]
         if by_position and set(own) != set(self._names):
             refuse_other_count(len(self._parameters.named), len(grads), self._what)
         refuse_other_names(self._names, own, self._what)
         self._check_frozen(given.items())
         return [given[name] for name in self._names]
+
+    def _without_d(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return gradients by the names of the parameters, W1 for the course's dW1.
+
+        The course's dictionaries hold dZ1 and dA1 as well, which are not read.
+        """
+        names = {name: f"d{name}" for name in (*self._names, *self._frozen)}
+        own = map(names.get, self._names)
+        if not given.keys().isdisjoint(names) or not given.keys() >= {*own}:
+            return given
+        return {name: given[d] for name, d in names.items() if d in given}
 
     def _check_frozen(self, given: Iterable[tuple[str, Any]]) -> None:
         """Refuse gradients of frozen arrays that are of another shape."""
