@@ -172,6 +172,8 @@ def check_int(name: str, value: Any, least: int) -> int:
         ArgumentTypeError: it is of another kind.
         ArgumentError: it is too small.
     """
+    if type(value) is int and value >= least:  # a step checks some
+        return value
     rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(rule)

@@ -99,10 +99,11 @@ class Stepping(Changeable):
             grads: gradients in the form of the parameters: an array, the same nested
                 containers, or an arena from ``params.like()``, which needs no check per
                 array; or a mapping from paths, or from the course's names, ``dW1`` for
-                W1. Mappings are matched by name, lists by position. Each has its parameter's shape, dtype and device; that of a
-                0-d array may be a NumPy scalar. Arrays of torch, JAX and others are
-                read where they lie. Parameters of torch carry their own: without an
-                argument, their ``grad`` is read. An array whose gradient is None is
+                W1. Mappings are matched by name, lists by position. Each has its
+                parameter's shape, dtype and device; that of a 0-d array may be a NumPy
+                scalar. Arrays of torch, JAX and others are read where they lie.
+                Parameters of torch carry their own: without an argument, their ``grad``
+                is read. An array whose gradient is None is
                 left out, as are frozen ones: it is not updated, its state stays, and it
                 is not in a norm. The gradients of frozen arrays may also be missing
                 from a mapping. With ``accumulate``, None adds nothing to the sum, and

@@ -54,7 +54,9 @@ class CheckpointFolder:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.close()
-            message = f"checkpoint must be used by one process, but another has {self.path} open"
+            message = (
+                f"checkpoint must be a folder of one run, but another uses {self.path}"
+            )
             raise ArgumentError(message) from error
 
     def close(self) -> None:
@@ -76,8 +78,8 @@ class CheckpointFolder:
             except StateError as error:
                 damaged.append(error)
                 continue
-            for error in damaged:
-                message = f"{error}; the run continues from {file.name}"
+            for one in damaged:
+                message = f"{one}; the run continues from {file.name}"
                 warnings.warn(message, DataWarning, stacklevel=2)
             return found
         if damaged:

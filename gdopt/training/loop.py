@@ -194,12 +194,10 @@ def make_run(
     )
 
 
-SHOWN = inspect.signature(make_run)
-for public in (minimize, steps):
-    annotation = inspect.signature(public).return_annotation
-    public.__signature__ = SHOWN.replace(  # type: ignore[attr-defined]
-        return_annotation=annotation
-    )
+for public in (minimize, steps):  # which show the options by name
+    returned = inspect.signature(public).return_annotation
+    shown_as = inspect.signature(make_run).replace(return_annotation=returned)
+    vars(public)["__signature__"] = shown_as
 
 
 def fit(
@@ -237,10 +235,16 @@ def fit(
             also in a smaller last batch.
         epochs: how many to run, at least 1. The rest of an epoch, where `batches`
             continues within one, counts as one.
-        max_iter: as in `minimize`, and so are `max_seconds`, `target`, `callback`,
-            `checkpoint`, `checkpoint_seconds`, `record_every` and `smoothing`.
+        max_iter: updates after which the run ends.
+        max_seconds: seconds after which it ends.
+        target: smoothed loss at which it has converged.
         dev: examples and labels whose accuracy is measured at the end of each epoch;
             examples and targets whose loss is, where the network's output is linear.
+        callback: as in `minimize`.
+        checkpoint: as there.
+        checkpoint_seconds: as there.
+        record_every: as there.
+        smoothing: as there.
         validate: whether to check every batch; False where ``network.check_data`` has
             seen the examples.
         cuda_graph: whether a GPU is to replay the whole step as a graph, with the same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,11 @@ def make_method(
         return method
     if isinstance(method, str) and method in LINE_SEARCH_METHODS:
         if lr is not None:
-            message = f"lr must be None with method={method!r}, which searches the "
-            raise ArgumentError(f"{message}length of each step, got {shown(lr)}")
+            message = (
+                f"lr must be None with method={method!r}, which searches the length of "
+                f"each step, got {shown(lr)}"
+            )
+            raise ArgumentError(message)
         return LINE_SEARCH_METHODS[method](Parameters.of(params), bounds=bounds)
     if isinstance(method, str):
         known = [*OPTIMIZERS, *LINE_SEARCH_METHODS]
@@ -98,14 +102,14 @@ class FirstOrder:
 
     def update(self, evaluate: Evaluate) -> Point:
         """Step by the gradients of the last evaluation, and evaluate again."""
-        before = {}
-        if self._measure_change:
-            before = {n: a.copy() for n, a in self._arrays.items()}
+        if not self._measure_change:
+            self.optimizer.step(self._given)
+            return self.start(evaluate)
+        before = {name: array.copy() for name, array in self._arrays.items()}
         self.optimizer.step(self._given)
-        arrays = self._arrays
-        change = max_norm(self._xp, [arrays[n] - a for n, a in before.items()])
-        point = self.start(evaluate)
-        return Point(point.value, point.grad_norm, change)
+        moved = [array - before[name] for name, array in self._arrays.items()]
+        change = max_norm(self._xp, moved)
+        return replace(self.start(evaluate), change=change)
 
     @property
     def _arrays(self) -> Mapping[str, Array]:
@@ -158,8 +162,10 @@ def max_norm(xp: Any, arrays: Any) -> float:
                 ends += [array.max(), -array.min()]
     if not ends:
         return 0.0
-    largest = float(xp.stack([end.astype(np.float64) for end in ends]).max())
-    return largest if math.isnan(largest) else max(largest, 0.0)
+    if xp is np:
+        numbers = list(map(float, ends))
+        return math.nan if any(map(math.isnan, numbers)) else max(numbers)
+    return float(xp.stack([end.astype(np.float64) for end in ends]).max())
 
 
 def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:

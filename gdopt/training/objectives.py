@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from gdopt.arrays import backend_of
 from gdopt.checks import shown
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.kernels.products import in_step
 from gdopt.nn import Network
 from gdopt.training.graph import check_pair
 
@@ -54,10 +52,6 @@ class Objective:
         """Return what is measured on the dev examples, by the names of a record."""
         return {"dev_loss": read_value(self._fg(self.params, *dev)[0])}
 
-    def context(self) -> AbstractContextManager[Any]:
-        """Return a context for each evaluation and each update."""
-        return nullcontext()
-
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs in addition to the parameters."""
         return {}
@@ -83,7 +77,9 @@ class ModelObjective(Objective):
         self.model, self._options = model, options
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
-        return self._fg(*batch, **self._options)
+        # A network that diverges overflows first; its loss shows it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._fg(*batch, **self._options)
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
@@ -119,24 +115,14 @@ class NetworkObjective(ModelObjective):
             )
             raise ArgumentError(message)
         check_pair(batches.arrays)
-        rest = len(batches.arrays[0]) % batches.batch_size
-        alone = batches.batch_size == 1 or (rest == 1 and not batches.drop_last)
-        if network.batch_norm and alone:
+        count, size = len(batches.arrays[0]), batches.batch_size
+        if network.batch_norm and count - (len(batches) - 1) * size == 1:
             message = (
                 "batch_norm needs 2 examples or more in every batch, but the last one "
-                f"of {len(batches.arrays[0])} examples in batches of "
-                f"{batches.batch_size} holds one: write minibatches(..., "
-                "drop_last=True)"
+                f"of {count} examples in batches of {size} holds one: write "
+                "minibatches(..., drop_last=True)"
             )
             raise ArgumentError(message)
-
-    def context(self) -> AbstractContextManager[Any]:
-        """See `Objective.context`."""
-        # A network that diverges overflows first; its loss shows it.
-        stack = ExitStack()
-        stack.enter_context(np.errstate(over="ignore", invalid="ignore"))
-        stack.enter_context(in_step(self.model.params.backend))
-        return stack
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""

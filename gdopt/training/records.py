@@ -171,7 +171,9 @@ class History(Mapping[str, np.ndarray]):
         ]
         for name, values in zip(NUMBERS, saved, strict=True):
             if name in COUNTS and not all(v >= 0 and v % 1 == 0 for v in values):
-                message = f"{name} of history must be whole numbers, got {shown(values)}"
+                message = (
+                    f"{name} of history must be whole numbers, got {shown(values)}"
+                )
                 raise StateError(message)
         try:
             warnings = [(int(step), str(text)) for step, text in state["warnings"]]

@@ -124,7 +124,9 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
     own = run.parameters
     saved = check_state("params", state["params"], own.arrays)
     params = {
-        n: own.backend.from_host(check_saved_array(f"params[{n!r}]", saved[n], a), own.device)
+        n: own.backend.from_host(
+            check_saved_array(f"params[{n!r}]", saved[n], a), own.device
+        )
         for n, a in own.arrays.items()
     }
     counters = check_state("counters", state["counters"], COUNTERS)

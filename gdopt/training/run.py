@@ -120,7 +120,8 @@ class Run:
         self.seconds = 0.0
         self.reason: str | None = None
         self.success = False
-        self.fun, self.grad_norm = math.nan, None
+        self.fun = math.nan
+        self.grad_norm: float | None = None
         self.last_loss, self.has_warned = math.inf, False
         self.settings = settings_of(self)
         self._cadence = Cadence.of(record_every)

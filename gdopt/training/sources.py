@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,8 +121,7 @@ class Batches:
         if self._drawn is None:
             batch = self._next(self._data)
             self._batch = batch if isinstance(batch, tuple | list) else (batch,)
-            with self._objective.context():
-                self._drawn = self._objective.evaluate(tuple(self._batch))
+            self._drawn = self._objective.evaluate(tuple(self._batch))
 
     def _next(self, data: Any) -> Any:
         """Return the next batch, the first of a new epoch where one has ended."""
@@ -149,8 +147,7 @@ class Batches:
         """Do an update by the gradients of the batch that was drawn."""
         loss, grads = self._drawn
         number = self._read(loss, read=read)
-        with self._objective.context():
-            self._optimizer.step(grads)
+        self._optimizer.step(grads)
         self._drawn = None
         return Update(number, self._examples())
 

@@ -204,17 +204,24 @@ class EarlyStopping:
         Raises:
             StateError: it does not fit, or is damaged; nothing has changed.
         """
-        keys, counts = ("best", "record", "params", "layers", "reason"), (
-            "waited",
-            "nans",
+        keys, counts = (
+            ("best", "record", "params", "layers", "reason"),
+            (
+                "waited",
+                "nans",
+            ),
         )
-        state = check_state("state", state, keys, counts=counts, same={"format": FORMAT})
+        state = check_state(
+            "state", state, keys, counts=counts, same={"format": FORMAT}
+        )
         record, moved = _record(state), {}
         if record is not None:
             saved = check_state("params", state["params"], self._kept)
             move, device = self._parameters.backend.from_host, self._parameters.device
             moved = {
-                name: move(check_saved_array(f"params[{name!r}]", saved[name], own), device)
+                name: move(
+                    check_saved_array(f"params[{name!r}]", saved[name], own), device
+                )
                 for name, own in self._kept.items()
             }
         self._copy(moved, self._kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +68,8 @@ class Stops:
                 raise ArgumentError(message + "data a run does not end otherwise")
             return stops
         if stops.epochs is not None:
-            message = "epochs must be None without data: write max_iter"
-            raise ArgumentError(f"{message}={stops.epochs}")
+            message = f"epochs must be None without data: write max_iter={stops.epochs}"
+            raise ArgumentError(message)
         if stops == cls():
             stops.gtol = GTOL
         if stops.max_iter is None and stops.max_seconds is None:
@@ -103,7 +104,7 @@ class Stops:
         return None
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "epochs": check_count,
     "max_iter": check_count,
     "max_seconds": check_positive,

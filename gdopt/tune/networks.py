@@ -76,6 +76,7 @@ class NetworkObjective:
         betas = {name: trial[name] for name in BETAS if name in trial}
         rate = self._rate(trial, len(batches))
         optimizer = self.optimizer(network.params, lr=rate, **betas)
+
         def report(record: Record) -> None:
             trial.report(record.dev_accuracy or 0.0, step=record.epoch)
 

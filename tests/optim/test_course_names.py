@@ -26,7 +26,8 @@ def test_the_course_gives_the_gradients_of_what_lies_between_as_well():
 
 
 @pytest.mark.parametrize(
-    "names", [("dW1", "b1"), ("dW1",), ("W1", "db1"), ("W1", "b1", "dZ1"), ("DW1", "Db1")]
+    "names",
+    [("dW1", "b1"), ("dW1",), ("W1", "db1"), ("W1", "b1", "dZ1"), ("DW1", "Db1")],
 )
 def test_half_of_the_names_with_a_d_are_refused(names):
     params, optimizer = make()
