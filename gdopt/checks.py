@@ -121,11 +121,7 @@ def as_scalar(value: Any) -> Any:
 
 
 def as_number(name: str, value: Any) -> float:
-    """Take a real number as a float; refuse truth values, text and all else.
-
-    Raises:
-        ArgumentTypeError: the value is not a real number.
-    """
+    """Take a real number as a float; refuse truth values, text and all else."""
     number = isinstance(value, int | float | np.integer | np.floating)
     if not number or isinstance(value, bool | np.timedelta64):  # that is an np.integer
         kind = type(value).__name__
@@ -141,11 +137,7 @@ def as_number(name: str, value: Any) -> float:
 def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> float:
     """Take a number within a range, which the dtype of the arithmetic must keep.
 
-    Raises:
-        ArgumentTypeError: the value is not a real number.
-        ArgumentError: it lies outside, is infinite where the range does not hold its
-            end, or leaves the range when it is rounded to `dtype`, as an epsilon of
-            1e-60 does in float32.
+    An epsilon of 1e-60, rounded to float32, leaves the range ``(0, inf)``.
     """
     number = as_number(name, value)
     if number not in bounds:
@@ -166,12 +158,7 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
 
 
 def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; refuse 3.0 and True.
-
-    Raises:
-        ArgumentTypeError: it is of another kind.
-        ArgumentError: it is too small.
-    """
+    """Take a whole number of at least `least` as an int; refuse 3.0 and True."""
     if type(value) is int and value >= least:  # a step checks some
         return value
     rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
@@ -187,11 +174,7 @@ def check_int(name: str, value: Any, least: int) -> int:
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """Take True or False.
-
-    Raises:
-        ArgumentTypeError: it is anything else, such as a size put in its place.
-    """
+    """Take True or False; refuse all else, such as a size put in its place."""
     if not isinstance(value, bool | np.bool_):
         message = f"{name} must be True or False, got {shown(value)}"
         raise ArgumentTypeError(message)
@@ -199,11 +182,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_choice(name: str, value: T, choices: Collection[str]) -> T:
-    """Take a name that is one of the choices.
-
-    Raises:
-        ArgumentError: it is not one of them.
-    """
+    """Take a name that is one of the choices."""
     if value not in choices:
         message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
         raise ArgumentError(message)
@@ -211,11 +190,7 @@ def check_choice(name: str, value: T, choices: Collection[str]) -> T:
 
 
 def check_kind(name: str, value: Any, kind: type) -> None:
-    """Refuse what is not an object of a class.
-
-    Raises:
-        ArgumentTypeError: it is not.
-    """
+    """Refuse what is not an object of a class."""
     if not isinstance(value, kind):
         package, got = kind.__module__.rpartition(".")[0], type(value).__name__
         message = f"{name} must be a {package}.{kind.__name__}, got {got}"
@@ -223,11 +198,7 @@ def check_kind(name: str, value: Any, kind: type) -> None:
 
 
 def check_sequence(name: str, values: Any) -> Sequence[Any]:
-    """Take a list or tuple as it is.
-
-    Raises:
-        ArgumentTypeError: it is neither.
-    """
+    """Take a list or tuple as it is."""
     if not isinstance(values, list | tuple):
         message = f"{name} must be a list or tuple, got {type(values).__name__}"
         raise ArgumentTypeError(message)
@@ -243,12 +214,7 @@ def check_each(check: Callable[[str, Any], T], name: str, values: Any) -> tuple[
 def check_increasing(
     name: str, values: Any, check: Callable[[str, Any], Any] | None = None
 ) -> tuple[Any, ...]:
-    """Take strictly increasing numbers as a tuple: counts, or what `check` takes.
-
-    Raises:
-        ArgumentTypeError: it is not a sequence, or holds something else.
-        ArgumentError: a number is out of range, or not above the one before it.
-    """
+    """Take strictly increasing numbers as a tuple: counts, or what `check` takes."""
     numbers = check_each(check or check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         message = f"{name} must be strictly increasing, got {shown(numbers)}"
@@ -278,10 +244,6 @@ def check_state(
 
     What `counts` name must be whole numbers of at least 0, and `same` holds values that
     must be equal to the saved ones; the caller checks those of `keys`.
-
-    Raises:
-        StateError: it is not a mapping, a key is missing or unknown, or a value does
-            not fit.
     """
     same = same or {}
     expected = sorted({*keys, *counts, *same})
@@ -304,11 +266,7 @@ def check_state(
 
 
 def check_format(name: str, found: Any, newest: int) -> None:
-    """Refuse what was written in another format than 1 up to the newest one.
-
-    Raises:
-        StateError: it was.
-    """
+    """Refuse what was written in another format than 1 up to the newest one."""
     whole = isinstance(found, int) and not isinstance(found, bool)
     if not whole or not 1 <= found <= newest:
         newer = ": a newer gdopt wrote it" if whole and found > newest else ""
@@ -318,12 +276,7 @@ def check_format(name: str, found: Any, newest: int) -> None:
 
 
 def check_like(name: str, array: Any, model: Any) -> None:
-    """Refuse an array whose shape or dtype differs from another's.
-
-    Raises:
-        ArgumentTypeError: the dtype is another.
-        ArgumentError: the shape is another; it is not broadcast.
-    """
+    """Refuse an array whose shape or dtype is not another's; nothing is broadcast."""
     if array.shape != model.shape:
         message = f"{name} must have shape {model.shape}, got {array.shape}"
         raise ArgumentError(message)
@@ -333,11 +286,7 @@ def check_like(name: str, array: Any, model: Any) -> None:
 
 
 def check_saved_array(name: str, saved: Any, own: Any) -> Any:
-    """Take a saved array that has the dtype and shape of the array it replaces.
-
-    Raises:
-        StateError: it has others.
-    """
+    """Take a saved array that has the dtype and shape of the array it replaces."""
     array = saved if hasattr(saved, "dtype") else np.asarray(saved)
     here, there = (f"{one.dtype} of shape {one.shape}" for one in (own, array))
     if here != there:

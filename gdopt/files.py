@@ -16,11 +16,7 @@ from gdopt.errors import ArgumentError
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Take the path of a file that exists.
-
-    Raises:
-        ArgumentError: it does not, or is a folder.
-    """
+    """Take the path of a file that exists."""
     found = Path(path)
     if not found.is_file():
         what = "a folder" if found.is_dir() else "nothing"
@@ -49,16 +45,7 @@ def free_name(stem: str, suffix: str) -> Path:
 
 
 def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
-    """Make a folder, or take an empty one; nothing that is there is overwritten.
-
-    Args:
-        name: of the argument, for the error.
-        folder: its path.
-
-    Raises:
-        ArgumentError: it is a file, or something is in it.
-        OSError: it cannot be made.
-    """
+    """Make a folder, or take an empty one; nothing that is there is overwritten."""
     path = Path(folder)
     if path.exists() and not path.is_dir():
         message = f"{name} must name a new folder, got a file: '{path}'"
@@ -75,11 +62,7 @@ def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
 
 
 def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
-    """Make the first of ``prefix-1``, ``prefix-2``, ... that does not exist.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make the first of ``prefix-1``, ``prefix-2``, ... that does not exist."""
     first = Path(prefix)
     first.parent.mkdir(parents=True, exist_ok=True)
     numbers = itertools.count(1)
@@ -95,10 +78,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file, which replaces the one at a path when the block ends.
 
     The path holds the old content or the new one at any time, also after a power cut
-    where folders can be opened.
-
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
+    where folders can be opened; after an error nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -120,11 +100,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text, so that the file is complete at any time; make its folder.
-
-    Raises:
-        OSError: it, or its folder, cannot be written.
-    """
+    """Write a text, so that the file is complete at any time; make its folder."""
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     with replacing(final) as file:
@@ -132,10 +108,6 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], content: Any, *, indent: int = 2) -> None:
-    """Write what JSON knows, so that the file is always complete.
-
-    Raises:
-        OSError: it, or its folder, cannot be written.
-    """
+    """Write what JSON knows, so that the file is always complete."""
     text = json.dumps(content, indent=indent, ensure_ascii=False)
     write_whole(path, text + "\n")

@@ -11,16 +11,7 @@ from gdopt.errors import MissingExtraError
 
 
 def load_extra(module: str, extra: str, purpose: str) -> Any:
-    """Import an optional module, or say which extra brings it.
-
-    Args:
-        module: dotted name of the module.
-        extra: name of the extra of gdopt that installs it.
-        purpose: what it is needed for; the beginning of the error's sentence.
-
-    Raises:
-        MissingExtraError: the module is not installed.
-    """
+    """Import an optional module, or say which extra brings it, and for what purpose."""
     package = module.partition(".")[0]
     try:
         return importlib.import_module(module)
@@ -57,11 +48,9 @@ def lazy_getattr(
 ) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package, which imports names on first use.
 
-    Args:
-        package: its dotted name.
-        names: what each module defines, separated by spaces; what the package itself
-            does is a submodule.
-        foreign: module whose `LINES` say what to write for names of other libraries.
+    `names` maps each module to what it defines, separated by spaces; what the package
+    itself does is a submodule. `foreign` is a module whose `LINES` say what to write
+    for names of other libraries.
     """
     modules = {name: module for module in names for name in names[module].split()}
 

@@ -18,9 +18,6 @@ BY_NAME = {name.lower(): factor for name, factor in UNITS.items()}
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Lay cells out in columns, two spaces apart: the first to the left, others right.
 
-    Args:
-        lines: of equally many cells each, at least one line.
-
     >>> aligned([["name", "error"], ["W", "1e-9"]])
     ['name  error', 'W      1e-9']
     """
@@ -36,10 +33,6 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 def parse_bytes(name: str, value: Any) -> int:
     """Read a number of bytes, or text with a unit: B, kB to TB, KiB to TiB.
-
-    Raises:
-        ArgumentError: it is below 0, or no such text.
-        ArgumentTypeError: it is of another kind.
 
     >>> parse_bytes("memory", "8GB"), parse_bytes("memory", "1.5 KiB")
     (8000000000, 1536)

@@ -33,11 +33,7 @@ def refuse_other_count(expected: int, got: int, what: str = "grads") -> None:
 def refuse_other_names(
     expected: Sequence[str], got: Collection[str], what: str
 ) -> None:
-    """Refuse a mapping whose names differ from those expected, naming both sides.
-
-    Raises:
-        ArgumentError: a name is missing or unknown.
-    """
+    """Refuse a mapping whose names differ from those expected, naming both sides."""
     if wrong := name_differences(expected, got):
         message = f"{what} must have the names of the parameters: {wrong}"
         raise ArgumentError(message)
@@ -213,12 +209,7 @@ class Arena(Mapping[str, Array]):
 
 
 def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -> None:
-    """Refuse what gradient descent cannot update: integers, objects, foreign bytes.
-
-    Raises:
-        ArgumentTypeError: the dtype is not float16, bfloat16, float32 or float64, or
-            perhaps complex64 or complex128, of this machine.
-    """
+    """Refuse what gradient descent cannot update: integers, objects, foreign bytes."""
     dtype = np.dtype(dtype)
     if not is_float(dtype) and not (complex_too and dtype.name in COMPLEX):
         known = ["float16", "bfloat16", "float32", "float64"]

@@ -17,16 +17,8 @@ class Container:
     """What a list, tuple or mapping held when it was read, of arrays and of others.
 
     An array is named by its path, such as ``"layers.0.W"``: keys of mappings, fields of
-    named tuples and positions, in the order of the containers, depth first.
-
-    Attributes:
-        given: the list, tuple or mapping.
-        nested: whether it holds other containers.
-
-    Raises:
-        ArgumentError: a container is inside itself.
-        ArgumentTypeError: a key is not a string or a whole number, or a list is one of
-            pairs.
+    named tuples and positions, in the order of the containers, depth first. `nested`
+    says whether it holds other containers.
     """
 
     def __init__(self, given: Any, place: str, outer: tuple[Any, ...] = ()) -> None:
@@ -67,11 +59,7 @@ class Container:
         return self._place + field
 
     def named(self) -> dict[str, Array]:
-        """Return all arrays by name.
-
-        Raises:
-            ArgumentError: two have the same name.
-        """
+        """Return all arrays by name; refuse a name that two have."""
         found: dict[str, Array] = {}
         for name, array in self.leaves():
             if name in found:
@@ -144,9 +132,6 @@ class Container:
 
         Entries may have been added, and be in another order. Without names, the arrays
         have just been read, and a mapping that has others by now makes them each time.
-
-        Raises:
-            ArgumentError: says where the first one is.
         """
         entries = zip(self._keys, self._parts, self._held, self._inner, strict=True)
         for key, part, held, inner in entries:
@@ -169,11 +154,7 @@ class Container:
         self._in_order = not self._is_mapping or list(self.given) == self._keys
 
     def put(self, name: str, array: Array) -> bool:
-        """Write an array to the place of one of that name; return whether there is one.
-
-        Raises:
-            ArgumentTypeError: the container cannot be written to.
-        """
+        """Write an array to the place of that name; return whether there is one."""
         entries = zip(self._keys, self._parts, self._inner, strict=True)
         for k, (key, part, inner) in enumerate(entries):
             if inner is not None and name.startswith(f"{part}."):
@@ -200,16 +181,7 @@ def _is_pair(entry: Any) -> bool:
 
 
 def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | None]:
-    """Name every array: its path in containers, or ``"0"``; return its container, too.
-
-    Args:
-        arrays: an array, or a list, tuple or mapping of them and of containers.
-        what: what the caller calls the argument, for the errors.
-
-    Raises:
-        ArgumentTypeError: the container has no order, or a name is not a string.
-        ArgumentError: no array is given, or a name stands for two.
-    """
+    """Name every array by its path, or ``"0"``; return its container, too."""
     container = Container(arrays, what) if is_container(arrays) else None
     is_array = hasattr(arrays, "dtype") and hasattr(arrays, "shape")
     if container is None and not is_array:
@@ -232,11 +204,7 @@ def named_arrays(arrays: Any, what: str) -> dict[str, Array]:
 
 
 def refuse_other_kinds(labelled: Mapping[str, Any]) -> None:
-    """Refuse what is not an array of some library, with what to write instead.
-
-    Raises:
-        ArgumentTypeError: it begins with the first one's label.
-    """
+    """Refuse what is not an array of some library, with what to write instead."""
     for label, value in labelled.items():
         scalar = isinstance(value, np.generic)
         if scalar or not (hasattr(value, "dtype") and hasattr(value, "shape")):

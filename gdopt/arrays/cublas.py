@@ -74,13 +74,11 @@ class Cublas:
         self._stream = stream
 
     def multiply(self, a: Any, b: Any, out: Any) -> bool:
-        """Compute ``out = a b`` of matrices, unless cuBLAS would need a copy.
+        """Compute ``out = a b`` of matrices; return whether it was done.
 
-        cuBLAS counts along columns, so it is asked for ``out^T = b^T a^T``.
-
-        Returns:
-            Whether it was done; not where dtypes or strides are others, the shapes do
-            not fit, or an array is empty.
+        It is not where cuBLAS would need a copy, shapes or dtypes do not fit, or an
+        array is empty. cuBLAS counts along columns, so it is asked for ``out^T = b^T
+        a^T``.
         """
         (m, k), n, kind = a.shape, b.shape[1], a.dtype
         placed = [_place(array) for array in (b, a, out)]

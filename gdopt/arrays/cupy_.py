@@ -46,12 +46,9 @@ def _load() -> Any:
 
 
 def raise_if_cuda_error(error: Exception, where: str) -> None:
-    """Raise gdopt's error from one of CUDA or its libraries; leave others alone.
+    """Raise a BackendError from an error of CUDA or its libraries; leave others alone.
 
     Running out of device memory is a MemoryError as on the host, and stays one.
-
-    Raises:
-        BackendError: the error is CUDA's.
     """
     library = type(error).__module__.partition(".")[0]
     if library in LIBRARIES and not isinstance(error, MemoryError | Warning):
@@ -168,10 +165,8 @@ class CupyBackend:
     def adopt(self, array: Any, *, read_only: bool) -> Any:
         """View the memory of another library's array on the device.
 
-        Args:
-            array: has ``__dlpack__`` or ``__cuda_array_interface__``. DLPack is asked
-                first: it hands over the stream, and knows bfloat16.
-            read_only: whether it must not be written to.
+        DLPack is asked before ``__cuda_array_interface__``: it hands over the stream,
+        and knows bfloat16.
         """
         cupy = self.xp
         if hasattr(array, "__dlpack__"):

@@ -16,17 +16,11 @@ STORED_HALF = ("float16", "bfloat16")  # arithmetic and state are float32
 
 @dataclass(frozen=True)
 class Storage:
-    """How one array of a pass lies in memory.
+    """How one array of a pass lies in memory."""
 
-    Attributes:
-        dtype: float16, bfloat16, float32 or float64.
-        random_stream: whose bits round an element; None rounds to nearest.
-        separate: reached through a table of pointers, not a buffer of the layout.
-    """
-
-    dtype: str
-    random_stream: int | None = None
-    separate: bool = False
+    dtype: str  # float16, bfloat16, float32 or float64
+    random_stream: int | None = None  # whose bits round an element; None: to nearest
+    separate: bool = False  # reached by a table of pointers, not in a buffer
 
 
 @functools.cache
@@ -55,11 +49,7 @@ def as_complex(parts: Any) -> Any:
 
 
 def as_dtype(name: Any) -> Any:
-    """Return the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes.
-
-    Raises:
-        MissingExtraError: bfloat16 without ml_dtypes.
-    """
+    """Return the dtype of a name, bfloat16 included, which NumPy has from ml_dtypes."""
     if isinstance(name, str) and name == "bfloat16":
         module = load_extra("ml_dtypes", "bfloat16", "bfloat16")
         return np.dtype(module.bfloat16)

@@ -42,10 +42,7 @@ def kind_of(value: object) -> str:
 
 
 def device_of(array: Any) -> str:
-    """Name the device of another library's array as backends do, before it is viewed.
-
-    An array of JAX may be spread over several.
-    """
+    """Name the device of another library's array, or devices, before it is viewed."""
     if is_tensor(array):
         return "cpu" if array.is_cpu else str(array.device)
     if is_jax(array):
@@ -135,11 +132,7 @@ def _adopt(array: Any) -> Array:
 
 
 def parameter_view(array: Any, label: str) -> Array:
-    """View an array that is to be updated; what cannot be viewed is returned as it is.
-
-    Raises:
-        ArgumentTypeError: it is JAX's, or its library does not export it.
-    """
+    """View an array that is to be updated, but JAX's; what has no view is returned."""
     if isinstance(array, np.ndarray) or not is_exported(array):
         return array
     if is_jax(array):
@@ -152,12 +145,7 @@ def parameter_view(array: Any, label: str) -> Array:
 
 
 def gradient_view(array: Any, label: str, library: str, device: str) -> Array:
-    """View an array that is only read, of the library and on the device of others.
-
-    Raises:
-        ArgumentTypeError: it is sparse, a tracer of JAX, or not exported.
-        BackendError: it is on another device, or spread over several.
-    """
+    """View an array that is only read, of the library and on the device of others."""
     tensor = is_tensor(array)
     jax = not tensor and is_jax(array)
     if tensor and array.is_sparse:

@@ -9,11 +9,7 @@ from gdopt.errors import ArgumentError
 
 
 def refuse_overlap(backend: Backend, labelled: Mapping[str, Array], what: str) -> None:
-    """Refuse arrays that share memory: an update would be applied twice.
-
-    Raises:
-        ArgumentError: names the first two that overlap.
-    """
+    """Refuse arrays that share memory: an update would be applied twice."""
     ranges = sorted(
         (*byte_bounds(backend, array), name)
         for name, array in labelled.items()

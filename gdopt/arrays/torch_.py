@@ -41,11 +41,7 @@ class Tensors:
         ]
 
     def refuse_moved(self) -> None:
-        """Refuse tensors whose memory is not what the views are of.
-
-        Raises:
-            ArgumentError: names the first one.
-        """
+        """Refuse tensors whose memory is not what the views are of."""
         facts = self._facts()
         if facts == self._memory:
             return
@@ -59,12 +55,7 @@ class Tensors:
         raise ArgumentError(message)
 
     def grads(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the gradients that parameters carry.
-
-        Raises:
-            ArgumentTypeError: some parameters are not torch's.
-            ArgumentError: no parameter has a gradient.
-        """
+        """Return the gradients that parameters carry; at least one has one."""
         if len(self.named) < self._count:
             message = "step needs grads: only torch's parameters carry their own"
             raise ArgumentTypeError(message)
@@ -89,10 +80,7 @@ class Tensors:
             tensor.grad = None
 
     def written(self, names: Collection[str]) -> None:
-        """Let autograd know that tensors were written to.
-
-        It then refuses to go back through what was computed from their old values.
-        """
+        """Let autograd refuse to go back through what the old values have computed."""
         own = [tensor for name, tensor in self.named.items() if name in names]
         self._torch.autograd.graph.increment_version(own)
 

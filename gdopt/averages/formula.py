@@ -17,12 +17,7 @@ WINDOW = Range.parse("[1, inf)")
 
 
 def check_beta(beta: Any, window: Any = None) -> float:
-    """Take beta, or the window that gives it: beta = 1 - 1 / window.
-
-    Raises:
-        ArgumentTypeError: it is not a real number.
-        ArgumentError: it is out of range, or not exactly one of the two is given.
-    """
+    """Take beta, or the window that gives it: beta = 1 - 1 / window."""
     if (beta is None) == (window is None):
         message = f"give either beta or window, got beta={beta!r}, window={window!r}"
         raise ArgumentError(message)

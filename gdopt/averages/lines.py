@@ -15,26 +15,18 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 @dataclass(frozen=True)
 class Lines:
-    """A series whose first axis is time, and a new array like it for results.
-
-    Attributes:
-        finished: returns the results along the axes and in the form of the series.
-    """
+    """A series whose first axis is time, and a new array like it for results."""
 
     backend: Backend
     rows: Array
     results: Array
-    finished: Callable[[], Any]
+    finished: Callable[[], Any]  # the results in the axes and the form of the series
 
     @classmethod
     def of(cls, series: Any, axis: int) -> Self:
         """Take an array, a list or tuple, or a pandas Series or DataFrame.
 
         pandas is not imported: its objects are those with an index and `to_numpy`.
-
-        Raises:
-            ArgumentTypeError: the series is of another kind, or not of numbers.
-            ArgumentError: it has no such axis.
         """
         labelled = hasattr(series, "to_numpy") and hasattr(series, "index")
         x = series.to_numpy() if labelled else series

@@ -77,10 +77,7 @@ def weighted(
     """Return a moment of every line, in the form of its series, computed in float64.
 
     A step multiplies the weights of older values by `decay`: a number, or one a row.
-
-    Raises:
-        ArgumentError: the average is not corrected, or starts from a given value: what
-            it would be after a gap is not defined.
+    What an average that is not corrected would be after a gap is not defined.
     """
     zero = starts_from_zero(check_initial(initial))
     if not isinstance(initial, str) or (zero and not bias_correction):
@@ -149,13 +146,7 @@ def _variance(xp: Any, rows: Array, kept: Array, taken: Array, *, bias: bool) ->
 
 
 def half_lives(times: Any, halflife: Any, lines: Lines) -> np.ndarray:
-    """Return how many half-lives have passed since the time before.
-
-    Raises:
-        ArgumentTypeError: times are not numbers, or dates with a timedelta.
-        ArgumentError: times are not one for each row, or decrease, or halflife is not
-            above 0.
-    """
+    """Return how many half-lives have passed since the time before, for each row."""
     backend, unit = lines.backend, np.timedelta64(1, "us")
     try:
         at = backend.to_host(times) if backend.is_array(times) else np.asarray(times)

@@ -40,14 +40,7 @@ FILLS = ("zero", "edge")
 
 
 def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array]:
-    """Return images as (m, h, w) or (m, h, w, c), to be changed by a generator.
-
-    Raises:
-        ArgumentError: their shape is another, or does not fit `shape`.
-        ArgumentTypeError: they are not an array, `shape` is not a list of whole
-            numbers, `generator` is not a generator: a seed would draw the same every
-            time.
-    """
+    """Return images as (m, h, w) or (m, h, w, c); refuse a seed for a generator."""
     backend = backend_of(images)
     check_kind("generator", generator, np.random.Generator)
     if shape is None:

@@ -45,23 +45,14 @@ def differences(backend: Backend, compared: Iterable[Compared], axis: int) -> li
         score = \|sum d\| / sqrt(sum d^2), an alarm above sqrt(2 ln(2 k / FALSE_ALARM)),
 
     k being the number of features and classes together. Where both parts are drawn from
-    one distribution each d is as likely as -d, and Hoeffding's inequality bounds the
-    chance of *any* false alarm by `FALSE_ALARM`, whatever the distribution and however
-    small the parts. Only means are compared, not spreads; pairs with NaN or infinity
-    are left out, as are the examples by which one part is larger.
+    one distribution each d is as likely as -d, and Hoeffding's inequality (1963,
+    theorem 2, given the sizes of the differences) bounds the chance of *any* false
+    alarm by `FALSE_ALARM`, whatever the distribution and however small the parts. Only
+    means are compared, not spreads; pairs with NaN or infinity are left out, as are the
+    examples by which one part is larger.
 
-    Args:
-        backend: of the features.
-        compared: of every array its dev and its test part, examples along `axis`, and
-            None; or class numbers on the host, and the names of the classes.
-        axis: of the examples.
-
-    Returns:
-        The differences found, the largest score first; empty without any.
-
-    Source:
-        Hoeffding 1963, Probability inequalities for sums of bounded random variables,
-        theorem 2, given the sizes of the differences.
+    `compared` has of every array its dev and its test part, and None; or class numbers
+    on the host, and the names of the classes. The largest score comes first.
     """
     rows = [
         (f"{name} of array {k}", *numbers)

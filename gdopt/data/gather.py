@@ -20,11 +20,7 @@ BLOCK = 1 << 21
 
 
 def check_axis(axis: Any) -> int:
-    """Take the axis of the examples: 0 for rows, 1 for columns.
-
-    Raises:
-        ArgumentError: it is neither.
-    """
+    """Take the axis of the examples: 0 for rows, 1 for columns."""
     if isinstance(axis, bool) or axis not in (0, 1):
         message = f"axis must be 0 (rows are examples) or 1 (columns are), got {axis!r}"
         raise ArgumentError(message)
@@ -45,19 +41,7 @@ def examples_at(array: Array, axis: int, places: Any) -> Array:
 def check_arrays(
     arrays: Sequence[Array], axis: int, name: str = "array {}"
 ) -> tuple[Backend, int]:
-    """Return the backend of arrays and the number of examples that all of them hold.
-
-    Args:
-        arrays: what to check.
-        axis: of the examples.
-        name: what errors call the array at position ``{}``.
-
-    Raises:
-        ArgumentTypeError: something is not a NumPy or CuPy array.
-        BackendError: they are on several devices.
-        ArgumentError: there is none, one has no dimension, or their numbers of examples
-            differ.
-    """
+    """Return the backend of arrays and the number of examples that all of them hold."""
     if not arrays:
         message = "at least one array must be given, got none"
         raise ArgumentError(message)
@@ -89,11 +73,7 @@ def example_blocks(array: Array, axis: int) -> Iterator[Array]:
 
 @on_their_device
 def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) -> None:
-    """Refuse floating-point data that contain NaN.
-
-    Raises:
-        ArgumentError: they do; the message says how many, and where the first is.
-    """
+    """Refuse floating-point data that contain NaN, and say where the first is."""
     if array.dtype.kind not in "fc":
         return
     xp = backend.xp

@@ -55,11 +55,7 @@ class _Pinned:
         self._copied: Any = None
 
     def send(self, arrays: list[np.ndarray], stream: Any) -> tuple[list[Array], Any]:
-        """Copy a batch here, and ask the stream to copy it on.
-
-        Returns:
-            The batch on the device, and the event behind which it is there.
-        """
+        """Copy a batch here, ask the stream to copy it on; return it with its event."""
         cupy = self._home.xp
         if self._copied is not None:
             self._copied.synchronize()  # the device may still read the last batch

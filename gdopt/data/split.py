@@ -131,12 +131,7 @@ def split(
 
 
 def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
-    """Return the numbers of examples for training, dev and test.
-
-    Raises:
-        ArgumentTypeError: a part is not a number.
-        ArgumentError: a part would be empty, or the parts do not add up.
-    """
+    """Return the numbers of examples for training, dev and test."""
     if train is None:
         train = 0.7 if dev is None else 0.6
     if test is None:

@@ -43,16 +43,7 @@ Compared = tuple[
 
 
 class Comparison:
-    """Calls the function twice where the parameters are, then around them.
-
-    Args:
-        probe: the function and its parameters.
-        step: of the differences.
-        generator: of the directions.
-
-    Raises:
-        GdoptError: what the function gives cannot be used, or differs between calls.
-    """
+    """Calls the function twice where the parameters are, then around them."""
 
     def __init__(
         self, probe: Probe, step: float, generator: np.random.Generator

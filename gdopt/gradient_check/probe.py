@@ -27,17 +27,7 @@ Values = Mapping[str, np.ndarray]  # by the parameters' names, on the host
 
 
 class Probe:
-    """Calls a function at parameters nearby; leaving the context restores them.
-
-    Args:
-        function: ``function(params) -> (loss, grads)``.
-        params: as the user holds them.
-        nominal_step: whether differences are divided by the step as it was asked for,
-            not by how far the parameters moved as they are stored.
-
-    Raises:
-        GdoptError: the parameters cannot be used, or are not finite.
-    """
+    """Calls a function at parameters nearby; leaving the context restores them."""
 
     def __init__(
         self,
@@ -97,12 +87,7 @@ class Probe:
         return [*moved, *self.rebound()]
 
     def call(self, where: str) -> tuple[float, Any]:
-        """Call the function; return its loss, and its gradients as they came.
-
-        Raises:
-            ArgumentTypeError: it does not return a pair, or the loss is not a number.
-            ArgumentError: the loss is not finite.
-        """
+        """Call the function; return its finite loss, and its gradients as they came."""
         self.calls += 1
         result = self.function(self.params)
         if not isinstance(result, tuple | list) or len(result) != 2:
@@ -130,12 +115,7 @@ class Probe:
         return float(loss)
 
     def gradients(self, grads: Any) -> dict[str, np.ndarray]:
-        """Copy gradients to the host as float64, in the parameters' order.
-
-        Raises:
-            GdoptError: a gradient is missing, unknown, of another shape or dtype, on
-                another device, or not finite.
-        """
+        """Copy gradients to the host as float64, in the parameters' order."""
         named = named_arrays(grads, "grads")
         if isinstance(grads, Mapping) or self._nested:
             refuse_other_names(list(self.arrays), named, "grads")
@@ -177,11 +157,7 @@ class Probe:
         return array_label(name) + (str(list(index)) if index else "") + part
 
     def element(self, name: str, index: tuple[int, ...], step: float) -> float:
-        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element.
-
-        Raises:
-            ArgumentError: the step vanishes in the element, or a loss is not finite.
-        """
+        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element."""
         array, middle = self.arrays[name], self.hosts[name][index]
         place = self._place(name, index)
         losses, ends = [], []
@@ -208,9 +184,6 @@ class Probe:
 
         The gradient is multiplied by how far the parameters were moved as stored, so
         that their rounding does not count, unless the step is nominal.
-
-        Raises:
-            ArgumentError: the step vanishes, or a loss is not finite.
         """
         high = self.move(direction, step)
         above = self.call(f"{step:g} along {what}")[0]

@@ -50,12 +50,7 @@ def element_passes(program: BaseProgram) -> list[Program]:
 
 
 def describe(function: Callable[..., Any], program: BaseProgram) -> str:
-    """Describe a formula in sections: source, costs, scalars, and text of each engine.
-
-    Args:
-        function: the formula.
-        program: what it was traced to.
-    """
+    """Describe a formula in sections: source, costs, scalars, text of each engine."""
     costs = count_costs(program)._asdict().items()
     lines, values = print_host(program.hoisted, _in_python)
     scalars = [line.strip() for line in lines]

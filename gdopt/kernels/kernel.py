@@ -47,12 +47,7 @@ def numba_installed() -> bool:
 
 
 def cpu_engine() -> str:
-    """Name the engine for NumPy arrays: ``GDOPT_CPU_ENGINE``, else Numba if installed.
-
-    Raises:
-        ArgumentError: the variable names no engine.
-        MissingExtraError: it names Numba, which is not installed.
-    """
+    """Name the engine of NumPy arrays: ``GDOPT_CPU_ENGINE``, or Numba if installed."""
     name = os.environ.get("GDOPT_CPU_ENGINE")
     if name is None:
         return "numba" if numba_installed() else "numpy"
@@ -213,10 +208,8 @@ class Kernel:
     ) -> BaseProgram:
         """Trace the function.
 
-        Args:
-            elements: names of the scalars that are given as arrays.
-            axes: of the arrays; it matters where the function asks for it or reduces.
-            early: see `plan_passes`.
+        Elements names the scalars that are given as arrays. Axes matter where the
+        function asks for them or reduces; see `plan_passes` for `early`.
         """
         formula = self._traced(frozenset(elements), axes)
         key = formula, early

@@ -30,12 +30,7 @@ def _flushed(dtype: Any) -> AbstractContextManager[Any]:
 
 
 class MatrixKernel:
-    """A formula that updates a matrix in place, element by element.
-
-    Args:
-        function: of arrays by position; it returns what the first one becomes.
-        vectors: names of those that are (n,), the same for every row of the matrix.
-    """
+    """A formula that updates a matrix in place; its vectors are (n,), not (m, n)."""
 
     def __init__(
         self, function: Callable[..., Any], vectors: Collection[str] = ()
@@ -49,12 +44,10 @@ class MatrixKernel:
         return self._kernel.element_program()
 
     def __call__(self, *arrays: Array, total: Array | None = None) -> None:
-        """Update the first array in place.
+        """Update the first array in place; the others have its shape and float dtype.
 
-        Args:
-            arrays: of one shape and float dtype, (m, n), or any without vectors.
-            total: where the sums of the first matrix over its rows go, (n,), in the
-                order of `lane_sums`.
+        They are (m, n), or any without vectors. The sums of the first over its rows go
+        to the total, (n,), in the order of `lane_sums`.
         """
         first = arrays[0]
         if not isinstance(first, np.ndarray):
@@ -135,9 +128,8 @@ column_sums = MatrixKernel(_same)
 class RowKernel:
     """A loss: the mean of a formula that works on each row of a matrix.
 
-    Args:
-        function: of ``outputs, label, column``; returns the gradient (m, n) and the
-            loss (m, 1) of each row. `column` numbers the columns from 0.
+    The function, of ``outputs, label, column``, returns the gradient (m, n) and the
+    loss (m, 1) of each row; `column` numbers the columns from 0.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -161,9 +153,7 @@ class RowKernel:
     def __call__(self, outputs: Array, label: Array) -> tuple[Array, Array]:
         """Return the sum of the rows' losses, 0-d, and the gradient, a new array.
 
-        Args:
-            outputs: (m, n), C-contiguous, floating.
-            label: (m,), or (m, n) of the dtype of the outputs.
+        Outputs are (m, n), C-contiguous; labels (m,), or (m, n) of the same dtype.
         """
         if isinstance(outputs, np.ndarray):
             if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:

@@ -52,8 +52,7 @@ BATCH = 64 * SEGMENT  # elements that NumPy adds at a time: 2 MiB of float64
 def _cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut runs into pieces of at most `length`; an empty run is one empty piece.
 
-    Returns:
-        How many pieces each run has; for each piece its run, and its start therein.
+    Return how many pieces each run has; for each piece its run, and its start in it.
     """
     counts = np.maximum(-(-sizes // length), 1)
     run = np.repeat(np.arange(sizes.size), counts)
@@ -62,22 +61,7 @@ def _cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 class NormPlan:
-    """Where the segments of a layout's arrays lie, and which sums are added to which.
-
-    Args:
-        layout: of the arrays.
-        fan: how many neighbours, a power of two, are added at a time.
-
-    Attributes:
-        sums: how many sums a segment has: three where an array is float64.
-        segments: for each dtype (segments, 5) int64: the first element in its array,
-            and in the arena's buffer; the number of elements; which sum it is; the
-            number of its array within the dtype.
-        ends: (levels + 1,): the segments' sums end at the first, and the sums of each
-            level of neighbours at the next.
-        firsts: for each sum after the segments', the first of those it adds up, which
-            are all until the next one's first.
-    """
+    """Where the segments of a layout's arrays lie; sums are added `fan` at a time."""
 
     def __init__(self, layout: Layout, fan: int = 2) -> None:
         slots = list(layout.slots.values())
@@ -86,7 +70,10 @@ class NormPlan:
         counts, array, start = _cut(sizes, SEGMENT)
         length = np.minimum(sizes[array] - start, SEGMENT)
         table = [start, start + starts[array], length, np.arange(array.size), array]
-        self.sums = 3 if "float64" in layout.sizes else 1
+        self.sums = 3 if "float64" in layout.sizes else 1  # of each segment
+        # For each dtype (segments, 5) int64: the first element in its array, and in the
+        # arena's buffer; the number of elements; which sum it is; the number of its
+        # array within the dtype.
         self.segments: dict[str, np.ndarray] = {}
         for group in layout.sizes:
             inside = np.array([slot.group == group for slot in slots])[array]
@@ -101,21 +88,14 @@ class NormPlan:
             counts, run, start = _cut(counts, fan)
             firsts.append(offsets[run] + start)
             ends.append(ends[-1] + run.size)
+        # Where the segments' sums end, and those of each level of neighbours; for each
+        # of the latter the first of those it adds up, until the next one's first.
         self.ends = np.array(ends[1:], np.int32)
         self.firsts = np.array([*np.concatenate([[], *firsts]), ends[-2]], np.int32)
 
 
 def segment_sums(arrays: Sequence[Any], *, scaled: bool) -> np.ndarray:
-    """Add up the squares of each segment of NumPy arrays.
-
-    Args:
-        arrays: of any shapes and float dtypes.
-        scaled: whether to return three sums, as float64 arrays need.
-
-    Returns:
-        (1 or 3, segments): the sums of all arrays' segments, taken as they are; then of
-        the big and of the small elements.
-    """
+    """Add up the squares of each segment of NumPy arrays; three sums where scaled."""
     firsts = np.cumsum([0, *(max(-(-a.size // SEGMENT), 1) for a in arrays)]).tolist()
     sums = np.zeros((3 if scaled else 1, firsts[-1]))
     alike: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
@@ -180,17 +160,7 @@ def root(taken: float, big: float = 0.0, small: float = 0.0) -> float:
 
 
 def join_norms(xp: Any, norms: Any) -> Any:
-    """Return the norm of all arrays from the norm of each, added by neighbours.
-
-    They are scaled by a power of two, so that no square overflows or vanishes.
-
-    Args:
-        xp: the module of the array.
-        norms: (arrays,) float64.
-
-    Returns:
-        A number or 0-d array; NaN if a norm is.
-    """
+    """Return the norm of all from the norm of each, scaled: no square overflows."""
     exponent = xp.frexp(norms.max())[1]
     squares = xp.square(xp.ldexp(norms, -exponent))
     while squares.size > 1:

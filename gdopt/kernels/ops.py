@@ -28,10 +28,6 @@ def lane_sums(x: Any, out: Any = None) -> Any:
 
     Row k is added to lane k modulo 32, starting from 0.0, one row after the other; the
     lanes are added by halves: lane 0 and lane 16, 1 and 17, ..., then 0 and 8, ...
-
-    Args:
-        x: of NumPy.
-        out: (n,), where the sums go; a new array without it.
     """
     rows, columns = x.shape
     whole = rows - rows % LANES

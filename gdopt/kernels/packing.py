@@ -32,12 +32,9 @@ def _mix(x: Any) -> Any:
 
 
 def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
-    """Return 32 random bits for each element of a step.
+    """Return 32 random bits for each element of a step, by its index (n,), int64.
 
-    Args:
-        seed: its lower 32 bits count.
-        t: the step; its lower 32 bits count.
-        index: (n,) int64, of the elements.
+    Of seed and step, the lower 32 bits count.
 
     >>> random_bits(0, 1, np.arange(2)).tolist()
     [604019821, 3412962653]
@@ -49,14 +46,7 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
 
 
 def random_noise(seed: int, t: int, index: np.ndarray, stream: int) -> Any:
-    """Return 16 random bits for each element, as uint32; a word serves three streams.
-
-    Args:
-        seed: of the layout's part.
-        t: the step.
-        index: (n,) int64, of the elements.
-        stream: number of the array among those that are rounded at random.
-    """
+    """Return 16 random bits of each element, uint32; a word serves three streams."""
     word = random_bits(seed + stream // STREAMS, t, index)
     if stream % STREAMS == 0:
         return word & np.uint32(0xFFFF)
@@ -72,19 +62,12 @@ def group_seed(seed: int, group: int) -> int:
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the results of one pass are rounded.
+    """How the results of one pass are rounded."""
 
-    Attributes:
-        seed: of the layout's part.
-        t: the step.
-        start: index of the arrays' first element.
-        random_streams: of each array that is rounded at random, by its place.
-    """
-
-    seed: int
+    seed: int  # of the layout's part
     t: int
-    start: int
-    random_streams: Mapping[int, int]
+    start: int  # index of the arrays' first element
+    random_streams: Mapping[int, int]  # by the places of arrays rounded at random
 
     def __call__(self, values: np.ndarray, place: int, offset: int) -> Any:
         """Round float32 values (n,) of elements from `offset` on to bfloat16."""
@@ -141,13 +124,8 @@ def run_packed(
 ) -> None:
     """Update arrays of one shape in place, whatever their strides and storage.
 
-    Args:
-        engine: computes on flat arrays of its own dtype.
-        arrays: of one shape; the first `written` of them are changed.
-        values: the hoisted values, as the engine's ``cast`` gave them.
-        written: how many arrays are copied back.
-        rounding: of those that are rounded at random; the others go to the nearest.
-        copy: of the first array in half precision; see `adopt`.
+    The first `written` are changed: rounded at random or to the nearest. The first
+    array may have a copy in half precision; see `adopt`.
     """
     views = [flat_view(array, engine.dtype) for array in arrays]
     if copy is None and all(view is not None for view in views):
@@ -199,16 +177,7 @@ def run_whole(
     *,
     copy: Any = None,
 ) -> None:
-    """Update an array by passes, whatever its strides and storage.
-
-    Args:
-        engine: runs passes on flat arrays, of its dtype or float64.
-        program: whose inputs the arrays are.
-        arrays: of one shape, but for those with a value for an array, row or column.
-        values: the hoisted values.
-        rounding: of those that are rounded at random; the others go to the nearest.
-        copy: of the first array in half precision; see `adopt`.
-    """
+    """Update an array by passes, whatever its strides and storage; see `run_packed`."""
     if not arrays[0].size:
         return
     flat, packed = [], []

@@ -30,34 +30,22 @@ def reduces_elements(node: Symbol) -> bool:
 class ArrayPass:
     """One loop over the elements of an array.
 
-    Attributes:
-        program: what is done for every element. Its hoisted values are scalars, and
-            values for an array, a row or a column that are known by then; what it
-            keeps are the operands of the reductions.
-        places: where the program's inputs are among the formula's.
-        reductions: the formula's values that the pass accumulates.
+    The program's hoisted values are scalars, and values for an array, a row or a column
+    that are known by then; what it keeps are the operands of the reductions.
     """
 
     program: Program
-    places: tuple[int, ...]
-    reductions: tuple[Symbol, ...]
+    places: tuple[int, ...]  # of the program's inputs among the formula's
+    reductions: tuple[Symbol, ...]  # the formula's values that the pass accumulates
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReducingProgram(BaseProgram):
-    """A traced formula whose elements depend on values of whole arrays or rows.
+    """A traced formula whose elements depend on values of whole arrays or rows."""
 
-    Of some inputs there is one value for an array, a row or a column.
-
-    Attributes:
-        between: what is computed before each pass, and after the last one, in order.
-        passes: the loops over elements.
-        early: places of the inputs that are written before the last pass.
-    """
-
-    between: tuple[tuple[Symbol, ...], ...]
+    between: tuple[tuple[Symbol, ...], ...]  # computed before each pass, and at the end
     passes: tuple[ArrayPass, ...]
-    early: tuple[int, ...]
+    early: tuple[int, ...]  # places of inputs that are written before the last pass
 
     @property
     def loads(self) -> int:
@@ -85,10 +73,8 @@ class ReducingProgram(BaseProgram):
 def plan_passes(formula: Formula, *, early: bool = True) -> ReducingProgram:
     """Cut a traced formula into passes.
 
-    Args:
-        formula: the formula.
-        early: whether results may be written before the last pass; not where storage
-            rounds them, as a later pass would read another value.
+    Results may be written early, before the last pass; not where storage rounds them,
+    as a later pass would read another value.
     """
     nodes = formula.nodes()
     stages: dict[Symbol, int] = {}
@@ -210,26 +196,17 @@ class _Cutter:
 class _Copier:
     """Copies operations of a formula into a pass.
 
-    Args:
-        written: the inputs that hold results of earlier passes, by these results.
-        old: those inputs, whose old values are gone.
-
-    Attributes:
-        instructions: the operations that the pass does, in order.
-        used: the inputs that it reads.
+    `written` are inputs that hold results of earlier passes, by these results; `old`
+    those inputs, whose old values are gone.
     """
 
     def __init__(self, written: Mapping[Symbol, Symbol], old: list[Symbol]) -> None:
         self._copies, self._written, self._old = dict(written), written, old
-        self.instructions: dict[Symbol, None] = {}
-        self.used: dict[Symbol, None] = {}
+        self.instructions: dict[Symbol, None] = {}  # of the pass, in order
+        self.used: dict[Symbol, None] = {}  # inputs that it reads
 
     def copy(self, node: Symbol) -> Symbol:
-        """Return what computes a value in the pass.
-
-        Raises:
-            LookupError: it needs a value that is gone.
-        """
+        """Return what computes a value in the pass; LookupError where it is gone."""
         if not node.element:
             return node
         if node in self._written:

@@ -30,19 +30,14 @@ COLUMNS, ROWS = 1, 0
 class Product(NamedTuple):
     """``out = a b``, and what follows.
 
-    Attributes:
-        a: (m, k).
-        b: (k, n).
-        out: (m, n), C-contiguous, written to.
-        axis: `ROWS` or `COLUMNS`, which tiles consist of.
-        end: takes the first column of a tile and the one after its last; it may change
-            these columns of `out`.
+    The end takes the first column of a tile and the one after its last; it may change
+    these columns of `out`.
     """
 
-    a: Array
-    b: Array
-    out: Array
-    axis: int
+    a: Array  # (m, k)
+    b: Array  # (k, n)
+    out: Array  # (m, n), C-contiguous, written to
+    axis: int  # `ROWS` or `COLUMNS`, which tiles consist of
     end: Callable[[int, int], object] | None = None
 
     def multiply(self, backend: Backend, low: int, high: int) -> None:
@@ -61,14 +56,7 @@ class Product(NamedTuple):
 
 @functools.cache
 def spans(m: int, k: int, n: int, axis: int) -> list[tuple[int, int]]:
-    """Return where the tiles of a product start and stop, along `axis` of its result.
-
-    Args:
-        m: rows of the first factor.
-        k: its columns.
-        n: columns of the second one.
-        axis: `ROWS` or `COLUMNS`.
-    """
+    """Return where the tiles of (m, k) times (k, n) start and stop along an axis."""
     operations, length = 2 * m * k * n, (m, n)[axis]
     parts = max(2, min(operations / TILE, length / WIDTH, MOST_TILES))
     count = piece_count(length, parts if operations >= WORTH_CUTTING else 1, GRAIN)
@@ -100,11 +88,7 @@ def multiply(backend: Backend, *products: Product) -> Phases:
 
 
 def in_step(backend: Backend) -> AbstractContextManager[None]:
-    """Return a context for a whole step, so that it sets BLAS's threads once.
-
-    In it, BLAS has one thread, and Ctrl-C waits. It may be entered in several threads,
-    and within itself.
-    """
+    """Return a context for a whole step, so that it sets BLAS's threads once."""
     return OneBlasThread() if backend.name == "numpy" else nullcontext()
 
 

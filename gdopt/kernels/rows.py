@@ -16,16 +16,7 @@ REDUCTIONS = ("row_sum", "row_max", "row_pick")
 
 
 class RowPrinter(ABC):
-    """Prints a program as loops over the elements of a row (or column).
-
-    Args:
-        program: the traced formula.
-        vectors: names of inputs that hold one number for a whole row (or column).
-
-    Attributes:
-        names: of the values that have been printed.
-        numbers: of the operations, by which their values are named.
-    """
+    """Prints loops over the elements of a row (or column); vectors have one for all."""
 
     language: str  # a column of OPERATIONS
     place: str  # of an element in its matrix
@@ -87,12 +78,7 @@ class RowPrinter(ABC):
     def loops(
         self, nodes: Iterable[Symbol], results: Mapping[str, Symbol]
     ) -> list[str]:
-        """Print everything in as many loops as reductions wait for each other.
-
-        Args:
-            nodes: the operations, and other reductions.
-            results: what is written for each element, by the names of the arrays.
-        """
+        """Print all, in as many loops as reductions wait for each other."""
         by_stage: dict[int, list[Symbol]] = {}
         for node in nodes:
             by_stage.setdefault(self.stage(node), []).append(node)

@@ -49,15 +49,7 @@ def terms(operation: str, x: np.ndarray) -> list[np.ndarray]:
 
 
 def segment_results(operation: str, x: np.ndarray) -> np.ndarray:
-    """Reduce each segment of the last axis.
-
-    Args:
-        operation: ``sum``, ``max`` or ``norm``.
-        x: (..., n), not empty.
-
-    Returns:
-        (terms, segments, ...)
-    """
+    """Reduce each segment of the last axis, not empty: (terms, segments, ...)."""
     whole = x.shape[-1] // SEGMENT * SEGMENT
     parts = []
     for term in terms(operation, x):
@@ -102,11 +94,7 @@ def neighbours(operation: str, parts: np.ndarray) -> Any:
 
 
 def block_results(operation: str, x: np.ndarray) -> np.ndarray:
-    """Reduce blocks of rows of a matrix, which begins with a whole block.
-
-    Returns:
-        (terms, blocks, columns)
-    """
+    """Reduce blocks of rows of a matrix to (terms, blocks, columns)."""
     parts = []
     for term in terms(operation, x):
         blocks = []

@@ -22,15 +22,10 @@ BY_SHAPE = ("rows_", "columns_", "size_")  # names of the numbers that a shape g
 
 @dataclass
 class Trace:
-    """The formula that is being traced.
+    """The formula that is being traced."""
 
-    Attributes:
-        axes: of its arrays.
-        by_shape: whether it has asked for that, or for a shape, or reduces.
-    """
-
-    axes: int
-    by_shape: bool = False
+    axes: int  # of its arrays
+    by_shape: bool = False  # whether it has asked for these, or for a shape, or reduces
 
 
 TRACE: ContextVar[Trace] = ContextVar("TRACE")
@@ -66,17 +61,9 @@ def reduced_shape(kind: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 class Symbol:
     """A value in a rule that is not yet known: an input or a recorded operation.
 
-    ``==`` is recorded as well: compare symbols themselves with ``is``, or `is_among`.
-
-    Attributes:
-        operation: a row of OPERATIONS, or ``sum``, ``max`` or ``norm`` of its argument;
-            None for inputs and constants.
-        arguments: of the operation.
-        name: of an input.
-        value: of a constant.
-        kind: for how much of an array there is one value.
-        boolean: whether it is a truth value.
-        axes: as many as the value has.
+    The operation is a row of OPERATIONS, or ``sum``, ``max`` or ``norm``; None for
+    inputs, which have a name, and for constants, which have a value. ``==`` is recorded
+    as well: compare symbols themselves with ``is``, or `is_among`.
     """
 
     __slots__ = ("arguments", "axes", "boolean", "kind", "name", "operation", "value")

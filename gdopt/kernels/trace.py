@@ -61,11 +61,7 @@ class Signature:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Signature:
-        """Read a function's signature.
-
-        Raises:
-            RuleError: an argument is of a kind or name that a rule cannot have.
-        """
+        """Read a function's signature, and refuse what a rule cannot have."""
         arrays, scalars, defaults = [], [], {}
         name = getattr(function, "__name__", repr(function))
         for parameter in inspect.signature(function).parameters.values():
@@ -107,24 +103,15 @@ class Signature:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BaseProgram:
-    """What element-wise programs and those with reductions have in common.
+    """What element-wise programs and those with reductions have in common."""
 
-    Attributes:
-        name: of the rule, as a word of C.
-        inputs: symbols in the order of the arrays that a run is given: positional
-            arguments, then hyper-parameters given as arrays.
-        results: what the first inputs become; the others are only read.
-        hoisted: expressions of scalars that are computed once a step.
-        places: the place of each such expression among the hoisted values.
-        scalars: names of the scalar arguments.
-    """
-
-    name: str
+    name: str  # of the rule, as a word of C
+    # In the order of the arrays of a run: by position, then hyper-parameters as arrays.
     inputs: tuple[Symbol, ...]
-    results: tuple[Symbol, ...]
-    hoisted: tuple[Symbol, ...]
-    places: Mapping[Symbol, int]
-    scalars: tuple[str, ...]
+    results: tuple[Symbol, ...]  # what the first inputs become; others are only read
+    hoisted: tuple[Symbol, ...]  # expressions of scalars, computed once a step
+    places: Mapping[Symbol, int]  # of these expressions among the hoisted values
+    scalars: tuple[str, ...]  # names of the scalar arguments
 
     @property
     def settings(self) -> list[str]:
@@ -140,15 +127,10 @@ class BaseProgram:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Program(BaseProgram):
-    """A traced rule: what is read, computed for every element, and written.
+    """A traced rule: what is read, computed for every element, and written."""
 
-    Attributes:
-        instructions: operations for every element, each behind those it needs.
-        kept: values that are reduced.
-    """
-
-    instructions: tuple[Symbol, ...]
-    kept: tuple[Symbol, ...] = ()
+    instructions: tuple[Symbol, ...]  # of every element, each behind those it needs
+    kept: tuple[Symbol, ...] = ()  # values that are reduced
 
     def reads(self, symbol: Symbol) -> bool:
         """Return whether an input's value is needed: computed with, or kept."""
@@ -169,10 +151,7 @@ class Program(BaseProgram):
         return sum(map(self.writes, range(len(self.inputs))))
 
     def names(self) -> dict[Symbol, str]:
-        """Name the values of inputs and the hoisted ones in a text: v_p_ and s0.
-
-        No other name of a printer begins with v_.
-        """
+        """Name the values of inputs and the hoisted ones in a text: v_p_ and s0."""
         names = {symbol: f"v_{symbol.name}_" for symbol in self.inputs}
         return names | {symbol: f"s{place}" for symbol, place in self.places.items()}
 
@@ -186,21 +165,13 @@ def expression(node: Symbol, names: Mapping[Symbol, str], language: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """What a rule did with symbols.
-
-    Attributes:
-        name: of the rule, as a word of C.
-        inputs: symbols in the order of the arrays that a run is given.
-        results: what the first inputs become.
-        scalars: names of the scalar arguments that are numbers.
-        by_shape: whether it depends on the arrays' shapes, or reduces.
-    """
+    """What a rule did with symbols; see `BaseProgram`."""
 
     name: str
     inputs: tuple[Symbol, ...]
     results: tuple[Symbol, ...]
     scalars: tuple[str, ...]
-    by_shape: bool
+    by_shape: bool  # whether it depends on the arrays' shapes, or reduces
 
     def nodes(self) -> list[Symbol]:
         """Return inputs, constants and operations, each behind those it needs."""
@@ -241,16 +212,8 @@ def trace(
 ) -> Formula:
     """Call a rule once with symbols and record what it does.
 
-    Args:
-        function: the rule; arrays by position, scalars by keyword.
-        signature: of the rule.
-        elements: names of the scalars that are given as arrays.
-        kinds: of arrays with one value for an array, a row or a column.
-        axes: of the arrays.
-
-    Raises:
-        RuleError: the rule branches on a symbol, uses an unknown operation, or
-            returns something else than one value for each of its first arrays.
+    Elements names the scalars that are given as arrays; kinds are those of arrays with
+    one value for an array, a row or a column.
     """
     name = getattr(function, "__name__", "rule")
     given = {
@@ -331,12 +294,7 @@ def hoist(
 def print_host(
     nodes: Iterable[Symbol], write: Callable[[Symbol, Mapping[Symbol, str]], str]
 ) -> tuple[list[str], list[str]]:
-    """Print the lines that compute expressions of scalars; return their names, too.
-
-    Args:
-        nodes: the expressions.
-        write: prints an operation, given the names of its arguments.
-    """
+    """Print the lines that compute expressions of scalars; return their names, too."""
     names: dict[Symbol, str] = {}
     lines: list[str] = []
 
@@ -360,10 +318,7 @@ def compile_host(
     """Print and compile the function that computes the hoisted values in float64.
 
     It takes the scalars in order and gives infinities and NaN where Python would raise.
-
-    Args:
-        program: the traced rule.
-        wanted: expressions of scalars to compute instead of the hoisted ones.
+    Other expressions of scalars may be wanted instead.
     """
     nodes = program.hoisted if wanted is None else wanted
     scope: dict[str, Any] = {"inf": float("inf"), "nan": float("nan")}

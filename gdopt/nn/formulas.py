@@ -17,17 +17,11 @@ def sigmoid(z: Any) -> Any:
 
 
 class Activation(NamedTuple):
-    """The passes of one activation, all in place.
+    """The passes of one activation, all in place."""
 
-    Attributes:
-        apply: ``a = f(z)`` over z.
-        apply_biased: ``a = f(z + b)`` over z (m, n), with b (n,).
-        back: ``dz = da f'(z)`` over da, given a.
-    """
-
-    apply: MatrixKernel
-    apply_biased: MatrixKernel
-    back: MatrixKernel
+    apply: MatrixKernel  # a = f(z) over z
+    apply_biased: MatrixKernel  # a = f(z + b) over z (m, n), with b (n,)
+    back: MatrixKernel  # dz = da f'(z) over da, given a
 
 
 def _activation(

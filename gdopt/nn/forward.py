@@ -36,14 +36,9 @@ Pair = tuple[Array, Array]
 class Statistics:
     """Exponentially weighted averages of mean and variance, layer by layer.
 
-    Before anything was seen they are 0 and 1. `fix` puts others in their place, as
-    those of the whole training set, until the next batch is seen.
-
-    Args:
-        sizes: units of each layer that is normalized.
-        params: whose device and dtype the averages have.
-        settings: ``beta`` and ``bias_correction`` of the averages; without correction
-            they start from 0 and 1.
+    Before anything was seen they are 0 and 1, from which they start without correction.
+    `fix` puts others in their place, as those of the whole training set, until the next
+    batch is seen.
     """
 
     def __init__(
@@ -90,12 +85,7 @@ class Statistics:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over averages.
-
-        Raises:
-            StateError: they are of other layers, or other averages; nothing has
-                changed.
-        """
+        """Take over averages of the same layers and settings; else change nothing."""
         numbers = [str(place + 1) for place in range(len(self._averages))]
         state = check_state("statistics", state, numbers, same=self._settings)
         loaded = [self._loaded(place, state[n]) for place, n in enumerate(numbers)]
@@ -118,23 +108,13 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Layers:
-    """What the layers of a network are.
+    """What the layers of a network are."""
 
-    Attributes:
-        activations: of each layer, a key of `gdopt.nn.formulas.ACTIVATIONS`, or None
-            for the last layer of a network.
-        keep_prob: for each hidden layer the probability to keep a unit.
-        params: ``W1, b1, ...``, with ``gamma1, beta1, ...`` if layers are normalized,
-            and without their biases if over a batch.
-        grads: in the same layout.
-        statistics: of the hidden layers, with batch normalization.
-    """
-
-    activations: tuple[str | None, ...]
-    keep_prob: tuple[float, ...]
+    activations: tuple[str | None, ...]  # keys of `ACTIVATIONS`; None for the last one
+    keep_prob: tuple[float, ...]  # for each hidden layer
     params: Arena
     grads: Arena
-    statistics: Statistics | None
+    statistics: Statistics | None  # of the hidden layers, with batch normalization
 
     def until(self, number: int | None) -> Layers:
         """Return the first layers, up to that number; all without one."""
@@ -148,17 +128,11 @@ class Layers:
 
 @dataclass
 class Pass:
-    """What one pass has done.
-
-    Attributes:
-        output: of the last layer.
-        backprops: in the order of the layers; run them backwards. Some are phases.
-        seen: mean and variance of each hidden layer over the batch.
-    """
+    """What one pass has done: its output, and how to run its layers backwards."""
 
     output: Array
-    backprops: list[Callable[[Array], Any]] = field(default_factory=list)
-    seen: list[tuple[Array, Array]] = field(default_factory=list)
+    backprops: list[Callable[[Array], Any]] = field(default_factory=list)  # or phases
+    seen: list[Pair] = field(default_factory=list)  # mean and variance over the batch
 
     def append(self, made: tuple[Array, Callable[[Array], Any]]) -> None:
         """Take the output of a layer, and its backward function."""
@@ -187,15 +161,11 @@ def phases(
     training: bool = False,
     generator: np.random.Generator | None = None,
 ) -> Phases:
-    """Run forward, to use what was learned or to train; return a `Pass`.
+    """Run forward from x (m, n), to use what was learned or to train; return a `Pass`.
 
-    Args:
-        layers: what to run through.
-        x: (m, n); not checked.
-        layer: makes the dense layers, as `gdopt.nn.dense` does; without it they are
-            activated in the same pass, to the same bits.
-        training: whether batches are normalized by their own statistics.
-        generator: drops units, where there is one.
+    `layer` makes the dense layers, as `gdopt.nn.dense` does; without it they are
+    activated in the same pass, to the same bits. In training, batches are normalized by
+    their own statistics. A generator drops units.
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads

@@ -79,20 +79,8 @@ def draw(
     """Draw ``W1, b1, W2, ...`` on the host in float64; biases are zero.
 
     Hidden layers that are normalized have ``gamma1 = 1, beta1 = 0``, too: with batch
-    normalization in place of a bias, which the mean would take away again. The weights
-    are the same.
-
-    Args:
-        sizes: of the input and of every layer.
-        initialization: a key of `INITIALIZATIONS`, a standard deviation, or a function
-            of fan_in and fan_out that returns one.
-        seed: the same one gives the same weights on every backend.
-        batch_norm: whether hidden layers are normalized over a batch.
-        layer_norm: whether they are normalized over their units.
-
-    Raises:
-        ArgumentError: the name is unknown, or a number is negative or not finite.
-        ArgumentTypeError: it is neither of them, or a function returns no number.
+    normalization in place of a bias, which the mean would take away again. One seed
+    gives the same weights, whatever is normalized and on every backend.
 
     >>> list(draw((3, 2, 1), "he", seed=0))
     ['W1', 'b1', 'W2', 'b2']

@@ -16,12 +16,7 @@ KEEP = Range.parse("(0, 1]")
 
 
 def check_examples(x: Array, features: int, dtype: Any) -> None:
-    """Refuse an `x` that is not at least one row of features.
-
-    Raises:
-        ArgumentTypeError: the dtype is another.
-        ArgumentError: the shape is another, or there is no example.
-    """
+    """Refuse an `x` that is not at least one row of features."""
     if x.ndim != 2 or x.shape[1] != features:
         message = f"x must have shape (m, {features}), examples as rows, got {x.shape}"
         raise ArgumentError(message)
@@ -44,20 +39,12 @@ def check_dtype(name: str, array: Array, dtype: Any) -> None:
 
 
 def check_finite(array: Array, name: str = "x") -> None:
-    """Refuse an array (m, n) with NaN or infinities; a GPU has to wait for the answer.
-
-    Raises:
-        ArgumentError: a value is not finite; the first one is named.
-    """
+    """Refuse an array (m, n) with NaN or infinities; a GPU has to wait."""
     _check_all(backend_of(array).xp.isfinite(array), array, f"{name} must be finite")
 
 
 def check_probabilities(array: Array) -> None:
-    """Refuse an array (m, n) of other numbers; a GPU has to wait for the answer.
-
-    Raises:
-        ArgumentError: a value is not in [0, 1]; the first one is named.
-    """
+    """Refuse an array (m, n) of numbers that are not in [0, 1]; a GPU has to wait."""
     rule = "probabilities must be in [0, 1]"
     _check_all((array >= 0) & (array <= 1), array, rule)
 
@@ -71,12 +58,7 @@ def _check_all(fits: Array, array: Array, rule: str) -> None:
 
 
 def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse targets of a regression that are not (m, k), or (m,) where k is 1.
-
-    Raises:
-        ArgumentTypeError: they are not an array, or their dtype is another.
-        ArgumentError: the shape is another.
-    """
+    """Refuse targets of a regression that are not (m, k), or (m,) where k is 1."""
     common_backend((("targets", targets),))
     shapes = (shape, shape[:1]) if shape[1] == 1 else (shape,)
     if targets.shape not in shapes:
@@ -87,12 +69,7 @@ def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
-    """Refuse labels that are not whole numbers, one for each example.
-
-    Raises:
-        ArgumentTypeError: the dtype is not an integer one.
-        ArgumentError: the shape is not one of `shapes`.
-    """
+    """Refuse labels that are not whole numbers, one for each example."""
     if labels.shape not in shapes:
         message = (
             f"labels must have shape {shapes}, one per example, got {labels.shape}"
@@ -106,11 +83,7 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
 
 
 def check_classes(labels: Array, classes: int) -> None:
-    """Refuse labels that are not class numbers; a GPU has to wait for the answer.
-
-    Raises:
-        ArgumentError: a label is negative, or not below the number of classes.
-    """
+    """Refuse labels that are not class numbers; a GPU has to wait for the answer."""
     for label in (int(labels.min()), int(labels.max())):
         if not 0 <= label < classes:
             message = (
@@ -121,12 +94,7 @@ def check_classes(labels: Array, classes: int) -> None:
 
 
 def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
-    """Return the sizes of a network as a tuple.
-
-    Raises:
-        ArgumentError: one is below 1, there is no layer, or the last does not fit.
-        ArgumentTypeError: one is not a whole number, or they have no order.
-    """
+    """Return the sizes of a network as a tuple."""
     checked = check_each(check_count, "sizes", sizes)
     got = shown(checked)
     if len(checked) < 2:
@@ -142,12 +110,7 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
 
 
 def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
-    """Return the probability to keep a unit of each hidden layer.
-
-    Raises:
-        ArgumentError: one is not in (0, 1], or there are not as many as layers.
-        ArgumentTypeError: one is not a number.
-    """
+    """Return the probability to keep a unit of each hidden layer."""
     if not isinstance(keep_prob, list | tuple):
         return (check_number("keep_prob", keep_prob, KEEP),) * hidden
     if len(keep_prob) != hidden:

@@ -123,21 +123,9 @@ def dense_activated(
 
     The way back has two parts: ``back(da)`` returns a function that changes columns of
     da to dZ in place, and sums them to db; None without a bias. It can be done in the
-    same pass as the second part of the layer after it.
-
-    Args:
-        x: as in `dense`, with all arrays after it.
-        weights: W.
-        bias: b, or None.
-        d_weights: written to.
-        d_bias: written to.
-        backend: of the arrays.
-        activation: a key of `ACTIVATIONS`; None leaves Z as it is.
-        input_gradient: whether backprop is to compute dX.
-        input_back: that of the layer whose output x is: done with dX, tile by tile.
-
-    Returns:
-        The output, a new array; ``backprop(dZ) -> dX``, in phases as well; and `back`.
+    same pass as the second part of the layer after it: that one takes it as its
+    `input_back`, done with dX, tile by tile. Returned are the output, a new array;
+    ``backprop(dZ) -> dX``, in phases as well; and `back`.
     """
     passes = ACTIVATIONS[activation] if activation else NO_ACTIVATION
     output = backend.xp.empty((len(x), weights.shape[1]), weights.dtype)

@@ -17,11 +17,6 @@ from gdopt.nn.layers import Backprop
 def standardized(z: Array, mean: Array, variance: Array) -> Array:
     """Subtract a mean and divide by a deviation: ``(z - mean) / sqrt(variance + eps)``.
 
-    Args:
-        z: (m, n), floating.
-        mean: (n,).
-        variance: (n,), at least 0.
-
     >>> import numpy as np
     >>> standardized(np.array([[3.0]]), np.array([1.0]), np.array([4.0])).round(5)
     array([[1.]])

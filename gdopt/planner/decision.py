@@ -50,15 +50,7 @@ def decide(
     wanted: int | None,
     small_data_rule: bool,
 ) -> Decision | None:
-    """Choose among the sizes that fit; None where none does.
-
-    Args:
-        rows: one for each size, the smallest first.
-        noise: the noise scale, where it is known.
-        examples: in the data.
-        wanted: examples that an update must have, whatever is fast.
-        small_data_rule: whether up to 2,000 examples are taken whole.
-    """
+    """Choose among the sizes that fit; None where none does."""
     fitting = [row for row in rows if row.fits]
     if not fitting:
         return None

@@ -15,19 +15,12 @@ from gdopt.errors import ArgumentError
 
 @dataclass(frozen=True)
 class GradientStats:
-    """Measurements of the gradients of a batch.
+    """Measurements of the gradients of a batch."""
 
-    Attributes:
-        squares: ``|g_i|^2`` of each group of examples, float64, on the host.
-        dots: ``g_i . d`` along a direction d, of the same shape, or None without one.
-        mean: the mean gradient over the batch, arrays that the next call overwrites.
-        group: examples in a group: 1 where the gradient of every example is known.
-    """
-
-    squares: np.ndarray
-    dots: np.ndarray | None
-    mean: list[Array]
-    group: int
+    squares: np.ndarray  # |g_i|^2 of each group of examples, float64, on the host
+    dots: np.ndarray | None  # g_i . d along a direction d, if there is one
+    mean: list[Array]  # the mean gradient over the batch; the next call overwrites it
+    group: int  # examples in a group: 1 where the gradient of every example is known
 
 
 @dataclass(frozen=True)
@@ -128,13 +121,7 @@ def measure_noise(
     batches: Callable[[], Iterable[tuple[Array, ...]]],
     done: Callable[[], None],
 ) -> NoiseScale:
-    """Measure all batches twice: for their mean gradient, then along it.
-
-    Args:
-        gradient_stats: see `gdopt.planner.NetworkStep.gradient_stats`.
-        batches: gives the same batches each time, all of one size.
-        done: called after each batch.
-    """
+    """Measure all batches twice, the same each time: for their mean, then along it."""
     mean: list[Array] = []
     stats = []
     for batch in batches():

@@ -227,11 +227,7 @@ def _measured(request: Request, snapshot: Snapshot) -> Plan:
 
 
 def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Decision:
-    """Decide, and try the winner again, until one passes.
-
-    Raises:
-        PlanError: none is left.
-    """
+    """Decide, and try the winner again, until one passes."""
     request = trials.request
     while True:
         decision = decide(

@@ -32,13 +32,6 @@ class Snapshot:
 
     Copies of arrays on a device lie in main memory. Restoring them allocates nothing
     there, so that it works if the device is full.
-
-    Args:
-        state: what to keep.
-        own: what the step itself says that it changes.
-
-    Raises:
-        ArgumentTypeError: something is of another kind; its place is named.
     """
 
     def __init__(self, state: Any, own: Any = None) -> None:
@@ -66,12 +59,7 @@ class Snapshot:
         self._keep_legacy("numpy.random", np.random)
 
     def restore(self) -> None:
-        """Restore everything; Ctrl-C waits until it is done.
-
-        Raises:
-            StateError: something could not be restored, such as after a fatal CUDA
-                error; all else has been.
-        """
+        """Restore everything, whatever fails; Ctrl-C waits until it is done."""
         failures = []
         waits = [backend.synchronize for backend in self._backends]
         with Uninterrupted():

@@ -77,10 +77,7 @@ def _loss_bytes(network: Network, rows: int) -> float:
 
 
 def _sum_bytes(network: Network, rows: int, columns: int) -> float:
-    """Return the bytes of NumPy's sum of rows: its lanes, and a third as much again.
-
-    Numba's are not traced.
-    """
+    """Return the bytes of NumPy's sum of rows: its lanes, and a third; Numba's is 0."""
     if network.params.backend.name != "numpy" or cpu_engine() == "numba":
         return 0.0
     lanes = min(LANES, 1 << max(0, rows - 1).bit_length())
@@ -125,17 +122,8 @@ def evaluation_stage(network: Network, examples: int) -> Buffers:
 class FunctionStep:
     """A user's function of a batch; what it allocates is found by trying.
 
-    Args:
-        function: called with the arrays of a batch; does one update.
-        evaluate: called without arguments, between epochs.
-        gradient: called with the arrays of a batch; returns the mean gradient over it,
-            as an array, a sequence or a mapping of arrays.
-        axis: of the examples.
-
-    Attributes:
-        planned_state: what the step is known to change.
-        evaluate: what is done between epochs, or None.
-        has_gradient_stats: whether `gradient_stats` can be called.
+    It does one update. `evaluate` is done between epochs, or None; `gradient` returns
+    the mean gradient over a batch, as an array, a sequence or a mapping of arrays.
     """
 
     planned_state: Any = None

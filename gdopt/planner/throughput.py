@@ -21,15 +21,7 @@ POOL = 8192  # examples that trial batches are drawn from, at least
 
 
 class TrialBatches:
-    """Draws batches of any size from the data; the user's own sampler is not touched.
-
-    Args:
-        backend: of the arrays.
-        arrays: of the data, with equally many examples.
-        axis: of the examples.
-        count: how many there are.
-        largest: the largest batch that will be asked for.
-    """
+    """Draws batches of any size from the data; leaves the user's sampler alone."""
 
     def __init__(
         self,
@@ -56,10 +48,7 @@ class TrialBatches:
         return lambda number: draw(number % whole)
 
     def first_epoch(self, size: int) -> Iterator[tuple[Array, ...]]:
-        """Return two whole batches, and then the smaller one that ends an epoch.
-
-        As in a loop over mini-batches, a batch is there while the next is gathered.
-        """
+        """Return two whole batches, and then the smaller one that ends an epoch."""
         batch = self.of_size(size)
         for number in range(2):
             yield batch(number)
@@ -110,17 +99,9 @@ def measure_throughput(
     """Time every size in every round, in another order each time.
 
     A machine that slows down for a while then slows all sizes down equally. Each turn
-    begins with a step that is not counted, and takes as many more as last 20 ms.
-
-    Args:
-        meter: with the clock.
-        sizes: to be measured.
-        make: gives, for a size, the function that gathers a batch and does a step.
-        repeats: rounds, at least 2.
-        done: called after each turn.
-
-    Returns:
-        The throughput of every size that did not run out of memory.
+    begins with a step that is not counted, and takes as many more as last 20 ms. `make`
+    gives, for a size, the function that gathers a batch and does a step. Sizes that run
+    out of memory are left out.
     """
     rates: dict[int, list[float]] = {size: [] for size in sizes}
     steps = dict.fromkeys(sizes, 0)

@@ -70,12 +70,7 @@ class Request:
 
 
 class Trials:
-    """Tries sizes on a device, and compares what they take with its memory.
-
-    Args:
-        request: what is to be planned.
-        snapshot: of what the step changes.
-    """
+    """Tries sizes on a device, and compares what they take with its memory."""
 
     def __init__(self, request: Request, snapshot: Snapshot) -> None:
         self.request, self.step, self.meter = request, request.step, request.meter

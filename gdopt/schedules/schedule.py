@@ -128,11 +128,7 @@ def half_cosine(done: float, total: float) -> float:
 def check_boundaries(
     name: str, values: Sequence[Any], boundaries: Sequence[int]
 ) -> None:
-    """Refuse boundaries that do not lie between values.
-
-    Raises:
-        ArgumentError: the values are not one more.
-    """
+    """Refuse boundaries that do not lie between values."""
     if len(values) != len(boundaries) + 1:
         message = (
             f"{name} must be one more than boundaries, got {len(values)} {name} for "

@@ -143,10 +143,7 @@ def tune(
 
 @contextmanager
 def _file(storage: str | os.PathLike[str] | None, jobs: int) -> Iterator[Path | None]:
-    """Return the path of the search's file, locked; None for one in memory.
-
-    Processes share a search through a file, a temporary one where none is named.
-    """
+    """Return the path of the search's file: locked, temporary, or None in memory."""
     if storage is not None:
         path = Path(storage)
         with locked(path):

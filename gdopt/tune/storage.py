@@ -38,13 +38,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other searches out of a file; they are refused.
-
-    Raises:
-        ArgumentError: the path's folder does not exist, or the path is a folder.
-        StateError: another search has the file, or it is not one of Optuna's.
-        MissingExtraError: filelock is not installed.
-    """
+    """Keep other searches out of a file of Optuna's; they are refused."""
     filelock = load_extra("filelock", EXTRA, PURPOSE)
     if path.is_dir() or not path.parent.is_dir():
         message = f"storage must name a file in a folder that exists, got '{path}'"
@@ -82,12 +76,7 @@ def _refuse_foreign(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path | None) -> Iterator[Any]:
-    """Open Optuna's storage in a file, or in memory without one.
-
-    Raises:
-        StateError: the file was written by a version of Optuna that does not fit.
-        MissingExtraError: Optuna is not installed.
-    """
+    """Open Optuna's storage in a file, or in memory without one."""
     storages = load_extra("optuna.storages", EXTRA, PURPOSE)
     if path is None:
         yield storages.InMemoryStorage()
@@ -109,11 +98,7 @@ def opened(path: Path | None) -> Iterator[Any]:
 
 
 def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
-    """Return the search of that name, created if it does not exist.
-
-    Raises:
-        StateError: it exists with other settings, or is not a gdopt search.
-    """
+    """Return the search of that name, created if it does not exist."""
     optuna = load_extra("optuna", EXTRA, PURPOSE)
     pruner = optuna.pruners.MedianPruner(STARTUP_TRIALS)
     given = {

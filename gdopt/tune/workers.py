@@ -40,11 +40,7 @@ def run_trial(objective: Objective, space: Space, study: Any, number: int) -> Ou
 
 
 def check_pickles(objective: Objective) -> None:
-    """Refuse an objective that cannot be sent to another process.
-
-    Raises:
-        ArgumentTypeError: it does not pickle.
-    """
+    """Refuse an objective that cannot be sent to another process."""
     try:
         ForkingPickler.dumps(objective)
     except Exception as error:
@@ -61,14 +57,6 @@ def run_in_processes(
     """Run trials in as many processes as jobs, and yield each outcome as it comes.
 
     A process that dies fails only its own trial, and another takes its place.
-
-    Args:
-        jobs: at least 1.
-        numbers: of the trials; each is taken when a process is free for it.
-        start: what `_start` takes.
-
-    Raises:
-        GdoptError: a process ends before its first trial.
     """
     workers: list[_Worker] = []
     busy: dict[Future[Outcome], tuple[_Worker, int]] = {}
@@ -115,11 +103,7 @@ class _Worker:
         (self.process,) = set(multiprocessing.active_children()) - others
 
     def wait_until_ready(self) -> None:
-        """Wait until the process can run trials.
-
-        Raises:
-            GdoptError: it has ended.
-        """
+        """Wait until the process can run trials."""
         try:
             self._ready.result()
         except BrokenProcessPool:

@@ -23,10 +23,7 @@ OPENMP = 2  # as openblas_get_parallel returns it: each thread has a setting of 
 
 @functools.cache
 def _functions() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
-    """Find OpenBLAS's functions in what NumPy has loaded; None with another BLAS.
-
-    Both take less than a microsecond.
-    """
+    """Find OpenBLAS's functions in what NumPy has loaded; None with another BLAS."""
     library = ctypes.CDLL(_multiarray_umath.__file__)
     for prefix, suffix in itertools.product(PREFIXES, SUFFIXES):
         if hasattr(library, f"{prefix}_set_num_threads{suffix}"):
@@ -87,10 +84,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class OneBlasThread(Uninterrupted):
-    """A context in which BLAS has one thread, and Ctrl-C waits.
-
-    It may be entered in several threads, and within itself.
-    """
+    """A context, which may be nested, in which BLAS has one thread and Ctrl-C waits."""
 
     __slots__ = ()
 

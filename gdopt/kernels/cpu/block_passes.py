@@ -44,11 +44,9 @@ class BlockPasses:
     ) -> None:
         """Update arrays in place.
 
-        Args:
-            table: (arrays, 2 + inputs) int64: the rows and columns of each array, and
-                where it begins in the buffer of each input.
-            buffers: flat; of the engine's dtype for elements, else float64.
-            values: (arrays, hoisted) float64, the hoisted values for each array.
+        The table, (arrays, 2 + inputs) int64, holds the rows and columns of each array,
+        and where it begins in the flat buffer of each input. Values, (arrays, hoisted),
+        and the buffers of what is not of elements are float64.
         """
         for row, own in zip(table.tolist(), values.tolist(), strict=True):
             rows, columns, *starts = row

@@ -62,10 +62,8 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     """Print a program as calls of NumPy functions on one block of each array.
 
     A result goes straight into its array where no later operation needs the old value.
-
-    Returns:
-        The source of ``block(*arrays, *scalars, *scratch)``, which returns what the
-        program keeps, and for each scratch array whether it holds truth values.
+    ``block(*arrays, *scalars, *scratch)`` returns what the program keeps; returned with
+    it is, for each scratch array, whether it holds truth values.
     """
     names = {symbol: symbol.name for symbol in program.inputs}
     names |= {symbol: f"s{place}" for symbol, place in program.places.items()}
@@ -148,12 +146,7 @@ class Blocks:
         return scalars
 
     def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
-        """Update the arrays in place.
-
-        Args:
-            arrays: (n,) each, contiguous and of the engine's dtype.
-            values: the hoisted values, as `cast` gave them.
-        """
+        """Update flat arrays in place; the values are as `cast` gave them."""
         size = arrays[0].size
         if not POOL.shares(size, self._operations):
             lone = self._operations == 1 and not self._booleans
@@ -191,13 +184,11 @@ class Blocks:
         total: Any,
         columns: Sequence[int],
     ) -> None:
-        """Update some columns of a matrix in place, some rows at a time.
+        """Update columns of matrices (m, n) in place, some rows at a time.
 
-        Args:
-            arrays: (m, n), or (n,) for the same in every row.
-            values: the hoisted values, as `cast` gave them.
-            total: where the sums of the first array over its rows go, (n,), or None.
-            columns: the first and the one after the last.
+        Arrays (n,) are the same in every row. `total`, (n,) or None, is where the sums
+        of the first array over its rows go; `columns` are the first and the one after
+        the last.
         """
         inside = slice(*columns)
         arrays = [array[..., inside] for array in arrays]
@@ -217,12 +208,7 @@ class Blocks:
                 lane_sums(first, total[inside])
 
     def compute(self, parts: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
-        """Run one block in the caller's floating-point mode; return what is kept.
-
-        Args:
-            parts: of the arrays, contiguous and of one shape.
-            values: the hoisted values in the engine's dtype, of shapes that broadcast.
-        """
+        """Run one block in the caller's floating-point mode; return what is kept."""
         shape, size = parts[0].shape, parts[0].size
         scratch = self._scratch(size, max(self.size, size))
         return self._block(*parts, *values, *(own.reshape(shape) for own in scratch))

@@ -50,13 +50,11 @@ def find_clips(program: Program, ordered: list[Symbol]) -> dict[int, list[Symbol
 
 
 def clip(x: Any, low: Any, high: Any, one: Any, out: Any) -> bool:
-    """Clip as a maximum and then a minimum do, unless a bound is zero, denormal or NaN.
+    """Clip as a maximum and then a minimum do; return whether it was done.
 
-    Of two zeros NumPy's clip may take the other one than its maximum and minimum do.
-    Where its loops do not flush denormals, a product with `one` does.
-
-    Returns:
-        Whether it was done.
+    It is not where a bound is zero, denormal or NaN: of two zeros NumPy's clip may take
+    the other one than its maximum and minimum do. Where its loops do not flush
+    denormals, a product with `one` does.
     """
     tiny = NORMAL[x.dtype.char]
     if not (abs(low.item()) >= tiny and abs(high.item()) >= tiny):

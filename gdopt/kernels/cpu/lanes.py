@@ -109,15 +109,10 @@ def print_helpers() -> str:
 
 @dataclass(frozen=True)
 class Sum:
-    """Where a reduction is accumulated.
-
-    Attributes:
-        value: the reduction.
-        places: of its terms, one or three, among those of the pass.
-    """
+    """Where a reduction is accumulated."""
 
     value: Symbol
-    places: range
+    places: range  # of its terms, one or three, among those of the pass
 
     @property
     def operation(self) -> str:
@@ -157,11 +152,7 @@ class Sum:
         return [line.format(*targets) for line in (f"x = float64({operand})", *lines)]
 
     def halve(self, rows: int = 1) -> list[str]:
-        """Print how lanes are joined by halves; those from ``width`` on were not set.
-
-        Args:
-            rows: that are taken side by side.
-        """
+        """Print how lanes are joined by halves; those beyond ``width`` were not set."""
         name, size = f"halve_{self.operation}_{rows}", lane_count(rows)
         return [f"{name}(lanes, uint64({k * size}), width)" for k in self.places]
 
@@ -200,12 +191,8 @@ def print_segments(
 ) -> list[str]:
     """Print a loop over elements, with their sums, segment by segment.
 
-    Args:
-        sums: the reductions.
-        total: how many elements there are.
-        body: what is done for element l of those from i on, in the unit from j on.
-        first: the number of the first element in the unit.
-        by_row: for elements of several rows, what is done at the start of each.
+    The body is done for element l of those from i on, in the unit from j on, where
+    `first` is the unit's first. For elements of several rows, `by_row` starts each.
     """
     loop = inside("for l in range(uint64(m)):", body)
     if by_row is None:

@@ -90,10 +90,7 @@ def near(place: int, symbol: Symbol, index: str = "c") -> str:
 
 
 class Printer:
-    """Prints a program; keeps the texts of its values.
-
-    In a text of several values of an array, c is the row or column.
-    """
+    """Prints a program; in a text of several values, c is the row or column."""
 
     def __init__(self, program: ReducingProgram, dtype: Any, *, flush: bool) -> None:
         self.program, self.dtype, self.flush = program, np.dtype(dtype), flush
@@ -229,12 +226,9 @@ class Printer:
     ) -> list[str]:
         """Print what is done for element l of some.
 
-        Args:
-            one: the pass.
-            sums: reductions, with what their terms are added to.
-            vectors: by kind, the index of the values for a row or a column.
-            step: what an element is from the next one, unless that is one.
-            writes: whether results are written.
+        The terms of sums are added to their targets; `vectors` is, by kind, the index
+        of the values for a row or a column; `step` what an element is from the next
+        one.
         """
         program = one.program if writes else replace(one.program, results=())
         known = {

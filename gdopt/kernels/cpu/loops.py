@@ -60,11 +60,8 @@ def print_element(
 ) -> tuple[list[str], dict[Symbol, str]]:
     """Print what is done for an element, and name all values.
 
-    Args:
-        program: the traced rule.
-        element: how it is read from the array of a name.
-        known: texts of hoisted values that differ between elements.
-        half: names of the arrays that are given as the bits of bfloat16.
+    It is read from the array of a name by `element`; `known` are texts of hoisted
+    values that differ between elements, `half` arrays that are the bits of bfloat16.
     """
     at = {a: element.format(a.name) for a in program.inputs}
     names = program.names() | dict(known or {})
@@ -103,12 +100,8 @@ def print_loop(
 ) -> str:
     """Print a program as a module with a Numba loop.
 
-    Args:
-        program: the traced rule.
-        flush: whether to flush denormals.
-        cache: whether Numba keeps what it compiles.
-        norm: the module whose `take_norm` gives the norm of the gradients.
-        half: names of the arrays that are given as the bits of bfloat16.
+    `norm` is the module whose `take_norm` gives the norm of the gradients; `half` names
+    the arrays that are given as the bits of bfloat16.
     """
     body, _ = print_element(program, half=half)
     parameters = [symbol.name for symbol in program.inputs]
@@ -188,12 +181,7 @@ def _import(path: Path) -> Any:
 
 
 def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
-    """Write a text of loops to the cache folder and import it; return both.
-
-    Args:
-        text: prints it; ``cache=True`` where Numba is to keep what it compiles.
-        name: what the file is called by.
-    """
+    """Write a text of loops to the cache folder and import it; return both."""
     try:
         source = text(cache=True)
         path = _store(source, name, cache_folder())
@@ -245,16 +233,10 @@ class Loop:
     ) -> Callable[[Any], None] | None:
         """Bind a step that is one compiled call and counts itself; None without one.
 
-        Args:
-            before: the inputs up to the one that is left open.
-            after: the inputs after it.
-            settings: float64, the program's settings; read at every call.
-            count: int64 of one element, the steps done; each call adds one.
-            norm: for a program that takes it, the tables of `CpuNorm`, and float64 of
-                one element, to which each call writes the norm.
-
-        Returns:
-            A function of the open input, flat.
+        The input between `before` and `after` is left open: it is what the step takes,
+        flat. The settings, float64, are read at every call, which adds one to the
+        count, an int64. A program that takes the norm has the tables of `CpuNorm`, and
+        an array of one element, to which each call writes it.
         """
         views = [flat_view(array, self.dtype) for array in (*before, *after)]
         flat = all(view is not None for view in views)
@@ -276,11 +258,7 @@ class Loop:
             self._serial(*arrays, values)
 
     def run_half(self, arrays: Sequence[Any], values: Any) -> bool:
-        """Update arrays of which some are bfloat16, if all are contiguous.
-
-        Returns:
-            Whether they were; each loop decodes and rounds those that are bfloat16.
-        """
+        """Update arrays, some of bfloat16; return whether all were contiguous."""
         half, views = list[str](), list[Any]()
         for symbol, array in zip(self._program.inputs, arrays, strict=True):
             is_half = array.dtype.name == "bfloat16"

@@ -37,10 +37,8 @@ def available_cores() -> int:
 def piece_count(size: int, parts: float, grain: int) -> int:
     """Return into how many pieces to cut a length: an even number, or one.
 
-    Args:
-        size: the length.
-        parts: how many pieces there should be, about; 1 or less leaves it whole.
-        grain: pieces start at multiples of it, and none is empty.
+    There are about as many as `parts`; pieces start at multiples of the grain, and none
+    is empty.
     """
     count = min(2 * max(1, round(parts / 2)), size // grain // 2 * 2)
     return count if parts > 1 and count else 1
@@ -158,13 +156,10 @@ class Pool:
             self.follow(phases())
 
     def follow(self, phases: Phases) -> Any:
-        """Run a generator and the tasks that it yields, at least one at a time.
+        """Run a generator and the tasks that it yields; return what it returns.
 
         The generator continues when all of them are done, in any thread, unless one has
         raised an error. The caller has to hold back Ctrl-C meanwhile.
-
-        Returns:
-            What the generator returns.
         """
         try:
             if self.size > 1:
@@ -200,12 +195,7 @@ class Pool:
                 self._inboxes.append(inbox)
 
     def shares(self, size: int, operations: int) -> bool:
-        """Return whether to cut arrays of that size into chunks, for several threads.
-
-        Args:
-            size: of each array.
-            operations: on each element.
-        """
+        """Return whether to cut arrays of that size into chunks for several threads."""
         return self.size > 1 and size >= 2 * CHUNK and size * operations >= WORTH
 
     def map(self, function: Callable[[Any], None], arrays: Sequence[Any]) -> None:

@@ -51,10 +51,7 @@ def print_row_loop(program: Program, *, flush: bool, cache: bool, **_: Any) -> s
 
 @functools.cache
 def row_loop(program: Program, dtype: Any) -> Callable[..., None]:
-    """Return a function of the inputs, the hoisted values and the rows.
-
-    The inputs are matrices of that dtype; the gradient has a row for each of the rows.
-    """
+    """Return a function of the inputs, all matrices, the hoisted values and rows."""
     return Loop(program, dtype, print_row_loop).run_rows
 
 

@@ -20,10 +20,7 @@ MOST_ROUNDS = 100  # of a row's gradients; for more, np.add.at takes less time
 def add_rows(g: np.ndarray, order: np.ndarray, firsts: np.ndarray) -> Any:
     """Return the sum of the gradients of each row, (rows, ...).
 
-    Args:
-        g: (n, ...) float32 or float64, the gradients as given.
-        order: (n,) int64, their order by rows.
-        firsts: (rows + 1,) int64, where each row begins in `order`, and the end.
+    `order` sorts g, (n, ...), by rows; `firsts`, (rows + 1,), says where they begin.
     """
     if cpu_engine() == "numba":
         from gdopt.kernels.cpu.row_loops import sum_loop  # noqa: PLC0415 - Numba

@@ -41,13 +41,7 @@ def print_matrix(
     """Print a program as a module with a loop over some columns of matrices' rows.
 
     Numba vectorizes over parts of the rows, but not over strided views of columns.
-
-    Args:
-        program: the traced formula.
-        vectors: names of the arrays that are the same in every row.
-        summed: whether the first result is added up over the rows, into total_.
-        flush: whether denormals are flushed.
-        cache: whether Numba keeps what it compiles.
+    Vectors are the same in every row; the first result may be summed over rows.
     """
     parameters = [symbol.name for symbol in program.inputs]
     rows = [name for name in parameters if name not in vectors]

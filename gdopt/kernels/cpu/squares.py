@@ -39,12 +39,7 @@ def take_norm(g, segments, sums, firsts):
 
 
 def print_squares(dtype: str, *, cache: bool) -> str:
-    """Print loops that add up the squares of segments of a buffer, and join the sums.
-
-    Args:
-        dtype: of the buffer.
-        cache: whether Numba keeps what it compiles.
-    """
+    """Print loops that add up the squares of a buffer's segments, and join the sums."""
     flush = dtype == "float32" and can_flush()
     one = Sum(Symbol("norm"), range(3 if dtype == "float64" else 1))
     lanes = one.lanes()

@@ -48,12 +48,7 @@ class Launch:
         self._open = {name: k for k, name in enumerate(names) if name not in fixed}
 
     def __call__(self, changing: dict[str, Any]) -> None:
-        """Launch with the arguments that change; unused names are ignored.
-
-        Raises:
-            BackendError: the compiler refused the text, or CUDA reports an error, which
-                may come from an earlier kernel.
-        """
+        """Launch with the arguments that change; unused names are ignored."""
         arguments = list(self._arguments)
         for name, place in self._open.items():
             arguments[place] = changing[name]
@@ -78,14 +73,7 @@ def launch(
 
 
 def strided_slot(start: int, arrays: Sequence[Any], axes: int) -> list[int]:
-    """Return the row of an array and its companions in the table slots_, with strides.
-
-    Args:
-        start: of the array in its layout.
-        arrays: the array, and others of its shape or with a value for each of its rows
-            or columns.
-        axes: as many as the table's arrays have at most.
-    """
+    """Return the row of an array in slots_, with strides: its own, its companions'."""
     shape = arrays[0].shape
     numbers = [start, arrays[0].size, *[1] * (axes - len(shape)), *shape]
     for array in arrays:
@@ -147,16 +135,7 @@ class Cuda:
 
 
 def fill_table(program: BaseProgram, scalars: dict[str, Any], dtype: Any) -> Any:
-    """Compute the hoisted values on the device, where some scalars live there.
-
-    Args:
-        program: the program.
-        scalars: each a float or a 0-d array on the device, which is not waited for.
-        dtype: of the values.
-
-    Returns:
-        The table, to be given to the engine's ``run``.
-    """
+    """Compute the hoisted values on the device, where some scalars live."""
     home = get_backend("cupy")
     on_device = [n for n, v in scalars.items() if home.is_array(v)]
     split = split_hoisted(program, on_device)

@@ -36,27 +36,16 @@ ACCESS = 16  # bytes
 
 @dataclass(frozen=True)
 class KernelVariant:
-    """What distinguishes the kernels of one program.
+    """What distinguishes the kernels of one program."""
 
-    Attributes:
-        stored: each input of the program.
-        compute: the dtype of the arithmetic, float32 or float64.
-        copy: where a rounded copy of the first result goes, if anywhere.
-        table: hoisted values are read from the device, not passed by value.
-        rows: the table has several rows; a block names its own.
-        may_skip: a flag on the device may turn the pass into a no-op.
-        device_counter: the step is counted on the device.
-        strided: the separate arrays have strides.
-    """
-
-    stored: tuple[Storage, ...]
-    compute: str
-    copy: Storage | None = None
-    table: bool = False
-    rows: bool = False
-    may_skip: bool = False
-    device_counter: bool = False
-    strided: bool = False
+    stored: tuple[Storage, ...]  # each input of the program
+    compute: str  # the dtype of the arithmetic, float32 or float64
+    copy: Storage | None = None  # where a rounded copy of the first result goes
+    table: bool = False  # hoisted values are read from the device, not passed by value
+    rows: bool = False  # the table has several rows; a block names its own
+    may_skip: bool = False  # a flag on the device may turn the pass into a no-op
+    device_counter: bool = False  # the step is counted on the device
+    strided: bool = False  # the separate arrays have strides
 
     @property
     def all_stored(self) -> tuple[Storage, ...]:
@@ -289,13 +278,7 @@ def round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
 
 
 def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
-    """Print a program as a kernel for arrays of any strides, an element a thread.
-
-    Args:
-        program: the traced rule.
-        variant: says how inputs are stored, the arithmetic's dtype, and whether the
-            hoisted values come from a table; nothing else of it counts.
-    """
+    """Print a program for arrays of any strides, an element a thread."""
     kind = C_TYPES[variant.compute]
     inputs, outputs, body = list[str](), list[str](), list[str]()
     names = program.names()

@@ -48,25 +48,15 @@ __device__ inline T gdopt_combine(T x, int lane, int step) {
 
 @dataclass(frozen=True)
 class Walk:
-    """How the threads of a kernel share a matrix.
+    """How the threads of a kernel share a matrix; text is C."""
 
-    Attributes:
-        length: elements of a unit, a row or a column, as C.
-        count: of the units, as C.
-        units: how many of them a block takes.
-        unit: the number of a thread's unit, as C.
-        lane: the thread's number in it, as C.
-        at: the place of element k_ of a unit, as C.
-        step: how far apart the threads of a unit are.
-    """
-
-    length: str
-    count: str
-    units: int
-    unit: str
-    lane: str
-    at: str
-    step: int
+    length: str  # of a unit, a row or a column
+    count: str  # of the units
+    units: int  # that a block takes
+    unit: str  # the number of a thread's unit
+    lane: str  # the thread's number in it
+    at: str  # the place of element k_ of a unit
+    step: int  # how far apart the threads of a unit are
 
     def threads(self, units: int) -> int:
         """Return the threads for that many units, in whole blocks."""
@@ -80,14 +70,7 @@ BY_COLUMNS = Walk("rows_", "columns_", 16, IN_BLOCK, "threadIdx.x / 16", COLUMN,
 
 
 class CudaRows(RowPrinter):
-    """Prints one program.
-
-    Args:
-        program: the traced formula.
-        compute: the dtype of the arithmetic.
-        stored: the dtype of each input, by name.
-        vectors: inputs that hold one number for each row (by rows) or column.
-    """
+    """Prints one program; vectors hold one number for each row (by rows) or column."""
 
     language, place = "cuda", "at_"
 
@@ -145,12 +128,7 @@ class CudaRows(RowPrinter):
         return self._text(body)
 
     def by_units(self, walk: Walk, *, total: bool = False) -> KernelText:
-        """Print a pass by rows or columns.
-
-        Args:
-            walk: `BY_ROWS` or `BY_COLUMNS`.
-            total: whether the first result is added up over each unit, into total_.
-        """
+        """Print a pass by rows or columns; `total` adds up the first result of each."""
         self._walk, program, body = walk, self.program, self._head(walk)
         added = Symbol("row_sum", (program.results[0],), kind=ELEMENT)
         nodes = (*program.instructions, added) if total else program.instructions

@@ -32,16 +32,10 @@ def print_segments(
 ) -> KernelText:
     """Print the sums of segments, a warp each.
 
-    It takes g (size,), or for separate arrays pointers_ (and slots_, axes_) of
-    `print_fused`; segments_ (segments, 5): first element in its array, number of
-    elements, number of the sum, number of the array, first element in g; and nodes_,
-    the distance between the sums of a segment. It writes sums_.
-
-    Args:
-        stored: the gradients.
-        columns: of the table of pointers.
-        column: which of them is the gradients'.
-        strided: whether the tables have strides.
+    It takes g (size,), or for separate arrays pointers_, in some column of it (and
+    slots_, axes_), as of `print_fused`; segments_ (segments, 5): first element in its
+    array, number of elements, number of the sum, number of the array, first element in
+    g; and nodes_, the distance between the sums of a segment. It writes sums_.
     """
     kind, scaled = ELEMENT_TYPES[stored.dtype], stored.dtype == "float64"
     lanes = [f"lanes{k}_" for k in range(3 if scaled else 1)]

@@ -16,21 +16,13 @@ from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, SCALAR, Symbol
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Values of one kind that one loop computes, in order.
-
-    Attributes:
-        kind: of the values.
-        nodes: what is computed.
-        reduced: whether the first ones are reductions of the launch's pass.
-        local: whether a block may compute them before the others of the array end.
-        writes: places of inputs that are overwritten with these values.
-    """
+    """Values of one kind that one loop computes, in order."""
 
     kind: str
     nodes: tuple[Symbol, ...]
-    reduced: bool = False
-    local: bool = False
-    writes: dict[int, Symbol] = field(default_factory=dict)
+    reduced: bool = False  # the first ones are reductions of the launch's pass
+    local: bool = False  # a block may compute them before the others of the array end
+    writes: dict[int, Symbol] = field(default_factory=dict)  # by places of inputs
 
     @property
     def reduces(self) -> bool:
@@ -41,16 +33,10 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class PassLaunch:
-    """One launch.
+    """One launch, and what is computed from its sums."""
 
-    Attributes:
-        one: its pass; None where only values of arrays, rows or columns are computed.
-        groups: what is computed from its sums: of rows, of columns, of the array, then
-            what needs several of them.
-    """
-
-    one: ArrayPass | None
-    groups: tuple[Group, ...]
+    one: ArrayPass | None  # None where only values of arrays, rows or columns are made
+    groups: tuple[Group, ...]  # of rows, columns, the array; then what needs several
 
     @property
     def ends_arrays(self) -> bool:
@@ -59,12 +45,7 @@ class PassLaunch:
 
 
 class PassPlan:
-    """The launches of a program.
-
-    Attributes:
-        launches: in order.
-        slots: where values are kept from launch to launch, by kind.
-    """
+    """The launches of a program, in order, and where they keep values, by kind."""
 
     def __init__(self, program: ReducingProgram) -> None:
         self.program = program

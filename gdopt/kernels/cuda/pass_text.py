@@ -103,12 +103,8 @@ class PassPrinter(EndPrinter):
     work_ (blocks, 4): array, kind of loop, number in it, blocks of that array;
     scratch_; counters_ (arrays,), all zero before and after; s0, s1, ... or scalars_
     (rows, hoisted), in float64; rows_ and done_, seed_, t_ and counter_ as of
-    `print_fused`.
-
-    Args:
-        program: the program.
-        variant: as of `print_fused`; every array is reached by a pointer, and those
-            that are separate have strides where it is strided.
+    `print_fused`. Every array is reached by a pointer; the separate ones may have
+    strides.
     """
 
     def __init__(self, program: ReducingProgram, variant: KernelVariant) -> None:

@@ -25,12 +25,7 @@ def is_largest(value: Symbol) -> str:
 
 
 class ValuePrinter:
-    """Prints the values of a program that are not its elements'.
-
-    Args:
-        program: the program.
-        variant: how its arrays are stored.
-    """
+    """Prints the values of a program that are not its elements'."""
 
     def __init__(self, program: ReducingProgram, variant: KernelVariant) -> None:
         self.program, self.plan, self.variant = program, PassPlan(program), variant
@@ -63,11 +58,7 @@ class ValuePrinter:
     def read(self, value: Symbol, names: Names, lines: list[str], y: str) -> str:
         """Name a value; print what reads it, or computes it, at row_ and column_.
 
-        Args:
-            value: of a scalar, an array, a row or a column.
-            names: of the values that have one.
-            lines: where statements are added.
-            y: the pointer to what is kept.
+        Statements are added to the lines; y is the pointer to what is kept.
         """
         if value in names:
             return names[value]

@@ -29,11 +29,9 @@ def _chunks(length: int, segment: int) -> int:
 
 
 def blocks_of(one: ArrayPass | None, rows: int, columns: int) -> np.ndarray:
-    """List the blocks of an array in a launch.
+    """List kind and number of the blocks of an array in a launch, (blocks, 2).
 
-    Returns:
-        (blocks, 2): the kind of loop, and the block's number in it. Those of different
-        kinds that read the same elements are near each other.
+    Those of different kinds that read the same elements are near each other.
     """
     parts, positions = [], []
     if not rows * columns:
@@ -76,14 +74,8 @@ def scratch_size(printer: PassPrinter, rows: int, columns: int) -> int:
 class PassLaunches:
     """The launches of a program over arrays whose shapes stay.
 
-    Args:
-        program: the program.
-        variant: how arrays are stored, and values given; see `PassPrinter`.
-        shapes: rows and columns of each array, by its number in the tables; others may
-            lie between them.
-        places: of each of these arrays in the table rows_.
-        send: sends a table to the device.
-        fixed: the kernels' arguments that stay, by name.
+    Rows and columns of each array are given by its number in the tables, between which
+    others may lie; places are those in the table rows_.
     """
 
     def __init__(
@@ -126,12 +118,7 @@ class PassLaunches:
         }
 
     def __call__(self, changing: dict[str, Any], memory: dict[str, Array]) -> None:
-        """Launch the passes one after the other.
-
-        Args:
-            changing: the kernels' other arguments, by name.
-            memory: of `memory`, which one run at a time may use.
-        """
+        """Launch the passes one after the other; one run at a time has the memory."""
         for launch in self._launches:
             launch({**changing, **memory})
 

@@ -18,17 +18,11 @@ from gdopt.kernels.trace import BaseProgram
 
 @dataclass(frozen=True)
 class HoistedSplit:
-    """The hoisted values of a program, parted by where they are known.
+    """The hoisted values of a program, parted by where they are known."""
 
-    Attributes:
-        known: expressions that the host computes.
-        given: names of scalars that live on the device, in order.
-        instructions: what the device computes from both, each behind what it needs.
-    """
-
-    known: tuple[Symbol, ...]
-    given: tuple[str, ...]
-    instructions: tuple[Symbol, ...]
+    known: tuple[Symbol, ...]  # expressions that the host computes
+    given: tuple[str, ...]  # names of scalars that live on the device, in order
+    instructions: tuple[Symbol, ...]  # of the device, each behind what it needs
 
 
 def split_hoisted(program: BaseProgram, on_device: Collection[str]) -> HoistedSplit:
@@ -63,23 +57,14 @@ def split_hoisted(program: BaseProgram, on_device: Collection[str]) -> HoistedSp
 
 @dataclass(frozen=True)
 class PrologueOptions:
-    """What a prologue does besides filling the table.
+    """What a prologue does besides filling the table."""
 
-    Attributes:
-        norm: read norm_, the norm of the gradients.
-        given_norm: take it from given_ instead.
-        skip: decide done_: False where the norm is NaN.
-        counter: take the row of the step that counter_ counts.
-        counts: count that step, after which it is t.
-        by_value: the host's values come as k0_, k1_, ...; for a table of one row.
-    """
-
-    norm: bool = False
-    given_norm: bool = False
-    skip: bool = False
-    counter: bool = False
-    counts: bool = False
-    by_value: bool = False
+    norm: bool = False  # read norm_, the norm of the gradients
+    given_norm: bool = False  # take it from given_ instead
+    skip: bool = False  # decide done_: False where the norm is NaN
+    counter: bool = False  # take the row of the step that counter_ counts
+    counts: bool = False  # count that step, after which it is t
+    by_value: bool = False  # the host's values are k0_, k1_, ...; the table has one row
 
 
 def print_prologue(

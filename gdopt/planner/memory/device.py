@@ -71,10 +71,7 @@ class DeviceMemory:
 
     @contextmanager
     def watch(self, *, samples: bool = False) -> Iterator[Peak]:  # noqa: ARG002
-        """Measure what is allocated in a block, in a pool of its own.
-
-        Samples are taken at the allocations.
-        """
+        """Measure what is allocated in a pool of its own; sample at the allocations."""
         peak = Peak()
         with self._backend.on(self.device):
             self._release()

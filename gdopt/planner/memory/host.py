@@ -25,17 +25,12 @@ UNLIMITED = 1 << 60  # a control group of version 1 without a limit says 2**63 -
 class Peak:
     """What some work took at its peak, in bytes.
 
-    Attributes:
-        used: by arrays at one time, exactly, of memory allocated meanwhile.
-        reserved: from the device: gaps between arrays and memory that is not traced
-            count too; 0 where it is not known.
-        samples: in use at many moments on the way, where they were asked for, keyed by
-            (source line, visit number). Work that does the same with more examples has
-            the same keys.
+    Samples, where asked for, are in use at moments on the way, by source line and visit
+    number. Work that does the same with more examples has the same keys.
     """
 
-    used: int = 0
-    reserved: int = 0
+    used: int = 0  # by arrays at one time, exactly, of memory allocated meanwhile
+    reserved: int = 0  # with gaps between arrays, and what is not traced; 0: not known
     samples: dict[tuple[tuple[str, int], int], int] = field(default_factory=dict)
     _times: dict[tuple[str, int], int] = field(default_factory=dict)
 
@@ -157,12 +152,10 @@ def _left_in_groups() -> Iterator[int]:
 
 
 def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[int]:
-    """Walk from a group up to the root; files in a cache are given up when needed.
+    """Walk from a group up to its controller's root; yield what is left below limits.
 
-    Args:
-        root: of the controller.
-        path: of the process's group.
-        names: of the limit, of the usage, and of its part that is cached.
+    Of the files, the third names the part of the usage that is cached: it is given up
+    when needed.
     """
     limit, usage, cached = names
     # In a container the path may be that of the host, and the group be the root here.

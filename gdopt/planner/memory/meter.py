@@ -39,11 +39,8 @@ LOST_WORDS = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or one that it was raised from, means "out of memory".
 
-    Known are MemoryError, and with it NumPy's and CuPy's own; CUDA's codes from the
-    runtime and the driver; failed allocations in cuBLAS and related libraries;
-    ``ENOMEM`` from the operating system; and what torch, JAX and C++ say. An error
-    after which CUDA can do nothing more in this process does not count, whatever its
-    cause.
+    An error after which CUDA can do nothing more in this process does not count,
+    whatever its cause.
 
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     True

@@ -56,14 +56,7 @@ def fit_models(peaks: Mapping[int, Peak]) -> list[LinearModel]:
 
 
 class Prediction:
-    """Predicts what trial steps allocate, and learns from what they did.
-
-    Args:
-        step: knows its buffers, or is tried at small sizes.
-        batches: to try.
-        meter: of the device.
-        small: two small sizes, or one.
-    """
+    """Predicts what trial steps allocate, and learns from what they did."""
 
     def __init__(
         self,
