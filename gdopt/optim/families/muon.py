@@ -31,7 +31,7 @@ from gdopt.optim.families.adam import AdamW
 from gdopt.optim.families.orthogonal import RATIOS, muon_rule
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import SharedOptions, refuse_inputs
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import weakly
@@ -181,10 +181,11 @@ class Muon(Optimizer):
         return self._all
 
     def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> NoReturn:
-        message = f"Muon takes no {listed(given)} in step: assign opt.lr = ... before"
-        raise ArgumentTypeError(message)
-
-    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> NoReturn:
+        refuse_inputs(type(self), self.rule, given, ())
+        if given:
+            lines = listed(f"opt.{name} = ..." for name in given)
+            message = f"Muon takes no {listed(given)} in step: write {lines} before it"
+            raise ArgumentTypeError(message)
         named = at if isinstance(at, Mapping) and at else self._all.arrays
         refuse_part(type(self).__name__, next(iter(named)))
 
