@@ -164,7 +164,7 @@ class RowExecutor:
         rowwise = numbered and not streams
         if not (rowwise and _run_in_place(step, arrays, where, values, taken)):
             noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-            _run_on_parts(step, arrays, at, values, taken, noise)
+            _run_on_parts(step, arrays, at, values, taken=taken, noise=noise)
         if master:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 parameters.arrays[name][at] = held[name][at]
@@ -206,6 +206,7 @@ def _run_on_parts(
     arrays: Sequence[Array],
     where: Any,
     values: Any,
+    *,
     taken: Sequence[int],
     noise: Mapping[int, Array],
 ) -> None:

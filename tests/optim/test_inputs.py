@@ -313,6 +313,32 @@ def test_muon_says_what_to_write_instead(unchanged, numpy_engine):
         optimizer.step(np.eye(2), scale=0.5)
 
 
+def test_what_muon_is_given_is_for_the_rule_of_its_other_arrays(unchanged, engine):
+    def others(params, lr):
+        return gdopt.Optimizer(params, scaled, lr=lr)
+
+    start = {"W": np.eye(3), "b": np.ones(2), "c": np.ones(4)}
+    params, alone = ({n: a.copy() for n, a in start.items()} for _ in range(2))
+    del alone["W"]
+    muon = gdopt.Muon(params, 0.1, others=others)
+    other = others(alone, 0.1)
+    grads, scale = {"b": np.ones(2), "c": np.ones(4)}, {"b": ROWS[0]["b"] ** 2}
+    scale["c"] = np.arange(4.0)
+    for one in (scale, 3.0):
+        muon.step({"W": np.ones((3, 3)), **grads}, scale=one)
+        other.step(grads, scale=one)
+    for name, array in alone.items():
+        assert params[name].tolist() == array.tolist()
+    refused = {
+        "step needs scale": {},
+        "unknown keyword 'scal'; did you mean scale": {"scal": 1.0},
+        r"scale of 'b' must have shape": {"scale": scale | {"b": np.ones(3)}},
+    }
+    for message, given in refused.items():
+        with unchanged(muon), pytest.raises(gdopt.GdoptError, match=message):
+            muon.step({"W": np.ones((3, 3)), **grads}, **given)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("make", [dict, gdopt.Arena.of])
