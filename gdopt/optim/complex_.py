@@ -266,14 +266,19 @@ class ModulusBinding(Binding):
             made, parameters, self._parts, *given, norm_rule=norms, **options
         )
         parts, real, names = self._parts, self._real, list(parameters.arrays)
+        hyper = given[0]
         pairs: list[Any] = [(self._given.arrays, real, parts[PARAMETER])]
         pairs += [
             (states[state], parts[state], parts[imag_of(state)])
             for state in self._complex.intersection(rule.states)
         ]
-        gradient = real.like()
+        gradient, inputs = real.like(), {name: real.like() for name in hyper.open}
 
         def before(grads: Any) -> Arena:
+            for name, arena in inputs.items():
+                for key, array in zip(names, hyper.given[name], strict=True):
+                    arena[key] = array
+            hyper.given.update(inputs)
             if not isinstance(grads, Arena):
                 grads = dict(zip(names, grads, strict=True))
             for arrays, re, im in (*pairs, (grads, gradient, parts[GRADIENT])):

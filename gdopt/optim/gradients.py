@@ -37,6 +37,7 @@ from gdopt.arrays.foreign import (
 from gdopt.checks import check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
+from gdopt.optim.rows import Rows
 
 
 @on_their_device
@@ -144,17 +145,18 @@ class Gradients:
         address = backend.address(array)
         return name, (array.strides, low - address, high - address)
 
-    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
-        """Return what checks gradients of which some have other shapes."""
+    def with_shapes(self, rows: Mapping[str, Rows]) -> Self:
+        """Return what checks gradients of which some are for rows."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._wanted = [
-            shapes.get(name, shape)
+            rows[name].shape if name in rows else shape
             for name, shape in zip(self._names, self._shapes, strict=True)
         ]
         unknown = None, 0, 0  # the strides and bytes of a gradient of another shape
-        other._extents = {**self._extents, **dict.fromkeys(shapes, unknown)}
-        other._known, other._seen, other._remembers = None, SeenArrays(), True
+        other._extents = {**self._extents, **dict.fromkeys(rows, unknown)}
+        other._known = other._arena = None
+        other._seen, other._remembers = SeenArrays(), True
         return other
 
     def check(self, grads: Any) -> Arena | list[Array]:

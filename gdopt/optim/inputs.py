@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gdopt.arrays.arena import Arena
+from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array, is_on_device
 from gdopt.arrays.containers import is_container
 from gdopt.checks import as_scalar, listed, shown
@@ -16,6 +16,7 @@ from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import Plans
+from gdopt.optim.rows import Rows
 from gdopt.optim.settings import ONE_FOR_ALL, Setting
 
 
@@ -74,6 +75,17 @@ class StepHyper(Hyper):
             self[name] = value
             self._own[name] = self._settings[name]
 
+    def take_arrays(self, arrays: Mapping[str, Mapping[str, Array]]) -> None:
+        """Take arrays for a step; real ones of complex parameters for both parts."""
+        self.arrays, own = dict(arrays), self._parameters
+        if own.pairs:
+            with own.on_device():
+                for name, one in arrays.items():
+                    self.arrays[name] = {
+                        n: a[..., None].repeat(2, -1) if n in own.pairs else a
+                        for n, a in one.items()
+                    }
+
     def _number(self, name: str, value: Any) -> Any:
         """Return a number in place of a 0-d array; a device's is copied there."""
         if isinstance(value, Mapping):
@@ -131,28 +143,41 @@ class StepInputs:
         self._made: dict[frozenset[str], StepHyper] = {}
         self._checks: dict[str, Plans[Gradients]] = {}
 
-    def take(self, given: Mapping[str, Any], frozen: tuple[str, ...]) -> StepHyper:
+    def take(
+        self,
+        given: Mapping[str, Any],
+        frozen: tuple[str, ...],
+        rows: Mapping[str, Rows],
+    ) -> StepHyper:
         """Check what is given to a step; return its hyper-parameters.
 
         Raises:
             ArgumentError: a number is out of range, or an array of another shape, or it
                 shares memory with parameters or state.
-            ArgumentTypeError: something is neither, or is not given for all arrays.
+            ArgumentTypeError: something is neither, or is not given for all arrays, or
+                is an array where a row is repeated.
         """
+        repeated = [name for name, own in rows.items() if own.repeats]
         names = frozenset(n for n, value in given.items() if _holds_arrays(value))
         arrays = {}
         for name in names:
             if name in ONE_FOR_ALL:
                 message = f"{name} must be one value for all parameters, got "
                 raise ArgumentTypeError(message + shown(given[name]))
+            if repeated:
+                message = f"{name} must be a number where at= repeats rows of "
+                message += f"{array_label(repeated[0])}, as their gradients are summed"
+                raise ArgumentTypeError(message + " first")
             if name not in self._checks:
                 self._checks[name] = self._check(name)
-            arrays[name] = self._checks[name].of(frozen).named(given[name])
+            check = self._checks[name].of(frozen)
+            check = check.with_shapes(rows) if rows else check
+            arrays[name] = check.named(given[name])
         if names not in self._made:
             self._made[names] = self._make(names)
         hyper = self._made[names]
         hyper.take({name: one for name, one in given.items() if name not in names})
-        hyper.arrays = arrays
+        hyper.take_arrays(arrays)
         return hyper
 
 

@@ -37,6 +37,8 @@ class RowExecutor:
     Attributes:
         norm_rule: computes the norm of each array's gradient, if that is transformed.
         rows: by the names of arrays.
+        inputs: arrays that the step is given, by hyper-parameter and name; they have a
+            row for each of the rows.
         grad_norm: of the gradients, if the rule takes it.
         where: the rows that are updated, as those of `rows` or each once.
     """
@@ -49,6 +51,7 @@ class RowExecutor:
     options: Options
     norm_rule: Rule | None
     rows: Mapping[str, Rows]
+    inputs: Mapping[str, Mapping[str, Array]]
     grad_norm: Any = None
     where: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +71,7 @@ class RowExecutor:
                 self.where[name] = rows.where
                 in_order = rows.increasing or not (takes_norm or kernel.by_shape)
                 if rows.repeats or not in_order:
-                    self.where[name], named[name] = self._summed(named[name], rows)
+                    self._put_in_order(name, named, rows)
             t = self.counter.t + 1
             values = self.hyper.at(t - 1)
             scalars = {
@@ -86,16 +89,21 @@ class RowExecutor:
             self.counter.t = t
         return True
 
-    def _summed(self, g: Array, rows: Rows) -> tuple[np.ndarray, Array]:
-        """Return each row once, increasing, and the sum of its gradients."""
+    def _put_in_order(self, name: str, named: dict[str, Array], rows: Rows) -> None:
+        """Take each row once, increasing, the sum of its gradients, and its inputs."""
         backend = self.parameters.backend
-        where, order, firsts = rows.ordered()
-        g = g.astype(compute_dtype(g.dtype), copy=False)
+        self.where[name], order, firsts = rows.ordered()
+        g = named[name].astype(compute_dtype(named[name].dtype), copy=False)
         if backend.name == "numpy":
-            return where, add_rows(g, order, firsts)
-        from gdopt.optim.gpu.rows import add_rows as add_on_device  # noqa: PLC0415
+            named[name] = add_rows(g, order, firsts)
+        else:
+            from gdopt.optim.gpu.rows import add_rows as on_device  # noqa: PLC0415
 
-        return where, add_on_device(backend, g, order, firsts)
+            named[name] = on_device(backend, g, order, firsts)
+        order = backend.from_host(order, self.parameters.device)
+        self.inputs = {  # no row of which is repeated
+            key: {**one, name: one[name][order]} for key, one in self.inputs.items()
+        }
 
     def _norm(
         self, named: Mapping[str, Array], scalars: Mapping[str, Mapping[str, Any]]
@@ -132,7 +140,11 @@ class RowExecutor:
         held = self.states[MASTER] if master else parameters.arrays
         arrays = [held[name], *(states[state][name] for state in rule.states), g]
         later = program.inputs[len(arrays) :]
-        arrays += [self.hyper.elements[symbol.name][name] for symbol in later]
+        taken = [len(rule.states) + 1]  # what has a row for each of the rows
+        for place, symbol in enumerate(later, len(arrays)):
+            taken += [place] if symbol.name in self.inputs else []
+            spread = self.inputs.get(symbol.name) or self.hyper.elements[symbol.name]
+            arrays.append(spread[name])
         streams = random_streams(
             self.options.stored(rule, slot.group, len(later), len(slot.shape))
         )
@@ -149,9 +161,10 @@ class RowExecutor:
             own = held[name][at]
             adopt(own, parameters.arrays[name][at])
             held[name][at] = own
-        if streams or not (numbered and _run_in_place(step, arrays, where, values)):
+        rowwise = numbered and not streams
+        if not (rowwise and _run_in_place(step, arrays, where, values, taken)):
             noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-            _run_on_parts(step, arrays, at, values, noise)
+            _run_on_parts(step, arrays, at, values, taken=taken, noise=noise)
         if master:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 parameters.arrays[name][at] = held[name][at]
@@ -172,7 +185,9 @@ class RowExecutor:
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
 
 
-def _run_in_place(step: Step, arrays: Sequence[Array], rows: Any, values: Any) -> bool:
+def _run_in_place(
+    step: Step, arrays: Sequence[Array], rows: Any, values: Any, taken: Sequence[int]
+) -> bool:
     """Run a step on rows by a compiled loop; return whether there is one."""
     if not hasattr(step.engine, "bind_counted"):  # but a Numba loop over elements
         return False
@@ -182,7 +197,7 @@ def _run_in_place(step: Step, arrays: Sequence[Array], rows: Any, values: Any) -
     from gdopt.kernels.cpu.row_loops import row_loop  # noqa: PLC0415 - Numba
 
     matrices = [array.reshape(len(array), -1) for array in arrays]
-    row_loop(step.program, step.engine.dtype)(matrices, values, rows)
+    row_loop(step.program, step.engine.dtype, (*taken,))(matrices, values, rows)
     return True
 
 
@@ -191,22 +206,25 @@ def _run_on_parts(
     arrays: Sequence[Array],
     where: Any,
     values: Any,
+    *,
+    taken: Sequence[int],
     noise: Mapping[int, Array],
 ) -> None:
-    """Run a step on a part of all arrays but the gradient, which is one itself.
+    """Run a step on a part of all arrays but those that are one themselves.
 
     Args:
         step: the kernel.
         arrays: its inputs.
         where: an index of the part; rows by their numbers are copied.
         values: the hoisted values.
+        taken: places of those that are parts: the gradient, and what a step is given.
         noise: random bits for what is rounded by them, by its place.
     """
     program, gradient = step.program, len(step.program.results)
     numbered, parts = hasattr(where, "dtype"), []
     for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
         part = array
-        if k != gradient and symbol.kind != ARRAY:
+        if k not in taken and symbol.kind != ARRAY:
             part = array.take(where, axis=0) if numbered else array[where]
         parts.append(part.astype(np.float32) if k in noise else part)
     step.run(parts, values)

@@ -9,7 +9,7 @@ from typing import Any
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
+from gdopt.errors import ArgumentError, GdoptError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.changes import BUSY, WITHIN, Changeable
 from gdopt.optim.executors import Executor
@@ -20,7 +20,7 @@ from gdopt.optim.options import Options, refuse_inputs
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import Plans, weakly
 from gdopt.optim.row_executor import RowExecutor
-from gdopt.optim.rows import find_rows, refuse_whole
+from gdopt.optim.rows import Rows, find_rows, refuse_whole
 from gdopt.optim.transforms import norm_rule
 
 
@@ -89,8 +89,10 @@ class Stepping(Changeable):
 
     def _check_input(self, name: str) -> Plans[Gradients]:
         """Make what checks arrays that are given to steps."""
-        states = self.state_arenas
-        return Plans(self._real, lambda some: Gradients(some, states, name))
+        own, states = self._parameters, self.state_arenas
+        if self._real is not own:  # complex parameters, whose hyper-parameters are real
+            own = replace(own, arrays={n: a.real for n, a in own.arrays.items()})
+        return Plans(own, lambda some: Gradients(some, states, name))
 
     def step(self, grads: Any = None, *, at: Any = None, **given: Any) -> bool | Array:
         """Update all parameters once, in place; Ctrl-C waits until it is done.
@@ -117,9 +119,11 @@ class Stepping(Changeable):
                 Gradients of the same row are added up first, in the order given.
             given: hyper-parameters for this step alone, ``step(grads, scale=s)``: a
                 number, a 0-d array, or arrays in the form of gradients and checked like
-                these, whose elements may be out of range; with ``accumulate``, those of
-                the call that updates count. One that was not given when the optimizer
-                was made must be given to each step.
+                these, whose elements may be out of range; those of complex parameters
+                are real. With ``accumulate``, those of the call that updates count;
+                with `at`, an array has a row for each gradient row, and no row is
+                repeated. One that was not given when the optimizer was made must be
+                given to each step.
 
         Gradients, arrays in `given`, 0-d arrays and schedules are read at each step,
         and not kept; arrays that hyper-parameters and bounds are set to are copied.
@@ -149,10 +153,8 @@ class Stepping(Changeable):
         if not self._lock.acquire(False):  # a keyword takes .1 us more
             raise GdoptError(BUSY.format("step"))
         try:
-            if given or self._required:
+            if given or self._required or at is not None:
                 return self._step_with(grads, at, given)
-            if at is not None:
-                return self._step_at(grads, at, self.hyper)
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
@@ -168,26 +170,24 @@ class Stepping(Changeable):
             self._lock.release()
 
     def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> bool | Array:
-        """Do a step with hyper-parameters of its own."""
+        """Do a step with hyper-parameters of its own, or on rows."""
         refuse_inputs(type(self), self.rule, given, self._required)
-        hyper = self._inputs.take(given, self._frozen)
+        rows = {} if at is None else find_rows(at, self._parameters)
+        hyper = self._inputs.take(given, self._frozen, rows) if given else None
         try:
             if at is not None:
-                return self._step_at(grads, at, hyper)
+                return self._step_at(grads, rows, hyper)
             return self._step_around(self._gradients.check(grads), hyper=hyper)
         finally:
-            hyper.arrays = {}
+            if hyper is not None:
+                hyper.arrays = {}
 
-    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> bool | Array:
+    def _step_at(
+        self, grads: Any, rows: Mapping[str, Rows], hyper: StepHyper | None
+    ) -> bool | Array:
         """Do a step on the named rows of some arrays."""
-        own = self._parameters
-        rows = find_rows(at, own)
-        if hyper.open:
-            message = f"at= takes no arrays as {listed(hyper.open)}: give numbers"
-            raise ArgumentTypeError(message)
-        refuse_whole(rows, self.rule, self._transforms, hyper, own)
-        shapes = {name: own.shape for name, own in rows.items()}
-        gradients = self._gradients.with_shapes(shapes)
+        refuse_whole(rows, self.rule, self._transforms, self.hyper, self._parameters)
+        gradients = self._gradients.with_shapes(rows)
         checked = gradients.check(grads)
         self._gradients.missing = gradients.missing
         left_out = {*self._frozen, *gradients.missing}
@@ -196,11 +196,12 @@ class Stepping(Changeable):
             self.rule,
             real,
             self._state,
-            hyper,
+            hyper or self.hyper,
             self._counter,
             options=self.options,
             norm_rule=norm_rule(self._transforms),
             rows={name: rows[name] for name in rows if name not in left_out},
+            inputs={} if hyper is None else hyper.arrays,
         )
         self._binding.take_rows(executor)
         done = self._step_around(checked, executor, hyper=hyper)

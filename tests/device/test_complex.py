@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from twins import LAYOUTS, Twins, draw
+from twins import LAYOUTS, Twins, draw, send
 
 import gdopt
 
@@ -54,4 +54,17 @@ def test_strided_parameters_and_gradients_have_the_bits_of_the_cpu(cp, mode):
     )
     for seed in range(1, 4):
         twins.step(draw(seed, ("complex64",), SHAPES), place=place)
+    twins.assert_same()
+
+
+@pytest.mark.parametrize("mode", ["split", "modulus"])
+@pytest.mark.parametrize("layout", ["apart", "arenas"])
+def test_arrays_of_a_step_have_the_bits_of_the_cpu(cp, layout, mode):
+    start = draw(0, ("complex64",), SHAPES)
+    twins = Twins(cp, lambda p: gdopt.Adam(p, complex_mode=mode), start, layout)
+    for seed in range(1, 4):
+        row, rates = (draw(k, ("complex64",), SHAPES) for k in (seed, 10 * seed))
+        rates = {name: np.array(abs(rate)) for name, rate in rates.items()}
+        for one, form in ((twins.host, dict), (twins.device, lambda a: send(cp, a))):
+            one.step(form(row), lr=form(rates))
     twins.assert_same()

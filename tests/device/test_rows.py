@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from twins import Twins, draw
+from twins import Twins, draw, send
 
 import gdopt
 
@@ -80,3 +80,20 @@ def test_a_step_that_is_not_finite_is_skipped_on_the_device(cp):
     assert opt.step(cp.ones((1, 2)), at=[1])
     assert opt.step(cp.ones((4, 2)))
     assert opt.t == 2
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "complex64"])
+@pytest.mark.parametrize("order", [[4, 7, 11], [7, 4, 11]], ids=["sorted", "unsorted"])
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}], ids=["plain", "norm"])
+def test_arrays_of_a_step_on_rows_have_the_bits_of_the_cpu(options, order, dtype, cp):
+    pytest.importorskip("ml_dtypes")
+    if dtype == "complex64":
+        options = options | {"complex_mode": "split"}
+    shapes = SHAPES | {"E": (len(order), 6)}
+    twins = Twins(cp, lambda p: gdopt.Adam(p, **options), draw(0, (dtype,), SHAPES))
+    for seed in range(1, 4):
+        grads, rates = (draw(k, (dtype,), shapes) for k in (seed, 10 * seed))
+        rates = {n: np.array(abs(a.real), a.real.dtype) for n, a in rates.items()}
+        for one, form in ((twins.host, dict), (twins.device, lambda a: send(cp, a))):
+            one.step(form(grads), at={f"E {dtype}": order}, lr=form(rates))
+        twins.assert_same()

@@ -402,3 +402,44 @@ def test_rows_are_updated_in_split_mode_alone(engine, kind, unchanged):
     modulus = kind(start.copy(), 0.1, complex_mode="modulus")
     with unchanged(modulus), pytest.raises(ArgumentError, match="complex_mode='split'"):
         modulus.step(g, at=slice(None))
+
+
+def test_arrays_of_a_step_are_real_and_hold_for_both_parts(engine, mode_and_at):
+    mode, at = mode_and_at
+    start, g = draw(0, (4, 3)), {"z": draw(1, (4, 3)), "x": np.ones(2)}
+    rates = {"z": np.arange(1.0, 13.0).reshape(4, 3), "x": np.array([1.0, 2.0])}
+    given, spread = (
+        gdopt.Adam({"z": start.copy(), "x": np.ones(2)}, 0.1, complex_mode=mode)
+        for _ in range(2)
+    )
+    spread.lr = rates
+    where = {} if at is None else {"at": {"z": at}}
+    part = slice(None) if at is None else at
+    g["z"], rows = g["z"][part], {**rates, "z": rates["z"][part].copy()}
+    for form in (dict, gdopt.Arena.of):
+        given.step(form(g), lr=form(rows), **where)
+        spread.step(g, **where)
+    assert bits(given) == bits(spread)
+
+
+@pytest.fixture(
+    params=[("split", None), ("modulus", None), ("split", [3, 1]), ("split", slice(2))],
+    ids=str,
+)
+def mode_and_at(request):
+    return request.param
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_arrays_of_a_step_that_do_not_fit_are_refused(numpy_engine, mode, unchanged):
+    z = np.ones((2, 3), complex)
+    optimizer = gdopt.Adam(z, 0.1, complex_mode=mode)
+    refused = {
+        "must be float64, got complex128": np.ones((2, 3), complex),
+        r"must have shape \(2, 3\), got \(2, 3, 2\)": np.ones((2, 3, 2)),
+        "must not share memory with the parameter": z.real,
+        "must not share memory with the state 'm'": optimizer.state["0"]["m"].real,
+    }
+    for message, rates in refused.items():
+        with unchanged(optimizer), pytest.raises(gdopt.GdoptError, match=message):
+            optimizer.step(np.ones((2, 3), complex), lr=rates)

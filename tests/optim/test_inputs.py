@@ -219,8 +219,81 @@ def test_rows_take_numbers_of_a_step(numpy_engine):
     optimizer.step(np.ones((1, 2)), at=[2], scale=3.0)
     expected.step(np.ones((1, 2)), at=[2])
     assert params.tolist() == twin.tolist()
-    with pytest.raises(gdopt.ArgumentTypeError, match="at= takes no arrays as scale"):
-        optimizer.step(np.ones((1, 2)), at=[2], scale=np.ones((4, 2)))
+
+
+def by_row(p, m, g, *, lr, scale):
+    """Compute with a row's norm, which wants rows in their order."""
+    m = m + scale * g / (1.0 + np.linalg.norm(g, axis=1, keepdims=True))
+    return p - lr * scale * m, m
+
+
+WITH_ROWS = {
+    "of elements": (scaled, {}),
+    "that takes the norm": (scaled, {"clip_norm": 0.5}),
+    "that reduces rows": (by_row, {"clip_each": 2.0, "clip_norm": 1.0}),
+    "rounded": (scaled, {"rounding": "stochastic", "state_dtype": "bfloat16"}),
+}
+
+
+@pytest.mark.parametrize("case", WITH_ROWS)
+@pytest.mark.parametrize("rows", [[5, 0, 3], [1, 2, 6], slice(1, 6, 2)])
+@pytest.mark.parametrize("form", [dict, gdopt.Arena.of])
+def test_arrays_of_a_step_on_rows_have_a_row_for_each(case, rows, form, engine):
+    rule, options = WITH_ROWS[case]
+    dtype = np.float32
+    if "rounding" in options:
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    generator = np.random.default_rng(5)
+    shapes = {"E": (7, 4), "b": (3, 2)}
+    start, g, scale = (
+        {n: generator.uniform(0.1, 1, s).astype(dtype) for n, s in shapes.items()}
+        for _ in range(3)
+    )
+    params = {name: array.copy() for name, array in start.items()}
+    named = gdopt.Optimizer(params, rule, lr=0.5, **options)
+    spread = {name: array.astype(np.float32) for name, array in scale.items()}
+    whole = gdopt.Optimizer(start, rule, lr=0.5, scale=spread, **options)
+    own = {"E": g["E"][rows], "b": g["b"]}
+    for _ in range(2):
+        given = form({"E": scale["E"][rows], "b": scale["b"]})
+        assert named.step(own, at={"E": rows}, scale=given)
+        whole.step(own, at={"E": rows})
+    for name in shapes:
+        assert named.params[name].tobytes() == whole.params[name].tobytes()
+        m, expected = (one.state[name]["m"] for one in (named, whole))
+        assert m.tobytes() == expected.tobytes()
+    assert named.grad_norm == whole.grad_norm
+
+
+@pytest.mark.parametrize(
+    ("rows", "shape", "message"),
+    [
+        ([2, 0, 2], (3, 2), "scale must be a number where at= repeats rows of params"),
+        ([2, 0], (4, 2), r"scale of params\[0\] must have shape \(2, 2\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_the_rows_change_nothing(
+    rows, shape, message, unchanged, numpy_engine
+):
+    optimizer = gdopt.Optimizer(np.ones((4, 2)), scaled, lr=0.5)
+    with unchanged(optimizer), pytest.raises(gdopt.GdoptError, match=message):
+        optimizer.step(np.ones((len(rows), 2)), at=rows, scale=np.ones(shape))
+
+
+def test_numbers_of_a_step_on_rows_that_are_repeated(engine):
+    p, q = np.ones((4, 2)), np.ones((4, 2))
+    gdopt.Optimizer(p, scaled, lr=0.5).step(np.ones((3, 2)), at=[2, 0, 2], scale=3.0)
+    dense = np.array([[1.0], [0], [2], [0]]) * np.ones(2)
+    gdopt.Optimizer(q, scaled, lr=0.5, scale=3.0).step(dense)
+    assert p.tolist() == q.tolist()
+
+
+def test_an_arena_of_whole_arrays_is_not_taken_for_rows(numpy_engine):
+    optimizer = gdopt.Optimizer({"E": np.ones((4, 2))}, scaled, lr=0.5)
+    whole = gdopt.Arena.of({"E": np.ones((4, 2))})
+    optimizer.step({"E": np.ones((4, 2))}, scale=whole)
+    with pytest.raises(gdopt.ArgumentError, match=r"must have shape \(1, 2\)"):
+        optimizer.step({"E": np.ones((1, 2))}, at={"E": [2]}, scale=whole)
 
 
 def test_what_each_step_is_given_is_not_an_attribute(numpy_engine):
@@ -231,10 +304,39 @@ def test_what_each_step_is_given_is_not_an_attribute(numpy_engine):
         optimizer.scale = 1.0
 
 
-def test_muon_says_what_to_write_instead(numpy_engine):
+def test_muon_says_what_to_write_instead(unchanged, numpy_engine):
     optimizer = gdopt.Muon(np.eye(2))
-    with pytest.raises(gdopt.ArgumentTypeError, match=r"assign opt.lr"):
-        optimizer.step(np.eye(2), lr=0.5)
+    message = r"Muon takes no eps, lr in step: write opt.eps = ..., opt.lr = ... before"
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentTypeError, match=message):
+        optimizer.step(np.eye(2), eps=0.1, lr=0.5)
+    with unchanged(optimizer), pytest.raises(gdopt.ArgumentTypeError, match="unknown"):
+        optimizer.step(np.eye(2), scale=0.5)
+
+
+def test_what_muon_is_given_is_for_the_rule_of_its_other_arrays(unchanged, engine):
+    def others(params, lr):
+        return gdopt.Optimizer(params, scaled, lr=lr)
+
+    start = {"W": np.eye(3), "b": np.ones(2), "c": np.ones(4)}
+    params, alone = ({n: a.copy() for n, a in start.items()} for _ in range(2))
+    del alone["W"]
+    muon = gdopt.Muon(params, 0.1, others=others)
+    other = others(alone, 0.1)
+    grads, scale = {"b": np.ones(2), "c": np.ones(4)}, {"b": ROWS[0]["b"] ** 2}
+    scale["c"] = np.arange(4.0)
+    for one in (scale, 3.0):
+        muon.step({"W": np.ones((3, 3)), **grads}, scale=one)
+        other.step(grads, scale=one)
+    for name, array in alone.items():
+        assert params[name].tolist() == array.tolist()
+    refused = {
+        "step needs scale": {},
+        "unknown keyword 'scal'; did you mean scale": {"scal": 1.0},
+        r"scale of 'b' must have shape": {"scale": scale | {"b": np.ones(3)}},
+    }
+    for message, given in refused.items():
+        with unchanged(muon), pytest.raises(gdopt.GdoptError, match=message):
+            muon.step({"W": np.ones((3, 3)), **grads}, **given)
 
 
 @pytest.mark.gpu

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gdopt.kernels.cpu.flush import can_flush
@@ -34,15 +34,22 @@ def add_rows(g, order, firsts, total):
 """
 
 
-def print_row_loop(program: Program, *, flush: bool, cache: bool, **_: Any) -> str:
-    """Print the loop that updates row r of all inputs by row k of the gradient."""
-    names, gradient = [s.name for s in program.inputs], len(program.results)
+def print_row_loop(
+    program: Program,
+    *,
+    flush: bool,
+    cache: bool,
+    taken: Collection[int],
+    norm: str | None = None,  # noqa: ARG001 - the loop does not compute it
+) -> str:
+    """Print the loop over rows: number k is row k of what is taken, else rows[k]."""
+    names = [symbol.name for symbol in program.inputs]
     body = print_element(program, "{}_[i]")[0]
     listed = ", ".join([*names, "rows_"])
     lines = [print_head(program, flush=flush, cache=cache, parameters=listed)]
     lines += ["    for k in range(rows_.size):"]
     for j, name in enumerate(names):
-        lines += [f"        {name}_ = {name}[{'k' if j == gradient else 'rows_[k]'}]"]
+        lines += [f"        {name}_ = {name}[{'k' if j in taken else 'rows_[k]'}]"]
     lines += [f"        for i in range({names[0]}_.size):"]
     lines += [f"            {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
@@ -50,9 +57,16 @@ def print_row_loop(program: Program, *, flush: bool, cache: bool, **_: Any) -> s
 
 
 @functools.cache
-def row_loop(program: Program, dtype: Any) -> Callable[..., None]:
-    """Return a function of the inputs, all matrices, the hoisted values and rows."""
-    return Loop(program, dtype, print_row_loop).run_rows
+def row_loop(
+    program: Program, dtype: Any, taken: tuple[int, ...]
+) -> Callable[..., None]:
+    """Return a function of the inputs, the hoisted values and the rows.
+
+    The inputs are matrices of that dtype; those at the places `taken`, such as the
+    gradient, have a row for each of the rows.
+    """
+    printer = functools.partial(print_row_loop, taken=taken)
+    return Loop(program, dtype, printer).run_rows
 
 
 def print_sums(dtype: str, *, cache: bool) -> str:

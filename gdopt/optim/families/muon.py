@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, NoReturn, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from gdopt.optim.families.adam import AdamW
 from gdopt.optim.families.orthogonal import RATIOS, muon_rule
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.optimizer import Optimizer, with_options
-from gdopt.optim.options import SharedOptions
+from gdopt.optim.options import SharedOptions, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import weakly
@@ -78,7 +78,8 @@ class Muon(Optimizer):
         arrays: a name or a pattern such as ``"W*"``, or a list of them.
         others: ``f(params, lr)`` makes the optimizer of all other arrays, where lr is
             the schedule of Muon's rate; with `ema`, it takes that, too. Its own
-            ``non_finite`` is ``"ignore"``: Muon's is for all arrays.
+            ``non_finite`` is ``"ignore"``: Muon's is for all arrays. What `step` is
+            given, as ``step(grads, scale=s)``, is for its rule.
         **options: those of every optimizer but for master weights and a state in
             bfloat16; see `Optimizer`. Clipping and scaling are for all arrays.
 
@@ -102,6 +103,7 @@ class Muon(Optimizer):
     others: Optimizer | None
     _all: Parameters
     _sums: Arena | None  # of the gradients that are accumulated
+    _given: Mapping[str, Any] = MappingProxyType({})  # to this step, for `others`
 
     @with_options
     def __init__(
@@ -180,13 +182,22 @@ class Muon(Optimizer):
     def _every(self) -> Parameters:
         return self._all
 
-    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> NoReturn:
-        message = f"Muon takes no {listed(given)} in step: assign opt.lr = ... before"
-        raise ArgumentTypeError(message)
-
-    def _step_at(self, grads: Any, at: Any, hyper: Hyper) -> NoReturn:
-        named = at if isinstance(at, Mapping) and at else self._all.arrays
-        refuse_part(type(self).__name__, next(iter(named)))
+    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> Any:
+        """Do a step whose other arrays have hyper-parameters of their own."""
+        if at is not None:
+            named = at if isinstance(at, Mapping) and at else self._all.arrays
+            refuse_part(type(self).__name__, next(iter(named)))
+        own, others = [name for name in given if name in self.rule.scalars], self.others
+        if own:
+            lines = listed(f"opt.{name} = ..." for name in own)
+            message = f"Muon takes no {listed(own)} in step: write {lines} before it"
+            raise ArgumentTypeError(message)
+        refuse_keywords(type(self), self.rule if others is None else others.rule, given)
+        self._given = given
+        try:
+            return self._step_around(self._gradients.check(grads))
+        finally:
+            self._given = {}
 
     @property
     def _real(self) -> Parameters:
@@ -217,21 +228,19 @@ class Muon(Optimizer):
         skips = on_device and self.non_finite == "skip" and not self.host_skips
         if skips and self._gradients.not_finite(grads):
             return False
-        if others is not None:
-            others.hyper.at(t)  # before anything changes, as it may raise
         with self._all.on_device(), np.errstate(all="ignore"):
             with in_step(parameters.backend):
                 results = self._compute(executor, named, t)
+            if others is not None:  # first, as it may raise
+                rest = {name: named.get(name) for name in others.params}
+                if any(g is not None for g in rest.values()):
+                    others.step(rest, **self._given)
+                else:
+                    others._counter.t = t + 1  # noqa: SLF001
             for name, (p, *states) in results.items():
                 parameters.arrays[name][...] = p
                 for state, value in zip(self.rule.states, states, strict=True):
                     self._state[state][name][...] = value
-        if others is not None:
-            rest = {name: named.get(name) for name in others.params}
-            if any(g is not None for g in rest.values()):
-                others.step(rest)
-            else:
-                others._counter.t = t + 1  # noqa: SLF001
         self._counter.t = t + 1
         return True
 
