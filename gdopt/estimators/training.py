@@ -87,7 +87,7 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
-class History:
+class EpochLosses:
     """The result of training.
 
     Attributes:
@@ -110,7 +110,7 @@ def train(
     size: int,
     seed: int,
     judge: Callable[[Model, Part], float],
-) -> History:
+) -> EpochLosses:
     """Train for `epochs`, or until none has brought a gain for a while.
 
     An epoch brings no gain where its value, the score or else minus the loss, lies
@@ -135,7 +135,7 @@ def train(
         seed=seed,
         allow_nan=True,  # looked for when the data were taken
     )
-    history = History()
+    history = EpochLosses()
     weights, best = model.network.params.flat, None
     highest, without_gain = -math.inf, 0
     for loss in _epochs(model, batches, settings, epochs):

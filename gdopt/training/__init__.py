@@ -5,12 +5,15 @@ from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import Record, fit
+from gdopt.training.records import History, Result
 from gdopt.training.runs import RunFolder, capture, restore
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [
     "EarlyStopping",
+    "History",
     "Record",
+    "Result",
     "RunFolder",
     "TrainingGraph",
     "capture",
