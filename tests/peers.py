@@ -8,7 +8,7 @@ PEERS = {  # and the extras that bring them
     "jax": "bench",
     "keras": "bench",
     "optax": "bench",
-    "pandas": "bench",
+    "pandas": "pandas",
     "torch": "bench-torch",
 }
 

@@ -55,6 +55,11 @@ def study():
     return tune.tune(lambda trial: trial["x"], {"x": tune.uniform(0, 1)}, trials=2)
 
 
+def result():
+    x, history = np.array([1.0, 2.0]), gdopt.training.History()
+    return gdopt.training.Result(x, 0.5, None, 3, 4, "It ended.", True, history)
+
+
 def some_average():
     mean = gdopt.EWA(0.9)
     mean.update(2.0)
@@ -86,6 +91,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
         "patience=3, min_delta=0.0, mode='max', best=None, best_update=None, waited=0",
     ),
     "GradientCheck": (checked, "calls="),
+    "History": (gdopt.training.History, "History(0 records)"),
     "Kernel": (lambda: gdopt.Kernel(descent), "Kernel(descent(p, g, *, lr))"),
     "Layer": (lambda: norms().layers[0], "Layer("),
     "LayerNorms": (norms, "LayerNorms("),
@@ -122,6 +128,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "Problem": (gdopt.problems.saddle, "saddle"),
     "RMSprop": (lambda: gdopt.RMSprop(np.zeros(2)), "beta=0.9"),
     "Record": (lambda: gdopt.training.Record(1, 2, 0.5, 0.5, 0.1, None, 9.0), "step=2"),
+    "Result": (result, "x: array([1., 2.])"),
     "Row": (lambda: plan().rows[0], "batch_size=8"),
     "Rule": (
         lambda: gdopt.rule(ranges={"lr": "[0, 1)"})(descent),

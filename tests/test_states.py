@@ -8,6 +8,7 @@ import pytest
 import gdopt
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
+from gdopt.training.records import History, Record
 from gdopt.training.stopping import EarlyStopping
 
 
@@ -29,6 +30,12 @@ def stopping():
     return made
 
 
+def history():
+    made = History()
+    made.append(Record(3, 1, 0.5, 0.6, lr=0.1, warning="the loss rose"))
+    return made
+
+
 LOADERS = {
     "optimizer": lambda: gdopt.Adam({"W": np.zeros(3)}),
     "network": normed,
@@ -38,6 +45,7 @@ LOADERS = {
     "average": lambda: average(3.0),
     "average of arrays": lambda: average(np.ones(3)),
     "stopping": stopping,
+    "history": history,
 }
 
 

@@ -87,7 +87,7 @@ Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
-class History:
+class EpochLosses:
     """The result of training.
 
     Attributes:
@@ -110,7 +110,7 @@ def train(
     size: int,
     seed: int,
     judge: Callable[[Model, Part], float],
-) -> History:
+) -> EpochLosses:
     """Train for `epochs`, or until none has brought a gain for a while.
 
     An epoch brings no gain where its value, the score or else minus the loss, lies
@@ -159,7 +159,7 @@ class Progress:
         judge: Callable[[Model, Part], float],
         size: int,
     ) -> None:
-        self.history = History()
+        self.history = EpochLosses()
         self._model, self._parts, self._settings = model, parts, settings
         self._judge, self._size = judge, size
         self._weights, self._best = model.network.params.flat, None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -91,9 +91,9 @@ class History(Mapping[str, np.ndarray]):
     def append(self, record: Record) -> None:
         """Add a record at the end."""
         values = [getattr(record, name) for name in NUMBERS]
-        self._numbers.fromlist([math.nan if v is None else v for v in values])
+        self._numbers.fromlist([nan if value is None else value for value in values])
         if record.warning is not None:
-            self.warnings.append((record.step, record.warning))
+            self.warnings.append((int(record.step), record.warning))
 
     def _table(self) -> np.ndarray:
         """Return (records, numbers); while the array lives, nothing can be appended."""
@@ -115,9 +115,10 @@ class History(Mapping[str, np.ndarray]):
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """Yield what each record holds, missing numbers left out."""
-        for row in self._table().tolist():
-            known = {n: v for n, v in zip(NUMBERS, row, strict=True) if v == v}
-            yield known | {name: int(known[name]) for name in COUNTS}
+        for values in self._table().tolist():
+            row = dict(zip(NUMBERS, values, strict=True))
+            known = {name: value for name, value in row.items() if not isnan(value)}
+            yield known | {name: int(row[name]) for name in COUNTS}
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with a line for each record; a missing number is an empty cell.
@@ -170,19 +171,21 @@ class History(Mapping[str, np.ndarray]):
             for name in NUMBERS
         ]
         for name, values in zip(NUMBERS, saved, strict=True):
-            if name in COUNTS and not all(v >= 0 and v % 1 == 0 for v in values):
+            if name in COUNTS and not all(map(float.is_integer, values.tolist())):
                 message = (
                     f"{name} of history must be whole numbers, got {shown(values)}"
                 )
                 raise StateError(message)
+        warnings = state["warnings"]
         try:
-            warnings = [(int(step), str(text)) for step, text in state["warnings"]]
-        except (TypeError, ValueError) as error:
-            got = shown(state["warnings"])
-            message = f"warnings of history must be pairs of a step and text, got {got}"
-            raise StateError(message) from error
+            kinds = {(type(step), type(text)) for step, text in warnings}
+        except (TypeError, ValueError):
+            kinds = None
+        if kinds is None or not kinds <= {(int, str)}:
+            message = "warnings of history must be pairs of a step and a text, got "
+            raise StateError(message + shown(warnings))
         self._numbers = array("d", np.stack(saved, axis=1).tobytes())
-        self.warnings = warnings
+        self.warnings = [(step, text) for step, text in warnings]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
