@@ -118,13 +118,12 @@ class NetworkObjective(ModelObjective):
                 " minibatches(X.T, y.ravel(), ...) without axis"
             )
             raise ArgumentError(message)
-        check_pair(batches.arrays)
-        rest = len(batches.arrays[0]) % batches.batch_size
-        alone = batches.batch_size == 1 or (rest == 1 and not batches.drop_last)
-        if network.batch_norm and alone:
+        examples, _ = check_pair(batches.arrays)
+        last = len(examples) - (len(batches) - 1) * batches.batch_size
+        if network.batch_norm and last == 1:
             message = (
                 "batch_norm needs 2 examples or more in every batch, but the last one "
-                f"of {len(batches.arrays[0])} examples in batches of "
+                f"of {len(examples)} examples in batches of "
                 f"{batches.batch_size} holds one: write minibatches(..., "
                 "drop_last=True)"
             )
