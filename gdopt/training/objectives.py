@@ -27,6 +27,8 @@ class Objective:
         evaluations: how often it was called for a gradient.
     """
 
+    _name = "fg"
+
     def __init__(self, fg: Function, params: Any) -> None:
         if not callable(fg):
             message = f"fg must be a function of the parameters, got {shown(fg)}"
@@ -44,7 +46,8 @@ class Objective:
         found = self._call(batch)
         if isinstance(found, tuple | list) and len(found) == 2:
             return found[0], found[1]
-        message = f"fg must return a pair (value, gradients), got {shown(found)}"
+        rule = f"{self._name} must return a pair (value, gradients)"
+        message = f"{rule}, got {shown(found)}"
         raise ArgumentTypeError(message)
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
@@ -72,6 +75,8 @@ class ModelObjective(Objective):
     If it has them, ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev
     examples, and ``state_dict`` and ``load_state_dict`` keep what else it has learned.
     """
+
+    _name = "network.loss_and_grads"
 
     def __init__(self, model: Any, **options: Any) -> None:
         for name in ("params", "loss_and_grads"):
