@@ -145,13 +145,15 @@ class SignalsSave:
         for number, before in self._before.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, before)
-        self._before = {}
+        noted, self._before, self._noted = self._noted, {}, None
+        if noted is not None:
+            signal.raise_signal(noted)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self._noted is not None:
-            self._pass_on(number)
-        self._noted = number
-        if self.between:
+        again, self._noted = self._noted is not None, number
+        if again:
+            self.__exit__()
+        elif self.between:
             self.answer()
 
     def answer(self) -> None:
@@ -159,10 +161,5 @@ class SignalsSave:
         if self._noted is None:
             return
         self._save()
-        self._pass_on(self._noted)
-        self._noted = None  # the caller's handler lets the run continue
-        self.__enter__()
-
-    def _pass_on(self, number: int) -> None:
         self.__exit__()
-        signal.raise_signal(number)
+        self.__enter__()  # the caller's handler lets the run continue

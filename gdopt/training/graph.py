@@ -238,10 +238,10 @@ class TrainingGraph:
         return work
 
 
-def check_pair(batch: Any) -> tuple[Array, Array]:
+def check_pair(batch: Any, name: str = "batches") -> tuple[Array, Array]:
     """Return a batch of examples and labels, and refuse any other."""
     if not isinstance(batch, tuple) or len(batch) != 2:
         got = len(batch) if isinstance(batch, tuple) else 1
-        message = f"batches must be of 2 arrays, examples and labels, got {got}"
+        message = f"{name} must be of 2 arrays, examples and labels, got {got}"
         raise ArgumentError(message)
     return batch

@@ -12,7 +12,7 @@ from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.training.graph import TrainingGraph
+from gdopt.training.graph import TrainingGraph, check_pair
 from gdopt.training.methods import make_method, refuse_others
 from gdopt.training.objectives import (
     Function,
@@ -21,7 +21,8 @@ from gdopt.training.objectives import (
     Objective,
 )
 from gdopt.training.records import Record, Result
-from gdopt.training.run import Callback, Run
+from gdopt.training.run import Callback, Run, check_dev
+from gdopt.training.sources import refuse_iterators
 from gdopt.training.stops import Stops
 
 
@@ -170,6 +171,8 @@ def make_run(
     smoothing: float = 0.9,
 ) -> Run:
     """Check the arguments of `minimize`, and return the run."""
+    if data is not None:
+        refuse_iterators("data", data)
     stops = Stops.of(
         with_data=data is not None,
         epochs=epochs,
@@ -288,10 +291,15 @@ def fit(
         if not isinstance(batches, MiniBatches):
             message = f"batches must be gdopt.minibatches, got {shown(batches)}"
             raise ArgumentTypeError(message)
+        if dev is not None:
+            pair = check_pair(check_dev(dev), "dev")
+            if validate:
+                network.check_data(*pair)
         size = batches.batch_size * optimizer.accumulate
         objective = NetworkObjective(
             network, batches, batch_size=size, validate=validate
         )
+    refuse_iterators("batches", batches)
     refuse_others(optimizer, network.params, "network.params")
     stops = Stops.of(
         with_data=True,

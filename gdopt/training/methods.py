@@ -66,6 +66,7 @@ def make_method(
         rule = "must be a name, a rule, an optimizer, or a function that returns one"
         message = f"method {rule}, got {shown(method)}"
         raise ArgumentTypeError(message)
+    refuse_others(made, params, "params")
     return made
 
 

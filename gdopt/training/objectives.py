@@ -25,6 +25,8 @@ class Objective:
         evaluations: how often it was called for a gradient.
     """
 
+    _name = "fg"
+
     def __init__(self, fg: Function, params: Any) -> None:
         if not callable(fg):
             message = f"fg must be a function of the parameters, got {shown(fg)}"
@@ -42,7 +44,8 @@ class Objective:
         found = self._call(batch)
         if isinstance(found, tuple | list) and len(found) == 2:
             return found[0], found[1]
-        message = f"fg must return a pair (value, gradients), got {shown(found)}"
+        rule = f"{self._name} must return a pair (value, gradients)"
+        message = f"{rule}, got {shown(found)}"
         raise ArgumentTypeError(message)
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
@@ -66,6 +69,8 @@ class ModelObjective(Objective):
     If it has them, ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev
     examples, and ``state_dict`` and ``load_state_dict`` keep what else it has learned.
     """
+
+    _name = "network.loss_and_grads"
 
     def __init__(self, model: Any, **options: Any) -> None:
         for name in ("params", "loss_and_grads"):
@@ -114,13 +119,14 @@ class NetworkObjective(ModelObjective):
                 " minibatches(X.T, y.ravel(), ...) without axis"
             )
             raise ArgumentError(message)
-        check_pair(batches.arrays)
-        count, size = len(batches.arrays[0]), batches.batch_size
-        if network.batch_norm and count - (len(batches) - 1) * size == 1:
+        examples, _ = check_pair(batches.arrays)
+        last = len(examples) - (len(batches) - 1) * batches.batch_size
+        if network.batch_norm and last == 1:
             message = (
                 "batch_norm needs 2 examples or more in every batch, but the last one "
-                f"of {count} examples in batches of {size} holds one: write "
-                "minibatches(..., drop_last=True)"
+                f"of {len(examples)} examples in batches of "
+                f"{batches.batch_size} holds one: write minibatches(..., "
+                "drop_last=True)"
             )
             raise ArgumentError(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gdopt.averages import EWA
-from gdopt.checks import check_count, shown
+from gdopt.averages.formula import BETA
+from gdopt.checks import check_count, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
@@ -114,8 +116,9 @@ class Run:
     ) -> None:
         self.objective, self.optimizer, self.stops = objective, method, stops
         self.params, self.parameters = objective.params, parameters_of(method)
-        self.callbacks, self.data, self.dev = callbacks, data, _check_dev(dev)
-        self.history, self.average = History(), EWA(smoothing)
+        self.callbacks, self.data, self.dev = callbacks, data, check_dev(dev)
+        self.history = History()
+        self.average = EWA(check_number("smoothing", smoothing, BETA))
         self.step = self.epoch = 0
         self.seconds = 0.0
         self.reason: str | None = None
@@ -125,7 +128,7 @@ class Run:
         self.last_loss, self.has_warned = math.inf, False
         self.settings = settings_of(self)
         self._cadence = Cadence.of(record_every)
-        self._checkpoint = checkpoint, checkpoint_seconds
+        self._checkpoint = _check_checkpoint(checkpoint, data), checkpoint_seconds
         self._folder: CheckpointFolder | None = None
         if data is None:
             if isinstance(method, Optimizer):
@@ -194,14 +197,13 @@ class Run:
                 signals.answer()
             self._save_if_due()
             self.source.prepare()
-            ends = self.source.ends_epoch
+            ends, self.seconds = self.source.ends_epoch, clock.seconds
             due = self._is_due(clock, ends_epoch=ends)
             lr = self._rate()
             update = self.source.update(read=due)
             self.step, self.epoch = self.step + 1, self.epoch + ends
             clock.count(update.examples)
             self._note(update)
-            self.seconds = clock.seconds
             if due or (self.reason is not None and not math.isnan(update.loss)):
                 record = self._record(clock, lr, ends_epoch=ends)
                 yield from self._shared(record, signals)
@@ -231,7 +233,7 @@ class Run:
         due = self._cadence.is_due(self.step + 1, clock.waited, ends_epoch=ends_epoch)
         if ends_epoch and self._cadence.steps is not None and len(self.data) > 1:
             due = True  # the dev examples are evaluated
-        here = self.step + 1, self.epoch + ends_epoch, clock.seconds
+        here = self.step + 1, self.epoch + ends_epoch, self.seconds
         return due or self.stops.exhausted(*here) is not None
 
     def _note(self, update: Update) -> None:
@@ -369,7 +371,24 @@ def _nothing(_run: Run) -> None:
     """Stand for what a callback does not do."""
 
 
-def _check_dev(dev: Any) -> tuple[Any, ...] | None:
+def _check_checkpoint(path: Any, data: Any) -> Any:
+    """Refuse data that a checkpoint cannot continue."""
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        message = f"checkpoint must be the path of a folder, got {shown(path)}"
+        raise ArgumentTypeError(message)
+    if data is not None and not hasattr(data, "load_state_dict"):
+        message = (
+            "data must have state_dict() and load_state_dict(state) where there is a "
+            f"checkpoint, as gdopt.minibatches has, got {type(data).__name__}"
+        )
+        raise ArgumentTypeError(message)
+    return path
+
+
+def check_dev(dev: Any) -> tuple[Any, ...] | None:
+    """Return the arguments of the evaluation that ends an epoch."""
     if dev is None:
         return None
     if not isinstance(dev, tuple | list):

@@ -9,7 +9,6 @@ from typing import Any
 
 from gdopt.arrays import Array
 from gdopt.checks import shown
-from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim import Optimizer
 from gdopt.training.graph import TrainingGraph
@@ -104,7 +103,6 @@ class Batches:
         data: Any,
         check: Check,
     ) -> None:
-        refuse_iterators(data)
         self._objective, self._optimizer = objective, optimizer
         self._data, self._check = data, check
         self._axis = getattr(data, "axis", 0)
@@ -120,15 +118,15 @@ class Batches:
         """Draw the next batch and evaluate at it, unless that has been done."""
         if self._drawn is None:
             batch = self._next(self._data)
-            self._batch = batch if isinstance(batch, tuple | list) else (batch,)
-            self._drawn = self._objective.evaluate(tuple(self._batch))
+            pair = isinstance(batch, tuple | list)
+            self._batch = tuple(batch) if pair else (batch,)
+            self._drawn = self._objective.evaluate(self._batch)
 
     def _next(self, data: Any) -> Any:
         """Return the next batch, the first of a new epoch where one has ended."""
         if self._epoch is None:
             self._epoch, self._number = iter(data), 0
-            if isinstance(self._data, MiniBatches):
-                self._number = self._data.first
+            self._number = getattr(self._data, "first", 0)
         self._number += 1
         self.ends_epoch = self._number == len(self._data)
         try:
@@ -208,7 +206,7 @@ class Replays(Batches):
         """Return nothing: a replay makes loss and update together."""
 
 
-def refuse_iterators(data: Any) -> None:
+def refuse_iterators(name: str, data: Any) -> None:
     """Refuse data that cannot be looped over for every epoch.
 
     Raises:
@@ -217,7 +215,7 @@ def refuse_iterators(data: Any) -> None:
     loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
     if not loops or hasattr(data, "__next__") or isinstance(data, tuple | dict | str):
         message = (
-            "data must be batches that each epoch loops over, such as "
+            f"{name} must be batches that each epoch loops over, such as "
             f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"
         )
         raise ArgumentTypeError(message)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +10,28 @@ from gdopt.data import minibatches
 from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.schedules import polynomial
-from gdopt.training import fit
-from gdopt.training.loop import LossMonitor
+from gdopt.training import fit, steps
 
 
 def records_of(run, **options):
-    records = fit(run.network, run.optimizer, run.batches, **options)
-    return list(records)
+    records = []
+    fit(
+        run.network,
+        run.optimizer,
+        run.batches,
+        **{"callback": records.append} | options,
+    )
+    return records
+
+
+def steps_of(run, **options):
+    """Train as `fit` does, record by record."""
+
+    def fg(_params, x, y):
+        return run.network.loss_and_grads(x, y)
+
+    how = {"data": run.batches, "method": run.optimizer}
+    return steps(fg, run.network.params, **how, **options)
 
 
 def flat(run):
@@ -47,10 +63,13 @@ def test_records_count_epochs_and_steps_from_one(make_run):
     ]
 
 
-def test_the_counting_goes_on_where_the_first_call_ended(make_run):
-    run = make_run(size=40)
+def test_every_call_counts_from_one_and_trains_on(make_run):
+    run, whole = make_run(size=40), make_run(size=40)
     records_of(run, epochs=2)
-    assert [(r.epoch, r.step) for r in records_of(run, epochs=1)] == [(3, 3)]
+    assert [(r.epoch, r.step) for r in records_of(run, epochs=1)] == [(1, 1)]
+    assert run.optimizer.t == 3
+    records_of(whole, epochs=3)
+    np.testing.assert_array_equal(flat(whole), flat(run))
 
 
 def test_the_smoothed_loss_is_the_weighted_mean_of_the_losses(make_run):
@@ -69,15 +88,17 @@ def test_the_learning_rate_is_that_of_the_update(make_run):
     assert pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0, 0.0]) == rates
 
 
-def test_the_rate_is_changed_by_hand_between_epochs_and_a_list_logs_it(make_run):
+def test_a_callback_changes_the_rate_between_epochs_and_a_list_logs_it(make_run):
     run = make_run(size=20, lr=0.4, optimizer=gdopt.SGD)
     rates, log = [], []
-    options = {"epochs": 3, "dev": (run.X, run.y)}
-    for record in gdopt.fit(run.network, run.optimizer, run.batches, **options):
+
+    def halve(record):
         rates.append(record.lr)
         if record.dev_accuracy is not None and record.epoch < 3:
             run.optimizer.hyper["lr"] = record.lr / 2
             log.append((record.epoch, record.lr, run.optimizer.hyper["lr"]))
+
+    records_of(run, epochs=3, dev=(run.X, run.y), callback=halve)
     assert rates == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
     assert log == [(1, 0.4, 0.2), (2, 0.2, 0.1)]
 
@@ -122,7 +143,7 @@ def test_only_every_so_many_steps_and_the_last_of_an_epoch_are_recorded(make_run
 
 def test_the_loop_may_be_left_and_gone_on_with(make_run):
     run, whole = make_run(size=40), make_run(size=40)
-    for record in fit(run.network, run.optimizer, run.batches, epochs=10):
+    for record in steps_of(run, epochs=10):
         if record.step == 2:
             break
     records_of(run, epochs=1)
@@ -130,12 +151,26 @@ def test_the_loop_may_be_left_and_gone_on_with(make_run):
     np.testing.assert_array_equal(flat(whole), flat(run))
 
 
+def test_a_loop_left_within_an_epoch_has_drawn_no_batch_ahead(make_run):
+    run, whole = make_run(), make_run()
+    records = steps_of(run, epochs=2)
+    assert [next(records).step for _ in range(3)] == [1, 2, 3]
+    assert (run.optimizer.t, run.batches.state_dict()["position"]) == (3, 3)
+    left = [(record.epoch, record.step) for record in records]
+    assert left == [(1, 4), (1, 5), *((2, step) for step in range(6, 11))]
+    records_of(whole, epochs=2)
+    np.testing.assert_array_equal(flat(whole), flat(run))
+
+
 def test_a_loss_that_is_not_finite_ends_training_and_names_the_rate(make_run):
-    run = make_run(lr=1e30, optimizer=gdopt.SGD)
-    records = fit(run.network, run.optimizer, run.batches, epochs=9)
-    with pytest.raises(DivergenceError) as caught:  # noqa: PT012 - the loop raises
-        for record in records:
-            step, before = record.step, flat(run)
+    run, steps_before = make_run(lr=1e30, optimizer=gdopt.SGD), []
+
+    def note(record):
+        steps_before.append((record.step, flat(run)))
+
+    with pytest.raises(DivergenceError) as caught:
+        records_of(run, epochs=9, callback=note)
+    step, before = steps_before[-1]
     expected = (
         rf"loss must stay finite, got (nan|inf) at step {step + 1}, in epoch 1: "
         r"the learning rate, 1e\+30, is probably too large"
@@ -187,13 +222,18 @@ def test_the_loss_of_mini_batches_may_rise(make_run):
     ],
 )
 def test_a_rise_within_rounding_is_no_rise(before, after, told):
-    losses = LossMonitor(gdopt.EWA(0.9), full_batch=True)
-    assert losses.warning(before, 1, None) is None
-    warning = losses.warning(after, 2, None)
-    assert told == (warning is not None)
-    assert warning is None or warning.endswith(
-        "the learning rate is probably too large"
+    losses = iter([before, after])
+    model = SimpleNamespace(
+        params=np.ones(1), loss_and_grads=lambda _: (next(losses), np.ones(1))
     )
+    batches = minibatches(np.ones((4, 1)), batch_size=4)
+    records = []
+    optimizer = gdopt.SGD(model.params, lr={"0": 0.1})
+    fit(model, optimizer, batches, epochs=2, callback=records.append)
+    first, second = (record.warning for record in records)
+    assert first is None
+    assert told == (second is not None)
+    assert second is None or second.endswith("the learning rate is probably too large")
 
 
 @pytest.mark.parametrize(
@@ -202,8 +242,9 @@ def test_a_rise_within_rounding_is_no_rise(before, after, told):
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
         ({"record_every": 0}, "record_every must be a whole number of at least 1"),
-        ({"smoothing": 1.0}, r"beta must be in \[0, 1\) and finite, got 1.0"),
-        ({"dev": np.zeros((2, 3))}, r"dev must be a pair .*, got ndarray"),
+        ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\) and finite, got 1.0"),
+        ({"dev": np.zeros((2, 3))}, "dev must be a tuple of arrays .*, got array"),
+        ({"dev": (np.zeros((2, 3)),)}, "dev must be of 2 arrays, .*, got 1"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(make_run, options, message):
@@ -225,7 +266,7 @@ def test_batches_without_labels_are_refused(make_run):
     run = make_run()
     alone = minibatches(run.X, batch_size=8, seed=0)
     with pytest.raises(gdopt.ArgumentError, match=r"of 2 arrays, .*, got 1"):
-        next(fit(run.network, run.optimizer, alone, epochs=1))
+        fit(run.network, run.optimizer, alone, epochs=1)
 
 
 def test_an_unknown_label_is_refused_and_nothing_changed(make_run):
@@ -233,11 +274,11 @@ def test_an_unknown_label_is_refused_and_nothing_changed(make_run):
     run.y[:] = 3
     before = flat(run)
     with pytest.raises(gdopt.ArgumentError, match="labels must be class numbers"):
-        next(fit(run.network, run.optimizer, run.batches, epochs=1))
+        fit(run.network, run.optimizer, run.batches, epochs=1)
     np.testing.assert_array_equal(before, flat(run))
 
 
-def test_a_skipped_step_advances_neither_count_nor_schedule(make_run):
+def test_a_skipped_step_counts_for_the_run_and_not_for_the_optimizer(make_run):
     run = make_run()
     network = run.network
     skipping = gdopt.SGD(network.params, lr=0.1, non_finite="skip")
@@ -249,18 +290,17 @@ def test_a_skipped_step_advances_neither_count_nor_schedule(make_run):
         return loss, grads
 
     network.loss_and_grads = broken
-    records = list(fit(network, skipping, run.batches, epochs=1))
-    assert {0} == {record.step for record in records}
+    result = fit(network, skipping, run.batches, epochs=1)
+    assert (result.nit, skipping.t) == (5, 0)
 
 
 def test_a_network_of_float64_is_trained_alike():
     X, y = np.eye(3), np.arange(3)
     network = Network((3, 3), seed=0, dtype=np.float64, backend="numpy")
     optimizer = gdopt.SGD(network.params, lr=1.0)
-    *_, last = fit(
-        network, optimizer, minibatches(X, y, batch_size=3, seed=0), epochs=40
-    )
-    assert last.loss < 0.1
+    batches = minibatches(X, y, batch_size=3, seed=0)
+    result = fit(network, optimizer, batches, epochs=40)
+    assert result.history["loss"][-1] < 0.1
 
 
 @pytest.mark.parametrize("last", [1, 31])
@@ -275,10 +315,10 @@ def test_a_smaller_last_batch_is_penalized_as_the_others_are(device, last):
         expected -= 0.1 * (5 / 32 * expected + 0.5 / 64 * np.sign(expected))
     optimizer = gdopt.SGD(network.params, lr=0.1)
     start = network.loss(home.from_host(X), home.from_host(y))
-    records = list(fit(network, optimizer, batches, epochs=1))
+    losses = fit(network, optimizer, batches, epochs=1).history["loss"]
     np.testing.assert_allclose(home.to_host(W), expected, rtol=1e-13)
-    assert records[0].loss == pytest.approx(start + penalties[0])
-    assert records[2].loss < records[1].loss < records[0].loss
+    assert losses[0] == pytest.approx(start + penalties[0])
+    assert losses[2] < losses[1] < losses[0]
 
 
 def test_accumulated_batches_are_penalized_as_one(engine):
@@ -288,7 +328,7 @@ def test_accumulated_batches_are_penalized_as_one(engine):
         network = Network((3, 2), l2=5.0, seed=0, dtype=np.float64, backend="numpy")
         optimizer = gdopt.SGD(network.params, lr=0.5, accumulate=accumulate)
         batches = minibatches(X, y, batch_size=size, shuffle=False)
-        list(fit(network, optimizer, batches, epochs=2))
+        fit(network, optimizer, batches, epochs=2)
         assert optimizer.t == 4
         ends.append(network.params.flat.copy())
     np.testing.assert_allclose(*ends, rtol=1e-12)
