@@ -197,7 +197,7 @@ class Session:
         self.history.to_jsonl(folder / "metrics.jsonl")
         if last is not None:
             self.history.plot(folder / "curves.png", title=self.title, best=best)
-        if best is not None:
+        if best is not None and last is not None:
             sys.stdout.write(
                 f"best dev accuracy {best.dev_accuracy:.3f} after epoch {best.epoch}, "
                 f"{last.epoch} epochs in all; its weights are kept\n"

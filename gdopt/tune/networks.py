@@ -80,8 +80,15 @@ class NetworkObjective:
         def report(record: Record) -> None:
             trial.report(record.dev_accuracy or 0.0, step=record.epoch)
 
-        how = {"dev": self.dev, "record_every": "epoch", "callback": report}
-        result = fit(network, optimizer, batches, epochs=self.epochs, **how)
+        result = fit(
+            network,
+            optimizer,
+            batches,
+            epochs=self.epochs,
+            dev=self.dev,
+            callback=report,
+            record_every="epoch",
+        )
         return float(result.history["dev_accuracy"][-1])
 
     def _rate(self, trial: Trial, steps: int) -> Any:

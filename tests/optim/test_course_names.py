@@ -30,7 +30,7 @@ def test_the_course_gives_the_gradients_of_what_lies_between_as_well():
     [("dW1", "b1"), ("dW1",), ("W1", "db1"), ("W1", "b1", "dZ1"), ("DW1", "Db1")],
 )
 def test_half_of_the_names_with_a_d_are_refused(names):
-    params, optimizer = make()
+    _, optimizer = make()
     shapes = {"W": (2, 3), "b": (2, 1), "Z": (2, 9)}
     given = {name: np.ones(shapes[name[-2]]) for name in names}
     with pytest.raises(gdopt.ArgumentError, match="must have the names"):
