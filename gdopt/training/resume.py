@@ -107,14 +107,14 @@ def resume(run: Run, folder: CheckpointFolder) -> None:
             f"continues from step {run.step} with the new rules"
         )
         warnings.warn(message, stacklevel=2)
-    if run.reason is not None:  # what the evidence has drawn is not used
+    if run.data is None or run.reason is not None:  # the evidence is not an update's
         put_back(run, saved)
 
 
 def put_back(run: Run, state: Mapping[str, Any]) -> None:
-    """Forget the batch that evidence has drawn."""
+    """Forget the evaluation of the evidence, and the batch that was drawn for it."""
+    run.objective.evaluations = state["evaluations"]
     if run.data is not None:
-        run.objective.evaluations = state["evaluations"]
         run.objective.load_state_dict(state["objective"])
         run.source.load_state_dict(state["sampler"])
 

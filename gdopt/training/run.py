@@ -238,13 +238,11 @@ class Run:
 
     def _note(self, update: Update) -> None:
         """Keep what an update has led to, and see whether it ends the run."""
-        before, self.fun = self.fun, update.loss
-        point, grad_norm, change = update.point, None, math.inf
+        before = self.fun if self.step else None
+        self.fun, point = update.loss, update.point
         if point is not None:
-            self.grad_norm = grad_norm = point.grad_norm
-            change = point.change if self.step else math.inf
-            before = before if self.step else math.inf
-            found = self.stops.converged(self.fun, before, grad_norm, change)
+            self.grad_norm = point.grad_norm
+            found = self.stops.converged(self.fun, point, before)
             self.reason, self.success = found, found is not None
             self.reason = self.reason or point.stalled
         self.reason = self.reason or self.stops.exhausted(
@@ -261,7 +259,7 @@ class Run:
         smoothed = self.average.update(loss)
         if self.data is not None:
             self.fun = smoothed
-            found = self.stops.converged(smoothed, math.inf, None, math.inf)
+            found = self.stops.converged(smoothed)
             self.reason, self.success = found or self.reason, found is not None
         record = Record(
             self.step,

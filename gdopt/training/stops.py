@@ -14,6 +14,7 @@ from gdopt.checks import (
     check_positive,
 )
 from gdopt.errors import ArgumentError
+from gdopt.training.point import Point
 
 GTOL = 1e-5  # SciPy's, for its methods with gradients
 MAX_ITER = 10_000
@@ -77,19 +78,28 @@ class Stops:
         return stops
 
     def converged(
-        self, value: float, before: float, grad_norm: float | None, change: float
+        self, value: float, point: Point | None = None, before: float | None = None
     ) -> str | None:
-        """Return the sentence of a convergence rule that holds after an update."""
+        """Return the sentence of a convergence rule that holds.
+
+        Args:
+            value: or the smoothed loss.
+            point: what else is known in a run without data.
+            before: the value before the update; None at the start.
+        """
         if self.target is not None and value <= self.target:
             return f"the value {value:.6g} is at most target={self.target:g}"
-        if grad_norm is None:
+        if point is None:
             return None
-        if self.gtol is not None and grad_norm <= self.gtol:
-            return f"the gradient's norm {grad_norm:.3g} is at most gtol={self.gtol:g}"
+        if self.gtol is not None and point.grad_norm <= self.gtol:
+            norm = f"the gradient's norm {point.grad_norm:.3g}"
+            return f"{norm} is at most gtol={self.gtol:g}"
+        if before is None:
+            return None
         scale = max(abs(before), abs(value), 1.0)
         if self.ftol is not None and abs(before - value) <= self.ftol * scale:
             return f"the value changed by {before - value:.3g}, within ftol={self.ftol}"
-        if self.xtol is not None and change <= self.xtol:
+        if self.xtol is not None and point.change <= self.xtol:
             return f"no parameter changed by more than xtol={self.xtol:g}"
         return None
 
