@@ -9,7 +9,13 @@ import numpy as np
 
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_int, check_state, shows
-from gdopt.data.gather import check_arrays, check_axis, gathered, refuse_nan
+from gdopt.data.gather import (
+    axis_hint,
+    check_arrays,
+    check_axis,
+    gathered,
+    refuse_nan,
+)
 from gdopt.errors import ArgumentError, StateError
 
 
@@ -98,7 +104,8 @@ class MiniBatches:
         self._backend, self._count = check_arrays(arrays, self.axis)
         if self.batch_size > self._count:
             most = f"at most the number of examples, {self._count}"
-            message = f"batch_size must be {most}, got {self.batch_size}"
+            hint = axis_hint(arrays, self.axis, self.batch_size)
+            message = f"batch_size must be {most}, got {self.batch_size}{hint}"
             raise ArgumentError(message)
         if not check_flag("allow_nan", allow_nan):
             hint = "; allow_nan=True lets it through"

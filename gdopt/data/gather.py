@@ -57,10 +57,27 @@ def check_arrays(
                 "arrays must hold equally many examples along axis "
                 f"{axis}: {name.format(0)} holds {counts[0]}, {name.format(k)} holds "
                 f"{counts[k]} (shapes {tuple(arrays[0].shape)} and "
-                f"{tuple(array.shape)})"
+                f"{tuple(array.shape)}){axis_hint(arrays, axis)}"
             )
             raise ArgumentError(message)
     return backend, counts[0]
+
+
+def axis_hint(arrays: Sequence[Array], axis: int, least: int = 1) -> str:
+    """Return what to write if the other axis holds equally many examples.
+
+    Args:
+        arrays: of one dimension or more.
+        axis: which was given.
+        least: number of examples that they must hold.
+    """
+    if all(array.ndim == 1 for array in arrays):
+        return ""
+    other = 1 - axis
+    counts = {int(array.shape[example_axis(array, other)]) for array in arrays}
+    if len(counts) > 1 or counts.pop() < least:
+        return ""
+    return f": write axis={other} where {('rows', 'columns')[other]} are examples"
 
 
 def example_blocks(array: Array, axis: int) -> Iterator[Array]:

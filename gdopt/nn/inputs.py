@@ -19,7 +19,8 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
     """Refuse an `x` that is not at least one row of features."""
     if x.ndim != 2 or x.shape[1] != features:
         message = f"x must have shape (m, {features}), examples as rows, got {x.shape}"
-        raise ArgumentError(message)
+        hint = ": write x.T" if x.shape[:1] == (features,) and x.ndim == 2 else ""
+        raise ArgumentError(message + hint)
     if x.shape[0] == 0:
         message = f"x must hold at least one example, got shape {x.shape}"
         raise ArgumentError(message)
@@ -63,7 +64,8 @@ def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
     shapes = (shape, shape[:1]) if shape[1] == 1 else (shape,)
     if targets.shape not in shapes:
         rule = f"have shape {' or '.join(map(str, shapes))}, one row per example"
-        message = f"targets must {rule}, got {targets.shape}"
+        hint = ": write y.T" if targets.shape == shape[::-1] else ""
+        message = f"targets must {rule}, got {targets.shape}{hint}"
         raise ArgumentError(message)
     check_dtype("targets", targets, dtype)
 
@@ -71,9 +73,10 @@ def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
     """Refuse labels that are not whole numbers, one for each example."""
     if labels.shape not in shapes:
-        message = (
-            f"labels must have shape {shapes}, one per example, got {labels.shape}"
-        )
+        rule = f"have shape {' or '.join(map(str, shapes))}, one per example"
+        flat = labels.ndim == 2 and (labels.size,) in shapes
+        hint = ": write y.ravel()" if flat else ""
+        message = f"labels must {rule}, got {labels.shape}{hint}"
         raise ArgumentError(message)
     if labels.dtype.kind not in "iu":
         message = (

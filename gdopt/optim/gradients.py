@@ -244,9 +244,11 @@ class Gradients:
         The course's dictionaries hold dZ1 and dA1 as well, which are not read.
         """
         names = {name: f"d{name}" for name in (*self._names, *self._frozen)}
-        own = map(names.get, self._names)
-        if not given.keys().isdisjoint(names) or not given.keys() >= {*own}:
+        own = [names[name] for name in self._names]
+        there = [d for d in own if d in given]
+        if not there or not given.keys().isdisjoint(names):
             return given
+        refuse_other_names(own, there, self._what)
         return {name: given[d] for name, d in names.items() if d in given}
 
     def _check_frozen(self, given: Iterable[tuple[str, Any]]) -> None:

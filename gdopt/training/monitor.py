@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gdopt.checks import check_choice, check_optional
 from gdopt.errors import ArgumentError
 from gdopt.training.records import NUMBERS, Record
+from gdopt.training.sources import examples_in
 
 if TYPE_CHECKING:
     from gdopt.training.run import Run
@@ -50,7 +51,8 @@ class Monitor:
         if run.dev is None:
             message = f"monitor={watched!r} needs dev examples: give dev=(X, y)"
             raise ArgumentError(message)
-        count = len(run.dev[0]) if hasattr(run.dev[0], "__len__") else 2
+        first = run.dev[0]
+        count = examples_in(first, run.data) if hasattr(first, "shape") else 2
         if count < (2 if watched == "dev_accuracy" else 1):
             message = f"dev must hold 2 examples or more to be watched, got {count}"
             raise ArgumentError(message)

@@ -105,7 +105,6 @@ class Batches:
     ) -> None:
         self._objective, self._optimizer = objective, optimizer
         self._data, self._check = data, check
-        self._axis = getattr(data, "axis", 0)
         self._backend = parameters_of(optimizer).backend
         self._epoch: Iterator[Any] | None = None
         self._number = 0
@@ -147,7 +146,7 @@ class Batches:
         number = self._read(loss, read=read)
         self._optimizer.step(grads)
         self._drawn = None
-        return Update(number, self._examples())
+        return Update(number, examples_in(self._batch[0], self._data))
 
     def _read(self, loss: Any, *, read: bool) -> float:
         """Check the loss, or leave it to the next call, if a GPU has to wait."""
@@ -160,10 +159,6 @@ class Batches:
             return number
         self._late = self._backend.fetch(loss)
         return math.nan
-
-    def _examples(self) -> int:
-        shape = getattr(self._batch[0], "shape", ())
-        return int(shape[self._axis]) if len(shape) > self._axis else 0
 
     def evidence(self) -> tuple[float, Mapping[str, Array]] | None:
         """Return loss and gradients of the next batch."""
@@ -204,6 +199,13 @@ class Replays(Batches):
 
     def evidence(self) -> None:
         """Return nothing: a replay makes loss and update together."""
+
+
+def examples_in(array: Any, data: Any) -> int:
+    """Return how many examples an array of `data` holds; 0 if it is not an array."""
+    shape = getattr(array, "shape", ())
+    axis = getattr(data, "axis", 0) if len(shape) > 1 else 0
+    return int(shape[axis]) if shape else 0
 
 
 def refuse_iterators(name: str, data: Any) -> None:
