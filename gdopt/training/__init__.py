@@ -5,6 +5,7 @@ from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import Record, fit
+from gdopt.training.plateau import ReduceOnPlateau
 from gdopt.training.records import History, Result
 from gdopt.training.runs import RunFolder, capture, restore
 from gdopt.training.stopping import EarlyStopping
@@ -13,6 +14,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "Record",
+    "ReduceOnPlateau",
     "Result",
     "RunFolder",
     "TrainingGraph",
