@@ -128,6 +128,10 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "Problem": (gdopt.problems.saddle, "saddle"),
     "RMSprop": (lambda: gdopt.RMSprop(np.zeros(2)), "beta=0.9"),
     "Record": (lambda: gdopt.training.Record(1, 2, 0.5, 0.5, 0.1, None, 9.0), "step=2"),
+    "ReduceOnPlateau": (
+        gdopt.training.ReduceOnPlateau,
+        "factor=0.1, patience=10, best=None, waited=0, cooldown_left=0",
+    ),
     "Result": (result, "x: array([1., 2.])"),
     "Row": (lambda: plan().rows[0], "batch_size=8"),
     "Rule": (

@@ -8,6 +8,7 @@ import pytest
 import gdopt
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
+from gdopt.training.plateau import ReduceOnPlateau
 from gdopt.training.records import History, Record
 from gdopt.training.stopping import EarlyStopping
 
@@ -46,6 +47,7 @@ LOADERS = {
     "average of arrays": lambda: average(np.ones(3)),
     "stopping": stopping,
     "history": history,
+    "plateau": ReduceOnPlateau,
 }
 
 

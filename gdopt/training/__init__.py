@@ -5,6 +5,7 @@ from gdopt.training import diagnosis
 from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import fit, minimize, steps
+from gdopt.training.plateau import ReduceOnPlateau
 from gdopt.training.records import History, Record, Result
 from gdopt.training.stopping import EarlyStopping
 
@@ -12,6 +13,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "Record",
+    "ReduceOnPlateau",
     "Result",
     "TrainingGraph",
     "diagnosis",
