@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gdopt.errors import RuleError
 from gdopt.kernels.symbol import LARGEST_LOWERED_POWER, Symbol, join_kinds
+from gdopt.kernels.trace import Signature
 
 POWERS = range(1, LARGEST_LOWERED_POWER + 1)
 
@@ -125,6 +127,51 @@ class ComplexSymbol(Symbol):
 def as_symbol(value: Any) -> Symbol:
     """Make a number a constant; real and complex values stay."""
     return value if isinstance(value, Symbol) else Symbol.of(value)
+
+
+def on_parts(
+    function: Callable[..., Any],
+    signature: Signature,
+    imag: Mapping[str, str],
+    made_complex: Callable[[str], None],
+) -> Callable[..., Any]:
+    """Return a formula on real values: on both parts of those that are complex.
+
+    Args:
+        function: the formula on complex and real values.
+        signature: of it.
+        imag: names of the imaginary parts; each follows its real part.
+        made_complex: called with the name of a real array that becomes complex.
+    """
+
+    def parts(names: Iterable[str]) -> tuple[str, ...]:
+        pairs = [(name, imag[name]) if name in imag else (name,) for name in names]
+        return tuple(itertools.chain(*pairs))
+
+    def formula(*inputs: Any, **scalars: Any) -> Any:
+        given = dict(zip(own.arrays, inputs, strict=True)) | scalars
+
+        def value(name: str) -> Any:
+            pair = name in imag
+            return (
+                ComplexSymbol(given[name], given[imag[name]]) if pair else given[name]
+            )
+
+        named = {name: value(name) for name in signature.scalars}
+        results = function(*map(value, signature.arrays), **named)
+        results, made = results if isinstance(results, tuple) else (results,), []
+        for name, result in zip(
+            signature.arrays, map(as_symbol, results), strict=False
+        ):
+            if isinstance(result, ComplexSymbol) and name not in imag:
+                made_complex(name)
+            made += [result.real, result.imag] if name in imag else [result.real]
+        return (*made,)
+
+    own = Signature(parts(signature.arrays), parts(signature.scalars), {})
+    own.put_on(formula)
+    formula.__name__ = f"complex_{getattr(function, '__name__', 'rule')}"
+    return formula
 
 
 def _pair(function: Callable[..., Any], x: Any, y: Any) -> ComplexSymbol:

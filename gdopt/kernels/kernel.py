@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gdopt.arrays.backend import (
     is_on_device,
 )
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import listed
+from gdopt.checks import as_scalar, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -131,8 +131,10 @@ class Kernel:
     Positional parameters of the function are arrays, and those it returns come first;
     keyword-only parameters are scalars, or arrays of the same shape. Calling it takes
     arrays of one shape, float dtype and device, whatever their strides: also blocks of
-    larger ones. The scalars that have a default need not be given. Printing it shows
-    the formula, its costs, and the text that each engine compiles.
+    larger ones. Complex64 arrays are taken with those of float32, complex128 with
+    float64; an array whose result is complex must be complex. The scalars that have a
+    default need not be given. Printing it shows the formula, its costs, and the text
+    that each engine compiles.
 
     Args:
         function: the formula.
@@ -152,6 +154,10 @@ class Kernel:
     >>> y
     array([[0., 2., 2., 0.],
            [0., 2., 2., 0.]])
+    >>> z = np.array([3 + 4j, 1j])
+    >>> Kernel(lambda z, *, phase: phase * np.conj(z) / np.abs(z))(z, phase=1j)
+    >>> z
+    array([0.8+0.6j, 1. +0.j ])
     """
 
     def __init__(
@@ -164,6 +170,7 @@ class Kernel:
         self._formulas: dict[Any, Formula] = {}
         self._programs: dict[Any, BaseProgram] = {}
         self._steps: dict[Any, Step] = {}
+        self._on_parts: dict[frozenset[str], Kernel] = {}
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "rule")
@@ -274,7 +281,10 @@ class Kernel:
                 line = self.signature.starred(places[0])
                 message += f"; put scalars after a *: {line}"
             raise ArgumentError(message)
-        scalars = {**self.signature.defaults, **scalars}
+        scalars = {
+            name: value if is_on_device(value) else as_scalar(value)
+            for name, value in {**self.signature.defaults, **scalars}.items()
+        }
         if set(scalars) != set(self.signature.scalars):
             wanted, got = listed(self.signature.scalars), listed(scalars)
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
@@ -283,6 +293,10 @@ class Kernel:
         named = dict(zip(names, arrays, strict=True))
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())
+        every = {**named, **scalars}
+        if pairs := [name for name, value in every.items() if np.iscomplexobj(value)]:
+            self._run_on_parts(every, pairs)
+            return
         first = named[names[0]]
         program = self.program(elements, first.ndim)
         kinds = {symbol.name: symbol.kind for symbol in program.inputs}
@@ -297,6 +311,27 @@ class Kernel:
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
         step.run(ordered, step.values(scalars))
+
+    def _run_on_parts(self, given: dict[str, Any], names: Sequence[str]) -> None:
+        """Update arrays of which some, or some scalars, are complex."""
+        from gdopt.kernels.complex import on_parts  # noqa: PLC0415 - as few need it
+
+        imag, key = {name: f"imag_of_{name}" for name in names}, frozenset(names)
+        if key not in self._on_parts:
+            formula = on_parts(self.function, self.signature, imag, _refuse_real)
+            per = self.per | {imag[n]: self.per[n] for n in key & self.per.keys()}
+            self._on_parts[key] = Kernel(formula, per)
+        kernel = self._on_parts[key]
+        given |= {imag[name]: given[name].imag for name in names}
+        given |= {name: given[name].real for name in names}
+        scalars = {name: given[name] for name in kernel.signature.scalars}
+        kernel(*(given[name] for name in kernel.signature.arrays), **scalars)
+
+
+def _refuse_real(name: str) -> NoReturn:
+    """Refuse an array that a formula makes complex."""
+    message = f"{name} must be a complex array, as its result is complex"
+    raise ArgumentTypeError(message)
 
 
 def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:

@@ -91,6 +91,16 @@ class Signature:
             raise RuleError(message)
         return cls(tuple(arrays), tuple(scalars), defaults)
 
+    def put_on(self, function: Any) -> None:
+        """Make it the signature of a function that takes any arguments."""
+        kind = inspect.Parameter
+        arrays = [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in self.arrays]
+        scalars = [
+            kind(name, kind.KEYWORD_ONLY, default=self.defaults.get(name, kind.empty))
+            for name in self.scalars
+        ]
+        function.__signature__ = inspect.Signature([*arrays, *scalars])
+
     def starred(self, count: int) -> str:
         """Write the signature with `count` arrays, and the others after a ``*``."""
         others = (*self.arrays[count:], *self.scalars)

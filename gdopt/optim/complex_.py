@@ -9,7 +9,6 @@ it back.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,9 +17,9 @@ from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, compute_name, real_name
 from gdopt.errors import ArgumentError, RuleError
-from gdopt.kernels.complex import ComplexSymbol, as_symbol
+from gdopt.kernels.complex import on_parts
 from gdopt.kernels.symbol import BY_SHAPE, Symbol
-from gdopt.kernels.trace import trace
+from gdopt.kernels.trace import Signature, trace
 from gdopt.optim.executors import Binding, Executor
 from gdopt.optim.options import COMPLEX_MODES, Options
 from gdopt.optim.parameters import Parameters
@@ -63,32 +62,18 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
     signature = rule.kernel.signature
     first, *_, last = signature.arrays
     imag = {first: PARAMETER, **{state: imag_of(state) for state in states}}
-    names = [n for name in (first, *rule.states) for n in (name, imag.get(name)) if n]
-    names += [GRADIENT, last]
+    pairs = on_parts(
+        rule.function, signature, {**imag, last: GRADIENT}, made_complex=found.add
+    )
 
     def formula(*inputs: Any, **values: Any) -> Any:
-        by_name = dict(zip(names, inputs, strict=True))
-        given = [
-            ComplexSymbol(by_name[n], by_name[imag[n]]) if n in imag else by_name[n]
-            for n in (first, *rule.states)
-        ]
-        g = ComplexSymbol(by_name[last], by_name[GRADIENT])
-        results = rule.function(*given, g, **values)
-        parts: list[Any] = []
-        results = results if isinstance(results, tuple) else (results,)
-        for name, result in zip((first, *rule.states), results, strict=True):
-            pair = as_symbol(result)
-            if isinstance(pair, ComplexSymbol) and name not in imag:
-                found.add(name)
-            parts += [pair.real, pair.imag] if name in imag else [pair.real]
-        return (*parts, by_name[GRADIENT])
+        *others, imag_g, g = inputs  # a rule's last argument is its gradient
+        return (*pairs(*others, g, imag_g, **values), imag_g)
 
-    kind = inspect.Parameter
-    formula.__name__ = f"complex_{rule.name}"
-    formula.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in names]
-        + [kind(name, kind.KEYWORD_ONLY) for name in signature.scalars]
-    )
+    own = Signature.of(pairs)
+    names = (*own.arrays[:-2], GRADIENT, last)
+    Signature(names, own.scalars, {}).put_on(formula)
+    formula.__name__ = pairs.__name__
     return Rule(formula, rule.initial, rule.ranges, rule.per, rule.inner)
 
 

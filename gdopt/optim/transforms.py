@@ -9,7 +9,6 @@ Each norm is that of the gradient as transformed so far.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from gdopt.averages import average
 from gdopt.checks import Range
 from gdopt.errors import RuleError
+from gdopt.kernels.trace import Signature
 from gdopt.optim.rule import BETA, NOT_NEGATIVE, Rule
 
 ACCUMULATED = "accumulated"  # the state that holds the sum of earlier gradients
@@ -277,7 +277,8 @@ def extended(inner: Rule, transforms: Transforms) -> Rule:
         return (new, *own, *rest)
 
     names = [*arrays[:-1], *states, arrays[-1]]
-    _describe(formula, inner, names, [*scalars, *extra])
+    Signature((*names,), (*scalars, *extra), inner.defaults).put_on(formula)
+    formula.__wrapped__ = inner.function  # type: ignore[attr-defined]
     formula.__name__ = "_".join([inner.name, *transforms.label])
     ranges = {n: Range.parse(text) for n, text in transforms.ranges.items()}
     initial = dict(inner.initial) | states
@@ -302,7 +303,8 @@ def norm_rule(transforms: Transforms) -> Rule | None:
 
     before = {"loss_scale", "clip_value", *OWN_NORM} & transforms.options
     names = ["p", *states, NORMS, "g"]
-    _describe(norms, None, names, [name for name in HYPER if name in before])
+    scalars = tuple(name for name in HYPER if name in before)
+    Signature((*names,), scalars, {}).put_on(norms)
     return Rule(norms, {}, {}, {NORMS: "array"})
 
 
@@ -314,20 +316,3 @@ def accumulation() -> Rule:
         return p, np.where(t == 1, g, accumulated + g)  # the first replaces older ones
 
     return Rule(accumulate, {})
-
-
-def _describe(
-    formula: Any, inner: Rule | None, arrays: list[str], scalars: list[str]
-) -> None:
-    """Set the signature of a formula that takes any arguments."""
-    kind = inspect.Parameter
-    defaults = inner.defaults if inner else {}
-    formula.__signature__ = inspect.Signature(
-        [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in arrays]
-        + [
-            kind(name, kind.KEYWORD_ONLY, default=defaults.get(name, kind.empty))
-            for name in scalars
-        ]
-    )
-    if inner:
-        formula.__wrapped__ = inner.function
