@@ -87,8 +87,8 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "Dataset": (lambda: gdopt.data.Dataset("a.npz", X[:2], Y[:2], (), ()), "a.npz"),
     "EWA": (some_average, "EWA(beta=0.9, bias_correction=True, initial='zero', t=1, v"),
     "EarlyStopping": (
-        lambda: gdopt.training.EarlyStopping(np.zeros(2), patience=3),
-        "patience=3, min_delta=0.0, mode='max', best=None, best_update=None, waited=0",
+        lambda: gdopt.training.EarlyStopping(3),
+        "patience=3, min_delta=0.0, best=None, best_step=None, waited=0",
     ),
     "GradientCheck": (checked, "calls="),
     "History": (gdopt.training.History, "History(0 records)"),
@@ -127,7 +127,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "Plan": (plan, "batch_size="),
     "Problem": (gdopt.problems.saddle, "saddle"),
     "RMSprop": (lambda: gdopt.RMSprop(np.zeros(2)), "beta=0.9"),
-    "Record": (lambda: gdopt.training.Record(1, 2, 0.5, 0.5, 0.1, None, 9.0), "step=2"),
+    "Record": (lambda: gdopt.training.Record(2, 1, 0.5, 0.5, 0.1), "step=2"),
     "ReduceOnPlateau": (
         gdopt.training.ReduceOnPlateau,
         "factor=0.1, patience=10, best=None, waited=0, cooldown_left=0",
@@ -198,8 +198,3 @@ def test_hyper_parameters_show_their_settings():
     assert repr(optimizer.hyper).endswith("), clip_norm=1.0)")
     optimizer.hyper["lr"] = dict.fromkeys(params, 0.1)
     assert len(repr(optimizer.hyper)) < 300
-
-
-def test_a_folder_of_a_run_shows_its_path(tmp_path):
-    with gdopt.training.RunFolder(tmp_path / "run", {}) as run:
-        assert repr(run) == f"RunFolder(path={run.path!r})"

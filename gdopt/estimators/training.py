@@ -135,7 +135,7 @@ def train(
         seed=seed,
         allow_nan=True,  # looked for when the data were taken
     )
-    progress = Progress(model, parts, settings, judge, size)
+    progress = EpochJudge(model, parts, settings, judge, size)
     model.network.l2 = settings.alpha
     fit(
         model.network,
@@ -148,7 +148,7 @@ def train(
     return progress.history
 
 
-class Progress:
+class EpochJudge:
     """Judges each epoch by scikit-learn's rules; a callback."""
 
     def __init__(

@@ -17,7 +17,7 @@ from gdopt.training.methods import make_method, refuse_others
 from gdopt.training.objectives import (
     Function,
     ModelObjective,
-    NetworkObjective,
+    NetworkLoss,
     Objective,
 )
 from gdopt.training.records import Record, Result
@@ -296,7 +296,7 @@ def fit(
             if validate:
                 network.check_data(*pair)
         size = batches.batch_size * optimizer.accumulate
-        objective = NetworkObjective(
+        objective = NetworkLoss(
             network, batches, batch_size=size, validate=validate
         )
     refuse_iterators("batches", batches)

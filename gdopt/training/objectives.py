@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import backend_of
+from gdopt.arrays import as_array, backend_of
+from gdopt.arrays.backend import on_their_device
+from gdopt.arrays.foreign import is_exported
 from gdopt.checks import shown
 from gdopt.data import MiniBatches
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.nn import Network
+from gdopt.optim.gradients import finite
 from gdopt.training.graph import check_pair
 
 Function = Callable[..., tuple[Any, Any]]
@@ -106,7 +109,7 @@ class ModelObjective(Objective):
             self.model.load_state_dict(state)
 
 
-class NetworkObjective(ModelObjective):
+class NetworkLoss(ModelObjective):
     """A network of gdopt, whose batches are pairs of examples (rows) and labels."""
 
     def __init__(
@@ -143,18 +146,26 @@ def read_value(value: Any) -> float:
         ArgumentTypeError: it is not one real number.
     """
     try:
-        return float(value.item() if hasattr(value, "item") else value)
+        return _number(value)
+    except BackendError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"the value of fg must be one real number, got {shown(value)}"
         raise ArgumentTypeError(message) from error
 
 
+@on_their_device
+def _number(value: Any) -> float:
+    return float(value.item() if hasattr(value, "item") else value)
+
+
 def not_finite_in(batch: Any, names: str) -> str | None:
     """Say which array of a batch holds NaN or infinity, if one does."""
-    for k, array in enumerate(batch if isinstance(batch, tuple) else (batch,)):
-        if getattr(getattr(array, "dtype", None), "kind", "") in "fcV" and array.size:
-            finite = backend_of(array).xp.isfinite(array)
-            if not bool(finite.all()):
-                value = array[~finite].ravel()[0]
+    for k, given in enumerate(batch if isinstance(batch, tuple) else (batch,)):
+        array = as_array(given) if is_exported(given) else given
+        if getattr(getattr(array, "dtype", None), "kind", "") in tuple("fcV"):
+            backend = backend_of(array)
+            if not finite(backend, array):
+                value = array[~backend.xp.isfinite(array)].ravel()[0]
                 return f"array {k} of {names} holds {float(value.real)}"
     return None

@@ -14,6 +14,7 @@ from gdopt.checks import check_format, check_saved_array, check_state, shown
 from gdopt.errors import StateError
 from gdopt.training.checkpoints import CheckpointFolder
 from gdopt.training.methods import sums
+from gdopt.training.objectives import read_value
 
 if TYPE_CHECKING:
     from gdopt.training.run import Run
@@ -148,7 +149,7 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
 def _norm(run: Run) -> float | None:
     """Return the norm that the optimizer has measured in its last step."""
     norm = getattr(run.optimizer, "grad_norm", None)
-    return None if norm is None else float(norm)
+    return None if norm is None else read_value(norm)
 
 
 def _state_of(callback: Any) -> dict[str, Any] | None:

@@ -165,6 +165,7 @@ class Run:
                 getattr(callback, "end", _nothing)(self)
             if self._folder is not None:
                 self._folder.close()
+            self.source = None  # it refers to the run, whose arrays are let go now
 
     def finish(self) -> Result:
         """Run to the end, and return the result."""

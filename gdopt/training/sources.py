@@ -105,7 +105,7 @@ class Batches:
     ) -> None:
         self._objective, self._optimizer = objective, optimizer
         self._data, self._check = data, check
-        self._backend = parameters_of(optimizer).backend
+        self._parameters = parameters_of(optimizer)
         self._epoch: Iterator[Any] | None = None
         self._number = 0
         self._drawn: Any = None
@@ -150,15 +150,18 @@ class Batches:
 
     def _read(self, loss: Any, *, read: bool) -> float:
         """Check the loss, or leave it to the next call, if a GPU has to wait."""
+        own = self._parameters
         if self._late is not None:
-            self._check("loss", self._late(), self._batch)
-            self._late = None
-        if read or self._backend.name == "numpy" or not self._backend.is_array(loss):
-            number = read_value(loss)
+            with own.on_device():
+                number, self._late = self._late(), None
             self._check("loss", number, self._batch)
-            return number
-        self._late = self._backend.fetch(loss)
-        return math.nan
+        if not read and own.backend.name != "numpy" and own.backend.is_array(loss):
+            with own.on_device():
+                self._late = own.backend.fetch(loss)
+            return math.nan
+        number = read_value(loss)
+        self._check("loss", number, self._batch)
+        return number
 
     def evidence(self) -> tuple[float, Mapping[str, Array]] | None:
         """Return loss and gradients of the next batch."""

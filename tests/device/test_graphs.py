@@ -31,11 +31,8 @@ def parts(cp, *, dtype=np.float32, shuffle=True, l2=0.0, **options):
 
 
 def train(run, *, epochs=3, cuda_graph=False, **options):
-    losses = [
-        record.loss
-        for record in gdopt.fit(*run, epochs=epochs, cuda_graph=cuda_graph, **options)
-    ]
-    return losses, run[0].params.flat.get(), run[1].state_dict()
+    result = gdopt.fit(*run, epochs=epochs, cuda_graph=cuda_graph, **options)
+    return result.history["loss"].tolist(), run[0].params.flat.get(), run[1].state_dict()
 
 
 OPTIONS = {
@@ -72,8 +69,11 @@ def test_what_is_frozen_changes_between_captured_steps(frozen, options, cp):
     ends = []
     for captured in (False, True):
         run = parts(cp, frozen=frozen, **options)
-        for record in gdopt.fit(*run, epochs=3, cuda_graph=captured):
+
+        def freeze(record, run=run):
             run[1].frozen = frozen if record.step < 4 else ["b1", "W2"]
+
+        train(run, cuda_graph=captured, callback=freeze)
         ends.append((run[0].params.flat.get().tobytes(), run[1].t))
     assert ends[0] == ends[1]
 
@@ -82,8 +82,11 @@ def test_a_new_penalty_holds_from_the_next_captured_step_on(cp):
     ends = []
     for captured in (False, True):
         run = parts(cp, l2=0.1)
-        for record in gdopt.fit(*run, epochs=3, cuda_graph=captured):
+
+        def penalize(record, run=run):
             run[0].l2 = 0.1 if record.step < 4 else 5.0
+
+        train(run, cuda_graph=captured, callback=penalize)
         ends.append(run[0].params.flat.get().tobytes())
     assert ends[0] == ends[1]
 
@@ -178,22 +181,29 @@ def test_a_number_assigned_to_a_number_holds_from_the_next_step_of_a_graph(
     for captured in (False, True):
         run = parts(cp)
         run[1].hyper["lr"] = 0.1
-        for step, _ in enumerate(gdopt.fit(*run, epochs=2, cuda_graph=captured)):
-            run[1].hyper["lr"] = 0.1 / (2 + step)
+
+        def slow_down(record, run=run):
+            run[1].hyper["lr"] = 0.1 / (1 + record.step)
+
+        train(run, epochs=2, cuda_graph=captured, callback=slow_down)
         ends.append(run[0].params.flat.get().tobytes())
     assert ends[0] == ends[1]
     assert len(made) == 2  # one for each size of batches
 
 
-def test_a_captured_run_resumes_in_the_middle_of_an_epoch(cp):
-    whole = parts(cp)
-    expected = train(whole, epochs=2, cuda_graph=True)[1]
-    first, rest = parts(cp), parts(cp)
-    for k, _ in enumerate(gdopt.fit(*first, epochs=2, cuda_graph=True)):
-        if k == 1:
-            break
-    gdopt.training.restore(gdopt.training.capture(*first), *rest)
-    assert train(rest, epochs=2, cuda_graph=True)[1].tobytes() == expected.tobytes()
+def test_a_captured_run_resumes_in_the_middle_of_an_epoch(cp, tmp_path):
+    expected = train(parts(cp), epochs=2, cuda_graph=True)
+    how = {"cuda_graph": True, "checkpoint": tmp_path, "checkpoint_seconds": 1e-9}
+
+    def crash(record):
+        if record.step == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(parts(cp), epochs=2, callback=crash, **how)
+    rest = train(parts(cp), epochs=2, callback=lambda _: None, **how)
+    assert rest[0] == expected[0]
+    assert rest[1].tobytes() == expected[1].tobytes()
 
 
 def test_what_cannot_be_captured_is_refused(cp):
@@ -240,8 +250,12 @@ def test_a_captured_step_reports_its_own_norm_and_counts_its_batch(cp):
     ends = []
     for captured in (False, True):
         run = parts(cp, clip_norm=0.1)
-        steps = gdopt.fit(*run, epochs=3, cuda_graph=captured)
-        norms = [float(run[1].grad_norm) for _ in steps]
+        norms = []
+
+        def measure(_record, run=run, norms=norms):
+            norms.append(float(run[1].grad_norm))
+
+        train(run, cuda_graph=captured, callback=measure)
         ends.append((norms, run[0].state_dict()["batches_seen"]))
     assert ends[0] == ends[1]
     assert len(set(ends[0][0])) == len(ends[0][0]) == ends[0][1] == 9

@@ -23,7 +23,7 @@ def trained(backend, **options):
     batches = gdopt.minibatches(
         home.from_host(X), home.from_host(y), batch_size=16, seed=0
     )
-    list(gdopt.fit(network, optimizer, batches, epochs=3))
+    gdopt.fit(network, optimizer, batches, epochs=3)
     told = network.predict_proba(home.from_host(X))
     return network, home.to_host(network.params.flat), home.to_host(told)
 

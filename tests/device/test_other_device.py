@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gdopt
+from gdopt.training import EarlyStopping
 
 pytestmark = pytest.mark.gpu
 
@@ -96,7 +97,7 @@ def test_data_are_prepared_there(put, labelled):
 
 
 @pytest.mark.parametrize("captured", [False, True])
-def test_a_network_is_trained_there(captured, cp, labelled):
+def test_a_network_is_trained_there(captured, cp, labelled, tmp_path):
     ends = []
     for device in (0, 1):
         with cp.cuda.Device(device):
@@ -105,8 +106,10 @@ def test_a_network_is_trained_there(captured, cp, labelled):
         batches = gdopt.minibatches(X, y, batch_size=8, seed=0)
         run = net, gdopt.Adam(net.params, lr=0.1), batches
         options = {"dev": (X, y), "cuda_graph": captured}
-        losses = [record.loss for record in gdopt.fit(*run, epochs=2, **options)]
-        gdopt.training.restore(gdopt.training.capture(*run), *run)
+        options |= {"checkpoint": tmp_path / str(device), "callback": EarlyStopping(9)}
+        result = gdopt.fit(*run, epochs=2, **options)
+        gdopt.fit(*run, epochs=2, **options)  # from the checkpoint
+        losses = result.history["loss"].tolist()
         assert devices(net.predict(X), net.predict_proba(X)) == {device}
         ends.append((losses, net.accuracy(X, y), net.params.flat.get().tobytes()))
     assert ends[0] == ends[1]

@@ -7,7 +7,7 @@ import pytest
 
 import gdopt
 from gdopt.nn import Network, example_gradients
-from gdopt.training import EarlyStopping, capture, load, restore, save
+from gdopt.training import EarlyStopping
 
 COMBINATIONS = list(itertools.product(["relu", "tanh", "sigmoid"], [1, 3], [0.0, 0.7]))
 every_network = pytest.mark.parametrize(("activation", "k", "penalty"), COMBINATIONS)
@@ -103,14 +103,8 @@ def test_a_network_without_hidden_layer_ends_where_least_squares_does():
         (4, 3), output="linear", seed=0, dtype=np.float64, backend="numpy"
     )
     optimizer = gdopt.SGD(network.params, lr=0.3)
-    list(
-        gdopt.fit(
-            network,
-            optimizer,
-            gdopt.minibatches(x, t, batch_size=30, seed=0),
-            epochs=500,
-        )
-    )
+    batches = gdopt.minibatches(x, t, batch_size=30, seed=0)
+    gdopt.fit(network, optimizer, batches, epochs=500)
     wide = np.hstack([x, np.ones((30, 1))])
     best = np.linalg.lstsq(wide, t, rcond=None)[0]
     np.testing.assert_allclose(network.params["W1"], best[:4], rtol=1e-9)
@@ -245,12 +239,15 @@ def parts(output="linear", targets=None, **options):
 def test_the_dev_loss_is_measured_at_the_end_of_each_epoch(options):
     run, dev = parts(l2=0.5, **options), data(20)
     curve = []
-    for record in gdopt.fit(*run, epochs=30, dev=dev):
+
+    def watch(record):
         assert record.dev_accuracy is None
         assert (record.dev_loss is not None) == (record.step % 3 == 0)
         if record.dev_loss is not None:
             assert record.dev_loss == run[0].loss(*dev)  # without the L2 term
             curve.append(record.dev_loss)
+
+    gdopt.fit(*run, epochs=30, dev=dev, callback=watch)
     assert len(curve) == 30
     assert curve[-1] < 0.6 * curve[0]
 
@@ -259,23 +256,19 @@ def test_classes_have_an_accuracy_and_no_dev_loss():
     labels = np.arange(40) % 3
     run = parts("softmax", labels)
     dev = data(40)[0], labels
-    records = list(gdopt.fit(*run, epochs=1, dev=dev))
-    assert [record.dev_loss for record in records] == [None] * 3
-    assert records[-1].dev_accuracy is not None
+    history = gdopt.fit(*run, epochs=1, dev=dev).history
+    assert np.isnan(history["dev_loss"]).tolist() == [True] * 3
+    assert np.isnan(history["dev_accuracy"]).tolist() == [True, True, False]
 
 
 def test_training_stops_early_by_the_dev_loss():
     run, dev = parts(seed=1), data(6)
     dev = dev[0], dev[1] + np.random.default_rng(2).standard_normal((6, 3))
-    stopping = EarlyStopping(run[0].params, patience=3, mode="min")
-    curve = []
-    for record in gdopt.fit(*run, epochs=400, dev=dev):
-        if record.dev_loss is not None:
-            curve.append(record.dev_loss)
-            if stopping.update(record.dev_loss):
-                break
+    stopping = EarlyStopping(3)
+    history = gdopt.fit(*run, epochs=400, dev=dev, callback=stopping).history
+    curve = history["dev_loss"][2::3].tolist()
     assert 3 < len(curve) < 400
-    stopping.restore()
+    assert curve.index(min(curve)) == len(curve) - 1 - 3
     assert run[0].loss(*dev) == stopping.best == min(curve)
 
 
@@ -283,33 +276,34 @@ def test_training_stops_early_by_the_dev_loss():
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(options, tmp_path):
     whole, first, rest = parts(**options), parts(**options), parts(**options)
     dev = data(20)
-    expected = list(gdopt.fit(*whole, epochs=4, dev=dev))
-    list(gdopt.fit(*first, epochs=2, dev=dev))
-    save(tmp_path / "half.npz", capture(*first))
-    restore(load(tmp_path / "half.npz"), *rest)
-    records = list(gdopt.fit(*rest, epochs=2, dev=dev))
+    expected = gdopt.fit(*whole, epochs=4, dev=dev).history
+    gdopt.fit(*first, epochs=2, dev=dev, checkpoint=tmp_path)
+    with pytest.warns(UserWarning, match="epochs 2, now 4"):
+        found = gdopt.fit(*rest, epochs=4, dev=dev, checkpoint=tmp_path).history
     assert rest[0].params.flat.tobytes() == whole[0].params.flat.tobytes()
-    assert records[-1].loss == expected[-1].loss
-    assert records[-1].dev_loss == expected[-1].dev_loss
+    for name in ("loss", "smoothed_loss", "dev_loss"):
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("outputs", [("linear", "softmax"), ("softmax", "linear")])
-def test_the_state_of_another_output_is_refused_and_nothing_changes(outputs, options):
+def test_the_state_of_another_output_is_refused_and_nothing_changes(
+    outputs, options, tmp_path
+):
     labels = np.arange(40) % 3
     runs = {
         "linear": parts(**options),
         "softmax": parts("softmax", labels, **options),
     }
     saved, loaded = (runs[output] for output in outputs)
-    list(gdopt.fit(*saved, epochs=1))
+    gdopt.fit(*saved, epochs=1, checkpoint=tmp_path)
     before = loaded[0].params.flat.copy(), repr(loaded[0].state_dict())
     with pytest.raises(
         gdopt.StateError, match=rf"must be '{outputs[1]}' .*{outputs[0]}"
     ):
         loaded[0].load_state_dict(saved[0].state_dict())
-    with pytest.raises(gdopt.StateError, match=r"output of state|got no layers"):
-        restore(capture(*saved), *loaded)
+    with pytest.raises(gdopt.StateError, match=r"output of state|the value was"):
+        gdopt.fit(*loaded, epochs=1, checkpoint=tmp_path)
     np.testing.assert_array_equal(loaded[0].params.flat, before[0])
     assert repr(loaded[0].state_dict()) == before[1]
     assert loaded[1].t == 0

@@ -46,7 +46,7 @@ def trained(points):
             optimizer = gdopt.Adam(network.params, lr=0.01)
             batches = gdopt.minibatches(points.X, points.y, batch_size=211, seed=0)
             options = {"record_every": 500, "validate": False}
-            list(gdopt.fit(network, optimizer, batches, epochs=1500, **options))
+            gdopt.fit(network, optimizer, batches, epochs=1500, **options)
             made[key] = network
         return made[key]
 

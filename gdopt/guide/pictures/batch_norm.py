@@ -50,7 +50,7 @@ def _train(*, batch_norm: bool) -> Network:
     batches = minibatches(*cats(0, coloured=False), batch_size=BATCH, seed=0)
     optimizer = Adam(network.params, lr=RATE)
     options = {"epochs": EPOCHS, "validate": False, "record_every": len(batches)}
-    list(fit(network, optimizer, batches, **options))
+    fit(network, optimizer, batches, **options)
     return network
 
 

@@ -16,9 +16,8 @@ from gdopt.data import MiniBatches, minibatches
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
 from gdopt.imports import load_extra
 from gdopt.nn import Network, dropout
-from gdopt.optim import Adam
 from gdopt.plots.series import BLUE, GREEN, INK, ORANGE
-from gdopt.training import EarlyStopping, fit
+from gdopt.training import EarlyStopping, steps
 
 POINTS, SIZES = 160, (2, 32, 16, 1)
 CASES = {f"λ {l2:g}": {"l2": l2} for l2 in (0.0, 1.0, 10.0)} | {
@@ -48,14 +47,17 @@ def moons(count: int, seed: int, noise: float = 0.3) -> tuple[np.ndarray, np.nda
 
 
 def train(
-    batches: MiniBatches, *, seed: int, lr: float, epochs: int, **settings: Any
+    batches: MiniBatches, settings: Numbers, **how: Any
 ) -> Iterator[Network]:
     """Train a network of some settings with Adam, and yield it after every epoch."""
     # In float32 other orders of sums would lead to other networks.
     home: Numbers = {"dtype": np.float64, "backend": "numpy"}
-    network = Network(SIZES, output="sigmoid", seed=seed, **home, **settings)
-    how: Numbers = {"validate": False, "record_every": len(batches)}
-    for _ in fit(network, Adam(network.params, lr=lr), batches, epochs=epochs, **how):
+    network = Network(SIZES, output="sigmoid", **home, **settings)
+
+    def fg(_params: Any, x: np.ndarray, y: np.ndarray) -> Any:
+        return network.loss_and_grads(x, y, batch_size=batches.batch_size)
+
+    for _ in steps(fg, network.params, data=batches, record_every="epoch", **how):
         yield network
 
 
@@ -91,7 +93,7 @@ def compute_boundaries() -> Numbers:
     batches = minibatches(X, y, batch_size=POINTS, shuffle=False)
     numbers: Numbers = {"X": X, "y": y}
     for name, settings in CASES.items():
-        *_, network = train(batches, seed=1, lr=0.05, epochs=240, **settings)
+        *_, network = train(batches, settings | {"seed": 1}, lr=0.05, epochs=240)
         squares = [np.sum(a**2) for a in network.params.values() if a.ndim == 2]
         numbers[name] = {
             "probability": network.predict_proba,
@@ -180,22 +182,21 @@ def compute_patience() -> Numbers:
     loss with these.
     """
     seen, unseen = moons(POINTS, seed=0), moons(400, seed=1)
-    numbers: Numbers = {}
-    train_losses: list[float] = []
-    dev_losses: list[float] = []
-    batches = minibatches(*seen, batch_size=32, seed=0)
-    for network in train(batches, seed=0, lr=0.01, epochs=EPOCHS):
-        if not dev_losses:
-            stopping = EarlyStopping(network.params, patience=PATIENCE, mode="min")
-        train_losses.append(network.loss(*seen))
-        dev_losses.append(network.loss(*unseen))
-        if not numbers and stopping.update(dev_losses[-1]):
-            numbers = {"best": stopping.best_update, "stopped": stopping.updates}
-            current = network.params.flat.copy()
-            stopping.restore()
-            numbers["restored"] = network.loss(*unseen)
-            network.params.flat[...] = current  # and training continues
-    return {"train": np.array(train_losses), "dev": np.array(dev_losses), **numbers}
+
+    def run(**options: Any) -> Iterator[Network]:
+        batches = minibatches(*seen, batch_size=32, seed=0)
+        return train(batches, {"seed": 0}, lr=0.01, epochs=EPOCHS, **options)
+
+    losses = [[network.loss(*part) for part in (seen, unseen)] for network in run()]
+    stopping = EarlyStopping(PATIENCE)
+    *epochs, network = run(dev=unseen, callback=stopping)
+    return {
+        "train": np.array(losses)[:, 0],
+        "dev": np.array(losses)[:, 1],
+        "best": len(epochs) + 1 - PATIENCE,
+        "stopped": len(epochs) + 1,
+        "restored": network.loss(*unseen),
+    }
 
 
 def draw_patience(numbers: Numbers, path: Path) -> None:
