@@ -2,29 +2,38 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import gdopt
 from gdopt.plots import curves
-from gdopt.plots.series import _draw_loss
-from gdopt.training import Record
+from gdopt.plots.runs import BLUE, DRAWN, _draw_lines, _thinned
+from gdopt.plots.series import plain_numbers
+from gdopt.training import History, Record
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
-def make(count, *, loss=lambda step: 2 / step, lr=0.1, every=4):
-    return [
+def history_of(records):
+    history = History()
+    for record in records:
+        history.append(record)
+    return history
+
+
+def make(count, *, loss=lambda step: 2 / step, lr=0.1, every=4, **changes):
+    return history_of(
         Record(
-            epoch=1 + step // every,
-            step=step,
-            loss=loss(step),
-            smoothed_loss=loss(step),
+            step,
+            1 + step // every,
+            loss(step),
+            loss(step),
             lr=lr,
-            dev_accuracy=None if not every or step % every else 1 - 1 / step,
-            examples_per_second=1e4,
+            dev_accuracy=None if step % every else 1 - 1 / step,
+            **changes,
         )
         for step in range(1, count + 1)
-    ]
+    )
 
 
 def words(path):
@@ -48,41 +57,134 @@ def test_every_curve_has_its_name(tmp_path):
 
 def test_the_dev_loss_of_a_regression_joins_the_losses(tmp_path):
     records = [
-        Record(1, step, 1.0, 1.0, None, None, 1e4, dev_loss=2.0 if step == 2 else None)
+        Record(step, 1, 1.0, 1.0, dev_loss=2.0 if step == 2 else None)
         for step in (1, 2)
     ]
-    curves(records, tmp_path / "curves.svg")
+    curves(history_of(records), tmp_path / "curves.svg")
     found = words(tmp_path / "curves.svg")
     assert {"mini-batch", "average", "dev"} <= set(found)
     assert "dev accuracy" not in found
 
 
 def test_what_the_records_do_not_tell_is_left_out(tmp_path):
-    records = [Record(1, step, 1.0, 1.0, None, None, 1e4) for step in (1, 2)]
-    curves(records, tmp_path / "curves.svg")
+    curves(history_of(Record(k, 1, 1.0, 1.0) for k in (1, 2)), tmp_path / "curves.svg")
     found = words(tmp_path / "curves.svg")
     assert "loss" in found
-    assert not {"dev accuracy", "learning rate"} & set(found)
+    assert not {"dev accuracy", "learning rate", "max |gradient|"} & set(found)
+
+
+def test_a_run_without_data_has_its_loss_and_its_gradient(tmp_path):
+    records = [Record(k, 1, 10.0**-k, 1.0, grad_norm=10.0**-k) for k in range(9)]
+    curves(history_of(records), tmp_path / "curves.svg")
+    found = words(tmp_path / "curves.svg")
+    assert {"step", "loss", "max |gradient|"} <= set(found)
+    assert {"1", "0.01", "0.0001"} <= set(found)
+    assert not {"mini-batch", "average", "learning rate"} & set(found)
+
+
+def drawn(values):
+    """Return the axis of a loss."""
+    axis = Figure().subplots()
+    records = (Record(k, 1, value, value) for k, value in enumerate(values))
+    _draw_lines(axis, history_of(records), {"loss": BLUE, "smoothed_loss": BLUE})
+    return axis
 
 
 @pytest.mark.parametrize(
     ("loss", "scale"),
     [
         (lambda step: 10 / step, "log"),
+        (lambda step: 0.5**step if step < 95 else 0.0, "log"),
         (lambda step: 2 - step / 100, "linear"),
         (lambda step: 1 - step / 100, "linear"),  # ends at 0, which has no logarithm
+        (lambda step: 1 - step / 100 + 1e-9, "linear"),
+        (lambda step: 1.0 if step < 99 else 1e-9, "linear"),
+        (lambda _: 0.0, "linear"),
     ],
 )
 def test_costs_that_span_decades_are_drawn_by_decades(loss, scale):
-    axis = Figure().subplots()
-    _draw_loss(axis, make(100, loss=loss))
+    axis = drawn(loss(step) for step in range(1, 101))
     assert scale == axis.get_yscale()
     assert scale == "log" or axis.get_ylim()[0] == 0
 
 
+@pytest.mark.parametrize("shift", [-0.5, -1e9, 100.0])
+def test_small_changes_and_values_below_zero_are_seen(shift):
+    axis = drawn(shift + 0.5**step for step in range(30))
+    low, high = axis.get_ylim()
+    assert shift - 0.1 < low < shift
+    assert shift + 1 < high < shift + 1.1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0, 1, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (0, 4e-6, ["0", "1e-06", "2e-06", "3e-06", "4e-06"]),
+        (1e6, 1e6 + 0.4, ["1000000", "1000000.1", "1000000.2", "1000000.3"]),
+        (-3e7, 0, ["-3e+07", "-2e+07", "-1e+07", "0"]),
+    ],
+)
+def test_ticks_are_numbers_without_a_common_factor(low, high, labels):
+    axis = Figure().subplots()
+    axis.set_ylim(low, high)
+    plain_numbers(axis)
+    texts = " ".join(text.get_text() for text in axis.get_yticklabels())
+    assert set(labels) <= set(texts.replace("\N{MINUS SIGN}", "-").split())
+    assert axis.yaxis.get_offset_text().get_text() == ""
+
+
+def test_of_many_values_the_extremes_are_drawn():
+    values = np.random.default_rng(0).standard_normal(100_003)
+    values[::7] = np.nan
+    values[[0, 777, 100_002]] = [9.0, -8.0, 7.0]
+    steps, kept = _thinned(np.arange(100_003), values)
+    assert DRAWN * 0.9 < len(kept) < DRAWN * 1.1
+    assert np.array_equal(values[steps], kept)
+    assert np.all(np.diff(steps) > 0)
+    assert (kept.min(), kept.max()) == (np.nanmin(values), np.nanmax(values))
+    assert kept[-1] == 7.0
+    for count in (1, DRAWN // 3, DRAWN):
+        few = np.arange(count)
+        assert np.array_equal(_thinned(few, few)[1], few)
+
+
+@pytest.mark.parametrize(
+    ("step", "text"), [(8, "best: epoch 3"), (92, "best: epoch 24")]
+)
+def test_the_best_record_is_marked_and_the_legend_is_above_the_curves(
+    step, text, tmp_path, monkeypatch
+):
+    figures = []
+    monkeypatch.setattr("gdopt.plots.runs.save", lambda f, *_: figures.append(f))
+    history = make(100)
+    history.plot("unused", best=Record(step, 1, 0.0, 0.0))
+    (figure,) = figures
+    axis = figure.axes[0]
+    figure.draw_without_rendering()
+    legend, (note,) = axis.get_legend().get_window_extent(), axis.texts
+    assert note.get_text() == text
+    assert legend.y0 >= axis.bbox.y1
+    assert axis.bbox.x0 <= legend.x0 < legend.x1 <= axis.bbox.x1
+    assert note.get_window_extent().y0 >= axis.bbox.y1
+    assert not legend.overlaps(note.get_window_extent())
+    for other in figure.axes:
+        assert [line.get_xdata()[0] for line in other.lines].count(step) >= 1
+
+
+def test_a_run_without_data_marks_its_best_step(tmp_path):
+    history = make(9, grad_norm=1.0)
+    history.plot(tmp_path / "curves.svg", "title", best=Record(3, 1, 0.0, 0.0))
+    assert {"title", "best: step 3"} <= set(words(tmp_path / "curves.svg"))
+
+
 def test_no_records_are_refused(tmp_path):
-    with pytest.raises(gdopt.ArgumentError, match="records must hold at least one"):
-        curves([], tmp_path / "curves.png")
+    with pytest.raises(gdopt.ArgumentError, match="must hold at least one record"):
+        curves(History(), tmp_path / "curves.png")
+    with pytest.raises(
+        gdopt.ArgumentError, match="must hold a record of step 7, got 2"
+    ):
+        curves(make(2), tmp_path / "curves.png", best=7)
     assert not list(tmp_path.iterdir())
 
 
@@ -97,8 +199,9 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_drawing_leaves_the_state_of_pyplot_alone(tmp_path):
     program = (
-        "import sys; from gdopt.plots import curves; from gdopt.training import Record;"
-        f"curves([Record(1, 1, 1.0, 1.0, 0.1, 0.5, 1e4)], {str(tmp_path / 'c.png')!r});"
+        "import sys; from gdopt.training import History, Record; run = History();"
+        "run.append(Record(1, 1, 1.0, 1.0, lr=0.1, dev_accuracy=0.5));"
+        f"run.plot({str(tmp_path / 'c.png')!r});"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     command = [sys.executable, "-c", program]

@@ -15,8 +15,8 @@ from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
-from gdopt.plots.tuning import parallel_coordinates
 from gdopt.tune import NetworkObjective, Outcome, Space, Study, course_space, tune, zoom
+from gdopt.tune.picture import parallel_coordinates
 
 DESCRIPTION = "Search for the hyper-parameters of a network."
 EXAMPLES = """\

@@ -1,4 +1,4 @@
-"""Curves over time: the training, averages of a series; what all pictures share."""
+"""Averages of a series; what all pictures share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from gdopt.averages.formula import BETA
 from gdopt.checks import check_number, check_sequence
 from gdopt.errors import ArgumentError
 from gdopt.imports import load_extra
-from gdopt.training import Record
 
 # Okabe & Ito 2008, Color Universal Design: distinguished by colour-blind eyes, too.
 BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#333333", "#D9D9D9"
@@ -54,123 +53,31 @@ def logarithmic(axis: Any, *sides: str) -> None:
         ticks.set_minor_formatter(tickers.NullFormatter())
 
 
+def plain_numbers(axis: Any) -> None:
+    """Label a linear y axis with as many digits as it needs, and no common factor."""
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    ticks = [float(tick) for tick in axis.get_yticks()]
+    near = 0.01 * (ticks[1] - ticks[0])
+    digits = next(
+        count
+        for count in range(1, 18)
+        if all(abs(float(f"{tick:.{count}g}") - tick) < near for tick in ticks)
+    )
+    axis.yaxis.set_major_formatter(tickers.StrMethodFormatter(f"{{x:.{digits}g}}"))
+
+
+def count_along(axis: Any) -> None:
+    """Put the ticks of an x axis at whole numbers."""
+    tickers = load_extra("matplotlib.ticker", "train", "drawing")
+    steps = {"integer": True, "min_n_ticks": 1, "steps": (1, 2, 5, 10)}
+    axis.xaxis.set_major_locator(tickers.MaxNLocator(**steps))
+
+
 def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
     if title:
         figure.suptitle(title, fontsize=15, color=INK, x=0.01, ha="left")
     figure.savefig(path, dpi=150)
-
-
-WIDE = 50  # times from the least to the largest loss, from which the scale is a log one
-
-
-def curves(
-    records: Sequence[Record],
-    path: str | os.PathLike[str],
-    *,
-    title: str = "",
-    best: Record | None = None,
-) -> None:
-    """Draw a training run: loss, dev accuracy and learning rate over the steps.
-
-    The loss of each mini-batch is drawn thin, its exponentially weighted average
-    thick, on a logarithmic scale where the losses span more than a factor of 50; the
-    dev loss of a linear output joins them. Panels without any record are
-    left out.
-
-    Args:
-        records: of `gdopt.training.fit`, in order, at least one.
-        path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
-            ``.pdf``.
-        title: the heading.
-        best: the record whose parameters were kept, by `EarlyStopping`; it is marked.
-
-    Raises:
-        ArgumentError: there is no record.
-        MissingExtraError: matplotlib is not installed.
-
-    >>> import pathlib, tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> records = [Record(1, k, 2 / k, 2 / k, 0.1, None, 1e4) for k in (1, 2, 3)]
-    >>> curves(records, pathlib.Path(folder.name, "curves.png"))
-    >>> folder.cleanup()
-    """
-    records = list(records)
-    if not records:
-        message = "records must hold at least one, got none"
-        raise ArgumentError(message)
-    draws = [(_draw_loss, 3.2)]
-    if any(record.dev_accuracy is not None for record in records):
-        draws.append((_draw_accuracy, 2.2))
-    if any(record.lr is not None for record in records):
-        draws.append((_draw_rate, 1.5))
-    figure, axes = panels([height for _, height in draws])
-    for (draw, _), axis in zip(draws, axes, strict=True):
-        draw(axis, records)
-        if best is not None:
-            axis.axvline(best.step, color=INK, linestyle=":", linewidth=1.6)
-    if best is not None:
-        axes[0].annotate(
-            f"best: epoch {best.epoch} ",
-            (best.step, 1),
-            xycoords=("data", "axes fraction"),
-            ha="right" if best.step > records[-1].step / 2 else "left",
-            va="top",
-            **STYLE,
-        )
-    axes[-1].set_xlabel("step", **STYLE)
-    axes[-1].set_xlim(0, max(records[-1].step, 1) * 1.01)
-    tickers = load_extra("matplotlib.ticker", "train", "drawing")
-    axes[-1].xaxis.set_major_locator(tickers.MaxNLocator(integer=True))
-    save(figure, path, title)
-
-
-def _line(axis: Any, steps: Sequence[int], values: Sequence[Any], **style: Any) -> None:
-    """Draw a line, or a dot where there is one value."""
-    dot = {"marker": "o"} if len(steps) == 1 else {}
-    axis.plot(steps, values, **{"linewidth": 2.2, **dot, **style})
-
-
-def _draw_loss(axis: Any, records: Sequence[Record]) -> None:
-    steps = [record.step for record in records]
-    losses = [record.loss for record in records]
-    smoothed = [record.smoothed_loss for record in records]
-    faint = {"alpha": 0.35, "linewidth": 0.8}
-    _line(axis, steps, losses, color=BLUE, label="mini-batch", **faint)
-    _line(axis, steps, smoothed, color=BLUE, label="average")
-    dev = [(r.step, r.dev_loss) for r in records if r.dev_loss is not None]
-    if dev:
-        _line(axis, *zip(*dev, strict=True), color=ORANGE, marker="o", label="dev")
-    if min(losses) > 0 and max(losses) > WIDE * min(losses):
-        logarithmic(axis, "y")
-    else:
-        axis.set_ylim(bottom=0)
-    axis.set_ylabel("loss", **STYLE)
-    axis.legend(frameon=False, fontsize=12, labelcolor=INK)
-
-
-def _draw_accuracy(axis: Any, records: Sequence[Record]) -> None:
-    measured = [r for r in records if r.dev_accuracy is not None]
-    steps = [record.step for record in measured]
-    values = [record.dev_accuracy for record in measured]
-    _line(axis, steps, values, color=ORANGE, marker="o", markersize=4)
-    axis.annotate(
-        f"{values[-1]:.3f}",
-        (steps[-1], values[-1]),
-        xytext=(0, -18),
-        textcoords="offset points",
-        ha="right",
-        fontsize=13,
-        color=ORANGE,
-    )
-    axis.set_ylabel("dev accuracy", **STYLE)
-
-
-def _draw_rate(axis: Any, records: Sequence[Record]) -> None:
-    known = [(record.step, record.lr) for record in records if record.lr is not None]
-    _line(axis, *zip(*known, strict=True), color=GREEN)
-    axis.set_ylim(bottom=0)
-    axis.set_ylabel("learning rate", **STYLE)
 
 
 # The rest of Okabe & Ito 2008 that is distinct on white, behind the style's own.
@@ -234,8 +141,7 @@ def averages(
     axis.plot([], [], color=INK, linestyle="--", linewidth=1.8, label="not corrected")
     edge = max(0.5, 0.01 * values.size)
     axis.set_xlim(1 - edge, values.size + edge)
-    tickers = load_extra("matplotlib.ticker", "train", "drawing")
-    axis.xaxis.set_major_locator(tickers.MaxNLocator(integer=True, min_n_ticks=1))
+    count_along(axis)
     thinned = f" (one in {shown.step:,} is drawn)" if shown.step > 1 else ""
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
     axis.set_ylabel(name or "value", **STYLE)

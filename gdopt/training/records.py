@@ -187,6 +187,30 @@ class History(Mapping[str, np.ndarray]):
         self._numbers = array("d", np.stack(saved, axis=1).tobytes())
         self.warnings = [(step, text) for step, text in warnings]
 
+    def plot(
+        self,
+        path: str | os.PathLike[str],
+        title: str = "",
+        *,
+        best: Record | None = None,
+    ) -> None:
+        """Draw the run with `gdopt.plots.curves`.
+
+        Args:
+            path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
+                ``.pdf``.
+            title: the heading.
+            best: the record whose parameters were kept, by `EarlyStopping`; it is
+                marked.
+
+        Raises:
+            ArgumentError: there is no record, or not that one.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from gdopt.plots import curves  # noqa: PLC0415 - brings the planner
+
+        curves(self, path, title=title, best=None if best is None else best.step)
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Result:

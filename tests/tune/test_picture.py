@@ -19,7 +19,7 @@ from gdopt.tune import (
 
 pytest.importorskip("matplotlib")
 from gdopt.plots.series import ORANGE
-from gdopt.plots.tuning import parallel_coordinates, ticks
+from gdopt.tune.picture import parallel_coordinates, ticks
 
 SPACE = course_space() | {"activation": choice(["relu", None])}
 VALUES = [
