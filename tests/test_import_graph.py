@@ -13,10 +13,10 @@ LAYERS = """
     __main__
     cli
     estimators
-    plots
     tune
-    planner
     training
+    plots
+    planner
     gradient_check rules
     nn optim
     data problems schedules averages
