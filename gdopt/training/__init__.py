@@ -6,12 +6,14 @@ from gdopt.training.checkpoint import load, save
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.loop import fit, minimize, steps
 from gdopt.training.plateau import ReduceOnPlateau
+from gdopt.training.range_test import RangeTest, lr_finder
 from gdopt.training.records import History, Record, Result
 from gdopt.training.stopping import EarlyStopping
 
 __all__ = [
     "EarlyStopping",
     "History",
+    "RangeTest",
     "Record",
     "ReduceOnPlateau",
     "Result",
@@ -19,6 +21,7 @@ __all__ = [
     "diagnosis",
     "fit",
     "load",
+    "lr_finder",
     "minimize",
     "save",
     "steps",

@@ -286,21 +286,13 @@ def fit(
     if not isinstance(optimizer, Optimizer):
         message = f"optimizer must be a gdopt.Optimizer, got {shown(optimizer)}"
         raise ArgumentTypeError(message)
-    graph, objective = None, ModelObjective(network)
-    if isinstance(network, Network):
-        if not isinstance(batches, MiniBatches):
-            message = f"batches must be gdopt.minibatches, got {shown(batches)}"
-            raise ArgumentTypeError(message)
-        if dev is not None:
-            pair = check_pair(check_dev(dev), "dev")
-            if validate:
-                network.check_data(*pair)
-        size = batches.batch_size * optimizer.accumulate
-        objective = NetworkLoss(
-            network, batches, batch_size=size, validate=validate
-        )
+    graph = None
     refuse_iterators("batches", batches)
-    refuse_others(optimizer, network.params, "network.params")
+    objective = objective_of(network, optimizer, batches, validate=validate)
+    if dev is not None and isinstance(network, Network):
+        pair = check_pair(check_dev(dev), "dev")
+        if validate:
+            network.check_data(*pair)
     stops = Stops.of(
         with_data=True,
         epochs=epochs,
@@ -325,6 +317,27 @@ def fit(
         checkpoint_seconds=check_positive("checkpoint_seconds", checkpoint_seconds),
         graph=graph,
     ).finish()
+
+
+def objective_of(
+    network: Any, optimizer: Optimizer, batches: Any, *, validate: bool = True
+) -> ModelObjective:
+    """Return a model, of whose parameters the optimizer is, as an objective.
+
+    Raises:
+        GdoptError: as in `fit`.
+    """
+    objective = ModelObjective(network)
+    if isinstance(network, Network):
+        if not isinstance(batches, MiniBatches):
+            message = f"batches must be gdopt.minibatches, got {shown(batches)}"
+            raise ArgumentTypeError(message)
+        size = batches.batch_size * optimizer.accumulate
+        objective = NetworkLoss(
+            network, batches, batch_size=size, validate=validate
+        )
+    refuse_others(optimizer, network.params, "network.params")
+    return objective
 
 
 def check_callbacks(given: Any) -> tuple[Callback, ...]:

@@ -313,7 +313,9 @@ class Run:
         if cause is None and not place:
             place, cause = "at the start", "start where the function is defined"
         message = f"{what} must stay finite, got {number} {place}: "
-        raise DivergenceError(message + (cause or self._likely_cause()))
+        error = DivergenceError(message + (cause or self._likely_cause()))
+        error.by_rate = cause is None
+        raise error
 
     def _save_if_due(self) -> None:
         if self._folder is not None and self.step:
