@@ -135,10 +135,7 @@ def as_number(name: str, value: Any) -> float:
 
 
 def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> float:
-    """Take a number within a range, which the dtype of the arithmetic must keep.
-
-    An epsilon of 1e-60, rounded to float32, leaves the range ``(0, inf)``.
-    """
+    """Take a number within a range, also as the dtype of the arithmetic rounds it."""
     number = as_number(name, value)
     if number not in bounds:
         message = f"{name} must be in {bounds}, got {value!r}"

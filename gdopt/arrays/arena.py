@@ -9,11 +9,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
+from gdopt.arrays.backend import (
+    Array,
+    Backend,
+    byte_bounds,
+    common_backend,
+    on_their_device,
+)
 from gdopt.arrays.containers import named_arrays, refuse_other_kinds
 from gdopt.arrays.dtypes import COMPLEX, is_float
-from gdopt.arrays.overlap import refuse_overlap
-from gdopt.checks import check_choice, listed, name_differences
+from gdopt.checks import check_choice, check_like, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -189,12 +194,7 @@ class Arena(Mapping[str, Array]):
                 f"{type(value).__name__}; for a number write arena[{name!r}][...] = it"
             )
             raise ArgumentTypeError(message)
-        if value.shape != view.shape:
-            message = f"{name} must have shape {view.shape}, got {value.shape}"
-            raise ArgumentError(message)
-        if value.dtype != view.dtype:
-            message = f"{name} must be {view.dtype}, got {value.dtype}"
-            raise ArgumentTypeError(message)
+        check_like(name, value, view)
         view[...] = value
 
     def __iter__(self) -> Iterator[str]:
@@ -220,3 +220,37 @@ def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -
     if not dtype.isnative:
         message = f"{name} must be in this machine's byte order, got {dtype.str!r}"
         raise ArgumentTypeError(message)
+
+
+def refuse_overlap(backend: Backend, labelled: Mapping[str, Array], what: str) -> None:
+    """Refuse arrays that share memory: an update would be applied twice."""
+    ranges = sorted(
+        (*byte_bounds(backend, array), name)
+        for name, array in labelled.items()
+        if array.size
+    )
+    reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
+    for low, high, name in ranges:
+        reaching = [(end, other) for end, other in reaching if end > low]
+        for _, other in reaching:
+            if backend.xp.shares_memory(labelled[other], labelled[name]):
+                both = f"{other} and {name} overlap"
+                message = f"{what} must not share memory, but {both}"
+                if byte_bounds(backend, labelled[other]) == (low, high):
+                    message += ": tied parameters are given once"
+                raise ArgumentError(message)
+        reaching.append((high, name))
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Return whether two elements of one array share memory."""
+    reach = 0
+    for stride, length in sorted(
+        (abs(stride), length)
+        for stride, length in zip(array.strides, array.shape, strict=True)
+        if length > 1
+    ):
+        if stride < reach + array.dtype.itemsize:
+            return True
+        reach += stride * (length - 1)
+    return False

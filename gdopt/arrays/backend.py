@@ -129,11 +129,9 @@ def get_backend(name: str | None = None) -> Backend:
     if name is None:
         name, origin = os.environ.get("GDOPT_BACKEND", "auto"), "GDOPT_BACKEND"
     check_choice(origin, name, NAMES)
-    if name == "numpy":
-        return _numpy()
-    if name == "cupy":
-        return _cupy()
-    return _auto()
+    if name == "auto":
+        return _auto()
+    return _numpy() if name == "numpy" else _cupy()
 
 
 def _auto() -> Backend:
@@ -203,10 +201,7 @@ def is_on_device(value: Any) -> bool:
 
 
 def on_their_device(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function compute on the device of its arrays, whichever is current.
-
-    What CUDA reports there is raised as a BackendError; see `Backend.on`.
-    """
+    """Let a function compute on the device of its arrays; see `Backend.on`."""
 
     @functools.wraps(function)
     def wrapper(*arguments: P.args, **options: P.kwargs) -> R:

@@ -74,11 +74,9 @@ class Cublas:
         self._stream = stream
 
     def multiply(self, a: Any, b: Any, out: Any) -> bool:
-        """Compute ``out = a b`` of matrices; return whether it was done.
+        """Compute ``out = a b`` unless cuBLAS would need a copy; return whether it did.
 
-        It is not where cuBLAS would need a copy, shapes or dtypes do not fit, or an
-        array is empty. cuBLAS counts along columns, so it is asked for ``out^T = b^T
-        a^T``.
+        cuBLAS counts along columns, so it is asked for ``out^T = b^T a^T``.
         """
         (m, k), n, kind = a.shape, b.shape[1], a.dtype
         placed = [_place(array) for array in (b, a, out)]
@@ -94,12 +92,10 @@ class Cublas:
         (order_b, *of_b), (order_a, *of_a), (_, *of_out) = placed
         one, zero = SCALARS[kind.char]
         sizes = map(ctypes.c_int, (order_b, order_a, n, m, k))
+        arguments = self._handle, *sizes, one, *of_b, *of_a, zero, *of_out
         with self._lock:
             self._follow()
-            handle = self._handle
-            self._call(
-                NAMES[kind.char], handle, *sizes, one, *of_b, *of_a, zero, *of_out
-            )
+            self._call(NAMES[kind.char], *arguments)
         return True
 
 

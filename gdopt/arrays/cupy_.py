@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import Backend
 from gdopt.arrays.cublas import Cublas
 from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
@@ -90,7 +91,7 @@ class ReadOnly:
 
 
 @shows("name")
-class CupyBackend:
+class CupyBackend(Backend):
     """Arrays in the memory of CUDA devices; each stays on its own device."""
 
     name = "cupy"
@@ -102,15 +103,12 @@ class CupyBackend:
         self._devices: dict[str, OnDevice] = {}
 
     def is_array(self, value: object) -> bool:
-        """See `Backend.is_array`."""
         return isinstance(value, self.xp.ndarray)
 
     def device(self, array: Any) -> str:
-        """See `Backend.device`."""
         return f"cuda:{array.data.device_id}"  # for many arrays at every step
 
     def on(self, device: str | None) -> OnDevice:
-        """See `Backend.on`."""
         if device is None:
             device = f"cuda:{self.xp.cuda.Device().id}"
         if device not in self._devices:
@@ -119,17 +117,15 @@ class CupyBackend:
         return self._devices[device]
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:
-        """See `Backend.zeros`; CuPy's pool starts blocks on 512 bytes."""
+        # The pool of CuPy starts blocks on 512 bytes.
         with self.on(device):
             return self.xp.zeros(shape, dtype)
 
     def from_host(self, array: Any, device: str | None = None) -> Any:
-        """See `Backend.from_host`."""
         with self.on(device):
             return self.xp.asarray(array)
 
     def to_host(self, array: Any) -> np.ndarray:
-        """See `Backend.to_host`."""
         with self.on(self.device(array)):
             return np.asarray(self.xp.asnumpy(array))
 
@@ -149,17 +145,15 @@ class CupyBackend:
         return wait
 
     def address(self, array: Any) -> int:
-        """See `Backend.address`."""
         address: int = array.data.ptr
         return address
 
     def owner(self, array: Any) -> object | None:
-        """See `Backend.owner`."""
         memory = array.data.mem
         return None if isinstance(memory, self._unowned) else memory
 
     def writeable(self, array: Any) -> bool:
-        """See `Backend.writeable`; CuPy itself knows no such flag."""
+        # CuPy itself knows no such flag.
         return not isinstance(getattr(array.data.mem, "_owner", None), ReadOnly)
 
     def adopt(self, array: Any, *, read_only: bool) -> Any:
@@ -186,7 +180,6 @@ class CupyBackend:
         )
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
-        """See `Backend.matmul`."""
         # The handle, its workspace and the result belong on the arrays' device.
         with self.on(self.device(a)) as device:
             if device.id not in self._cublas:
@@ -204,11 +197,9 @@ class CupyBackend:
         return out
 
     def synchronize(self) -> None:
-        """See `Backend.synchronize`."""
         with self.on(None):
             self.xp.cuda.get_current_stream().synchronize()
 
     def describe(self) -> str:
-        """See `Backend.describe`."""
         properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
         return f"the GPU ({properties['name'].decode()}), with CuPy"

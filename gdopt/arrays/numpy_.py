@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import Backend
 from gdopt.checks import shows
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -21,26 +22,22 @@ _places = itertools.cycle(range(PAGE // 8, PAGE, PAGE // 4))
 
 
 @shows("name")
-class NumpyBackend:
+class NumpyBackend(Backend):
     """Arrays in the machine's main memory."""
 
     name = "numpy"
     xp: Any = np
 
     def is_array(self, value: object) -> bool:
-        """See `Backend.is_array`."""
         return isinstance(value, np.ndarray)
 
     def device(self, array: Any) -> str:  # noqa: ARG002 - there is one
-        """See `Backend.device`."""
         return "cpu"
 
     def on(self, device: str | None) -> AbstractContextManager[Any]:  # noqa: ARG002
-        """See `Backend.on`."""
         return nullcontext()
 
     def zeros(self, shape: Any, dtype: Any, device: str | None = None) -> Any:  # noqa: ARG002
-        """See `Backend.zeros`."""
         dtype = np.dtype(dtype)
         count = int(np.prod(shape, dtype=np.int64))
         size = count * dtype.itemsize
@@ -50,11 +47,9 @@ class NumpyBackend:
         return raw[start : start + size].view(dtype).reshape(shape)
 
     def from_host(self, array: Any, device: str | None = None) -> Any:  # noqa: ARG002
-        """See `Backend.from_host`."""
         return np.asarray(array)
 
     def to_host(self, array: Any) -> np.ndarray:
-        """See `Backend.to_host`."""
         return np.asarray(array)
 
     def fetch(self, array: Any) -> Callable[[], float]:
@@ -63,11 +58,9 @@ class NumpyBackend:
         return lambda: number
 
     def address(self, array: Any) -> int:
-        """See `Backend.address`."""
         return int(array.__array_interface__["data"][0])
 
     def owner(self, array: Any) -> object | None:
-        """See `Backend.owner`."""
         while (base := array.base) is not None:
             if not isinstance(base, np.ndarray):
                 return None  # memory of another library may have several owners
@@ -76,16 +69,13 @@ class NumpyBackend:
         return owner
 
     def writeable(self, array: Any) -> bool:
-        """See `Backend.writeable`."""
         return bool(array.flags.writeable)
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
-        """See `Backend.matmul`."""
         return np.matmul(a, b, out=out)
 
     def synchronize(self) -> None:
         """Do nothing: NumPy has finished when it returns."""
 
     def describe(self) -> str:
-        """See `Backend.describe`."""
         return "the CPU, with NumPy"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -73,16 +72,7 @@ def ewa_window(beta: float) -> float:
     return 1 / (1 - check_number("beta", beta, BETA))
 
 
-@functools.cache
-def average_kernel() -> Kernel:
-    """Make the formula one pass over memory."""
-    return Kernel(average)
-
-
-@functools.cache
-def averaged_kernel() -> Kernel:
-    """Make the formula with its correction one pass over memory."""
-    return Kernel(averaged)
+average_kernel, averaged_kernel = Kernel(average), Kernel(averaged)
 
 
 def check_initial(initial: Any) -> Any:

@@ -8,18 +8,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, on_their_device
+from gdopt.arrays.arena import refuse_unusable_dtype
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.averages.formula import check_beta, check_initial, starts_from_zero
-from gdopt.averages.lines import Lines
 from gdopt.checks import check_flag, check_optional, check_positive, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 WIDE = 1024  # series side by side, which keep a kernel busy on their own
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A series whose first axis is time, and a new array like it for results."""
+
+    backend: Backend
+    rows: Array
+    results: Array
+    finished: Callable[[], Any]  # the results in the axes and the form of the series
+
+    @classmethod
+    def of(cls, series: Any, axis: int) -> Self:
+        """Take an array, a list or tuple, or a pandas Series or DataFrame.
+
+        pandas is not imported: its objects are those with an index and `to_numpy`.
+        """
+        labelled = hasattr(series, "to_numpy") and hasattr(series, "index")
+        x = series.to_numpy() if labelled else series
+        if isinstance(series, list | tuple):
+            try:
+                x = np.asarray(series)
+            except ValueError as error:
+                message = f"series must be a list of numbers: {error}"
+                raise ArgumentTypeError(message) from error
+        backend = common_backend([("series", x)])
+        if x.dtype.kind in "iu":
+            x = x.astype(np.float64)
+        refuse_unusable_dtype("series", x.dtype)
+        if isinstance(axis, bool) or not -x.ndim <= axis < x.ndim:
+            message = f"axis must be an axis of a {x.ndim}-d series, got {axis!r}"
+            raise ArgumentError(message)
+        with backend.on(backend.device(x)):
+            out = backend.xp.empty(x.shape, x.dtype)
+        rows, results = (backend.xp.moveaxis(a, axis, 0) for a in (x, out))
+
+        def finished() -> Any:
+            if not labelled:
+                return out
+            labels = ("index", "name") if x.ndim == 1 else ("index", "columns")
+            return type(series)(out, **{name: getattr(series, name) for name in labels})
+
+        return cls(backend, rows, results, finished)
 
 
 @on_their_device

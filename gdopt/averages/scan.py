@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.averages.lines import Lines
-from gdopt.averages.moments import WIDE, half_lives, mean, weighted
+from gdopt.averages.moments import WIDE, Lines, half_lives, mean, weighted
 from gdopt.errors import ArgumentError
-from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.flush import flushing
 
 
 @on_their_device
@@ -125,14 +123,13 @@ def _scan(
     dtype, device = compute_dtype(rows.dtype), backend.device(rows)
     if start.size >= WIDE:
         running = start.astype(dtype)
-        step = average_kernel().step(backend, [running.dtype, rows.dtype])
+        step = average_kernel.step(backend, [running.dtype, rows.dtype])
         values = step.values({"beta": beta})
         for k in range(rows.shape[0]):
             step.run([running, rows[k, ...]], values)
             results[k] = running
         return
-    flush = FlushToZero() if dtype == np.float32 else nullcontext()
-    with np.errstate(all="ignore"), flush, backend.on(device):
+    with np.errstate(all="ignore"), flushing(dtype), backend.on(device):
         _scan_parts(backend, rows, results, start.reshape(-1).astype(dtype), beta)
 
 

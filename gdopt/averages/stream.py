@@ -115,9 +115,8 @@ class EWA:
         checked = check_state("state", state, ["value"], counts=["t"])
         t, raw = checked["t"], checked["value"]
         if (raw is None) != (t == 0):
-            message = (
-                f"state must have a value where t is above 0, got {shown(checked)}"
-            )
+            rule = "must have a value where t is above 0"
+            message = f"state {rule}, got {shown(checked)}"
             raise StateError(message)
         try:
             self._raw = None if raw is None else _copied(raw)
@@ -151,7 +150,7 @@ class EWA:
             message = "out must be x itself or share no memory with it"
             raise ArgumentError(message)
         divisor = self._divisor(self.t + 1)
-        averaged_kernel()(raw, out, x, beta=self.beta, divisor=divisor)
+        averaged_kernel(raw, out, x, beta=self.beta, divisor=divisor)
         self._raw = raw
         self.t += 1
         if raw.dtype.itemsize < np.dtype(np.float32).itemsize:

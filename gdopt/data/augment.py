@@ -221,21 +221,10 @@ def shift(
 ) -> Array:
     """Shift images by whole pixels: ``x[i, j] <- x[i - down, j - right]``.
 
-    Args:
-        images: as `gdopt.data.augment` says; of any dtype.
-        generator: of NumPy.
-        most: pixels; `down` and `right` are drawn from -most to most, uniformly.
-            At least 0, and less than h and w.
-        fill: what comes in: ``"zero"``, which is the mean where images are normalized
-            pixel by pixel, or ``"edge"``, the nearest pixel's value.
-        shape: of an image, where images are flat.
-
-    Returns:
-        A new array of the same shape and dtype.
-
-    Raises:
-        ArgumentError: an argument is out of its range, `shape` does not fit.
-        ArgumentTypeError: an argument is of the wrong kind.
+    `down` and `right` are drawn from -most to most pixels, uniformly; `most` is at
+    least 0, and less than h and w. `fill` says what comes in: ``"zero"``, which is the
+    mean where images are normalized pixel by pixel, or ``"edge"``, the nearest pixel's
+    value. The other arguments, the result and errors are those of `flip`.
 
     >>> generator = np.random.default_rng(0)
     >>> shift(np.array([[[1, 2], [3, 4]]]), most=1, generator=generator)
@@ -269,21 +258,11 @@ def rotate(
         x[i, j] <- x[cos a (i - i0) + sin a (j - j0) + i0,
                      cos a (j - j0) - sin a (i - i0) + j0],    i0 = (h - 1) / 2
 
-    Args:
-        images: as `gdopt.data.augment` says; floating.
-        generator: of NumPy.
-        degrees: a is drawn from -degrees to degrees, uniformly; in [0, 180].
-        fill: what an image is surrounded by: ``"zero"``, or ``"edge"``, the values at
-            its edge. SciPy's ``ndimage.rotate`` calls them ``"grid-constant"`` and
-            ``"nearest"``; its default cuts off what lies beyond the outermost pixels.
-        shape: of an image, where images are flat.
-
-    Returns:
-        A new array of the same shape and dtype.
-
-    Raises:
-        ArgumentError: an argument is out of its range, `shape` does not fit.
-        ArgumentTypeError: an argument is of the wrong kind, images are whole numbers.
+    The angle a is drawn from -degrees to degrees, uniformly; `degrees` is in [0, 180].
+    `fill` says what an image is surrounded by: ``"zero"``, or ``"edge"``, the values at
+    its edge. SciPy's ``ndimage.rotate`` calls them ``"grid-constant"`` and
+    ``"nearest"``; its default cuts off what lies beyond the outermost pixels. The other
+    arguments, the result and errors are those of `flip`, but images must be floating.
 
     >>> generator = np.random.default_rng(0)
     >>> rotate(np.eye(3)[None], degrees=20, generator=generator).round(1)
@@ -298,16 +277,10 @@ def rotate(
     dtype, (h, w) = compute_dtype(x.dtype), x.shape[1:3]
     drawn = generator.uniform(-degrees, degrees, (len(x), 1, 1))
     angles, i0, j0 = np.deg2rad(drawn), (h - 1) / 2, (w - 1) / 2
-    parts = (
-        np.cos(angles),
-        np.sin(angles),
-        np.arange(h)[:, None] - i0,
-        np.arange(w) - j0,
-    )
+    parts = np.cos(angles), np.sin(angles), np.arange(h)[:, None], np.arange(w)
     with backend.on(backend.device(images)):
-        cos, sin, down, right = sent(
-            backend, x, *(part.astype(dtype) for part in parts)
-        )
+        cos, sin, i, j = sent(backend, x, *(part.astype(dtype) for part in parts))
+        down, right = i - i0, j - j0
         turned = cos * down + sin * right + i0, cos * right - sin * down + j0
         (rows, row_share), (columns, column_share) = (
             split_places(backend.xp, places, size, fill)

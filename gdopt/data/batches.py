@@ -59,8 +59,7 @@ class MiniBatches:
         ArgumentTypeError: an argument is of the wrong kind.
         BackendError: the arrays are on several devices.
 
-    Source:
-        Ng, Improving deep neural networks, week 2, "Mini-batch gradient descent".
+    Source: Ng, Improving deep neural networks, week 2, "Mini-batch gradient descent".
 
     Other libraries: torch's DataLoader takes each order from a generator that moves
     on, so that epoch 5 depends on epochs 0 to 4; a size above m, refused here, gives

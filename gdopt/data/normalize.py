@@ -37,9 +37,8 @@ class Normalizer:
         axis: 0 where rows are examples; 1 where columns are.
         dtype: of the data it was fitted on.
 
-    Source:
-        Ng, Improving deep neural networks, week 1, "Normalizing inputs"; the lecture
-        writes sigma^2 for the divisor, its root is meant.
+    Source: Ng, Improving deep neural networks, week 1, "Normalizing inputs"; the
+    lecture writes sigma^2 for the divisor, its root is meant.
 
     Other libraries: scikit-learn's StandardScaler takes rows only, and turns whole
     numbers into float64; torchvision's Normalize wants the mean and the scale given.
@@ -111,13 +110,7 @@ class Normalizer:
 
     @on_their_device
     def inverse(self, X: Array) -> Array:
-        """Undo `transform`: X * scale + mean.
-
-        Args:
-            X: normalized data, of the dtype that `transform` returns.
-
-        Returns:
-            A new array on the device of X, of its dtype.
+        """Undo `transform`: return X * scale + mean, of X as `transform` returns it.
 
         Raises:
             ArgumentError: X has other features than the training set.
@@ -144,9 +137,7 @@ class Normalizer:
         """
         state = check_state("state", state, ("mean", "scale", "axis", "dtype"))
         try:
-            mean, scale = (
-                np.array(state[key], np.float64) for key in ("mean", "scale")
-            )
+            mean, scale = (np.array(state[n], np.float64) for n in ("mean", "scale"))
             axis, dtype = check_axis(int(state["axis"])), np.dtype(str(state["dtype"]))
         except (GdoptError, TypeError, ValueError) as error:
             message = f"state is damaged: {error}"

@@ -94,8 +94,7 @@ def split(
         ArgumentTypeError: an argument is of the wrong kind.
         BackendError: the arrays are on several devices.
 
-    Source:
-        Ng, Improving deep neural networks, week 1, "Train / dev / test sets".
+    Source: Ng, Improving deep neural networks, week 1, "Train / dev / test sets".
 
     Other libraries: scikit-learn's train_test_split makes two parts a call, and draws
     which class loses an example to rounding.

@@ -254,10 +254,9 @@ def check_gradient(
             kind.
         BackendError: arrays are on several devices.
 
-    Source:
-        Ng, Improving deep neural networks, week 1, "Gradient checking"; Moré & Wild
-        2011, Estimating computational noise; Press et al., Numerical recipes, section
-        5.7, for a step that is exactly representable.
+    Source: Ng, Improving deep neural networks, week 1, "Gradient checking"; Moré & Wild
+    2011, Estimating computational noise; Press et al., Numerical recipes, section 5.7,
+    for a step that is exactly representable.
 
     torch's ``gradcheck`` compares element by element, with tolerances and a step of
     1e-6.

@@ -9,11 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.arrays.arena import (
-    array_label,
-    refuse_other_count,
-    refuse_other_names,
-)
+from gdopt.arrays.arena import array_label, refuse_other_count, refuse_other_names
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.containers import named_arrays
 from gdopt.arrays.dtypes import as_complex, as_parts, is_float
@@ -30,11 +26,7 @@ class Probe:
     """Calls a function at parameters nearby; leaving the context restores them."""
 
     def __init__(
-        self,
-        function: Callable[[Any], Any],
-        params: Any,
-        *,
-        nominal_step: bool = False,
+        self, function: Callable[[Any], Any], params: Any, *, nominal_step: bool = False
     ) -> None:
         self.nominal_step = nominal_step
         checked = Parameters.of(params)
@@ -106,9 +98,8 @@ class Probe:
             return as_number("the loss", loss)
         real = is_float(dtype) or np.dtype(dtype).kind in "fiu"
         if loss.shape != () or not real:
-            message = (
-                f"the loss must be one real number, got {dtype} of shape {loss.shape}"
-            )
+            got = f"{dtype} of shape {loss.shape}"
+            message = f"the loss must be one real number, got {got}"
             raise ArgumentTypeError(message)
         if is_float(dtype):
             self.loss_dtype = np.dtype(dtype)
@@ -192,9 +183,8 @@ class Probe:
         self.put_back()
         moves = {name: high[name] - low[name] for name in direction}
         if not any(move.any() for move in moves.values()):
-            message = (
-                f"step must move the parameters, but {step:g} leaves them unchanged"
-            )
+            rule = "step must move the parameters"
+            message = f"{rule}, but {step:g} leaves them unchanged"
             raise ArgumentError(message)
         if self.nominal_step:
             moves = {name: 2 * step * part for name, part in direction.items()}

@@ -93,9 +93,8 @@ class ComplexSymbol(Symbol):
     def __pow__(self, exponent: Any) -> Any:
         known: Any = getattr(exponent, "value", exponent)
         if known not in POWERS:
-            message = (
-                f"complex values in a rule take powers 1 to {POWERS[-1]}, got {known!r}"
-            )
+            rule = f"take powers 1 to {POWERS[-1]}"
+            message = f"complex values in a rule {rule}, got {known!r}"
             raise RuleError(message)
         return self if known == 1 else self * self ** (known - 1)
 
@@ -202,8 +201,6 @@ ON_COMPLEX: dict[Any, Callable[..., Any]] = {
     np.square: lambda z: z * z,
     np.absolute: abs,
     np.conjugate: lambda z: z.conjugate(),
-    np.real: lambda val: val.real,
-    np.imag: lambda val: val.imag,
     np.where: _where,
     np.linalg.norm: _norm,
 }

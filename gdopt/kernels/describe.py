@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from gdopt.kernels.cuda.fused import KernelVariant, print_fused
 from gdopt.kernels.cuda.pass_text import PassPrinter
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.passes import ReducingProgram
-from gdopt.kernels.symbol import Symbol
 from gdopt.kernels.trace import BaseProgram, Program, expression, print_host
 
 
@@ -52,7 +51,7 @@ def element_passes(program: BaseProgram) -> list[Program]:
 def describe(function: Callable[..., Any], program: BaseProgram) -> str:
     """Describe a formula in sections: source, costs, scalars, text of each engine."""
     costs = count_costs(program)._asdict().items()
-    lines, values = print_host(program.hoisted, _in_python)
+    lines, values = print_host(program.hoisted, expression)
     scalars = [line.strip() for line in lines]
     scalars += [f"s{place} = {value}" for place, value in enumerate(values)]
     sections = {
@@ -69,10 +68,6 @@ def describe(function: Callable[..., Any], program: BaseProgram) -> str:
         for title, text in sections.items()
         if text
     )
-
-
-def _in_python(node: Symbol, names: Mapping[Symbol, str]) -> str:
-    return expression(node, names, "python")
 
 
 def _texts_of_passes(program: ReducingProgram) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import itertools
 import os
@@ -11,12 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gdopt.arrays.backend import (
-    Backend,
-    byte_bounds,
-    common_backend,
-    is_on_device,
-)
+from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
 from gdopt.checks import as_scalar, listed
 from gdopt.errors import (
@@ -38,6 +34,11 @@ from gdopt.kernels.trace import (
 )
 
 CPU_ENGINES = ("numpy", "numba")
+ENGINES = {  # for programs without and with reductions
+    "numpy": (("cpu.blocks", "Blocks"), ("cpu.block_passes", "BlockPasses")),
+    "numba": (("cpu.loops", "Loop"), ("cpu.loop_passes", "LoopPasses")),
+    "cuda": (("cuda.engine", "Cuda"), ("cuda.passes", "CudaPasses")),
+}
 
 
 @functools.cache
@@ -274,9 +275,8 @@ class Kernel:
         """
         names = self.signature.arrays
         if len(arrays) != len(names):
-            message = (
-                f"arrays must be {len(names)} ({listed(names)}), got {len(arrays)}"
-            )
+            wanted = f"{len(names)} ({listed(names)})"
+            message = f"arrays must be {wanted}, got {len(arrays)}"
             if places := [k for k, name in enumerate(names) if name in scalars]:
                 line = self.signature.starred(places[0])
                 message += f"; put scalars after a *: {line}"
@@ -371,33 +371,10 @@ def _check_apart(
 
 
 def build_engine(
-    program: BaseProgram,
-    engine: str,
-    stored: Sequence[Any],
-    compute: np.dtype[Any],
+    program: BaseProgram, engine: str, stored: Sequence[Any], compute: np.dtype[Any]
 ) -> Any:
     """Print and compile a program; each engine is imported when first used."""
-    if isinstance(program, ReducingProgram):
-        if engine == "cuda":
-            from gdopt.kernels.cuda.passes import CudaPasses  # noqa: PLC0415
-
-            return CudaPasses(program, stored, compute)
-        if engine == "numba":
-            from gdopt.kernels.cpu.loop_passes import LoopPasses  # noqa: PLC0415
-
-            return LoopPasses(program, compute)
-        from gdopt.kernels.cpu.block_passes import BlockPasses  # noqa: PLC0415
-
-        return BlockPasses(program, compute)
-    assert isinstance(program, Program)  # noqa: S101 - or it would reduce
-    if engine == "cuda":
-        from gdopt.kernels.cuda.engine import Cuda  # noqa: PLC0415
-
-        return Cuda(program, stored, compute)
-    if engine == "numba":
-        from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
-
-        return Loop(program, compute)
-    from gdopt.kernels.cpu.blocks import Blocks  # noqa: PLC0415
-
-    return Blocks(program, compute)
+    module, name = ENGINES[engine][isinstance(program, ReducingProgram)]
+    made = getattr(importlib.import_module(f"gdopt.kernels.{module}"), name)
+    dtypes = (stored, compute) if engine == "cuda" else (compute,)
+    return made(program, *dtypes)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, backend_of
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.kernel import Kernel, build_engine, cpu_engine
 from gdopt.kernels.ops import lane_sums
 from gdopt.kernels.packing import run_packed
@@ -23,10 +22,6 @@ from gdopt.kernels.trace import Program, compile_host
 # NumPy computes several at once, a loop of Numba one after the other.
 LIBRARY_CALLS = {"exp", "log", "log1p", "tanh", "power"}
 COMPILED_COLUMNS = 64  # up to which a loop is faster nevertheless, as for a loss
-
-
-def _flushed(dtype: Any) -> AbstractContextManager[Any]:
-    return FlushToZero() if dtype == np.float32 else nullcontext()
 
 
 class MatrixKernel:
@@ -53,7 +48,11 @@ class MatrixKernel:
         if not isinstance(first, np.ndarray):
             key = first.shape, first.dtype, total is None
             if key not in self._launches:
-                self._launches[key] = self._launch(first, summed=total is not None)
+                from gdopt.kernels.cuda.matrix import matrix_launch  # noqa: PLC0415
+
+                self._launches[key] = matrix_launch(
+                    self._program, first, self._vectors, summed=total is not None
+                )
             self._launches[key](*arrays, total)
         elif self._vectors or total is not None:
             self.bind(*arrays, total=total)(0, first.shape[1])
@@ -86,36 +85,14 @@ class MatrixKernel:
             if summed is None or name == "numpy":
                 engine = build_engine(program, name, (), compute)
             else:
-                engine = matrix_loop(program, compute, self._vectors, summed=summed)
+                from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+                from gdopt.kernels.cpu.rows import print_matrix  # noqa: PLC0415
+
+                how: dict[str, Any] = {"vectors": self._vectors, "summed": summed}
+                printer = functools.partial(print_matrix, **how)
+                engine = Loop(program, compute, printer)
             self._engines[key] = engine, engine.cast(compile_host(program)())
         return self._engines[key]
-
-    def _launch(self, first: Array, *, summed: bool) -> Callable[..., None]:
-        """Return what launches the kernel for matrices of a shape and dtype."""
-        from gdopt.kernels.cuda.matrix import matrix_launch  # noqa: PLC0415
-
-        return matrix_launch(self._program, first, self._vectors, summed=summed)
-
-
-def matrix_loop(
-    program: Program, dtype: Any, vectors: Collection[str], *, summed: bool
-) -> Any:
-    """Compile a program's loop over the rows of matrices."""
-    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
-    from gdopt.kernels.cpu.rows import print_matrix  # noqa: PLC0415
-
-    printer = functools.partial(print_matrix, vectors=vectors, summed=summed)
-    return Loop(program, dtype, printer)
-
-
-def row_loop(program: Program, dtype: Any, label_axes: int) -> tuple[Any, Any]:
-    """Compile a loss's loop over rows; return it and the function of its scalars."""
-    from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
-    from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
-
-    vectors = ("loss", "label") if label_axes == 1 else ("loss",)
-    printer = functools.partial(print_rows, vectors=vectors)
-    return Loop(program, dtype, printer), compile_host(program)
 
 
 def _same(x: Any) -> Any:
@@ -160,7 +137,7 @@ class RowKernel:
                 return self._compiled(outputs, label)
             label = label.reshape(len(outputs), -1)
             column, dtype = np.arange(outputs.shape[1]), outputs.dtype
-            with np.errstate(all="ignore"), _flushed(dtype):
+            with np.errstate(all="ignore"), flushing(dtype):
                 gradient, losses = self._function(
                     None, None, outputs, label, column, examples=len(outputs)
                 )
@@ -195,6 +172,12 @@ class RowKernel:
         """Return a loop, and its hoisted values for a number of rows."""
         key = dtype, label_axes
         if key not in self._loops:
-            self._loops[key] = row_loop(self._kernel.element_program(), *key)
+            from gdopt.kernels.cpu.loops import Loop  # noqa: PLC0415
+            from gdopt.kernels.cpu.rows import print_rows  # noqa: PLC0415
+
+            program = self._kernel.element_program()
+            vectors = ("loss", "label") if label_axes == 1 else ("loss",)
+            printer = functools.partial(print_rows, vectors=vectors)
+            self._loops[key] = Loop(program, dtype, printer), compile_host(program)
         loop, host = self._loops[key]
         return loop, loop.cast(host(rows))

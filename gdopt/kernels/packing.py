@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -86,17 +86,6 @@ def round_by(values: Any, noise: Any) -> Any:
     return rounded.astype(np.uint16).view(as_dtype("bfloat16"))
 
 
-class FlatEngine(Protocol):
-    """What `run_packed` asks of a CPU engine."""
-
-    dtype: Any
-    size: int
-    small: int
-
-    def run(self, arrays: Sequence[Any], values: Any) -> None:
-        """Update flat, contiguous arrays in place."""
-
-
 def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
     """Round the hoisted values once; beyond the dtype's range they become infinite."""
     values = np.array(scalars, np.float64)
@@ -114,7 +103,7 @@ def flat_view(array: Any, dtype: Any) -> Any | None:
 
 
 def run_packed(
-    engine: FlatEngine,
+    engine: Any,
     arrays: Sequence[Any],
     values: Any,
     written: int,

@@ -48,16 +48,6 @@ class ReducingProgram(BaseProgram):
     early: tuple[int, ...]  # places of inputs that are written before the last pass
 
     @property
-    def loads(self) -> int:
-        """Elements read for each element of an array, over all passes."""
-        return sum(one.program.loads for one in self.passes)
-
-    @property
-    def stores(self) -> int:
-        """Elements written for each element of an array, over all passes."""
-        return sum(one.program.stores for one in self.passes)
-
-    @property
     def by_rows(self) -> bool:
         """Whether all reductions are of rows, which do not depend on each other."""
         values = [symbol for symbol in self.inputs if symbol.kind != ELEMENT]
@@ -165,9 +155,7 @@ class _Cutter:
         reductions = [
             n for n in self.nodes if reduces_elements(n) and self.stages[n] == stage + 1
         ]
-        copier = _Copier(
-            {results[k]: inputs[k] for k in gone}, [inputs[k] for k in gone]
-        )
+        copier = _Copier({results[k]: inputs[k] for k in gone})
         try:
             kept = [copier.copy(node.arguments[0]) for node in reductions]
             written = [copier.copy(results[k]) for k in now]
@@ -196,12 +184,12 @@ class _Cutter:
 class _Copier:
     """Copies operations of a formula into a pass.
 
-    `written` are inputs that hold results of earlier passes, by these results; `old`
-    those inputs, whose old values are gone.
+    `written` are inputs that hold results of earlier passes, by these results; their
+    old values are gone.
     """
 
-    def __init__(self, written: Mapping[Symbol, Symbol], old: list[Symbol]) -> None:
-        self._copies, self._written, self._old = dict(written), written, old
+    def __init__(self, written: Mapping[Symbol, Symbol]) -> None:
+        self._copies, self._written = dict(written), written
         self.instructions: dict[Symbol, None] = {}  # of the pass, in order
         self.used: dict[Symbol, None] = {}  # inputs that it reads
 
@@ -212,7 +200,7 @@ class _Copier:
         if node in self._written:
             self.used[self._written[node]] = None
         elif node.operation is None:
-            if is_among(node, self._old):
+            if is_among(node, self._written.values()):
                 raise LookupError
             self.used[node] = None
             return node

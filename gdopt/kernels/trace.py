@@ -130,9 +130,8 @@ class BaseProgram:
 
     def writes(self, place: int) -> bool:
         """Return whether the input at that place changes."""
-        return (
-            place < len(self.results) and self.results[place] is not self.inputs[place]
-        )
+        results = self.results
+        return place < len(results) and results[place] is not self.inputs[place]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,7 +165,9 @@ class Program(BaseProgram):
         return names | {symbol: f"s{place}" for symbol, place in self.places.items()}
 
 
-def expression(node: Symbol, names: Mapping[Symbol, str], language: str) -> str:
+def expression(
+    node: Symbol, names: Mapping[Symbol, str], language: str = "python"
+) -> str:
     """Print an operation on named values; the language is a column of OPERATIONS."""
     row = OPERATIONS[str(node.operation)]
     text: str = getattr(row, language)
@@ -328,7 +329,6 @@ def compile_host(
     """Print and compile the function that computes the hoisted values in float64.
 
     It takes the scalars in order and gives infinities and NaN where Python would raise.
-    Other expressions of scalars may be wanted instead.
     """
     nodes = program.hoisted if wanted is None else wanted
     scope: dict[str, Any] = {"inf": float("inf"), "nan": float("nan")}

@@ -16,14 +16,7 @@ from gdopt.checks import check_flag, check_saved_array, check_state
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
-from gdopt.nn.layers import (
-    Backprop,
-    activated,
-    dense,
-    dense_activated,
-    dropout,
-    whole,
-)
+from gdopt.nn.layers import Backprop, activated, dense, dense_activated, dropout, whole
 from gdopt.nn.normalization import batch_norm, layer_norm, standardized
 
 if TYPE_CHECKING:
@@ -71,10 +64,8 @@ class Statistics:
         mean, variance = (average.value for average in self._averages[place])
         if mean is not None:
             return mean, variance
-        params = self._params
-        zeros = params.backend.zeros(
-            self._sizes[place], next(iter(params.buffers)), params.device
-        )
+        params, dtype = self._params, next(iter(self._params.buffers))
+        zeros = params.backend.zeros(self._sizes[place], dtype, params.device)
         return zeros, zeros + 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,9 +238,8 @@ def example_gradients(
         ArgumentError: the network drops units or normalizes layers.
         GdoptError: x or y does not fit, as in `Network.loss_and_grads`.
 
-    Source:
-        Goodfellow 2015, Efficient per-example gradient computations,
-        arXiv 1510.01799, section 4.
+    Source: Goodfellow 2015, Efficient per-example gradient computations, arXiv
+    1510.01799, section 4.
 
     >>> import numpy as np
     >>> from gdopt.nn import Network

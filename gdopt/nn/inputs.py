@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gdopt.arrays.backend import common_backend
 from gdopt.checks import Range, check_count, check_each, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
-KEEP = Range.parse("(0, 1]")
+KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
 
 
 def check_examples(x: Array, features: int, dtype: Any) -> None:
@@ -79,9 +80,8 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
         message = f"labels must {rule}, got {labels.shape}{hint}"
         raise ArgumentError(message)
     if labels.dtype.kind not in "iu":
-        message = (
-            f"labels must be class numbers of an integer dtype, got {labels.dtype}"
-        )
+        rule = "be class numbers of an integer dtype"
+        message = f"labels must {rule}, got {labels.dtype}"
         raise ArgumentTypeError(message)
 
 
@@ -114,13 +114,11 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
 
 def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
     """Return the probability to keep a unit of each hidden layer."""
+    check = partial(check_number, bounds=KEEP)
     if not isinstance(keep_prob, list | tuple):
-        return (check_number("keep_prob", keep_prob, KEEP),) * hidden
+        return (check("keep_prob", keep_prob),) * hidden
     if len(keep_prob) != hidden:
-        message = (
-            f"keep_prob must name {hidden} hidden layers, got {len(keep_prob)} numbers"
-        )
+        got = f"{len(keep_prob)} numbers"
+        message = f"keep_prob must name {hidden} hidden layers, got {got}"
         raise ArgumentError(message)
-    return tuple(
-        check_number(f"keep_prob[{k}]", p, KEEP) for k, p in enumerate(keep_prob)
-    )
+    return check_each(check, "keep_prob", keep_prob)

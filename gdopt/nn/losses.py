@@ -132,15 +132,8 @@ def binary_cross_entropy(
             [0, 1], for which a GPU has to wait; without it a label of -1 would give a
             wrong loss.
 
-    Returns:
-        The loss, a 0-d array of the backend (a NumPy scalar on the CPU), and its
-        gradient, a new array of the shape of the logits.
-
-    Raises:
-        ArgumentTypeError: labels are not integers.
-        ArgumentError: shapes do not fit, there is no example, a label is unknown, or a
-            probability is not in [0, 1].
-        BackendError: the arrays are on two devices.
+    Result and errors are those of `softmax_cross_entropy`; the gradient has the shape
+    of the logits.
 
     Prefer logits: a probability that is rounded to 0 or 1 may have an infinite loss.
     torch's ``binary_cross_entropy`` bounds the logarithms by -100, and Keras clips s to
@@ -216,10 +209,8 @@ def squared_error(
     check_like("targets", targets, predictions)
     if validate:
         check_finite(targets.reshape(len(targets), -1), "targets")
-    shape = len(predictions), -1
-    loss, gradient = formulas.squared_error(
-        predictions.reshape(shape), targets.reshape(shape)
-    )
+    p, t = (array.reshape(len(array), -1) for array in (predictions, targets))
+    loss, gradient = formulas.squared_error(p, t)
     return loss, gradient.reshape(predictions.shape)
 
 

@@ -165,11 +165,9 @@ class Network:
         self._lambdas()
         self._seed = check_int("seed", seed, least=0)
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
-        arrays = draw(self.sizes, initialization, seed, **norms)
-        home = get_backend(backend)
-        self.params = Arena.of(
-            {name: home.from_host(a.astype(self.dtype)) for name, a in arrays.items()}
-        )
+        drawn = draw(self.sizes, initialization, seed, **norms)
+        send = get_backend(backend).from_host
+        self.params = Arena.of({n: send(a.astype(dtype)) for n, a in drawn.items()})
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit

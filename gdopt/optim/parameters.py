@@ -13,6 +13,8 @@ from gdopt.arrays.arena import (
     Arena,
     Layout,
     array_label,
+    overlaps_itself,
+    refuse_overlap,
     refuse_unusable_dtype,
 )
 from gdopt.arrays.backend import (
@@ -28,7 +30,6 @@ from gdopt.arrays.containers import (
 from gdopt.arrays.foreign import (
     parameter_view,
 )
-from gdopt.arrays.overlap import overlaps_itself, refuse_overlap
 from gdopt.arrays.torch_ import Tensors
 from gdopt.checks import check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError

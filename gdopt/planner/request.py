@@ -99,10 +99,9 @@ def plan_batch_size(
         ArgumentTypeError: an argument is of the wrong kind.
         Exception: whatever `step` raises that does not mean "out of memory".
 
-    Source:
-        Ng, Improving deep neural networks, week 2, "Understanding mini-batch gradient
-        descent", for the rules; McCandlish et al. 2018, arXiv 1812.06162, for the noise
-        scale.
+    Source: Ng, Improving deep neural networks, week 2, "Understanding mini-batch
+    gradient descent", for the rules; McCandlish et al. 2018, arXiv 1812.06162, for the
+    noise scale.
 
     Other libraries: Lightning's BatchSizeFinder and accelerate's
     find_executable_batch_size double or halve until something runs out of memory, which
@@ -130,6 +129,9 @@ def plan_batch_size(
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
+    if not sizes:
+        message = "sizes must name at least one size, got none"
+        raise ArgumentError(message)
     request = Request(
         step=planned,
         state=state,
@@ -137,7 +139,7 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=_check_sizes(sizes),
+        sizes=check_increasing("sizes", tuple(sizes)),
         wanted=wanted,
         small_data_rule=check_flag("small_data_rule", small_data_rule),
         memory=check_optional(parse_bytes, "memory", memory),
@@ -151,13 +153,6 @@ def plan_batch_size(
     home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
     with home.on(request.meter.device):
         return _carry_out(request)
-
-
-def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    if not (found := tuple(sizes)):
-        message = "sizes must name at least one size, got none"
-        raise ArgumentError(message)
-    return check_increasing("sizes", found)
 
 
 def _as_step(
@@ -203,9 +198,8 @@ def _measured(request: Request, snapshot: Snapshot) -> Plan:
     add_goodput(rows, noise)
     decision = _verified(trials, rows, noise)
     if request.memory is not None:
-        trials.notices.append(
-            f"planned for {format_bytes(request.memory)}; speeds are this device's"
-        )
+        memory = format_bytes(request.memory)
+        trials.notices.append(f"planned for {memory}; speeds are this device's")
     lasting = {
         "state and data": trials.resident_bytes,
         "order of the examples": trials.permutation_bytes,

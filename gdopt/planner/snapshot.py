@@ -176,8 +176,7 @@ class Snapshot:
 
     def _keep_legacy(self, _name: str, generator: Any) -> None:
         state = generator.get_state(legacy=False)
-        self._restores.append(lambda: generator.set_state(state))
+        self._restores.append(partial(generator.set_state, state))
 
     def _keep_python_random(self, _name: str, generator: Any) -> None:
-        state = generator.getstate()
-        self._restores.append(lambda: generator.setstate(state))
+        self._restores.append(partial(generator.setstate, generator.getstate()))

@@ -27,11 +27,7 @@ OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 
 
 def step_stages(network: Network, rows: int) -> dict[str, Buffers]:
-    """Return, for each stage of a step, its buffers and their bytes.
-
-    A stage is a moment at which memory may be highest: the loss, each layer backwards,
-    the penalty on large weights.
-    """
+    """Return buffers and their bytes for each stage that may take the most memory."""
     sizes, item = network.sizes, network.dtype.itemsize
     stages: dict[str, Buffers] = {}
     last = len(sizes) - 1
@@ -85,10 +81,7 @@ def _sum_bytes(network: Network, rows: int, columns: int) -> float:
 
 
 def _slope_bytes(network: Network, values: int) -> float:
-    """Return the bytes of NumPy's truth values, and of its buffer to multiply by them.
-
-    Numba has neither: it decides element by element.
-    """
+    """Return the bytes of NumPy's truth values and of its buffer; Numba has neither."""
     if cpu_engine() == "numba":
         return 0.0
     item = network.dtype.itemsize

@@ -32,8 +32,8 @@ class TrialBatches:
         count: int,
         largest: int,
     ) -> None:
-        self._backend, self._arrays, self._axis = backend, arrays, axis
-        self.count = count
+        self._arrays, self._axis, self.count = arrays, axis, count
+        self._gathered = partial(gathered, backend, arrays, axis)
         self.device = backend.device(arrays[0])
         self.drawn = min(count, max(POOL, 4 * largest))
         # Spread over all of the data, as training's are: it is memory that is slow.
@@ -42,9 +42,7 @@ class TrialBatches:
 
     def of_size(self, size: int) -> Callable[[int], tuple[Array, ...]]:
         """Return a function that gathers a whole batch of this size by its number."""
-        draw = gathered(self._backend, self._arrays, self._axis, size, self.pool)
-        whole = self.drawn // size
-
+        draw, whole = self._gathered(size, self.pool), self.drawn // size
         return lambda number: draw(number % whole)
 
     def first_epoch(self, size: int) -> Iterator[tuple[Array, ...]]:
@@ -52,12 +50,8 @@ class TrialBatches:
         batch = self.of_size(size)
         for number in range(2):
             yield batch(number)
-        ragged = self.ragged(size)
-        if ragged:
-            draw = gathered(
-                self._backend, self._arrays, self._axis, size, self.pool[:ragged]
-            )
-            yield draw(0)
+        if ragged := self.ragged(size):
+            yield self._gathered(size, self.pool[:ragged])(0)
 
     def ragged(self, size: int) -> int:
         """Return the examples in the last, smaller batch of an epoch; 0 without one."""

@@ -90,9 +90,8 @@ class Trials:
         self.resident_bytes += self.meter.workspace if known else 0
         self.permutation_bytes = 8 * request.count  # of an epoch's permutation, int64
         # Used only by the plan, which frees them.
-        self.planner_bytes = (
-            self.batches.pool.nbytes if self.batches.device == device else 0
-        )
+        pool = self.batches.pool
+        self.planner_bytes = pool.nbytes if self.batches.device == device else 0
         if device == "cpu":
             copied = [a for a in snapshot.arrays if isinstance(a, np.ndarray)]
             self.planner_bytes += sum(a.nbytes for a in copied)
@@ -117,10 +116,9 @@ class Trials:
 
     def least_margin(self, budget: int) -> int:
         """Return the bytes to leave free."""
-        margin = self.request.margin
-        return (
-            max(int(MARGIN_FRACTION * budget), MIN_MARGIN) if margin is None else margin
-        )
+        if self.request.margin is not None:
+            return self.request.margin
+        return max(int(MARGIN_FRACTION * budget), MIN_MARGIN)
 
     def margin_for(self, size: int, budget: int) -> int:
         """Return the bytes to leave free above a prediction, which may be too low."""
@@ -141,10 +139,8 @@ class Trials:
 
     def row(self, size: int) -> Row:
         """Predict what a size takes, try it where that fits, and judge it."""
-        row = Row(
-            size,
-            self.resident_bytes + self.permutation_bytes + self.prediction.bytes(size),
-        )
+        lasting = self.resident_bytes + self.permutation_bytes
+        row = Row(size, lasting + self.prediction.bytes(size))
         budget, available = self.budget(), self.available()
         row.margin_bytes = self.margin_for(size, budget)
         row.fits = row.predicted_bytes + row.margin_bytes <= budget
@@ -159,8 +155,7 @@ class Trials:
 
     def try_out(self, row: Row) -> None:
         """Do an epoch's steps of a size, and see what they take."""
-        before = self.available()
-        size = row.batch_size
+        before, size = self.available(), row.batch_size
         peak, failure = attempt(self.meter, size, partial(self._epoch, size))
         after = self.available()
         fell = before - after
@@ -180,9 +175,8 @@ class Trials:
         row.reserved_bytes = base + peak.reserved if peak.reserved else 0
         need = max(row.measured_bytes, row.reserved_bytes)
         self.prediction.learn(row.batch_size, need - base)
-        memory = (
-            min(before, after) if self.request.memory is None else self.request.memory
-        )
+        wanted = self.request.memory
+        memory = min(before, after) if wanted is None else wanted
         row.margin_bytes = self.least_margin(memory)
         row.fits = need + row.margin_bytes <= memory
         if need > before:

@@ -77,17 +77,9 @@ class Problem:
 
     @on_their_device
     def gradient(self, p: Array) -> Array:
-        """Return the gradient at every point.
+        """Return the gradient at every point: a new array like `p`.
 
-        Args:
-            p: as for `value`.
-
-        Returns:
-            A new array of the shape and dtype of `p`, where `p` is.
-
-        Raises:
-            ArgumentError: as for `value`.
-            ArgumentTypeError: as for `value`.
+        Arguments and errors are those of `value`.
         """
         return self.slope(p, self._check(p))
 
@@ -95,15 +87,10 @@ class Problem:
     def distance(self, p: Array) -> Array:
         """Return the Euclidean distance of every point from its nearest minimum.
 
-        Args:
-            p: as for `value`.
-
-        Returns:
-            (...), of the dtype of `p`, where `p` is.
+        Arguments, result and errors are those of `value`.
 
         Raises:
-            ArgumentError: as for `value`, or the function has no minimum.
-            ArgumentTypeError: as for `value`.
+            ArgumentError: the function has no minimum.
         """
         backend = self._check(p)
         if not self.minima:

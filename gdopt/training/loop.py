@@ -333,9 +333,7 @@ def objective_of(
             message = f"batches must be gdopt.minibatches, got {shown(batches)}"
             raise ArgumentTypeError(message)
         size = batches.batch_size * optimizer.accumulate
-        objective = NetworkLoss(
-            network, batches, batch_size=size, validate=validate
-        )
+        objective = NetworkLoss(network, batches, batch_size=size, validate=validate)
     refuse_others(optimizer, network.params, "network.params")
     return objective
 

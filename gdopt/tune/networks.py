@@ -70,9 +70,8 @@ class NetworkObjective:
             dtype=X.dtype,
             l2=self.l2,
         )
-        batches = minibatches(
-            X, y, batch_size=trial.get("batch_size", 64), seed=self.seed
-        )
+        size = trial.get("batch_size", 64)
+        batches = minibatches(X, y, batch_size=size, seed=self.seed)
         betas = {name: trial[name] for name in BETAS if name in trial}
         rate = self._rate(trial, len(batches))
         optimizer = self.optimizer(network.params, lr=rate, **betas)

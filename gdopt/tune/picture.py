@@ -87,9 +87,8 @@ def _draw_lines(figure: Any, panel: Any, scales: list[Scale], study: Study) -> N
         return [scale.place(value) for scale, value in pairs]
 
     # Nunez et al. 2018: to colour-blind eyes as to others, and light for the worst.
-    ranks = colours.ScalarMappable(
-        norms.Normalize(1, max(2, len(study.ranked))), matplotlib.colormaps["cividis"]
-    )
+    norm = norms.Normalize(1, max(2, len(study.ranked)))
+    ranks = colours.ScalarMappable(norm, matplotlib.colormaps["cividis"])
     for trial in study.trials:
         if trial.state == PRUNED:
             panel.plot(places(trial), "--", color="#999999", linewidth=0.9)

@@ -68,7 +68,6 @@ class Interval(Scale):
         return value
 
     def draw(self, trial: Any, label: str) -> Any:
-        """See `Scale.draw`."""
         low, high = sorted([self._drawn(self.low), self._drawn(self.high)])
         if isinstance(low, int):
             return trial.suggest_int(label, low, high)
@@ -81,7 +80,6 @@ class Interval(Scale):
         return (at - low) / (high - low) if high != low else 0.5
 
     def narrowed(self, values: Iterable[Any]) -> Scale:
-        """See `Scale.narrowed`."""
         values = list(values)
         return type(self)(min(values), max(values))
 
@@ -188,7 +186,6 @@ class power_of_two(Interval):
         return int(value).bit_length() - 1
 
     def value(self, drawn: Any) -> Any:
-        """See `Scale.value`."""
         return 1 << int(drawn)
 
 
@@ -224,7 +221,6 @@ class choice(Scale):
         object.__setattr__(self, "options", options)
 
     def draw(self, trial: Any, label: str) -> Any:
-        """See `Scale.draw`."""
         return trial.suggest_categorical(label, self.options)
 
     def place(self, value: Any) -> float:

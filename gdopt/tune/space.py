@@ -118,10 +118,9 @@ def course_space(
         ArgumentError: `examples` is below 1.
         ArgumentTypeError: an argument is of the wrong kind.
 
-    Source:
-        Ng, Improving deep neural networks, week 3, "Tuning process" and "Using an
-        appropriate scale to pick hyperparameters". The range of the decay rate and
-        those of Adam's betas are gdopt's.
+    Source: Ng, Improving deep neural networks, week 3, "Tuning process" and "Using an
+    appropriate scale to pick hyperparameters". The range of the decay rate and those of
+    Adam's betas are gdopt's.
 
     >>> list(course_space())  # doctest: +NORMALIZE_WHITESPACE
     ['learning_rate', 'beta', 'hidden_units', 'batch_size', 'layers', 'decay_rate']

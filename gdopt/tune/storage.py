@@ -118,9 +118,8 @@ def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
         study.set_user_attr(SETTINGS, settings)
         return study
     if saved is None:
-        message = (
-            f"name must be that of a gdopt search, got another program's: {name!r}"
-        )
+        got = f"another program's: {name!r}"
+        message = f"name must be that of a gdopt search, got {got}"
         raise StateError(message)
     for key, value in settings.items():
         if saved.get(key) != value:

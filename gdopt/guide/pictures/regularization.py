@@ -46,9 +46,7 @@ def moons(count: int, seed: int, noise: float = 0.3) -> tuple[np.ndarray, np.nda
     return X, y
 
 
-def train(
-    batches: MiniBatches, settings: Numbers, **how: Any
-) -> Iterator[Network]:
+def train(batches: MiniBatches, settings: Numbers, **how: Any) -> Iterator[Network]:
     """Train a network of some settings with Adam, and yield it after every epoch."""
     # In float32 other orders of sums would lead to other networks.
     home: Numbers = {"dtype": np.float64, "backend": "numpy"}

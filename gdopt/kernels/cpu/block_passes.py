@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from gdopt.kernels.cpu.blocks import Blocks
-from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
 from gdopt.kernels.sums import (
@@ -33,7 +33,6 @@ class BlockPasses:
         self.dtype = np.dtype(dtype)
         self._program = program
         self._engines = [Blocks(one.program, self.dtype) for one in program.passes]
-        self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
 
     def cast(self, scalars: Sequence[float]) -> Sequence[float]:
         """Return the hoisted values: they are rounded where they meet elements."""
@@ -74,15 +73,12 @@ class BlockPasses:
             views.append(buffer[start : start + math.prod(shape)].reshape(shape))
             if not symbol.element:
                 known[symbol] = views[-1].copy()
-        stages = (
-            *program.passes,
-            *[None] * (len(program.between) - len(program.passes)),
-        )
-        for k, one in enumerate(stages):
-            for node in program.between[k] if k < len(program.between) else ():
+        stages = zip_longest(program.between, program.passes, self._engines)
+        for nodes, one, engine in stages:
+            for node in nodes or ():
                 known[node] = _compute(node, known, counts)
             if one is not None:
-                self._run_pass(one, self._engines[k], views, known, counts)
+                self._run_pass(one, engine, views, known, counts)
         for place, result in enumerate(program.results):
             if program.writes(place) and not program.inputs[place].element:
                 views[place][...] = known[result]
@@ -112,21 +108,20 @@ class BlockPasses:
         else:
             arrays = [array.reshape(-1) for array in arrays]
         parts: list[list[Any]] = [[] for _ in one.reductions]
-        with self._mode():
+        with flushing(self.dtype):
             for low in range(0, len(arrays[0]), step):
                 inside = slice(low, low + step)
                 blocks = [array[inside] for array in arrays]
                 own = [v[inside] if v.ndim == 2 else v for v in hoisted]
                 kept = engine.compute(blocks, own)
-                for k, (value, operand) in enumerate(
-                    zip(one.reductions, kept, strict=True)
+                for found, value, operand in zip(
+                    parts, one.reductions, kept, strict=True
                 ):
-                    parts[k].append(_partial(value, operand))
-        for k, value in enumerate(one.reductions):
-            whole = np.concatenate(parts[k], axis=0 if value.kind == ROW else 1)
-            known[value] = (
-                whole if value.kind == ROW else finish(str(value.operation), whole)
-            )
+                    found.append(_partial(value, operand))
+        for found, value in zip(parts, one.reductions, strict=True):
+            of_rows = value.kind == ROW
+            whole = np.concatenate(found, axis=0 if of_rows else 1)
+            known[value] = whole if of_rows else finish(str(value.operation), whole)
 
 
 def _partial(value: Symbol, operand: Any) -> Any:

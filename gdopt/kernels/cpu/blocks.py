@@ -99,9 +99,8 @@ def print_block(program: Program) -> tuple[str, list[bool]]:
     parameters += [f"s{place}" for place in range(len(program.hoisted))]
     parameters += registers.booleans
     head = f"def block({', '.join(parameters)}):"
-    lines.append(
-        f"    return ({''.join(names[value] + ', ' for value in program.kept)})"
-    )
+    kept = "".join(f"{names[value]}, " for value in program.kept)
+    lines.append(f"    return ({kept})")
     return "\n".join([head, *lines]), [*registers.booleans.values()]
 
 
@@ -137,9 +136,8 @@ class Blocks:
         self._operations = sum(n.operation != "copy" for n in program.instructions)
         live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
         fitting = 2 * cache_bytes() // live  # twice: fewer calls outweigh some misses
-        self.size = min(
-            max(1 << fitting.bit_length() - 1, SMALLEST_BLOCK), LARGEST_BLOCK
-        )
+        size = max(1 << fitting.bit_length() - 1, SMALLEST_BLOCK)
+        self.size = min(size, LARGEST_BLOCK)
 
     def cast(self, scalars: Sequence[float]) -> Sequence[float]:
         """Return the hoisted values; each thread rounds them in `_round`."""

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import platform
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 FLUSH = 0x8040  # MXCSR: flush results to zero, take denormal operands as zero
@@ -69,6 +70,11 @@ class FlushToZero:
         if self._put is not None:
             self._mode.value = self._before
             self._put(self._place)
+
+
+def flushing(dtype: Any) -> AbstractContextManager[None]:
+    """Return a context for arithmetic in a dtype: denormals of float32 are flushed."""
+    return FlushToZero() if dtype == "float32" else nullcontext()
 
 
 def flushes() -> bool:

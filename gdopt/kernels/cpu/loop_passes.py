@@ -183,7 +183,7 @@ class Printer:
                 lines.append(f"{self.define(node)} = {sums[0].finish(sums[0].tops())}")
             else:
                 names = {argument: self.text(argument) for argument in node.arguments}
-                text = expression(node, names, "python")
+                text = expression(node, names)
                 lines += each(node.kind, [f"{self.define(node)} = {text}"])
         return lines
 
@@ -224,12 +224,7 @@ class Printer:
         step: str = "",
         writes: bool = True,
     ) -> list[str]:
-        """Print what is done for element l of some.
-
-        The terms of sums are added to their targets; `vectors` is, by kind, the index
-        of the values for a row or a column; `step` what an element is from the next
-        one.
-        """
+        """Print what is done for element l of some, and add its terms to targets."""
         program = one.program if writes else replace(one.program, results=())
         known = {
             symbol: near(k, symbol, vectors[symbol.kind])

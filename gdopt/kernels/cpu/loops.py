@@ -71,7 +71,7 @@ def print_element(
         if program.reads(a)
     ]
     for k, node in enumerate(program.instructions):
-        body.append(f"x{k} = {expression(node, names, 'python')}")
+        body.append(f"x{k} = {expression(node, names)}")
         names[node] = f"x{k}"
     for place, result in enumerate(program.results):
         if program.writes(place):
@@ -135,9 +135,7 @@ def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     takes_norm = "norm" in program.scalars
     if not _is_countable(program.hoisted) or (takes_norm and norm is None):
         return ""
-    lines, values = print_host(
-        program.hoisted, lambda node, names: expression(node, names, "python")
-    )
+    lines, values = print_host(program.hoisted, expression)
     body = ["    t = count_[0] + 1.0"] if "t" in program.scalars else []
     body += [f"    {name} = settings_[{k}]" for k, name in enumerate(program.settings)]
     if takes_norm:

@@ -21,6 +21,5 @@ def narrow(value: Any) -> Any:
     upper = bits >> np.uint32(16)
     if value != value:  # noqa: PLR0124 - NaN
         return np.uint16(upper | np.uint32(0x40))
-    return np.uint16(
-        (bits + np.uint32(0x7FFF) + (upper & np.uint32(1))) >> np.uint32(16)
-    )
+    rounded = bits + np.uint32(0x7FFF) + (upper & np.uint32(1))
+    return np.uint16(rounded >> np.uint32(16))

@@ -8,12 +8,7 @@ from typing import Any
 
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.loop_passes import print_jit_head
-from gdopt.kernels.cpu.loops import (
-    Loop,
-    compile_module,
-    print_element,
-    print_head,
-)
+from gdopt.kernels.cpu.loops import Loop, compile_module, print_element, print_head
 from gdopt.kernels.trace import Program
 
 SUMS = """

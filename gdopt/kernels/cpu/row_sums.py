@@ -6,12 +6,11 @@ others from left to right, with the same bits on every engine.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from gdopt.kernels.cpu.flush import FlushToZero
+from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.kernel import cpu_engine
 
 MOST_ROUNDS = 100  # of a row's gradients; for more, np.add.at takes less time
@@ -31,8 +30,7 @@ def add_rows(g: np.ndarray, order: np.ndarray, firsts: np.ndarray) -> Any:
         return total
     counts = np.diff(firsts)
     total, most = g.take(order[firsts[:-1]], axis=0), int(counts.max())
-    flush = FlushToZero() if g.dtype == np.float32 else nullcontext()
-    with np.errstate(all="ignore"), flush:
+    with np.errstate(all="ignore"), flushing(g.dtype):
         if most <= MOST_ROUNDS:
             for k in range(1, most):  # not reduceat: it adds in another order
                 rows = np.flatnonzero(counts > k)

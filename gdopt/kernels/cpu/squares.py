@@ -62,8 +62,7 @@ def print_squares(dtype: str, *, cache: bool) -> str:
     if flush:
         body = ["mode = enter()", *body, "leave(mode)"]
     return print_jit_head("norm", flush=flush, cache=cache) + LOOPS.format(
-        size=len(one.places) * LANES,
-        body="\n".join(f"    {line}" for line in body),
+        size=len(one.places) * LANES, body="\n".join(f"    {line}" for line in body)
     )
 
 

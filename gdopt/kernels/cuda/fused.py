@@ -9,13 +9,12 @@ is 64 bits wide whatever CuPy chooses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cuda.text import (
     BYTES,
-    C_TYPES,
     ELEMENT_TYPES,
     PACKS,
     PARTS,
@@ -28,7 +27,8 @@ from gdopt.kernels.cuda.text import (
     print_statements,
 )
 from gdopt.kernels.packing import GOLDEN, STREAMS
-from gdopt.kernels.trace import Program
+from gdopt.kernels.symbol import Symbol
+from gdopt.kernels.trace import BaseProgram, Program
 
 BLOCK_BITS = 6  # a block is 64 elements, what an arena pads its arrays to
 ACCESS = 16  # bytes
@@ -84,14 +84,20 @@ class KernelVariant:
         """Return whether something is rounded at random."""
         return any(stored.random_stream is not None for stored in self.all_stored)
 
-    def preamble(self) -> str:
+    def preamble(self, *more: str) -> str:
         """Join the C functions that the kernel needs."""
         dtypes = {stored.dtype for stored in self.all_stored} | {self.compute}
         parts = [SIGNS, PACKS, *(PARTS[name] for name in sorted(dtypes & PARTS.keys()))]
         parts += [RANDOM] if self.random else []
-        parts += [SEPARATE] if self.separate else []
+        parts += [SEPARATE] if self.separate or more else []
         parts += [STRIDED] if self.strided else []
-        return "".join(parts)
+        return "".join([*parts, *more])
+
+    @property
+    def random_inputs(self) -> list[str]:
+        """Print the kernel's inputs by which something is rounded at random."""
+        count = "raw int64 counter_" if self.device_counter else "uint32 t_"
+        return ["uint32 seed_", count] if self.random else []
 
 
 def print_fused(program: Program, variant: KernelVariant) -> KernelText:
@@ -112,25 +118,20 @@ def print_fused(program: Program, variant: KernelVariant) -> KernelText:
 
 
 def _buffers(program: Program, variant: KernelVariant, *, written: bool) -> list[str]:
+    pairs = enumerate(zip(program.inputs, variant.stored, strict=True))
     return [
         f"raw {RAW_TYPES.get(stored.dtype, stored.dtype)} {symbol.name}"
-        for place, (symbol, stored) in enumerate(
-            zip(program.inputs, variant.stored, strict=True)
-        )
+        for place, (symbol, stored) in pairs
         if not stored.separate and program.writes(place) == written
     ]
 
 
 def _inputs(program: Program, variant: KernelVariant) -> list[str]:
     parts = _buffers(program, variant, written=False)
-    parts += _hoisted_inputs(program, variant)
+    parts += hoisted_inputs(program, variant, variant.compute)
     parts += ["raw int32 rows_"] if variant.rows else []
     parts += ["raw bool done_"] if variant.may_skip else []
-    if variant.random:
-        parts += [
-            "uint32 seed_",
-            "raw int64 counter_" if variant.device_counter else "uint32 t_",
-        ]
+    parts += variant.random_inputs
     parts += ["raw int32 blocks_", "raw int64 slots_"] if variant.separate else []
     return parts + (["int32 axes_"] if variant.strided else [])
 
@@ -189,7 +190,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
     lines += _places(variant) if variant.separate else []
     if variant.table:
         row = f" + (ptrdiff_t)rows_[first_ >> {BLOCK_BITS}] * {len(program.hoisted)}"
-        kind = C_TYPES[variant.compute]
+        kind = ELEMENT_TYPES[variant.compute]
         start = "&scalars_[0]" + (row if variant.rows else "")
         lines.append(f"const {kind}* const row_ = {start};")
         lines += _read_hoisted(program, kind, "row_")
@@ -199,9 +200,8 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         f"const unsigned key{word}_ = gdopt_random_key(seed_ + {word}u, t_, first_);"
         for word in random_words(variant)
     ]
-    for place, (symbol, stored) in enumerate(
-        zip(program.inputs, variant.stored, strict=True)
-    ):
+    pairs = zip(program.inputs, variant.stored, strict=True)
+    for place, (symbol, stored) in enumerate(pairs):
         if program.reads(symbol):
             read = _access(stored, symbol.name, numbers[place], variant)
             lines.append(f"const auto in{place}_ = {read};")
@@ -213,7 +213,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
 
 def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
     """Print the arithmetic for each element of a pack, and then all writing."""
-    kind, stored_as = C_TYPES[variant.compute], variant.stored
+    kind, stored_as = ELEMENT_TYPES[variant.compute], variant.stored
     writes = [k for k in range(len(program.results)) if program.writes(k)]
     outs = [(k, stored_as[k], program.results[k]) for k in writes]
     if variant.copy is not None:
@@ -228,20 +228,9 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
         if program.reads(symbol):
             value = variant.value(place)
             lines.append(f"  const {kind} {names[symbol]} = {value};")
-    lines += [
-        "  " + line for line in print_statements(program.instructions, names, kind)
-    ]
-    for word in random_words(variant):
-        mixed = f"gdopt_mix((unsigned)(first_ + k_) ^ key{word}_)"
-        lines.append(f"  const unsigned word{word}_ = {mixed};")
-    random = [(k, s, names[r]) for k, s, r in outs if s.random_stream is not None]
-    lines += [
-        f"  out{k}_.x[k_] = gdopt_{stored.dtype}_bits({names[result]});"
-        for k, stored, result in outs
-        if stored.random_stream is None
-    ]
-    lines += ["  " + line for line in round_at_random(random)] if random else []
-    lines.append("}")
+    inner = print_statements(program.instructions, names, kind)
+    inner += print_stores(outs, names, random_words(variant), "first_")
+    lines += [*("  " + line for line in inner), "}"]
     numbers = _numbers(variant)
     for k, stored, _ in outs:
         name = program.inputs[k].name if k < len(program.inputs) else "copy_"
@@ -256,40 +245,47 @@ def random_words(variant: KernelVariant) -> range:
     return range(-(-(most + 1) // STREAMS))
 
 
-def round_at_random(outs: Sequence[tuple[int, Storage, str]]) -> list[str]:
+def print_stores(
+    outs: Sequence[tuple[int, Storage, Symbol]],
+    names: Mapping[Symbol, str],
+    words: range,
+    first: str,
+) -> list[str]:
     """Print how results are rounded: one test finds all that are not finite."""
-    stores: dict[str, list[str]] = {"finite": [], "careful": []}
-    for k, stored, value in outs:
-        word, part = divmod(stored.random_stream or 0, STREAMS)
+    lines, differences = list[str](), list[str]()
+    finite, careful = list[str](), list[str]()
+    for word in words:
+        mixed = f"gdopt_mix((unsigned)({first} + k_) ^ key{word}_)"
+        lines.append(f"const unsigned word{word}_ = {mixed};")
+    for k, stored, result in outs:
+        value, out = names[result], f"out{k}_.x[k_] = gdopt_{stored.dtype}"
+        if stored.random_stream is None:
+            lines.append(f"{out}_bits({value});")
+            continue
+        word, part = divmod(stored.random_stream, STREAMS)
         bits = ("{} & 0xffffu", "{} >> 16", f"{{}} * {GOLDEN}u >> 16")[part]
         noise = bits.format(f"word{word}_")
-        for how, lines in stores.items():
-            call = f"gdopt_{stored.dtype}_{how}({value}, {noise})"
-            lines.append(f"  out{k}_.x[k_] = {call};")
-    differences = " + ".join(f"({value} - {value})" for _, _, value in outs)
-    return [
-        f"const float zero_ = {differences};",  # NaN where a result is not finite
-        "if (zero_ == zero_) {",
-        *stores["finite"],
-        "} else {",
-        *stores["careful"],
-        "}",
-    ]
+        finite.append(f"  {out}_finite({value}, {noise});")
+        careful.append(f"  {out}_careful({value}, {noise});")
+        differences.append(f"({value} - {value})")
+    if differences:  # NaN where a result is not finite
+        lines.append(f"const float zero_ = {' + '.join(differences)};")
+        lines += ["if (zero_ == zero_) {", *finite, "} else {", *careful, "}"]
+    return lines
 
 
 def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
     """Print a program for arrays of any strides, an element a thread."""
-    kind = C_TYPES[variant.compute]
+    kind = ELEMENT_TYPES[variant.compute]
     inputs, outputs, body = list[str](), list[str](), list[str]()
     names = program.names()
-    for place, (symbol, stored) in enumerate(
-        zip(program.inputs, variant.stored, strict=True)
-    ):
+    pairs = zip(program.inputs, variant.stored, strict=True)
+    for place, (symbol, stored) in enumerate(pairs):
         group = outputs if program.writes(place) else inputs
         group.append(f"{stored.dtype} {symbol.name}")
         if program.reads(symbol):
             body.append(f"const {kind} {names[symbol]} = {symbol.name};")
-    inputs += _hoisted_inputs(program, variant)
+    inputs += hoisted_inputs(program, variant, variant.compute)
     body += _read_hoisted(program, kind, "scalars_") if variant.table else []
     body += print_statements(program.instructions, names, kind)
     for place, result in enumerate(program.results):
@@ -300,10 +296,13 @@ def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
     )
 
 
-def _hoisted_inputs(program: Program, variant: KernelVariant) -> list[str]:
+def hoisted_inputs(
+    program: BaseProgram, variant: KernelVariant, dtype: str
+) -> list[str]:
+    """Print the inputs that hold the hoisted values."""
     if variant.table:
-        return [f"raw {variant.compute} scalars_"]
-    return [f"{variant.compute} s{k}" for k in range(len(program.hoisted))]
+        return [f"raw {dtype} scalars_"]
+    return [f"{dtype} s{k}" for k in range(len(program.hoisted))]
 
 
 def _read_hoisted(program: Program, kind: str, row: str) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import compute_name
 from gdopt.kernels.cuda.engine import Launch
-from gdopt.kernels.cuda.text import C_TYPES, SIGNS, KernelText
+from gdopt.kernels.cuda.text import ELEMENT_TYPES, SIGNS, KernelText
 from gdopt.kernels.ops import LANES
 from gdopt.kernels.packing import cast
 from gdopt.kernels.rows import RowPrinter
@@ -82,7 +82,11 @@ class CudaRows(RowPrinter):
         vectors: Collection[str],
     ) -> None:
         super().__init__(program, vectors)
-        self._stored, self._compute, self._kind = stored, compute, C_TYPES[compute]
+        self._stored, self._compute, self._kind = (
+            stored,
+            compute,
+            ELEMENT_TYPES[compute],
+        )
         self._walk = BY_ROWS
         self._written = {
             program.inputs[k].name: result
@@ -210,11 +214,7 @@ def row_launch(program: Program, outputs: Array, label: Array) -> Callable[..., 
 
 
 def _bound(
-    text: KernelText,
-    program: Program,
-    compute: str,
-    shape: tuple[int, ...],
-    size: int,
+    text: KernelText, program: Program, compute: str, shape: tuple[int, ...], size: int
 ) -> Callable[..., None]:
     """Return a function of the arrays in the program's order, and a total."""
     rows = shape[0] if shape else 1

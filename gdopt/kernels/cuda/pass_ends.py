@@ -31,10 +31,9 @@ class EndPrinter(ValuePrinter):
         lines = list[str]()
         for group in launch.groups:
             if group.local:
-                given = [
-                    f"double t{end}" for end, _ in self.sums(launch.one, group.kind)
-                ]
-                given.insert(0, f"ptrdiff_t {group.kind}_")
+                sums = self.sums(launch.one, group.kind)
+                given = [f"ptrdiff_t {group.kind}_"]
+                given += [f"double t{end}" for end, _ in sums]
                 lines += [
                     f"const auto finish_{group.kind}_ = [&]({', '.join(given)}) {{",
                     *self.compute(group, {}, launch.one, "y_"),
@@ -164,12 +163,11 @@ class EndPrinter(ValuePrinter):
         if group.reduces:
             return self._reduce(group, names)
         if kind == ARRAY:
+            sums = self.sums(launch.one, ARRAY) if group.reduced else []
             trees = [
                 f"const double t{end} = gdopt_neighbours<{largest}>"
                 f"(parts_ + {k} * chunks_, chunks_, 1, thread_, {BLOCK});"
-                for k, (end, largest) in enumerate(
-                    self.sums(launch.one, ARRAY) if group.reduced else ()
-                )
+                for k, (end, largest) in enumerate(sums)
             ]
             return [*trees, *self.compute(group, names, launch.one, "seen_")]
         at, end = f"{kind}_", f"{kind}_count_"
@@ -182,11 +180,8 @@ class EndPrinter(ValuePrinter):
 
     def _last_units(self, launch: PassLaunch, kind: str) -> list[str]:
         """Print how the rows, or columns, that no block has finished are finished."""
-        sums, count, chunks = (
-            self.sums(launch.one, kind),
-            f"{kind}_count_",
-            f"{kind}_chunks_",
-        )
+        sums = self.sums(launch.one, kind)
+        count, chunks = f"{kind}_count_", f"{kind}_chunks_"
         at, step = ("unit_ * row_chunks_", "1") if kind == ROW else ("unit_", count)
         trees = [
             f"const double t{end} = gdopt_neighbours<{largest}>"

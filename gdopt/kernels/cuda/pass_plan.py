@@ -108,9 +108,8 @@ class PassPlan:
         begun = False
         for launch in self.launches:
             own = group in launch.groups
-            read = launch.one is not None and symbol in self.leaves(
-                launch.one.program.hoisted
-            )
+            hoisted = launch.one.program.hoisted if launch.one else ()
+            read = symbol in self.leaves(hoisted)
             if read and (begun or (own and group.local)):
                 return False
             for other in launch.groups:

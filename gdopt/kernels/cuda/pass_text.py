@@ -7,21 +7,19 @@ of 128 columns, four columns a thread.
 
 from __future__ import annotations
 
-from gdopt.kernels.cuda.fused import KernelVariant, random_words, round_at_random
+from gdopt.kernels.cuda.fused import (
+    KernelVariant,
+    hoisted_inputs,
+    print_stores,
+    random_words,
+)
 from gdopt.kernels.cuda.pass_ends import BLOCK, WARP, WARPS, EndPrinter
 from gdopt.kernels.cuda.pass_values import KINDS, Names, kinds_of
 from gdopt.kernels.cuda.text import (
-    C_TYPES,
     ELEMENT_TYPES,
     NORM,
     OPTIONS,
-    PACKS,
-    PARTS,
-    RANDOM,
     REDUCE,
-    SEPARATE,
-    SIGNS,
-    STRIDED,
     WHOLE,
     KernelText,
     print_statements,
@@ -109,7 +107,7 @@ class PassPrinter(EndPrinter):
 
     def __init__(self, program: ReducingProgram, variant: KernelVariant) -> None:
         super().__init__(program, variant)
-        self._kind = C_TYPES[variant.compute]
+        self._kind = ELEMENT_TYPES[variant.compute]
 
     def print(self, number: int) -> KernelText:
         """Print a launch."""
@@ -124,41 +122,27 @@ class PassPrinter(EndPrinter):
                     body += [f"if (kind_ == {KINDS[kind]}) {{", *ends, "}"]
         body += self.last_block(launch)
         inputs, outputs = self._arguments()
+        functions = (WHOLE, REDUCE, NORM) if launch.groups else (WHOLE,)
         return KernelText(
             ", ".join(inputs),
             ", ".join(outputs),
             "\n".join(body),
             f"gdopt_{self.program.name}_{number + 1}",
             options=(OPTIONS[0], f"--maxrregcount={128 if sums <= MOST_SUMS else 168}"),
-            preamble=self._preamble(reduces=bool(launch.groups)),
+            preamble=self.variant.preamble(*functions),
             block=BLOCK,
         )
 
     def _arguments(self) -> tuple[list[str], list[str]]:
         variant = self.variant
         inputs = ["raw int64 slots_", "raw int64 shapes_", "raw int64 work_"]
-        if variant.table:
-            inputs.append("raw float64 scalars_")
-        else:
-            inputs += [f"float64 s{k}" for k in range(len(self.program.hoisted))]
+        inputs += hoisted_inputs(self.program, variant, "float64")
         inputs += ["raw int32 rows_"] if variant.rows else []
         inputs += ["raw bool done_"] if variant.may_skip else []
-        if variant.random:
-            count = "raw int64 counter_" if variant.device_counter else "uint32 t_"
-            inputs += ["uint32 seed_", count]
+        inputs += variant.random_inputs
         inputs += ["int32 axes_"] if variant.strided else []
         outputs = ["raw float64 scratch_", "raw uint32 counters_"]
         return inputs, [*outputs, "raw uint64 pointers_"]
-
-    def _preamble(self, *, reduces: bool) -> str:
-        variant = self.variant
-        dtypes = {stored.dtype for stored in variant.all_stored} | {variant.compute}
-        parts = [SIGNS, PACKS, *(PARTS[name] for name in sorted(dtypes & PARTS.keys()))]
-        parts += [RANDOM] if variant.random else []
-        parts += [SEPARATE, WHOLE]
-        parts += [STRIDED] if variant.strided else []
-        parts += [REDUCE, NORM] if reduces else []
-        return "".join(parts)
 
     def _head(self) -> list[str]:
         """Print which array a block works on, where it lies, and the hoisted values."""
@@ -273,16 +257,7 @@ class PassPrinter(EndPrinter):
             "if (++column_at_ == column_count_) column_at_ = 0, ++row_at_;",
         ]
         lines += self._values(one, names)
-        for w in words:
-            mixed = f"gdopt_mix((unsigned)(slot_[0] + index_ + k_) ^ key{w}_)"
-            lines.append(f"const unsigned word{w}_ = {mixed};")
-        random = [(k, s, names[r]) for k, s, r in outs if s.random_stream is not None]
-        lines += [
-            f"out{k}_.x[k_] = gdopt_{stored.dtype}_bits({names[result]});"
-            for k, stored, result in outs
-            if stored.random_stream is None
-        ]
-        lines += round_at_random(random) if random else []
+        lines += print_stores(outs, names, words, "slot_[0] + index_")
         several = len(kinds_of(one)) > 1
         for j, value in enumerate(one.reductions):
             only = f"if (kind_ == {KINDS[value.kind]}) " if several else ""

@@ -58,10 +58,9 @@ def blocks_of(one: ArrayPass | None, rows: int, columns: int) -> np.ndarray:
 def scratch_size(printer: PassPrinter, rows: int, columns: int) -> int:
     """Count the values of an array: those kept, and the most parts of a launch."""
     slots, most = printer.plan.slots, 0
+    kinds = ARRAY, ROW, COLUMN
     for launch in printer.launches:
-        flat, of_rows, of_columns = (
-            len(printer.sums(launch.one, kind)) for kind in (ARRAY, ROW, COLUMN)
-        )
+        flat, of_rows, of_columns = (len(printer.sums(launch.one, k)) for k in kinds)
         parts = flat * _chunks(rows * columns, SEGMENT)
         parts += of_rows * rows * _chunks(columns, SEGMENT)
         parts += of_columns * columns * _chunks(rows, ROWS)
@@ -146,16 +145,11 @@ class CudaPasses:
     def run(self, arrays: Sequence[Any], values: Any) -> None:
         """Update the arrays in place with values by `cast` or a table from `fill`."""
         first, home = arrays[0], self._home
-        table, strided = (
-            home.is_array(values),
-            not all(array.flags.c_contiguous for array in arrays),
-        )
-        device = home.device(first)
+        table, device = home.is_array(values), home.device(first)
+        strided = not all(array.flags.c_contiguous for array in arrays)
         with home.on(device):
-            stream = home.xp.cuda.get_current_stream().ptr
-            launches, slots = self._prepared(
-                first.shape, device, stream, table=table, strided=strided
-            )
+            key = first.shape, device, home.xp.cuda.get_current_stream().ptr
+            launches, slots = self._prepared(*key, table=table, strided=strided)
             pointers = np.array([array.data.ptr for array in arrays], np.uint64)
             changing: dict[str, Any] = {"slots_": slots}
             changing["pointers_"] = home.from_host(pointers, device)

@@ -19,7 +19,6 @@ from gdopt.kernels.trace import expression
 # bit; CuPy itself adds -ftz=true. With 64 registers at most, 1,024 threads fit on a
 # multiprocessor, enough reads under way to keep its memory busy.
 OPTIONS = ("-fmad=false", "--maxrregcount=64")
-C_TYPES = {"float32": "float", "float64": "double"}
 # Signs are bits: -x and fabs(x) would flush denormals, which NumPy's do not. In
 # assembler, as for Blackwell the compiler takes such bits for a negation after all.
 SIGNS = """

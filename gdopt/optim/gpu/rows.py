@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
 from gdopt.kernels.cuda.engine import Launch, as_bits
-from gdopt.kernels.cuda.text import C_TYPES, KernelText
+from gdopt.kernels.cuda.text import ELEMENT_TYPES, KernelText
 from gdopt.optim.gpu.group import GradNorm
 
 SUM = """const ptrdiff_t row_ = i / width_, column_ = i % width_;
@@ -27,7 +27,7 @@ def add_rows(backend: Backend, g: Array, order: np.ndarray, firsts: np.ndarray) 
     text = KernelText(
         f"raw {name} g, raw int64 order_, raw int64 firsts_, int64 width_",
         f"raw {name} total_",
-        SUM.format(kind=C_TYPES[name]),
+        SUM.format(kind=ELEMENT_TYPES[name]),
         f"gdopt_add_rows_{name}",
     )
     arguments = {"order_": send(order), "firsts_": send(firsts), "total_": total}

@@ -97,11 +97,7 @@ def meter_of(device: Any) -> Meter:
 
 
 def attempt(meter: Meter, size: int, work: Callable[[], Any]) -> tuple[Any, str | None]:
-    """Do some work with batches of a size.
-
-    Return its result, and how it ran out of memory, or None if it did not. Any other
-    error is raised with a note of the size.
-    """
+    """Do some work; return its result, and how it ran out of memory, or None."""
     result = failure = None
     try:
         result = work()
