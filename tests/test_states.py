@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gdopt
+from scripted import begin, losses
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
 from gdopt.training.plateau import ReduceOnPlateau
@@ -26,8 +27,8 @@ def normed(seed=0):
 
 
 def stopping():
-    made = EarlyStopping(np.zeros(3), patience=2)
-    made.update(0.5)
+    made = begin(EarlyStopping(2), {"w": np.zeros(3)})
+    losses(made, [0.5])
     return made
 
 

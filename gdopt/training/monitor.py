@@ -24,17 +24,16 @@ class Monitor:
         mode: ``"max"`` or ``"min"``; by default what is better of such a number.
 
     Attributes:
-        mode: as given, or as follows from the number that is watched.
+        given: both arguments.
+        mode: as given, or what is better of the number that is watched.
         watched: the name of that number.
     """
 
     def __init__(self, name: str | None, mode: str | None) -> None:
         check_optional(_check_name, "monitor", name)
         check_optional(_check_mode, "mode", mode)
-        self._name, self.mode = name, mode
-        self._fixed = mode is not None
-        self._names: tuple[str, ...] = () if name is None else (name,)
-        self.watched = name or ""
+        self.given = {"monitor": name, "mode": mode}
+        self.watched, self.mode = name or "", mode
 
     def begin(self, run: Run) -> None:
         """Choose what is watched in a run.
@@ -42,31 +41,29 @@ class Monitor:
         Raises:
             ArgumentError: the run does not measure it, or on too few dev examples.
         """
-        if self._name is None:
-            own = "loss" if run.data is None else "smoothed_loss"
-            self._names = ("dev_accuracy", "dev_loss") if run.dev else (own,)
-        watched = self._names[0]
-        if not watched.startswith("dev_"):
+        own = "loss" if run.data is None else "smoothed_loss"
+        measured = own if run.dev is None else run.objective.measures
+        self.watched = self.given["monitor"] or measured
+        better = "max" if self.watched in HIGHER else "min"
+        self.mode = self.given["mode"] or better
+        if not self.watched.startswith("dev_"):
             return
         if run.dev is None:
-            message = f"monitor={watched!r} needs dev examples: give dev=(X, y)"
+            message = f"monitor={self.watched!r} needs dev examples: give dev=(X, y)"
             raise ArgumentError(message)
+        if self.watched != measured:
+            message = f"monitor must be {measured!r}, which is what this run measures "
+            raise ArgumentError(f"{message}on dev examples, got {self.watched!r}")
         first = run.dev[0]
         count = examples_in(first, run.data) if hasattr(first, "shape") else 2
-        if count < (2 if watched == "dev_accuracy" else 1):
+        if count < (2 if measured == "dev_accuracy" else 1):
             message = f"dev must hold 2 examples or more to be watched, got {count}"
             raise ArgumentError(message)
 
     def value(self, record: Record) -> float | None:
         """Return the number of a record; None where it was not measured."""
-        for name in self._names:
-            value: float | None = getattr(record, name)
-            if value is not None:
-                self.watched = name
-                if not self._fixed:
-                    self.mode = "max" if name in HIGHER else "min"
-                return value
-        return None
+        value: float | None = getattr(record, self.watched)
+        return value
 
 
 def _check_name(name: str, value: str) -> str:

@@ -26,9 +26,11 @@ class Objective:
     Attributes:
         params: the user's container, which the function is called with.
         evaluations: how often it was called for a gradient.
+        measures: what `measure` returns: ``"dev_accuracy"`` or ``"dev_loss"``.
     """
 
     _name = "fg"
+    measures = "dev_loss"
 
     def __init__(self, fg: Function, params: Any) -> None:
         if not callable(fg):
@@ -56,7 +58,7 @@ class Objective:
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """Return what is measured on the dev examples, by the names of a record."""
-        return {"dev_loss": read_value(self._fg(self.params, *dev)[0])}
+        return {self.measures: read_value(self._fg(self.params, *dev)[0])}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs in addition to the parameters."""
@@ -83,6 +85,9 @@ class ModelObjective(Objective):
                 raise ArgumentTypeError(message)
         super().__init__(model.loss_and_grads, model.params)
         self.model, self._options = model, options
+        linear = getattr(model, "output", None) == "linear"
+        if hasattr(model, "accuracy") and not linear:
+            self.measures = "dev_accuracy"
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
         # A network that diverges overflows first; its loss shows it.
@@ -91,12 +96,13 @@ class ModelObjective(Objective):
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
-        linear = getattr(self.model, "output", None) == "linear"
-        if hasattr(self.model, "accuracy") and not linear:
-            return {"dev_accuracy": float(self.model.accuracy(*dev))}
-        if hasattr(self.model, "loss"):
-            return {"dev_loss": read_value(self.model.loss(*dev))}
-        return {"dev_loss": read_value(self._call(dev)[0])}
+        if self.measures == "dev_accuracy":
+            value = self.model.accuracy(*dev)
+        elif hasattr(self.model, "loss"):
+            value = self.model.loss(*dev)
+        else:
+            value = self._call(dev)[0]
+        return {self.measures: read_value(value)}
 
     def state_dict(self) -> dict[str, Any]:
         """See `Objective.state_dict`."""

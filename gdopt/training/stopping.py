@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,8 +126,8 @@ class EarlyStopping:
         Raises:
             ArgumentError: the run does not measure what is watched.
         """
-        self._monitor.begin(run)
         self._clear()
+        self._monitor.begin(run)
         self._parameters: Parameters = run.parameters
         self._objective = run.objective
         make, device = self._parameters.backend.zeros, self._parameters.device
@@ -189,6 +189,7 @@ class EarlyStopping:
         record = self._best_record
         return {
             "format": FORMAT,
+            **self._monitor.given,
             "waited": self.waited,
             "nans": self.nans,
             "best": self.best,
@@ -206,16 +207,13 @@ class EarlyStopping:
         """
         keys, counts = (
             ("best", "record", "params", "layers", "reason"),
-            (
-                "waited",
-                "nans",
-            ),
+            ("waited", "nans"),
         )
-        state = check_state(
-            "state", state, keys, counts=counts, same={"format": FORMAT}
-        )
+        same = {"format": FORMAT, **self._monitor.given}
+        state = check_state("state", state, keys, counts=counts, same=same)
         record, moved = _record(state), {}
         if record is not None:
+            check_state("layers", state["layers"], self._objective.state_dict())
             saved = check_state("params", state["params"], self._kept)
             move, device = self._parameters.backend.from_host, self._parameters.device
             moved = {
@@ -237,16 +235,9 @@ def _record(state: Mapping[str, Any]) -> Record | None:
         StateError: the parts of the state cannot belong together.
     """
     best, record = state["best"], state["record"]
-    try:
-        if best is None:
-            fits, found = record is None and state["params"] is None, None
-        else:
-            found = Record(**record)
-            fits = not math.isnan(best) and isinstance(found.step, int)
-    except TypeError as error:
-        message = f"state is damaged: record is {shown(record)}"
-        raise StateError(message) from error
-    if not fits:
+    if best is None and record is None and state["params"] is None:
+        return None
+    if not isinstance(best, float | int) or math.isnan(best) or record is None:
         message = f"state is damaged: best is {shown(best)}, record {shown(record)}"
         raise StateError(message)
-    return found
+    return Record(**check_state("record", record, [f.name for f in fields(Record)]))

@@ -125,9 +125,9 @@ def test_a_terminal_without_a_cursor_gets_lines(terminal):
 def test_a_training_shows_the_accuracy_of_the_epoch_before(capsys):
     with Progress() as shown:
         show = _reporter(shown, epochs=12, steps=2)
-        show(Record(1, 2, 0.5, 0.25, 0.1, 0.875, 1e4))
-        show(Record(2, 3, 0.5, 0.75, 0.1, None, 1e4, warning="the loss rose"))
-        show(Record(12, 24, 0.5, 0.125, 0.1, 0.5, 1e4))
+        show(Record(2, 1, 0.5, 0.25, dev_accuracy=0.875))
+        show(Record(3, 2, 0.5, 0.75, warning="the loss rose"))
+        show(Record(24, 12, 0.5, 0.125, dev_accuracy=0.5))
     assert capsys.readouterr().err.splitlines() == [
         "epoch  1/12  loss 0.2500  dev accuracy 0.875",
         "epoch  2/12  loss 0.7500  dev accuracy 0.875",

@@ -32,7 +32,11 @@ def parts(cp, *, dtype=np.float32, shuffle=True, l2=0.0, **options):
 
 def train(run, *, epochs=3, cuda_graph=False, **options):
     result = gdopt.fit(*run, epochs=epochs, cuda_graph=cuda_graph, **options)
-    return result.history["loss"].tolist(), run[0].params.flat.get(), run[1].state_dict()
+    return (
+        result.history["loss"].tolist(),
+        run[0].params.flat.get(),
+        run[1].state_dict(),
+    )
 
 
 OPTIONS = {

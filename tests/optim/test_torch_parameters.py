@@ -5,15 +5,13 @@ import pickle
 import re
 import weakref
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gdopt
 from gdopt.optim import gradients as checks
-from gdopt.optim.parameters import Parameters
-from gdopt.training.objectives import Objective
+from scripted import begin, losses
 
 pytestmark = pytest.mark.peers("torch")
 
@@ -219,14 +217,10 @@ def test_averages_that_show_count_as_updates(torch, numpy_engine):
 
 
 def test_parameters_that_early_stopping_restores_count_as_updated(torch, numpy_engine):
-    w, optimizer, loss = cubed(torch)
-    run = SimpleNamespace(
-        parameters=Parameters.of([w]), data=None, dev=None, objective=Objective(abs, w)
-    )
-    stopping = gdopt.training.EarlyStopping(1)
-    stopping.begin(run)
-    stopping(gdopt.training.Record(1, 1, 0.5, 0.5))
-    stopping.end(run)
+    w, _, loss = cubed(torch)
+    stopping = begin(gdopt.training.EarlyStopping(1), [w])
+    losses(stopping, [0.5])
+    stopping.end(None)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 

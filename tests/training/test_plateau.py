@@ -22,10 +22,10 @@ def descent(lr=1.0):
     return gdopt.SGD(np.zeros(1), lr=lr)
 
 
-def run_of(optimizer, **changes):
-    return SimpleNamespace(
-        **{"optimizer": optimizer, "data": None, "dev": None} | changes
-    )
+def run_of(optimizer, measures="dev_accuracy", **changes):
+    parts = {"optimizer": optimizer, "data": None, "dev": None}
+    objective = SimpleNamespace(measures=measures)
+    return SimpleNamespace(**parts | changes, objective=objective)
 
 
 def record(value, name="loss"):
@@ -167,7 +167,11 @@ def test_nan_is_never_better_even_if_it_comes_first():
         ({}, "loss", False),
         ({"data": object()}, "smoothed_loss", False),
         ({"data": object(), "dev": (np.ones(9), np.ones(9))}, "dev_accuracy", True),
-        ({"data": object(), "dev": (np.ones(9), np.ones(9))}, "dev_loss", False),
+        (
+            {"data": object(), "dev": (np.ones(9),), "measures": "dev_loss"},
+            "dev_loss",
+            False,
+        ),
     ],
 )
 def test_what_is_watched_follows_from_the_run(run, name, higher):
