@@ -18,19 +18,23 @@ from gdopt.training.checkpoint import load, save
 
 KEPT = 2
 SOON = 1.0  # seconds after which the first checkpoint is written
+NAME = "checkpoint-{:012d}.npz"
+NAMES = NAME.replace("{:012d}", "[0-9]" * 12)  # other files are left alone
+IN_USE: set[Path] = set()  # folders of this process: its own locks do not exclude it
 
 
 class CheckpointFolder:
     """Writes the state of a run now and then, and finds the last one that is whole.
 
     The folder is locked against other processes while it is open, on systems that can.
+    What a killed process left half-written is removed.
 
     Args:
         path: of the folder, which is made if it does not exist.
         seconds: between two checkpoints; the first one is written sooner.
 
     Raises:
-        ArgumentError: the folder cannot be written to, or another process uses it.
+        ArgumentError: the folder cannot be written to, or another run uses it.
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
@@ -40,27 +44,35 @@ class CheckpointFolder:
         self._stack = ExitStack()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = self._stack.enter_context((self.path / ".lock").open("w"))
+            self._lock()
+            for left in self.path.glob(f".{NAMES}.*.tmp"):
+                left.unlink()
         except OSError as error:
+            self._stack.close()
             message = f"checkpoint must name a folder that can be written: {error}"
             raise ArgumentError(message) from error
+
+    def _lock(self) -> None:
+        used = f"checkpoint must be a folder of one run, but another uses {self.path}"
+        key = self.path.resolve()
+        if key in IN_USE:
+            raise ArgumentError(used)
+        file = self._stack.enter_context((self.path / ".lock").open("w"))
         if os.name == "posix":
-            self._lock(lock)
+            import fcntl  # noqa: PLC0415 - on POSIX systems alone
 
-    def _lock(self, file: Any) -> None:
-        import fcntl  # noqa: PLC0415 - on POSIX systems alone
+            try:  # unlike that of flock, it ends with this process, not its children
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                message = f"{used}, or cannot be locked: {error}"
+                raise ArgumentError(message) from error
+        IN_USE.add(key)
+        self._stack.callback(IN_USE.remove, key)
 
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            message = (
-                f"checkpoint must be a folder of one run, but another uses {self.path}"
-            )
-            raise ArgumentError(message) from error
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
-        """Let others use the folder."""
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def load(self) -> dict[str, Any] | None:
@@ -81,13 +93,14 @@ class CheckpointFolder:
             for one in damaged:
                 message = f"{one}; the run continues from {file.name}"
                 warnings.warn(message, DataWarning, stacklevel=2)
+            self._soon = False
             return found
         if damaged:
             raise damaged[0]
         return None
 
     def _files(self) -> list[Path]:
-        return sorted(self.path.glob("checkpoint-*.npz"))
+        return sorted(self.path.glob(NAMES))
 
     def due(self, *, ended_epoch: bool) -> bool:
         """Return whether it is time for a checkpoint."""
@@ -97,14 +110,17 @@ class CheckpointFolder:
         return waited >= self._seconds
 
     def write(self, step: int, state: dict[str, Any]) -> None:
-        """Write a state, and remove all but the last two.
+        """Write a state, and remove all but it and the last one before it.
 
         Raises:
             OSError: it cannot be written; those before are still there.
         """
-        save(self.path / f"checkpoint-{step:012d}.npz", state)
-        for old in self._files()[:-KEPT]:
-            old.unlink()
+        file = self.path / NAME.format(step)
+        save(file, state)
+        files = self._files()
+        kept = files[: files.index(file) + 1][-KEPT:]  # later ones are damaged
+        for other in set(files).difference(kept):
+            other.unlink(missing_ok=True)
         self._soon, self._written_at = False, time.monotonic()
 
 
@@ -116,8 +132,9 @@ class SignalsSave:
 
     A signal during an update is noted, and answered between two updates, when the run
     calls `answer`; one that arrives between them is answered at once. To answer is to
-    save, and to do what the signal did before. A second signal does not wait. Ignored
-    signals are left alone, and outside the main thread nothing is changed.
+    save, and to do what the signal did before. A second signal does not wait. One that
+    is noted when the run ends is passed on then. Ignored signals are left alone, and
+    outside the main thread nothing is changed.
 
     Args:
         save: saves the state between two updates.
@@ -129,7 +146,7 @@ class SignalsSave:
     def __init__(self, save: Callable[[], None]) -> None:
         self._save = save
         self.between = False
-        self._noted: int | None = None
+        self._noted: tuple[int, FrameType | None] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -142,17 +159,22 @@ class SignalsSave:
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._restore()
+        finally:  # a signal in the middle may have raised an error
+            self._restore()
+            self._pass_on()
+
+    def _restore(self) -> None:
         for number, before in self._before.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, before)
-        noted, self._before, self._noted = self._noted, {}, None
-        if noted is not None:
-            signal.raise_signal(noted)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        again, self._noted = self._noted is not None, number
-        if again:
-            self.__exit__()
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        first, self._noted = self._noted, (number, frame)
+        if first is not None:
+            self._pass_on()
+            self._noted = first
         elif self.between:
             self.answer()
 
@@ -160,6 +182,20 @@ class SignalsSave:
         """Save the state and pass on the signal that was noted, if one was."""
         if self._noted is None:
             return
-        self._save()
-        self.__exit__()
-        self.__enter__()  # the caller's handler lets the run continue
+        try:
+            self._save()
+        except OSError as error:
+            warnings.warn(f"the run was not saved: {error}", stacklevel=2)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Do what the noted signal did before; the caller's handler may return."""
+        if self._noted is None:
+            return
+        (number, frame), self._noted = self._noted, None
+        before = self._before[number]
+        if callable(before):
+            before(number, frame)
+        else:
+            signal.signal(number, before)
+            signal.raise_signal(number)

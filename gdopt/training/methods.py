@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
+from gdopt.arrays import Array, backend_of
 from gdopt.arrays.containers import read_arrays
 from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim import OPTIMIZERS, Optimizer, Rule
 from gdopt.optim.hyper import BOUNDS
 from gdopt.optim.parameters import Parameters
+from gdopt.optim.settings import NUMBERS, is_read
+from gdopt.training.checkpoint import digest
 from gdopt.training.lbfgs import LINE_SEARCH_METHODS, LineSearchMethod
 from gdopt.training.objectives import read_value
 from gdopt.training.point import Evaluate, Point
@@ -177,3 +179,45 @@ def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:
         wide = real.astype(np.float64)
         found[name] = [float(wide.sum()), float(xp.abs(wide).sum())]
     return found
+
+
+def described(method: Optimizer | LineSearchMethod) -> dict[str, Any]:
+    """Return the settings of a method, for a comparison with those of another run."""
+    if not isinstance(method, Optimizer):
+        return {"method": method.name}
+    transforms = asdict(method._transforms)  # noqa: SLF001 - what it was made with
+    for own in ("options", "rule_norm"):  # are seen elsewhere
+        del transforms[own]
+    settings = {n: _described(v) for n, v in method.hyper.settings.items()}
+    name = (method.rule.inner or method.rule).name
+    return {"method": name, **asdict(method.options), **transforms, **settings}
+
+
+def _described(setting: Any) -> Any:
+    """Return numbers, or text that is the same in another process."""
+    if isinstance(setting, Mapping):
+        return {name: _described(part) for name, part in setting.items()}
+    if type(setting) in NUMBERS:
+        return float(setting)
+    if is_read(setting):
+        text = repr(setting) if callable(setting) else type(setting).__name__
+        return type(setting).__name__ if " at 0x" in text else text
+    host = backend_of(setting).to_host(setting)
+    return f"{shown(host)}, SHA-256 {digest(np.ascontiguousarray(host))[:8]}"
+
+
+def varying(method: Optimizer | LineSearchMethod) -> dict[str, Any]:
+    """Return what schedules and 0-d arrays were at the last update, to 9 digits."""
+    if not isinstance(method, Optimizer) or not method.hyper.changes:
+        return {}
+    values = method.hyper.at(max(method.t - 1, 0))
+    fixed = {*method.hyper.state_dict(), *method.hyper.on_device}
+    found = {n: _rounded(v) for n, v in values.shared.items() if n not in fixed}
+    for name, parts in values.by_name.items():
+        if name not in fixed:
+            found[name] = {n: _rounded(v) for n, v in parts.items()}
+    return found
+
+
+def _rounded(number: Any) -> float:
+    return float(f"{float(number):.9g}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdopt.arrays.arena import array_label
 from gdopt.checks import check_format, check_saved_array, check_state, shown
 from gdopt.errors import StateError
 from gdopt.training.checkpoints import CheckpointFolder
-from gdopt.training.methods import sums
+from gdopt.training.methods import described, sums, varying
 from gdopt.training.objectives import read_value
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 TOLERANCE = 1e-3  # of float32, and of sums in another order
+ROUNDING = 1e-6  # of a value, as a share of the first one, of which little is left
 COUNTERS = (
     *("step", "epoch", "seconds", "fun", "grad_norm", "reason", "success"),
     *("last_loss", "has_warned"),
@@ -44,24 +46,21 @@ def state_of(run: Run) -> dict[str, Any]:
         "norm": _norm(run),
         "sampler": run.source.state_dict(),
         "objective": run.objective.state_dict(),
-        "callbacks": [_state_of(callback) for callback in run.callbacks],
+        "callbacks": [dict(callback.state_dict()) for callback in _with_state(run)],
         "history": run.history.state_dict(),
         "average": run.average.state_dict(),
     }
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Describe the problem and how it is solved, in text that can be compared."""
-    hyper = getattr(run.optimizer, "hyper", None)
-    text = "" if hyper is None else hyper.text()
+    """Describe the problem and how it is solved, for a comparison."""
     arrays = run.parameters.arrays.items()
     return {
-        "method": type(run.optimizer).__name__,
-        "hyper": re.sub(r" at 0x[0-9a-f]+", "", text),
-        "arrays": {name: f"{a.dtype} {a.shape}" for name, a in arrays},
+        **described(run.optimizer),
+        **{array_label(name): f"{a.dtype} {a.shape}" for name, a in arrays},
         "data": run.data is not None,
         "smoothing": run.average.beta,
-        "callbacks": [type(callback).__name__ for callback in run.callbacks],
+        "callbacks": [_described(callback) for callback in _with_state(run)],
     }
 
 
@@ -70,13 +69,14 @@ def with_evidence(run: Run, state: dict[str, Any]) -> dict[str, Any]:
     return state | {"evidence": _evidence(run)}
 
 
-def _evidence(run: Run) -> dict[str, Any] | None:
+def _evidence(run: Run) -> dict[str, Any]:
+    evidence = {"varying": varying(run.optimizer), "value": None, "sums": {}}
     found = run.source.evidence()
-    if found is None:
-        return None
-    with run.parameters.on_device():
-        xp = run.parameters.backend.xp
-        return {"value": found[0], "sums": sums(xp, found[1])}
+    if found is not None:
+        with run.parameters.on_device():
+            xp = run.parameters.backend.xp
+            evidence |= {"value": found[0], "sums": sums(xp, found[1])}
+    return evidence
 
 
 def resume(run: Run, folder: CheckpointFolder) -> None:
@@ -92,14 +92,20 @@ def resume(run: Run, folder: CheckpointFolder) -> None:
     check_format(name, saved.get("format"), FORMAT)
     keys = (*PARTS, "settings", "stops", "counters", "evaluations", "norm", "evidence")
     saved = check_state(name, saved, keys, same={"format": FORMAT})
-    _refuse_other_settings(name, saved["settings"], run.settings)
     before = state_of(run)
     try:
+        _refuse_other_settings(saved, run.settings)
         _restore(run, saved)
-        _refuse_other_evidence(name, saved["evidence"], _evidence(run))
-    except BaseException:
+        _refuse_other_evidence(run, saved["evidence"], _evidence(run))
+    except BaseException as error:
         _restore(run, before)
-        raise
+        if not isinstance(error, StateError):
+            raise
+        message = (
+            f"{name} holds a run of another problem: {error}; take another folder, or "
+            "delete this one to start over"
+        )
+        raise StateError(message) from error
     if saved["stops"] != vars(run.stops):
         run.reason = run.stops.exhausted(run.step, run.epoch, run.seconds)
         run.success = False
@@ -133,9 +139,8 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
     counters = check_state("counters", state["counters"], COUNTERS)
     run.optimizer.load_state_dict(state["method"])
     run.objective.load_state_dict(state["objective"])
-    for callback, held in zip(run.callbacks, state["callbacks"], strict=True):
-        if held is not None:
-            callback.load_state_dict(held)  # type: ignore[attr-defined]
+    for callback, held in zip(_with_state(run), state["callbacks"], strict=True):
+        callback.load_state_dict(held)
     run.history.load_state_dict(state["history"])
     run.average.load_state_dict(state["average"])
     own.write(params)
@@ -152,48 +157,55 @@ def _norm(run: Run) -> float | None:
     return None if norm is None else read_value(norm)
 
 
-def _state_of(callback: Any) -> dict[str, Any] | None:
-    return dict(callback.state_dict()) if hasattr(callback, "state_dict") else None
+def _with_state(run: Run) -> list[Any]:
+    """Return the callbacks that are continued: others may come and go."""
+    return [one for one in run.callbacks if hasattr(one, "state_dict")]
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _described(callback: Any) -> str:
+    """Return the class of a callback, with the numbers that it was made with."""
+    kind = type(callback)
+    held = {n: getattr(callback, n, None) for n in inspect.signature(kind).parameters}
+    numbers = (f"{n}={v}" for n, v in held.items() if isinstance(v, int | float))
+    return f"{kind.__name__}({', '.join(numbers)})"
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> str:
     """Name what differs, with both values."""
     names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
     return "; ".join(
-        f"{n} {shown(before.get(n))}, now {shown(now.get(n))}" for n in names
+        f"{n}{place} {shown(before.get(n))}, now {shown(now.get(n))}" for n in names
     )
 
 
-def _refuse_other_settings(
-    name: str, saved: Mapping[str, Any], own: Mapping[str, Any]
+def _refuse_other(
+    saved: Mapping[str, Any], own: Mapping[str, Any], place: str = ""
 ) -> None:
     if saved != own:
-        message = (
-            f"{name} holds a run of another problem: {_changed(saved, own)}; take "
-            "another folder, or delete this one to start over"
-        )
-        raise StateError(message)
+        raise StateError(_changed(saved, own, place))
 
 
-def _refuse_other_evidence(name: str, saved: Any, own: Any) -> None:
+def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse other settings than those at the start, or what they have become."""
+    before, became = saved["settings"], saved["method"].get("hyper", {})
+    kept = {n: before.get(n) for n, v in became.items() if n in own and own[n] == v}
+    _refuse_other(before, {**own, **kept})
+
+
+def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     """Refuse another value or gradient; the last digits may be another machine's."""
-    if saved is None or own is None:
+    _refuse_other(saved["varying"], own["varying"], f" at step {run.step}")
+    value, now = saved["value"], own["value"]
+    if value is None or now is None or not math.isfinite(value):
         return
-    values = saved["value"], own["value"]
-    if not math.isclose(*values, rel_tol=TOLERANCE) and values[0] == values[0]:
-        found = f"at its parameters the value was {values[0]:.6g}, now {values[1]:.6g}"
-    else:
-        others = [
-            key
-            for key, (total, size) in own["sums"].items()
-            if abs(total - saved["sums"].get(key, [math.inf])[0]) > TOLERANCE * size
-            or not math.isclose(size, saved["sums"][key][1], rel_tol=TOLERANCE)
-        ]
-        if not others:
-            return
-        found = f"the gradient of {others[0]!r} at its parameters differs"
-    message = (
-        f"{name} holds a run of another problem: {found}; take another folder, or "
-        "delete this one to start over"
-    )
-    raise StateError(message)
+    first = np.abs(run.history["loss"][:1]).max(initial=0)
+    rounding = ROUNDING * float(first)
+    if not math.isclose(value, now, rel_tol=TOLERANCE, abs_tol=rounding):
+        message = f"at its parameters the value was {value:.6g}, now {now:.6g}"
+        raise StateError(message)
+    for key, (total, size) in own["sums"].items():
+        before = saved["sums"].get(key, [math.inf, math.inf])
+        near = abs(total - before[0]) <= TOLERANCE * size
+        if not near or not math.isclose(size, before[1], rel_tol=TOLERANCE):
+            message = f"the gradient of {array_label(key)} at its parameters differs"
+            raise StateError(message)

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,26 +146,23 @@ class Run:
     def records(self) -> Iterator[Record]:
         """Run, and yield the records."""
         path, seconds = self._checkpoint
-        if path is not None:
-            self._folder = CheckpointFolder(path, seconds)
-        begun: list[Any] = []
-        try:
+        with ExitStack() as stack:
+            # It refers to the run, whose arrays are let go at the end.
+            stack.callback(setattr, self, "source", None)
+            signals = None
+            if path is not None:
+                self._folder = stack.enter_context(CheckpointFolder(path, seconds))
             for callback in self.callbacks:
-                begun.append(callback)
                 getattr(callback, "begin", _nothing)(self)
+                stack.callback(getattr(callback, "end", _nothing), self)
             if self._folder is not None:
                 resume(self, self._folder)
-            with SignalsSave(self._save) if self._folder else nullcontext() as signals:
+                signals = stack.enter_context(SignalsSave(self._save))
+            try:
                 yield from self._updates(signals)
-        except GeneratorExit:
-            self._save()
-            raise
-        finally:
-            for callback in begun:
-                getattr(callback, "end", _nothing)(self)
-            if self._folder is not None:
-                self._folder.close()
-            self.source = None  # it refers to the run, whose arrays are let go now
+            except GeneratorExit:
+                self._save()
+                raise
 
     def finish(self) -> Result:
         """Run to the end, and return the result."""
