@@ -33,7 +33,7 @@ PANELS = {
 LEGEND = {"loss": "mini-batch", "smoothed_loss": "average", "dev_loss": "dev"}
 # A scale is a log one where the largest value is more than WIDE times a quantile of the
 # positive ones, so that a rate may be tiny at the end of its schedule.
-WIDE, SMALL = 50, 0.1
+WIDE, SMALL = 20, 0.2
 FLAT = 0.1  # of the largest value: a smaller range is drawn without the zero
 DOTS = 60  # dev values, up to which each has a dot
 
@@ -50,7 +50,7 @@ def curves(
     The loss of each mini-batch is drawn thin, its exponentially weighted average thick;
     the dev loss of a linear output joins them. A run without data has its loss alone,
     and the largest element of the gradient. A scale is logarithmic where the largest
-    value is more than 50 times those of the lowest tenth; a zero is then drawn at the
+    value is more than 20 times those of the lowest fifth; a zero is then drawn at the
     lower edge. Panels without values are left out.
 
     Args:

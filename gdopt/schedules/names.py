@@ -14,7 +14,7 @@ LINES = {
     "PolynomialLR": "polynomial(lr, 0, total_iters, power=power)",
     "CosineAnnealingLR": "cosine(lr, eta_min, T_max)",
     "ChainedScheduler": "a * b",
-    "ReduceLROnPlateau": 'opt.hyper["lr"] *= factor, when the loss stops falling',
+    "ReduceLROnPlateau": "callback=gdopt.training.ReduceOnPlateau(factor, patience)",
     "CyclicLR": "cyclic(base_lr, max_lr, step_size_up, step_size_down, form=mode, "
     "gamma=gamma)",
     "CosineAnnealingWarmRestarts": "cosine_restarts(lr, eta_min, T_0, t_mul=T_mult)",

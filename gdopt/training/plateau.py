@@ -78,6 +78,16 @@ class ReduceOnPlateau:
     Other libraries: Keras' ``ReduceLROnPlateau(patience=p, cooldown=c, min_delta=d)``
     is ``patience=max(p - 1, 0)``, ``cooldown=max(c - 1, 0)``, ``threshold=d``,
     ``threshold_mode="abs"`` and ``eps=0`` here; a NaN that comes first is its best.
+
+    >>> import gdopt
+    >>> def magnitude(x):
+    ...     return abs(x), np.sign(x)
+    >>> options = {"max_iter": 5, "callback": ReduceOnPlateau(0.5, patience=0)}
+    >>> run = gdopt.minimize(magnitude, np.array(0.7), method="sgd", lr=1.0, **options)
+    >>> run.history["loss"].round(2)
+    array([0.7 , 0.3 , 0.7 , 0.2 , 0.3 , 0.05])
+    >>> run.history["lr"]
+    array([1.  , 1.  , 1.  , 0.5 , 0.5 , 0.25])
     """
 
     def __init__(

@@ -432,9 +432,9 @@ def test_every_schedule_of_torch_keras_and_optax_has_a_line(torch, keras):
 
 
 def test_the_plateau_s_line_is_one_that_runs():
-    opt, factor = gdopt.SGD(np.zeros(1), lr=0.5), 0.1
-    exec(LINES["ReduceLROnPlateau"].partition(",")[0], {"opt": opt, "factor": factor})  # noqa: S102 - ours
-    assert opt.hyper["lr"] == 0.5 * 0.1
+    names = {"gdopt": gdopt, "factor": 0.3, "patience": 7}
+    given = eval(f"dict({LINES['ReduceLROnPlateau']})", names)  # noqa: S307 - our own
+    assert (given["callback"].factor, given["callback"].patience) == (0.3, 7)
 
 
 @pytest.mark.parametrize("module", [gdopt, schedules])

@@ -286,3 +286,24 @@ def test_a_damaged_state_is_refused_and_changes_nothing(change, message):
     with pytest.raises(gdopt.StateError, match=message):
         plateau.load_state_dict({"best": 7.0, "waited": 3, "cooldown_left": 2} | change)
     assert plateau.state_dict() == {"best": 2.0, "waited": 0, "cooldown_left": 0}
+
+
+def test_a_run_is_resumed_with_its_rates(tmp_path):
+    def train(**options):
+        return gdopt.minimize(
+            lambda x: (np.abs(x).sum(), np.sign(x)),
+            np.array([0.3, 1.7]),
+            method="sgd",
+            lr=1.0,
+            callback=ReduceOnPlateau(0.5, patience=1, cooldown=2, min_lr=0.1),
+            **options,
+        )
+
+    whole = train(max_iter=30)
+    train(max_iter=9, checkpoint=tmp_path / "run")
+    with pytest.warns(UserWarning, match="continues from step 9"):
+        rest = train(max_iter=30, checkpoint=tmp_path / "run")
+    rates = whole.history["lr"]
+    assert set(rates) == {1.0, 0.5, 0.25, 0.125, 0.1}
+    assert np.array_equal(rest.history["lr"], rates)
+    assert np.array_equal(rest.x, whole.x)
