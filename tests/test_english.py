@@ -20,6 +20,7 @@ DOCUMENTS = (
     "bench/README.md",
     "docker/README.md",
     "gdopt/guide/README.md",
+    "gdopt/guide/loop.md",
 )
 COMMANDS = ("", "bench", "ewa", "info", "plan", "train", "tune")
 # What native technical writers do not write, each with a phrase that it finds.
