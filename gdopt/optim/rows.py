@@ -20,7 +20,6 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import Transforms
 
-
 SPARSE = 64  # of that many rows one is named: sorting takes less time than marking
 
 
