@@ -61,7 +61,7 @@ class Figure:
 def figures() -> list[Figure]:
     """List all figures; ``--only`` finds them by the words of `what`."""
     parts = after_products, large_arrays, training, busy, norms, averages
-    parts += many_arrays, small_arrays, elementwise, starts, own_rules, zeros
+    parts += many_arrays, rows, small_arrays, elementwise, starts, own_rules, zeros
     return [figure for part in parts for figure in part()]
 
 
@@ -168,6 +168,13 @@ def many_arrays() -> Iterator[Figure]:
     own = CASES["100 arrays, 12.5 M, in an arena"]
     what = "12.5 M gradients copied into an arena, over a step without"
     yield Figure(what, NUMBA, (NUMBA,), copied, other_case=own)
+
+
+def rows() -> Iterator[Figure]:
+    table = Case("20,000 rows of 128", ((20_000, 128),))
+    what = "at=1,000 random rows of 20,000, over all"
+    for name in (NUMPY, NUMBA):
+        yield Figure(what, f"{name}, rows", (name,), table, 0.2)
 
 
 def small_arrays() -> Iterator[Figure]:

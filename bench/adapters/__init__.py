@@ -103,6 +103,8 @@ SPECIAL = {  # of some figures alone
         Adapter("torch compiled", "torch_", "default", ("torch",)),
         Adapter("plain Numba loop", "plain", "adam", ("numba",)),
         Adapter("memory traffic", "plain", "traffic", ("numba",), updates=False),
+        Adapter("gdopt NumPy, rows", "gdopt_", "numpy rows", updates=False),
+        Adapter("gdopt Numba, rows", "gdopt_", "numba rows", ("numba",), updates=False),
         Adapter("products alone", "plain", "products", ("numba",), updates=False),
         Adapter("gdopt Numba, 1 core", "gdopt_", "numba", ("numba",), cores=1),
         Adapter(

@@ -27,6 +27,7 @@ KINDS = {
 FUNCTIONS = gdopt if hasattr(gdopt, "sqrt") else np  # an earlier gdopt has its own
 RATES = (1e-3, np.nextafter(1e-3, 1))  # differ, but not in what `check` compares
 ARENAS = {"arena", "copied"}
+TWENTIETHS = 20
 COPIES = 4  # sets of gradients that take turns where they are fresh at every step
 
 
@@ -63,7 +64,7 @@ def optimizer(rule: str, params, *, own: bool, **options):
 @contextlib.contextmanager
 def engine(form: str):
     before = os.environ.get("GDOPT_CPU_ENGINE")
-    os.environ["GDOPT_CPU_ENGINE"] = form.removesuffix(" own")
+    os.environ["GDOPT_CPU_ENGINE"], *_ = form.split()
     try:
         yield
     finally:
@@ -92,6 +93,7 @@ def make(form: str, case: Case, device: str) -> Contender:
         else:
             bind = in_arena if case.memory in ARENAS else apart
             bind = of_torch if case.memory == "torch" else bind
+            bind = of_rows if form.endswith("rows") else bind
             step, values, feed = bind(case, device, own=own)
     return contender(form, device, step, values, feed=feed)
 
@@ -144,6 +146,20 @@ def in_arena(case: Case, device: str, *, own: bool):
 
     feed(case.gradients())
     return step, params.values, feed
+
+
+def of_rows(case: Case, device: str, *, own: bool):
+    """Update a twentieth of the rows, in random order: other ones in every step."""
+    (p,), (g,) = place(case.params(), device), place(case.gradients(), device)
+    count = len(p) // TWENTIETHS
+    order = np.random.default_rng(0).permutation(count * TWENTIETHS)
+    turns = itertools.cycle(np.split(order, TWENTIETHS))
+    update = optimizer(case.rule, p, own=own, **case.options).step
+
+    def feed(arrays):
+        (g[...],) = place(arrays, device)
+
+    return lambda: update(g[:count], at=next(turns)), lambda: [p], feed
 
 
 def of_torch(case: Case, device: str, *, own: bool):

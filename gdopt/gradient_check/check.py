@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,10 +137,8 @@ class Comparison:
         checks = {}
         for name, analytic in self.gradient.items():
             numeric = numerics[name]
-            checks[name] = one = self._check_of(name, analytic, numeric)
-            if self.probe.is_complex(name) and one.error > max(FINE, one.rounding):
-                mistake = usual_mistake(analytic, numeric, max(FINE, one.rounding))
-                checks[name] = one = replace(one, mistake=mistake)
+            both = functools.partial(_multiplied, analytic, numeric)
+            checks[name] = one = self._check_of(name, analytic, numeric, both)
             if analytic.size:
                 a, n = (self.probe.as_given(name, x) for x in (analytic, numeric))
                 found = np.unravel_index(int(np.abs(a - n).argmax()), a.shape)
@@ -158,19 +155,28 @@ class Comparison:
             return {}, None, analytic, numeric
         checks, scores = {}, {}
         for name, gradient in self.gradient.items():
-            own, theirs = self._pairs([name], count if gradient.size else 0)
-            checks[name] = self._check_of(name, own, theirs)
+            pairs = functools.partial(
+                self._pairs, [name], count if gradient.size else 0
+            )
+            own, theirs = pairs()
+            checks[name] = self._check_of(name, own, theirs, pairs)
             scores[name] = length(own - theirs) * math.sqrt(gradient.size)
         worst = max(scores, key=lambda name: scores[name])
         return checks, checks[worst], analytic, numeric
 
-    def _pairs(self, names: list[str], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Derive along `count` directions, in which the named parameters move."""
-        pairs = np.empty((count, 2))
+    def _pairs(
+        self, names: list[str], count: int, factors: Any = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Derive along `count` directions, in which the named parameters move.
+
+        The derivatives are those by the gradients, times factors, and numeric ones.
+        """
+        pairs, own = np.empty((count, 2)), self.gradient
+        gradient = {name: own[name] * factors for name in names}
         for k in range(count):
             direction = unit(self._normal(names))
             what = f"direction {k} of {listed(map(array_label, names))}"
-            pairs[k] = self.probe.along(direction, self.gradient, self.step, what)
+            pairs[k] = self.probe.along(direction, gradient, self.step, what)
         return pairs[:, 0], pairs[:, 1]
 
     def _normal(self, names: list[str]) -> dict[str, np.ndarray]:
@@ -182,14 +188,27 @@ class Comparison:
         }
 
     def _check_of(
-        self, name: str, analytic: np.ndarray, numeric: np.ndarray
+        self,
+        name: str,
+        analytic: np.ndarray,
+        numeric: np.ndarray,
+        compare: Callable[[Any], tuple[np.ndarray, np.ndarray]],
     ) -> ParameterCheck:
-        return ParameterCheck(
-            name,
-            tuple(self.probe.given[name].shape),
-            relative_error(analytic, numeric),
-            self.rounding(analytic, numeric),
+        """Check a parameter; `compare` is that of `usual_mistake`."""
+        shape = tuple(self.probe.given[name].shape)
+        error, rounding = (
+            of(analytic, numeric) for of in (relative_error, self.rounding)
         )
+        limit, mistake = max(FINE, rounding), ""
+        if self.probe.is_complex(name) and error > limit:
+            mistake = usual_mistake(compare, limit)
+        return ParameterCheck(name, shape, error, rounding, mistake=mistake)
+
+
+def _multiplied(
+    analytic: np.ndarray, numeric: np.ndarray, factors: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    return analytic * factors, numeric
 
 
 def _joined(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -228,8 +247,8 @@ def check_gradient(
             random in it has to be the same in every call.
         params: an array, a list, tuple or mapping of them, or a `gdopt.Arena`; NumPy or
             CuPy, of any strides. Of complex ones both parts are moved; their gradient
-            is dL/dRe + i dL/dIm, and a check of every element says where it is the
-            conjugate or half of that.
+            is dL/dRe + i dL/dIm, and the report says where it is the conjugate or half
+            of that.
         step: h, positive; 1e-7 by default where parameters and loss are float64. Other
             dtypes need one: about 1e-3 for float32.
         nominal_step: whether to divide by the nominal 2h, as the course's formula and

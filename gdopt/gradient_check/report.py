@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +26,17 @@ MISTAKES = {  # of complex gradients, with what both parts have to be multiplied
 }
 
 
-def usual_mistake(analytic: np.ndarray, numeric: np.ndarray, error: float) -> str:
-    """Say what complex gradients are in place of dL/dRe + i dL/dIm, if it is usual."""
+def usual_mistake(
+    compare: Callable[[Any], tuple[np.ndarray, np.ndarray]], error: float
+) -> str:
+    """Say what complex gradients are in place of dL/dRe + i dL/dIm, if it is usual.
+
+    Args:
+        compare: returns derivatives by gradients times some factors, and numeric ones.
+        error: up to which they agree.
+    """
     for what, factors in MISTAKES.items():
-        if relative_error(analytic * np.array(factors), numeric) <= error:
+        if relative_error(*compare(np.array(factors))) <= error:
             return what
     return ""
 

@@ -182,7 +182,7 @@ class Kernel:
 
         return f"{self!r}\n\n{describe(self.function, self.program())}"
 
-    @property
+    @functools.cached_property
     def by_shape(self) -> bool:
         """Whether the formula reduces, or depends on an array's shape."""
         return self._traced(frozenset(), None).by_shape

@@ -156,7 +156,7 @@ class Gradients:
         unknown = None, 0, 0  # the strides and bytes of a gradient of another shape
         other._extents = {**self._extents, **dict.fromkeys(rows, unknown)}
         other._known = other._arena = None
-        other._seen, other._remembers = SeenArrays(), True
+        other._seen = SeenArrays()
         return other
 
     def check(self, grads: Any) -> Arena | list[Array]:
@@ -297,7 +297,7 @@ class Gradients:
 
     def _check_fresh(self, arrays: list[Array]) -> list[Array]:
         """Check and return arrays; the loop is lean, as it runs for each every step."""
-        if self._remembers:
+        if self._remembers or self._wanted is not self._shapes:
             return self._check_each(arrays)
         kind, owners, held = self._kind, self._owners, self._arrays
         now = held if self._container is None else self._current()

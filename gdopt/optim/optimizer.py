@@ -230,6 +230,7 @@ class Optimizer(Stepping):
         self._inputs = StepInputs(step_hyper, check)
         self._bind_gradients()
         self._lock = vars(self).get("_lock") or threading.Lock()
+        self._row_steps = {}
         self._held = self._norm_scale = None
 
     def _bind_gradients(self) -> None:

@@ -15,7 +15,7 @@ from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import adopt, flat_view, group_seed, random_noise, round_by
+from gdopt.kernels.packing import adopt, group_seed, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams
 from gdopt.optim.hyper import Hyper, StepCounter
@@ -39,6 +39,7 @@ class RowExecutor:
         rows: by the names of arrays.
         inputs: arrays that the step is given, by hyper-parameter and name; they have a
             row for each of the rows.
+        steps: what runs the rule on arrays, which is kept from step to step.
         grad_norm: of the gradients, if the rule takes it.
         where: the rows that are updated, as those of `rows` or each once.
     """
@@ -52,6 +53,7 @@ class RowExecutor:
     norm_rule: Rule | None
     rows: Mapping[str, Rows]
     inputs: Mapping[str, Mapping[str, Array]]
+    steps: dict[Any, tuple[Step, dict[int, int]]]
     grad_norm: Any = None
     where: dict[str, Any] = field(default_factory=dict)
 
@@ -133,26 +135,21 @@ class RowExecutor:
         """Update an array, or its rows, and its state."""
         if not g.size:
             return
-        parameters, elements = self.parameters, self.hyper.elements_of(rule)
-        slot, backend = parameters.layout.slots[name], parameters.backend
-        program = rule.kernel.program(elements, len(slot.shape))
+        parameters, backend = self.parameters, self.parameters.backend
+        elements = tuple(self.hyper.elements_of(rule))
+        key = rule, name, elements, g.dtype, *self.inputs
+        if key not in self.steps:
+            self.steps[key] = self._prepared(*key[:4])
+        step, streams = self.steps[key]
         master = self.options.master_weights
         held = self.states[MASTER] if master else parameters.arrays
         arrays = [held[name], *(states[state][name] for state in rule.states), g]
-        later = program.inputs[len(arrays) :]
+        later = step.program.inputs[len(arrays) :]
         taken = [len(rule.states) + 1]  # what has a row for each of the rows
         for place, symbol in enumerate(later, len(arrays)):
             taken += [place] if symbol.name in self.inputs else []
             spread = self.inputs.get(symbol.name) or self.hyper.elements[symbol.name]
             arrays.append(spread[name])
-        streams = random_streams(
-            self.options.stored(rule, slot.group, len(later), len(slot.shape))
-        )
-        dtypes = [
-            np.dtype(np.float32) if k in streams else array.dtype
-            for k, array in enumerate(arrays)
-        ]
-        step = rule.kernel.step(backend, dtypes, elements, len(slot.shape))
         values = step.values(scalars)
         where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
@@ -168,6 +165,24 @@ class RowExecutor:
         if master:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 parameters.arrays[name][at] = held[name][at]
+
+    def _prepared(
+        self, rule: Rule, name: str, elements: Sequence[str], summed: Any
+    ) -> tuple[Step, dict[int, int]]:
+        """Return what runs a rule on an array, and the streams of random bits.
+
+        Sums of gradients may have another dtype than the parameter.
+        """
+        slot, backend = self.parameters.layout.slots[name], self.parameters.backend
+        axes = len(slot.shape)
+        stored = self.options.stored(rule, slot.group, len(elements), axes)
+        streams, dtypes = random_streams(stored), [array.dtype for array in stored]
+        for k in streams:
+            dtypes[k] = "float32"  # they are rounded afterwards
+        dtypes[len(rule.states) + 1] = summed
+        for k, element in enumerate(elements, len(dtypes) - len(elements)):
+            dtypes[k] = slot.group if element in self.inputs else dtypes[k]
+        return rule.kernel.step(backend, dtypes, elements, axes), streams
 
     def _noise(
         self, name: str, where: Any, t: int, streams: Mapping[int, int]
@@ -191,13 +206,13 @@ def _run_in_place(
     """Run a step on rows by a compiled loop; return whether there is one."""
     if not hasattr(step.engine, "bind_counted"):  # but a Numba loop over elements
         return False
-    views = [flat_view(array, step.engine.dtype) for array in arrays]
-    if any(view is None for view in views):
+    dtype = step.engine.dtype
+    if not all(a.flags.c_contiguous and a.dtype == dtype for a in arrays):
         return False
     from gdopt.kernels.cpu.row_loops import row_loop  # noqa: PLC0415 - Numba
 
     matrices = [array.reshape(len(array), -1) for array in arrays]
-    row_loop(step.program, step.engine.dtype, (*taken,))(matrices, values, rows)
+    row_loop(step.program, dtype, (*taken,))(matrices, values, rows)
     return True
 
 

@@ -20,6 +20,8 @@ from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import Transforms
 
+SPARSE = 64  # of that many rows one is named: sorting takes less time than marking
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -99,7 +101,11 @@ def _find(given: Any, array: Array, name: str, prefix: str) -> Rows:
         raise ArgumentError(message)
     rows = rows.astype(np.int64, copy=False)
     increasing, repeats = bool((rows[1:] > rows[:-1]).all()), False
-    if not increasing:
+    if not increasing and len(array) < SPARSE * rows.size:
+        seen = np.zeros(len(array), bool)
+        seen[rows] = True
+        repeats = np.count_nonzero(seen) < rows.size
+    elif not increasing:
         ordered = np.sort(rows)
         repeats = bool((ordered[1:] == ordered[:-1]).any())
     return Rows(rows, (rows.size, *array.shape[1:]), increasing, repeats)

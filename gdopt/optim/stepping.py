@@ -28,6 +28,7 @@ class Stepping(Changeable):
     """What a step of an optimizer does."""
 
     _inputs: StepInputs
+    _row_steps: dict[Any, Any]  # kept by executors of rows
     _required: list[str]  # hyper-parameters that each step is given
     _norm_scale: Any  # the loss scale of the last step, where known
     _around: bool  # whether a step is more than one of the executor's
@@ -202,6 +203,7 @@ class Stepping(Changeable):
             norm_rule=norm_rule(self._transforms),
             rows={name: rows[name] for name in rows if name not in left_out},
             inputs={} if hyper is None else hyper.arrays,
+            steps=self._row_steps,
         )
         self._binding.take_rows(executor)
         done = self._step_around(checked, executor, hyper=hyper)

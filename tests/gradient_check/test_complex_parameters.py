@@ -50,8 +50,9 @@ def test_usual_mistakes_are_named(name):
     assert (check.verdict, check.suspects) == ("wrong", ("z",))
     along = gdopt.check_gradient(function, params, directions=3)
     assert (along.verdict, along.suspects) == ("wrong", ("z",))
-    with pytest.raises(AssertionError, match=f"the gradient of 'z' is {words}"):
-        raise AssertionError(str(check))
+    for one in (check, along):
+        with pytest.raises(AssertionError, match=f"the gradient of 'z' is {words}"):
+            raise AssertionError(str(one))
 
 
 def test_other_mistakes_are_located_and_not_named():
@@ -63,7 +64,8 @@ def test_other_mistakes_are_located_and_not_named():
     assert (check.worst.name, check.worst.index) == ("z", (1,))
     assert check.worst.shape == (3,)
     assert check.worst.analytic - check.worst.numeric == pytest.approx(3j, abs=1e-5)
-    assert "the gradient of" not in str(check)
+    along = gdopt.check_gradient(*problem(change), directions=3)
+    assert "the gradient of" not in str(check) + str(along)
 
 
 def test_arrays_of_any_strides_and_no_axes():
