@@ -32,11 +32,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def parse_bytes(name: str, value: Any) -> int:
-    """Read a number of bytes, or text with a unit: B, kB to TB, KiB to TiB.
-
-    >>> parse_bytes("memory", "8GB"), parse_bytes("memory", "1.5 KiB")
-    (8000000000, 1536)
-    """
+    """Read a number of bytes, or text with a unit: B, kB to TB, KiB to TiB."""
     if not isinstance(value, str):
         return check_int(name, value, least=0)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
@@ -50,11 +46,7 @@ def parse_bytes(name: str, value: Any) -> int:
 
 
 def format_bytes(count: float) -> str:
-    """Write bytes with three digits and a unit that keeps them short.
-
-    >>> format_bytes(999), format_bytes(12_345_678), format_bytes(-2e9)
-    ('999 B', '12.3 MB', '-2.00 GB')
-    """
+    """Write bytes with three digits and a unit that keeps them short."""
     size, power = abs(count), 0
     while size >= 999.5 and power < len(BYTE_UNITS) - 1:
         size, power = size / 1000, power + 1

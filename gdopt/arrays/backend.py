@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 P = ParamSpec("P")
 R = TypeVar("R")
 Array = Any  # a numpy.ndarray or a cupy.ndarray: they share no static base
+Arrays = Sequence[Array]
 NAMES = ("auto", "numpy", "cupy")
 
 
@@ -169,10 +170,8 @@ def common_backend(named: Iterable[tuple[str, Array]]) -> Backend:
         if first is None:
             first = name, backend, device
         elif first[2] != device:
-            message = (
-                f"arrays must be on one device: {first[0]} is on {first[2]}, "
-                f"{name} is on {device}"
-            )
+            rule = "arrays must be on one device"
+            message = f"{rule}: {first[0]} is on {first[2]}, {name} is on {device}"
             raise BackendError(message)
     if first is None:
         message = "arrays must not be empty: there is nothing to find the backend of"
@@ -183,10 +182,8 @@ def common_backend(named: Iterable[tuple[str, Array]]) -> Backend:
 def _backend_of_one(name: str, array: Array) -> Backend:
     if isinstance(array, np.ndarray):
         if isinstance(array, np.ma.MaskedArray | np.matrix):
-            message = (
-                f"{name} must be a plain array, got {type(array).__name__}, "
-                "whose arithmetic differs"
-            )
+            rule = f"{name} must be a plain array"
+            message = f"{rule}, got {type(array).__name__}, whose arithmetic differs"
             raise ArgumentTypeError(message)
         return _numpy()
     if "cupy" in sys.modules and isinstance(array, sys.modules["cupy"].ndarray):

@@ -186,10 +186,8 @@ def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | N
     is_array = hasattr(arrays, "dtype") and hasattr(arrays, "shape")
     if container is None and not is_array:
         kind = "an unordered " if isinstance(arrays, set | frozenset) else "a "
-        message = (
-            f"{what} must be an array, a list or a mapping of arrays, got {kind}"
-            f"{type(arrays).__name__}{_hint(what, arrays)}"
-        )
+        rule = f"{what} must be an array, a list or a mapping of arrays"
+        message = f"{rule}, got {kind}{type(arrays).__name__}{_hint(what, arrays)}"
         raise ArgumentTypeError(message)
     named = {"0": arrays} if container is None else container.named()
     if not named:

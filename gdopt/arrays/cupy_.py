@@ -163,21 +163,15 @@ class CupyBackend(Backend):
         and knows bfloat16.
         """
         cupy = self.xp
-        if hasattr(array, "__dlpack__"):
-            view = cupy.from_dlpack(array)
-        else:
-            view = cupy.asarray(array)
+        take = cupy.from_dlpack if hasattr(array, "__dlpack__") else cupy.asarray
+        view = take(array)
         if not read_only:
             return view
         owner = ReadOnly(view)
         device = view.device.id  # which an empty array has no address to find by
         memory = cupy.cuda.UnownedMemory(view.data.ptr, view.nbytes, owner, device)
-        return cupy.ndarray(
-            view.shape,
-            view.dtype,
-            memptr=cupy.cuda.MemoryPointer(memory, 0),
-            strides=view.strides,
-        )
+        start = cupy.cuda.MemoryPointer(memory, 0)
+        return cupy.ndarray(view.shape, view.dtype, memptr=start, strides=view.strides)
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         # The handle, its workspace and the result belong on the arrays' device.

@@ -83,10 +83,8 @@ class Normalizer:
         mean, scale = _moments(backend, X, axis, count)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             largest = float(abs(X).max())
-            message = (
-                "X must be finite, and so must be the squares of its deviations in "
-                f"float64, got up to {largest:g}"
-            )
+            rule = "X must be finite, and so must be the squares of its deviations"
+            message = f"{rule} in float64, got up to {largest:g}"
             raise ArgumentError(message)
         return cls(mean, np.where(scale > 0, scale, 1.0), axis, np.dtype(X.dtype))
 

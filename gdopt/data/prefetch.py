@@ -119,9 +119,7 @@ def _arrived(home: Backend, is_tuple: bool, sent: tuple[list[Array], Any]) -> An
 def _checked(arrays: tuple[Any, ...]) -> list[np.ndarray]:
     for k, array in enumerate(arrays):
         if not isinstance(array, np.ndarray) or array.ndim == 0:
-            message = (
-                f"array {k} of a batch must be a NumPy array of examples, got "
-                f"{type(array).__name__}"
-            )
+            rule = f"array {k} of a batch must be a NumPy array of examples"
+            message = f"{rule}, got {type(array).__name__}"
             raise ArgumentTypeError(message)
     return list(arrays)

@@ -152,10 +152,8 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
             message = f"parts must add up to at most {count} examples, got {together}"
             raise ArgumentError(message)
     elif not all(broken):
-        message = (
-            "parts must be all fractions or all whole numbers of examples, "
-            f"got {together}"
-        )
+        rule = "parts must be all fractions or all whole numbers of examples"
+        message = f"{rule}, got {together}"
         raise ArgumentError(message)
     else:
         sizes = _rounded(asked, count, together)
@@ -176,10 +174,8 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
     sizes["train"] = count - sum(sizes.values())
     for name, size in sizes.items():
         if size < 1:
-            message = (
-                f"{name} must get at least one example, "
-                f"got {asked[name]} of {count} examples"
-            )
+            rule = f"{name} must get at least one example"
+            message = f"{rule}, got {asked[name]} of {count} examples"
             raise ArgumentError(message)
     return sizes
 
@@ -188,10 +184,8 @@ def _class_numbers(stratify: Array, count: int) -> np.ndarray:
     """Return the class number of every example, on the host."""
     backend = backend_of(stratify)
     if stratify.size != count:
-        message = (
-            f"stratify must hold one class for each of the {count} examples, "
-            f"got shape {tuple(stratify.shape)}"
-        )
+        rule = f"stratify must hold one class for each of the {count} examples"
+        message = f"{rule}, got shape {tuple(stratify.shape)}"
         raise ArgumentError(message)
     found = classes_of(backend, stratify.reshape(-1), 0)
     if found is None:
@@ -260,10 +254,8 @@ def _warn_of_difference(
         for dev, test, found in zip(*parts, classes, strict=True)
     )
     if found := differences(backend, compared, axis):
-        message = (
-            f"dev and test differ in distribution: {found[0]}"
-            f"{_more(len(found))}; what is chosen on dev may not hold on test"
-        )
+        seen = f"dev and test differ in distribution: {found[0]}{_more(len(found))}"
+        message = f"{seen}; what is chosen on dev may not hold on test"
         warnings.warn(message, DataWarning, stacklevel=3)
 
 

@@ -185,12 +185,6 @@ INSTEAD = {  # what to write for what is not an operation of rules
     "np.vdot": "np.sum(x * y)",
     "np.add.reduce": "np.sum(x)",
     "np.maximum.reduce": "np.max(x)",
-    ".sum": "np.sum(x)",
-    ".mean": "np.mean(x)",
-    ".max": "np.max(x)",
-    ".min": "-np.max(-x)",
-    ".std": "np.sqrt(np.mean((x - np.mean(x)) ** 2))",
-    ".var": "np.mean((x - np.mean(x)) ** 2)",
     "iteration, as in sum(x),": "np.sum(x), or np.max(x) for max(x)",
     "math.floor": "np.floor(x)",
     "//": "np.floor(x / y)",
@@ -198,6 +192,8 @@ INSTEAD = {  # what to write for what is not an operation of rules
     "np.sinh": "(np.exp(x) - np.exp(-x)) / 2",
     "np.cosh": "(np.exp(x) + np.exp(-x)) / 2",
 }
+INSTEAD |= {f".{n}": f"np.{n}(x)" for n in ("sum", "mean", "max")}
+INSTEAD |= {f".{n}": INSTEAD[f"np.{n}"] for n in ("min", "std", "var")}
 
 
 def _unknown(what: str) -> str:

@@ -6,7 +6,7 @@ Nothing is checked: callers have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class MatrixKernel:
     """A formula that updates a matrix in place; its vectors are (n,), not (m, n)."""
 
     def __init__(
-        self, function: Callable[..., Any], vectors: Collection[str] = ()
+        self, function: Callable[..., Any], vectors: Sequence[str] = ()
     ) -> None:
         self._kernel, self._vectors = Kernel(function), vectors
         self._engines: dict[Any, tuple[Any, Any]] = {}
@@ -73,7 +73,7 @@ class MatrixKernel:
             return lambda *_: self(*arrays, total=total)
         engine, values = self._engine(first.dtype, summed=total is not None)
         run = engine.run_rows
-        return lambda low, high: run(arrays, values, total, (low, high))
+        return lambda low, high: run(arrays, values, total, low, high)
 
     def _engine(self, dtype: Any, *, summed: bool | None) -> tuple[Any, Any]:
         """Return an engine of the CPU and its hoisted values; None: for flat arrays."""

@@ -6,6 +6,7 @@ engine gives the same bits.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -201,16 +202,6 @@ def one_hot(column: Any, label: Any) -> Any:
     return apply("one_hot", column, label, 1.0, 0.0)
 
 
-def row_sum(x: Any) -> Any:
-    """Sum of each row, in the order of `lane_sums`."""
-    return apply("row_sum", x)
-
-
-def row_max(x: Any) -> Any:
-    """Largest number of each row; NaN wins."""
-    return apply("row_max", x)
-
-
-def row_pick(x: Any, label: Any) -> Any:
-    """Return the number in the column that the label of each row names."""
-    return apply("row_pick", x, label)
+row_sum = functools.partial(apply, "row_sum")  # in the order of `lane_sums`
+row_max = functools.partial(apply, "row_max")  # NaN wins
+row_pick = functools.partial(apply, "row_pick")  # what is in the column of a label

@@ -148,11 +148,7 @@ def run_packed(
 
 
 def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
-    """Return the numbers of rows and columns: a vector is one row.
-
-    >>> rows_and_columns((3, 4, 5)), rows_and_columns((3,)), rows_and_columns(())
-    ((3, 20), (1, 3), (1, 1))
-    """
+    """Return the numbers of rows and columns: a vector is one row."""
     rows = shape[0] if len(shape) > 1 else 1
     return rows, math.prod(shape) // max(rows, 1)
 

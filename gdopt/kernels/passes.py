@@ -48,6 +48,16 @@ class ReducingProgram(BaseProgram):
     early: tuple[int, ...]  # places of inputs that are written before the last pass
 
     @property
+    def loads(self) -> int:
+        """Elements read for each element of an array, over all passes."""
+        return sum(one.program.loads for one in self.passes)
+
+    @property
+    def stores(self) -> int:
+        """Elements written for each element of an array, over all passes."""
+        return sum(one.program.stores for one in self.passes)
+
+    @property
     def by_rows(self) -> bool:
         """Whether all reductions are of rows, which do not depend on each other."""
         values = [symbol for symbol in self.inputs if symbol.kind != ELEMENT]

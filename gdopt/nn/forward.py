@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,10 +106,6 @@ class Layers:
     params: Arena
     grads: Arena
     statistics: Statistics | None  # of the hidden layers, with batch normalization
-
-    def until(self, number: int | None) -> Layers:
-        """Return the first layers, up to that number; all without one."""
-        return replace(self, activations=self.activations[:number])
 
     @property
     def drops(self) -> bool:

@@ -31,10 +31,8 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
 def check_dtype(name: str, array: Array, dtype: Any) -> None:
     """Refuse an array of another dtype than the network's, and say what helps."""
     if array.dtype != dtype:
-        message = (
-            f"{name} must be {dtype}, as the weights are, got {array.dtype}: "
-            f"convert it with .astype(np.{dtype})"
-        )
+        rule = f"{name} must be {dtype}, as the weights are"
+        message = f"{rule}, got {array.dtype}: convert it with .astype(np.{dtype})"
         if array.dtype in (np.float32, np.float64):
             message += f", or make the network with dtype=np.{array.dtype}"
         raise ArgumentTypeError(message)
@@ -89,10 +87,8 @@ def check_classes(labels: Array, classes: int) -> None:
     """Refuse labels that are not class numbers; a GPU has to wait for the answer."""
     for label in (int(labels.min()), int(labels.max())):
         if not 0 <= label < classes:
-            message = (
-                f"labels must be class numbers from 0 to {classes - 1}, as there are "
-                f"{classes} classes, got {label}"
-            )
+            rule = f"labels must be class numbers from 0 to {classes - 1}"
+            message = f"{rule}, as there are {classes} classes, got {label}"
             raise ArgumentError(message)
 
 

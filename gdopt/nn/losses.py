@@ -201,10 +201,8 @@ def squared_error(
     """
     common_backend((("predictions", predictions), ("targets", targets)))
     if predictions.ndim not in (1, 2) or predictions.size == 0:
-        message = (
-            "predictions must have shape (m, outputs) or (m,), not empty, "
-            f"got {predictions.shape}"
-        )
+        rule = "predictions must have shape (m, outputs) or (m,), not empty"
+        message = f"{rule}, got {predictions.shape}"
         raise ArgumentError(message)
     check_like("targets", targets, predictions)
     if validate:

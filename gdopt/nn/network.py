@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,7 @@ class Network:
         ArgumentTypeError: a size, a number or the dtype has the wrong type.
         BackendError: a GPU was asked for and is not there.
 
-    Other libraries: torch's MSELoss and Keras's mean_squared_error take no half, and
-    the mean over the outputs, too: ``2 / sizes[-1]`` times this loss and its gradient.
-    scikit-learn's MLPRegressor has this gradient, and reports the loss divided by the
-    number of outputs.
+    Other libraries take another loss for regression: see `gdopt.nn.squared_error`.
 
     >>> import numpy as np
     >>> network = Network((2, 8, 1), output="sigmoid", seed=0, backend="numpy")
@@ -416,7 +414,7 @@ class Network:
         self, x: Array, layer: int | None = None
     ) -> Iterator[tuple[slice, Array]]:
         """Run forward in slices, so that activations of a large set fit in memory."""
-        layers = self._layers.until(layer)
+        layers = replace(self._layers, activations=self._layers.activations[:layer])
         for start in range(0, len(x), ROWS):
             rows = slice(start, start + ROWS)
             yield rows, run(layers, x[rows]).output

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.torch_ import Tensors
+from gdopt.arrays.foreign import Tensors
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.hyper import StepCounter

@@ -28,9 +28,9 @@ from gdopt.arrays.containers import (
     refuse_other_kinds,
 )
 from gdopt.arrays.foreign import (
+    Tensors,
     parameter_view,
 )
-from gdopt.arrays.torch_ import Tensors
 from gdopt.checks import check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.interrupt import Uninterrupted

@@ -9,7 +9,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.torch_ import Tensors
+from gdopt.arrays.foreign import Tensors
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.parameters import Parameters
 

@@ -25,13 +25,9 @@ PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 class Snapshot:
     """Copies of what a step may change; `restore` restores all of it.
 
-    Kept are NumPy and CuPy arrays; gdopt's optimizers, networks, arenas, averages and
-    mini-batches; random generators of NumPy and Python; whatever has ``state_dict`` and
-    ``load_state_dict``; and dictionaries, lists and tuples of these. NumPy's and
-    Python's global generators are kept in any case.
-
-    Copies of arrays on a device lie in main memory. Restoring them allocates nothing
-    there, so that it works if the device is full.
+    NumPy's and Python's global generators are kept in any case. Copies of arrays on a
+    device lie in main memory. Restoring them allocates nothing there, so that it works
+    if the device is full.
     """
 
     def __init__(self, state: Any, own: Any = None) -> None:

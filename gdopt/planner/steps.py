@@ -29,19 +29,16 @@ OBJECTS = 1100  # bytes of Python's own for each layer, which it traces too
 def step_stages(network: Network, rows: int) -> dict[str, Buffers]:
     """Return buffers and their bytes for each stage that may take the most memory."""
     sizes, item = network.sizes, network.dtype.itemsize
-    stages: dict[str, Buffers] = {}
-    last = len(sizes) - 1
     kept = _forward_buffers(network, rows)
-    stages["loss"] = kept | {"loss and its gradient": _loss_bytes(network, rows)}
-    for k in range(last, 1, -1):
-        incoming = {f"gradient of layer {k}": float(rows * sizes[k] * item)}
-        outgoing = {f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item)}
-        stages[f"layer {k} backwards"] = kept | incoming | outgoing
-        lanes = _sum_bytes(network, rows, sizes[k - 1])
-        stages[f"layer {k} backwards"] |= {"sum for the bias": lanes}
+    stages = {"loss": kept | {"loss and its gradient": _loss_bytes(network, rows)}}
+    for k in range(len(sizes) - 1, 1, -1):
+        stages[f"layer {k} backwards"] = stage = kept | {
+            f"gradient of layer {k}": float(rows * sizes[k] * item),
+            f"gradient of layer {k - 1}": float(rows * sizes[k - 1] * item),
+            "sum for the bias": _sum_bytes(network, rows, sizes[k - 1]),
+        }
         if network.activation == "relu" and network.params.backend.name == "numpy":
-            slope = _slope_bytes(network, rows * sizes[k - 1])
-            stages[f"layer {k} backwards"] |= {"slope": slope}
+            stage["slope"] = _slope_bytes(network, rows * sizes[k - 1])
     if network.l2 or network.l1:
         largest = max(a.size for a in network.params.values() if a.ndim == 2)
         stages["penalty"] = {"squares of the weights": float(largest * item)}

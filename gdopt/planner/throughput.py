@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Arrays, Backend
 from gdopt.arrays.numpy_ import PAGE
 from gdopt.data.gather import example_axis, gathered
 from gdopt.planner.memory.meter import Meter, attempt
@@ -24,13 +24,7 @@ class TrialBatches:
     """Draws batches of any size from the data; leaves the user's sampler alone."""
 
     def __init__(
-        self,
-        backend: Backend,
-        arrays: tuple[Array, ...],
-        axis: int,
-        *,
-        count: int,
-        largest: int,
+        self, backend: Backend, arrays: Arrays, axis: int, *, count: int, largest: int
     ) -> None:
         self._arrays, self._axis, self.count = arrays, axis, count
         self._gathered = partial(gathered, backend, arrays, axis)
@@ -141,9 +135,6 @@ def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
 
     Of n values the k-th from either end enclose the median with the probability that
     fewer than k of n fair coins do not show heads.
-
-    >>> summarize([float(k) for k in range(1, 21)])
-    Throughput(median=10.5, low=6.0, high=15.0)
     """
     ordered, n = sorted(rates), len(rates)
     tails = itertools.accumulate(math.comb(n, k) / 2**n for k in range(n))
@@ -153,10 +144,6 @@ def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
 
 
 def smallest_near_best(scores: dict[int, float], within: float) -> int:
-    """Return the smallest size whose score is within a share of the best.
-
-    >>> smallest_near_best({64: 90.0, 128: 98.0, 256: 100.0}, within=0.03)
-    128
-    """
+    """Return the smallest size whose score is within a share of the best."""
     best = max(scores.values())
     return min(size for size, score in scores.items() if score >= (1 - within) * best)

@@ -130,8 +130,6 @@ def check_boundaries(
 ) -> None:
     """Refuse boundaries that do not lie between values."""
     if len(values) != len(boundaries) + 1:
-        message = (
-            f"{name} must be one more than boundaries, got {len(values)} {name} for "
-            f"{len(boundaries)} boundaries"
-        )
+        rule = f"{name} must be one more than boundaries"
+        message = f"{rule}, got {len(values)} {name} for {len(boundaries)} boundaries"
         raise ArgumentError(message)

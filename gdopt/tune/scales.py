@@ -209,10 +209,8 @@ class choice(Scale):
             raise ArgumentError(message)
         for option in options:
             if not isinstance(option, str | bool | int | float | None):
-                message = (
-                    "options must be text, numbers, True, False or None, "
-                    f"got {option!r} ({type(option).__name__})"
-                )
+                rule = "options must be text, numbers, True, False or None"
+                message = f"{rule}, got {option!r} ({type(option).__name__})"
                 raise ArgumentTypeError(message)
         # Optuna compares options by ==, for which 1 and True are equal.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN

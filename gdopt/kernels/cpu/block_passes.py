@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import Arrays
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.ops import OPERATIONS
@@ -24,23 +25,20 @@ from gdopt.kernels.sums import (
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, Symbol
 
 Values = dict[Symbol, Any]  # that are not of elements, in float64
+Counts = dict[str, int]  # of rows, columns and elements
 
 
 class BlockPasses:
     """The passes of a program; runs on flat, contiguous arrays."""
+
+    cast = tuple  # of the hoisted values, which are rounded where they meet elements
 
     def __init__(self, program: ReducingProgram, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         self._program = program
         self._engines = [Blocks(one.program, self.dtype) for one in program.passes]
 
-    def cast(self, scalars: Sequence[float]) -> Sequence[float]:
-        """Return the hoisted values: they are rounded where they meet elements."""
-        return scalars
-
-    def run(
-        self, table: np.ndarray, buffers: Sequence[Any], values: np.ndarray
-    ) -> None:
+    def run(self, table: np.ndarray, buffers: Arrays, values: np.ndarray) -> None:
         """Update arrays in place.
 
         The table, (arrays, 2 + inputs) int64, holds the rows and columns of each array,
@@ -58,7 +56,7 @@ class BlockPasses:
         rows: int,
         columns: int,
         starts: Sequence[int],
-        buffers: Sequence[Any],
+        buffers: Arrays,
         scalars: Sequence[float],
     ) -> None:
         program, shapes = self._program, {ARRAY: (), ROW: (rows, 1), COLUMN: (columns,)}
@@ -87,17 +85,16 @@ class BlockPasses:
         self,
         one: ArrayPass,
         engine: Blocks,
-        views: Sequence[Any],
+        views: Arrays,
         known: Values,
-        counts: dict[str, int],
+        counts: Counts,
     ) -> None:
         """Do a pass over an array: by rows where these, or columns, have own values."""
         arrays = [views[place] for place in one.places]
-        with np.errstate(all="ignore"):
-            hoisted = [
-                np.asarray(_value(symbol, known, counts)).astype(self.dtype)
-                for symbol in one.program.hoisted
-            ]
+        hoisted = [
+            np.asarray(_value(symbol, known, counts)).astype(self.dtype)
+            for symbol in one.program.hoisted
+        ]
         kinds = {symbol.kind for symbol in (*one.program.hoisted, *one.reductions)}
         step = max(SEGMENT, engine.size // SEGMENT * SEGMENT)
         if kinds & {ROW, COLUMN}:
@@ -134,13 +131,13 @@ def _partial(value: Symbol, operand: Any) -> Any:
     return segment_results(operation, operand.reshape(-1))
 
 
-def _value(symbol: Symbol, known: Values, counts: dict[str, int]) -> Any:
+def _value(symbol: Symbol, known: Values, counts: Counts) -> Any:
     if symbol in known:
         return known[symbol]
     return np.float64(symbol.value if symbol.value is not None else counts[symbol.name])
 
 
-def _compute(node: Symbol, known: Values, counts: dict[str, int]) -> Any:
+def _compute(node: Symbol, known: Values, counts: Counts) -> Any:
     """Compute a value of an array, its rows or columns, in float64."""
     arguments = [_value(argument, known, counts) for argument in node.arguments]
     if node.operation in REDUCTIONS:

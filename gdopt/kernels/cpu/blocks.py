@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import get_backend
+from gdopt.arrays.backend import Arrays, get_backend
 from gdopt.kernels.cpu.clips import clip, find_clips, order
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.cpu.pool import POOL
@@ -120,6 +120,7 @@ class Blocks:
     """A program compiled for NumPy; runs on flat, contiguous arrays of one dtype."""
 
     small = 1 << 12  # elements up to which separate arrays are worth copying together
+    cast = tuple  # of the hoisted values, which each thread rounds in `_round`
 
     def __init__(self, program: Program, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
@@ -139,10 +140,6 @@ class Blocks:
         size = max(1 << fitting.bit_length() - 1, SMALLEST_BLOCK)
         self.size = min(size, LARGEST_BLOCK)
 
-    def cast(self, scalars: Sequence[float]) -> Sequence[float]:
-        """Return the hoisted values; each thread rounds them in `_round`."""
-        return scalars
-
     def run(self, arrays: Sequence[Any], values: Sequence[Any]) -> None:
         """Update flat arrays in place; the values are as `cast` gave them."""
         size = arrays[0].size
@@ -156,11 +153,7 @@ class Blocks:
         POOL.map(lambda chunk: self._run_segment(chunk, values, block, threads), arrays)
 
     def _run_segment(
-        self,
-        arrays: Sequence[Any],
-        scalars: Sequence[Any],
-        block: int,
-        threads: int = 1,
+        self, arrays: Arrays, scalars: Sequence[Any], block: int, threads: int = 1
     ) -> None:
         """Run block by block in the calling thread, in its floating-point mode."""
         count, values = arrays[0].size, self._round(scalars)
@@ -176,19 +169,14 @@ class Blocks:
                 self._block(*parts, *values, *scratch)
 
     def run_rows(
-        self,
-        arrays: Sequence[Any],
-        values: Sequence[Any],
-        total: Any,
-        columns: Sequence[int],
+        self, arrays: Arrays, values: Sequence[Any], total: Any, low: int, high: int
     ) -> None:
         """Update columns of matrices (m, n) in place, some rows at a time.
 
         Arrays (n,) are the same in every row. `total`, (n,) or None, is where the sums
-        of the first array over its rows go; `columns` are the first and the one after
-        the last.
+        of the first array over its rows go.
         """
-        inside = slice(*columns)
+        inside = slice(low, high)
         arrays = [array[..., inside] for array in arrays]
         first = arrays[0]
         rows = max(1, self.size // max(1, first.shape[1]))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import Arrays
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.lanes import (
     LEVELS,
@@ -313,6 +314,8 @@ class Printer:
 class LoopPasses:
     """The passes of a program compiled by Numba; runs on flat, contiguous arrays."""
 
+    cast = tuple  # of the hoisted values, which are rounded where they meet elements
+
     def __init__(self, program: ReducingProgram, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
         flush = self.dtype == np.float32 and can_flush()
@@ -320,12 +323,6 @@ class LoopPasses:
         self.source, module = compile_module(printer.print, program.name)
         self._run = module.run
 
-    def cast(self, scalars: Sequence[float]) -> Sequence[float]:
-        """Return the hoisted values: they are rounded where they meet elements."""
-        return scalars
-
-    def run(
-        self, table: np.ndarray, buffers: Sequence[Any], values: np.ndarray
-    ) -> None:
+    def run(self, table: np.ndarray, buffers: Arrays, values: np.ndarray) -> None:
         """Update arrays in place; see `BlockPasses.run`."""
         self._run(table, values, *buffers)

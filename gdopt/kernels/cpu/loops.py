@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.arrays.backend import Arrays
 from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.pool import POOL
@@ -32,8 +33,8 @@ import numba
 import numpy as np
 from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 '''
-FLUSH = "from gdopt.kernels.cpu.numba_flush import enter, leave"
-HALF = "from gdopt.kernels.cpu.numba_half import narrow as narrow_, widen as widen_\n"
+FLUSH = "from gdopt.kernels.cpu.numba_calls import enter, leave"
+HALF = "from gdopt.kernels.cpu.numba_calls import narrow as narrow_, widen as widen_\n"
 SERIAL = """
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
@@ -223,11 +224,11 @@ class Loop:
 
     def bind_counted(
         self,
-        before: Sequence[Any],
-        after: Sequence[Any],
+        before: Arrays,
+        after: Arrays,
         settings: Any,
         count: Any,
-        norm: Sequence[Any] = (),
+        norm: Arrays = (),
     ) -> Callable[[Any], None] | None:
         """Bind a step that is one compiled call and counts itself; None without one.
 
@@ -248,14 +249,14 @@ class Loop:
     def _shares(self, array: Any) -> bool:
         return POOL.shares(array.size, self._operations)
 
-    def run(self, arrays: Sequence[Any], values: Any) -> None:
+    def run(self, arrays: Arrays, values: Any) -> None:
         """Update the arrays in place; see `Blocks.run`."""
         if self._shares(arrays[0]):
             POOL.map(lambda chunk: self._serial(*chunk, values), arrays)
         else:
             self._serial(*arrays, values)
 
-    def run_half(self, arrays: Sequence[Any], values: Any) -> bool:
+    def run_half(self, arrays: Arrays, values: Any) -> bool:
         """Update arrays, some of bfloat16; return whether all were contiguous."""
         half, views = list[str](), list[Any]()
         for symbol, array in zip(self._program.inputs, arrays, strict=True):
@@ -273,11 +274,7 @@ class Loop:
         return True
 
     def run_rows(
-        self,
-        arrays: Sequence[Any],
-        values: Any,
-        total: Any = None,
-        columns: Sequence[int] = (),
+        self, arrays: Arrays, values: Any, total: Any = None, *columns: int
     ) -> None:
         """Run a loop by `print_matrix`, or without columns by `print_rows`."""
         total = np.empty(0, self.dtype) if total is None else total

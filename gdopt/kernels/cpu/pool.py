@@ -45,11 +45,7 @@ def piece_count(size: int, parts: float, grain: int) -> int:
 
 
 def piece(k: int, count: int, size: int, grain: int) -> tuple[int, int]:
-    """Return where piece k of a length starts and stops; they are equal but for grains.
-
-    >>> [piece(k, 4, 100, 8) for k in range(4)]
-    [(0, 24), (24, 48), (48, 72), (72, 100)]
-    """
+    """Return where piece k of a length starts and stops; all are about as long."""
     last = size if k == count - 1 else size * (k + 1) // count // grain * grain
     return size * k // count // grain * grain, last
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from gdopt.kernels.cpu.loops import print_element, print_head
 from gdopt.kernels.ops import LANES
@@ -31,12 +31,7 @@ MATRIX = """
 
 
 def print_matrix(
-    program: Program,
-    vectors: Collection[str],
-    *,
-    summed: bool,
-    flush: bool,
-    cache: bool,
+    program: Program, vectors: Sequence[str], *, summed: bool, flush: bool, cache: bool
 ) -> str:
     """Print a program as a module with a loop over some columns of matrices' rows.
 

@@ -291,9 +291,8 @@ def print_kernel(program: Program, variant: KernelVariant) -> KernelText:
     for place, result in enumerate(program.results):
         if program.writes(place):
             body.append(f"{program.inputs[place].name} = {names[result]};")
-    return KernelText(
-        ", ".join(inputs), ", ".join(outputs), "\n".join(body), f"gdopt_{program.name}"
-    )
+    name = f"gdopt_{program.name}"
+    return KernelText(", ".join(inputs), ", ".join(outputs), "\n".join(body), name)
 
 
 def hoisted_inputs(

@@ -82,12 +82,8 @@ class CudaRows(RowPrinter):
         vectors: Collection[str],
     ) -> None:
         super().__init__(program, vectors)
-        self._stored, self._compute, self._kind = (
-            stored,
-            compute,
-            ELEMENT_TYPES[compute],
-        )
-        self._walk = BY_ROWS
+        self._stored, self._compute = stored, compute
+        self._kind, self._walk = ELEMENT_TYPES[compute], BY_ROWS
         self._written = {
             program.inputs[k].name: result
             for k, result in enumerate(program.results)

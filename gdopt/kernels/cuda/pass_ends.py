@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gdopt.kernels.cuda.pass_plan import Group, PassLaunch
 from gdopt.kernels.cuda.pass_values import Names, ValuePrinter, is_largest
+from gdopt.kernels.passes import REDUCTIONS
 from gdopt.kernels.sums import LANES, SEGMENT
 from gdopt.kernels.symbol import ARRAY, COLUMN, ROW
 
@@ -133,7 +134,8 @@ class EndPrinter(ValuePrinter):
         if not launch.groups:
             return []
         chunks = [f"{g.kind}_chunks_ > 1" for g in launch.groups if g.local]
-        needed = "true" if launch.ends_arrays else " || ".join(chunks)
+        local = all(group.local for group in launch.groups)
+        needed = " || ".join(chunks) if local else "true"
         names: Names = {}
         inside = [
             line for group in launch.groups for line in self._last(launch, group, names)
@@ -160,7 +162,8 @@ class EndPrinter(ValuePrinter):
         kind = group.kind
         if group.local:
             return self._last_units(launch, kind)
-        if group.reduces:
+        reduces = any(node.operation in REDUCTIONS for node in group.nodes)
+        if reduces and not group.reduced:  # values of rows or columns
             return self._reduce(group, names)
         if kind == ARRAY:
             sums = self.sums(launch.one, ARRAY) if group.reduced else []

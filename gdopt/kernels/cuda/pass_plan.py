@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
-from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, SCALAR, Symbol
+from gdopt.kernels.symbol import ARRAY, COLUMN, ROW, SCALAR, Symbol, is_among
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,6 @@ class Group:
     local: bool = False  # a block may compute them before the others of the array end
     writes: dict[int, Symbol] = field(default_factory=dict)  # by places of inputs
 
-    @property
-    def reduces(self) -> bool:
-        """Whether it is a reduction of values of rows or columns."""
-        own = [] if self.reduced else self.nodes
-        return any(node.operation in REDUCTIONS for node in own)
-
 
 @dataclass(frozen=True, eq=False)
 class PassLaunch:
@@ -37,11 +31,6 @@ class PassLaunch:
 
     one: ArrayPass | None  # None where only values of arrays, rows or columns are made
     groups: tuple[Group, ...]  # of rows, columns, the array; then what needs several
-
-    @property
-    def ends_arrays(self) -> bool:
-        """Whether the last block of every array has something to do."""
-        return any(not group.local for group in self.groups)
 
 
 class PassPlan:
@@ -90,7 +79,8 @@ class PassPlan:
             symbol = program.inputs[place]
             if symbol.element or result is symbol:
                 continue
-            group = self._group_of(result)
+            every = (group for launch in self.launches for group in launch.groups)
+            group = next((g for g in every if is_among(result, g.nodes)), None)
             if group is not None and self._may_overwrite(symbol, group):
                 group.writes[place] = result
             else:
@@ -98,10 +88,6 @@ class PassPlan:
         last = self.launches[-1]
         groups = [Group(kind, (), writes=own) for kind, own in late.items()]
         self.launches[-1] = PassLaunch(last.one, (*last.groups, *groups))
-
-    def _group_of(self, value: Symbol) -> Group | None:
-        groups = (group for launch in self.launches for group in launch.groups)
-        return next((g for g in groups if any(n is value for n in g.nodes)), None)
 
     def _may_overwrite(self, symbol: Symbol, group: Group) -> bool:
         """Return whether nothing reads an old value once that group has begun."""

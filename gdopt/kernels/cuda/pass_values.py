@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gdopt.kernels.cuda.fused import KernelVariant
-from gdopt.kernels.cuda.pass_plan import Group, PassLaunch, PassPlan
+from gdopt.kernels.cuda.pass_plan import Group, PassPlan
 from gdopt.kernels.passes import ArrayPass, ReducingProgram, reduces_elements
 from gdopt.kernels.symbol import ARRAY, BY_SHAPE, COLUMN, ROW, SCALAR, Symbol
 from gdopt.kernels.trace import expression
@@ -29,13 +29,9 @@ class ValuePrinter:
 
     def __init__(self, program: ReducingProgram, variant: KernelVariant) -> None:
         self.program, self.plan, self.variant = program, PassPlan(program), variant
+        self.launches = self.plan.launches  # each of which is a kernel
         self._inputs = {symbol: k for k, symbol in enumerate(program.inputs)}
         self._numbers: dict[Symbol, int] = {}
-
-    @property
-    def launches(self) -> list[PassLaunch]:
-        """The launches, each of which is a kernel."""
-        return self.plan.launches
 
     def terms(self, value: Symbol) -> int:
         """Count the sums that a reduction consists of."""

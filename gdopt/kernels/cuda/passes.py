@@ -125,6 +125,8 @@ class PassLaunches:
 class CudaPasses:
     """A program with reductions, compiled for the GPU; takes arrays of any strides."""
 
+    cast = tuple  # of the hoisted values, which are rounded where they meet elements
+
     def __init__(
         self, program: ReducingProgram, dtypes: Sequence[Any], compute: Any
     ) -> None:
@@ -133,10 +135,6 @@ class CudaPasses:
         self._program = program
         self._stored = tuple(np.dtype(dtype).name for dtype in dtypes)
         self._prepared = functools.lru_cache(PREPARED)(self._prepare)
-
-    def cast(self, scalars: Sequence[float]) -> list[float]:
-        """Return the hoisted values: they are rounded where they meet elements."""
-        return list(scalars)
 
     def fill(self, scalars: dict[str, Any]) -> Any:
         """Compute the hoisted values on the device; see `fill_table`."""
@@ -177,12 +175,8 @@ class CudaPasses:
         variant = KernelVariant(stored, self.dtype.name, table=table, strided=strided)
         rows, columns = rows_and_columns(shape)
         send = functools.partial(self._home.from_host, device=device)
-        launches = PassLaunches(
-            self._program,
-            variant,
-            shapes={0: (rows, columns)},
-            places=[0],
-            send=send,
-            fixed={},
+        program, shapes = self._program, {0: (rows, columns)}
+        made = PassLaunches(
+            program, variant, shapes=shapes, places=[0], send=send, fixed={}
         )
-        return launches, send(np.array([0, rows * columns], np.int64))
+        return made, send(np.array([0, rows * columns], np.int64))

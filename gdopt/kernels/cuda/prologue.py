@@ -97,12 +97,8 @@ def print_prologue(
         body += ["const bool finite_ = root_ == root_;", "done_[0] = finite_;"]
     if options.counter and options.counts:
         body.append(f"counter_[0] += {'finite_' if options.skip else '1'};")
-    return KernelText(
-        ", ".join(inputs),
-        ", ".join(outputs),
-        "\n".join(body),
-        f"gdopt_{program.name}_prologue",
-    )
+    name = f"gdopt_{program.name}_prologue"
+    return KernelText(", ".join(inputs), ", ".join(outputs), "\n".join(body), name)
 
 
 def _row(

@@ -39,13 +39,7 @@ LOST_WORDS = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or one that it was raised from, means "out of memory".
 
-    An error after which CUDA can do nothing more in this process does not count,
-    whatever its cause.
-
-    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
-    True
-    >>> is_out_of_memory(ValueError("the game is out of memory cards"))
-    False
+    An error after which CUDA can do nothing more in this process does not count.
     """
     chain = _chain(error)
     return any(map(_is_one, chain)) and not any(map(_is_lost, chain))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gdopt.planner.memory.host import Peak
@@ -59,11 +59,7 @@ class Prediction:
     """Predicts what trial steps allocate, and learns from what they did."""
 
     def __init__(
-        self,
-        step: TrialStep,
-        batches: TrialBatches,
-        meter: Meter,
-        small: tuple[int, ...],
+        self, step: TrialStep, batches: TrialBatches, meter: Meter, small: Sequence[int]
     ) -> None:
         self._step, self._batches, self._unit = step, batches, meter.unit
         self._models: list[LinearModel] = []
@@ -76,7 +72,7 @@ class Prediction:
                 step.evaluate()
             self._evaluation = {"evaluation": float(peak.used)}
 
-    def _tried(self, meter: Meter, small: tuple[int, ...]) -> dict[int, Peak]:
+    def _tried(self, meter: Meter, small: Sequence[int]) -> dict[int, Peak]:
         """Do two steps at each size, twice: the first time may fill caches."""
         peaks: dict[int, Peak] = {}
         for _ in range(2):

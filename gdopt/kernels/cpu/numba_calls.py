@@ -1,9 +1,11 @@
-"""Sets and restores the flush-to-zero mode from within a Numba loop, in its thread."""
+"""What printed Numba loops call: the flush-to-zero mode of a thread, and bfloat16."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -54,3 +56,20 @@ def leave(_: Any, before: Any) -> Any:
         return None
 
     return types.void(before), generate
+
+
+@numba.njit
+def widen(half: Any) -> Any:
+    """Return the float32 of the bits of a bfloat16."""
+    return np.uint32(np.uint32(half) << np.uint32(16)).view(np.float32)
+
+
+@numba.njit
+def narrow(value: Any) -> Any:
+    """Return the bits of the nearest bfloat16, or of the even one of the two."""
+    bits = np.float32(value).view(np.uint32)
+    upper = bits >> np.uint32(16)
+    if value != value:  # noqa: PLR0124 - NaN
+        return np.uint16(upper | np.uint32(0x40))
+    rounded = bits + np.uint32(0x7FFF) + (upper & np.uint32(1))
+    return np.uint16(rounded >> np.uint32(16))
