@@ -157,11 +157,7 @@ class CupyBackend(Backend):
         return not isinstance(getattr(array.data.mem, "_owner", None), ReadOnly)
 
     def adopt(self, array: Any, *, read_only: bool) -> Any:
-        """View the memory of another library's array on the device.
-
-        DLPack is asked before ``__cuda_array_interface__``: it hands over the stream,
-        and knows bfloat16.
-        """
+        """View a device array of another library; DLPack hands over its stream, too."""
         cupy = self.xp
         take = cupy.from_dlpack if hasattr(array, "__dlpack__") else cupy.asarray
         view = take(array)

@@ -34,10 +34,7 @@ class Lines:
 
     @classmethod
     def of(cls, series: Any, axis: int) -> Self:
-        """Take an array, a list or tuple, or a pandas Series or DataFrame.
-
-        pandas is not imported: its objects are those with an index and `to_numpy`.
-        """
+        """Take an array, a list or tuple, or a pandas object, without importing it."""
         labelled = hasattr(series, "to_numpy") and hasattr(series, "index")
         x = series.to_numpy() if labelled else series
         if isinstance(series, list | tuple):

@@ -39,11 +39,7 @@ class MatrixKernel:
         return self._kernel.element_program()
 
     def __call__(self, *arrays: Array, total: Array | None = None) -> None:
-        """Update the first array in place; the others have its shape and float dtype.
-
-        They are (m, n), or any without vectors. The sums of the first over its rows go
-        to the total, (n,), in the order of `lane_sums`.
-        """
+        """Update the first array in place, and write its sums over rows to a total."""
         first = arrays[0]
         if not isinstance(first, np.ndarray):
             key = first.shape, first.dtype, total is None
@@ -63,11 +59,7 @@ class MatrixKernel:
     def bind(
         self, *arrays: Array, total: Array | None = None
     ) -> Callable[[int, int], None]:
-        """Return a function that updates, and sums, some columns, on the CPU.
-
-        It takes the first of them and the one after the last; a GPU updates all. With
-        neither vectors nor a total, it is not needed.
-        """
+        """Return what updates, and sums, columns from one up to another, on the CPU."""
         first = arrays[0]
         if not isinstance(first, np.ndarray):
             return lambda *_: self(*arrays, total=total)
@@ -128,10 +120,7 @@ class RowKernel:
         self._loops: dict[Any, tuple[Any, Any]] = {}
 
     def __call__(self, outputs: Array, label: Array) -> tuple[Array, Array]:
-        """Return the sum of the rows' losses, 0-d, and the gradient, a new array.
-
-        Outputs are (m, n), C-contiguous; labels (m,), or (m, n) of the same dtype.
-        """
+        """Return the sum of the rows' losses, 0-d, and the gradient, a new array."""
         if isinstance(outputs, np.ndarray):
             if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:
                 return self._compiled(outputs, label)

@@ -50,10 +50,7 @@ BATCH = 64 * SEGMENT  # elements that NumPy adds at a time: 2 MiB of float64
 
 
 def _cut(sizes: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut runs into pieces of at most `length`; an empty run is one empty piece.
-
-    Return how many pieces each run has; for each piece its run, and its start in it.
-    """
+    """Cut runs into pieces; return how many each has, and a piece's run and start."""
     counts = np.maximum(-(-sizes // length), 1)
     run = np.repeat(np.arange(sizes.size), counts)
     start = (np.arange(run.size) - (np.cumsum(counts) - counts)[run]) * length

@@ -192,11 +192,7 @@ class _Cutter:
 
 
 class _Copier:
-    """Copies operations of a formula into a pass.
-
-    `written` are inputs that hold results of earlier passes, by these results; their
-    old values are gone.
-    """
+    """Copies operations into a pass, which finds earlier results in some inputs."""
 
     def __init__(self, written: Mapping[Symbol, Symbol]) -> None:
         self._copies, self._written = dict(written), written

@@ -221,11 +221,7 @@ def trace(
     kinds: Mapping[str, str],
     axes: int,
 ) -> Formula:
-    """Call a rule once with symbols and record what it does.
-
-    Elements names the scalars that are given as arrays; kinds are those of arrays with
-    one value for an array, a row or a column.
-    """
+    """Call a rule once with symbols, and record what it does with them."""
     name = getattr(function, "__name__", "rule")
     given = {
         array: own_kind(kinds.get(array, ELEMENT), axes) for array in signature.arrays

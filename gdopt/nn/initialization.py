@@ -81,9 +81,6 @@ def draw(
     Hidden layers that are normalized have ``gamma1 = 1, beta1 = 0``, too: with batch
     normalization in place of a bias, which the mean would take away again. One seed
     gives the same weights, whatever is normalized and on every backend.
-
-    >>> list(draw((3, 2, 1), "he", seed=0))
-    ['W1', 'b1', 'W2', 'b2']
     """
     if isinstance(initialization, str):
         check_choice("initialization", initialization, INITIALIZATIONS)

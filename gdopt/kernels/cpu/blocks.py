@@ -171,11 +171,7 @@ class Blocks:
     def run_rows(
         self, arrays: Arrays, values: Sequence[Any], total: Any, low: int, high: int
     ) -> None:
-        """Update columns of matrices (m, n) in place, some rows at a time.
-
-        Arrays (n,) are the same in every row. `total`, (n,) or None, is where the sums
-        of the first array over its rows go.
-        """
+        """Update columns of matrices (m, n); sum the first one's rows to a total."""
         inside = slice(low, high)
         arrays = [array[..., inside] for array in arrays]
         first = arrays[0]

@@ -99,11 +99,7 @@ def print_loop(
     norm: str | None = None,
     half: Collection[str] = (),
 ) -> str:
-    """Print a program as a module with a Numba loop.
-
-    `norm` is the module whose `take_norm` gives the norm of the gradients; `half` names
-    the arrays that are given as the bits of bfloat16.
-    """
+    """Print a program as a module with a Numba loop; `norm` is that of `take_norm`."""
     body, _ = print_element(program, half=half)
     parameters = [symbol.name for symbol in program.inputs]
     listed = ", ".join(parameters)

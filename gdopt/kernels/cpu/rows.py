@@ -36,7 +36,6 @@ def print_matrix(
     """Print a program as a module with a loop over some columns of matrices' rows.
 
     Numba vectorizes over parts of the rows, but not over strided views of columns.
-    Vectors are the same in every row; the first result may be summed over rows.
     """
     parameters = [symbol.name for symbol in program.inputs]
     rows = [name for name in parameters if name not in vectors]

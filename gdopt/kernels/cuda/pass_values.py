@@ -52,10 +52,7 @@ class ValuePrinter:
         return self._numbers.setdefault(value, len(self._numbers))
 
     def read(self, value: Symbol, names: Names, lines: list[str], y: str) -> str:
-        """Name a value; print what reads it, or computes it, at row_ and column_.
-
-        Statements are added to the lines; y is the pointer to what is kept.
-        """
+        """Name a value; add lines that read it, or compute it, at row_ and column_."""
         if value in names:
             return names[value]
         if value in self.program.places:

@@ -71,11 +71,7 @@ def scratch_size(printer: PassPrinter, rows: int, columns: int) -> int:
 
 
 class PassLaunches:
-    """The launches of a program over arrays whose shapes stay.
-
-    Rows and columns of each array are given by its number in the tables, between which
-    others may lie; places are those in the table rows_.
-    """
+    """The launches of a program over arrays of shapes that stay, by their numbers."""
 
     def __init__(
         self,

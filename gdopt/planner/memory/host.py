@@ -52,11 +52,7 @@ class HostMemory:
         self.notices: list[str] = []
 
     def free(self) -> int:
-        """Return the bytes that this process may still take.
-
-        The least of what the machine has available, what is left below the limits of
-        the control groups that the process is in, and below the process's own limits.
-        """
+        """Return the least that the machine, control groups and own limits leave."""
         if not (PROC / "meminfo").is_file():
             psutil = load_extra("psutil", "train", "telling how much memory is free")
             return int(psutil.virtual_memory().available)
@@ -65,10 +61,7 @@ class HostMemory:
 
     @contextmanager
     def watch(self, *, samples: bool = False) -> Iterator[Peak]:
-        """Measure what is allocated in a block: traced by Python, and resident.
-
-        Samples are taken at the lines of Python that are run, each with its peak.
-        """
+        """Measure what is allocated: traced by Python, line by line, and resident."""
         started = not tracemalloc.is_tracing()
         if started:
             tracemalloc.start(1)
@@ -152,11 +145,7 @@ def _left_in_groups() -> Iterator[int]:
 
 
 def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[int]:
-    """Walk from a group up to its controller's root; yield what is left below limits.
-
-    Of the files, the third names the part of the usage that is cached: it is given up
-    when needed.
-    """
+    """Walk from a group to its controller's root; yield what is left below limits."""
     limit, usage, cached = names
     # In a container the path may be that of the host, and the group be the root here.
     group = root / path.strip("/")
@@ -169,6 +158,7 @@ def _left_below(root: Path, path: str, names: tuple[str, str, str]) -> Iterator[
         except (OSError, ValueError):
             most, used, stat = "max", 0, []
         if most.isdigit() and int(most) < UNLIMITED:
+            # What is cached is given up when needed.
             spare = int(stat[stat.index(cached) + 1]) if cached in stat else 0
             yield int(most) - used + spare
         if folder == root:
