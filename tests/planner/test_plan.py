@@ -6,6 +6,7 @@ import pytest
 
 from gdopt import plots
 from gdopt.planner import NoiseScale, Plan, Row
+from gdopt.plots import planning
 
 
 def make(**options):
@@ -114,3 +115,16 @@ def test_a_plan_without_speeds_shows_memory_alone(drawn):
     texts = drawn(make(rows=rows, micro_batch_size=64))
     assert "1,000 examples/s" not in texts
     assert "peak memory (MB)" in texts
+
+
+def test_legends_are_above_the_panels_and_cover_no_data(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    figures = []
+    monkeypatch.setattr(planning, "save", lambda figure, *_: figures.append(figure))
+    plots.batch_sizes(make(), tmp_path / "plan.png")
+    (figure,) = figures
+    figure.draw_without_rendering()
+    legends = [(axis, axis.get_legend()) for axis in figure.axes if axis.get_legend()]
+    assert len(legends) == 2
+    for axis, legend in legends:
+        assert legend.get_window_extent().y0 >= axis.get_window_extent().y1
