@@ -175,12 +175,6 @@ def add_l2(add: Callable[..., Any]) -> None:
     add("--l2", type=not_negative, default=0.03, metavar="LAMBDA", help=text)
 
 
-def add_planning(add: Callable[..., Any]) -> None:
-    """Add the options of planning a batch size."""
-    text = "let measurements decide even for up to 2,000 examples"
-    add("--no-small-data-rule", action="store_true", help=text)
-
-
 def chosen_backend(arguments: argparse.Namespace) -> Backend:
     """Return the backend that was asked for."""
     return get_backend(arguments.backend)

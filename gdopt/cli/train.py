@@ -46,7 +46,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     method = parser.add_argument_group("how it is trained").add_argument
     flags.add_network(method)
     _add_method(method)
-    flags.add_planning(parser.add_argument_group("with --batch-size auto").add_argument)
 
 
 def _add_method(add: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""Chooses a size from the measured rows, and says why."""
+"""Chooses a size from the measured rows, and says why and what it costs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Row
-from gdopt.planner.throughput import smallest_near_best
 from gdopt.tables import format_bytes
 
-NEAR = 0.03  # a smaller size within 3 % is as fast, and learns in more steps
-SMALL_DATA = 2000  # examples up to which the course takes the whole batch
+NEAR = 0.03  # a smaller size within 3 % is as good, and makes more updates
+# Times as many epochs that a size may need to learn as much as the smallest one, where
+# their number is fixed.
+MOST_EPOCHS = 1.1
 
 
 @dataclass(frozen=True)
@@ -48,86 +49,110 @@ def decide(
     *,
     examples: int,
     wanted: int | None,
-    small_data_rule: bool,
+    fixed_epochs: bool,
 ) -> Decision | None:
     """Choose among the sizes that fit; None where none does."""
-    fitting = [row for row in rows if row.fits]
+    fitting = [
+        row for row in rows if row.fits and row.batch_size <= (wanted or examples)
+    ]
     if not fitting:
         return None
-    by_evidence = _by_evidence(rows, fitting, noise)
-    if wanted is not None:
-        whole, name, why = wanted, "asked", f"{wanted:,} were asked for"
-    elif small_data_rule and examples <= SMALL_DATA:
-        whole, name = examples, "small data"
-        why = f"there are {examples:,} examples; up to {SMALL_DATA:,} are one batch"
-    else:
-        return by_evidence
-    if any(row.batch_size == whole for row in fitting):
-        why += _cost(fitting, by_evidence.micro_batch_size, whole)
-        return Decision(whole, whole, name, why)
-    smaller = [row for row in fitting if row.batch_size < whole]
-    if not smaller:
-        return None
-    size = _by_evidence(rows, smaller, noise).micro_batch_size
+    if wanted is None:
+        return _by_evidence(rows, fitting, noise, examples, fixed_epochs)
+    why = f"{wanted:,} were asked for"
+    if fitting[-1].batch_size == wanted:
+        why += _cost(examples, noise, wanted, fitting[0].batch_size)
+        return Decision(wanted, wanted, "asked", why)
+    size = _best(fitting, noise).batch_size
     why += ", which do not fit the memory together"
-    return Decision(size, whole, "memory", why)
-
-
-def _cost(fitting: Sequence[Row], fastest: int, wanted: int) -> str:
-    """Say what a rule costs where measurements would choose otherwise."""
-    rates = {row.batch_size: row.examples_per_second for row in fitting}
-    own, other = rates.get(wanted), rates.get(fastest)
-    if fastest == wanted or own is None or other is None:
-        return ""
-    steps = math.ceil(wanted / fastest)
-    return (
-        f"; by measurement it would be {fastest:,}: {other / own:.2f} times as many "
-        f"examples a second, and {steps} updates where the whole batch has one"
-    )
+    return Decision(size, wanted, "memory", why)
 
 
 def _by_evidence(
-    rows: Sequence[Row], fitting: Sequence[Row], noise: NoiseScale | None
+    rows: Sequence[Row],
+    fitting: Sequence[Row],
+    noise: NoiseScale | None,
+    examples: int,
+    fixed_epochs: bool,  # noqa: FBT001
 ) -> Decision:
-    rates = {
-        row.batch_size: row.examples_per_second
-        for row in fitting
-        if row.examples_per_second is not None
-    }
-    if not rates:
-        size = fitting[-1].batch_size
-        reason = "the largest that is predicted to fit; its speed was not measured"
-        return Decision(size, size, "memory", reason)
-    fast = smallest_near_best(rates, NEAR)
-    frugal = fast if noise is None else _by_goodput(rates, noise.high)
-    if noise is not None and frugal < fast:
-        reason = (
-            "noise scale: a batch's gradient is as long as its noise at "
-            f"{noise.value:,.0f} examples, and larger ones cost more than they gain; "
-            f"by throughput alone it would be {fast:,}"
+    """Choose by goodput, or by throughput where the noise scale is not known."""
+    first, free = fitting[0].batch_size, _best(fitting, noise)
+    low = 0.0 if noise is None else noise.low
+    most = MOST_EPOCHS if fixed_epochs else math.inf
+    kept = [row for row in fitting if _epochs(row.batch_size, first, low) <= most]
+    chosen = _best(kept, noise)
+    size, name = chosen.batch_size, "throughput" if noise is None else "goodput"
+    if size != free.batch_size:
+        why = (
+            f"epochs: their number is fixed; by {name} alone it would be "
+            f"{free.batch_size:,}{_cost(examples, noise, free.batch_size, size)}"
         )
-        return Decision(frugal, frugal, "noise scale", reason)
-    beyond = [row for row in rows if row.batch_size > fast and not row.fits]
-    if fast == max(rates) and beyond:
+        return Decision(size, size, "epochs", why)
+    cost = _cost(examples, noise, size, first)
+    if chosen.examples_per_second is None:
+        why = "the largest that is predicted to fit; its speed was not measured"
+        return Decision(size, size, "memory", why + cost)
+    beyond = [row for row in rows if row.batch_size > size and not row.fits]
+    if chosen is fitting[-1] and beyond:
         need = format_bytes(beyond[0].predicted_bytes + beyond[0].margin_bytes)
-        reason = (
-            f"memory: the fastest that fits; {beyond[0].batch_size:,} would take "
-            f"{need} with the margin"
+        why = (
+            f"memory: the best that fits; {beyond[0].batch_size:,} would take {need} "
+            "with the margin"
         )
-        return Decision(fast, fast, "memory", reason)
-    best = max(rates, key=lambda size: rates[size])
-    reason = f"throughput: {rates[fast]:,.0f} examples a second, the best of all sizes"
-    if best != fast:
-        reason = (
-            f"throughput: {rates[fast]:,.0f} examples a second, the smallest within "
-            f"{NEAR:.0%} of the best, {rates[best]:,.0f} at {best:,}"
+        return Decision(size, size, "memory", why + cost)
+    best = max(kept, key=lambda row: _score(row, row.examples_per_second, noise))
+    why = f"{name}: {_shown(chosen, name)} examples a second, "
+    if best is chosen:
+        why += "the best of all sizes"
+    else:
+        why += (
+            f"the smallest that is not certain to be {NEAR:.0%} below the best, "
+            f"{_shown(best, name)} at {best.batch_size:,}"
         )
-    return Decision(fast, fast, "throughput", reason)
+    return Decision(size, size, name, why + cost)
 
 
-def _by_goodput(rates: dict[int, float], noise: float) -> int:
-    """Choose by what is learned per second, at this noise scale."""
-    if not 0 < noise < math.inf:
-        return smallest_near_best(rates, NEAR) if noise else min(rates)
-    scores = {size: rate / (1 + size / noise) for size, rate in rates.items()}
-    return smallest_near_best(scores, NEAR)
+def _best(rows: Sequence[Row], noise: NoiseScale | None) -> Row:
+    """Return the smallest size that may be as good as the best, by its interval.
+
+    It is the largest where no speed is known.
+    """
+    timed = [row for row in rows if row.examples_per_second is not None]
+    if not timed:
+        return rows[-1]
+    least = max(_score(row, row.examples_per_second_low, noise) for row in timed)
+    return next(
+        row
+        for row in timed
+        if _score(row, row.examples_per_second_high, noise) >= (1 - NEAR) * least
+    )
+
+
+def _score(row: Row, rate: float | None, noise: NoiseScale | None) -> float:
+    """Return what is learned per second, in proportion; 0 where it was not timed."""
+    learned = rate or 0.0
+    if noise is None or math.isinf(noise.value):
+        return learned
+    return learned / (noise.value + row.batch_size)
+
+
+def _shown(row: Row, name: str) -> str:
+    value = row.examples_per_second if name == "throughput" else row.goodput
+    return f"{value or 0:,.0f}"
+
+
+def _epochs(size: int, other: int, noise: float) -> float:
+    """Return how many times as many epochs as with `other` learn as much."""
+    return (size + noise) / (other + noise)
+
+
+def _cost(examples: int, noise: NoiseScale | None, size: int, other: int) -> str:
+    """Say what the larger of two sizes costs in updates, and in epochs if known."""
+    if size <= other:
+        return ""
+    updates, more = -(-examples // size), -(-examples // other)
+    cost = f"; updates in an epoch: {updates:,} with {size:,}, {more:,} with {other:,}"
+    if noise is None:
+        return f"{cost}; what this costs is not known without the noise scale"
+    epochs = _epochs(size, other, noise.low)
+    return f"{cost}; to learn as much takes up to {epochs:.2f} times as many epochs"

@@ -13,6 +13,7 @@ from gdopt.planner.noise import NoiseScale
 from gdopt.tables import aligned, format_bytes
 
 FORMAT = 1
+SMALL_DATA = 2000  # examples up to which the course takes the whole batch
 
 
 @dataclass
@@ -59,8 +60,8 @@ class Plan:
         batch_size: examples of an update: more than `micro_batch_size` where they do
             not fit.
         micro_batches: how many steps' gradients make an update; 1 as a rule.
-        decided_by: ``"small data"``, ``"throughput"``, ``"noise scale"`` or
-            ``"memory"``.
+        decided_by: ``"goodput"``; ``"throughput"`` where the noise scale is not known;
+            ``"epochs"``, ``"memory"`` or ``"asked"``.
         reason: the same in a sentence.
         rows: one for each size, the smallest first.
         noise_scale: of the gradients, or None where they are not known.
@@ -93,7 +94,8 @@ class Plan:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        lines = [self.headline(), "", *table(self.rows, self.micro_batch_size), ""]
+        rows = table(self.rows, self.micro_batch_size, self.examples)
+        lines = [self.headline(), "", *rows, "", self._rule_line()]
         if self.noise_scale is not None:
             lines.append(_noise_line(self.noise_scale))
         margin = max(row.margin_bytes for row in self.rows)
@@ -115,6 +117,14 @@ class Plan:
                 f"{self.batch_size:,}"
             )
         return f"batch size {self.micro_batch_size:,}{several}: {self.reason}"
+
+    def _rule_line(self) -> str:
+        """Return what the course recommends for that many examples."""
+        if self.examples > SMALL_DATA:
+            rule = "a power of two that fits, 64 to 512 as a rule"
+        else:
+            rule = f"up to {SMALL_DATA:,} examples are one batch, so {self.examples:,}"
+        return f"the course's rule, for comparison: {rule}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON knows it; what is infinite is None."""
@@ -147,13 +157,17 @@ def _noise_line(noise: NoiseScale) -> str:
     )
 
 
-HEADER = ("size", "predicted", "measured", "fits", "examples/s", "95 %", "goodput/s")
+HEADER = ("size", "updates", "predicted", "measured", "fits", "examples/s", "95 %")
 
 
-def table(rows: list[Row], chosen: int | None) -> list[str]:
-    """Lay the rows out in columns of text; the chosen one is marked."""
+def table(rows: list[Row], chosen: int | None, examples: int) -> list[str]:
+    """Lay the rows out in columns of text; the chosen one is marked.
+
+    Updates are those in an epoch of that many examples.
+    """
     # The first column is empty, for the mark.
-    lines = aligned([("", *cells) for cells in (HEADER, *map(_cells, rows))])
+    cells = [(*HEADER, "goodput/s"), *(_cells(row, examples) for row in rows)]
+    lines = aligned([("", *line) for line in cells])
     for k, row in enumerate(rows, start=1):
         if row.batch_size == chosen:
             lines[k] = ">" + lines[k][1:]
@@ -162,13 +176,14 @@ def table(rows: list[Row], chosen: int | None) -> list[str]:
     return lines
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, examples: int) -> tuple[str, ...]:
     def rate(value: float | None) -> str:
         return "-" if value is None else f"{value:,.0f}"
 
     measured, low = row.measured_bytes, row.examples_per_second_low
     return (
         f"{row.batch_size:,}",
+        f"{-(-examples // row.batch_size):,}",
         format_bytes(row.predicted_bytes),
         "not tried" if measured is None else format_bytes(measured),
         "yes" if row.fits else "no",

@@ -27,7 +27,7 @@ from gdopt.planner.steps import FunctionStep, NetworkStep, TrialStep
 from gdopt.planner.trials import Progress, Request, Trials
 from gdopt.tables import format_bytes, parse_bytes
 
-SIZES = (64, 128, 256, 512, 1024)
+SIZES = (32, 64, 128, 256, 512, 1024)
 
 
 def plan_batch_size(
@@ -37,7 +37,7 @@ def plan_batch_size(
     *,
     sizes: Sequence[int] = SIZES,
     batch_size: int | None = None,
-    small_data_rule: bool = True,
+    fixed_epochs: bool = False,
     axis: int = 0,
     device: str | None = None,
     memory: int | str | None = None,
@@ -53,10 +53,12 @@ def plan_batch_size(
 
     Each size that is predicted to fit is tried: two steps, the last and smaller batch
     of an epoch, and `evaluate`, with the peak of memory measured exactly. The sizes
-    that fit, with a margin, are timed in rounds, one after the other. The smallest
-    within 3 % of the best throughput wins, unless the whole 95 % interval of the noise
-    scale says that a smaller one learns more a second; up to 2,000 examples are taken
-    whole, as the course recommends. The winner is tried once more before it is
+    that fit, with a margin, are timed in rounds, one after the other. The one that
+    learns the most per second wins: goodput is the examples per second, divided by
+    1 + size / noise scale. If the noise of the gradients is not known, the throughput
+    decides. A smaller size that may be within 3 % of the best is preferred. The plan
+    says how many updates an epoch has with each size, and what the course's rule would
+    be: up to 2,000 examples in one batch. The winner is tried once more before it is
     returned.
 
     Whatever happens, everything in `state` is restored: trial steps are real.
@@ -70,11 +72,13 @@ def plan_batch_size(
             ``load_state_dict``, and containers of these. What is not named is not
             restored. NumPy's and Python's global generators are, in any case.
         sizes: examples, rising; powers of two by default. Those above the number of
-            examples are left out.
+            examples are left out. Up to 2,000 examples in one batch are tried too.
         batch_size: examples that an update must have: if they do not fit together,
             the plan says in how many micro-batches they do.
-        small_data_rule: whether up to 2,000 examples are one batch; the other sizes
-            are measured anyway.
+        fixed_epochs: whether you train for a fixed number of epochs. Then only sizes
+            are allowed with which at most 1.1 times as many epochs learn as much as
+            with the smallest one, even at the lower end of the noise scale's interval;
+            if the noise is not known, the smallest size is chosen.
         axis: of the examples: 0 for rows, 1 for the course's columns.
         device: whose memory and clock count, ``"cpu"`` or ``"cuda:0"``; by default the
             data's. A step that sends its batches to a GPU names it here.
@@ -116,8 +120,8 @@ def plan_batch_size(
     >>> def step(x, target):
     ...     opt.step(x.T @ (x @ w - target) / len(x))
     >>> plan = gdopt.plan_batch_size(step, (X, y), state=opt, repeats=2)
-    >>> plan.batch_size in (64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
-    (True, [True, True, True, True, True])
+    >>> plan.batch_size in (32, 64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
+    (True, [True, True, True, True, True, True])
     >>> opt.t, bool(w.any())
     (0, False)
     """
@@ -141,7 +145,7 @@ def plan_batch_size(
         count=count,
         sizes=check_increasing("sizes", tuple(sizes)),
         wanted=wanted,
-        small_data_rule=check_flag("small_data_rule", small_data_rule),
+        fixed_epochs=check_flag("fixed_epochs", fixed_epochs),
         memory=check_optional(parse_bytes, "memory", memory),
         margin=check_optional(parse_bytes, "margin", margin),
         noise_examples=check_int("noise_examples", noise_examples, least=4),
@@ -229,7 +233,7 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
             noise,
             examples=request.count,
             wanted=request.wanted,
-            small_data_rule=request.small_data_rule,
+            fixed_epochs=request.fixed_epochs,
         )
         if decision is None:
             raise _no_size_fits_error(trials, rows)
@@ -275,7 +279,7 @@ def _no_size_fits_error(trials: Trials, rows: list[Row]) -> PlanError:
             f"even 1 example takes {least} with the margin: a smaller model, state in "
             f"half precision, or a device with {least} would fit"
         )
-    lines = "\n".join(table(rows[:MOST_LISTED], None))
+    lines = "\n".join(table(rows[:MOST_LISTED], None, trials.request.count))
     return PlanError(
         f"no mini-batch fits the memory: {format_bytes(budget)}, of which "
         f"{format_bytes(margin)} must stay free\n{lines}\n{advice}",

@@ -12,12 +12,11 @@ import numpy as np
 
 from gdopt.arrays import Array
 from gdopt.arrays.backend import Backend
-from gdopt.planner.decision import SMALL_DATA
 from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter, attempt
 from gdopt.planner.memory.prediction import Prediction
 from gdopt.planner.noise import NoiseScale, measure_noise
-from gdopt.planner.plan import Row
+from gdopt.planner.plan import SMALL_DATA, Row
 from gdopt.planner.snapshot import Snapshot
 from gdopt.planner.steps import TrialStep
 from gdopt.planner.throughput import TrialBatches, measure_throughput
@@ -44,7 +43,7 @@ class Request:
     count: int
     sizes: tuple[int, ...]
     wanted: int | None
-    small_data_rule: bool
+    fixed_epochs: bool
     memory: int | None
     margin: int | None
     noise_examples: int
@@ -58,7 +57,7 @@ class Request:
         found = {size for size in self.sizes if size <= self.count}
         if self.wanted is not None:
             found.add(self.wanted)
-        if (self.small_data_rule and self.count <= SMALL_DATA) or not found:
+        if self.count <= SMALL_DATA or not found:
             found.add(self.count)
         return sorted(found)
 

@@ -70,8 +70,8 @@ def _draw_bytes(axis: Any, plan: Plan) -> None:
     else:
         axis.plot([], [], color=ORANGE, linestyle="--", label=f"{text}: far above")
     axis.set_ylabel(f"peak memory ({BYTE_UNITS[power]})", **STYLE)
-    axis.set_ylim(bottom=0, top=axis.get_ylim()[1] * 1.35)
-    axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="upper left", ncols=3)
+    axis.set_ylim(bottom=0, top=axis.get_ylim()[1] * 1.05)
+    _add_legend(axis)
 
 
 def _draw_speed(axis: Any, plan: Plan) -> None:
@@ -92,7 +92,13 @@ def _draw_speed(axis: Any, plan: Plan) -> None:
     )
     axis.set_ylabel("1,000 examples/s", **STYLE)
     axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=11, labelcolor=INK, loc="lower right")
+    _add_legend(axis)
+
+
+def _add_legend(axis: Any) -> None:
+    """Add a legend above the panel, where no data are drawn."""
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    axis.legend(frameon=False, fontsize=11, labelcolor=INK, ncols=3, **place)
 
 
 def _draw_goodput(axis: Any, plan: Plan) -> None:

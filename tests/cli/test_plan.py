@@ -36,13 +36,14 @@ def read(path):
 def test_the_digits_are_planned_with_a_table_json_and_a_picture(command, tmp_path):
     found = command("plan", "digits", *CPU, "--json", "plan.json")
     assert found.code == 0
-    assert found.out.startswith("digits: 1,079 training examples\nbatch size 1,079: ")
-    assert "\n> 1,079 " in found.out
+    assert found.out.startswith("digits: 1,079 training examples\nbatch size 32: ")
+    assert "\n>    32       34 " in found.out
+    assert "the course's rule, for comparison: up to 2,000 examples" in found.out
     assert found.out.endswith("\npicture plan-digits.png\n")
     plan = read(tmp_path / "plan.json")
-    assert (plan["micro_batch_size"], plan["decided_by"]) == (1079, "small data")
+    assert plan["micro_batch_size"] == 32
     sizes = [row["batch_size"] for row in plan["rows"]]
-    assert sizes == [64, 128, 256, 512, 1024, 1079]
+    assert sizes == [32, 64, 128, 256, 512, 1024, 1079]
     for row in plan["rows"]:
         assert row["fits"]
         assert row["examples_per_second"] > 0
@@ -50,13 +51,11 @@ def test_the_digits_are_planned_with_a_table_json_and_a_picture(command, tmp_pat
     assert (tmp_path / "plan-digits.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_file_of_more_than_2000_examples_is_planned_on_evidence(
-    command, many, tmp_path
-):
+def test_a_file_of_many_examples_is_planned(command, many, tmp_path):
     found = command("plan", many, *CPU, "--json", "plan.json", "--picture", "my.png")
     assert found.code == 0
     plan = read(tmp_path / "plan.json")
-    assert plan["decided_by"] in {"throughput", "noise scale"}
+    assert plan["decided_by"] in {"goodput", "epochs"}
     assert plan["examples"] == 12_000
     assert plan["noise_scale"]["examples"] == 2048
     assert (tmp_path / "my.png").exists()
@@ -65,18 +64,10 @@ def test_a_file_of_more_than_2000_examples_is_planned_on_evidence(
 @pytest.mark.newest
 def test_pictures_that_are_there_are_let_be(command, tmp_path):
     (tmp_path / "plan-digits.png").write_text("mine")
-    options = ("--sizes", "64,128", "--no-small-data-rule")
+    options = ("--sizes", "64,128")
     assert "picture plan-digits-2.png" in command("plan", *CPU, *options).out
     assert "picture plan-digits-3.png" in command("plan", *CPU, *options).out
     assert (tmp_path / "plan-digits.png").read_text() == "mine"
-
-
-def test_measurements_decide_where_the_rule_is_turned_off(command, tmp_path):
-    options = ("--no-small-data-rule", "--sizes", "32,64", "--json", "p.json")
-    assert command("plan", "digits", *CPU, *options).code == 0
-    plan = read(tmp_path / "p.json")
-    assert plan["decided_by"] in {"throughput", "noise scale"}
-    assert [row["batch_size"] for row in plan["rows"]] == [32, 64]
 
 
 def test_another_devices_memory_and_margin_decide(command, tmp_path):
@@ -84,10 +75,8 @@ def test_another_devices_memory_and_margin_decide(command, tmp_path):
     found = command("plan", "digits", *CPU, *options)
     assert found.code == 0
     plan = read(tmp_path / "plan.json")
-    assert plan["decided_by"] == "memory"
-    assert plan["micro_batches"] > 1
-    assert plan["batch_size"] == 1079
-    assert [row["fits"] for row in plan["rows"]][-1] is False
+    assert plan["micro_batch_size"] == 32
+    assert [row["fits"] for row in plan["rows"]][::6] == [True, False]
 
 
 def test_nothing_that_fits_is_an_error_with_the_table(command, tmp_path):
@@ -115,7 +104,7 @@ def test_bad_options_are_refused(command, options, message):
 
 @pytest.mark.newest
 def test_training_may_plan_its_batch_size(command, tmp_path):
-    options = ("--batch-size", "auto", "--no-small-data-rule", "--epochs", 2)
+    options = ("--batch-size", "auto", "--epochs", 2)
     found = command("train", "digits", *CPU, *options, "--out", "planned")
     assert found.code == 0
     settings = read(tmp_path / "planned" / "settings.json")
@@ -133,12 +122,6 @@ def test_training_may_plan_its_batch_size(command, tmp_path):
         assert array.tobytes() == other["params"][name].tobytes()
 
 
-def test_training_on_little_data_takes_the_whole_batch(command):
-    options = ("--batch-size", "auto", "--epochs", 1, "--hidden", 8)
-    found = command("train", "digits", *CPU, *options)
-    assert "mini-batches of 1079;" in found.out
-
-
 def test_a_pipe_gets_a_line_for_each_kind_of_trial(command):
     found = command("plan", "digits", *CPU, "--sizes", "64,128")
     kinds = [line.partition(": ")[2] for line in found.err.splitlines()]
@@ -147,6 +130,6 @@ def test_a_pipe_gets_a_line_for_each_kind_of_trial(command):
         *(f"memory of {size} examples" for size in ("64", "128", "1,079")),
         "examples a second",
         "noise of the gradients",
-        "1,079 examples once more",
+        "64 examples once more",
     ]
     assert re.match(r"planning 1/\d+: ", found.err)

@@ -85,11 +85,12 @@ def work(numpy_engine):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Return ``quick(...)``: a plan of few and short rounds."""
+    """Return ``quick(...)``: a plan of few and short rounds, for sizes from 64 up."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
 
     def plan(*arguments, **options):
-        return gdopt.plan_batch_size(*arguments, **{"repeats": 2} | options)
+        usual = {"repeats": 2, "sizes": (64, 128, 256, 512, 1024)}
+        return gdopt.plan_batch_size(*arguments, **usual | options)
 
     return plan
 

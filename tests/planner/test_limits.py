@@ -32,7 +32,8 @@ step(X[:1])
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = size + {left} * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-plan = gdopt.plan_batch_size(step, X, opt, repeats=2, margin={margin})
+sizes = (64, 128, 256, 512, 1024)
+plan = gdopt.plan_batch_size(step, X, opt, sizes=sizes, repeats=2, margin={margin})
 rows = [(row.batch_size, row.fits, row.measured_bytes is not None, row.note)
         for row in plan.rows]
 print(json.dumps([plan.micro_batch_size, opt.t, rows]))

@@ -6,6 +6,7 @@ import pytest
 
 from gdopt import plots
 from gdopt.planner import NoiseScale, Plan, Row
+from gdopt.plots import planning
 
 
 def make(**options):
@@ -38,14 +39,27 @@ def test_a_plan_prints_as_a_table():
     assert str(make()).splitlines() == [
         "batch size 128: throughput: the most",
         "",
-        "   size  predicted   measured  fits  examples/s             95 %  goodput/s",
-        "     64    1.00 MB     990 kB   yes     100,000   90,000-110,000     50,000",
-        ">   128    2.00 MB    2.01 MB   yes     200,000  190,000-210,000     60,000",
         (
-            "  1,024    16.0 MB  not tried    no           -                -"
+            "   size  updates  predicted   measured  fits  examples/s             95 %"
+            "  goodput/s"
+        ),
+        (
+            "     64      188    1.00 MB     990 kB   yes     100,000   90,000-110,000"
+            "     50,000"
+        ),
+        (
+            ">   128       94    2.00 MB    2.01 MB   yes     200,000  190,000-210,000"
+            "     60,000"
+        ),
+        (
+            "  1,024       12    16.0 MB  not tried    no           -                -"
             "          -  predicted not to fit"
         ),
         "",
+        (
+            "the course's rule, for comparison: a power of two that fits, 64 to 512 as a "
+            "rule"
+        ),
         (
             "gradient noise scale: 80 examples (95 % interval 60 to any), from 2,048 "
             "examples; it grows during training"
@@ -54,6 +68,14 @@ def test_a_plan_prints_as_a_table():
         "a batch of 128 takes: state and data 500 kB, two batches 1.50 MB",
         "note: something odd",
     ]
+
+
+def test_the_courses_rule_for_up_to_2000_examples_is_shown():
+    assert (
+        "\nthe course's rule, for comparison: up to 2,000 examples are one batch, so "
+        "1,079\n"
+    ) in str(make(examples=1079))
+    assert "512 as a rule\n" in str(make(examples=2001))
 
 
 def test_micro_batches_are_reported():
@@ -114,3 +136,16 @@ def test_a_plan_without_speeds_shows_memory_alone(drawn):
     texts = drawn(make(rows=rows, micro_batch_size=64))
     assert "1,000 examples/s" not in texts
     assert "peak memory (MB)" in texts
+
+
+def test_legends_are_above_the_panels_and_cover_no_data(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    figures = []
+    monkeypatch.setattr(planning, "save", lambda figure, *_: figures.append(figure))
+    plots.batch_sizes(make(), tmp_path / "plan.png")
+    (figure,) = figures
+    figure.draw_without_rendering()
+    legends = [(axis, axis.get_legend()) for axis in figure.axes if axis.get_legend()]
+    assert len(legends) == 2
+    for axis, legend in legends:
+        assert legend.get_window_extent().y0 >= axis.get_window_extent().y1

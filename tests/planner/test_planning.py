@@ -75,34 +75,28 @@ def test_the_throughput_chooses_among_more_than_2000_examples(
     assert quick(step, work.data, repeats=2).micro_batch_size == 256
 
 
-def test_up_to_2000_examples_go_whole_and_the_others_are_measured(small, quick):
-    step, data = small(1079)
-    plan = quick(step, data)
-    assert (plan.micro_batch_size, plan.decided_by) == (1079, "small data")
-    assert sizes_of(plan) == [*SIZES, 1079]
-    assert all(row.examples_per_second for row in plan.rows)
-    assert "1,079 examples; up to 2,000 are one batch" in plan.reason
-
-
-def test_the_rule_for_small_data_may_be_left_out(small, quick, clock):
-    step, data = small(1079)
-    slow = type(step).__call__
-
-    def timed(*batch):
-        clock.now += 1.0 * len(batch[0])
-        return slow(step, *batch)
-
-    plan = quick(timed, data, step.planned_state, small_data_rule=False)
-    assert (plan.micro_batch_size, plan.decided_by) == (64, "throughput")
-    assert sizes_of(plan) == SIZES
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 40, 63])
-def test_fewer_examples_than_the_smallest_size_go_whole(small, quick, count):
+@pytest.mark.parametrize("fixed", [True, False])
+@pytest.mark.parametrize(("count", "whole"), [(2000, [2000]), (2001, [])])
+def test_up_to_2000_examples_are_tried_whole_and_goodput_decides(
+    small, quick, clock, monkeypatch, count, whole, fixed
+):
     step, data = small(count)
-    for rule in (True, False):
-        plan = quick(step, data, small_data_rule=rule)
-        assert (plan.micro_batch_size, sizes_of(plan)) == (count, [count])
+
+    def timed(self, *batch):
+        clock.now += 1.0 * len(batch[0])
+
+    monkeypatch.setattr(type(step), "__call__", timed)
+    plan = quick(step, data, fixed_epochs=fixed)
+    assert (plan.micro_batch_size, plan.decided_by) == (64, "goodput")
+    assert sizes_of(plan) == [*SIZES, *whole]
+    assert all(row.examples_per_second and row.goodput for row in plan.rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 64])
+def test_up_to_the_smallest_size_examples_go_whole(small, quick, count):
+    step, data = small(count)
+    plan = quick(step, data)
+    assert (plan.micro_batch_size, sizes_of(plan)) == (count, [count])
 
 
 def test_one_array_and_columns_are_data_too(quick):

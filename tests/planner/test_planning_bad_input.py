@@ -27,7 +27,7 @@ from gdopt.planner import NetworkStep
         ({"axis": 2}, "axis must be 0"),
         ({"device": "gpu"}, "device must be 'cpu' or like 'cuda:0', got 'gpu'"),
         ({"device": "0"}, "device must be 'cpu' or like 'cuda:0', got '0'"),
-        ({"small_data_rule": 1}, "small_data_rule must be True or False"),
+        ({"fixed_epochs": 1}, "fixed_epochs must be True or False"),
         ({"state": [object()]}, r"state\[0\] must be an array, an optim"),
     ],
 )
