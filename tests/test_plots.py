@@ -108,6 +108,14 @@ def test_costs_that_span_decades_are_drawn_by_decades(loss, scale):
     assert scale == "log" or axis.get_ylim()[0] == 0
 
 
+def test_an_accuracy_is_drawn_as_it_is_and_not_by_decades():
+    axis = Figure().subplots()
+    shares = [0.001] * 30 + [0.5] * 70
+    records = (Record(k, k, 1.0, 1.0, dev_accuracy=v) for k, v in enumerate(shares))
+    _draw_lines(axis, history_of(records), {"dev_accuracy": BLUE})
+    assert axis.get_yscale() == "linear"
+
+
 @pytest.mark.parametrize("shift", [-0.5, -1e9, 100.0])
 def test_small_changes_and_values_below_zero_are_seen(shift):
     axis = drawn(shift + 0.5**step for step in range(30))
@@ -179,8 +187,12 @@ def test_a_run_without_data_marks_its_best_step(tmp_path):
 
 
 def test_no_records_are_refused(tmp_path):
-    with pytest.raises(gdopt.ArgumentError, match="must hold at least one record"):
-        curves(History(), tmp_path / "curves.png")
+    unknown = history_of([Record(1, 1, np.nan, np.nan)])
+    for history in (History(), unknown):
+        with pytest.raises(
+            gdopt.ArgumentError, match="a record with a finite loss, got"
+        ):
+            curves(history, tmp_path / "curves.png")
     with pytest.raises(
         gdopt.ArgumentError, match="must hold a record of step 7, got 2"
     ):

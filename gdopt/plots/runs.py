@@ -54,14 +54,14 @@ def curves(
     lower edge. Panels without values are left out.
 
     Args:
-        history: of a run, with at least one record.
+        history: of a run.
         path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
         title: the heading.
         best: the step whose parameters were kept, by `EarlyStopping`; it is marked.
 
     Raises:
-        ArgumentError: there is no record, or none of `best`.
+        ArgumentError: there is no record with a finite loss, or none of `best`.
         MissingExtraError: matplotlib is not installed.
 
     >>> import pathlib, tempfile
@@ -74,11 +74,11 @@ def curves(
     >>> folder.cleanup()
     """
     steps = history["step"]
-    if not steps.size or (best is not None and best not in steps):
-        wanted = "at least one record" if best is None else f"a record of step {best}"
-        message = f"history must hold {wanted}, got {steps.size} records"
-        raise ArgumentError(message)
     known = {name for name, values in history.items() if np.isfinite(values).any()}
+    if "loss" not in known or (best is not None and best not in steps):
+        wanted = "with a finite loss" if best is None else f"of step {best}"
+        message = f"history must hold a record {wanted}, got {steps.size} records"
+        raise ArgumentError(message)
     whole = "grad_norm" in known  # a run without data
     known -= {"smoothed_loss"} if whole else set()
     drawn = [
@@ -130,11 +130,11 @@ def _draw_lines(
             axis.annotate(f"{values[-1]:.3f}", last, **place, fontsize=13, color=color)
     least, largest = every.min(), every.max()
     small = np.quantile(every[every > 0], SMALL) if largest > 0 else largest
-    if least >= 0 and largest > WIDE * small:
+    shares, narrow = "dev_accuracy" in colors, 0 < largest - least < FLAT * largest
+    if least >= 0 and largest > WIDE * small and not shares:
         logarithmic(axis, "y")
         return
-    narrow = "dev_accuracy" in colors or 0 < largest - least < FLAT * largest
-    if least >= 0 and not narrow:
+    if least >= 0 and not (shares or narrow):
         axis.set_ylim(bottom=0)
     plain_numbers(axis)
 

@@ -204,7 +204,7 @@ class History(Mapping[str, np.ndarray]):
                 marked.
 
         Raises:
-            ArgumentError: there is no record, or not that one.
+            ArgumentError: there is no record with a finite loss, or not that one.
             MissingExtraError: matplotlib is not installed.
         """
         from gdopt.plots import curves  # noqa: PLC0415 - brings the planner
