@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,37 @@ class RangeTest:
         count, ends = len(self.rates), self.rates[[0, -1]]
         span = "{:.3g} to {:.3g}".format(*ends)
         return f"RangeTest(suggestion={suggestion}, {count} rates from {span})"
+
+    def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Draw the losses and their average over the rates, and mark the suggestion.
+
+        Args:
+            path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
+                ``.pdf``.
+            title: the heading.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from gdopt.plots import series  # noqa: PLC0415 - brings the planner
+
+        figure, (axis,) = series.panels([4.0])
+        style = {"color": series.BLUE, "marker": "o" if len(self.rates) == 1 else ""}
+        axis.plot(self.rates, self.losses, label="loss", alpha=0.5, lw=1.0, **style)
+        axis.plot(self.rates, self.smoothed, label="average", lw=2.2, **style)
+        series.logarithmic(axis, "x")
+        before = self.smoothed[: max(1, len(self.smoothed) - 1)]  # it ended the test
+        margin = 0.1 * np.ptp(before) or 1.0
+        axis.set_ylim(before.min() - margin, before.max() + margin)
+        axis.set_xlabel("learning rate", **series.STYLE)
+        axis.set_ylabel("loss", **series.STYLE)
+        if self.suggestion is not None:
+            dotted = {"color": series.INK, "linestyle": ":", "linewidth": 1.6}
+            label = f"suggestion: {self.suggestion:.2g}"
+            axis.axvline(self.suggestion, label=label, **dotted)
+        above = {"bbox_to_anchor": (0, 1), "loc": "lower left", "borderaxespad": 0.2}
+        axis.legend(frameon=False, fontsize=12, labelcolor=series.INK, ncols=3, **above)
+        series.save(figure, path, title)
 
 
 def lr_finder(

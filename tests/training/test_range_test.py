@@ -156,6 +156,52 @@ def test_it_prints_the_suggestion_and_the_rates():
     assert repr(found) == ("RangeTest(suggestion=0.0312, 2 rates from 1e-07 to 0.25)")
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """Return the figures that are saved; they are saved all the same."""
+    pytest.importorskip("matplotlib")
+    from gdopt.plots import series
+
+    save, saved = series.save, []
+
+    def keep(figure, path, title):
+        saved.append(figure)
+        save(figure, path, title)
+
+    monkeypatch.setattr(series, "save", keep)
+    return saved
+
+
+def test_the_picture_shows_the_curves_and_marks_the_suggestion(figures, tmp_path):
+    found = lr_finder(mean_square, gdopt.SGD(np.zeros(4)), batches_of())
+    found.plot(tmp_path / "rates.png", title="Rates")
+    (axis,) = figures[0].axes
+    loss, average, mark = axis.lines
+    np.testing.assert_array_equal(loss.get_xydata().T, [found.rates, found.losses])
+    np.testing.assert_array_equal(average.get_xydata().T, [found.rates, found.smoothed])
+    assert mark.get_xdata()[0] == found.suggestion
+    assert axis.get_xscale() == "log"
+    low, high = axis.get_ylim()
+    assert low < found.smoothed[:-1].min() < found.smoothed[:-1].max() < high
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == ["loss", "average", f"suggestion: {found.suggestion:.2g}"]
+    assert figures[0].get_suptitle() == "Rates"
+    assert (tmp_path / "rates.png").stat().st_size > 10_000
+
+
+def test_the_end_of_a_test_that_blew_up_does_not_hide_the_rest(figures, tmp_path):
+    smoothed = np.array([3.0, 2.0, 1.0, 1e9])
+    RangeTest(np.arange(1, 5.0), smoothed, smoothed, 2.0).plot(tmp_path / "rates.png")
+    assert figures[0].axes[0].get_ylim()[1] < 4
+
+
+def test_one_rate_without_a_suggestion_is_a_dot(figures, tmp_path):
+    RangeTest(*np.ones((3, 1)), suggestion=None).plot(tmp_path / "rates.png")
+    (axis,) = figures[0].axes
+    assert len(axis.lines) == 2
+    assert {line.get_marker() for line in axis.lines} == {"o"}
+
+
 # Everything is restored.
 
 
