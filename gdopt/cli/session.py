@@ -147,11 +147,13 @@ class Session:
                     epochs=epochs,
                     dev=self.problem.dev,
                     callback=[*stopping, self._watch(shown, epochs, steps)],
-                    checkpoint=folder,
+                    checkpoint=folder / "checkpoints",
                     record_every=max(1, epochs * steps // RECORDS),
                     validate=False,
                 )
-        except (DivergenceError, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            return KeyboardInterrupt(f"after step {self.optimizer.t}")
+        except DivergenceError as error:
             return error
         finally:
             self.seconds = time.perf_counter() - begin

@@ -9,12 +9,13 @@ import pytest
 from gdopt.cli import session
 from gdopt.cli.flags import LEARNING_RATES, SCHEDULES
 from gdopt.optim import OPTIMIZERS
-from gdopt.training import RunFolder, load
+from gdopt.training import load
 
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
-FILES = ["curves.png", "metrics.jsonl", "model.npz", "settings.json", "summary.json"]
+FILES = ["checkpoints", "curves.png", "metrics.jsonl", "model.npz", "settings.json"]
+FILES += ["summary.json"]
 
 
 def accuracy_of(found):
@@ -168,15 +169,15 @@ def press(monkeypatch):
     """Return ``press(at, times)``: Ctrl-C at a step, as the terminal sends it."""
 
     def prepare(at, times=1):
-        ordinary = RunFolder.write
+        ordinary = session.Progress.show
 
-        def write(self, record):
-            ordinary(self, record)
-            if record.step == at:
+        def show(self, done, total, text):
+            ordinary(self, done, total, text)
+            if done == at:
                 for _ in range(times):
                     signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(RunFolder, "write", write)
+        monkeypatch.setattr(session.Progress, "show", show)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield prepare
@@ -196,7 +197,8 @@ def test_ctrl_c_leaves_a_readable_folder_and_says_where(
     assert [line["step"] for line in metrics(tmp_path / "run")] == list(range(1, 41))
     summary = read(tmp_path / "run" / "summary.json")
     assert (summary["finished"], summary["steps"]) == (False, 40)
-    assert load(tmp_path / "run" / "model.npz")["optimizer"]["t"] == 40
+    checkpoints = names(tmp_path / "run" / "checkpoints")
+    assert checkpoints[-1] == "checkpoint-000000000040.npz"
 
 
 def test_after_a_run_ctrl_c_is_what_it_was(quick, press):
@@ -208,8 +210,9 @@ def test_a_second_ctrl_c_stops_at_once(quick, press, tmp_path, metrics):
     press(at=5, times=2)
     found = quick("--out", "run")
     assert found.code == 130
-    assert "gdopt: interrupted\n" in found.err
-    assert names(tmp_path / "run") == ["metrics.jsonl", "settings.json"]
+    assert "gdopt: interrupted after step 5\n" in found.err
+    assert names(tmp_path / "run") == FILES
+    assert names(tmp_path / "run" / "checkpoints") == [".lock"]  # it did not wait
     assert len(metrics(tmp_path / "run")) == 5
 
 

@@ -40,9 +40,10 @@ def test_layers_are_normalized_over_their_units(trained):
     assert (tree["params"]["gamma1"] != 1).any()
 
 
-def test_a_plain_network_has_no_state_of_its_own(trained):
+def test_a_plain_network_has_no_statistics(trained):
     tree, _ = trained()
-    assert "layers" not in tree
+    expected = {"batches_seen": 68, "output": "softmax", "statistics": {}}
+    assert tree["layers"] == expected
 
 
 @pytest.mark.newest
