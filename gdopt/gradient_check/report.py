@@ -33,7 +33,7 @@ def usual_mistake(
         compare: returns derivatives by gradients times some factors, and numeric ones.
         error: up to which they agree.
     """
-    for what, factors in MISTAKES.items():
+    for factors, what in MISTAKES.items():
         if relative_error(*compare(np.array(factors))) <= error:
             return what
     return ""
