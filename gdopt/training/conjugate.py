@@ -63,7 +63,7 @@ class ConjugateGradients(Descent):
         self._next *= beta
         self._next -= g
         self._square, self._slope = square, beta * along - square
-        self._decrease = start.value - found.value
+        self._decrease = max(0.0, start.value - found.value)  # rounding may hide it
 
     def _state(self) -> dict[str, Any]:
         numbers = np.array([self._square, self._slope, self._decrease])

@@ -11,13 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_parts
-from gdopt.checks import (
-    as_number,
-    as_scalar,
-    check_like,
-    check_saved_array,
-    check_state,
-)
+from gdopt.checks import as_number, as_scalar, check_saved_array, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.complex_ import SplitBinding
@@ -81,14 +75,12 @@ class Descent:
         layout = Layout.of(parameters.arrays)  # without the gaps of frozen arrays
         if len(layout.sizes) > 1 or not layout.sizes.keys() <= {"float32", "float64"}:
             message = (
-                f"params must be all float64 or all float32 for {self.name!r}, got "
+                f"{self.name!r} needs params all of float64, or all of float32, got "
             )
             message += f"{', '.join(layout.sizes)}: write w.astype(np.float64)"
             raise ArgumentTypeError(message)
         if not max(layout.sizes.values()):
-            message = (
-                "params must hold at least one number, got arrays without elements"
-            )
+            message = "params must hold at least one number, got empty arrays"
             raise ArgumentError(message)
         self.t = 0
         self._backend, self._xp = parameters.backend, parameters.backend.xp
@@ -161,7 +153,15 @@ class Descent:
         """Search along a new direction, and leave the parameters at the end of it.
 
         An error puts them back to where the update started.
+
+        Raises:
+            ArgumentError: the method has not started.
         """
+        if math.isnan(self._value):
+            message = (
+                f"{self.name!r} must start before its first update, or after a load"
+            )
+            raise ArgumentError(message)
         try:
             with self._parameters.on_device():
                 return self._update(evaluate)
@@ -186,17 +186,8 @@ class Descent:
         while True:
             slope, first, longest = self._aim()
             start = LinePoint(0.0, self._value, slope)
-            found = None
-            if slope < 0:
-                found = search(
-                    trial,
-                    start,
-                    first,
-                    curvature=self.curvature,
-                    longest=longest,
-                    noise=noise,
-                )
-            if found is not None:
+            limits = {"curvature": self.curvature, "longest": longest, "noise": noise}
+            if slope < 0 and (found := search(trial, start, first, **limits)):
                 break
             if not self._remembers:
                 self._parameters.write(self._x)
@@ -230,7 +221,7 @@ class Descent:
         if self._box is not None:
             x, d = self._x.flat, self._d
             d *= self._mask
-            if self._remembers or not self._box.closed:
+            if self.t or not self._box.closed:  # else as far as the bounds allow
                 d *= first
             d += x
             self._box.clip(d)
@@ -264,12 +255,12 @@ class Descent:
         if self._box is not None:
             flat = self._box.projected(x.flat, flat, self._free_g)
         ends = flat.max(), flat.min(), *self._ends
-        if self._backend.name == "numpy" or not self._backend.is_array(value):
+        held = self._backend.name != "numpy" and self._backend.is_array(value)
+        if held and value.shape == () and value.dtype.kind == "f":
+            read = self._read(value, slope, *ends)
+        else:
             value = as_number("the value", as_scalar(value))
             read = [value, *self._read(slope, *ends)]
-        else:
-            check_like("the value", value, slope)
-            read = self._read(value, slope, *ends)
         value, slope, high, low, most, least = read
         return Report(value, slope, max(high, -low), max(most, -least))
 
@@ -300,4 +291,4 @@ class Descent:
         lowest = check_saved_array("lowest", np.array(saved["lowest"]), np.array(0.0))
         with self._parameters.on_device():
             self._load(saved)
-        self.t, self._lowest = saved["t"], float(lowest)
+        self.t, self._lowest, self._value = saved["t"], float(lowest), math.nan

@@ -96,19 +96,18 @@ class LBFGS(Descent):
         Those with the newest y are noted, or all where bounds hold other elements.
         """
         xp, held = self._xp, len(pairs)
-        last = 2 * ((self._count - 1) % MEMORY) + 1
         parts = [xp.dot(pairs, g), xp.dot(g, g).reshape(1)]
+        last = 2 * ((self._count - 1) % MEMORY) + 1
+        columns = slice(last, last + 1) if self._box is None else slice(1, held, 2)
         if held and self._box is None:
             parts.append(xp.dot(pairs, pairs[last]))
         elif held:
-            parts.append(xp.dot(pairs * self._mask, pairs.T).ravel())
+            parts.append(xp.dot(pairs, (pairs[columns] * self._mask).T).ravel())
         found = self._backend.to_host(xp.concatenate(parts)).astype(np.float64)
-        others = found[held + 1 :]
-        if self._box is not None:
-            self._products[:held, :held] = others.reshape(held, held)
-        elif held:
-            self._products[:held, last] = others
-            self._products[last, 1:held:2] = others[1::2]
+        if held:
+            block = found[held + 1 :].reshape(held, -1)
+            self._products[:held, columns] = block
+            self._products[columns, 1:held:2] = block[1::2].T
         numbers: list[float] = found[: held + 1].tolist()
         return numbers
 

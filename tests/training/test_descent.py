@@ -327,7 +327,9 @@ def test_other_dtypes_are_refused(params, message):
 
 
 def test_parameters_without_elements_are_refused():
-    with pytest.raises(ArgumentError, match="must hold at least one number"):
+    with pytest.raises(
+        ArgumentError, match="must hold at least one number, got empty arrays"
+    ):
         make("gd", np.zeros(0))
 
 
@@ -375,6 +377,29 @@ def test_missing_gradients_are_refused(name):
         make(name, params).start(lambda: (0.0, {"W": np.ones(2), "b": None}))
     with pytest.raises(ArgumentTypeError, match="value must be a number"):
         make(name, params).start(lambda: (np.ones(2), grads))
+
+
+@NAMES
+def test_an_update_before_the_start_is_refused_and_changes_nothing(name):
+    w = np.ones(6)
+    method = make(name, w)
+    with pytest.raises(ArgumentError, match="must start before its first update"):
+        method.update(lambda: valley(w))
+    method.start(lambda: valley(w))
+    method.load_state_dict(method.state_dict())
+    with pytest.raises(ArgumentError, match="or after a load"):
+        method.update(lambda: valley(w))
+    assert (w == 1).all()
+
+
+@NAMES
+def test_values_of_another_dtype_are_numbers_too(name, cp):
+    v = cp.array([2.0, 3.0], cp.float32)
+    for value in (cp.sum(v.astype(cp.float64)), np.float64(5.0), 5, cp.array(5)):
+        assert make(name, v).start(lambda value=value: (value, v + 1)).value == 5.0
+    for value in (v, cp.array(1j), True, "5", None):
+        with pytest.raises(ArgumentTypeError, match="value must be a number"):
+            make(name, v).start(lambda value=value: (value, v + 1))
 
 
 def test_a_gradient_of_another_shape_is_refused_within_a_search():
