@@ -8,6 +8,8 @@ import pytest
 import gdopt
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
+from gdopt.optim.parameters import Parameters
+from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 from gdopt.training.stopping import EarlyStopping
 
 
@@ -29,6 +31,14 @@ def stopping():
     return made
 
 
+def searching(name):
+    w = np.ones(3)
+    made = LINE_SEARCH_METHODS[name](Parameters.of(w))
+    made.start(lambda: (w @ w, 2 * w))
+    made.update(lambda: (w @ w, 2 * w))
+    return made
+
+
 LOADERS = {
     "optimizer": lambda: gdopt.Adam({"W": np.zeros(3)}),
     "network": normed,
@@ -38,6 +48,8 @@ LOADERS = {
     "average": lambda: average(3.0),
     "average of arrays": lambda: average(np.ones(3)),
     "stopping": stopping,
+    "l-bfgs": lambda: searching("l-bfgs"),
+    "conjugate gradients": lambda: searching("cg"),
 }
 
 
