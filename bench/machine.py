@@ -18,7 +18,7 @@ from gdopt.cli.info import collect, processor
 
 HERE = Path(__file__).parent
 PACKAGES = ("gdopt", "numpy", "numba", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch")
-PACKAGES += ("jax", "jaxlib", "optax", "pandas", "scikit-learn")
+PACKAGES += ("jax", "jaxlib", "optax", "pandas", "scikit-learn", "scipy")
 UNKNOWN = "unknown"  # where there is no repository, or no git
 FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # slow down products where they lie
 

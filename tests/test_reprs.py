@@ -174,7 +174,7 @@ EXAMPLES |= {
     for kind in gdopt.optim.OPTIMIZERS.values()
     if kind.__name__ not in EXAMPLES
 }
-ELSEWHERE = {"RunFolder", "TrainingGraph"}  # need a folder and a GPU: see below
+ELSEWHERE = {"TrainingGraph"}  # need a folder and a GPU: see below
 
 
 def test_every_public_class_has_an_example():

@@ -4,11 +4,13 @@ import copy
 
 import numpy as np
 import pytest
+from scripted import begin, losses
 
 import gdopt
-from scripted import begin, losses
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
+from gdopt.optim.parameters import Parameters
+from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 from gdopt.training.plateau import ReduceOnPlateau
 from gdopt.training.records import History, Record
 from gdopt.training.stopping import EarlyStopping
@@ -38,6 +40,14 @@ def history():
     return made
 
 
+def searching(name):
+    w = np.ones(3)
+    made = LINE_SEARCH_METHODS[name](Parameters.of(w))
+    made.start(lambda: (w @ w, 2 * w))
+    made.update(lambda: (w @ w, 2 * w))
+    return made
+
+
 LOADERS = {
     "optimizer": lambda: gdopt.Adam({"W": np.zeros(3)}),
     "network": normed,
@@ -49,6 +59,8 @@ LOADERS = {
     "stopping": stopping,
     "history": history,
     "plateau": ReduceOnPlateau,
+    "l-bfgs": lambda: searching("l-bfgs"),
+    "conjugate gradients": lambda: searching("cg"),
 }
 
 

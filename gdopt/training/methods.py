@@ -18,14 +18,15 @@ from gdopt.optim.hyper import BOUNDS
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.settings import NUMBERS, is_read
 from gdopt.training.checkpoint import digest
-from gdopt.training.lbfgs import LINE_SEARCH_METHODS, LineSearchMethod
+from gdopt.training.descent import Descent
+from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 from gdopt.training.objectives import read_value
 from gdopt.training.point import Evaluate, Point
 
 
 def make_method(
     method: Any, params: Any, *, lr: Any = None, bounds: Any = None
-) -> Optimizer | LineSearchMethod:
+) -> Optimizer | Descent:
     """Return what updates the parameters.
 
     Args:
@@ -135,7 +136,7 @@ class FirstOrder:
         return max_norm(xp, projected)
 
 
-def parameters_of(method: Optimizer | LineSearchMethod) -> Parameters:
+def parameters_of(method: Optimizer | Descent) -> Parameters:
     """Return what an optimizer or a line search updates."""
     found: Parameters = method._parameters  # noqa: SLF001 - not for users
     return found
@@ -181,7 +182,7 @@ def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:
     return found
 
 
-def described(method: Optimizer | LineSearchMethod) -> dict[str, Any]:
+def described(method: Optimizer | Descent) -> dict[str, Any]:
     """Return the settings of a method, for a comparison with those of another run."""
     if not isinstance(method, Optimizer):
         return {"method": method.name}
@@ -206,7 +207,7 @@ def _described(setting: Any) -> Any:
     return f"{shown(host)}, SHA-256 {digest(np.ascontiguousarray(host))[:8]}"
 
 
-def varying(method: Optimizer | LineSearchMethod) -> dict[str, Any]:
+def varying(method: Optimizer | Descent) -> dict[str, Any]:
     """Return what schedules and 0-d arrays were at the last update, to 9 digits."""
     if not isinstance(method, Optimizer) or not method.hyper.changes:
         return {}

@@ -1,4 +1,4 @@
-"""What a run without data knows at its parameters."""
+"""Where a deterministic run is: what its methods return for each update."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Evaluate = Callable[[], tuple[Any, Any]]  # value and gradients at the parameters
+# The user's function at the parameters as they are: its value, a number or a 0-d array,
+# and the gradients in any form that an optimizer takes.
+Evaluate = Callable[[], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Point:
-    """Value and gradient at the parameters as they are.
+    """The parameters after an update, in numbers.
 
     Attributes:
         value: of the function.
-        grad_norm: largest magnitude of an element of the gradient; with bounds, of
-            ``x - clip(x - gradient, lower, upper)``.
-        change: largest change of a parameter in the last update; 0 at the start.
-        stalled: a sentence that says why no further progress is possible.
+        grad_norm: largest magnitude of an element of the gradient; under bounds, of
+            the projected one, ``x - clip(x - g, lower, upper)``.
+        change: largest magnitude of the change of a parameter in the update.
+        stalled: why no further progress is possible, as a sentence.
     """
 
     value: float
     grad_norm: float
-    change: float = 0.0
+    change: float
     stalled: str | None = None
