@@ -4,9 +4,9 @@ import copy
 
 import numpy as np
 import pytest
+from scripted import begin, losses
 
 import gdopt
-from scripted import begin, losses
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
 from gdopt.training.plateau import ReduceOnPlateau
