@@ -172,7 +172,7 @@ class Session:
 
     @property
     def best(self) -> Record | None:
-        """The record whose parameters were put back."""
+        """The record whose parameters were restored."""
         return None if self.stopping is None else self.stopping.restored
 
     def finish(self, folder: Path, stopped: BaseException | None) -> None:

@@ -192,6 +192,6 @@ class EpochJudge:
         return self.history.rested
 
     def end(self, _run: Any) -> None:
-        """Put back the weights of the best epoch."""
+        """Restore the weights of the best epoch."""
         if self._best is not None:
             self._weights[...] = self._best

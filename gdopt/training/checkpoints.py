@@ -24,7 +24,7 @@ IN_USE: set[Path] = set()  # folders of this process: its own locks do not exclu
 
 
 class CheckpointFolder:
-    """Writes the state of a run now and then, and finds the last one that is whole.
+    """Writes the state of a run at intervals, and finds the last one that is whole.
 
     The folder is locked against other processes while it is open, on systems that can.
     What a killed process left half-written is removed.

@@ -60,7 +60,7 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
             for ``W1``; None where torch's parameters carry them. It may return the same
             arrays each time, which are read until the next call.
         params: an array, or a container of arrays, as `gdopt.Optimizer` takes it; it is
-            updated in place, and is `Result.x`. Nobody else may change it during a run
+            updated in place, and is `Result.x`. Others must not change it during a run
             without data.
         data: batches, such as ``gdopt.minibatches(X, y, batch_size=64)``: each loop
             over it is an epoch.

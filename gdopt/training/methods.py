@@ -57,14 +57,15 @@ def make_method(
             raise ArgumentError(message)
         return LINE_SEARCH_METHODS[method](Parameters.of(params), bounds=bounds)
     if isinstance(method, str):
-        known = [*OPTIMIZERS, *LINE_SEARCH_METHODS]
+        known = [*LINE_SEARCH_METHODS, *OPTIMIZERS]
         if method not in OPTIMIZERS:
             message = f"method must be one of {listed(known)}, got {method!r}"
             raise ArgumentError(message)
         method = OPTIMIZERS[method]
     if isinstance(method, Rule):
         return Optimizer(params, method, **given)
-    made = method(params, **given) if callable(method) else None
+    other = isinstance(method, type) and not issubclass(method, Optimizer)
+    made = method(params, **given) if callable(method) and not other else None
     if not isinstance(made, Optimizer):
         rule = "must be a name, a rule, an optimizer, or a function that returns one"
         message = f"method {rule}, got {shown(method)}"
@@ -75,7 +76,7 @@ def make_method(
 
 def refuse_others(optimizer: Optimizer, params: Any, what: str) -> None:
     """Refuse an optimizer of other arrays than those of a container."""
-    own = optimizer.params
+    own = parameters_of(optimizer).given
     named, _ = read_arrays(params, what)
     if own is not params and (
         own.keys() != named.keys() or any(own[n] is not a for n, a in named.items())

@@ -52,8 +52,11 @@ class Monitor:
             message = f"monitor={self.watched!r} needs dev examples: give dev=(X, y)"
             raise ArgumentError(message)
         if self.watched != measured:
-            message = f"monitor must be {measured!r}, which is what this run measures "
-            raise ArgumentError(f"{message}on dev examples, got {self.watched!r}")
+            message = (
+                f"monitor must be {measured!r}, which is what this run measures on dev "
+                f"examples, got {self.watched!r}"
+            )
+            raise ArgumentError(message)
         first = run.dev[0]
         count = examples_in(first, run.data) if hasattr(first, "shape") else 2
         if count < (2 if measured == "dev_accuracy" else 1):

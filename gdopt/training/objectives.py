@@ -162,6 +162,8 @@ def read_value(value: Any) -> float:
 
 @on_their_device
 def _number(value: Any) -> float:
+    if isinstance(value, str):  # float() would read it
+        raise TypeError
     return float(value.item() if hasattr(value, "item") else value)
 
 

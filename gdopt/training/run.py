@@ -20,7 +20,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.methods import FirstOrder, parameters_of
+from gdopt.training.methods import FirstOrder, max_norm, parameters_of
 from gdopt.training.objectives import Objective, not_finite_in
 from gdopt.training.records import History, Record, Result
 from gdopt.training.resume import (
@@ -186,7 +186,7 @@ class Run:
         )
 
     def _updates(self, signals: SignalsSave | None) -> Iterator[Record]:
-        clock = _Clock(self.seconds)
+        clock, begun = _Clock(self.seconds), self.step
         if self.data is None and self.step == 0:
             self._note(self.source.at_start())
             yield from self._shared(self._record(clock), signals)
@@ -205,11 +205,13 @@ class Run:
             if due or (self.reason is not None and not math.isnan(update.loss)):
                 record = self._record(clock, lr, ends_epoch=ends)
                 yield from self._shared(record, signals)
-        if self._folder is not None:
+        if self.step > begun:
+            if self.data is not None:
+                self._check_parameters()
             self._save()
 
     def _shared(self, record: Record, signals: SignalsSave | None) -> Iterator[Record]:
-        """Give a record to the callbacks, and to the caller."""
+        """Pass a record to the callbacks, and to the caller."""
         self.history.append(record)
         for callback in self.callbacks:
             stop = callback(record)
@@ -296,14 +298,21 @@ class Run:
         rate = "the learning rate" if lr is None else f"the learning rate, {lr:.6g},"
         return f"{rate} is probably too large"
 
-    def _check(self, what: str, number: float, batch: Any) -> None:
+    def _check_parameters(self) -> None:
+        """Refuse parameters that the last update has made NaN or infinite."""
+        with self.parameters.on_device():
+            arrays = self.parameters.arrays.values()
+            largest = max_norm(self.parameters.backend.xp, arrays)
+        self._check("parameters", largest, None, ago=1)
+
+    def _check(self, what: str, number: float, batch: Any, ago: int = 0) -> None:
         """Refuse a number that is not finite, and name what is to blame."""
         if math.isfinite(number):
             return
-        place = f"at step {self.step + 1}"
+        place = f"at step {self.step + 1 - ago}"
         if self.data is None:
             place = f"after step {self.step + 1}" if self.history["step"].size else ""
-        else:
+        elif not ago:
             place += f", in epoch {self.epoch + 1}"
         arrays = getattr(self.data, "arrays", batch)
         cause = None if arrays is None else not_finite_in(arrays, "the data")
@@ -325,7 +334,7 @@ class Run:
 
         With the state goes what tells the problem from others: value and gradient here.
         Of a run with data they are those of the next batch. If the `last` checkpoint
-        needs them, sampler and objective are put back.
+        needs them, sampler and objective are restored.
         """
         if self._folder is None or self.step == 0:
             return
@@ -343,7 +352,7 @@ class _Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Begin to count anew."""
+        """Start counting again."""
         self._examples, self._since = 0, time.perf_counter()
 
     def count(self, examples: int) -> None:

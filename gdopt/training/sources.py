@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gdopt.arrays import Array
 from gdopt.checks import shown
@@ -16,7 +16,12 @@ from gdopt.training.methods import named_gradients, parameters_of
 from gdopt.training.objectives import Objective, read_value
 from gdopt.training.point import Point
 
-Check = Callable[[str, float, Any], None]  # of a number that must be finite
+
+class Check(Protocol):
+    """Refuses a number that is not finite, `ago` updates after it was computed."""
+
+    def __call__(self, what: str, number: float, batch: Any, ago: int = 0) -> None:
+        """See above; `batch` is what may be to blame."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Batches:
         self._number = 0
         self._drawn: Any = None
         self._batch: Any = None
-        self._late: Callable[[], float] | None = None
+        self._late: tuple[Callable[[], float], Any] | None = None  # and its batch
         self.ends_epoch = False
 
     def prepare(self) -> None:
@@ -152,12 +157,13 @@ class Batches:
         """Check the loss, or leave it to the next call, if a GPU has to wait."""
         own = self._parameters
         if self._late is not None:
+            (fetched, batch), self._late = self._late, None
             with own.on_device():
-                number, self._late = self._late(), None
-            self._check("loss", number, self._batch)
+                number = fetched()
+            self._check("loss", number, batch, ago=1)
         if not read and own.backend.name != "numpy" and own.backend.is_array(loss):
             with own.on_device():
-                self._late = own.backend.fetch(loss)
+                self._late = own.backend.fetch(loss), self._batch
             return math.nan
         number = read_value(loss)
         self._check("loss", number, self._batch)
@@ -215,10 +221,12 @@ def refuse_iterators(name: str, data: Any) -> None:
     """Refuse data that cannot be looped over for every epoch.
 
     Raises:
-        ArgumentTypeError: it has no length, or can be looped over only once.
+        ArgumentTypeError: it has no length, or can be looped over only once; it is
+            arrays, or empty.
     """
     loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
-    if not loops or hasattr(data, "__next__") or isinstance(data, tuple | dict | str):
+    other = isinstance(data, tuple | dict | str) or hasattr(data, "shape")
+    if not loops or other or hasattr(data, "__next__") or len(data) == 0:
         message = (
             f"{name} must be batches that each epoch loops over, such as "
             f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"

@@ -43,8 +43,8 @@ class EarlyStopping:
     neither ends the waiting nor replaces the copy.
 
     However the run ends, by a rule, by an error or by Ctrl-C, the best parameters are
-    put back, and with them what the network has averaged, such as the mean and variance
-    of batch normalization. The optimizer's state is not put back.
+    restored, and with them what the network has averaged, such as the mean and variance
+    of batch normalization. The optimizer's state is not restored.
 
     A NaN is never the best: it counts as a value without improvement, and `nans` holds
     how many there were. Infinities are values like others. A run that diverges raises
@@ -68,7 +68,7 @@ class EarlyStopping:
         best_step: the step of its record; None before.
         waited: values since the best one; all of them before there is one.
         nans: how many values were NaN.
-        restored: the record whose parameters were put back; None before.
+        restored: the record whose parameters were restored; None before.
         reason: why the run was stopped; None before.
 
     Raises:
@@ -175,7 +175,7 @@ class EarlyStopping:
                 target[name][...] = array
 
     def end(self, _run: Run) -> None:
-        """Put back the best parameters, and what belongs to them."""
+        """Restore the best parameters, and what belongs to them."""
         if self._best_record is not None:
             with Uninterrupted():
                 self._objective.load_state_dict(self._layers)

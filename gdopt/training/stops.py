@@ -94,8 +94,9 @@ class Stops:
         if self.gtol is not None and point.grad_norm <= self.gtol:
             norm = f"the gradient's norm {point.grad_norm:.3g}"
             return f"{norm} is at most gtol={self.gtol:g}"
-        if before is None:
-            return None
+        return None if before is None else self._is_still(value, point, before)
+
+    def _is_still(self, value: float, point: Point, before: float) -> str | None:
         scale = max(abs(before), abs(value), 1.0)
         if self.ftol is not None and abs(before - value) <= self.ftol * scale:
             return f"the value changed by {before - value:.3g}, within ftol={self.ftol}"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripted import begin, losses
 
 import gdopt
 from gdopt.optim import gradients as checks
-from scripted import begin, losses
 
 pytestmark = pytest.mark.peers("torch")
 

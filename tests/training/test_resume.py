@@ -215,9 +215,17 @@ def test_a_finished_run_returns_its_result_without_training_on(tmp_path):
 
 
 def test_a_finished_fit_returns_its_result_and_moves_nothing(make_run, tmp_path):
-    first, again = make_run(), make_run()
+    first, again, calls = make_run(), make_run(), []
     expected = train(first, 2, checkpoint=tmp_path)
+    evaluate = again.network.loss_and_grads
+
+    def counted(*batch, **options):
+        calls.append(1)
+        return evaluate(*batch, **options)
+
+    again.network.loss_and_grads = counted
     result = train(again, 2, checkpoint=tmp_path)
+    assert len(calls) == 1  # it compares with what the checkpoint holds
     same_results(expected, result)
     assert bits(first) == bits(again)
     assert first.batches.state_dict() == again.batches.state_dict()

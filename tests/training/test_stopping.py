@@ -287,7 +287,7 @@ def test_what_the_dev_examples_do_not_give_is_refused_at_the_start(overfitting):
     how = {"epochs": 3, "dev": dev, "callback": EarlyStopping(2, monitor="dev_loss")}
     with pytest.raises(
         gdopt.ArgumentError,
-        match="monitor must be 'dev_accuracy', which .*got 'dev_loss'",
+        match=r"monitor must be 'dev_accuracy', which .*got 'dev_loss'",
     ):
         fit(network, optimizer, batches, **how)
     assert optimizer.t == 0

@@ -23,9 +23,9 @@ def made(size=3, **options):
 def test_a_resumed_run_stops_where_an_uninterrupted_one_does(taken, tmp_path):
     values = [0.5, NAN, 0.7, 0.6, 0.7, 0.1]
     w, whole = made()
-    expected = losses(whole, values, lambda step: w.fill(step))
+    expected = losses(whole, values, w.fill)
     first_w, first = made()
-    losses(first, values[:taken], lambda step: first_w.fill(step))
+    losses(first, values[:taken], first_w.fill)
     save(tmp_path / "stopping.npz", first.state_dict())
     rest_w, rest = made()
     losses(rest, [99.0])
