@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypedDict, Unpack
 
 from gdopt.arrays import Array
 from gdopt.checks import check_flag, check_positive, shown
 from gdopt.data import MiniBatches
-from gdopt.errors import ArgumentTypeError
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.optim.options import suggest
 from gdopt.training.graph import TrainingGraph, check_pair
 from gdopt.training.methods import make_method, refuse_others
 from gdopt.training.objectives import (
@@ -116,6 +117,7 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
     >>> result.success, result.x.round(4)
     (True, array([1., 1.]))
     """
+    refuse_unknown("minimize", options)
     return make_run(fg, params, **options).finish()
 
 
@@ -145,7 +147,18 @@ def steps(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Iterator[
     >>> record.step, record.loss, x
     (3, 0.390625, array([ 0.375, -0.5  ]))
     """
+    refuse_unknown("steps", options)
     return make_run(fg, params, **options).records()
+
+
+def refuse_unknown(name: str, options: Collection[str]) -> None:
+    """Refuse keywords that are not in `RunOptions`, and say which may be meant."""
+    known = [*RunOptions.__annotations__]
+    for option in options:
+        if option not in known:
+            near = "".join(f"; did you mean {n}?" for n in suggest(option, known)[:1])
+            message = f"{name} got an unknown keyword {option!r}{near}"
+            raise ArgumentTypeError(message)
 
 
 def make_run(
@@ -173,6 +186,9 @@ def make_run(
     """Check the arguments of `minimize`, and return the run."""
     if data is not None:
         refuse_iterators("data", data)
+    elif dev is not None:
+        message = "dev must be None without data, as it is measured after each epoch"
+        raise ArgumentError(message)
     stops = Stops.of(
         with_data=data is not None,
         epochs=epochs,
@@ -348,7 +364,8 @@ def check_callbacks(given: Any) -> tuple[Callback, ...]:
         return ()
     found = tuple(given) if isinstance(given, list | tuple) else (given,)
     for one in found:
-        if not callable(one):
-            message = f"callback must be a function of a record, got {shown(one)}"
+        if not callable(one) or isinstance(one, type):
+            made = f": write {one.__name__}(...)" if callable(one) else ""
+            message = f"callback must be a function of a record, got {shown(one)}{made}"
             raise ArgumentTypeError(message)
     return found

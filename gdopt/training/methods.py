@@ -15,6 +15,7 @@ from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim import OPTIMIZERS, Optimizer, Rule
 from gdopt.optim.hyper import BOUNDS
+from gdopt.optim.options import suggest
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.settings import NUMBERS, is_read
 from gdopt.training.checkpoint import digest
@@ -59,7 +60,8 @@ def make_method(
     if isinstance(method, str):
         known = [*LINE_SEARCH_METHODS, *OPTIMIZERS]
         if method not in OPTIMIZERS:
-            message = f"method must be one of {listed(known)}, got {method!r}"
+            near = "".join(f"; did you mean {n!r}?" for n in suggest(method, known)[:1])
+            message = f"method must be one of {listed(known)}, got {method!r}{near}"
             raise ArgumentError(message)
         method = OPTIMIZERS[method]
     if isinstance(method, Rule):

@@ -10,7 +10,7 @@ from gdopt.data import minibatches
 from gdopt.errors import DivergenceError
 from gdopt.nn import Network
 from gdopt.schedules import polynomial
-from gdopt.training import fit, steps
+from gdopt.training import EarlyStopping, fit, steps
 
 
 def records_of(run, **options):
@@ -332,3 +332,29 @@ def test_accumulated_batches_are_penalized_as_one(engine):
         assert optimizer.t == 4
         ends.append(network.params.flat.copy())
     np.testing.assert_allclose(*ends, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"maxiter": 3}, gdopt.ArgumentTypeError, "'maxiter'; did you mean max_iter"),
+        ({"learning_rate": 1.0}, gdopt.ArgumentTypeError, "did you mean lr"),
+        ({"jac": True}, gdopt.ArgumentTypeError, "minimize got an unknown .* 'jac'$"),
+        ({"method": "Adam"}, gdopt.ArgumentError, "got 'Adam'; did you mean 'adam'"),
+        ({"method": "rmspropp"}, gdopt.ArgumentError, "did you mean 'rmsprop'"),
+        ({"dev": (1,)}, gdopt.ArgumentError, "dev must be None without data"),
+        (
+            {"callback": EarlyStopping},
+            gdopt.ArgumentTypeError,
+            r"got <class .*: write EarlyStopping\(...\)",
+        ),
+    ],
+)
+def test_what_minimize_does_not_take_is_refused_with_what_may_be_meant(
+    options, error, message
+):
+    x = np.ones(2)
+    for run in (gdopt.minimize, gdopt.steps):
+        with pytest.raises(error, match=message.replace("minimize", run.__name__)):
+            run(lambda x: (x @ x, 2 * x), x, **options)
+    assert (x == 1).all()
