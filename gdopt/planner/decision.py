@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gdopt.planner.noise import NoiseScale
 from gdopt.planner.plan import Row
+from gdopt.planner.throughput import is_noisy
 from gdopt.tables import format_bytes
 
 NEAR = 0.03  # a smaller size within 3 % is as good, and makes more updates
 # Times as many epochs that a size may need to learn as much as the smallest one, where
 # their number is fixed.
-MOST_EPOCHS = 1.1
+MOST_EPOCHS = 1.05
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def decide(
     if not fitting:
         return None
     if wanted is None:
-        return _by_evidence(rows, fitting, noise, examples, fixed_epochs)
+        found = _by_evidence(rows, fitting, noise, examples, fixed_epochs)
+        return replace(found, reason=found.reason + _warning(fitting))
     why = f"{wanted:,} were asked for"
     if fitting[-1].batch_size == wanted:
         why += _cost(examples, noise, wanted, fitting[0].batch_size)
@@ -139,6 +141,23 @@ def _score(row: Row, rate: float | None, noise: NoiseScale | None) -> float:
 def _shown(row: Row, name: str) -> str:
     value = row.examples_per_second if name == "throughput" else row.goodput
     return f"{value or 0:,.0f}"
+
+
+def _warning(rows: Sequence[Row]) -> str:
+    """Say which interval is the widest, if it is too wide to trust."""
+    intervals = [
+        (high / low, low, high, row.batch_size)
+        for row in rows
+        if (low := row.examples_per_second_low)
+        and (high := row.examples_per_second_high)
+    ]
+    _, low, high, size = max(intervals, default=(1.0, 1.0, 1.0, 0))
+    if not is_noisy(low, high):
+        return ""
+    return (
+        "; the timings are too noisy to trust, even after more rounds: "
+        f"{low:,.0f} to {high:,.0f} examples a second with {size:,}"
+    )
 
 
 def _epochs(size: int, other: int, noise: float) -> float:

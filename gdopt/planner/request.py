@@ -76,7 +76,7 @@ def plan_batch_size(
         batch_size: examples that an update must have: if they do not fit together,
             the plan says in how many micro-batches they do.
         fixed_epochs: whether you train for a fixed number of epochs. Then only sizes
-            are allowed with which at most 1.1 times as many epochs learn as much as
+            are allowed with which at most 1.05 times as many epochs learn as much as
             with the smallest one, even at the lower end of the noise scale's interval;
             if the noise is not known, the smallest size is chosen.
         axis: of the examples: 0 for rows, 1 for the course's columns.

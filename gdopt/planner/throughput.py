@@ -65,6 +65,8 @@ class TrialBatches:
 
 SECONDS = 0.02  # that a turn takes at least
 MOST_STEPS = 1000  # in a turn
+NOISY = 1.25  # times its lower end, above which an interval is too wide to trust
+ATTEMPTS = 3  # at timings that are not noisy
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,13 @@ def measure_throughput(
     A machine that slows down for a while then slows all sizes down equally. Each turn
     begins with a step that is not counted, and takes as many more as last 20 ms. `make`
     gives, for a size, the function that gathers a batch and does a step. Sizes that run
-    out of memory are left out.
+    out of memory are left out. While an interval is too wide to trust, as many rounds
+    are added, up to three times as many in all; `done` is called in the first ones.
     """
     rates: dict[int, list[float]] = {size: [] for size in sizes}
     steps = dict.fromkeys(sizes, 0)
-    for number in range(repeats):
+    found: dict[int, Throughput] = {}
+    for number in range(ATTEMPTS * repeats):
         for size in _turns(list(rates), number):
             turn = partial(_turn, meter, make, size, steps[size])
             measured, failure = attempt(meter, size, turn)
@@ -102,8 +106,18 @@ def measure_throughput(
                 rates[size].append(size / seconds)
             else:
                 del rates[size]
-            done()
-    return {size: summarize(found) for size, found in rates.items()}
+            if number < repeats:
+                done()
+        if (number + 1) % repeats == 0:
+            found = {size: summarize(values) for size, values in rates.items()}
+            if not any(is_noisy(one.low, one.high) for one in found.values()):
+                break
+    return found
+
+
+def is_noisy(low: float, high: float) -> bool:
+    """Return whether the ends of an interval are too far apart to trust."""
+    return high > NOISY * low
 
 
 def _turns(sizes: list[int], number: int) -> list[int]:

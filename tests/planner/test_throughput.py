@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from gdopt.planner.throughput import (
+    is_noisy,
     measure_throughput,
     smallest_near_best,
     summarize,
@@ -72,6 +73,22 @@ def test_a_machine_that_slows_down_does_not_decide(machine):
 
     found = machine.measure([100, 101], 20, slowing)
     assert found[100].median == pytest.approx(found[101].median, rel=0.02)
+
+
+@pytest.mark.parametrize(("disturbed", "rounds"), [(0, 6), (1, 12), (99, 18)])
+def test_noisy_timings_are_measured_again_up_to_three_times(machine, disturbed, rounds):
+    ordinary, own = machine.make, {100: 0, 400: 0}
+
+    def make(size):
+        own[size] += 1
+        machine.slow = 13.0 if own[size] <= disturbed and own[size] % 2 else 1.0
+        return ordinary(size)
+
+    found = machine.measure([100, 400], 6, make)
+    assert own == {100: rounds, 400: rounds}
+    assert len(machine.done) == 12  # progress is told of the first rounds alone
+    noisy = is_noisy(found[100].low, found[100].high)
+    assert noisy == (disturbed == 99)
 
 
 def test_a_size_that_runs_out_of_memory_is_left_out(machine):
