@@ -216,7 +216,8 @@ def varying(method: Optimizer | Descent) -> dict[str, Any]:
         return {}
     values = method.hyper.at(max(method.t - 1, 0))
     fixed = {*method.hyper.state_dict(), *method.hyper.on_device}
-    found = {n: _rounded(v) for n, v in values.shared.items() if n not in fixed}
+    found: dict[str, Any] = {}
+    found |= {n: _rounded(v) for n, v in values.shared.items() if n not in fixed}
     for name, parts in values.by_name.items():
         if name not in fixed:
             found[name] = {n: _rounded(v) for n, v in parts.items()}

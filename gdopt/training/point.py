@@ -25,5 +25,5 @@ class Point:
 
     value: float
     grad_norm: float
-    change: float
+    change: float = 0.0
     stalled: str | None = None

@@ -32,9 +32,9 @@ def gdopt_method(
     elif bounds is not None:  # a pair for each element, None where there is none
         low, high = np.array(list(bounds), float).T
         options["bounds"] = np.fmax(low, -np.inf), np.fmin(high, np.inf)
+    x = np.array(x0, float)
     if callback is not None:
         options["callback"] = lambda _record: callback(x.copy())
-    x = np.array(x0, float)
     result = gdopt.minimize(lambda x: (fun(x, *args), jac(x, *args)), x, **options)
     return OptimizeResult(
         x=x,
