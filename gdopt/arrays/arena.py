@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
-from gdopt.arrays.containers import named_arrays, refuse_other_kinds
+from gdopt.arrays.containers import LoneName, named_arrays, refuse_other_kinds
 from gdopt.arrays.dtypes import COMPLEX, is_float
 from gdopt.arrays.overlap import refuse_overlap
 from gdopt.checks import check_choice, listed, name_differences
@@ -18,7 +18,9 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 def array_label(name: str, what: str = "params") -> str:
-    """Return what messages call an array: its quoted key, or its position."""
+    """Return what messages call an array: by its key or position, or as an argument."""
+    if isinstance(name, LoneName):
+        return what
     return f"{what}[{name}]" if name.isdecimal() else repr(name)
 
 
