@@ -16,14 +16,16 @@ from gdopt.arrays.backend import (
     common_backend,
     on_their_device,
 )
-from gdopt.arrays.containers import named_arrays, refuse_other_kinds
+from gdopt.arrays.containers import LoneName, named_arrays, refuse_other_kinds
 from gdopt.arrays.dtypes import COMPLEX, is_float
 from gdopt.checks import check_choice, check_like, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 def array_label(name: str, what: str = "params") -> str:
-    """Return what messages call an array: its quoted key, or its position."""
+    """Return what messages call an array: by its key or position, or as an argument."""
+    if isinstance(name, LoneName):
+        return what
     return f"{what}[{name}]" if name.isdecimal() else repr(name)
 
 

@@ -180,6 +180,15 @@ def _is_pair(entry: Any) -> bool:
     return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
 
 
+class LoneName(str):
+    """The name of an array in no container, which messages call by the argument."""
+
+    __slots__ = ()
+
+
+LONE = LoneName("0")
+
+
 def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | None]:
     """Name every array by its path, or ``"0"``; return its container, too."""
     container = Container(arrays, what) if is_container(arrays) else None
@@ -189,7 +198,7 @@ def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | N
         rule = f"{what} must be an array, a list or a mapping of arrays"
         message = f"{rule}, got {kind}{type(arrays).__name__}{_hint(what, arrays)}"
         raise ArgumentTypeError(message)
-    named = {"0": arrays} if container is None else container.named()
+    named = {LONE: arrays} if container is None else container.named()
     if not named:
         message = f"{what} must hold at least one array, got none"
         raise ArgumentError(message)

@@ -289,10 +289,10 @@ def check_gradient(
     (great below 1e-07, fine below 1e-05, wrong from 0.001)
     <BLANKLINE>
       parameter  shape    error   at  analytic  numeric
-    > params[0]   (2,)  3.2e-01  [1]         6    12.25
+    > params      (2,)  3.2e-01  [1]         6    12.25
     <BLANKLINE>
-    largest difference at params[0][1]: analytic 6, numeric 12.25
-    wrong by themselves: params[0]
+    largest difference at params[1]: analytic 6, numeric 12.25
+    wrong by themselves: params
     """
     if not callable(loss_and_grads):
         kind = type(loss_and_grads).__name__

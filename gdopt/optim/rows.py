@@ -104,7 +104,7 @@ def _find(given: Any, array: Array, name: str, prefix: str) -> Rows:
     if not increasing and len(array) < SPARSE * rows.size:
         seen = np.zeros(len(array), bool)
         seen[rows] = True
-        repeats = np.count_nonzero(seen) < rows.size
+        repeats = int(np.count_nonzero(seen)) < rows.size
     elif not increasing:
         ordered = np.sort(rows)
         repeats = bool((ordered[1:] == ordered[:-1]).any())

@@ -46,7 +46,8 @@ class Stepping(Changeable):
     @property
     def host_skips(self) -> bool:
         """Whether the host has to know if a step is skipped."""
-        skips = self.non_finite == "skip" and self._binding.host_skips
+        skips = self.non_finite == "skip"  # autograd has to know what was written
+        skips = skips and (self._binding.host_skips or bool(self._every.tensors))
         return self._dynamic is not None or self.accumulate > 1 or skips
 
     @property
@@ -135,7 +136,7 @@ class Stepping(Changeable):
         Returns:
             Whether the update was done: False where ``non_finite="skip"`` skipped it.
             On a GPU that is a 0-d truth value on the device, which is not waited for,
-            but where `at` names rows.
+            but where `at` names rows, and for parameters of torch.
 
         Raises:
             ArgumentError: a gradient is missing, of another shape, shares memory with

@@ -22,7 +22,7 @@ def message_of(function, *arguments, **options):
 @pytest.mark.parametrize(
     ("params", "name"),
     [
-        (np.zeros(3), "params[0]"),
+        (np.zeros(3), "params"),
         ([np.zeros(2), np.zeros(3)], "params[1]"),
         (gdopt.Arena.of([np.zeros(2), np.zeros(3)]), "params[1]"),
         ({"W": np.zeros(3)}, "'W'"),

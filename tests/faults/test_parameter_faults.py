@@ -58,12 +58,12 @@ PARAMS = {
     ),
     "a list of numbers": (KIND, [1.0, 2.0], r"params\[0\] must be a NumPy .*float"),
     "None by name": (KIND, {"W": None}, "'W' must be a NumPy .* NoneType"),
-    "a NumPy scalar": (KIND, np.float64(1), r"params\[0\] must be a NumPy or"),
-    "masked": (KIND, np.ma.ones(3), r"params\[0\] must be a plain .* MaskedArray"),
+    "a NumPy scalar": (KIND, np.float64(1), r"params must be a NumPy or"),
+    "masked": (KIND, np.ma.ones(3), r"params must be a plain .* MaskedArray"),
     "a matrix": (
         KIND,
         np.ones((2, 2)).view(np.matrix),
-        r"params\[0\] must .*, got matrix",
+        r"params must .*, got matrix",
     ),
     **{
         dtype: (KIND, {"W": np.ones(3, dtype)}, f"'W' must be float16.*, got {dtype}")
@@ -72,9 +72,9 @@ PARAMS = {
     "long double": (
         KIND,
         np.ones(3, np.longdouble),
-        rf"params\[0\] must be float16, .* got {np.dtype(np.longdouble)}",
+        rf"params must be float16, .* got {np.dtype(np.longdouble)}",
     ),
-    "fields": (KIND, np.ones(3, [("x", float)]), r"params\[0\] must be float16"),
+    "fields": (KIND, np.ones(3, [("x", float)]), r"params must be float16"),
     **{
         f"big-endian {dtype}": (
             KIND,

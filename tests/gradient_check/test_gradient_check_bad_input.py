@@ -59,15 +59,15 @@ def nan_beside(w):
             nan_at_the_start,
             "loss must be finite, got nan at the parameters as they are",
         ),
-        (nan_beside, r"must be finite, got nan with params\[0\]\[1\] moved by \+1e-07"),
+        (nan_beside, r"must be finite, got nan with params\[1\] moved by \+1e-07"),
         (lambda w: (np.inf, w), "loss must be finite, got inf"),
         (
             lambda w: (1.0, w * np.nan),
-            r"gradient of params\[0\] must be finite, got nan at \[0\]",
+            r"gradient of params must be finite, got nan at \[0\]",
         ),
         (
             lambda w: (1.0, np.ones(3)),
-            r"gradient of params\[0\] must have shape \(2,\), got \(3,\)",
+            r"gradient of params must have shape \(2,\), got \(3,\)",
         ),
         (lambda w: (1.0, [w, w]), "grads must hold 1 arrays, .* got 2"),
         (lambda w: (1.0, {"1": w}), "missing '0'; unknown '1'"),
@@ -87,7 +87,7 @@ def test_a_loss_that_is_nan_nearby_is_reported_with_the_element():
             return np.sqrt(w).sum(), 0.5 / np.sqrt(w)
 
     w = np.array([[1.0, 5e-8], [1.0, 1.0]])
-    message = r"got nan with params\[0\]\[0, 1\] moved by -1e-07"
+    message = r"got nan with params\[0, 1\] moved by -1e-07"
     with pytest.raises(gdopt.ArgumentError, match=message):
         check_gradient(loss, w)
     assert w[0, 1] == 5e-8
@@ -103,10 +103,10 @@ def test_a_loss_that_is_nan_nearby_is_reported_with_the_element():
         (lambda w: ("low", w), "the loss must be a number, got 'low'"),
         (lambda w: (True, w), "the loss must be a number, got True"),
         (lambda w: (1.0, None), "grads must be an array, .* got a NoneType"),
-        (lambda w: (1.0, [None]), r"the gradient of params\[0\] must be a NumPy"),
+        (lambda w: (1.0, [None]), r"the gradient of params must be a NumPy"),
         (
             lambda w: (1.0, w.astype("f4")),
-            r"gradient of params\[0\] must be float64, got float32",
+            r"gradient of params must be float64, got float32",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_parameters_that_cannot_be_used_are_refused():
 @pytest.mark.parametrize("directions", [None, 1])
 def test_a_step_that_vanishes_beside_the_parameter_is_refused(directions):
     w = np.array([1e12])
-    message = "step must move" if directions else r"leaves params\[0\]\[0\] = 1e\+12"
+    message = "step must move" if directions else r"leaves params\[0\] = 1e\+12"
     with pytest.raises(gdopt.ArgumentError, match=message):
         check_gradient(cubes, w, directions=directions)
     assert w[0] == 1e12

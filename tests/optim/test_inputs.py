@@ -269,7 +269,7 @@ def test_arrays_of_a_step_on_rows_have_a_row_for_each(case, rows, form, engine):
     ("rows", "shape", "message"),
     [
         ([2, 0, 2], (3, 2), "scale must be a number where at= repeats rows of params"),
-        ([2, 0], (4, 2), r"scale of params\[0\] must have shape \(2, 2\)"),
+        ([2, 0], (4, 2), r"scale of params must have shape \(2, 2\)"),
     ],
 )
 def test_arrays_that_do_not_fit_the_rows_change_nothing(
