@@ -41,23 +41,23 @@ class CheckpointFolder:
         self.path, self._seconds = Path(path), seconds
         self._written_at = time.monotonic()
         self._soon = True
-        self._stack = ExitStack()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock()
-            for left in self.path.glob(f".{NAMES}.*.tmp"):
-                left.unlink()
-        except OSError as error:
-            self._stack.close()
-            message = f"checkpoint must name a folder that can be written: {error}"
-            raise ArgumentError(message) from error
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock(stack)
+                for left in self.path.glob(f".{NAMES}.*.tmp"):
+                    left.unlink()
+            except OSError as error:
+                message = f"checkpoint must name a folder that can be written: {error}"
+                raise ArgumentError(message) from error
+            self._stack = stack.pop_all()
 
-    def _lock(self) -> None:
+    def _lock(self, stack: ExitStack) -> None:
         used = f"checkpoint must be a folder of one run, but another uses {self.path}"
         key = self.path.resolve()
         if key in IN_USE:
             raise ArgumentError(used)
-        file = self._stack.enter_context((self.path / ".lock").open("w"))
+        file = stack.enter_context((self.path / ".lock").open("w"))
         if os.name == "posix":
             import fcntl  # noqa: PLC0415 - on POSIX systems alone
 
@@ -67,7 +67,7 @@ class CheckpointFolder:
                 message = f"{used}, or cannot be locked: {error}"
                 raise ArgumentError(message) from error
         IN_USE.add(key)
-        self._stack.callback(IN_USE.remove, key)
+        stack.callback(IN_USE.remove, key)
 
     def __enter__(self) -> Self:
         return self
@@ -148,12 +148,14 @@ class SignalsSave:
         self.between = False
         self._noted: tuple[int, FrameType | None] | None = None
         self._before: dict[int, Any] = {}
+        self._waits = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._waits = True
             for number in (getattr(signal, n) for n in SIGNALS if hasattr(signal, n)):
                 before = signal.getsignal(number)
-                if before not in (None, signal.SIG_IGN):
+                if before not in (None, signal.SIG_IGN, self._note):
                     self._before[number] = before
                     signal.signal(number, self._note)
         return self
@@ -166,6 +168,7 @@ class SignalsSave:
             self._pass_on()
 
     def _restore(self) -> None:
+        self._waits = False
         for number, before in self._before.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, before)
@@ -186,7 +189,15 @@ class SignalsSave:
             self._save()
         except OSError as error:
             warnings.warn(f"the run was not saved: {error}", stacklevel=2)
+        self._restore()
         self._pass_on()
+        self.__enter__()  # the caller's handler lets the run continue
+
+    def go_on(self) -> None:
+        """Begin the next update, maybe after the caller has caught an interrupt."""
+        self.between = False
+        if not self._waits:
+            self.__enter__()
 
     def _pass_on(self) -> None:
         """Do what the noted signal did before; the caller's handler may return."""

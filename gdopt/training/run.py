@@ -226,7 +226,7 @@ class Run:
             signals.between = True
         yield record
         if signals is not None:
-            signals.between = False
+            signals.go_on()
 
     def _is_due(self, clock: _Clock, *, ends_epoch: bool) -> bool:
         """Return whether the next update is recorded."""

@@ -200,8 +200,9 @@ def fork(*given):
 
 def end_runs(case, folder, count, number):
     """End runs of a case at random moments, half of them while a file is written."""
-    expected = fork(case, None)[1]
     folder.mkdir()
+    outcome(case, str(folder / "first"))  # modules and caches are filled for all
+    expected = fork(case, None)[1]
     whole = fork(case, str(folder / "whole"), number)[1]
     calls, of_files = whole.pop("calls")
     del expected["calls"]
@@ -213,8 +214,7 @@ def end_runs(case, folder, count, number):
     for k, at in enumerate(moments):
         place = folder / str(k)
         status, ended = fork(case, str(place), number, at)
-        saved = [int(path.stem[-12:]) for path in place.glob("checkpoint-*")]
-        left = [path.name for path in place.glob(".checkpoint-*")]
+        between = listed(place)
         found = fork(case, str(place))[1]
         del found["calls"]
         yield {
@@ -224,10 +224,14 @@ def end_runs(case, folder, count, number):
             "interrupted": ended.get("interrupted"),
             "differs": differences(expected, found),
             "steps": int(Path(f"{place}.steps").read_text(encoding="ascii")),
-            "saved": sorted(saved),
-            "left": left,
-            "then": sorted(path.name for path in place.iterdir()),
+            "saved": sorted(int(n[11:23]) for n in between if n.startswith("check")),
+            "left": [name for name in between if name.startswith(".checkpoint-")],
+            "then": listed(place),
         }
+
+
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def differences(expected, found):
