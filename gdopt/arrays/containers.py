@@ -198,7 +198,9 @@ def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | N
         rule = f"{what} must be an array, a list or a mapping of arrays"
         message = f"{rule}, got {kind}{type(arrays).__name__}{_hint(what, arrays)}"
         raise ArgumentTypeError(message)
-    named = {LONE: arrays} if container is None else container.named()
+    named: dict[str, Array] = {LONE: arrays}
+    if container is not None:
+        named = container.named()
     if not named:
         message = f"{what} must hold at least one array, got none"
         raise ArgumentError(message)
