@@ -61,6 +61,29 @@ def test_rows_take_their_own_steps_of_a_common_count(engine):
     assert not opt.state["0"]["m"][3].any()
 
 
+@pytest.mark.parametrize(
+    ("mode", "moved"), [("raw", 0.0240253073), ("corrected", 0.0909090909)]
+)
+def test_epsilon_counts_where_a_row_s_gradient_is_small(mode, moved, engine):
+    p = np.ones((2, 1))
+    gdopt.Adam(p, 0.1, eps_mode=mode).step(np.full((1, 1), 1e-7), at=[1])
+    assert 1 - p[1, 0] == pytest.approx(moved, rel=1e-8)  # SparseAdam's is the first
+
+
+@pytest.mark.peers("torch")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+def test_the_momentum_of_other_rows_rests_as_torch_s_does_not(torch, engine):
+    w, p = torch.nn.Parameter(torch.ones(3, 1)), np.ones((3, 1), np.float32)
+    theirs = torch.optim.SGD([w], 0.1, momentum=0.5)
+    ours = gdopt.SGD(p, 0.1, momentum=0.5)
+    for row in ([0], [1]):
+        w.grad = torch.sparse_coo_tensor([row], torch.ones(1, 1), (3, 1))
+        theirs.step()
+        ours.step(np.ones((1, 1), np.float32), at=row)
+    np.testing.assert_allclose(p[:, 0], [0.9, 0.9, 1], rtol=1e-6)
+    np.testing.assert_allclose(w[:, 0].tolist(), [0.85, 0.9, 1], rtol=1e-6)
+
+
 @pytest.mark.peers("torch")
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
 @pytest.mark.parametrize("name", ["SparseAdam", "SGD", "Adagrad"])
