@@ -1,4 +1,4 @@
-"""What all tests of Muon share."""
+"""What several tests of optimizers share."""
 
 import pytest
 
@@ -11,3 +11,12 @@ def everything(unchanged, numpy_engine):
         return unchanged(optimizer, optimizer.others)
 
     return block
+
+
+@pytest.fixture
+def one_thread(torch):
+    """Compute on one thread: a second one takes longer to wake than the work takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

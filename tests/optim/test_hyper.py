@@ -149,6 +149,14 @@ def test_an_array_is_copied_when_it_is_assigned(engine):
     assert p.tolist() == [-1, -1]
 
 
+def test_bounds_that_are_arrays_are_copied(engine):
+    p, low = np.ones(2), np.array([-1.0, 0.5])
+    optimizer = gdopt.SGD(p, 1.0, bounds=(low, np.inf))
+    low[:] = 1.0
+    optimizer.step(np.full(2, 5.0))
+    assert p.tolist() == [-1.0, 0.5]
+
+
 def test_reading_an_array_gives_the_values_in_force(numpy_engine):
     rate = np.full(2, 1.0)
     optimizer = gdopt.SGD({"W": np.zeros(2), "b": np.zeros(2)}, lr=rate)

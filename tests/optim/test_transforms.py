@@ -407,6 +407,14 @@ def test_a_rule_with_its_own_decay_has_no_mode():
         gdopt.Optimizer(np.ones(2), no_rate, step_size=1.0, **DECOUPLED)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_unit_moves_by_a_share_of_its_norm(axis, engine):
+    p, g = np.array([[3.0], [4.0]]), np.array([[6.0], [8.0]])
+    p, g = (p, g) if axis else (p.T.copy(), g.T.copy())
+    gdopt.SGD(p, 1.0, agc=0.01, unit_axis=axis).step(g)
+    np.testing.assert_allclose(p.ravel(), [2.97, 3.96], rtol=1e-15)
+
+
 def test_units_are_columns_of_at_most_three_axes():
     with pytest.raises(
         gdopt.RuleError, match="unit_axis=1 takes arrays of at most thr"
