@@ -117,3 +117,13 @@ def test_on_a_gpu_a_loss_that_is_not_recorded_is_looked_at_one_update_later(cp):
     ):
         gdopt.minimize(fg, optimizer.params["0"], **how)
     assert optimizer.t == 2
+
+
+def test_on_a_gpu_the_last_update_is_recorded_whatever_record_every_is(cp):
+    def fg(x, _):
+        return (x**2).sum(), 2 * x
+
+    how = {"data": [0] * 9, "record_every": 100, "method": "sgd", "lr": 0.25}
+    result = gdopt.minimize(fg, cp.ones(2), max_iter=3, **how)
+    assert result.history["step"].tolist() == [3]
+    assert result.fun == 2 / 4**2  # of the step's batch, before the update

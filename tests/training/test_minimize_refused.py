@@ -66,7 +66,16 @@ import gdopt
         ({"ftol": NAN}, gdopt.ArgumentError, "ftol must be in .* got nan"),
         ({"xtol": "1"}, gdopt.ArgumentTypeError, "xtol must be a number, got '1'"),
         ({"target": INF}, gdopt.ArgumentError, "target must be in .* got inf"),
-        ({"dev": np.ones(3)}, gdopt.ArgumentTypeError, "dev must be a tuple of arrays"),
+        (
+            {"dev": (1.0,)},
+            gdopt.ArgumentError,
+            "dev must be None without data, as it is",
+        ),
+        (
+            {"dev": np.ones(3), "data": [0], "epochs": 1},
+            gdopt.ArgumentTypeError,
+            "dev must be a tuple of arrays",
+        ),
         (
             {"callback": 3},
             gdopt.ArgumentTypeError,
