@@ -18,6 +18,7 @@ from gdopt.training.point import Point
 
 END = object()  # what an epoch that is over yields
 
+
 class Check(Protocol):
     """Refuses a number that is not finite, `ago` updates after it was computed."""
 
