@@ -90,8 +90,8 @@ class EarlyStopping:
     >>> result = gdopt.minimize(double_well, x, method="sgd", lr=0.6, callback=stopping)
     >>> result.reason
     'the loss has not improved for 2 records; the best is -0.387 at step 3'
-    >>> result.x.round(3), stopping.best_step
-    (array(-0.813), 3)
+    >>> round(float(result.x), 3), stopping.best_step
+    (-0.813, 3)
     """
 
     def __init__(
