@@ -186,7 +186,7 @@ def make_run(
     """Check the arguments of `minimize`, and return the run."""
     if data is not None:
         refuse_iterators("data", data)
-    elif dev is not None:
+    elif check_dev(dev) is not None:
         message = "dev must be None without data, as it is measured after each epoch"
         raise ArgumentError(message)
     stops = Stops.of(

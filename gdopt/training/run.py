@@ -309,15 +309,17 @@ class Run:
         """Refuse a number that is not finite, and name what is to blame."""
         if math.isfinite(number):
             return
+        begun = self.step > ago
         place = f"at step {self.step + 1 - ago}"
         if self.data is None:
-            place = f"after step {self.step + 1}" if self.history["step"].size else ""
+            begun = self.history["step"].size > 0
+            place = f"after step {self.step + 1}" if begun else "at the start"
         elif not ago:
             place += f", in epoch {self.epoch + 1}"
         arrays = getattr(self.data, "arrays", batch)
         cause = None if arrays is None else not_finite_in(arrays, "the data")
-        if cause is None and not place:
-            place, cause = "at the start", "start where the function is defined"
+        if cause is None and not begun:
+            cause = "start where the function is defined"
         message = f"{what} must stay finite, got {number} {place}: "
         error = DivergenceError(message + (cause or self._likely_cause()))
         error.by_rate = cause is None

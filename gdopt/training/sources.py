@@ -16,6 +16,8 @@ from gdopt.training.methods import named_gradients, parameters_of
 from gdopt.training.objectives import Objective, read_value
 from gdopt.training.point import Point
 
+END = object()  # what an epoch that is over yields
+
 
 class Check(Protocol):
     """Refuses a number that is not finite, `ago` updates after it was computed."""
@@ -133,14 +135,14 @@ class Batches:
             self._number = getattr(self._data, "first", 0)
         self._number += 1
         self.ends_epoch = self._number == len(self._data)
-        try:
-            batch = next(self._epoch)
-        except StopIteration:
+        batch = next(self._epoch, END)
+        more = self.ends_epoch and next(self._epoch, END) is not END
+        if batch is END or more:
             message = (
                 f"data must yield the {len(self._data)} batches of its len() in every "
-                f"epoch, got {self._number - 1}"
+                f"epoch, got {'more' if more else self._number - 1}"
             )
-            raise ArgumentError(message) from None
+            raise ArgumentError(message)
         if self.ends_epoch:
             self._epoch = None
         return batch

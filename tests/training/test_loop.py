@@ -358,3 +358,33 @@ def test_what_minimize_does_not_take_is_refused_with_what_may_be_meant(
         with pytest.raises(error, match=message.replace("minimize", run.__name__)):
             run(lambda x: (x @ x, 2 * x), x, **options)
     assert (x == 1).all()
+
+
+@pytest.mark.parametrize(("count", "got"), [(3, "3"), (5, "more")])
+def test_data_with_another_number_of_batches_than_their_length_are_refused(count, got):
+    class Four:
+        def __len__(self):
+            return 4
+
+        def __iter__(self):
+            return iter([(np.ones(2),)] * count)
+
+    message = f"must yield the 4 batches of its len.* got {got}$"
+    with pytest.raises(gdopt.ArgumentError, match=message):
+        gdopt.minimize(lambda w, x: (w @ x, x), np.zeros(2), data=Four(), epochs=1)
+
+
+def test_a_first_loss_that_is_not_finite_is_not_blamed_on_the_rate():
+    data = [(np.ones(2),)] * 3
+    message = "at step 1, in epoch 1: start where the function is defined"
+    with pytest.raises(DivergenceError, match=message) as caught:
+        gdopt.minimize(lambda w, x: (math.nan, x), np.zeros(2), data=data, epochs=1)
+    assert not caught.value.by_rate
+    with pytest.raises(DivergenceError, match=r"at step 2, .* learning rate") as caught:
+        gdopt.minimize(
+            lambda w, x: (math.inf if w.any() else 0.0, x),
+            np.zeros(2),
+            data=data,
+            epochs=1,
+        )
+    assert caught.value.by_rate
