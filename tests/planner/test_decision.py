@@ -61,8 +61,8 @@ def test_goodput_decides_where_the_noise_scale_is_known():
     found = choose(seen=noise(30, 20, 60))
     assert (found.micro_batch_size, found.decided_by) == (128, "goodput")
     assert found.reason == (
-        "goodput: 13 examples a second, the best of all sizes; updates in an epoch: 40 with "
-        "128, 79 with 64; to learn as much takes up to 1.76 times as many epochs"
+        "goodput: 13 examples a second, the best of all sizes; updates in an epoch: 40 "
+        "with 128, 79 with 64; to learn as much takes up to 1.76 times as many epochs"
     )
 
 
