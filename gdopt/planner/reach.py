@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Arena, backend_of
-from gdopt.averages import EWA
-from gdopt.data import MiniBatches
+from gdopt.arrays import backend_of
 from gdopt.errors import GdoptError
-from gdopt.nn import Network
-from gdopt.optim import Optimizer
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 IGNORED = (*PLAIN, ModuleType, type)
-GENERATORS = (np.random.Generator, np.random.BitGenerator, np.random.RandomState)
-KINDS = (Optimizer, Network, Arena, MiniBatches, EWA, random.Random, *GENERATORS)
 DEPTH = 6  # attributes and entries, one within the other, that are followed
 
 
 def reachable(
-    functions: Mapping[str, Any], known: Callable[[Any], bool]
+    functions: Mapping[str, Any], kinds: tuple[type, ...], known: set[int]
 ) -> list[tuple[str, Any]]:
-    """Return the arrays, generators and objects of gdopt that functions reach.
+    """Return the arrays, and the objects of some kinds, that functions reach, by name.
 
     Followed are variables, global ones too, defaults, attributes, and entries of
     dictionaries, lists, tuples and sets; other functions only if they are of the same
-    package. What is `known` is left out, with all that it holds.
+    package. What is `known`, by ``id``, is left out, with all that it holds.
     """
     found: list[tuple[str, Any]] = []
     seen: dict[int, Any] = {}  # held, so that no other gets the same id
     packages = {_package(function) for function in functions.values()}
 
     def visit(name: str, thing: Any, depth: int) -> None:
-        if isinstance(thing, IGNORED) or id(thing) in seen or known(thing):
+        if isinstance(thing, IGNORED) or id(thing) in seen or id(thing) in known:
             return
         seen[id(thing)] = thing
-        if isinstance(thing, KINDS) or _is_array(thing):
+        if isinstance(thing, kinds) or _is_array(thing):
             found.append((name, thing))
         elif depth and not (
             isinstance(thing, FunctionType) and _package(thing) not in packages

@@ -67,9 +67,10 @@ class Snapshot:
             self._keep("the global generator", method.__self__)
         named = set(self._seen)
         self._known = [_span(array) for array in [*self.arrays, *data]]
-        for name, thing in reachable(functions or {}, lambda part: id(part) in named):
-            self._root = name
-            self._keep(name, thing)
+        containers = {Mapping, (list, tuple)}
+        kinds = tuple(kind for kind in self._keepers if kind not in containers)
+        for self._root, thing in reachable(functions or {}, kinds, named):
+            self._keep(self._root, thing)
 
     def check(self) -> None:
         """Refuse changes of what functions reach and no state names.

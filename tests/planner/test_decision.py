@@ -49,6 +49,19 @@ def test_the_smallest_size_near_the_best_throughput_wins():
     assert "100 at 512" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("rates", "size"),
+    [
+        ({64: 97, 128: 100}, 64),
+        ({64: 96, 128: 100}, 128),
+        ({64: 100, 128: 50, 256: 90}, 64),
+        ({64: 50, 128: 99, 256: 98, 512: 100}, 128),
+    ],
+)
+def test_the_smallest_within_three_percent_of_the_best_wins(rates, size):
+    assert choose(rates).micro_batch_size == size
+
+
 def test_a_size_chosen_without_a_noise_scale_says_what_is_not_known():
     assert choose().reason.endswith(
         "; updates in an epoch: 20 with 256, 79 with 64; what this costs is not known "
