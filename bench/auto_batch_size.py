@@ -37,9 +37,12 @@ def train(data: str, seed: int, *options: str) -> tuple[str, float]:
         np.savez(folder / "data.npz", X=X.astype(np.float32), y=y)
         source = data if data == "digits" else f"{folder}/data.npz"  # those are pixels
         usual = ("--seed", f"{seed}", "--backend", "numpy", "--out", f"{folder}/run")
-        with Path(os.devnull).open("w", encoding="utf-8") as null:
-            with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
-                code = cli.main(["train", source, *usual, *options])
+        with (
+            Path(os.devnull).open("w", encoding="utf-8") as null,
+            contextlib.redirect_stdout(null),
+            contextlib.redirect_stderr(null),
+        ):
+            code = cli.main(["train", source, *usual, *options])
         if code:
             message = f"gdopt train {data} ended with {code}"
             raise RuntimeError(message)

@@ -36,7 +36,9 @@ def plan() -> dict[str, Any]:
     seconds = []
     for _ in range(2):
         begin = time.perf_counter()
-        found = gdopt.plan_batch_size(step, (X, y), repeats=2 if REHEARSED else 20)
+        found = gdopt.plan_batch_size(
+            step, (X, y), step, repeats=2 if REHEARSED else 20
+        )
         seconds.append(time.perf_counter() - begin)
     sys.stdout.write(f"{found}\n")
     tried = [row for row in found.rows if row.measured_bytes]

@@ -98,6 +98,7 @@ def plan(
         return plan_batch_size(
             step,
             problem.train,
+            state=step,
             sizes=sizes,
             fixed_epochs=True,  # as `gdopt train` does
             noise_after=min(200, problem.counts["train"] // min(sizes)),

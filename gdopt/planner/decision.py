@@ -85,33 +85,26 @@ def _by_evidence(
     chosen = _best(kept, noise)
     size, name = chosen.batch_size, "throughput" if noise is None else "goodput"
     if size != free.batch_size:
-        why = (
-            f"epochs: their number is fixed; by {name} alone it would be "
-            f"{free.batch_size:,}{_cost(examples, noise, free.batch_size, size)}"
-        )
-        return Decision(size, size, "epochs", why)
-    cost = _cost(examples, noise, size, first)
-    if chosen.examples_per_second is None:
-        why = "the largest that is predicted to fit; its speed was not measured"
-        return Decision(size, size, "memory", why + cost)
+        why = f"their number is fixed; by {name} alone it would be {free.batch_size:,}"
+        cost = _cost(examples, noise, free.batch_size, size)
+        return Decision(size, size, "epochs", f"epochs: {why}{cost}")
     beyond = [row for row in rows if row.batch_size > size and not row.fits]
-    if chosen is fitting[-1] and beyond:
-        need = format_bytes(beyond[0].predicted_bytes + beyond[0].margin_bytes)
-        why = (
-            f"memory: the best that fits; {beyond[0].batch_size:,} would take {need} "
-            "with the margin"
-        )
-        return Decision(size, size, "memory", why + cost)
     best = max(kept, key=lambda row: _score(row, row.examples_per_second, noise))
-    why = f"{name}: {_shown(chosen, name)} examples a second, "
-    if best is chosen:
-        why += "the best of all sizes"
-    else:
-        why += (
-            f"the smallest that is not certain to be {NEAR:.0%} below the best, "
-            f"{_shown(best, name)} at {best.batch_size:,}"
-        )
-    return Decision(size, size, name, why + cost)
+    why = f"{_shown(chosen, name)} examples a second, the best of all sizes"
+    if chosen.examples_per_second is None:
+        name = "memory"
+        why = "the largest that is predicted to fit; its speed was not measured"
+    elif chosen is fitting[-1] and beyond:
+        name = "memory"
+        need = format_bytes(beyond[0].predicted_bytes + beyond[0].margin_bytes)
+        why = f"the best that fits; {beyond[0].batch_size:,} would take {need} "
+        why += "with the margin"
+    elif best is not chosen:
+        why = f"{_shown(chosen, name)} examples a second, the smallest that is not "
+        why += f"certain to be {NEAR:.0%} below the best, {_shown(best, name)} at "
+        why += f"{best.batch_size:,}"
+    cost = _cost(examples, noise, size, first)
+    return Decision(size, size, name, f"{name}: {why}{cost}")
 
 
 def _best(rows: Sequence[Row], noise: NoiseScale | None) -> Row:

@@ -33,7 +33,7 @@ SIZES = (32, 64, 128, 256, 512, 1024)
 def plan_batch_size(
     step: Callable[..., Any],
     data: Array | Sequence[Array],
-    state: Any = None,
+    state: Any,
     *,
     sizes: Sequence[int] = SIZES,
     batch_size: int | None = None,
@@ -61,16 +61,21 @@ def plan_batch_size(
     be: up to 2,000 examples in one batch. The winner is tried once more before it is
     returned.
 
-    Whatever happens, everything in `state` is restored: trial steps are real.
+    Whatever happens, everything in `state` is restored: trial steps are real. A change
+    of anything else is refused, and undone, if it can be noticed: of writeable arrays,
+    random generators and gdopt's objects that `step`, `evaluate` and `gradient` reach
+    through their variables (global ones too), defaults, attributes, and entries of
+    dictionaries, lists, tuples and sets, and through functions of the same package. Not
+    noticed are numbers, what containers gain or lose, arrays of other libraries, files.
 
     Args:
         step: called with the arrays of a batch, does one update; or a
             `gdopt.planner.NetworkStep`, whose buffers and gradients the planner knows.
         data: an array of examples or a sequence of them, as for `gdopt.minibatches`.
-        state: what a step changes, in addition to what a `NetworkStep` holds: arrays,
-            optimizers, networks, generators, samplers, whatever has ``state_dict`` and
-            ``load_state_dict``, and containers of these. What is not named is not
-            restored. NumPy's and Python's global generators are, in any case.
+        state: everything that a step changes: arrays, optimizers, networks, generators,
+            samplers, whatever has ``state_dict`` and ``load_state_dict``, and
+            containers of these; None for nothing. A `NetworkStep` is its own state.
+            NumPy's and Python's global generators need not be named.
         sizes: examples, rising; powers of two by default. Those above the number of
             examples are left out. Up to 2,000 examples in one batch are tried too.
         batch_size: examples that an update must have: if they do not fit together,
@@ -99,7 +104,8 @@ def plan_batch_size(
 
     Raises:
         PlanError: no size fits; with the table, and what would make one fit.
-        ArgumentError: a number is out of its range; the data do not fit each other.
+        ArgumentError: a number is out of its range; the data do not fit each other; the
+            step changes what `state` does not name.
         ArgumentTypeError: an argument is of the wrong kind.
         Exception: whatever `step` raises that does not mean "out of memory".
 
@@ -120,8 +126,8 @@ def plan_batch_size(
     >>> def step(x, target):
     ...     opt.step(x.T @ (x @ w - target) / len(x))
     >>> plan = gdopt.plan_batch_size(step, (X, y), state=opt, repeats=2)
-    >>> plan.batch_size in (32, 64, 128, 256, 512, 1024), [row.fits for row in plan.rows]
-    (True, [True, True, True, True, True, True])
+    >>> [row.batch_size for row in plan.rows if row.fits]
+    [32, 64, 128, 256, 512, 1024]
     >>> opt.t, bool(w.any())
     (0, False)
     """
@@ -175,7 +181,10 @@ def _as_step(
 def _carry_out(request: Request) -> Plan:
     """Measure and decide, and restore everything in the state."""
     begin = time.perf_counter()
-    snapshot = Snapshot(request.state, request.step.planned_state)
+    step = request.step
+    snapshot = Snapshot(
+        request.state, step.planned_state, functions=step.functions, data=request.data
+    )
     try:
         plan = _measured(request, snapshot)
     except BaseException as error:
@@ -194,10 +203,12 @@ def _measured(request: Request, snapshot: Snapshot) -> Plan:
     """Try, time and decide; the caller restores everything."""
     trials = Trials(request, snapshot)
     failure = trials.predict()
+    snapshot.check()
     if failure is not None:
         raise _out_of_memory_error(trials, failure)
     rows = [trials.row(size) for size in request.candidates]
     trials.speeds(rows)
+    snapshot.check()
     noise = trials.noise(rows)
     add_goodput(rows, noise)
     decision = _verified(trials, rows, noise)

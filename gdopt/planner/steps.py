@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,7 @@ class FunctionStep:
             if not (callable(part) or (part is None and name != "step")):
                 message = f"{name} must be callable, got {type(part).__name__}"
                 raise ArgumentTypeError(message)
+        self.functions = {name: part for name, part in given.items() if part}
         self.function = function
         self.evaluate = evaluate
         self._gradient: Any = gradient
@@ -188,6 +190,8 @@ class NetworkStep:
     >>> step.optimizer.t
     1
     """
+
+    functions: Mapping[str, Any] = MappingProxyType({})  # `planned_state` names it all
 
     def __init__(
         self,

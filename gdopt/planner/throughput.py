@@ -155,9 +155,3 @@ def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:
     beyond = sum(1 for tail in tails if 2 * tail <= 1 - confidence)
     place = max(0, min(beyond - 1, (n - 1) // 2))
     return Throughput(float(np.median(ordered)), ordered[place], ordered[n - 1 - place])
-
-
-def smallest_near_best(scores: dict[int, float], within: float) -> int:
-    """Return the smallest size whose score is within a share of the best."""
-    best = max(scores.values())
-    return min(size for size, score in scores.items() if score >= (1 - within) * best)

@@ -92,7 +92,8 @@ class Trials:
         pool = self.batches.pool
         self.planner_bytes = pool.nbytes if self.batches.device == device else 0
         if device == "cpu":
-            copied = [a for a in snapshot.arrays if isinstance(a, np.ndarray)]
+            copied = [*snapshot.arrays, *snapshot.apart]
+            copied = [array for array in copied if isinstance(array, np.ndarray)]
             self.planner_bytes += sum(a.nbytes for a in copied)
         self._done, self._total = 0, len(request.candidates) * (1 + request.repeats) + 2
         if self.step.has_gradient_stats:

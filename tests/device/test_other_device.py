@@ -145,4 +145,4 @@ def test_gradients_are_checked_there(cp, put, labelled):
 def test_a_batch_size_is_planned_there(cp, labelled):
     net = network(cp, 4, 8, 2)
     step = gdopt.planner.NetworkStep(net, gdopt.Adam(net.params, lr=0.1))
-    assert gdopt.plan_batch_size(step, labelled).batch_size in (32, 60)
+    assert gdopt.plan_batch_size(step, labelled, step).batch_size in (32, 60)

@@ -129,13 +129,25 @@ def test_strided_arrays_on_the_device_come_back(cp):
     assert (whole.get() == before).all()
 
 
+@pytest.mark.parametrize("columns", [slice(None), slice(None, None, 2)])
+def test_arrays_on_the_device_that_no_state_names_are_refused(cp, columns):
+    w = cp.zeros((3, 4))[:, columns]
+
+    def step(x):
+        w[...] += 1
+
+    with pytest.raises(gdopt.ArgumentError, match="it changed w too"):
+        quick(step, cp.asarray(np.zeros((300, 2))))
+    assert not w.get().any()
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_planned_for_in_ten_seconds_of_its_time():
     cp = gdopt.get_backend("cupy").xp
     small = 3000, (100, 64, 10)  # where a CPU plays the GPU
     usual = 20_000, (784, 512, 256, 10)
     step, data = network_step(cp, *(usual if cuda_on_cpu.has_gpu() else small))
-    plan = gdopt.plan_batch_size(step, data)
+    plan = gdopt.plan_batch_size(step, data, step)
     assert plan.micro_batch_size in (32, 64, 128, 256, 512, 1024)
     for row in plan.rows:
         assert row.predicted_bytes == pytest.approx(row.measured_bytes, rel=0.05)

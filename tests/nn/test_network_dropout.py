@@ -150,7 +150,7 @@ def test_a_batch_size_is_planned_all_the_same(numpy_engine):
     step = gdopt.planner.NetworkStep(network, gdopt.Adam(network.params), dev=(x, y))
     network.loss_and_grads(x, y)
     before = repr(network.state_dict()), network.params.flat.tobytes()
-    plan = gdopt.plan_batch_size(step, (x, y), repeats=2, sizes=(64, 128))
+    plan = gdopt.plan_batch_size(step, (x, y), step, repeats=2, sizes=(64, 128))
     assert plan.noise_scale is None
     for row in plan.rows:
         assert row.predicted_bytes == pytest.approx(row.measured_bytes, rel=0.1)

@@ -88,9 +88,9 @@ def quick(monkeypatch):
     """Return ``quick(...)``: a plan of few and short rounds, for sizes from 64 up."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
 
-    def plan(*arguments, **options):
+    def plan(step, data, state=None, **options):
         usual = {"repeats": 2, "sizes": (64, 128, 256, 512, 1024)}
-        return gdopt.plan_batch_size(*arguments, **usual | options)
+        return gdopt.plan_batch_size(step, data, state, **usual | options)
 
     return plan
 

@@ -49,6 +49,19 @@ def test_the_smallest_size_near_the_best_throughput_wins():
     assert "100 at 512" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("rates", "size"),
+    [
+        ({64: 97, 128: 100}, 64),
+        ({64: 96, 128: 100}, 128),
+        ({64: 100, 128: 50, 256: 90}, 64),
+        ({64: 50, 128: 99, 256: 98, 512: 100}, 128),
+    ],
+)
+def test_the_smallest_within_three_percent_of_the_best_wins(rates, size):
+    assert choose(rates).micro_batch_size == size
+
+
 def test_a_size_chosen_without_a_noise_scale_says_what_is_not_known():
     assert choose().reason.endswith(
         "; updates in an epoch: 20 with 256, 79 with 64; what this costs is not known "
@@ -61,8 +74,8 @@ def test_goodput_decides_where_the_noise_scale_is_known():
     found = choose(seen=noise(30, 20, 60))
     assert (found.micro_batch_size, found.decided_by) == (128, "goodput")
     assert found.reason == (
-        "goodput: 13 examples a second, the best of all sizes; updates in an epoch: 40 with "
-        "128, 79 with 64; to learn as much takes up to 1.76 times as many epochs"
+        "goodput: 13 examples a second, the best of all sizes; updates in an epoch: 40 "
+        "with 128, 79 with 64; to learn as much takes up to 1.76 times as many epochs"
     )
 
 

@@ -57,8 +57,8 @@ def test_a_plan_prints_as_a_table():
         ),
         "",
         (
-            "the course's rule, for comparison: a power of two that fits, 64 to 512 as a "
-            "rule"
+            "the course's rule, for comparison: a power of two that fits, 64 to 512 as "
+            "a rule"
         ),
         (
             "gradient noise scale: 80 examples (95 % interval 60 to any), from 2,048 "

@@ -36,7 +36,7 @@ def test_bad_arguments_are_refused_before_a_step_is_done(quick, options, message
     usual = {"step": lambda x: steps.append(1), "data": np.zeros((100, 2))}
     given = usual | options
     with pytest.raises(gdopt.GdoptError, match=message):
-        quick(given.pop("step"), given.pop("data"), given.pop("state", None), **given)
+        quick(**given)
     assert steps == []
 
 

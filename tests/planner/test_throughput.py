@@ -5,7 +5,6 @@ import pytest
 from gdopt.planner.throughput import (
     is_noisy,
     measure_throughput,
-    smallest_near_best,
     summarize,
 )
 
@@ -129,16 +128,3 @@ def test_the_interval_of_the_median_is_that_of_order_statistics():
     assert summarize([4.0, 1, 2, 6, 3, 5]).low == 1
     assert summarize([4.0, 1, 2, 3, 5]).high == 5
     assert summarize([2.0]).median == 2
-
-
-@pytest.mark.parametrize(
-    ("scores", "size"),
-    [
-        ({64: 97, 128: 100}, 64),
-        ({64: 96, 128: 100}, 128),
-        ({64: 100, 128: 50, 256: 90}, 64),
-        ({64: 50, 128: 99, 256: 98, 512: 100}, 128),
-    ],
-)
-def test_the_smallest_within_three_percent_of_the_best_wins(scores, size):
-    assert smallest_near_best(scores, 0.03) == size
