@@ -135,7 +135,7 @@ def _adopt(array: Any) -> Array:
 
 
 def parameter_view(array: Any, label: str) -> Array:
-    """View an array that is to be updated, but JAX's; what has no view is returned."""
+    """View an array that is to be updated; refuse JAX's; return what has no view."""
     if isinstance(array, np.ndarray) or not is_exported(array):
         return array
     if is_jax(array):

@@ -85,7 +85,7 @@ class KernelVariant:
         return any(stored.random_stream is not None for stored in self.all_stored)
 
     def preamble(self, *more: str) -> str:
-        """Join the C functions that the kernel needs."""
+        """Join the C functions that the kernel needs, and more for separate arrays."""
         dtypes = {stored.dtype for stored in self.all_stored} | {self.compute}
         parts = [SIGNS, PACKS, *(PARTS[name] for name in sorted(dtypes & PARTS.keys()))]
         parts += [RANDOM] if self.random else []
