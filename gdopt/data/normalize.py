@@ -108,7 +108,9 @@ class Normalizer:
 
     @on_their_device
     def inverse(self, X: Array) -> Array:
-        """Undo `transform`: return X * scale + mean, of X as `transform` returns it.
+        """Undo `transform`: return X * scale + mean, a new array like X.
+
+        X has the dtype that `transform` returns.
 
         Raises:
             ArgumentError: X has other features than the training set.
