@@ -112,10 +112,8 @@ def view_of(array: Any, label: str) -> Array:
         message = f"{label} could not be exported by its library, got a "
         message += f"{kind_of(array)}: {error}"
         raise ArgumentTypeError(message) from error
-    message = (
-        f"{label} must have __dlpack__ or __cuda_array_interface__, on the CPU or a "
-        f"CUDA device, got a {kind_of(array)}"
-    )
+    rule = f"{label} must have __dlpack__ or __cuda_array_interface__"
+    message = f"{rule}, on the CPU or a CUDA device, got a {kind_of(array)}"
     raise ArgumentTypeError(message)
 
 

@@ -158,10 +158,8 @@ class Normalizer:
             raise ArgumentTypeError(message)
         examples = example_axis(X, self.axis)
         if X.shape[:examples] + X.shape[examples + 1 :] != self.mean.shape:
-            message = (
-                f"X must have examples of shape {self.mean.shape} along axis "
-                f"{self.axis}, got shape {tuple(X.shape)}"
-            )
+            rule = f"X must have examples of shape {self.mean.shape}"
+            message = f"{rule} along axis {self.axis}, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
         return backend
 
