@@ -37,10 +37,8 @@ def parse_bytes(name: str, value: Any) -> int:
         return check_int(name, value, least=0)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
     if not found or found[2].lower() not in BY_NAME:
-        message = (
-            f"{name} must be bytes, or a number with one of the units "
-            f"{', '.join(UNITS)}, got {shown(value)}"
-        )
+        rule = f"{name} must be bytes, or a number with one of the units"
+        message = f"{rule} {', '.join(UNITS)}, got {shown(value)}"
         raise ArgumentError(message)
     return int(float(found[1]) * BY_NAME[found[2].lower()])
 

@@ -166,10 +166,8 @@ class Arena(Mapping[str, Array]):
     def flat(self) -> Array:
         """The one buffer, padding included; refused where there are several dtypes."""
         if len(self.buffers) != 1:
-            message = (
-                "flat needs arrays of one dtype, but the arena has "
-                f"{', '.join(self.buffers)}: use .buffers"
-            )
+            rule, found = "flat needs arrays of one dtype", ", ".join(self.buffers)
+            message = f"{rule}, but the arena has {found}: use .buffers"
             raise ArgumentError(message)
         return next(iter(self.buffers.values()))
 

@@ -112,10 +112,8 @@ def view_of(array: Any, label: str) -> Array:
         message = f"{label} could not be exported by its library, got a "
         message += f"{kind_of(array)}: {error}"
         raise ArgumentTypeError(message) from error
-    message = (
-        f"{label} must have __dlpack__ or __cuda_array_interface__, on the CPU or a "
-        f"CUDA device, got a {kind_of(array)}"
-    )
+    rule = f"{label} must have __dlpack__ or __cuda_array_interface__"
+    message = f"{rule}, on the CPU or a CUDA device, got a {kind_of(array)}"
     raise ArgumentTypeError(message)
 
 
@@ -135,7 +133,7 @@ def _adopt(array: Any) -> Array:
 
 
 def parameter_view(array: Any, label: str) -> Array:
-    """View an array that is to be updated, but JAX's; what has no view is returned."""
+    """View an array that is to be updated; refuse JAX's; return what has no view."""
     if isinstance(array, np.ndarray) or not is_exported(array):
         return array
     if is_jax(array):

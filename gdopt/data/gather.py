@@ -174,7 +174,7 @@ class Gatherer:
 def gathered(
     backend: Backend, arrays: Sequence[Array], axis: int, size: int, order: Array | None
 ) -> Callable[[int], tuple[Array, ...]]:
-    """Return what gathers a batch by its number; without an order it is views."""
+    """Return what gathers a batch by its number; without an order, views of one."""
     take: list[Callable[[Any], Array]]
     if order is None:
         take = [functools.partial(examples_at, array, axis) for array in arrays]

@@ -108,7 +108,9 @@ class Normalizer:
 
     @on_their_device
     def inverse(self, X: Array) -> Array:
-        """Undo `transform`: return X * scale + mean, of X as `transform` returns it.
+        """Undo `transform`: return X * scale + mean, a new array like X.
+
+        X has the dtype that `transform` returns.
 
         Raises:
             ArgumentError: X has other features than the training set.
@@ -156,10 +158,8 @@ class Normalizer:
             raise ArgumentTypeError(message)
         examples = example_axis(X, self.axis)
         if X.shape[:examples] + X.shape[examples + 1 :] != self.mean.shape:
-            message = (
-                f"X must have examples of shape {self.mean.shape} along axis "
-                f"{self.axis}, got shape {tuple(X.shape)}"
-            )
+            rule = f"X must have examples of shape {self.mean.shape}"
+            message = f"{rule} along axis {self.axis}, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
         return backend
 

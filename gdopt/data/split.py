@@ -189,10 +189,8 @@ def _class_numbers(stratify: Array, count: int) -> np.ndarray:
         raise ArgumentError(message)
     found = classes_of(backend, stratify.reshape(-1), 0)
     if found is None:
-        message = (
-            "stratify must hold classes, whole numbers or text, of which there are at "
-            f"most 1000, got {stratify.dtype}"
-        )
+        rule = "stratify must hold classes, whole numbers or text"
+        message = f"{rule}, of which there are at most 1000, got {stratify.dtype}"
         raise ArgumentError(message)
     return found[1]
 

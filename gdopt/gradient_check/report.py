@@ -154,10 +154,8 @@ class GradientCheck:
         where = "every element"
         if self.directions is not None:
             where = f"{self.directions} random directions"
-        headline = (
-            f"{self.verdict}: relative error {self.error:.1e} over {where}, with a "
-            f"step of {self.step:g}"
-        )
+        found = f"{self.verdict}: relative error {self.error:.1e} over {where}"
+        headline = f"{found}, with a step of {self.step:g}"
         bands = f"(great below {GREAT:g}, fine below {FINE:g}, wrong from {WRONG:g})"
         lines = [headline, bands]
         if self.parameters:

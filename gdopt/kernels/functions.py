@@ -97,10 +97,8 @@ def _axes_of(name: str, x: Symbol, axis: Any) -> tuple[int, ...]:
     axes = axis if isinstance(axis, tuple) else (axis,)
     for one in axes:
         if not isinstance(one, int) or not -x.axes <= one < x.axes:
-            message = (
-                f"{name} takes axes from {-x.axes} to {x.axes - 1} of an array of "
-                f"{x.axes} axes, got axis={axis!r}"
-            )
+            rule = f"{name} takes axes from {-x.axes} to {x.axes - 1}"
+            message = f"{rule} of an array of {x.axes} axes, got axis={axis!r}"
             raise RuleError(message)
     return tuple(sorted({one % x.axes for one in axes}))
 

@@ -216,8 +216,8 @@ class Kernel:
     ) -> BaseProgram:
         """Trace the function.
 
-        Elements names the scalars that are given as arrays. Axes matter where the
-        function asks for them or reduces; see `plan_passes` for `early`.
+        `elements` are names of scalars that are given as arrays. `axes` matter where
+        the function asks for them, or reduces; see `plan_passes` for `early`.
         """
         formula = self._traced(frozenset(elements), axes)
         key = formula, early

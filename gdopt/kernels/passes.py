@@ -165,7 +165,8 @@ class _Cutter:
         reductions = [
             n for n in self.nodes if reduces_elements(n) and self.stages[n] == stage + 1
         ]
-        copier = _Copier({results[k]: inputs[k] for k in gone})
+        old = [inputs[k] for k in gone]
+        copier = _Copier({results[k]: inputs[k] for k in gone}, old)
         try:
             kept = [copier.copy(node.arguments[0]) for node in reductions]
             written = [copier.copy(results[k]) for k in now]
@@ -192,10 +193,10 @@ class _Cutter:
 
 
 class _Copier:
-    """Copies operations into a pass, which finds earlier results in some inputs."""
+    """Copies operations into a pass: the old values of some inputs are gone."""
 
-    def __init__(self, written: Mapping[Symbol, Symbol]) -> None:
-        self._copies, self._written = dict(written), written
+    def __init__(self, written: Mapping[Symbol, Symbol], old: list[Symbol]) -> None:
+        self._copies, self._written, self._old = dict(written), written, old
         self.instructions: dict[Symbol, None] = {}  # of the pass, in order
         self.used: dict[Symbol, None] = {}  # inputs that it reads
 
@@ -206,7 +207,7 @@ class _Copier:
         if node in self._written:
             self.used[self._written[node]] = None
         elif node.operation is None:
-            if is_among(node, self._written.values()):
+            if is_among(node, self._old):
                 raise LookupError
             self.used[node] = None
             return node

@@ -139,7 +139,7 @@ def plan_batch_size(
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
-    if not sizes:
+    if not (found := tuple(sizes)):
         message = "sizes must name at least one size, got none"
         raise ArgumentError(message)
     request = Request(
@@ -149,7 +149,7 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=check_increasing("sizes", tuple(sizes)),
+        sizes=check_increasing("sizes", found),
         wanted=wanted,
         fixed_epochs=check_flag("fixed_epochs", fixed_epochs),
         memory=check_optional(parse_bytes, "memory", memory),

@@ -51,10 +51,9 @@ class Space(Mapping[str, Scale]):
                 message = "scales must have names that are not empty, got ''"
                 raise ArgumentError(message)
             if not isinstance(scale, Scale):
-                message = (
-                    f"scales[{name!r}] must be a scale, as "
-                    f"gdopt.tune.log_uniform(1e-4, 1), got {shown(scale)}"
-                )
+                rule = f"scales[{name!r}] must be a scale"
+                line = "gdopt.tune.log_uniform(1e-4, 1)"
+                message = f"{rule}, as {line}, got {shown(scale)}"
                 raise ArgumentTypeError(message)
         labels = [scale.prefix + name for name, scale in scales.items()]
         for label in labels:

@@ -82,10 +82,17 @@ class KernelVariant:
     @property
     def random(self) -> bool:
         """Return whether something is rounded at random."""
-        return any(stored.random_stream is not None for stored in self.all_stored)
+        return bool(self.random_words)
+
+    @property
+    def random_words(self) -> range:
+        """Number the words of random bits that an element takes."""
+        streams = [stored.random_stream for stored in self.all_stored]
+        most = max((stream for stream in streams if stream is not None), default=-1)
+        return range(-(-(most + 1) // STREAMS))
 
     def preamble(self, *more: str) -> str:
-        """Join the C functions that the kernel needs."""
+        """Join the C functions that the kernel needs, and more for separate arrays."""
         dtypes = {stored.dtype for stored in self.all_stored} | {self.compute}
         parts = [SIGNS, PACKS, *(PARTS[name] for name in sorted(dtypes & PARTS.keys()))]
         parts += [RANDOM] if self.random else []
@@ -198,7 +205,7 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         lines.append("const unsigned t_ = (unsigned)counter_[0];")
     lines += [
         f"const unsigned key{word}_ = gdopt_random_key(seed_ + {word}u, t_, first_);"
-        for word in random_words(variant)
+        for word in variant.random_words
     ]
     pairs = zip(program.inputs, variant.stored, strict=True)
     for place, (symbol, stored) in enumerate(pairs):
@@ -229,20 +236,13 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
             value = variant.value(place)
             lines.append(f"  const {kind} {names[symbol]} = {value};")
     inner = print_statements(program.instructions, names, kind)
-    inner += print_stores(outs, names, random_words(variant), "first_")
+    inner += print_stores(outs, names, variant.random_words, "first_")
     lines += [*("  " + line for line in inner), "}"]
     numbers = _numbers(variant)
     for k, stored, _ in outs:
         name = program.inputs[k].name if k < len(program.inputs) else "copy_"
         lines.append(_access(stored, name, numbers[k], variant, f"out{k}_") + ";")
     return lines
-
-
-def random_words(variant: KernelVariant) -> range:
-    """Number the words of random bits that an element takes."""
-    streams = [s.random_stream for s in variant.all_stored]
-    most = max((stream for stream in streams if stream is not None), default=-1)
-    return range(-(-(most + 1) // STREAMS))
 
 
 def print_stores(

@@ -7,12 +7,7 @@ of 128 columns, four columns a thread.
 
 from __future__ import annotations
 
-from gdopt.kernels.cuda.fused import (
-    KernelVariant,
-    hoisted_inputs,
-    print_stores,
-    random_words,
-)
+from gdopt.kernels.cuda.fused import KernelVariant, hoisted_inputs, print_stores
 from gdopt.kernels.cuda.pass_ends import BLOCK, WARP, WARPS, EndPrinter
 from gdopt.kernels.cuda.pass_values import KINDS, Names, kinds_of
 from gdopt.kernels.cuda.text import (
@@ -244,7 +239,7 @@ class PassPrinter(EndPrinter):
                     k = len(variant.stored)
                     lines.append(f"const auto in{k}_ = {self._access(k)};")
         lines += [f"gdopt_pack<{self._type(k)}, 4> out{k}_;" for k, _, _ in outs]
-        words = random_words(variant) if outs else range(0)
+        words = variant.random_words if outs else range(0)
         for w in words:
             key = f"gdopt_random_key(seed_ + {w}u, t_, slot_[0] + index_)"
             lines.append(f"const unsigned key{w}_ = {key};")
