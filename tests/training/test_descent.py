@@ -9,6 +9,7 @@ import gdopt
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError, StateError
 from gdopt.optim.parameters import Parameters
 from gdopt.problems import rosenbrock
+from gdopt.training.box import Box
 from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 
 NAMES = pytest.mark.parametrize("name", LINE_SEARCH_METHODS)
@@ -289,6 +290,37 @@ def test_a_step_to_where_the_function_has_no_value_is_shortened(name):
 
 
 @NAMES
+@pytest.mark.parametrize(
+    "bad", [(-np.inf, 1.0), (np.nan, 1.0), (-9.0, np.nan), (-9.0, np.inf)]
+)
+def test_no_point_is_taken_where_value_or_gradient_is_not_finite(name, bad):
+    w = np.array([0.0, 1.0])
+
+    def evaluate():
+        if w[0] > 1.5:
+            return bad[0], bad[1] * np.ones(2)
+        return (w[0] - 3) ** 2 + w[1] ** 2, 2 * (w - [3.0, 0.0])
+
+    points = drive(make(name, w), evaluate, updates=200)
+    assert np.isfinite([(point.value, point.grad_norm) for point in points]).all()
+    assert 1.4 < w[0] <= 1.5
+    assert points[-1].value == (w[0] - 3) ** 2 + w[1] ** 2
+
+
+@NAMES
+def test_what_rounding_may_hide_does_not_add_up(name):
+    c, w, calls = np.logspace(0, 3, 8), np.ones(8), [0]
+
+    def evaluate():  # goes up by a few units of the last digit at each call
+        calls[0] += 1
+        return 1.0 + calls[0] * 4 * 2**-52, c * w
+
+    values = [point.value for point in drive(make(name, w), evaluate)]
+    assert max(values) - min(values) <= 10 * 2**-52
+    assert len(values) > 1
+
+
+@NAMES
 def test_a_run_at_the_limit_of_rounding_stalls_at_its_best_point(name):
     w = np.array([1.0, 2.0])
 
@@ -431,6 +463,36 @@ def test_bounds_hold_at_every_evaluation_and_at_the_end(name):
     np.testing.assert_allclose(params["W"], [[0.5, 1.0], [2.0, 0.3]], atol=1e-7)
     np.testing.assert_allclose(params["b"], [-1.0, 0.0], atol=1e-7)
     assert params["W"][0, 0] == 0.5  # exactly
+
+
+@NAMES
+def test_rounding_takes_no_element_out_of_its_bounds(name):
+    rng = np.random.default_rng(0)
+    lower, upper = -rng.random(300), rng.random(300)
+    w, target = np.zeros(300), 4 * rng.standard_normal(300)
+
+    def evaluate():
+        assert (w >= lower).all()
+        assert (w <= upper).all()
+        return ((w - target) ** 2).sum(), 2 * (w - target)
+
+    drive(make(name, w, (lower, upper)), evaluate)
+    np.testing.assert_allclose(w, np.clip(target, lower, upper), atol=1e-6)
+
+
+def test_a_box_holds_what_descent_would_take_across_a_bound():
+    params = {"w": np.array([0.0, 0.0, 1.0, 1.0, 0.5, 0.5])}
+    box = Box(Parameters.of(params), (0.0, 1.0))
+    x, g = (np.zeros(64) for _ in range(2))
+    x[:6], g[:6] = params["w"], [2.0, -2.0, 2.0, -2.0, 2.0, -2.0]
+    assert box.free(x, g)[:6].tolist() == [False, True, True, False, True, True]
+    projected = box.projected(x, g, np.zeros(64))
+    assert projected[:6].tolist() == [0.0, -1.0, 1.0, 0.0, 0.5, -0.5]
+    d = np.zeros(64)
+    d[:6] = 0.0, 0.25, -0.5, 0.0, 0.125, 0.0
+    assert box.room(x, d) == 2.0
+    assert box.closed
+    assert not Box(Parameters.of(params), (0.0, np.inf)).closed
 
 
 @pytest.mark.peers("torch")
