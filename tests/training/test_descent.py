@@ -482,6 +482,20 @@ def test_rounding_takes_no_element_out_of_its_bounds(name):
     np.testing.assert_allclose(w, np.clip(target, lower, upper), atol=1e-6)
 
 
+@NAMES
+def test_a_step_ends_at_the_bound_that_it_meets(name):
+    w, calls = np.zeros(1), [0]
+
+    def evaluate():
+        calls[0] += 1
+        return -w[0], -np.ones(1)
+
+    points = drive(make(name, w, (-np.inf, 10.0)), evaluate)
+    assert w[0] == 10.0
+    assert [point.grad_norm for point in points] == [1.0, 0.0]
+    assert calls[0] == 4  # at 0, 1, 5 and 10
+
+
 def test_a_box_holds_what_descent_would_take_across_a_bound():
     params = {"w": np.array([0.0, 0.0, 1.0, 1.0, 0.5, 0.5])}
     box = Box(Parameters.of(params), (0.0, 1.0))
