@@ -59,7 +59,7 @@ class LBFGS(Descent):
 
     def _load(self, state: Mapping[str, Any]) -> None:
         count = int(check_saved_array("count", state["count"], np.array(0)))
-        held = self._pairs[: 2 * min(max(count, 0), MEMORY)]
+        held = self._pairs[: 2 * min(count, MEMORY)]
         pairs = check_saved_array("pairs", state["pairs"], held)
         self._products[...] = check_saved_array(
             "products", state["products"], self._products

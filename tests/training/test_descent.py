@@ -1,35 +1,12 @@
 """Methods with a line search, driven by hand."""
 
-import functools
-
 import numpy as np
 import pytest
+from descents import NAMES, VALLEY, drive, make, valley
 
 import gdopt
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError, StateError
-from gdopt.optim.parameters import Parameters
 from gdopt.problems import rosenbrock
-from gdopt.training.lbfgs import LINE_SEARCH_METHODS
-
-NAMES = pytest.mark.parametrize("name", LINE_SEARCH_METHODS)
-VALLEY = rosenbrock(6)
-
-
-def valley(w):
-    return VALLEY.value(w), VALLEY.gradient(w)
-
-
-def make(name, params, bounds=None, frozen=()):
-    return LINE_SEARCH_METHODS[name](Parameters.of(params, frozen), bounds)
-
-
-def drive(method, evaluate, *, gtol=1e-6, updates=3000):
-    """Return the points of a run, the start included."""
-    points = [method.start(evaluate)]
-    while points[-1].grad_norm > gtol and not points[-1].stalled and updates:
-        points.append(method.update(evaluate))
-        updates -= 1
-    return points
 
 
 @NAMES
@@ -289,6 +266,39 @@ def test_a_step_to_where_the_function_has_no_value_is_shortened(name):
 
 
 @NAMES
+@pytest.mark.parametrize(
+    "bad", [(-np.inf, 1.0), (np.nan, 1.0), (-9.0, np.nan), (-9.0, np.inf)]
+)
+def test_no_point_is_taken_where_value_or_gradient_is_not_finite(name, bad):
+    w = np.array([0.0, 1.0])
+
+    def evaluate():
+        if w[0] > 1.5:
+            return bad[0], bad[1] * np.ones(2)
+        return (w[0] - 3) ** 2 + w[1] ** 2, 2 * (w - [3.0, 0.0])
+
+    points = drive(make(name, w), evaluate, updates=200)
+    assert np.isfinite([(point.value, point.grad_norm) for point in points]).all()
+    assert 1.4 < w[0] <= 1.5
+    assert points[-1].value == (w[0] - 3) ** 2 + w[1] ** 2
+
+
+@NAMES
+def test_what_rounding_may_hide_does_not_add_up(name):
+    c, w, calls = np.logspace(0, 3, 8), np.ones(8), [0]
+
+    def evaluate():  # goes up by a few units of the last digit at each call
+        calls[0] += 1
+        return 1.0 + c @ (w * w) / 2 + calls[0] * 4 * 2**-52, c * w
+
+    points = drive(make(name, w), evaluate, gtol=1e-9)
+    values = np.array([point.value for point in points])
+    lowest = np.minimum.accumulate(values)
+    assert (values <= lowest * (1 + 10 * 2**-52)).all()
+    assert values[-1] < 1.001  # from 600 on
+
+
+@NAMES
 def test_a_run_at_the_limit_of_rounding_stalls_at_its_best_point(name):
     w = np.array([1.0, 2.0])
 
@@ -333,43 +343,6 @@ def test_parameters_without_elements_are_refused():
         make("gd", np.zeros(0))
 
 
-@pytest.mark.parametrize(
-    ("bounds", "error", "message"),
-    [
-        ((1.0, 0.0), ArgumentError, "lower must be at most upper for 'W'"),
-        (
-            {"W": (np.ones(3), 0.0)},
-            ArgumentError,
-            "lower must be at most upper for 'W'",
-        ),
-        (3.0, ArgumentTypeError, "bounds must be a pair"),
-        (
-            (gdopt.schedules.constant(0.0), 1.0),
-            ArgumentTypeError,
-            "lower must be numbers",
-        ),
-        ((np.zeros(2), 1.0), ArgumentError, "broadcast"),
-        ({"V": (0.0, 1.0)}, ArgumentError, "unknown 'V'"),
-        ((np.nan, 1.0), ArgumentError, "lower must be in"),
-    ],
-)
-def test_bad_bounds_are_refused(bounds, error, message):
-    with pytest.raises(error, match=message):
-        make("l-bfgs", {"W": np.zeros(3)}, bounds)
-
-
-def test_bounds_of_complex_parameters_are_refused():
-    with pytest.raises(ArgumentError, match="bounds need real parameters, but 'W'"):
-        make("l-bfgs", {"W": np.zeros(3, complex)}, (0.0, 1.0))
-
-
-def test_a_start_outside_the_bounds_is_refused():
-    w = {"W": np.array([0.5, 2.0])}
-    with pytest.raises(ArgumentError, match="'W' must start within its bounds"):
-        make("cg", w, (0.0, 1.0)).start(lambda: (0.0, w))
-    assert w["W"].tolist() == [0.5, 2.0]
-
-
 @NAMES
 def test_missing_gradients_are_refused(name):
     params, grads = ({"W": np.ones(2), "b": np.ones(2)} for _ in range(2))
@@ -392,16 +365,6 @@ def test_an_update_before_the_start_is_refused_and_changes_nothing(name):
     assert (w == 1).all()
 
 
-@NAMES
-def test_values_of_another_dtype_are_numbers_too(name, cp):
-    v = cp.array([2.0, 3.0], cp.float32)
-    for value in (cp.sum(v.astype(cp.float64)), np.float64(5.0), 5, cp.array(5)):
-        assert make(name, v).start(lambda value=value: (value, v + 1)).value == 5.0
-    for value in (v, cp.array(1j), True, "5", None):
-        with pytest.raises(ArgumentTypeError, match="value must be a number"):
-            make(name, v).start(lambda value=value: (value, v + 1))
-
-
 def test_a_gradient_of_another_shape_is_refused_within_a_search():
     w = np.array(VALLEY.start)
     method = make("l-bfgs", w)
@@ -409,28 +372,6 @@ def test_a_gradient_of_another_shape_is_refused_within_a_search():
     with pytest.raises(ArgumentError, match="must have shape"):
         method.update(lambda: (1.0, np.ones(5)))
     assert (w == VALLEY.start).all()
-
-
-@NAMES
-def test_bounds_hold_at_every_evaluation_and_at_the_end(name):
-    params = {"W": np.array([[2.0, 0.5], [1.0, 1.0]]), "b": np.zeros(2)}
-    bounds = {"W": (np.array([0.5, 0.25]), 2.0), "*": (-np.inf, 0.0)}
-    target = {"W": np.array([[0.0, 1.0], [3.0, 0.3]]), "b": np.array([-1.0, 4.0])}
-
-    def evaluate():
-        assert (params["W"] >= [0.5, 0.25]).all()
-        assert (params["W"] <= 2.0).all()
-        assert (params["b"] <= 0.0).all()
-        rest = {key: params[key] - target[key] for key in params}
-        return sum((r**4 + r**2).sum() for r in rest.values()), {
-            key: 4 * r**3 + 2 * r for key, r in rest.items()
-        }
-
-    points = drive(make(name, params, bounds), evaluate, gtol=1e-7)
-    assert points[-1].grad_norm <= 1e-7
-    np.testing.assert_allclose(params["W"], [[0.5, 1.0], [2.0, 0.3]], atol=1e-7)
-    np.testing.assert_allclose(params["b"], [-1.0, 0.0], atol=1e-7)
-    assert params["W"][0, 0] == 0.5  # exactly
 
 
 @pytest.mark.peers("torch")
@@ -451,61 +392,3 @@ def test_torch_parameters_carry_their_gradients(name, torch):
     for _ in range(8):
         point = one.update(lambda: valley(w))
         assert other.update(evaluate).value == pytest.approx(point.value, rel=1e-6)
-
-
-def device_valley(w, cp):
-    x, y = w[:-1], w[1:]
-    rise, grad = 200 * (y - x * x), cp.zeros_like(w)
-    grad[1:] = rise
-    grad[:-1] += -2 * x * rise - 2 * (1 - x)
-    return cp.sum(100 * (y - x * x) ** 2 + (1 - x) ** 2), grad
-
-
-@NAMES
-@pytest.mark.parametrize("bounds", [None, (-2.0, 0.9)])
-def test_a_device_takes_the_same_steps(name, bounds, cp):
-    w = np.clip(VALLEY.start, -2, 0.9)
-    v = cp.asarray(w)
-    one, other = make(name, w, bounds), make(name, v, bounds)
-    one.start(functools.partial(device_valley, w, np))
-    other.start(functools.partial(device_valley, v, cp))
-    for _ in range(10):
-        point = one.update(functools.partial(device_valley, w, np))
-        found = other.update(functools.partial(device_valley, v, cp))
-        assert found.value == pytest.approx(point.value, rel=1e-6)
-    np.testing.assert_allclose(cp.asnumpy(v), w, rtol=1e-5)
-    state = other.state_dict()
-    host = np.ndarray | float | int | str
-    assert all(isinstance(part, host) for part in state.values())
-    copy = make(name, v, bounds)
-    copy.load_state_dict(state)
-    copy.start(functools.partial(device_valley, v, cp))
-    points = [copy.update(functools.partial(device_valley, v, cp)) for _ in range(3)]
-    assert points[-1].value <= found.value
-
-
-@pytest.mark.parametrize("name", ["l-bfgs", "cg"])
-def test_a_device_is_waited_for_once_an_evaluation_and_once_an_update(
-    name, cp, monkeypatch
-):
-    v = cp.asarray(VALLEY.start)
-    method, evaluations, reads = make(name, v), [0], [0]
-
-    def evaluate():
-        evaluations[0] += 1
-        return device_valley(v, cp)
-
-    method.start(evaluate)
-    method.update(evaluate)
-    to_host = type(method._backend).to_host
-
-    def counted(self, array):
-        reads[0] += 1
-        return to_host(self, array)
-
-    monkeypatch.setattr(type(method._backend), "to_host", counted)
-    monkeypatch.setattr(cp.ndarray, "__float__", None, raising=False)
-    evaluations[0] = 0
-    for _ in range(10):
-        method.update(evaluate)
-    assert reads[0] == evaluations[0] + 10

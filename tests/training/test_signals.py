@@ -145,6 +145,19 @@ def test_the_first_signal_counts_where_the_second_returns(tmp_path):
     assert result.nit == 12
 
 
+def test_each_signal_of_a_run_that_goes_on_is_saved_at(tmp_path):
+    """Also where the next record is far."""
+    heard, third, sixth = [], *(raising_at(n, signal.SIGTERM) for n in (3, 6))
+
+    def fg(x):
+        third(x)
+        return sixth(x)
+
+    with handling(signal.SIGTERM, lambda *_: heard.append(saved(tmp_path))):
+        minimize(tmp_path, fg, record_every=100)
+    assert heard == [[2], [2, 5]]
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_callers_own_code_is_interrupted_at_once_after_a_save(tmp_path, number):
     heard = []
