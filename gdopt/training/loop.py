@@ -75,7 +75,7 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
         max_iter: updates after which it ends; 10,000 without data and `max_seconds`.
         max_seconds: seconds after which it ends.
         gtol: largest magnitude of an element of the gradient at which it has converged,
-            projected under bounds; 1e-5 if no rule is given at all.
+            projected under bounds; 1e-5 without data, `ftol`, `xtol` and `target`.
         ftol: change of the value in an update, in proportion to
             ``max(|before|, |after|, 1)``, at which it has converged.
         xtol: largest change of a parameter in an update at which it has converged.
@@ -105,8 +105,8 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
         StateError: the checkpoint is of another problem; nothing has changed.
 
     Other libraries: SciPy's ``minimize(jac=True)`` copies x, stops "L-BFGS-B" by the
-    value, too (``ftol``), and takes a flat array of float64; here nothing is copied,
-    and only the rules given stop a run.
+    value, too (``ftol``), and takes a flat array of float64; here nothing is copied.
+    A rule of convergence that is given takes the place of ``gtol=1e-5``.
 
     >>> import numpy as np
     >>> import gdopt

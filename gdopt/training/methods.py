@@ -132,10 +132,11 @@ class FirstOrder:
         if BOUNDS[0] not in hyper:
             return max_norm(xp, gradients.values())
         low, high = (hyper[name] for name in BOUNDS)
+        maximize = self.optimizer._transforms.maximize  # noqa: SLF001
         for name, g in gradients.items():
             p = self._arrays[name]
             ends = [b[name] if isinstance(b, Mapping) else b for b in (low, high)]
-            projected.append(p - xp.clip(p - g, *ends))
+            projected.append(p - xp.clip(p + g if maximize else p - g, *ends))
         return max_norm(xp, projected)
 
 

@@ -71,7 +71,7 @@ class Stops:
         if stops.epochs is not None:
             message = f"epochs must be None without data: write max_iter={stops.epochs}"
             raise ArgumentError(message)
-        if stops == cls():
+        if {stops.gtol, stops.ftol, stops.xtol, stops.target} == {None}:
             stops.gtol = GTOL
         if stops.max_iter is None and stops.max_seconds is None:
             stops.max_iter = MAX_ITER
