@@ -108,7 +108,17 @@ def network(**how):
     return run, [optimizer, batches, own, stopping]
 
 
-CASES = {run.__name__: run for run in (whole_problem, minibatches, network)}
+def line_search(**how):
+    """Return a run that remembers steps and gradients, within bounds."""
+    x = np.full(10, -0.9)
+    stopping = EarlyStopping(99)
+    how |= {"method": "l-bfgs", "bounds": (-1, 0.8), "callback": stopping}
+    return functools.partial(gdopt.minimize, rosenbrock, x, **how), [stopping]
+
+
+CASES = {
+    run.__name__: run for run in (whole_problem, minibatches, network, line_search)
+}
 
 
 class Moments:
@@ -137,7 +147,7 @@ def outcome(case, folder, number=None, at=None):
     run, parts = CASES[case](**how)
 
     def end():
-        done = parts[0].t * parts[0].accumulate
+        done = parts[0].t * parts[0].accumulate if hasattr(parts[0], "t") else 0
         Path(f"{folder}.steps").write_text(str(done), encoding="ascii")
         os.kill(os.getpid(), number)
 
@@ -150,9 +160,10 @@ def outcome(case, folder, number=None, at=None):
         sys.setprofile(None)
         return {"interrupted": handlers() == before}
     sys.setprofile(None)
+    x = result.x
     history = {n: v for n, v in result.history.items() if n not in UNLIKE}
     return {
-        "params": digest(list(parts[0].params.values())),
+        "params": digest(dict(x.items()) if hasattr(x, "items") else x),
         "states": digest([without(part.state_dict()) for part in parts]),
         "history": digest(history),
         "result": [result.nit, result.nfev, result.fun, result.grad_norm],

@@ -12,7 +12,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("killed_runs.py")
 KILLS = int(os.environ.get("GDOPT_KILLS", "5"))  # for each kind of run
 SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM", "SIGHUP")
-CASES = ("whole_problem", "minibatches", "network")
+CASES = ("whole_problem", "minibatches", "network", "line_search")
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="runs are forked")
 

@@ -142,6 +142,11 @@ OTHERS = {
         "upper 'array.*, now 'array",
     ),
     "no bounds": ({"bounds": (0, 9)}, {}, r"lower 0\.0, now None; upper 9\.0, now"),
+    "bounds of a line search": (
+        {"lr": None, "method": "l-bfgs", "bounds": (-20, raised(5) + 20)},
+        {"lr": None, "method": "l-bfgs", "bounds": (-20, raised(6) + 20)},
+        "upper 'array.*, now 'array",
+    ),
     "clip_norm": (adam(clip_norm=1.0), adam(clip_norm=2.0), r"clip_norm 1\.0, now 2"),
     "no clip_norm": (adam(clip_norm=1.0), adam(), r"clip_norm 1\.0, now None"),
     "maximize": (
@@ -152,14 +157,15 @@ OTHERS = {
     "accumulate": (adam(accumulate=2), adam(accumulate=4), "accumulate 2, now 4"),
     "non_finite": (adam(non_finite="skip"), adam(), "non_finite 'skip', now 'ignore'"),
     "method": ({}, {"method": "momentum"}, "method 'adam', now 'momentum'"),
+    "smoothing": ({}, {"smoothing": 0.5}, "smoothing 0.9, now 0.5"),
     "names": (by_name("a"), by_name("b"), r"'a' 'float64 \(12,\)', now None"),
-    "dtype": ({}, {"x": X.astype("f4")}, r"params\[0\] 'float64 .*, now 'float32"),
+    "dtype": ({}, {"x": X.astype("f4")}, "params 'float64 .*, now 'float32"),
     "shape": ({}, {"x": X[:4].copy()}, r"\(12,\)', now 'float64 \(4,\)'"),
     "value": ({}, {"fg": lambda x: (bowl(x)[0] + 1, 2 * x)}, "value was .*, now "),
     "sign": (
         {},
         {"fg": lambda x: (bowl(x)[0], -2 * x)},
-        r"the gradient of params\[0\] at its parameters differs",
+        "the gradient of params at its parameters differs",
     ),
     "callbacks": (
         {"callback": EarlyStopping(3)},

@@ -279,50 +279,6 @@ def test_early_stopping_and_a_changed_rate_continue(make_run, tmp_path):
     assert ends[0][0].reason.startswith("the dev accuracy has not improved for 3")
 
 
-def unlike(case):
-    """Return what differs in the second call, and what the error says."""
-    W = np.ones(3)
-    return {
-        "shape": ({"x": W}, r"\[0\] 'float64 \(2,\)', now 'float64 \(3,\)'"),
-        "dtype": ({"x": np.ones(2, np.float32)}, r"\[0\] 'float64 .*, now 'float32"),
-        "method": ({"method": "rmsprop"}, "method 'adam', now 'rmsprop'"),
-        "rate": ({"lr": 0.2}, "lr 0.1, now 0.2"),
-        "smoothing": ({"smoothing": 0.5}, "smoothing 0.9, now 0.5"),
-        "callbacks": (
-            {"callback": [stop_at(9), EarlyStopping(3)]},
-            r"callbacks \[\], now \['EarlyStopping\(patience=3, min_delta=0",
-        ),
-        "value": (
-            {"fg": lambda x: (rosenbrock(x)[0] + 1, rosenbrock(x)[1])},
-            r"at its parameters the value was [\d.]+, now [\d.]+",
-        ),
-        "gradient": (
-            {"fg": lambda x: (rosenbrock(x)[0], 2 * rosenbrock(x)[1])},
-            r"the gradient of params\[0\] at its parameters differs",
-        ),
-    }[case]
-
-
-@pytest.mark.parametrize(
-    "case",
-    ["shape", "dtype", "method", "rate", "smoothing", "callbacks", "value", "gradient"],
-)
-def test_another_problem_is_refused_and_nothing_changed(tmp_path, case):
-    minimize(tmp_path, max_iter=5)
-    files = {p: p.read_bytes() for p in tmp_path.glob("*.npz")}
-    change, message = unlike(case)
-    fg, x = change.pop("fg", rosenbrock), change.pop("x", np.array([3.0, 4.0]))
-    before = x.copy()
-    if case == "shape":
-        fg = np.ones(3).__add__  # never called
-    with pytest.raises(gdopt.StateError, match="holds a run of another problem: ") as e:
-        minimize(tmp_path, x, fg, **{"max_iter": 5} | change)
-    assert e.match(message)
-    assert e.match("take another folder, or delete this one to start over")
-    np.testing.assert_array_equal(x, before)
-    assert files == {p: p.read_bytes() for p in tmp_path.glob("*.npz")}
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
