@@ -90,7 +90,7 @@ COURSE = {
         the_loss_of_mini_batches_may_rise
     """,
     "up to 2,000 examples go whole": """
-        up_to_2000_examples_go_whole_and_the_time_is_reported
+        up_to_2000_examples_are_tried_whole_and_goodput_decides
     """,
     "64 to 1,024, powers of two, that fit the memory": """
         the_throughput_chooses_among_more_than_2000_examples
@@ -149,6 +149,11 @@ COURSE = {
     "saddles, plateaus and local minima": """
         the_saddle_is_left_and_the_minimum_reached_sooner_than_by_descent
         the_plateau_is_crossed_sooner_than_by_descent
+    """,
+    "the exercise of week 2, with its own dictionaries and columns": """
+        an_optimizers_steps_are_the_updates_of_the_exercise
+        minimize_does_the_exercise_in_one_call
+        fit_does_the_exercise_for_an_object
     """,
     # Learning-rate decay
     "a decaying rate ends nearer to a noisy minimum": """

@@ -103,6 +103,20 @@ def test_a_callback_changes_the_rate_between_epochs_and_a_list_logs_it(make_run)
     assert log == [(1, 0.4, 0.2), (2, 0.2, 0.1)]
 
 
+def test_the_rate_is_changed_by_hand_between_epochs_and_a_list_logs_it(make_run):
+    run, log = make_run(size=20, lr=0.4, optimizer=gdopt.SGD), []
+
+    def halve(record):
+        if record.dev_accuracy is not None and record.epoch < 3:
+            run.optimizer.lr = record.lr / 2
+            log.append((record.epoch, record.lr, run.optimizer.lr))
+
+    options = {"epochs": 3, "dev": (run.X, run.y), "callback": halve}
+    result = fit(run.network, run.optimizer, run.batches, **options)
+    assert list(result.history["lr"]) == [0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
+    assert log == [(1, 0.4, 0.2), (2, 0.2, 0.1)]
+
+
 def test_a_learning_rate_by_name_is_not_one_number(make_run):
     run = make_run()
     run.optimizer.hyper["lr"] = dict.fromkeys(run.network.params, 0.1)
