@@ -31,6 +31,7 @@ class Stepping(Changeable):
     _row_steps: dict[Any, Any]  # kept by executors of rows
     _required: list[str]  # hyper-parameters that each step is given
     _norm_scale: Any  # the loss scale of the last step, where known
+    _waits_to_skip = False  # whether the host looks for gradients that are not finite
     _around: bool  # whether a step is more than one of the executor's
 
     @property
@@ -46,8 +47,9 @@ class Stepping(Changeable):
     @property
     def host_skips(self) -> bool:
         """Whether the host has to know if a step is skipped."""
-        skips = self.non_finite == "skip"  # autograd has to know what was written
-        skips = skips and (self._binding.host_skips or bool(self._every.tensors))
+        waits = self._waits_to_skip or self._binding.host_skips
+        waits = waits or self._every.tensors is not None  # as autograd counts updates
+        skips = self.non_finite == "skip" and waits
         return self._dynamic is not None or self.accumulate > 1 or skips
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Unpack
 
@@ -101,6 +102,7 @@ class Muon(Optimizer):
     """
 
     others: Optimizer | None
+    _waits_to_skip = True
     _all: Parameters
     _sums: Arena | None  # of the gradients that are accumulated
     _given: Mapping[str, Any] = MappingProxyType({})  # to this step, for `others`
@@ -220,14 +222,9 @@ class Muon(Optimizer):
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
         parameters, others, t = self._parameters, self.others, self.t
-        given = grads
-        if isinstance(grads, Arena):
-            given = [grads[name] for name in executor.parameters.arrays]
-        named = dict(zip(executor.parameters.arrays, given, strict=True))
-        on_device = parameters.backend.name != "numpy"  # else `step` has looked
-        skips = on_device and self.non_finite == "skip" and not self.host_skips
-        if skips and self._gradients.not_finite(grads):
-            return False
+        own = executor.parameters.arrays
+        given = [grads[n] for n in own] if isinstance(grads, Arena) else grads
+        named = dict(zip(own, given, strict=True))
         with self._all.on_device(), np.errstate(all="ignore"):
             with in_step(parameters.backend):
                 results = self._compute(executor, named, t)
@@ -258,13 +255,11 @@ class Muon(Optimizer):
         takes = [name for name in BEFORE if name in before.options]
         one = {name: self._follow(name)(t) for name in takes}
         if "clip_norm" in before.options:
-            norms = [np.square(g, dtype=np.float64).sum() for g in named.values()]
+            p, squares = self._all.arrays, partial(np.square, dtype=np.float64)
             if before.measures:
-                p = self._all.arrays
-                norms = [
-                    np.square(before.norm(p[name], g, one), dtype=np.float64)
-                    for name, g in named.items()
-                ]
+                norms = [squares(before.norm(p[n], g, one)) for n, g in named.items()]
+            else:
+                norms = [squares(g).sum() for g in named.values()]
             norm = executor.grad_norm = np.sqrt(sum(norms))
             one["norm"] = shared["norm"] = norm
         results = {}
@@ -280,11 +275,16 @@ class Muon(Optimizer):
                 named[name] = self._parameters.backend.xp.asarray(own_g, g.dtype)
         return results
 
+    def _of_all(self, kind: str) -> MappingProxyType[str, Any]:
+        """Return what the matrices and the other arrays have, in their order."""
+        found = dict(getattr(super(), kind))
+        found |= getattr(self.others, kind) if self.others else {}
+        return MappingProxyType({name: found[name] for name in self._all.arrays})
+
     @property
     def state(self) -> Mapping[str, Mapping[str, Array]]:
         """The state by parameter and name, as live views."""
-        found = {**super().state, **(self.others.state if self.others else {})}
-        return MappingProxyType({name: found[name] for name in self._all.arrays})
+        return self._of_all("state")
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:
@@ -296,8 +296,7 @@ class Muon(Optimizer):
     @property
     def average(self) -> Mapping[str, Array]:
         """The average of the parameters by name, as live views."""
-        found = {**super().average, **(self.others.average if self.others else {})}
-        return MappingProxyType({name: found[name] for name in self._all.arrays})
+        return self._of_all("average")
 
     @property
     def state_bytes(self) -> int:
