@@ -88,7 +88,14 @@ class Caller:
         helper(x)
 
 
-@pytest.mark.parametrize("step", [lambda x: helper(x), Caller()])  # noqa: PLW0108
+def nested(x):
+    def inner():
+        helper(x)
+
+    inner()
+
+
+@pytest.mark.parametrize("step", [nested, Caller()])
 def test_global_variables_and_functions_of_the_package_are_followed(quick, step):
     with pytest.raises(gdopt.ArgumentError, match="it changed GLOBAL too"):
         quick(step, X)
