@@ -32,7 +32,8 @@ class Record:
     """What is known at a step; None is what was not measured.
 
     Attributes:
-        step: number of updates done, from 1; 0 at the start of a deterministic run.
+        step: number of the update, from 1, those that were skipped and those that only
+            accumulated included; 0 at the start of a run without data.
         epoch: its number, from 1.
         loss: in a stochastic run that of the step's mini-batch, before the update; in a
             deterministic run the value of the function, after the update.
