@@ -16,10 +16,9 @@ from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import Rounding, flat_view, group_seed
-from gdopt.optim.hyper import Hyper, StepCounter, Values
-from gdopt.optim.options import MASTER, Options
-from gdopt.optim.parameters import Parameters
-from gdopt.optim.rule import Rule
+from gdopt.optim.hyper import Values
+from gdopt.optim.options import MASTER
+from gdopt.optim.plans import RuleRunner
 
 Take = Callable[[Any], Array]
 NONE_YET = -1.0  # in place of a norm
@@ -54,7 +53,8 @@ def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Arr
     return out
 
 
-class CpuExecutor:
+@dataclass(eq=False)
+class CpuExecutor(RuleRunner):
     """Runs a rule over all parameters in as few passes as their memory allows.
 
     Parameters and gradients in arenas are one pass per dtype; with hyper-parameters by
@@ -62,31 +62,23 @@ class CpuExecutor:
     small ones are copied together first, as many as stay in cache.
     """
 
-    def __init__(
-        self,
-        rule: Rule,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        hyper: Hyper,
-        counter: StepCounter,
-        *,
-        options: Options,
-        norm: Callable[[Any], float] | None = None,
-    ) -> None:
-        self._rule, self._parameters, self._states = rule, parameters, states
-        self._hyper, self._counter, self._options = hyper, counter, options
-        takes_norm = "norm" in rule.kernel.signature.scalars
-        self._norm = norm or (CpuNorm(parameters.layout) if takes_norm else None)
+    norm: Callable[[Any], float] | None = None
+
+    def __post_init__(self) -> None:
+        """Prepare nothing yet: the settings may change before the first step."""
+        layout = self.parameters.layout
+        takes_norm = "norm" in self.rule.kernel.signature.scalars
+        self._norm = self.norm or (CpuNorm(layout) if takes_norm else None)
         self._version = self._revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
         self._segments: dict[bool, list[Segment]] = {}
         self._scratch: dict[Any, Array] = {}
-        self._group, *_ = parameters.layout.sizes
+        self._group, *_ = layout.sizes
         self._dtype = np.dtype(self._group)
         self._counted: Callable[[Array], None] | None = None
         self._scalars: list[str] = []  # in the order of what the counted call reads
-        self._settings = np.zeros(len(rule.scalars))
+        self._settings = np.zeros(len(self.rule.scalars))
         self._last_norm = np.array([NONE_YET])
 
     @property
@@ -105,12 +97,12 @@ class CpuExecutor:
         Returns:
             Whether it was done; where it was not, nothing has changed.
         """
-        hyper = self._hyper
+        hyper = self.hyper
         if self._version != hyper.version:
             self._prepare()
         if self._counted is None:
             return False
-        in_arena = self._parameters.arena is not None
+        in_arena = self.parameters.arena is not None
         if isinstance(grads, list):
             view = None if in_arena else flat_view(grads[0], self._dtype)
         else:
@@ -118,7 +110,7 @@ class CpuExecutor:
         if view is None:
             return False
         if self._revision != hyper.revision or hyper.changes:
-            values = hyper.at(self._counter.t).shared
+            values = hyper.at(self.counter.t).shared
             for k, name in enumerate(self._scalars):  # faster than all in one
                 self._settings[k] = values[name]
             self._revision = hyper.revision
@@ -127,20 +119,20 @@ class CpuExecutor:
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
-        step = self._counter.t
-        values = self._hyper.at(step)
+        step = self.counter.t
+        values = self.hyper.at(step)
         own: dict[str, Any] = {"t": step + 1}
         if self._norm is not None:
             given = grads
-            if self._parameters.has_gaps and not isinstance(grads, list):
-                given = [grads[name] for name in self._parameters.arrays]
+            if self.parameters.has_gaps and not isinstance(grads, list):
+                given = [grads[name] for name in self.parameters.arrays]
             own["norm"] = self.grad_norm = self._norm(given)
-        if self._version != self._hyper.version:
+        if self._version != self.hyper.version:
             self._prepare()
         computed: dict[Any, Any] = {}
         for segment in self._segments_for(in_arena=not isinstance(grads, list)):
             self._update(segment, segment.gradient(grads), values, own, computed)
-        self._counter.t = step + 1
+        self.counter.t = step + 1
         return True
 
     def _update(
@@ -163,8 +155,8 @@ class CpuExecutor:
             segment.gather()
         rounding = None
         if segment.random_streams:
-            number = list(self._parameters.layout.sizes).index(segment.group)
-            seed = group_seed(self._options.seed, number)
+            number = list(self.parameters.layout.sizes).index(segment.group)
+            seed = group_seed(self.options.seed, number)
             rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copies:
@@ -174,27 +166,27 @@ class CpuExecutor:
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
-        parameters = self._parameters
-        elements = self._hyper.elements_of(self._rule)
+        parameters = self.parameters
+        elements = self.hyper.elements_of(self.rule)
         for group in parameters.layout.sizes:
-            stored = self._options.stored(self._rule, group, len(elements))
+            stored = self.options.stored(self.rule, group, len(elements))
             self._random_streams[group] = random_streams(stored)
-            kernel, dtypes = self._rule.kernel, [array.dtype for array in stored]
+            kernel, dtypes = self.rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._segments, self._scratch = {}, {}
         self._bind_counted()
-        self._version, self._revision = self._hyper.version, -1
+        self._version, self._revision = self.hyper.version, -1
 
     def _bind_counted(self) -> None:
         """Bind the one call that is a whole step, where there is such a call."""
-        parameters, layout = self._parameters, self._parameters.layout
+        parameters, layout = self.parameters, self.parameters.layout
         self._counted = None
         flat = parameters.arena is not None
         one = len(layout.sizes if flat else layout.slots) == 1
         group, norm = self._group, self._norm
-        others = self._options.master_weights or not isinstance(norm, CpuNorm | None)
-        others = others or parameters.has_gaps or bool(self._hyper.open)
-        if not one or others or self._hyper.classes or self._random_streams[group]:
+        others = self.options.master_weights or not isinstance(norm, CpuNorm | None)
+        others = others or parameters.has_gaps or bool(self.hyper.open)
+        if not one or others or self.hyper.classes or self._random_streams[group]:
             return
         take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
         self._scalars = step.program.settings
@@ -205,7 +197,7 @@ class CpuExecutor:
             taken: tuple[Array, ...] = ()
             if isinstance(norm, CpuNorm):
                 taken = (*norm.tables(group), self._last_norm)
-            count = self._counter.array
+            count = self.counter.array
             self._counted = bind(before, after, self._settings, count, taken)
 
     def _take(self, names: Sequence[str], *, flat: bool) -> Take:
@@ -225,10 +217,10 @@ class CpuExecutor:
         self, step: Step, take: Take, parameter: Array
     ) -> tuple[list[Array], list[Array]]:
         """Return the inputs of a kernel before its gradient, and after it."""
-        states = [take(self._states[state]) for state in self._rule.states]
+        states = [take(self.states[state]) for state in self.rule.states]
         inputs = [symbol.name for symbol in step.program.inputs]
         order = inputs[len(states) + 2 :]  # hyper-parameters that are arrays
-        elements = self._hyper.elements
+        elements = self.hyper.elements
         after = [take(elements[n]) if n in elements else None for n in order]
         return [parameter, *states], after
 
@@ -240,7 +232,7 @@ class CpuExecutor:
         taker: Callable[[str], Take],
     ) -> Callable[..., None]:
         """Bind the step to all arrays but gradients, and those that a step is given."""
-        (before, after), hyper = inputs, self._hyper
+        (before, after), hyper = inputs, self.hyper
         names = [symbol.name for symbol in step.program.inputs[len(before) + 1 :]]
         takers = {name: taker(name) for name in names if name in hyper.open}
         if not takers:
@@ -260,11 +252,11 @@ class CpuExecutor:
 
         Several arrays that are separate are gathered first.
         """
-        arrays, layout = self._parameters.arrays, self._parameters.layout
-        arrays = arrays if self._parameters.arena is None else self._parameters.arena
+        arrays, layout = self.parameters.arrays, self.parameters.layout
+        arrays = arrays if self.parameters.arena is None else self.parameters.arena
         slots = [layout.slots[name] for name in names]
         group, start, end = slots[0].group, slots[0].start, slots[-1].end
-        owned = self._parameters.arena is not None
+        owned = self.parameters.arena is not None
         flat = len(names) > 1 or (in_arena and owned)
         take = self._take(names, flat=flat)
         padding = [np.zeros(slot.end - slot.stop, group) for slot in slots]
@@ -279,8 +271,8 @@ class CpuExecutor:
             for array, slot in zip(own, slots, strict=True):
                 part = parameter[slot.start - start : slot.stop - start]
                 copies.append((array, part.reshape(slot.shape)))
-        if self._options.master_weights:
-            parameter, half = take(self._states[MASTER]), parameter
+        if self.options.master_weights:
+            parameter, half = take(self.states[MASTER]), parameter
 
         def taker(kind: str) -> Take:
             if in_arena:
@@ -299,14 +291,14 @@ class CpuExecutor:
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""
-        zeros, most = self._parameters.backend.zeros, self._steps[group].engine.size
+        zeros, most = self.parameters.backend.zeros, self._steps[group].engine.size
         space: Array = self._scratch.setdefault((group, kind), zeros(most, group))
         return space[:size]
 
     def _segments_for(self, *, in_arena: bool) -> list[Segment]:
         """Join neighbours in the arena whose settings by name are equal."""
         if in_arena not in self._segments:
-            runs = self._merge_neighbours(self._hyper.classes, in_arena=in_arena)
+            runs = self._merge_neighbours(self.hyper.classes, in_arena=in_arena)
             self._segments[in_arena] = [
                 self._segment(names, in_arena=in_arena) for names in runs
             ]
@@ -316,9 +308,9 @@ class CpuExecutor:
         self, numbers: Mapping[str, int], *, in_arena: bool
     ) -> list[list[str]]:
         """Name the parameters of each segment: of all neighbours, or of small ones."""
-        layout = self._parameters.layout
-        slots, whole = layout.slots, in_arena and self._parameters.arena is not None
-        neighbours = self._parameters.are_neighbours
+        layout = self.parameters.layout
+        slots, whole = layout.slots, in_arena and self.parameters.arena is not None
+        neighbours = self.parameters.are_neighbours
         segments: list[list[str]] = []
         for group in layout.sizes:
             engine, runs = self._steps[group].engine, list[list[str]]()

@@ -26,34 +26,30 @@ class CpuReducingExecutor(CpuExecutor):
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
-        parameters = self._parameters
-        elements = self._hyper.elements_of(self._rule)
+        parameters = self.parameters
+        elements = self.hyper.elements_of(self.rule)
         slots = parameters.layout.slots
         self._of_axes: dict[tuple[str, int], tuple[Step, dict[int, int], bool]] = {}
         for slot in slots.values():
             axes = len(slot.shape)
             if (slot.group, axes) not in self._of_axes:
-                stored = self._options.stored(
-                    self._rule, slot.group, len(elements), axes
-                )
+                stored = self.options.stored(self.rule, slot.group, len(elements), axes)
                 dtypes = [array.dtype for array in stored]
-                step = self._rule.kernel.step(
-                    parameters.backend, dtypes, elements, axes
-                )
+                step = self.rule.kernel.step(parameters.backend, dtypes, elements, axes)
                 kinds = zip(step.program.inputs, dtypes, strict=True)
                 compute = step.engine.dtype
                 exact = all(dtype == compute for s, dtype in kinds if s.element)
                 self._of_axes[slot.group, axes] = step, random_streams(stored), exact
         self._segments = {}
-        self._version, self._revision = self._hyper.version, -1
+        self._version, self._revision = self.hyper.version, -1
 
     def _merge_neighbours(
         self, numbers: Mapping[str, int], *, in_arena: bool
     ) -> list[list[str]]:
         """Name the parameters that one call updates: none, where they are separate."""
-        slots, runs = self._parameters.layout.slots, list[list[str]]()
-        whole = in_arena and self._parameters.arena is not None
-        whole = whole and not self._hyper.open
+        slots, runs = self.parameters.layout.slots, list[list[str]]()
+        whole = in_arena and self.parameters.arena is not None
+        whole = whole and not self.hyper.open
         keys = {n: (s.group, len(s.shape)) for n, s in slots.items()}
         for name in slots:
             before = runs[-1][-1] if runs else name
@@ -68,17 +64,17 @@ class CpuReducingExecutor(CpuExecutor):
 
     def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
         """Bind the kernel's step to arrays, by their places in arenas if it can be."""
-        parameters, first = self._parameters, names[0]
+        parameters, first = self.parameters, names[0]
         slot = parameters.layout.slots[first]
         step, streams, exact = self._of_axes[slot.group, len(slot.shape)]
         own: Mapping[str, Array] = parameters.arrays
         half = None
-        if self._options.master_weights:
-            own, half = self._states[MASTER], own[first]
+        if self.options.master_weights:
+            own, half = self.states[MASTER], own[first]
         gradient: Callable[[Any], Any] = operator.itemgetter(first)
         if not in_arena:
             gradient = operator.itemgetter(list(parameters.layout.slots).index(first))
-        whole = parameters.arena is not None and not self._hyper.open
+        whole = parameters.arena is not None and not self.hyper.open
         if exact and in_arena and whole:
             call, gradient = self._bind_table(step, names), lambda arena: arena
         else:
@@ -91,12 +87,12 @@ class CpuReducingExecutor(CpuExecutor):
 
     def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:
         """Bind the step to arrays that lie in arenas, all inputs of them."""
-        parameters, places = self._parameters, list[list[int]]()
+        parameters, places = self.parameters, list[list[int]]()
         symbols = step.program.inputs
         given: list[Any] = [parameters.arena]
-        given += [self._states[name] for name in self._rule.states]
+        given += [self.states[name] for name in self.rule.states]
         given.append(parameters.arena)  # gradients lie as their parameters
-        given += [self._hyper.elements[s.name] for s in symbols[len(given) :]]
+        given += [self.hyper.elements[s.name] for s in symbols[len(given) :]]
         for name in names:
             starts = [arena.layout.slots[name].start for arena in given]
             shape = parameters.layout.slots[name].shape
@@ -104,7 +100,7 @@ class CpuReducingExecutor(CpuExecutor):
         table = np.array(places, np.int64)
         groups = [arena.layout.slots[names[0]].group for arena in given]
         buffers = [a.buffers[g] for a, g in zip(given, groups, strict=True)]
-        place = len(self._rule.states) + 1
+        place = len(self.rule.states) + 1
 
         def call(grads: Arena, values: Any, _: Any = None) -> None:
             own: list[Array] = [*buffers]

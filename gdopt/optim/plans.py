@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
 
 MOST = 16  # that are kept, as any arrays may be left out
 Plan = TypeVar("Plan")
+
+
+@dataclass(eq=False)
+class RuleRunner:
+    """A rule, and what it runs on.
+
+    Attributes:
+        rule: the rule.
+        parameters: its arrays.
+        states: its state, and perhaps more.
+        hyper: its hyper-parameters, and perhaps more.
+        counter: the steps done.
+        options: how arrays are stored.
+    """
+
+    rule: Rule
+    parameters: Parameters
+    states: Mapping[str, Any]
+    hyper: Hyper
+    counter: StepCounter
+    options: Options
 
 
 def weakly(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,9 +18,8 @@ from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import adopt, group_seed, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams
-from gdopt.optim.hyper import Hyper, StepCounter
-from gdopt.optim.options import MASTER, Options
-from gdopt.optim.parameters import Parameters
+from gdopt.optim.options import MASTER
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rows import Rows
 from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import NORMS
@@ -28,8 +27,8 @@ from gdopt.optim.transforms import NORMS
 States = Mapping[str, Mapping[str, Array]]
 
 
-@dataclass
-class RowExecutor:
+@dataclass(eq=False)
+class RowExecutor(RuleRunner):
     """Runs a rule once, on the named rows of some arrays and on all of the others.
 
     On a GPU the host waits for the norm, and for the rows if they are there.
@@ -44,12 +43,6 @@ class RowExecutor:
         where: the rows that are updated, as those of `rows` or each once.
     """
 
-    rule: Rule
-    parameters: Parameters
-    states: States
-    hyper: Hyper
-    counter: StepCounter
-    options: Options
     norm_rule: Rule | None
     rows: Mapping[str, Rows]
     inputs: Mapping[str, Mapping[str, Array]]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,15 @@ from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter
-from gdopt.optim.hyper import Hyper, StepCounter
-from gdopt.optim.options import Options
-from gdopt.optim.parameters import Parameters
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 
 Group = DtypeGroup | ReducingGroup
 NUMBERS = itertools.count()
 
 
-class GpuExecutor:
+@dataclass(eq=False)
+class GpuExecutor(RuleRunner):
     """The passes of one optimizer on a GPU; nothing in them waits for the device.
 
     Arrays in an arena, or separate ones, are one launch per dtype, whatever their
@@ -35,26 +33,16 @@ class GpuExecutor:
     takes them from rows sent ahead for the step that a counter on the device counts.
     """
 
-    def __init__(
-        self,
-        rule: Rule,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        hyper: Hyper,
-        counter: StepCounter,
-        *,
-        options: Options,
-        norm_rule: Rule | None = None,
-        norms: Array | None = None,
-    ) -> None:
-        self._rule, self._parameters, self._hyper = rule, parameters, hyper
-        self._norm_rule, self._norms = norm_rule, norms
+    norm_rule: Rule | None = None
+    norms: Array | None = None
+    grad_norm: Any = None
+
+    def __post_init__(self) -> None:
+        """Prepare nothing yet: the settings may change before the first step."""
         self._norm_groups: list[Group] = []  # for the norm of each array
-        self._states, self._options, self._counter = states, options, counter
-        self.grad_norm: Any = None
         self._number = next(NUMBERS)  # as the counter is shared, and kept here
-        self._takes_norm = "norm" in rule.kernel.signature.scalars
-        self._skip = options.non_finite == "skip"
+        self._takes_norm = "norm" in self.rule.kernel.signature.scalars
+        self._skip = self.options.non_finite == "skip"
         self._version = -1
         self._groups: list[Group] = []
         self._sum: GradNorm | None = None
@@ -65,10 +53,10 @@ class GpuExecutor:
     def count_on_device(self) -> None:
         """Take the step count from the device from now on, as a graph has to."""
         if self._device_counter is None:
-            shared, own = self._counter.device, self._parameters
+            shared, own = self.counter.device, self.parameters
             if not isinstance(shared, DeviceStepCounter):
                 shared = DeviceStepCounter(own.backend, own.device)
-            self._device_counter = self._counter.device = shared
+            self._device_counter = self.counter.device = shared
             self._version = -1
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:  # noqa: ARG002
@@ -81,7 +69,7 @@ class GpuExecutor:
         Returns:
             True, or where the device decides a 0-d truth value that is there.
         """
-        with self._parameters.on_device():
+        with self.parameters.on_device():
             self.prepare()
             done = self.launch(grads)
             self.count()
@@ -89,11 +77,11 @@ class GpuExecutor:
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
-        hyper, groups = self._hyper, [*self._norm_groups, *self._groups]
+        hyper, groups = self.hyper, [*self._norm_groups, *self._groups]
         if self._device_counter is None:
-            values = hyper.at(self._counter.t)
+            values = hyper.at(self.counter.t)
             for group in groups:
-                group.values.take([(self._counter.t + 1, values)])
+                group.values.take([(self.counter.t + 1, values)])
             return
         sent = (
             self._number,
@@ -103,7 +91,7 @@ class GpuExecutor:
             for group in groups:
                 group.values.refresh()
             return
-        step = self._counter.t
+        step = self.counter.t
         steps = [(step + 1, hyper.at(step))]
         ahead = self._device_counter.rows(sent)
         ahead = 1 if hyper.reads_host else ahead
@@ -118,7 +106,7 @@ class GpuExecutor:
 
     def launch(self, grads: Arena | list[Array]) -> Any:
         """Launch the step's kernels; the values have been sent."""
-        own = self._parameters.arrays
+        own = self.parameters.arrays
         if isinstance(grads, Arena) and len(grads) != len(own):  # has other places
             grads = [grads[name] for name in own]
         located = [group.locate(grads) for group in self._groups]
@@ -127,7 +115,7 @@ class GpuExecutor:
             for group, arguments in zip(self._groups, located, strict=True):
                 group.add_squares(self._sum, arguments)
             self._sum.finish(shared)
-        if self._norms is not None:
+        if self.norms is not None:
             self._take_norm(grads, shared)
         for group in self._groups:
             group.run_prologue(shared)
@@ -137,19 +125,19 @@ class GpuExecutor:
 
     def _take_norm(self, grads: Arena | list[Array], shared: dict[str, Any]) -> None:
         """Compute the norm of the transformed gradients, for the groups' prologues."""
-        assert self._norms is not None  # noqa: S101 - as there is a rule for them
+        assert self.norms is not None  # noqa: S101 - as there is a rule for them
         for group in self._norm_groups:
             arguments = group.locate(grads)
             group.run_prologue(shared)
             group.update(arguments, shared)
-        self.grad_norm = join_norms(self._parameters.backend.xp, self._norms)
+        self.grad_norm = join_norms(self.parameters.backend.xp, self.norms)
         for group in self._groups:
             group.values.take_norm(self.grad_norm)
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""
         if self._device_counter is None:
-            self._counter.t += 1
+            self.counter.t += 1
         else:
             self._device_counter.launched()
 
@@ -158,33 +146,33 @@ class GpuExecutor:
 
         A graph holds for as long as that number stays.
         """
-        if self._version != self._hyper.version:
+        if self._version != self.hyper.version:
             self._plan()
         self.send_values()
         return self._version
 
     def _shared_arguments(self) -> dict[str, Any]:
         """Make what the step reports: fresh arrays, which the caller may keep."""
-        empty = self._parameters.backend.xp.empty
+        empty = self.parameters.backend.xp.empty
         shared: dict[str, Any] = {}
         if self._skip:
             shared["done_"] = empty(1, np.bool_)
         if self._sum is not None:
             shared["norm_"] = empty(1, np.float64)
-        if self._norm_rule is None and self._takes_norm:
+        if self.norm_rule is None and self._takes_norm:
             self.grad_norm = shared["norm_"].reshape(())
         if self._device_counter is not None:
             shared["counter_"] = self._device_counter.array
         else:
-            shared["t_"] = np.uint32((self._counter.t + 1) & 0xFFFFFFFF)
+            shared["t_"] = np.uint32((self.counter.t + 1) & 0xFFFFFFFF)
         return shared
 
     def _plan(self) -> None:
         """Prepare kernels and tables for the present settings."""
-        parameters, given = self._parameters, self._norm_rule is not None
+        parameters, given = self.parameters, self.norm_rule is not None
         counter = self._device_counter is not None
         self._groups = self._make_groups(
-            self._rule,
+            self.rule,
             PrologueOptions(
                 norm=self._takes_norm and not given,
                 given_norm=given,
@@ -193,21 +181,21 @@ class GpuExecutor:
                 counts=True,
             ),
         )
-        if self._norm_rule is not None:
+        if self.norm_rule is not None:
             options = PrologueOptions(counter=counter)
-            self._norm_groups = self._make_groups(self._norm_rule, options)
+            self._norm_groups = self._make_groups(self.norm_rule, options)
         takes_sum = self._skip or (self._takes_norm and not given)
         if takes_sum and self._sum is None:
             self._sum = GradNorm(
                 parameters.backend, parameters.device, parameters.layout
             )
-        self._version = self._hyper.version
+        self._version = self.hyper.version
 
     def _make_groups(
         self, rule: Rule, prologue_options: PrologueOptions
     ) -> list[Group]:
         """Prepare the kernels of a rule for each dtype; the last one counts."""
-        parameters = self._parameters
+        parameters = self.parameters
         layout = parameters.layout
         sizes, own = layout.sizes, {slot.group for slot in layout.slots.values()}
         present = [group for group in sizes if group in own]
@@ -217,10 +205,10 @@ class GpuExecutor:
                 rule=rule,
                 group=group,
                 parameters=parameters,
-                states=self._states,
-                hyper=self._hyper,
-                options=self._options,
-                seed=group_seed(self._options.seed, number),
+                states=self.states,
+                hyper=self.hyper,
+                options=self.options,
+                seed=group_seed(self.options.seed, number),
                 prologue_options=replace(
                     prologue_options,
                     counts=prologue_options.counts and group == present[-1],
