@@ -14,7 +14,7 @@ from gdopt.errors import GdoptError
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic)
 IGNORED = (*PLAIN, ModuleType, type)
-DEPTH = 6  # attributes and entries, one within the other, that are followed
+DEPTH = 7  # levels of attributes and entries that are followed
 
 
 def reachable(
@@ -29,21 +29,18 @@ def reachable(
     found: list[tuple[str, Any]] = []
     seen: dict[int, Any] = {}  # held, so that no other gets the same id
     packages = {_package(function) for function in functions.values()}
-
-    def visit(name: str, thing: Any, depth: int) -> None:
-        if isinstance(thing, IGNORED) or id(thing) in seen or id(thing) in known:
-            return
-        seen[id(thing)] = thing
-        if isinstance(thing, kinds) or _is_array(thing):
-            found.append((name, thing))
-        elif depth and not (
-            isinstance(thing, FunctionType) and _package(thing) not in packages
-        ):
-            for inner, part in _parts(name, thing):
-                visit(inner, part, depth - 1)
-
-    for name, function in functions.items():
-        visit(name, function, DEPTH)
+    level = list(functions.items())
+    for _ in range(DEPTH):  # all of a level before the next: the shortest way counts
+        parts: list[tuple[str, Any]] = []
+        for name, thing in level:
+            if isinstance(thing, IGNORED) or id(thing) in seen or id(thing) in known:
+                continue
+            seen[id(thing)] = thing
+            if isinstance(thing, kinds) or _is_array(thing):
+                found.append((name, thing))
+            elif not isinstance(thing, FunctionType) or _package(thing) in packages:
+                parts += _parts(name, thing)
+        level = parts
     return found
 
 

@@ -61,12 +61,13 @@ def plan_batch_size(
     be: up to 2,000 examples in one batch. The winner is tried once more before it is
     returned.
 
-    Whatever happens, everything in `state` is restored: trial steps are real. A change
-    of anything else is refused, and undone, if it can be noticed: of writeable arrays,
-    random generators and gdopt's objects that `step`, `evaluate` and `gradient` reach
-    through their variables (global ones too), defaults, attributes, and entries of
-    dictionaries, lists, tuples and sets, and through functions of the same package. Not
-    noticed are numbers, what containers gain or lose, arrays of other libraries, files.
+    Trial steps are real: whatever happens, everything in `state` is restored. A change
+    of anything else is refused, and undone, if it can be noticed: of writeable arrays
+    (copied meanwhile), random generators and gdopt's objects that `step`, `evaluate`
+    and `gradient` reach through their variables (global ones too), defaults, attributes
+    and entries of dictionaries, lists, tuples and sets, and through functions of the
+    same package. Not noticed are numbers, what containers gain or lose, arrays of other
+    libraries, and files.
 
     Args:
         step: called with the arrays of a batch, does one update; or a

@@ -130,18 +130,26 @@ def _turns(sizes: list[int], number: int) -> list[int]:
 def _turn(
     meter: Meter, make: Callable[[int], Callable[[], Any]], size: int, steps: int
 ) -> tuple[float, int]:
-    """Return the seconds of a step, and how many steps a turn of this size takes."""
+    """Return the seconds of a step, and how many steps the next turn takes at least.
+
+    If another process has slowed down the steps so far, the next turn has more of them.
+    """
     step = make(size)
     step()
     if not steps:
-        once = max(meter.time(step), 1e-7)
-        steps = min(MOST_STEPS, max(1, math.ceil(SECONDS / once)))
+        steps = _steps(meter.time(step))
 
     def work() -> None:
         for _ in range(steps):
             step()
 
-    return max(meter.time(work), 1e-9) / steps, steps
+    seconds = max(meter.time(work), 1e-9) / steps
+    return seconds, max(steps, _steps(seconds))
+
+
+def _steps(seconds: float) -> int:
+    """Return how many steps that take as long make a turn."""
+    return min(MOST_STEPS, max(1, math.ceil(SECONDS / max(seconds, 1e-7))))
 
 
 def summarize(rates: Sequence[float], confidence: float = 0.95) -> Throughput:

@@ -14,6 +14,7 @@ pytest.importorskip("matplotlib")
 
 def test_a_quick_run_trains_both_ways(tmp_path, capsys, monkeypatch, numpy_engine):
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
+    monkeypatch.setattr(throughput, "ATTEMPTS", 1)
     monkeypatch.setattr(auto_batch_size, "SEEDS", range(1))
     file = tmp_path / "auto.json"
     assert auto_batch_size.main(["--quick", "--json", str(file)]) == 0

@@ -19,6 +19,7 @@ def test_little_data_are_planned_the_default_size(
     command, monkeypatch, numpy_engine, name, tmp_path
 ):
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
+    monkeypatch.setattr(throughput, "ATTEMPTS", 1)
     monkeypatch.setattr(plots, "batch_sizes", lambda *_: None)
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     np.savez(tmp_path / "data.npz", X=X.astype(np.float32), y=y)

@@ -17,6 +17,7 @@ CPU = ("--backend", "numpy")
 def short(monkeypatch, numpy_engine):
     """Make the turns of timing short."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
+    monkeypatch.setattr(throughput, "ATTEMPTS", 1)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def work(numpy_engine):
 def quick(monkeypatch):
     """Return ``quick(...)``: a plan of few and short rounds, for sizes from 64 up."""
     monkeypatch.setattr(throughput, "SECONDS", 1e-4)
+    monkeypatch.setattr(throughput, "ATTEMPTS", 1)
 
     def plan(step, data, state=None, **options):
         usual = {"repeats": 2, "sizes": (64, 128, 256, 512, 1024)}

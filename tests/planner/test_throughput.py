@@ -85,9 +85,27 @@ def test_noisy_timings_are_measured_again_up_to_three_times(machine, disturbed, 
 
     found = machine.measure([100, 400], 6, make)
     assert own == {100: rounds, 400: rounds}
-    assert len(machine.done) == 12  # progress is told of the first rounds alone
+    assert len(machine.done) == 12  # the first rounds alone
     noisy = is_noisy(found[100].low, found[100].high)
     assert noisy == (disturbed == 99)
+
+
+def test_a_turn_lasts_long_enough_however_slow_the_first_step_was(machine):
+    taken = []
+
+    def make(size):
+        taken.append(0)
+
+        def step():
+            taken[-1] += 1
+            slow = len(taken) == 1  # another process has the machine
+            machine.meter.now += 1.0 if slow else 2**-10
+
+        return step
+
+    machine.measure([100], 3, make)
+    # One is not counted; one in the first turn finds out how many there should be.
+    assert taken == [3, 2, *[22] * 7]
 
 
 def test_a_size_that_runs_out_of_memory_is_left_out(machine):
