@@ -10,7 +10,7 @@ import pytest
 import gdopt
 from gdopt import schedules, tune
 from gdopt.data.augment import Augment, flip
-from gdopt.training import diagnosis
+from gdopt.training import RangeTest, diagnosis
 
 PACKAGES = (
     "gdopt",
@@ -86,6 +86,10 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     ),
     "Dataset": (lambda: gdopt.data.Dataset("a.npz", X[:2], Y[:2], (), ()), "a.npz"),
     "EWA": (some_average, "EWA(beta=0.9, bias_correction=True, initial='zero', t=1, v"),
+    "RangeTest": (
+        lambda: RangeTest(np.array([0.1, 1.0]), np.ones(2), np.ones(2), 0.1),
+        "RangeTest(suggestion=0.1, 2 rates from 0.1 to 1)",
+    ),
     "EarlyStopping": (
         lambda: gdopt.training.EarlyStopping(3),
         "patience=3, min_delta=0.0, best=None, best_step=None, waited=0",

@@ -93,6 +93,8 @@ class CheckpointFolder:
             for one in damaged:
                 message = f"{one}; the run continues from {file.name}"
                 warnings.warn(message, DataWarning, stacklevel=2)
+            if not damaged:
+                self._prune(file)
             self._soon = False
             return found
         if damaged:
@@ -117,11 +119,15 @@ class CheckpointFolder:
         """
         file = self.path / NAME.format(step)
         save(file, state)
+        self._prune(file)
+        self._soon, self._written_at = False, time.monotonic()
+
+    def _prune(self, newest: Path) -> None:
+        """Remove all but a checkpoint and the last one before it."""
         files = self._files()
-        kept = files[: files.index(file) + 1][-KEPT:]  # later ones are damaged
+        kept = files[: files.index(newest) + 1][-KEPT:]  # later ones are damaged
         for other in set(files).difference(kept):
             other.unlink(missing_ok=True)
-        self._soon, self._written_at = False, time.monotonic()
 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")

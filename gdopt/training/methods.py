@@ -142,8 +142,9 @@ class FirstOrder:
 
 def parameters_of(method: Optimizer | Descent) -> Parameters:
     """Return what an optimizer or a line search updates."""
-    found: Parameters = method._parameters  # noqa: SLF001 - not for users
-    return found
+    if isinstance(method, Optimizer):
+        return method._every  # noqa: SLF001 - which Muon's inner optimizer is of, too
+    return method._parameters  # noqa: SLF001
 
 
 def named_gradients(optimizer: Optimizer, given: Any) -> dict[str, Array]:
