@@ -23,6 +23,7 @@ from gdopt.kernels.trace import Signature, trace
 from gdopt.optim.executors import Binding, Executor
 from gdopt.optim.options import COMPLEX_MODES, Options
 from gdopt.optim.parameters import Parameters
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import BuiltInRule, Rule
 from gdopt.optim.transforms import Transforms
 
@@ -163,12 +164,10 @@ class SplitBinding(Binding):
         given = replace(parameters, arrays=arrays, layout=layout, pairs=pairs)
         super().__init__(replace(given, arena=arena))
 
-    def make_executor(
-        self, rule: Rule, parameters: Parameters, *given: Any, **options: Any
-    ) -> Executor:
+    def make_executor(self, run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
         """Make what runs a rule on views of the gradients."""
-        made = super().make_executor(rule, parameters, *given, **options)
-        surround(made, functools.partial(self._views, parameters.arrays))
+        made = super().make_executor(run, norm_rule)
+        surround(made, functools.partial(self._views, run.parameters.arrays))
         return made
 
     def take_rows(self, executor: Executor) -> None:
@@ -235,23 +234,14 @@ class ModulusBinding(Binding):
             for name, array in self._given.arrays.items():
                 arena[name][...] = array if start == "p" else start
 
-    def make_executor(
-        self,
-        rule: Rule,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        *given: Any,
-        norm_rule: Rule | None = None,
-        **options: Any,
-    ) -> Executor:
+    def make_executor(self, run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
         """Make what runs a rule on the parts, which are copied around it."""
+        rule, states, hyper = run.rule, run.states, run.hyper
         made = lowered(rule, self._complex)[0]
         norms = norm_rule and lowered(norm_rule, self._complex)[0]
-        inner = super().make_executor(
-            made, parameters, self._parts, *given, norm_rule=norms, **options
-        )
-        parts, real, names = self._parts, self._real, list(parameters.arrays)
-        hyper = given[0]
+        real_run = replace(run, rule=made, states=self._parts)
+        inner = super().make_executor(real_run, norms)
+        parts, real, names = self._parts, self._real, list(run.parameters.arrays)
         pairs: list[Any] = [(self._given.arrays, real, parts[PARAMETER])]
         pairs += [
             (states[state], parts[state], parts[imag_of(state)])

@@ -13,9 +13,10 @@ from gdopt.errors import ArgumentError
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
 from gdopt.optim.cpu_reducing import CpuReducingExecutor, TransformedNorm
-from gdopt.optim.hyper import Hyper, StepCounter
+from gdopt.optim.hyper import StepCounter
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import NORMS, Transforms
 
@@ -61,47 +62,31 @@ def fill_state(states: Mapping[str, Arena], rule: Rule, parameters: Parameters) 
                 buffer[...] = initial
 
 
-def make_executor(
-    rule: Rule,
-    parameters: Parameters,
-    states: Mapping[str, Arena],
-    hyper: Hyper,
-    counter: StepCounter,
-    *,
-    options: Options,
-    norm_rule: Rule | None = None,
-) -> Executor:
+def make_executor(run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
     """Choose what runs a rule: the loops of the CPU, or one launch on a GPU.
 
     Args:
-        rule: the rule.
-        parameters: its arrays.
-        states: its state, and perhaps more.
-        hyper: its hyper-parameters, and perhaps more.
-        counter: the steps done.
-        options: how arrays are stored.
+        run: the rule, and what it runs on.
         norm_rule: computes the norm of each array's gradient, if that is transformed.
     """
-    norms = None
+    parameters, given, norms = run.parameters, dict(vars(run)), None
     if norm_rule is not None:
         norm_rule.check_axes(parameters.axes)
         with parameters.on_device():
-            arena = start_state(norm_rule, parameters, options)[NORMS]
+            arena = start_state(norm_rule, parameters, run.options)[NORMS]
         (buffer,) = arena.buffers.values()
-        states, norms = {**states, NORMS: arena}, buffer[::PADDING]
-    given = rule, parameters, states, hyper, counter
+        given["states"], norms = {**run.states, NORMS: arena}, buffer[::PADDING]
     if parameters.backend.name != "numpy":
         from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
-        return GpuExecutor(*given, options=options, norm_rule=norm_rule, norms=norms)
+        return GpuExecutor(**given, norm_rule=norm_rule, norms=norms)
     norm = None
     if norm_rule is not None:
         own = StepCounter()  # as running the rule counts a step
-        measure = norm_rule, parameters, states, hyper, own
-        executor = CpuReducingExecutor(*measure, options=options)
-        norm = TransformedNorm(executor, norms, counter, own)
-    kind = CpuReducingExecutor if rule.kernel.by_shape else CpuExecutor
-    return kind(*given, options=options, norm=norm)
+        executor = CpuReducingExecutor(**{**given, "rule": norm_rule, "counter": own})
+        norm = TransformedNorm(executor, norms, run.counter, own)
+    kind = CpuReducingExecutor if run.rule.kernel.by_shape else CpuExecutor
+    return kind(**given, norm=norm)
 
 
 class Binding:
@@ -125,11 +110,9 @@ class Binding:
         """Set the state of a rule to its start, in place."""
         fill_state(states, rule, self.parameters)
 
-    def make_executor(
-        self, rule: Rule, parameters: Parameters, *given: Any, **options: Any
-    ) -> Executor:
+    def make_executor(self, run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
         """Make what runs a rule on some of the arrays; see `make_executor`."""
-        return make_executor(rule, parameters, *given, **options)
+        return make_executor(run, norm_rule)
 
     def take_rows(self, executor: Executor) -> None:
         """Let an executor of rows take gradients as they are given."""

@@ -263,14 +263,11 @@ class Optimizer(Stepping):
         """Make what adds up gradients; it leaves the parameters as they are."""
         rule, make = accumulation(), self._binding.make_executor
         hyper = Hyper(rule, self._real, {}, counter)
-        options = replace(self._executor_options(), master_weights=False)
+        run = self._rule_run(self._real, hyper)
+        options = replace(run.options, master_weights=False)
         sums = {ACCUMULATED: self._accumulated}
-        return Plans(
-            self._real,
-            lambda parameters: make(
-                rule, parameters, sums, hyper, counter, options=options
-            ),
-        )
+        run = replace(run, rule=rule, states=sums, counter=counter, options=options)
+        return Plans(self._real, lambda some: make(replace(run, parameters=some)))
 
     @property
     def state(self) -> Mapping[str, Mapping[str, Array]]:

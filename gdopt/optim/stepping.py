@@ -16,9 +16,9 @@ from gdopt.optim.executors import Executor
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.inputs import StepHyper, StepInputs
-from gdopt.optim.options import Options, refuse_inputs
+from gdopt.optim.options import refuse_inputs
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.plans import Plans, weakly
+from gdopt.optim.plans import Plans, RuleRunner, weakly
 from gdopt.optim.row_executor import RowExecutor
 from gdopt.optim.rows import Rows, find_rows, refuse_whole
 from gdopt.optim.transforms import norm_rule
@@ -71,20 +71,14 @@ class Stepping(Changeable):
         self, parameters: Parameters, hyper: Hyper | None = None
     ) -> Executor:
         """Make what runs the rule for some of the arrays."""
-        return self._binding.make_executor(
-            self.rule,
-            parameters,
-            self._state,
-            self.hyper if hyper is None else hyper,
-            self._counter,
-            options=self._executor_options(),
-            norm_rule=norm_rule(self._transforms),
-        )
+        run = self._rule_run(parameters, self.hyper if hyper is None else hyper)
+        return self._binding.make_executor(run, norm_rule(self._transforms))
 
-    def _executor_options(self) -> Options:
-        """Return the options of executors, which skip nothing if the host has to."""
-        own = self.options
-        return replace(own, non_finite="ignore") if self.host_skips else own
+    def _rule_run(self, parameters: Parameters, hyper: Hyper) -> RuleRunner:
+        """Return the rule with what it runs on; it skips nothing if the host has to."""
+        own, counter = self.options, self._counter
+        options = replace(own, non_finite="ignore") if self.host_skips else own
+        return RuleRunner(self.rule, parameters, self._state, hyper, counter, options)
 
     def _make_step_hyper(self, names: frozenset[str]) -> StepHyper:
         """Make the hyper-parameters of steps that are given arrays of these names."""
@@ -197,12 +191,7 @@ class Stepping(Changeable):
         left_out = {*self._frozen, *gradients.missing}
         real = self._real.without(left_out) if left_out else self._real
         executor = RowExecutor(
-            self.rule,
-            real,
-            self._state,
-            hyper or self.hyper,
-            self._counter,
-            options=self.options,
+            **vars(self._rule_run(real, hyper or self.hyper)),
             norm_rule=norm_rule(self._transforms),
             rows={name: rows[name] for name in rows if name not in left_out},
             inputs={} if hyper is None else hyper.arrays,
