@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gdopt.arrays.arena import Arena, Layout, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_complex, as_parts, compute_name, real_name
@@ -269,10 +271,48 @@ class ModulusBinding(Binding):
         surround(inner, before, after)
         return inner
 
-    def take_rows(self, executor: Executor) -> None:  # noqa: ARG002
-        """Refuse rows, as the parts are copied as a whole."""
-        message = "at= of complex parameters needs complex_mode='split', and no agc"
-        raise ArgumentError(message)
+    def take_rows(self, executor: Any) -> None:
+        """Let an executor of rows run on the parts, where they lie."""
+        states, given = executor.states, self._given.arrays
+        pairs = {imag_of(state): states[state] for state in self._complex}
+        pairs[PARAMETER] = given
+        held = {imag: _parts_of(arrays, 1) for imag, arrays in pairs.items()}
+        held |= {state: _parts_of(states[state], 0) for state in self._complex}
+        executor.states = {**states, **held}
+        arrays = {n: _part(given[n], 0) for n in executor.parameters.arrays}
+        executor.parameters = replace(executor.parameters, arrays=arrays)
+        executor.rule = lowered(executor.rule, self._complex)[0]
+        if executor.norm_rule is not None:
+            executor.norm_rule = lowered(executor.norm_rule, self._complex)[0]
+        executor.imag = GRADIENT
+
+        def before(grads: Any) -> list[Array]:
+            given = [grads[n] for n in arrays] if isinstance(grads, Arena) else grads
+            return list(map(as_pairs, given))
+
+        surround(executor, before)
+
+
+def as_pairs(array: Array) -> Array:
+    """View complex numbers as pairs of parts; add a part of 0 to real ones."""
+    parts = as_parts(array)
+    if parts is not array:
+        return parts
+    pair = array[..., None].repeat(2, -1)
+    pair[..., 1] = 0
+    return pair
+
+
+def _part(array: Array, k: int) -> Array:
+    """View a part of complex numbers; the imaginary part of real ones is a new 0."""
+    parts = as_parts(array)
+    if parts is not array:
+        return parts[..., k]
+    return np.zeros_like(array) if k else array
+
+
+def _parts_of(arrays: Mapping[str, Array], k: int) -> dict[str, Array]:
+    return {name: _part(array, k) for name, array in arrays.items()}
 
 
 def _take(array: Array, re: Array, im: Array) -> None:

@@ -39,6 +39,7 @@ class RowExecutor(RuleRunner):
         inputs: arrays that the step is given, by hyper-parameter and name; they have a
             row for each of the rows.
         steps: what runs the rule on arrays, which is kept from step to step.
+        imag: the state that stands for imaginary parts of gradients, which are pairs.
         grad_norm: of the gradients, if the rule takes it.
         where: the rows that are updated, as those of `rows` or each once.
     """
@@ -47,6 +48,7 @@ class RowExecutor(RuleRunner):
     rows: Mapping[str, Rows]
     inputs: Mapping[str, Mapping[str, Array]]
     steps: dict[Any, tuple[Step, dict[int, int]]]
+    imag: str = ""
     grad_norm: Any = None
     where: dict[str, Any] = field(default_factory=dict)
 
@@ -107,7 +109,10 @@ class RowExecutor(RuleRunner):
         backend, device = self.parameters.backend, self.parameters.device
         if self.norm_rule is not None:
             norms = backend.zeros(len(named), np.float64, device)
-            states = {NORMS: {name: norms[k, ...] for k, name in enumerate(named)}}
+            states = {
+                **self.states,
+                NORMS: {name: norms[k, ...] for k, name in enumerate(named)},
+            }
             for name, g in named.items():
                 self._update(self.norm_rule, name, g, scalars[name], states)
             return join_norms(backend.xp, norms)
@@ -130,6 +135,9 @@ class RowExecutor(RuleRunner):
             return
         parameters, backend = self.parameters, self.parameters.backend
         elements = tuple(self.hyper.elements_of(rule))
+        if self.imag:
+            g, imag = g[..., 0], g[..., 1]
+            states = {**states, self.imag: {name: imag}}
         key = rule, name, elements, g.dtype, *self.inputs
         if key not in self.steps:
             self.steps[key] = self._prepared(*key[:4])
@@ -139,6 +147,7 @@ class RowExecutor(RuleRunner):
         arrays = [held[name], *(states[state][name] for state in rule.states), g]
         later = step.program.inputs[len(arrays) :]
         taken = [len(rule.states) + 1]  # what has a row for each of the rows
+        taken += [len(rule.states)] if self.imag else []
         for place, symbol in enumerate(later, len(arrays)):
             taken += [place] if symbol.name in self.inputs else []
             spread = self.inputs.get(symbol.name) or self.hyper.elements[symbol.name]
@@ -233,7 +242,8 @@ def _run_on_parts(
     for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
         part = array
         if k not in taken and symbol.kind != ARRAY:
-            part = array.take(where, axis=0) if numbered else array[where]
+            whole = numbered and array.flags.c_contiguous  # else take copies all of it
+            part = array.take(where, axis=0) if whole else array[where]
         parts.append(part.astype(np.float32) if k in noise else part)
     step.run(parts, values)
     for k, part in enumerate(parts[:gradient]):

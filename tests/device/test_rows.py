@@ -82,13 +82,13 @@ def test_a_step_that_is_not_finite_is_skipped_on_the_device(cp):
     assert opt.t == 2
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "complex64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "split", "modulus"])
 @pytest.mark.parametrize("order", [[4, 7, 11], [7, 4, 11]], ids=["sorted", "unsorted"])
 @pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5}], ids=["plain", "norm"])
 def test_arrays_of_a_step_on_rows_have_the_bits_of_the_cpu(options, order, dtype, cp):
     pytest.importorskip("ml_dtypes")
-    if dtype == "complex64":
-        options = options | {"complex_mode": "split"}
+    if dtype in {"split", "modulus"}:
+        options, dtype = options | {"complex_mode": dtype}, "complex64"
     shapes = SHAPES | {"E": (len(order), 6)}
     twins = Twins(cp, lambda p: gdopt.Adam(p, **options), draw(0, (dtype,), SHAPES))
     for seed in range(1, 4):

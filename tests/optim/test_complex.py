@@ -383,25 +383,38 @@ def test_a_real_state_that_depends_on_both_parts_is_seen(numpy_engine):
     gdopt.ASGD(np.zeros(2, complex), 0.1)  # whose real state depends on steps alone
 
 
-@pytest.mark.parametrize("kind", [gdopt.SGD, gdopt.Adam])
-def test_rows_are_updated_in_split_mode_alone(engine, kind, unchanged):
-    mode = {} if kind is gdopt.SGD else {"complex_mode": "split"}
-    start, g = draw(0, (4, 3)), draw(1, (4, 3))
-    whole, named = (kind(start.copy(), 0.1, clip_norm=1.0, **mode) for _ in range(2))
-    whole.step(g)
-    order = [2, 0, 3, 1]
-    named.step(g[order], at=order)
+ROWS = {
+    "SGD": (gdopt.SGD, {"clip_norm": 1.0}),
+    "Adam, split": (gdopt.Adam, {"complex_mode": "split", "clip_norm": 1.0}),
+    "Adam, modulus": (gdopt.Adam, {"complex_mode": "modulus", "clip_norm": 1.0}),
+    "around": (gdopt.Adam, {"complex_mode": "modulus", "clip_each": 0.1, "ema": 0.5}),
+    "units": (gdopt.SGD, {"agc": 0.01, "unit_axis": 0}),
+}
+
+
+@pytest.mark.parametrize("place", [np.copy, lambda z: np.repeat(z, 2, 1)[:, ::2]])
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_are_updated_as_by_dense_steps(engine, name, place):
+    kind, options = ROWS[name]
+    start, g = {"z": draw(0, (4, 3)), "x": draw(2, (2, 2)).real}, draw(1, (4, 3))
+    whole, named = (
+        kind({n: place(a) for n, a in start.items()}, 0.1, **options) for _ in range(2)
+    )
+    order, x = [2, 0, 3, 1], draw(3, (2, 2)).real
+    whole.step({"z": g, "x": x})
+    named.step({"z": g[order], "x": x}, at={"z": order})
     assert bits(named) == bits(whole)
-    named.step(np.ones((3, 3), complex), at=[1, 1, 3])  # repeats are summed
+    repeats = draw(4, (3, 3))
+    named.step({"z": repeats, "x": x}, at={"z": [1, 1, 3]})  # they are summed
     twice = np.zeros((4, 3), complex)
-    twice[[1, 3]] = [[2], [1]]
-    whole.step(twice)
-    found, expected = named.params["0"], whole.params["0"]
+    twice[[1, 3]] = repeats[0] + repeats[1], repeats[2]
+    whole.step({"z": twice, "x": x})
+    found, expected = named.params["z"], whole.params["z"]
     np.testing.assert_array_equal(found[[1, 3]], expected[[1, 3]])
+    np.testing.assert_array_equal(named.params["x"], whole.params["x"])
     assert (found[[0, 2]] != expected[[0, 2]]).all() or kind is gdopt.SGD
-    modulus = kind(start.copy(), 0.1, complex_mode="modulus")
-    with unchanged(modulus), pytest.raises(ArgumentError, match="complex_mode='split'"):
-        modulus.step(g, at=slice(None))
+    named.step({"z": g[:2], "x": x[:1]}, at={"z": slice(2), "x": slice(1)})
+    assert named.t == 3
 
 
 def test_arrays_of_a_step_are_real_and_hold_for_both_parts(engine, mode_and_at):
@@ -423,7 +436,7 @@ def test_arrays_of_a_step_are_real_and_hold_for_both_parts(engine, mode_and_at):
 
 
 @pytest.fixture(
-    params=[("split", None), ("modulus", None), ("split", [3, 1]), ("split", slice(2))],
+    params=[(mode, at) for mode in MODES for at in (None, [3, 1], slice(2))],
     ids=str,
 )
 def mode_and_at(request):
