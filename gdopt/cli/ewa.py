@@ -12,7 +12,7 @@ import numpy as np
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA, WINDOW, check_beta
 from gdopt.cli import flags
-from gdopt.data.csv import read_column
+from gdopt.data.readers import read_column
 from gdopt.errors import ArgumentError
 from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
@@ -41,9 +41,11 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     add = parser.add_argument
-    add("file", metavar="FILE", help="CSV in UTF-8, one value of the series a line")
-    text = "number from 1, or name in the first line (the only column)"
-    add("--column", metavar="N | NAME", help=text)
+    text = "CSV in UTF-8, one value of the series a line, or a gap"
+    add("file", metavar="FILE", help=text)
+    text = "name in the first line, or number from 1 (the only column)"
+    add("--column", metavar="NAME | N", help=text)
+    flags.add_form(add)
     either = parser.add_mutually_exclusive_group().add_argument
     beta = flags.number(f"in {BETA.text}", BETA)
     text = f"one or several in {BETA.text} ({' '.join(map(str, BETAS))})"
@@ -68,48 +70,54 @@ def run(arguments: argparse.Namespace) -> int:
         option = "--window" if arguments.window else "--beta"
         message = f"{option} must be 1 to {len(COLORS)} numbers, got {len(betas)}"
         raise ArgumentError(message)
-    column = read_column(arguments.file, arguments.column)
-    rows = [_average(column.values, beta) for beta in betas]
+    form = {"delimiter": arguments.delimiter, "decimal": arguments.decimal}
+    name, series = read_column(arguments.file, arguments.column, **form)
+    known = series[~np.isnan(series)]
+    if not known.size:
+        message = f"{arguments.file}: column {name!r} must hold a value, got gaps alone"
+        raise ArgumentError(message)
+    rows = [_average(series, beta) for beta in betas]
     file = Path(arguments.file)
-    title = f"{file.name}, {column.label}"
-    last = f"{column.values.size:,} values, the last {column.values[-1]:.6g}"
+    title = f"{file.name}, {name}"
+    gaps = series.size - known.size
+    counted = f"{known.size:,} values" + (f" and {gaps:,} gaps" if gaps else "")
+    last = f"{counted}, the last {known[-1]:.6g}"
     table = "\n".join(aligned([HEAD, *map(_cells, rows)]))
     sys.stdout.write(f"{title}: {last}\n{table}\n{NOTES}")
     if arguments.json is not None:
         found = {
             "file": arguments.file,
-            "column": column.label,
-            "values": column.values.tolist(),
+            "column": name,
+            "values": [None if np.isnan(x) else x for x in series.tolist()],
             "averages": rows,
         }
         write_json(arguments.json, found, indent=1)
     picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
-    averages(column.values, betas, picture, title=title, name=column.name)
+    averages(series, betas, picture, title=title, name=name)
     sys.stdout.write(f"picture {picture}\n")
     return 0
 
 
 def _average(values: np.ndarray, beta: float) -> dict[str, Any]:
     """Return the averages of a series with one beta, and what they are like."""
-    corrected, uncorrected = (
-        ewa(values, beta, bias_correction=way).tolist() for way in (True, False)
-    )
+    gaps = bool(np.isnan(values).any())  # after them only the corrected is defined
+    uncorrected = None if gaps else ewa(values, beta, bias_correction=False).tolist()
     return {
         "beta": beta,
         "window": ewa_window(beta),
         "lag": beta / (1 - beta),  # mean age of the values in the average
-        "corrected": corrected,
+        "corrected": ewa(values, beta, ignore_na=gaps or None).tolist(),
         "uncorrected": uncorrected,
     }
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     """Return the cells of the table."""
-    lag = row["lag"]
+    lag, plain = row["lag"], row["uncorrected"]
     return (
         f"{row['beta']:g}",
         window_text(row["beta"]),
         f"{row['corrected'][-1]:.6g}",
-        f"{row['uncorrected'][-1]:.6g}",
+        "-" if plain is None else f"{plain[-1]:.6g}",
         f"{lag:,.0f}" if lag >= 9.5 else f"{lag:.3g}",
     )

@@ -125,6 +125,14 @@ def add_problem(add: Callable[..., Any]) -> None:
     add("--seed", type=whole_number(least=0), default=SEED, metavar="N", help=text)
 
 
+def add_form(add: Callable[..., Any]) -> None:
+    """Add how a CSV file is written."""
+    text = "between cells, of CSV (default: the first of tab ; , | that fits)"
+    add("--delimiter", metavar="CHARACTER", help=text)
+    text = "decimal mark, . or , (default: found out)"
+    add("--decimal", metavar="MARK", help=text)
+
+
 def add_backend(add: Callable[..., Any]) -> None:
     """Add the backend."""
     text = "auto is CuPy if there is a GPU (default: GDOPT_BACKEND, else auto)"

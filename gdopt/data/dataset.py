@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.data.schema import Schema
 from gdopt.errors import ArgumentError
 
 
@@ -21,7 +22,9 @@ class Dataset:
             holds k targets for each example.
         source: the file.
         feature_names: n_x names, where the file has them.
-        classes: names of the classes 0, 1, ... in sorted order, where targets are text.
+        classes: names of the classes 0, 1, ... in sorted order, where targets are text
+            or a column of CSV.
+        schema: of CSV, how its columns have become numbers.
     """
 
     X: np.ndarray
@@ -29,6 +32,7 @@ class Dataset:
     source: str
     feature_names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+    schema: Schema | None = None
 
     @classmethod
     def of(

@@ -7,16 +7,20 @@ import math
 import os
 import re
 import struct
+import warnings
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gdopt.checks import listed, shown
-from gdopt.data.csv import read_csv
+from gdopt.checks import check_sequence, listed, shown
+from gdopt.data.csv import read_table
 from gdopt.data.dataset import Dataset, refusal
-from gdopt.errors import GdoptError
+from gdopt.data.schema import Schema, choose_target
+from gdopt.errors import DataWarning, GdoptError
 from gdopt.files import existing_file
 
 __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
@@ -25,43 +29,128 @@ __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
 IDX_NAME = re.compile(r"[-.]idx[1-9]-[a-z0-9]+(\.gz)?$")
 
 
-def read(path: str | os.PathLike[str]) -> Dataset:
+def read(path: str | os.PathLike[str], **options: Any) -> Dataset:
     r"""Read a data set from a file, in the format of its suffix.
 
-    ``.npz`` is read by `read_npz`, ``.csv`` by `read_csv` with the last column as
-    target, and ``*-images-idx3-ubyte``, compressed (``.gz``) or not, with the labels
-    in the same folder.
+    ``.npz`` is read by `read_npz`, ``.csv``, ``.tsv`` and ``.txt`` by `read_csv`, and
+    ``*-images-idx3-ubyte`` with the labels in the same folder; all but ``.npz`` may be
+    compressed (``.gz``).
 
     Args:
         path: the file.
+        **options: of `read_csv`, such as ``target``.
 
     Returns:
         A `Dataset` of NumPy arrays on the host.
 
     Raises:
-        ArgumentError: there is no such file, its suffix is not one of these, or
-            it is damaged.
+        ArgumentError: there is no such file, its suffix is not one of these, it is
+            damaged, or there are options for a format that has none.
 
     >>> import numpy as np, pathlib, tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = pathlib.Path(folder.name, "points.csv")
-    >>> path.write_text("0.5,1,0\n0.25,2,1\n")
-    17
-    >>> data = read(path)
+    >>> path.write_text("0.5,1.5,no\n0.25,2,yes\n")
+    22
+    >>> data = read(path, target=2)
     >>> data.X.tolist(), data.y.tolist()
-    ([[0.5, 1.0], [0.25, 2.0]], [0, 1])
+    ([[0.5, 1.5], [0.25, 2.0]], [0, 1])
     >>> folder.cleanup()
     """
     file = existing_file(path)
     name = file.name.lower()
+    if name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
+        return read_csv(file, **options)
+    if options:
+        rule = f"only CSV has {listed(options)}, and the name must end in .csv"
+        raise refusal(file, rule)
     if name.endswith(".npz"):
         return read_npz(file)
-    if name.endswith(".csv"):
-        return read_csv(file)
     if IDX_NAME.search(name):
         return read_images(file)
-    rule = "the name must end in .npz, .csv or -images-idx3-ubyte (also .gz)"
+    rule = "the name must end in .npz, .csv, .tsv, .txt or -images-idx3-ubyte[.gz]"
     raise refusal(file, f"{rule} to tell its format")
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    *,
+    target: int | str | None = None,
+    task: str | None = None,
+    columns: Sequence[int | str] | None = None,
+    exclude: Sequence[int | str] = (),
+    **form: Any,
+) -> Dataset:
+    r"""Read a data set from a CSV file: one example a line, one column the target.
+
+    Columns of numbers are features as they are; columns of text are one-hot encoded.
+    Missing cells, dates, and numbers mixed with text are refused.
+
+    Args:
+        path: the file, in UTF-8, also compressed by gzip (``.gz``).
+        target: the target's column: its name; its number from 0, from the end where
+            negative; or as text, as in the shell, its number from 1. It may be left
+            out where the last column is the only one that can hold classes.
+        task: ``"classification"`` or ``"regression"``; by default classification of
+            text, of codes such as 007, and of whole numbers that repeat.
+        columns: names or numbers of the features; by default all other columns.
+        exclude: names or numbers of columns that are not features.
+        **form: ``header``, whether the first line names the columns; ``delimiter``
+            between cells; ``decimal`` mark, ``"."`` or ``","``: by default found out.
+
+    Returns:
+        A `Dataset`, with its `Schema`. Classes are numbered in sorted order.
+
+    Raises:
+        ArgumentError: the file is damaged, a cell cannot be used, or there is no such
+            column; the message names line and column, counted from 1.
+        MissingExtraError: pandas is not installed.
+
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = pathlib.Path(folder.name, "iris.csv")
+    >>> path.write_text("width;kind\n3,5;setosa\n3,2;versicolor\n3,1;setosa\n")
+    48
+    >>> data = read_csv(path)
+    >>> data.feature_names, data.y, data.classes
+    (('width',), array([0, 1, 0]), ('setosa', 'versicolor'))
+    >>> folder.cleanup()
+    """
+    table = read_table(path, **form)
+    goal = choose_target(table, target)
+    others = [name for name in table.columns if name != goal.name]
+    if columns is not None:
+        others = [table.find("columns", c) for c in check_sequence("columns", columns)]
+    left = {table.find("exclude", c) for c in check_sequence("exclude", exclude)}
+    features = [table.columns[n] for n in others if n not in {*left, goal.name}]
+    schema = Schema.of(table, features, goal, task)
+    for cells in features:
+        if doubt := cells.doubt():
+            warnings.warn(f"{table.source}: {doubt}", DataWarning, stacklevel=2)
+    X, y = schema.encode(table), schema.encode_target(table)
+    names = schema.feature_names if table.header else None
+    return Dataset(X, y, table.source, names, schema.classes, schema)
+
+
+def read_column(
+    path: str | os.PathLike[str], column: int | str | None = None, **form: Any
+) -> tuple[str, np.ndarray]:
+    """Return the name of a column, and its numbers, (n,) float64; NaN is missing.
+
+    Args:
+        path: as in `read_csv`; other columns may hold anything.
+        column: as `target` there; None is the only column.
+        **form: as there.
+
+    Raises:
+        ArgumentError: as there.
+    """
+    table = read_table(path, **form)
+    if column is None and len(table.columns) > 1:
+        rule = f"column must be named where there are several: {listed(table.columns)}"
+        raise refusal(table.source, rule)
+    name = table.find("column", 0 if column is None else column)
+    return name, table.columns[name].numbers(gaps=True)
 
 
 NAMES = (("X", "y"), ("x", "y"), ("X_train", "y_train"), ("x_train", "y_train"))

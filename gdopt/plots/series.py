@@ -102,7 +102,7 @@ def averages(
     drawn, all of which are averages of the whole.
 
     Args:
-        series: (n,) finite floats, at least one.
+        series: (n,) floats, at least one of them a number; NaN is a gap.
         betas: one to six, each in [0, 1).
         path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
@@ -110,7 +110,7 @@ def averages(
         name: what the values are, the label of their axis.
 
     Raises:
-        ArgumentError: the series is empty, of several dimensions or not finite; there
+        ArgumentError: the series is empty, of several dimensions or infinite; there
             are too few or too many betas, or one is out of its range.
         ArgumentTypeError: the series is not a float array, or the betas are not a list.
         MissingExtraError: matplotlib is not installed.
@@ -138,7 +138,9 @@ def averages(
     axis.plot(steps, values[shown], "o", color=INK, alpha=0.4, label="series", **dots)
     for beta, color in zip(betas, COLORS, strict=False):
         _draw_average(axis, steps, values, shown, beta, color=color)
-    axis.plot([], [], color=INK, linestyle="--", linewidth=1.8, label="not corrected")
+    if not np.isnan(values).any():
+        ends = {"linestyle": "--", "linewidth": 1.8, "label": "not corrected"}
+        axis.plot([], [], color=INK, **ends)
     edge = max(0.5, 0.01 * values.size)
     axis.set_xlim(1 - edge, values.size + edge)
     count_along(axis)
@@ -167,10 +169,11 @@ def _values(series: Array) -> np.ndarray:
         message = f"series must be of shape (n,), n at least 1, got {series.shape}"
         raise ArgumentError(message)
     values = backend.to_host(series).astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.all():
-        place = int(finite.argmin())
-        message = f"series must be finite, got {values[place]} at [{place}]"
+    wrong = np.isinf(values) | np.isnan(values).all()
+    if wrong.any():
+        place = int(wrong.argmax())
+        rule = "series must hold finite numbers, and NaN for gaps"
+        message = f"{rule}, got {values[place]} at [{place}]"
         raise ArgumentError(message)
     return values
 
@@ -185,13 +188,13 @@ def _draw_average(
     color: str,
 ) -> None:
     """Draw both lines of a beta; the smoother, the thicker and the further in front."""
-    fair, plain = (
-        ewa(values, beta, bias_correction=corrected)[shown]
-        for corrected in (True, False)
-    )
+    gaps = bool(np.isnan(values).any())  # after them only the corrected is defined
+    fair = ewa(values, beta, ignore_na=gaps or None)[shown]
     style = {"color": color, "linewidth": 1.2 + beta, "zorder": 2 + beta}
     dot = {"marker": "o", "markersize": 6} if steps.size == 1 else {}
     window = window_text(beta)
     label = f"beta {beta:g}: about\n{window} value{'s' if window != '1' else ''}"
-    axis.plot(steps, plain, linestyle="--", markerfacecolor="none", **style, **dot)
+    if not gaps:
+        plain = ewa(values, beta, bias_correction=False)[shown]
+        axis.plot(steps, plain, linestyle="--", markerfacecolor="none", **style, **dot)
     axis.plot(steps, fair, label=label, **style, **dot)

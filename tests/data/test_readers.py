@@ -8,9 +8,9 @@ from gdopt.data import read, read_csv, read_idx, read_npz
 from gdopt.errors import ArgumentError
 
 
-@pytest.mark.parametrize("name", ["data.txt", "data", "idx3-ubyte", "data.csv.gz"])
+@pytest.mark.parametrize("name", ["data.xls", "data", "idx3-ubyte"])
 def test_an_unknown_format_is_refused(write, name):
-    message = r"the name must end in \.npz, \.csv or -images-idx3-ubyte"
+    message = r"the name must end in \.npz, \.csv, \.tsv, \.txt or -images-idx3-ubyte"
     with pytest.raises(ArgumentError, match=message):
         read(write("1,2\n", name))
 
@@ -25,6 +25,11 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, reader):
 
 def test_upper_case_names_and_text_paths_are_read(write):
     assert read(str(write(IRIS, "IRIS.CSV"))).X.shape == (3, 2)
+
+
+def test_options_of_csv_are_refused_for_other_formats(write):
+    with pytest.raises(ArgumentError, match="only CSV has target"):
+        read(write(b"", "data.npz"), target=1)
 
 
 def test_what_was_read_may_be_written_to(write):

@@ -103,10 +103,10 @@ def test_half_precision_is_drawn_as_it_is(lines):
         (np.arange(3), [0.9], gdopt.ArgumentTypeError, "int64"),
         ([1.0], [0.9], gdopt.ArgumentTypeError, "NumPy or CuPy"),
         (
-            np.array([1, np.nan]),
+            np.array([1, np.inf]),
             [0.9],
             gdopt.ArgumentError,
-            r"finite, got nan at \[1\]",
+            r"finite numbers, and NaN for gaps, got inf at \[1\]",
         ),
     ],
 )
