@@ -56,7 +56,7 @@ _LAZY = {
     "gdopt.estimators": "MLPClassifier MLPRegressor",
     "gdopt.gradient_check": "GradientCheck check_gradient",
     "gdopt.planner": "Plan plan_batch_size",
-    "gdopt.training": "fit load minimize save steps",
+    "gdopt.training": "Model fit load minimize save steps",
 }
 if TYPE_CHECKING:
     from gdopt import (
@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         plan_batch_size as plan_batch_size,
     )
     from gdopt.training import (
+        Model as Model,
         fit as fit,
         load as load,
         minimize as minimize,

@@ -1,33 +1,54 @@
-"""Tables, and numbers of bytes, as text."""
+"""Tables, numbers of bytes, and text for a terminal."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from gdopt.checks import check_int, shown
 from gdopt.errors import ArgumentError
 
+NUMBER = re.compile(r"[-+.<~]*\d\S*( \S+)?|[-+]?(nan|inf)|-?|[(\[].*")
 BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 UNITS = {name: 1000**k for k, name in enumerate(BYTE_UNITS)}
 UNITS |= {f"{letter}iB": 1024**k for k, letter in enumerate("KMGT", start=1)}
 BY_NAME = {name.lower(): factor for name, factor in UNITS.items()}
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Lay cells out in columns, two spaces apart: the first to the left, others right.
+def printable(text: str, kept: str = "") -> str:
+    r"""Return text with escapes in place of what would steer a terminal.
 
-    >>> aligned([["name", "error"], ["W", "1e-9"]])
-    ['name  error', 'W      1e-9']
+    >>> printable("a\x1b[2J")
+    'a\\x1b[2J'
     """
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+
+
+def write(text: str, *, error: bool = False) -> None:
+    """Write text to standard output, or to standard error."""
+    (sys.stderr if error else sys.stdout).write(printable(text, kept="\n"))
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Lay cells out in columns, two spaces apart: text to the left, numbers right.
+
+    The first line and the first column are names.
+
+    >>> aligned([["name", "error", "note"], ["W", "1e-9", "fine"]])
+    ['name  error  note', 'W      1e-9  fine']
+    """
+    cells = [[printable(cell) for cell in line] for line in lines]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [False, *(all(map(NUMBER.fullmatch, c[1:])) for c in columns[1:])]
     return [
         "  ".join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if moved else cell.ljust(width)
+            for cell, width, moved in zip(line, widths, right, strict=True)
         ).rstrip()
-        for line in lines
+        for line in cells
     ]
 
 

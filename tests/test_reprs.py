@@ -41,6 +41,12 @@ def network():
     return gdopt.nn.Network((2, 3, 2), seed=0, backend="numpy")
 
 
+def model():
+    normalizer = gdopt.Normalizer.fit(X)
+    own = gdopt.nn.Network((X.shape[1], 2), seed=0, backend="numpy")
+    return gdopt.Model(own, normalizer, classes=("no", "yes"))
+
+
 def network_step():
     model = network()
     return gdopt.planner.NetworkStep(model, gdopt.SGD(model.params))
@@ -95,6 +101,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
         "patience=3, min_delta=0.0, best=None, best_step=None, waited=0",
     ),
     "GradientCheck": (checked, "calls="),
+    "Evaluation": (lambda: model().evaluate(X, np.full(len(X), "no")), "classes=('no'"),
     "History": (gdopt.training.History, "History(0 records)"),
     "Kernel": (lambda: gdopt.Kernel(descent), "Kernel(descent(p, g, *, lr))"),
     "Layer": (lambda: norms().layers[0], "Layer("),
@@ -121,6 +128,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
         lambda: gdopt.planner.noise_scale([2, 2, 1], [1, 1, 1], 1.0),
         "value=",
     ),
+    "Model": (model, "classes=('no', 'yes')"),
     "Normalizer": (lambda: gdopt.Normalizer.fit(X), "mean="),
     "Optimizer": (
         lambda: gdopt.Optimizer(np.zeros(2), descent, lr=schedules.cosine(1, 0, 9)),

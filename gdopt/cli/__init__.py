@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from gdopt import __version__
-from gdopt.errors import GdoptError
+from gdopt.errors import ArgumentError, GdoptError
 from gdopt.imports import public_dir
+from gdopt.tables import write
 
 __all__ = ["main"]
 __dir__ = public_dir(__name__)
@@ -18,6 +21,8 @@ __dir__ = public_dir(__name__)
 EXAMPLES = """\
 examples:
   gdopt train digits      train a network on scikit-learn's handwritten digits
+  gdopt predict RUN FILE  predict the rows of a file with the model of a run
+  gdopt evaluate RUN FILE  compare its predictions with the truth
   gdopt plan digits       say which mini-batch size to use, and why
   gdopt tune digits       search for hyper-parameters, with a picture
   gdopt bench             compare the speed of gdopt with its peers
@@ -27,6 +32,8 @@ examples:
 """
 COMMANDS = {
     "train": "train a network, with a picture and a checkpoint of it",
+    "predict": "predict the rows of a file with the model of a run",
+    "evaluate": "compare the predictions of a run's model with the truth",
     "plan": "say which mini-batch size to use, and why",
     "tune": "search for hyper-parameters, at random and from coarse to fine",
     "bench": "compare the speed of gdopt with its peers",
@@ -47,15 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        chosen = _parser(given).parse_args(given)
-    except SystemExit as done:  # argparse has said why
-        return done.code if isinstance(done.code, int) else WRONG
-    try:
-        code: int = vars(chosen).pop("run")(chosen)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", module="gdopt")
+            warnings.showwarning = lambda message, *_, **__: write(
+                f"gdopt: warning: {message}\n", error=True
+            )
+            code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"gdopt: interrupted {interrupt}".rstrip() + "\n")
+        write(f"gdopt: interrupted {interrupt}".rstrip() + "\n", error=True)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe; Python would fail again at
@@ -63,8 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (GdoptError, OSError) as error:
-        sys.stderr.write(f"gdopt: error: {error}\n")
+        write(f"gdopt: error: {error}\n", error=True)
         return WRONG
+    return code
+
+
+def _run(given: list[str]) -> int:
+    parser = _parser(given)
+    if not given:
+        parser.print_help()
+        return 0
+    if given[0] not in COMMANDS and not given[0].startswith("-"):
+        near = difflib.get_close_matches(given[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        rule = f"COMMAND must be one of {', '.join(COMMANDS)}"
+        message = f"{rule}, got {given[0]!r}{hint}"
+        raise ArgumentError(message)
+    try:
+        chosen = parser.parse_args(given)
+    except SystemExit as done:  # argparse has said why
+        return done.code if isinstance(done.code, int) else WRONG
+    code: int = vars(chosen).pop("run")(chosen)
     return code
 
 
@@ -86,5 +112,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             subparser.epilog = command.EXAMPLES
             subparser.formatter_class = argparse.RawDescriptionHelpFormatter
             command.add_options(subparser)
+            if name == "train":  # an earlier run may decide its options
+                subparser.set_defaults(**command.presets(arguments))
             subparser.set_defaults(run=command.run)
     return parser

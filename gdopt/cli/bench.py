@@ -18,6 +18,7 @@ from gdopt.cli.info import collect
 from gdopt.errors import ArgumentError, BackendError
 from gdopt.files import empty_folder, numbered_folder, write_whole
 from gdopt.imports import load_extra
+from gdopt.tables import write
 
 DESCRIPTION = "Compare the speed of gdopt with its peers on this machine."
 EXAMPLES = """\
@@ -72,12 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
         folder = empty_folder("--out", arguments.out)
     settings = {**vars(arguments), "suite": str(suite), "info": collect()}
     write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
-    sys.stdout.write(f"{suite} on {backend.describe()}, into {folder}\n")
+    write(f"{suite} on {backend.describe()}, into {folder}\n")
     sys.stdout.flush()
     code = _wait(*_command(arguments, suite, folder, backend), folder)
     if arguments.quick:
-        sys.stdout.write("Tried on small arrays: no figures to quote.\n")
-    sys.stdout.write(f"results in {folder}\n")
+        write("Tried on small arrays: no figures to quote.\n")
+    write(f"results in {folder}\n")
     return code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from gdopt.errors import ArgumentError
 from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
 from gdopt.plots.series import COLORS, averages, window_text
-from gdopt.tables import aligned
+from gdopt.tables import aligned, write
 
 BETAS = [0.9, 0.98, 0.5]
 HEAD = ("beta", "window", "last, corrected", "not corrected", "lag")
@@ -83,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     counted = f"{known.size:,} values" + (f" and {gaps:,} gaps" if gaps else "")
     last = f"{counted}, the last {known[-1]:.6g}"
     table = "\n".join(aligned([HEAD, *map(_cells, rows)]))
-    sys.stdout.write(f"{title}: {last}\n{table}\n{NOTES}")
+    write(f"{title}: {last}\n{table}\n{NOTES}")
     if arguments.json is not None:
         found = {
             "file": arguments.file,
@@ -94,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, found, indent=1)
     picture = arguments.picture or free_name(f"{file.stem}-ewa", ".png")
     averages(series, betas, picture, title=title, name=name)
-    sys.stdout.write(f"picture {picture}\n")
+    write(f"picture {picture}\n")
     return 0
 
 

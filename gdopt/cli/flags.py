@@ -12,6 +12,7 @@ from gdopt import schedules
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import NAMES, Backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
+from gdopt.data.schema import TASKS
 from gdopt.nn.inputs import KEEP
 from gdopt.optim import OPTIMIZERS
 from gdopt.schedules import per_epoch
@@ -47,12 +48,16 @@ class Decay:
     make: Callable[[float, int, int], schedules.Schedule]
 
 
+def inverse_time_by_epoch(
+    lr: float, _epochs: int, steps: int, decay: float = 0.1
+) -> schedules.Schedule:
+    """Return the rate ``lr / (1 + decay e)`` in epoch e."""
+    return per_epoch(schedules.inverse_time(lr, rate=decay), steps)
+
+
 SCHEDULES = {
     "constant": Decay("lr", lambda lr, _epochs, _steps: schedules.constant(lr)),
-    "inverse_time": Decay(
-        "lr / (1 + 0.1 e)",
-        lambda lr, _, steps: per_epoch(schedules.inverse_time(lr, rate=0.1), steps),
-    ),
+    "inverse_time": Decay("lr / (1 + 0.1 e)", inverse_time_by_epoch),
     "exponential": Decay(
         "lr 0.95^e",
         lambda lr, _, steps: per_epoch(schedules.exponential(lr, rate=0.95), steps),
@@ -118,18 +123,27 @@ sizes = reader(
 
 def add_problem(add: Callable[..., Any]) -> None:
     """Add the data, the backend and the seed."""
-    text = "scikit-learn's digits, or .npz, .csv, *-images-idx3-ubyte[.gz]"
+    text = "scikit-learn's digits, or .npz, .csv[.gz], *-images-idx3-ubyte[.gz]"
     add("data", nargs="?", default="digits", metavar="digits | FILE", help=text)
     add_backend(add)
     text = "of split, weights and mini-batches (%(default)s)"
     add("--seed", type=whole_number(least=0), default=SEED, metavar="N", help=text)
+    text = "of CSV: what is learned, by name or number from 1 (the last column, if no "
+    add("--target", metavar="NAME | N", help=text + "other one can hold classes)")
+    text = "of CSV: classes or numbers as target (default: found out where it is clear)"
+    add("--task", choices=TASKS, help=text)
+    text = "of CSV: the features (all but the target)"
+    add("--columns", nargs="+", metavar="NAME | N", help=text)
+    text = "of CSV: columns that are not features"
+    add("--exclude", nargs="+", metavar="NAME | N", help=text)
+    add_form(add)
 
 
 def add_form(add: Callable[..., Any]) -> None:
     """Add how a CSV file is written."""
-    text = "between cells, of CSV (default: the first of tab ; , | that fits)"
+    text = "of CSV: what is between cells (the first of tab ; , | that fits)"
     add("--delimiter", metavar="CHARACTER", help=text)
-    text = "decimal mark, . or , (default: found out)"
+    text = "of CSV: . or , (found out)"
     add("--decimal", metavar="MARK", help=text)
 
 

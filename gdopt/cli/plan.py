@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from gdopt.nn import Network
 from gdopt.optim import OPTIMIZERS
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
 from gdopt.planner.request import SIZES
+from gdopt.tables import write
 
 DESCRIPTION = "Say which mini-batch size to use for training on some examples."
 EXAMPLES = """\
@@ -62,13 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
     problem, network = make_network(arguments)
     limits = {"memory": arguments.memory, "margin": arguments.margin}
     found = plan(arguments, problem, network, arguments.sizes, **limits)
-    sys.stdout.write(f"{problem.name}: {problem.counts['train']:,} training examples\n")
-    sys.stdout.write(f"{found}\n")
+    write(f"{problem.name}: {problem.counts['train']:,} training examples\n")
+    write(f"{found}\n")
     if arguments.json is not None:
         found.save(arguments.json)
     picture = arguments.picture or free_name(f"plan-{problem.name}", ".png")
     plots.batch_sizes(found, picture)
-    sys.stdout.write(f"picture {picture}\n")
+    write(f"picture {picture}\n")
     return 0
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +17,11 @@ from gdopt.files import write_json
 from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
-from gdopt.tables import aligned
-from gdopt.training import EarlyStopping, History, Record, fit, save
-from gdopt.training.run import Callback
+from gdopt.plots import curves
+from gdopt.tables import aligned, printable, write
+from gdopt.training import EarlyStopping, Evaluation, Record, fit
 
+CHECKPOINTS = "checkpoints"  # in the folder of a run
 LINES = 10  # in a run, after its first, where there is no terminal
 
 
@@ -90,10 +89,55 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Write a line, above the bar where there is one."""
-        self._console.out(text, highlight=False)
+        self._console.out(printable(text), highlight=False)
 
 
 RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
+
+
+class Watch:
+    """A callback: shows the records of a run, and measures training examples.
+
+    Args:
+        problem: as many of its training examples are taken as dev examples.
+        shown: where a record is shown.
+        epochs: of the run.
+        steps: in an epoch.
+
+    Attributes:
+        run: that is watched.
+        accuracy: of the training examples at a step.
+    """
+
+    def __init__(
+        self, problem: PreparedData, shown: Progress, epochs: int, steps: int
+    ) -> None:
+        size = problem.counts["dev"]
+        self._sample = tuple(array[:size] for array in problem.train)
+        self._show = _reporter(shown, epochs, steps)
+        self._classifies = problem.classes is not None
+        self.run: Any = None
+        self.accuracy: dict[int, float] = {}
+
+    def begin(self, run: Any) -> None:
+        """Remember the run."""
+        self.run = run
+
+    def __call__(self, record: Record) -> None:
+        """Show a record; at the end of an epoch, measure."""
+        if self._classifies and record.dev_accuracy is not None:
+            network = self.run.objective.model
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.accuracy[record.step] = network.accuracy(*self._sample)
+        self._show(record)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy what was measured."""
+        return {str(step): value for step, value in self.accuracy.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state."""
+        self.accuracy = {int(step): value for step, value in state.items()}
 
 
 @dataclass
@@ -106,9 +150,7 @@ class Session:
     batches: MiniBatches
     settings: dict[str, Any]
     stopping: EarlyStopping | None = None
-    history: History = field(default_factory=History)
-    last: Record | None = None
-    seconds: float = 0.0
+    watch: Watch | None = None
 
     @property
     def title(self) -> str:
@@ -136,18 +178,17 @@ class Session:
     def train(self, folder: Path) -> KeyboardInterrupt | DivergenceError | None:
         """Run the loop; return what interrupted it, if anything did."""
         epochs, steps = self.settings["epochs"], len(self.batches)
-        stopping = [] if self.stopping is None else [self.stopping]
-        begin = time.perf_counter()
         try:
             with Progress() as shown:
+                self.watch = Watch(self.problem, shown, epochs, steps)
                 fit(
                     self.network,
                     self.optimizer,
                     self.batches,
                     epochs=epochs,
                     dev=self.problem.dev,
-                    callback=[*stopping, self._watch(shown, epochs, steps)],
-                    checkpoint=folder / "checkpoints",
+                    callback=[*filter(None, [self.stopping]), self.watch],
+                    checkpoint=folder / CHECKPOINTS,
                     record_every=max(1, epochs * steps // RECORDS),
                     validate=False,
                 )
@@ -155,20 +196,7 @@ class Session:
             return KeyboardInterrupt(f"after step {self.optimizer.t}")
         except DivergenceError as error:
             return error
-        finally:
-            self.seconds = time.perf_counter() - begin
         return None
-
-    def _watch(self, shown: Progress, epochs: int, steps: int) -> Callback:
-        """Return what keeps the records, and shows them."""
-        show = _reporter(shown, epochs, steps)
-
-        def watch(record: Record) -> None:
-            self.history.append(record)
-            self.last = record
-            show(record)
-
-        return watch
 
     @property
     def best(self) -> Record | None:
@@ -177,77 +205,91 @@ class Session:
 
     def finish(self, folder: Path, stopped: BaseException | None) -> None:
         """Evaluate the network, save it, draw the picture and print the final table."""
+        problem, watch = self.problem, self.watch
+        assert watch is not None  # noqa: S101 - `train` has made it
+        history, seconds = watch.run.history, watch.run.seconds
         with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
-            accuracy = {
-                name: self.network.accuracy(*part)
-                for name, part in self.problem.parts.items()
+            found = {
+                name: problem.evaluate(self.network, part)
+                for name, part in problem.parts.items()
             }
-        last, best = self.last, self.best
+        best = self.best
         kind = type(stopped).__name__
+        recorded = history["step"].size > 0
         summary = {
             "finished": stopped is None,
             "stopped": None if stopped is None else f"{kind}: {stopped}",
-            "epoch": last and last.epoch,
+            "epoch": int(history["epoch"][-1]) if recorded else None,
             "steps": self.optimizer.t,
-            "smoothed_loss": last and last.smoothed_loss,
-            "accuracy": accuracy,
+            "smoothed_loss": float(history["smoothed_loss"][-1]) if recorded else None,
+            **_by_metric({name: one.metrics for name, one in found.items()}),
             "best_epoch": best and best.epoch,
-            "seconds": self.seconds,
+            "seconds": seconds,
         }
-        save(folder / "model.npz", self._model())
+        problem.model(self.network).save(folder)
         write_json(folder / "summary.json", summary)
-        self.history.to_jsonl(folder / "metrics.jsonl")
-        if last is not None:
-            self.history.plot(folder / "curves.png", title=self.title, best=best)
-        if best is not None and last is not None:
-            sys.stdout.write(
-                f"best dev accuracy {best.dev_accuracy:.3f} after epoch {best.epoch}, "
-                f"{last.epoch} epochs in all; its weights are kept\n"
+        history.to_jsonl(folder / "metrics.jsonl")
+        if recorded and np.isfinite(history["loss"]).any():
+            train = [watch.accuracy.get(step, np.nan) for step in history["step"]]
+            drawn = {**history, "train_accuracy": np.array(train)}
+            picture = folder / "curves.png"
+            curves(
+                drawn,
+                picture,
+                title=self.title,
+                best=None if best is None else best.step,
+            )
+        if best is not None:
+            measured = "dev_loss" if best.dev_accuracy is None else "dev_accuracy"
+            write(
+                f"best {measured.replace('_', ' ')} {getattr(best, measured):.3f} "
+                f"after epoch {best.epoch}, {summary['epoch']} epochs in all; its "
+                "weights are kept\n"
             )
         if not isinstance(stopped, DivergenceError):
-            sys.stdout.write(f"{self._table(accuracy)}\n")
-            sys.stdout.write(f"test accuracy {accuracy['test']:.3f}\n")
-        sys.stdout.write(f"run folder {folder}\n")
+            speed = f"{self.optimizer.t / seconds:,.0f} a second" if seconds else "done"
+            write(f"{self.optimizer.t} steps in {seconds:.1f} s, {speed}\n")
+            write("\n".join(aligned(_rows(found))) + "\n")
+            metric, name = ("accuracy",) * 2 if problem.classes else ("r2", "R2")
+            write(f"test {name} {found['test'].metrics[metric]:.3f}\n")
+        write(f"run folder {folder}\n")
 
-    def _model(self) -> dict[str, Any]:
-        """Return what predicting needs, for `gdopt.save`."""
-        network = self.network
-        return {
-            "network": {
-                "sizes": network.sizes,
-                "activation": network.activation,
-                "output": network.output,
-                "keep_prob": network.keep_prob,
-                "batch_norm": network.batch_norm,
-                "layer_norm": network.layer_norm,
-            },
-            "classes": self.problem.classes,
-            "normalizer": self.problem.normalizer.state_dict(),
-            "params": dict(network.params),
-            "layers": network.state_dict(),
-        }
 
-    def _table(self, accuracy: dict[str, float]) -> str:
-        steps, seconds = self.optimizer.t, self.seconds
-        lines = [("part", "examples", "accuracy", "wrong")]
-        for name, count in self.problem.counts.items():
-            wrong = round((1 - accuracy[name]) * count)
-            lines.append((name, f"{count:,}", f"{accuracy[name]:.3f}", f"{wrong:,}"))
-        head = f"{steps} steps in {seconds:.1f} s, {steps / seconds:,.0f} a second"
-        return "\n".join([head, *aligned(lines)])
+def _by_metric(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return metrics by their names first, and then by the part."""
+    names = found["train"]
+    return {n: {part: one[n] for part, one in found.items()} for n in names}
+
+
+def _rows(found: Mapping[str, Evaluation]) -> list[tuple[str, ...]]:
+    """Return the lines of the final table."""
+    lines: list[tuple[str, ...]]
+    if found["train"].classes is None:
+        lines = [("part", "examples", "R2", "mean absolute error")]
+        for name, one in found.items():
+            r2, mae = one.metrics.values()
+            lines.append((name, f"{len(one.truth):,}", f"{r2:.3f}", f"{mae:.6g}"))
+        return lines
+    lines = [("part", "examples", "accuracy", "wrong")]
+    for name, one in found.items():
+        share, wrong = one.metrics["accuracy"], int((one.truth != one.predicted).sum())
+        lines.append((name, f"{len(one.truth):,}", f"{share:.3f}", f"{wrong:,}"))
+    return lines
 
 
 def _reporter(shown: Progress, epochs: int, steps: int) -> Callable[[Record], None]:
-    """Return what shows a record, with the last dev accuracy before it."""
-    width, accuracy = len(str(epochs)), "-"
+    """Return what shows a record, with the last dev value before it."""
+    width, dev = len(str(epochs)), "dev -"
 
     def show(record: Record) -> None:
-        nonlocal accuracy
+        nonlocal dev
         if record.dev_accuracy is not None:
-            accuracy = f"{record.dev_accuracy:.3f}"
+            dev = f"dev accuracy {record.dev_accuracy:.3f}"
+        elif record.dev_loss is not None:
+            dev = f"dev loss {record.dev_loss:.4f}"
         text = (
             f"epoch {record.epoch:{width}}/{epochs}"
-            f"  loss {record.smoothed_loss:.4f}  dev accuracy {accuracy}"
+            f"  loss {record.smoothed_loss:.4f}  {dev}"
         )
         shown.show(record.step, epochs * steps, text)
         if record.warning:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gdopt.checks import shown
 from gdopt.cli import flags
-from gdopt.cli.flags import LEARNING_RATES, SCHEDULES
+from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import make_network
-from gdopt.cli.session import Session
+from gdopt.cli.session import CHECKPOINTS, Session
+from gdopt.cli.tune import best_settings
 from gdopt.data import minibatches
-from gdopt.errors import ArgumentError
-from gdopt.files import empty_folder, numbered_folder, write_json
+from gdopt.errors import ArgumentError, GdoptError
+from gdopt.files import empty_folder, existing_file, numbered_folder, write_json
 from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
+from gdopt.schedules import Schedule
+from gdopt.tables import write
 from gdopt.training import EarlyStopping
+from gdopt.training.checkpoints import NAMES
 
+SETTINGS = "settings.json"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, if --lr is not given:
@@ -34,7 +43,10 @@ examples:
   gdopt train digits --batch-size auto
   gdopt train digits --epochs 500 --patience 20
   gdopt train digits --optimizer momentum --schedule inverse_time --hidden 64,32
-  gdopt train points.csv --epochs 200 --l2 0.1 --out runs/points
+  gdopt train points.csv --target side --epochs 200 --l2 0.1 --out runs/points
+  gdopt train houses.csv --target price --task regression --exclude id
+  gdopt train points.csv --from tune.json
+  gdopt train --resume runs/points --epochs 300
   gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --backend cupy
 """
 
@@ -43,9 +55,52 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes to its parser."""
     flags.add_problem(parser.add_argument)
     flags.add_folder(parser.add_argument, "NAME")
+    _add_earlier(parser.add_argument)
+    parser.set_defaults(betas={}, decay_rate=0.1, lengths=[])
     method = parser.add_argument_group("how it is trained").add_argument
     flags.add_network(method)
     _add_method(method)
+
+
+def _add_earlier(add: Callable[..., Any]) -> None:
+    text = "train the best trial in a file that gdopt tune --json has written"
+    add("--from", metavar="FILE", dest="start", help=text)
+    text = "continue a run that was killed or has ended, with its own settings"
+    add("--resume", metavar="RUN", help=text)
+
+
+def presets(given: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults of the options, where an earlier result decides them.
+
+    Raises:
+        ArgumentError: there is no such result.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    _add_earlier(parser.add_argument)
+    chosen = parser.parse_known_args(given)[0]
+    if chosen.resume is not None:
+        return _settings_of(Path(chosen.resume, SETTINGS))
+    return {} if chosen.start is None else best_settings(_read(Path(chosen.start)))
+
+
+def _settings_of(path: Path) -> dict[str, Any]:
+    """Return the options of a run; how long its parts were is among them."""
+    saved = _read(path)
+    saved["hidden"] = [saved["hidden"]]
+    saved["lengths"] = saved["lengths"] or [[0, saved["epochs"]]]
+    return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(existing_file(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        message = f"{path} must be a file of JSON by gdopt: {error}"
+        raise ArgumentError(message) from error
+    if not isinstance(found, dict):
+        message = f"{path} must be a file of JSON by gdopt, got {shown(found)}"
+        raise ArgumentError(message)
+    return found
 
 
 def _add_method(add: Callable[..., Any]) -> None:
@@ -79,14 +134,23 @@ def run(arguments: argparse.Namespace) -> int:
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
     session = _prepare(arguments)
-    if arguments.out is None:
+    before = None
+    if arguments.resume is not None:
+        path = Path(arguments.resume)
+        before = _read(path / SETTINGS)
+    elif arguments.out is None:
         path = numbered_folder(Path("runs", session.problem.name))
     else:
         path = empty_folder("--out: path", arguments.out)
-    write_json(path / "settings.json", session.settings)
-    sys.stdout.write(session.describe())
+    write_json(path / SETTINGS, session.settings)
+    write(session.describe())
     sys.stdout.flush()
-    stopped = session.train(path)
+    try:
+        stopped = session.train(path)
+    except GdoptError:
+        if before is not None:  # its checkpoints are of another problem
+            write_json(path / SETTINGS, before)
+        raise
     session.finish(path, stopped)
     if stopped is not None:
         raise stopped
@@ -104,7 +168,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     if size is None:
         planned = plan(arguments, problem, network)
         size = planned.micro_batch_size
-        sys.stdout.write(f"{planned.headline()}\n")
+        write(f"{planned.headline()}\n")
     if size > problem.counts["train"]:
         message = (
             f"--batch-size must be at most {problem.counts['train']}, the number of "
@@ -114,10 +178,13 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     batches = minibatches(*problem.train, batch_size=size, seed=arguments.seed)
     name, lr = arguments.optimizer, arguments.lr
     lr = LEARNING_RATES[name] if lr is None else lr
-    rate = SCHEDULES[arguments.schedule].make(lr, arguments.epochs, len(batches))
+    lengths = _lengths(arguments, len(batches))
+    rate = _rate(arguments, lr, len(batches), lengths)
     settings = {
         **vars(arguments),
+        "data": arguments.data,
         "batch_size": size,
+        "lengths": lengths,
         "plan": planned and planned.to_dict(),
         "lr": lr,
         "hidden": network.sizes[1:-1],
@@ -127,8 +194,51 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         "classes": problem.classes,
         "info": environment(),
     }
-    optimizer = OPTIMIZERS[name](network.params, lr=rate)
+    if arguments.data != "digits":
+        settings["data"] = str(Path(arguments.data).resolve())
+    optimizer = OPTIMIZERS[name](network.params, lr=rate, **arguments.betas)
     stopping = None
     if arguments.patience is not None:
         stopping = EarlyStopping(arguments.patience)
     return Session(problem, network, optimizer, batches, settings, stopping)
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A schedule that has become another one, each from a step on.
+
+    Its `repr` is that of the first one, by which a checkpoint knows the run.
+    """
+
+    parts: Sequence[tuple[int, Schedule]]
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        return next(rate(step) for start, rate in reversed(self.parts) if step >= start)
+
+    def __repr__(self) -> str:
+        return repr(self.parts[0][1])
+
+
+def _lengths(arguments: argparse.Namespace, steps: int) -> list[list[int]]:
+    """Return from which step on a run was to have how many epochs."""
+    lengths, epochs = arguments.lengths or [[0, arguments.epochs]], arguments.epochs
+    if epochs == lengths[-1][1]:
+        return lengths
+    files = Path(arguments.resume, CHECKPOINTS).glob(NAMES)
+    done = max((int(file.stem[-12:]) for file in files), default=0)
+    if epochs * steps < done:
+        message = f"--epochs must be at least {-(-done // steps)}, which are done"
+        raise ArgumentError(message)
+    return [*lengths, [done, epochs]] if done else [[0, epochs]]
+
+
+def _rate(
+    arguments: argparse.Namespace, lr: float, steps: int, lengths: list[list[int]]
+) -> Schedule | Continued:
+    """Return the schedule of the learning rate, which may have changed on the way."""
+    make = SCHEDULES[arguments.schedule].make
+    if arguments.schedule == "inverse_time":
+        make = partial(inverse_time_by_epoch, decay=arguments.decay_rate)
+    parts = [(start, make(lr, epochs, steps)) for start, epochs in lengths]
+    return parts[0][1] if len(parts) == 1 else Continued(parts)

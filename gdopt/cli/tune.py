@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gdopt.cli import flags
-from gdopt.cli.prepare import PreparedData, load_problem
+from gdopt.cli.prepare import OF_TABLES, PreparedData, load_problem, table_options
 from gdopt.cli.session import Progress
+from gdopt.errors import ArgumentError
 from gdopt.files import free_name, write_json
 from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
+from gdopt.tables import write
 from gdopt.tune import NetworkObjective, Outcome, Space, Study, course_space, tune, zoom
+from gdopt.tune.networks import BATCH_SIZE, BETAS, LAYERS, UNITS
 from gdopt.tune.picture import parallel_coordinates
 
 DESCRIPTION = "Search for the hyper-parameters of a network."
@@ -31,6 +34,7 @@ examples:
   gdopt tune train-images-idx3-ubyte.gz --optimizer adam --method tpe --backend cupy
 """
 MOMENTA = ("momentum", "nesterov")
+KEPT = ("optimizer", "epochs", "l2", "seed", *OF_TABLES)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -77,14 +81,17 @@ def run(arguments: argparse.Namespace) -> int:
         load_extra(module, "train", "gdopt tune")
     load_extra("optuna", "tune", "gdopt tune")
     problem = load_problem(
-        arguments.data, arguments.seed, flags.chosen_backend(arguments)
+        arguments.data,
+        arguments.seed,
+        flags.chosen_backend(arguments),
+        **table_options(arguments),
     )
     for X, _ in problem.parts.values():
         check_finite(X)
     examples = problem.counts["train"]
     momentum = arguments.optimizer in MOMENTA
     space = course_space(momentum=momentum, examples=examples)
-    sys.stdout.write(
+    write(
         f"{problem.name}: {examples:,} training examples; {arguments.optimizer}, "
         f"{arguments.epochs} epochs a trial\n"
     )
@@ -93,8 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
         box = zoom(studies["search"])
         studies["fine"] = _search(arguments, problem, box, "fine", arguments.fine)
     if arguments.json is not None:
+        kept = {name: getattr(arguments, name) for name in KEPT}
         found = {name: study.to_dict() for name, study in studies.items()}
-        write_json(arguments.json, found, indent=1)
+        write_json(arguments.json, {"settings": kept, **found}, indent=1)
     _draw(arguments, problem, studies)
     return 0
 
@@ -110,7 +118,7 @@ def _search(
     objective = NetworkObjective(
         problem.train,
         problem.dev,
-        classes=len(problem.classes),
+        classes=len(problem.classes) if problem.classes else None,
         epochs=arguments.epochs,
         optimizer=OPTIMIZERS[arguments.optimizer],
         l2=arguments.l2,
@@ -122,6 +130,7 @@ def _search(
             study = tune(
                 objective,
                 space,
+                direction="maximize" if problem.classes else "minimize",
                 trials=trials,
                 seed=arguments.seed,
                 method=arguments.method,
@@ -129,30 +138,67 @@ def _search(
                 storage=arguments.storage,
                 name=name,
                 jobs=arguments.jobs,
-                progress=_reporter(shown),
+                progress=_reporter(shown, measured=problem.measured),
             )
     except KeyboardInterrupt:
         kept = f"; the same command resumes from '{arguments.storage}'"
         said = f"after {shown.done} of {trials} trials"
         raise KeyboardInterrupt(said + (kept if arguments.storage else "")) from None
-    sys.stdout.write(f"{study}\nbest dev accuracy {study.best.score:.3f}\n")
+    write(f"{study}\nbest dev {problem.measured} {study.best.score:.3f}\n")
     sys.stdout.flush()
     return study
 
 
-def _reporter(shown: Progress) -> Callable[[Outcome, int, int], None]:
+def _reporter(
+    shown: Progress, measured: str = "accuracy"
+) -> Callable[[Outcome, int, int], None]:
     """Return what shows the best trial so far, and each one that failed."""
-    best = "-"
+    scores: list[float] = []
+    choose = max if measured == "accuracy" else min
 
     def show(trial: Outcome, done: int, total: int) -> None:
-        nonlocal best
         if trial.score is not None:
-            best = max(best, f"{trial.score:.3f}")  # "-" is before digits
+            scores[:] = [choose([trial.score, *scores])]
         if trial.error is not None:
             shown.note(f"trial {trial.number} failed: {trial.error}")
-        shown.show(done, total, f"trial {done}/{total}, best dev accuracy {best}")
+        best = f"{scores[0]:.3f}" if scores else "-"
+        text = f"trial {done}/{total}, best dev {measured} {best}"
+        shown.show(done, total, text)
 
     return show
+
+
+def best_settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of ``gdopt train`` for the best trial in a file of ours.
+
+    Raises:
+        ArgumentError: the file holds no such trial.
+    """
+    try:
+        studies = [found[name] for name in ("search", "fine") if name in found]
+        ranked = [
+            (trial["score"], trial["values"])
+            for study in studies
+            for trial in study["trials"]
+            if trial["score"] is not None
+        ]
+        choose = max if studies[0]["direction"] == "maximize" else min
+        values = choose(ranked, key=lambda pair: pair[0])[1]
+        hidden = [values.get("hidden_units", UNITS)] * (
+            values.get("layers", LAYERS) - 1
+        )
+        return {
+            **found["settings"],
+            "lr": values["learning_rate"],
+            "batch_size": values.get("batch_size", BATCH_SIZE),
+            "hidden": [hidden],
+            "schedule": "inverse_time",
+            "decay_rate": values.get("decay_rate", 0.0),
+            "betas": {name: values[name] for name in BETAS if name in values},
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        message = "--from must name a file by gdopt tune --json with a complete trial"
+        raise ArgumentError(message) from error
 
 
 def _draw(
@@ -164,6 +210,6 @@ def _draw(
             path = Path(arguments.picture)
             if name == "fine":
                 path = path.with_stem(f"{path.stem}-fine")
-        title = f"{problem.name}: dev accuracy of {len(study.trials)} trials"
+        title = f"{problem.name}: dev {problem.measured} of {len(study.trials)} trials"
         parallel_coordinates(study, path, title=title)
-        sys.stdout.write(f"picture {path}\n")
+        write(f"picture {path}\n")

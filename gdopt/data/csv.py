@@ -27,7 +27,7 @@ from gdopt.imports import load_extra
 
 DELIMITERS = "\t;,|"
 YEAR = re.compile("(18|19|20|21)[0-9]{2}")
-Column = tuple[np.ndarray, list[str]]  # codes, and the texts that they number
+Column = tuple[np.ndarray, tuple[str, ...]]  # codes, and the texts that they number
 
 
 def read_table(

@@ -148,7 +148,7 @@ def read_column(
     table = read_table(path, **form)
     if column is None and len(table.columns) > 1:
         rule = f"column must be named where there are several: {listed(table.columns)}"
-        raise refusal(table.source, rule)
+        raise refusal(Path(table.source), rule)
     name = table.find("column", 0 if column is None else column)
     return name, table.columns[name].numbers(gaps=True)
 

@@ -79,6 +79,11 @@ class Schema:
             for category in ([None] if categories is None else categories)
         )
 
+    @property
+    def form(self) -> dict[str, Any]:
+        """How the file was written, as `gdopt.data.read_csv` takes it."""
+        return {n: getattr(self, n) for n in ("header", "delimiter", "decimal")}
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything in JSON's types, for `gdopt.save`."""
         return asdict(self)

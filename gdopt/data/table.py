@@ -130,7 +130,8 @@ class Cells:
             if abs(number) > EXACT and number != int(values[k]):
                 rule = "a cell must be a number that float64 holds, not a long id"
                 raise self.error(text, rule)
-        return values[self.codes]
+        found: np.ndarray = values[self.codes]
+        return found
 
     def places(self, names: Sequence[str]) -> np.ndarray:
         """Return the numbers of the cells among these names of categories.
@@ -148,7 +149,9 @@ class Cells:
         for text in self.texts:
             if key(text) not in known:
                 raise self.error(text, f"a cell must be one of {listed(names)}")
-        return np.array([known[key(text)] for text in self.texts], np.int64)[self.codes]
+        places = np.array([known[key(text)] for text in self.texts], np.int64)
+        found: np.ndarray = places[self.codes]
+        return found
 
     def categories(self) -> tuple[str, ...]:
         """Return the different values, in order; of a number its shortest text."""

@@ -16,7 +16,7 @@ from gdopt.estimators.settings import (
     validation,
     warn_not_converged,
 )
-from gdopt.estimators.training import Model, Part, train
+from gdopt.estimators.training import Part, TrainedNetwork, train
 
 SEEDS = np.iinfo(np.int32).max  # below which a RandomState draws seeds on every system
 
@@ -26,7 +26,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     classes_: np.ndarray
     loss_curve_: list[float]
-    _model: Model
+    _model: TrainedNetwork
     _random: Any
 
     def __init__(
@@ -151,8 +151,8 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
 
     def _make(
         self, settings: Settings, X: np.ndarray, outputs: int, *, seed: int
-    ) -> Model:
-        return Model(
+    ) -> TrainedNetwork:
+        return TrainedNetwork(
             settings.optimizer,
             settings.learning_rate_init,
             sizes=(X.shape[1], *settings.hidden_layer_sizes, outputs),
@@ -184,7 +184,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         X = check_data(self, X, dtype=model.network.dtype, reset=False)
         return model.call(method, X)
 
-    def _fitted(self) -> Model:
+    def _fitted(self) -> TrainedNetwork:
         validation.check_is_fitted(self, "n_iter_")
         return self._model
 
@@ -207,5 +207,5 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _output(self, units: int) -> str:
         raise NotImplementedError
 
-    def _score_model(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: TrainedNetwork, part: Part) -> float:
         raise NotImplementedError

@@ -10,7 +10,7 @@ from gdopt.checks import listed
 from gdopt.errors import ArgumentError
 from gdopt.estimators.base import MLP
 from gdopt.estimators.settings import base, check_data, metrics, multiclass, validation
-from gdopt.estimators.training import Model, Part
+from gdopt.estimators.training import Part, TrainedNetwork
 
 
 class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
@@ -143,7 +143,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     def _output(self, units: int) -> str:
         return "sigmoid" if units == 1 else "softmax"
 
-    def _score_model(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: TrainedNetwork, part: Part) -> float:
         accuracy: float = model.network.accuracy(*map(model.to_device, part))
         return accuracy
 
@@ -212,6 +212,6 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     def _output(self, _units: int) -> str:
         return "linear"
 
-    def _score_model(self, model: Model, part: Part) -> float:
+    def _score_model(self, model: TrainedNetwork, part: Part) -> float:
         X, targets = part
         return float(metrics.r2_score(targets, model.call("predict", X)))

@@ -17,7 +17,7 @@ from gdopt.optim import Optimizer
 from gdopt.training import Record, fit
 
 
-class Model:
+class TrainedNetwork:
     """A network and the optimizer of its parameters.
 
     Copies and pickles are made of the parts' settings, parameters and state, as NumPy
@@ -30,7 +30,7 @@ class Model:
 
     >>> import copy
     >>> import gdopt
-    >>> model = Model(gdopt.Adam, 0.1, sizes=(2, 2), seed=0)
+    >>> model = TrainedNetwork(gdopt.Adam, 0.1, sizes=(2, 2), seed=0)
     >>> twin = copy.deepcopy(model)
     >>> bool((twin.network.params.flat == model.network.params.flat).all())
     True
@@ -102,14 +102,14 @@ class EpochLosses:
 
 
 def train(
-    model: Model,
+    model: TrainedNetwork,
     parts: Split[Any],
     settings: Settings,
     *,
     epochs: int,
     size: int,
     seed: int,
-    judge: Callable[[Model, Part], float],
+    judge: Callable[[TrainedNetwork, Part], float],
 ) -> EpochLosses:
     """Train for `epochs`, or until none has brought a gain for a while.
 
@@ -153,10 +153,10 @@ class EpochJudge:
 
     def __init__(
         self,
-        model: Model,
+        model: TrainedNetwork,
         parts: Split[Any],
         settings: Settings,
-        judge: Callable[[Model, Part], float],
+        judge: Callable[[TrainedNetwork, Part], float],
         size: int,
     ) -> None:
         self.history = EpochLosses()

@@ -15,6 +15,7 @@ from gdopt.averages.formula import BETA
 from gdopt.checks import check_number, check_sequence
 from gdopt.errors import ArgumentError
 from gdopt.imports import load_extra
+from gdopt.tables import printable
 
 # Okabe & Ito 2008, Color Universal Design: distinguished by colour-blind eyes, too.
 BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#333333", "#D9D9D9"
@@ -73,10 +74,15 @@ def count_along(axis: Any) -> None:
     axis.xaxis.set_major_locator(tickers.MaxNLocator(**steps))
 
 
+def plain(text: str) -> str:
+    """Return text that matplotlib draws as it is, without formulas between dollars."""
+    return printable(text).replace("$", r"\$")
+
+
 def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
     if title:
-        figure.suptitle(title, fontsize=15, color=INK, x=0.01, ha="left")
+        figure.suptitle(plain(title), fontsize=15, color=INK, x=0.01, ha="left")
     figure.savefig(path, dpi=150)
 
 
@@ -146,7 +152,7 @@ def averages(
     count_along(axis)
     thinned = f" (one in {shown.step:,} is drawn)" if shown.step > 1 else ""
     axis.set_xlabel(f"number of the value{thinned}", **STYLE)
-    axis.set_ylabel(name or "value", **STYLE)
+    axis.set_ylabel(plain(name) or "value", **STYLE)
     # Next to the lines, which may be anywhere within.
     figure.legend(loc="outside right upper", frameon=False, fontsize=12, labelcolor=INK)
     save(figure, path, title)

@@ -16,20 +16,24 @@ from gdopt.training import Record, fit
 from gdopt.tune.study import Trial
 
 BETAS = ("beta", "beta1", "beta2")
+UNITS, LAYERS, BATCH_SIZE = 75, 2, 64  # of a trial that does not name them
 
 
 @dataclass(frozen=True)
 class NetworkObjective:
-    """Train a network by a trial of `course_space`; score its accuracy on dev examples.
+    """Train a network by a trial of `course_space`; score it on dev examples.
+
+    The score of a classifier is its accuracy, which is to be maximized; that of a
+    regression is its loss, half the mean squared error, which is to be minimized.
 
     What the trial does not name is 75 hidden units, 2 layers, the last one counted,
     batches of 64 and no decay of the learning rate; betas are the optimizer's own. It
     reports after every epoch. All trials begin with the same seed.
 
     Args:
-        train: examples (m, n) and class numbers (m,).
+        train: examples (m, n) and class numbers (m,), or targets (m,).
         dev: the same, to measure the score on.
-        classes: how many there are.
+        classes: how many there are; None is a regression.
         epochs: of each trial.
         optimizer: called with the parameters, ``lr=`` and the betas that are searched.
         l2: the course's lambda.
@@ -48,36 +52,39 @@ class NetworkObjective:
 
     train: tuple[Array, Array]
     dev: tuple[Array, Array]
-    classes: int
+    classes: int | None
     epochs: int
     optimizer: Callable[..., Optimizer] = Momentum
     l2: float = 0.0
     seed: int = 0
 
     def __call__(self, trial: Trial) -> float:
-        """Train, report each epoch, and return the accuracy at the end.
+        """Train, report each epoch, and return the score at the end.
 
         Raises:
             GdoptError: the trial's values do not fit the data, or training diverges.
             Pruned: the trial is not worth continuing.
         """
         X, y = self.train
-        hidden = [trial.get("hidden_units", 75)] * (trial.get("layers", 2) - 1)
+        hidden = [trial.get("hidden_units", UNITS)] * (trial.get("layers", LAYERS) - 1)
         network = Network(
-            (X.shape[1], *hidden, self.classes),
+            (X.shape[1], *hidden, self.classes or 1),
+            output="softmax" if self.classes else "linear",
             seed=self.seed,
             backend=backend_of(X).name,
             dtype=X.dtype,
             l2=self.l2,
         )
-        size = trial.get("batch_size", 64)
+        size = trial.get("batch_size", BATCH_SIZE)
         batches = minibatches(X, y, batch_size=size, seed=self.seed)
         betas = {name: trial[name] for name in BETAS if name in trial}
         rate = self._rate(trial, len(batches))
         optimizer = self.optimizer(network.params, lr=rate, **betas)
 
+        measured = "dev_accuracy" if self.classes else "dev_loss"
+
         def report(record: Record) -> None:
-            trial.report(record.dev_accuracy or 0.0, step=record.epoch)
+            trial.report(getattr(record, measured), step=record.epoch)
 
         result = fit(
             network,
@@ -88,7 +95,7 @@ class NetworkObjective:
             callback=report,
             record_every="epoch",
         )
-        return float(result.history["dev_accuracy"][-1])
+        return float(result.history[measured][-1])
 
     def _rate(self, trial: Trial, steps: int) -> Any:
         """Return the learning rate, which decays once an epoch."""

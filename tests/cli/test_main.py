@@ -32,7 +32,7 @@ def test_the_package_runs_as_a_module():
     assert (found.returncode, found.stdout) == (0, f"gdopt {gdopt.__version__}\n")
 
 
-COMMANDS = [[], ["train"], ["plan"], ["ewa"], ["info"]]
+COMMANDS = [[], ["train"], ["predict"], ["evaluate"], ["plan"], ["ewa"], ["info"]]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -90,10 +90,32 @@ def test_a_batch_larger_than_the_training_set_names_its_flag(command, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_no_command_is_an_error(command):
+def test_no_command_prints_the_help(command):
     found = command()
+    assert (found.code, found.err) == (0, "")
+    assert found.out == command("--help").out
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"), [("trian", "; did you mean train?"), ("xyzzy", "")]
+)
+def test_an_unknown_command_is_answered_with_one_like_it(command, given, hint):
+    found = command(given)
     assert found.code == 2
-    assert "COMMAND" in found.err
+    assert found.err.endswith(f", info, got '{given}'{hint}\n")
+
+
+def test_no_escape_sequence_of_a_file_reaches_the_terminal(command, tmp_path):
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
+    name = "\x1b]0;owned\x07\u202e"
+    (tmp_path / f"{name}.csv").write_text(f"{name},b\n1,2\n3,4\n", encoding="utf-8")
+    right = command("ewa", f"{name}.csv", "--column", "1")
+    wrong = command("ewa", f"{name}.csv", "--column", f"{name}x")
+    assert (right.code, wrong.code) == (0, 2)
+    for said in (right.out, wrong.err):
+        assert not set(said) & {"\x1b", "\x07", "\u202e"}
+        assert r"\x1b]0;owned\x07\u202e" in said
 
 
 @pytest.mark.parametrize(

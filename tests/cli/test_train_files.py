@@ -71,10 +71,9 @@ def test_pixels_are_normalized_together(train, tmp_path):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.linspace(0, 1, 90), "one whole number or name .*, got float64 of shape"),
-        (np.zeros((90, 2), int), r"got int64 of shape \(90, 2\)"),
-        (np.arange(90), "targets must be classes, got 90 different ones in 90"),
-        (np.zeros(90, int), "targets must be of 2 classes or more, got 1"),
+        (np.zeros((90, 2), int), r"must be of shape \(m,\), got \(90, 2\)"),
+        (np.arange(90), "targets must be of 2 classes .* got 90 in 90 examples"),
+        (np.zeros(90, int), "targets must be of 2 classes or more, .* got 1 in 90"),
     ],
 )
 def test_targets_that_are_no_classes_are_refused(train, tmp_path, y, message):

@@ -61,7 +61,8 @@ def test_the_digits_are_searched_with_a_table_json_and_a_picture(run, tmp_path):
     assert lines[2].split()[:4] == ["trial", "score", "learning_rate", "beta"]
     assert lines[-1] == "picture tune-digits.png"
     told = read(tmp_path / "found.json")
-    assert told.keys() == {"search"}
+    assert told.keys() == {"settings", "search"}
+    assert told["settings"]["optimizer"] == "momentum"
     trials = told["search"]["trials"]
     best = max(trial["score"] for trial in trials)
     assert f"best dev accuracy {best:.3f}" in lines
