@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.plots import curves
+from gdopt.plots import averages, curves, runs
 from gdopt.plots.runs import BLUE, DRAWN, _draw_lines, _thinned
 from gdopt.plots.series import plain_numbers
 from gdopt.training import History, Record
@@ -51,7 +51,8 @@ def test_a_picture_is_wide_enough_for_a_page(tmp_path, count):
 
 def test_every_curve_has_its_name(tmp_path):
     curves(make(100), tmp_path / "curves.svg", title="digits, seed 0")
-    named = {"step", "loss", "mini-batch", "average", "dev accuracy", "learning rate"}
+    named = {"step", "loss", "mini-batch", "train, average", "accuracy"}
+    named |= {"learning rate"}
     assert named | {"digits, seed 0", "0.990"} <= set(words(tmp_path / "curves.svg"))
 
 
@@ -62,8 +63,35 @@ def test_the_dev_loss_of_a_regression_joins_the_losses(tmp_path):
     ]
     curves(history_of(records), tmp_path / "curves.svg")
     found = words(tmp_path / "curves.svg")
-    assert {"mini-batch", "average", "dev"} <= set(found)
-    assert "dev accuracy" not in found
+    assert {"mini-batch", "train, average", "dev"} <= set(found)
+    assert "accuracy" not in found
+
+
+def test_train_and_dev_accuracy_share_a_panel(tmp_path):
+    history = dict(make(100)) | {"train_accuracy": np.linspace(0.1, 0.9, 100)}
+    curves(history, tmp_path / "curves.svg")
+    assert {"accuracy", "train", "dev"} <= set(words(tmp_path / "curves.svg"))
+
+
+def test_small_last_batches_make_no_spikes(monkeypatch):
+    # Every fifth batch holds one example, whose loss is 100 times that of the others.
+    losses = [100.0 if step % 5 == 0 else 1.0 for step in range(1, 41)]
+    history = history_of(
+        Record(step, (step + 4) // 5, loss, 1.0)
+        for step, loss in enumerate(losses, start=1)
+    )
+    drawn = runs._without_last_batches(history)
+    assert np.nanmax(drawn["loss"]) == 1
+    np.testing.assert_allclose(drawn["smoothed_loss"], 1)
+    alone = history_of(Record(5 * k, k, float(k), float(k)) for k in range(1, 5))
+    assert runs._without_last_batches(alone)["loss"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("text", ["a$x^2$b", "$", r"cost in $ or $\frac", "a\x1b[2Jb"])
+def test_the_text_of_a_file_is_drawn_as_it_is(tmp_path, text):
+    averages(np.array([1.0, 2.0]), [0.5], tmp_path / "a.svg", title=text, name=text)
+    shown = text.replace("\x1b", r"\x1b")
+    assert words(tmp_path / "a.svg").count(shown) == 2
 
 
 def test_what_the_records_do_not_tell_is_left_out(tmp_path):

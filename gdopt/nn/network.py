@@ -283,12 +283,25 @@ class Network:
         Raises:
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
+        return self.measure(x, y)["loss"]
+
+    @on_their_device
+    def measure(self, x: Array, y: Array) -> dict[str, float]:
+        """Return ``loss`` and, of classes, ``accuracy`` by one pass; see both.
+
+        Raises:
+            GdoptError: x or y does not fit, as in `loss_and_grads`.
+        """
         self._check_labelled(x, y)
-        total = 0.0
+        total, right = 0.0, 0
+        classifies, several = self.output != "linear", self.output == "softmax"
         for rows, logits in self._outputs(x):
-            loss = self._loss(logits, y[rows])[0]
-            total += float(loss) * len(logits)
-        return total / len(x)
+            total += float(self._loss(logits, y[rows])[0]) * len(logits)
+            if classifies:
+                found = logits.argmax(axis=1) if several else logits[:, 0] > 0
+                right += int((found == y[rows].reshape(-1)).sum())
+        measured = {"loss": total / len(x)}
+        return measured | ({"accuracy": right / len(x)} if classifies else {})
 
     @on_their_device
     def forward(self, x: Array, *, layer: int | None = None) -> Array:

@@ -1,4 +1,4 @@
-"""Curves of a run: loss, gradient, dev accuracy and learning rate over the steps."""
+"""Curves of a run: loss, gradient, accuracy and learning rate over the steps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.averages import ewa
 from gdopt.errors import ArgumentError
 from gdopt.plots.series import (
     BLUE,
@@ -27,14 +28,16 @@ from gdopt.plots.series import (
 PANELS = {
     "loss": (3.2, {"loss": BLUE, "smoothed_loss": BLUE, "dev_loss": ORANGE}),
     "max |gradient|": (2.4, {"grad_norm": GREEN}),
-    "dev accuracy": (2.2, {"dev_accuracy": ORANGE}),
+    "accuracy": (2.2, {"train_accuracy": BLUE, "dev_accuracy": ORANGE}),
     "learning rate": (1.5, {"lr": GREEN}),
 }
-LEGEND = {"loss": "mini-batch", "smoothed_loss": "average", "dev_loss": "dev"}
+LEGEND = {"loss": "mini-batch", "smoothed_loss": "train, average", "dev_loss": "dev"}
+LEGEND |= {"train_accuracy": "train", "dev_accuracy": "dev"}
 # A scale is a log one where the largest value is more than WIDE times a quantile of the
 # positive ones, so that a rate may be tiny at the end of its schedule.
 WIDE, SMALL = 20, 0.2
 FLAT = 0.1  # of the largest value: a smaller range is drawn without the zero
+BETA = 0.9  # of the average
 DOTS = 60  # dev values, up to which each has a dot
 
 
@@ -45,16 +48,17 @@ def curves(
     title: str = "",
     best: int | None = None,
 ) -> None:
-    """Draw a run over its steps: loss, gradient, dev accuracy and learning rate.
+    """Draw a run over its steps: loss, gradient, accuracy and learning rate.
 
-    The loss of each mini-batch is drawn thin, its exponentially weighted average thick;
-    the dev loss of a linear output joins them. A run without data has its loss alone,
+    The loss of each mini-batch is drawn thin, its exponentially weighted average thick,
+    with the dev loss; the last mini-batch of an epoch, which may be a small one, is
+    left out where the epoch has others. A run without data has its loss alone,
     and the largest element of the gradient. A scale is logarithmic where the largest
     value is more than 20 times those of the lowest fifth; a zero is then drawn at the
     lower edge. Panels without values are left out.
 
     Args:
-        history: of a run.
+        history: of a run; an array ``train_accuracy`` may be added.
         path: of the picture; its suffix is the format, ``.png``, ``.svg`` or
             ``.pdf``.
         title: the heading.
@@ -80,7 +84,10 @@ def curves(
         message = f"history must hold a record {wanted}, got {steps.size} records"
         raise ArgumentError(message)
     whole = "grad_norm" in known  # a run without data
-    known -= {"smoothed_loss"} if whole else set()
+    if whole:
+        known -= {"smoothed_loss"}
+    else:
+        history = _without_last_batches(history)
     drawn = [
         (label, height, {name: colors[name] for name in colors if name in known})
         for label, (height, colors) in PANELS.items()
@@ -121,7 +128,9 @@ def _draw_lines(
         style = {"linewidth": 2.2, "color": color, "label": LEGEND.get(name)}
         if name == "loss" and "smoothed_loss" in colors:
             style |= {"alpha": 0.5, "linewidth": 1.0}
-        if len(values) == 1 or (name.startswith("dev") and len(values) <= DOTS):
+        if len(values) == 1 or (
+            name.startswith(("dev", "train")) and len(values) <= DOTS
+        ):
             style |= {"marker": "o", "markersize": 5}
         axis.plot(steps, values, **style)
         if name == "dev_accuracy":
@@ -137,6 +146,15 @@ def _draw_lines(
     if least >= 0 and not (shares or narrow):
         axis.set_ylim(bottom=0)
     plain_numbers(axis)
+
+
+def _without_last_batches(history: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Leave the losses that end an epoch out, which may be of a few examples."""
+    changes = np.diff(history["epoch"]) != 0
+    ends, begins = np.append(changes, True), np.append(True, changes)
+    loss = np.where(ends & ~begins, np.nan, history["loss"])
+    average = ewa(loss, BETA, ignore_na=True)
+    return {**history, "loss": loss, "smoothed_loss": average}
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gdopt.checks import check_choice, check_optional
 from gdopt.errors import ArgumentError
+from gdopt.training.objectives import NetworkLoss
 from gdopt.training.records import NUMBERS, Record
 from gdopt.training.sources import examples_in
 
@@ -51,7 +52,8 @@ class Monitor:
         if run.dev is None:
             message = f"monitor={self.watched!r} needs dev examples: give dev=(X, y)"
             raise ArgumentError(message)
-        if self.watched != measured:
+        both = measured == "dev_accuracy" and isinstance(run.objective, NetworkLoss)
+        if self.watched != measured and not both:
             message = (
                 f"monitor must be {measured!r}, which is what this run measures on dev "
                 f"examples, got {self.watched!r}"

@@ -26,7 +26,8 @@ class Objective:
     Attributes:
         params: the user's container, which the function is called with.
         evaluations: how often it was called for a gradient.
-        measures: what `measure` returns: ``"dev_accuracy"`` or ``"dev_loss"``.
+        measures: what is watched of what `measure` returns: ``"dev_accuracy"`` or
+            ``"dev_loss"``.
     """
 
     _name = "fg"
@@ -142,7 +143,8 @@ class NetworkLoss(ModelObjective):
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return super().measure(dev)
+            found = self.model.measure(*dev)
+        return {f"dev_{name}": value for name, value in found.items()}
 
 
 def read_value(value: Any) -> float:

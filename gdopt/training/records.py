@@ -44,9 +44,10 @@ class Record:
         seconds: since the start of the run; those before it was resumed count.
         examples_per_second: since the record before, evaluations left out.
         dev_loss: mean loss of the dev examples, without the L2 and L1 terms, after the
-            update that ends an epoch, where the network's output is linear.
-        dev_accuracy: share of the dev examples whose class is predicted, with any other
-            output.
+            update that ends an epoch; of any other model than a `gdopt.nn.Network`,
+            where it has no ``accuracy``.
+        dev_accuracy: share of the dev examples whose class is predicted, where the
+            model has classes.
         warning: a problem, and its likely cause.
     """
 

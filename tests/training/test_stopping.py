@@ -282,15 +282,30 @@ def test_a_run_that_does_not_measure_it_is_refused_at_the_start(
     assert optimizer.t == 0
 
 
-def test_what_the_dev_examples_do_not_give_is_refused_at_the_start(overfitting):
-    network, optimizer, batches, dev = overfitting()
-    how = {"epochs": 3, "dev": dev, "callback": EarlyStopping(2, monitor="dev_loss")}
+def test_what_the_dev_examples_do_not_give_is_refused_at_the_start():
+    x, batches = np.ones(2), gdopt.minibatches(np.ones((4, 2)), batch_size=2, seed=0)
+    stopping = EarlyStopping(2, monitor="dev_accuracy")
+    how = {
+        "data": batches,
+        "epochs": 3,
+        "dev": (np.ones((4, 2)),),
+        "callback": stopping,
+    }
     with pytest.raises(
         gdopt.ArgumentError,
-        match=r"monitor must be 'dev_accuracy', which .*got 'dev_loss'",
+        match=r"monitor must be 'dev_loss', which .*got 'dev_accuracy'",
     ):
-        fit(network, optimizer, batches, **how)
-    assert optimizer.t == 0
+        gdopt.minimize(lambda x, X: (x @ x, 2 * x), x, **how)
+    assert x.tolist() == [1, 1]
+
+
+def test_the_dev_loss_of_a_classifier_may_be_watched(overfitting):
+    network, optimizer, batches, dev = overfitting()
+    stopping = EarlyStopping(2, monitor="dev_loss")
+    how = {"epochs": 3, "dev": dev, "callback": stopping}
+    result = fit(network, optimizer, batches, **how)
+    assert stopping.best == np.nanmin(result.history["dev_loss"])
+    assert stopping.best == network.loss(*dev)
 
 
 def test_a_number_without_dev_examples_is_watched_too(overfitting):
