@@ -6,6 +6,7 @@ default (`get_backend`), which `use` or the variable ``GDOPT_BACKEND`` sets.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
@@ -117,7 +118,8 @@ def get_backend(name: str | None = None) -> Backend:
     """Return the backend of that name; without a name, the default.
 
     The default is what `use` set, else ``GDOPT_BACKEND``, else ``"auto"``. ``"auto"``
-    reports once, on standard error, what it chose and why.
+    reports once, on standard error, what it chose and why, if there is an NVIDIA
+    driver.
 
     Raises:
         ArgumentError: the name is unknown.
@@ -141,10 +143,22 @@ def _auto() -> Backend:
     except BackendError as error:
         backend, reason = _numpy(), f" ({error})"
     global _reported  # noqa: PLW0603 - reported once per process
-    if not _reported:
+    if not _reported and (not reason or cuda_extra()):
         _reported = True
         sys.stderr.write(f"gdopt: new arrays live on {backend.describe()}{reason}\n")
     return backend
+
+
+def cuda_extra() -> str | None:
+    """Return the extra for the NVIDIA driver here; None where there is no driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    if hasattr(driver, "cuDriverGetVersion"):  # a stand-in may lack it
+        driver.cuDriverGetVersion(ctypes.byref(version))
+    return "cuda13x" if version.value >= 13000 else "cuda12x"
 
 
 def backend_of(*arrays: Array) -> Backend:

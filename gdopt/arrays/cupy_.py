@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Backend, cuda_extra
 from gdopt.arrays.cublas import Cublas
 from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
 
 LIBRARIES = {"cupy", "cupy_backends"}  # whose errors are CUDA's, cuBLAS's, NVRTC's
-INSTALL = 'pip install "gdopt[cuda13x]" (or cuda12x, as `nvidia-smi` shows)'
 
 
 def _load() -> Any:
@@ -25,18 +23,17 @@ def _load() -> Any:
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         reason = "is missing" if absent else f"cannot be imported ({error})"
-        message = f"CuPy {reason}: {INSTALL}"
+        extra = cuda_extra() or "cuda13x"
+        message = f'CuPy {reason}: pip install "gdopt[{extra}]"'
         raise BackendError(message) from error
     if cupy.is_available():
         return cupy
-    try:
-        ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
-    except OSError:
+    if cuda_extra() is None:
         message = (
             "the NVIDIA driver is missing: CuPy is installed, but libcuda is not on "
             "this machine; in a container, run it with --gpus all"
         )
-        raise BackendError(message) from None
+        raise BackendError(message)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     hint = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
     message = (

@@ -9,7 +9,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +16,12 @@ from typing import Any
 
 from gdopt import __version__
 from gdopt.arrays import get_backend
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Backend, cuda_extra
 from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.imports import load_extra
 from gdopt.kernels.kernel import cpu_engine
+from gdopt.tables import aligned, write
 
 DESCRIPTION = "List engines, devices, versions and environment variables."
 EXAMPLES = """\
@@ -64,7 +64,6 @@ VARIABLES = (
     "MKL_NUM_THREADS",
 )
 DRIVERS = "CUDA 12 needs an NVIDIA driver of 525 or later, CUDA 13 one of 580 or later"
-PIP = 'pip install "gdopt[cuda12x]" (or cuda13x)'
 TOOLKIT = "with the NVIDIA Container Toolkit on the host, docker run --gpus all"
 
 
@@ -77,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what `collect` found, as lines or as JSON."""
     found = collect()
     text = json.dumps(found, indent=2) if arguments.json else _lines(found)
-    sys.stdout.write(text + "\n")
+    write(text + "\n")
     return 0
 
 
@@ -117,7 +116,7 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cpus": os.cpu_count(),
         "packages": {name: _version(named) for name, named in PACKAGES.items()},
-        "blas": _blas(),
+        **_threads(),
         "cpu_engine": engine,
         "environment": {name: os.environ.get(name) for name in VARIABLES},
     }
@@ -140,18 +139,26 @@ def _version(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
-def _blas() -> str:
-    """Name the library that NumPy multiplies matrices with, and count its threads."""
+def _threads() -> dict[str, str]:
+    """Name the libraries of BLAS and of OpenMP that are loaded, with their threads."""
     try:
         threadpoolctl = load_extra("threadpoolctl", "train", "the name of BLAS")
     except MissingExtraError as error:
-        return f"unknown: {error}"
-    pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
-    if not pools:
-        return "unknown: no BLAS that threadpoolctl knows is loaded"
+        return {"blas": f"unknown: {error}", "openmp": f"unknown: {error}"}
+    pools = threadpoolctl.threadpool_info()
     # SciPy and others load one of their own; NumPy's wheel holds numpy.libs/*.so.
-    blas = min(pools, key=lambda p: ("numpy" not in p["filepath"], p["filepath"]))
-    return f"{blas['internal_api']} {blas['version']}, threads: {blas['num_threads']}"
+    pools.sort(
+        key=lambda p: ("numpy" not in p.get("filepath", ""), str(p.get("filepath")))
+    )
+    named = {
+        "blas": "unknown: no BLAS that threadpoolctl knows is loaded",
+        "openmp": "not loaded",
+    }
+    for pool in reversed(pools):
+        version = f" {pool['version']}" if pool.get("version") else ""
+        threads = f"threads: {pool['num_threads']}"
+        named[pool["user_api"]] = f"{pool['internal_api']}{version}, {threads}"
+    return named
 
 
 def _gpu(cupy: str | None) -> dict[str, Any]:
@@ -206,7 +213,10 @@ def _advice(cupy: str | None) -> str:
         )
     if cupy:
         return f"`nvidia-smi` must list a GPU; {DRIVERS}"
-    return f"for an NVIDIA GPU: {PIP}; {DRIVERS}"
+    extra = cuda_extra()
+    if extra is None:
+        return f"there is no NVIDIA driver; {DRIVERS}"
+    return f'pip install "gdopt[{extra}]", for the driver found'
 
 
 def _lines(found: dict[str, Any]) -> str:
@@ -219,6 +229,7 @@ def _lines(found: dict[str, Any]) -> str:
         ("processor", f"{found['processor']}, {found['cpus']} CPUs"),
         ("CPU engine", found["cpu_engine"]),
         ("BLAS", found["blas"]),
+        ("OpenMP", found["openmp"]),
         ("GPU", found["gpu"]),
         ("for a GPU", found["advice"]),
         ("driver", cuda.get("driver")),
@@ -230,6 +241,5 @@ def _lines(found: dict[str, Any]) -> str:
         ("not installed", ", ".join(absent)),
         *found["environment"].items(),
     ]
-    known = [(name, value) for name, value in rows if value not in {None, ""}]
-    width = max(len(name) for name, _ in known)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in known)
+    known = [(name, f"{value}") for name, value in rows if value not in {None, ""}]
+    return "\n".join(aligned([("name", "value"), *known]))

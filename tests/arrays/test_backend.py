@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def no_gpu(stand_in_cupy, monkeypatch):
             asked.append(name)
             if missing:
                 raise OSError(name)
+            return SimpleNamespace(cuDriverGetVersion=lambda found: 0)
 
         monkeypatch.setattr(ctypes, "CDLL", load)
         return asked
@@ -52,7 +54,10 @@ def test_numpy_is_there():
     assert numpy is gdopt.get_backend("numpy")
 
 
-def test_cupy_that_is_not_installed_is_named_with_what_installs_it(no_cupy):
+def test_cupy_that_is_not_installed_is_named_with_what_installs_it(
+    no_cupy, monkeypatch
+):
+    monkeypatch.setattr(cupy_, "cuda_extra", lambda: None)
     with pytest.raises(gdopt.BackendError, match="CuPy is missing: pip install") as no:
         gdopt.get_backend("cupy")
     assert "gdopt[cuda13x]" in str(no.value)
@@ -89,7 +94,29 @@ def test_a_gpu_that_was_missing_is_looked_for_again(stand_in_cupy, no_gpu):
     assert gdopt.get_backend("cupy").name == "cupy"
 
 
-def test_auto_says_once_that_it_takes_the_cpu_and_why(no_cupy, capsys):
+def test_auto_says_nothing_of_cupy_where_there_is_no_driver(
+    no_cupy, monkeypatch, capsys
+):
+    monkeypatch.setattr(backend, "cuda_extra", lambda: None)
+    assert gdopt.get_backend("auto").name == "numpy"
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "extra"), [(12080, "cuda12x"), (13000, "cuda13x"), (14010, "cuda13x")]
+)
+def test_the_extra_is_the_one_of_the_driver(monkeypatch, version, extra):
+    class Driver:
+        def cuDriverGetVersion(self, found):  # noqa: N802 - CUDA's name
+            found._obj.value = version
+            return 0
+
+    monkeypatch.setattr(backend.ctypes, "CDLL", lambda name: Driver())
+    assert backend.cuda_extra() == extra
+
+
+def test_auto_says_once_that_it_takes_the_cpu_and_why(no_cupy, monkeypatch, capsys):
+    monkeypatch.setattr(backend, "cuda_extra", lambda: "cuda12x")
     assert gdopt.get_backend().name == "numpy"
     assert gdopt.get_backend().name == "numpy"
     assert gdopt.get_backend("auto").name == "numpy"
