@@ -59,33 +59,28 @@ def read_table(
     )
     if len(frame) != len(lines):
         raise refusal(file, f"must be CSV, got {len(lines)} or {len(frame)} rows")
-    found: list[Column] = []
-    for k in list(frame):
-        codes, texts = pandas.factorize(frame.pop(k))
-        found.append(_distinct(codes, [text.strip() for text in texts]))
+    columns = [frame.pop(k).str.strip() for k in list(frame)]
+    firsts = [column.iloc[0] for column in columns]
+    found = [_distinct(pandas, column.iloc[1:]) for column in columns]
     if decimal is None:
-        marked = [
-            text for _, texts in found for text in texts if set(text) & {".", ","}
-        ]
-        comma, point = (any(is_number(t, mark) for t in marked) for mark in ",.")
-        decimal = "," if comma and not point and delimiter != "," else "."
+        decimal = "." if delimiter == "," else _decimal(found)
     if header is None:
-        header = commented or _has_header(found, decimal)
-    names = [f"column {k}" for k in range(1, len(found) + 1)]
+        header = commented or _has_header(
+            firsts, [texts for _, texts in found], decimal
+        )
+    names = [f"column {k}" for k in range(1, len(firsts) + 1)]
     if check_flag("header", header):
-        firsts = [texts[codes[0]] for codes, texts in found]
         names = [first or name for first, name in zip(firsts, names, strict=True)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise refusal(file, f"column names must differ, got twice {listed(twice)}")
-        lines, found = (
-            lines[1:],
-            [_distinct(codes[1:], texts) for codes, texts in found],
-        )
+        lines = lines[1:]
+    else:
+        found = [_distinct(pandas, column) for column in columns]
     if not len(lines):
         raise refusal(file, "must hold rows of data, got a header alone")
     cells = {
-        name: Cells(str(file), name, k, *column, lines, decimal)
-        for k, (name, column) in enumerate(zip(names, found, strict=True), 1)
+        name: Cells(str(file), name, k, codes, texts, lines, decimal)
+        for k, (name, (codes, texts)) in enumerate(zip(names, found, strict=True), 1)
     }
     return Table(cells, header, delimiter, decimal)
 
@@ -144,28 +139,29 @@ def _check_rows(file: Path, content: bytes, delimiter: str) -> np.ndarray:
     return np.array(lines)
 
 
-def _distinct(codes: np.ndarray, texts: Sequence[str]) -> Column:
-    """Leave out texts that do not occur, or occur twice."""
-    there = np.zeros(len(texts), bool)
-    there[codes] = True
-    known = {text: None for text, used in zip(texts, there, strict=True) if used}
-    place = {text: k for k, text in enumerate(known)}
-    return np.array([place.get(text, 0) for text in texts], np.int64)[codes], tuple(
-        known
-    )
+def _distinct(pandas: Any, column: Any) -> Column:
+    codes, texts = pandas.factorize(column)
+    return codes, tuple(texts.tolist())
 
 
-def _has_header(found: Sequence[Column], decimal: str) -> bool:
+def _decimal(found: Sequence[Column]) -> str:
+    """Return the mark of the numbers: a comma, if none has a point."""
+    marked = [t for _, texts in found for t in texts if "," in t or "." in t]
+    comma, point = (any(is_number(text, mark) for text in marked) for mark in ",.")
+    return "," if comma and not point else "."
+
+
+def _has_header(
+    firsts: Sequence[str], rest: Sequence[Sequence[str]], decimal: str
+) -> bool:
     """Return whether the first row holds words over numbers, only words, or years."""
-    firsts = [texts[codes[0]] for codes, texts in found]
-    missing = [first.lower() in MISSING for first in firsts]
+    gaps = [first.lower() in MISSING for first in firsts]
     words = [not is_number(first, decimal) for first in firsts]
-    words = [word and not gap for word, gap in zip(words, missing, strict=True)]
-    rest = [_distinct(codes[1:], texts)[1] for codes, texts in found]
-    numeric = [any(is_number(text, decimal) for text in texts) for texts in rest]
-    if any(word and number for word, number in zip(words, numeric, strict=True)):
-        return True
+    words = [word and not gap for word, gap in zip(words, gaps, strict=True)]
+    for word, texts in zip(words, rest, strict=True):
+        if word and any(is_number(text, decimal) for text in texts):
+            return True
     years = [first for first in firsts if YEAR.fullmatch(first)]
     if len(years) > 1 and len(set(years)) + sum(words) == len(firsts):
         return not all(YEAR.fullmatch(text) for texts in rest for text in texts)
-    return any(words) and sum(words) + sum(missing) == len(firsts)
+    return any(words) and sum(words) + sum(gaps) == len(firsts)

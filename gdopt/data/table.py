@@ -38,6 +38,16 @@ EXACT = 2**53  # beyond it, float64 leaves whole numbers out
 MANY = 20  # rows, in which different values everywhere are an id
 
 
+# Many numbers at once, a line each; without leading zeros, as codes have.
+LINES = {
+    mark: re.compile(
+        rf"(?:[-+]?(?:(?:0|[1-9]\d*)(?:[{mark}]\d*)?|[{mark}]\d+)(?:[eE][-+]?\d+)?\n)*+",
+        re.ASCII,
+    )
+    for mark in ".,"
+}
+
+
 def is_number(text: str, decimal: str) -> bool:
     """Return whether a cell is a number, in ASCII digits."""
     return NUMBERS[decimal].fullmatch(text) is not None
@@ -45,6 +55,9 @@ def is_number(text: str, decimal: str) -> bool:
 
 def kind_of(texts: Collection[str], decimal: str) -> str:
     """Return the kind of a column: ``number category missing date mixed``."""
+    lines = "\n".join([*texts, ""])
+    if LINES[decimal].fullmatch(lines) and lines.count("\n") == len(texts) > 0:
+        return "number"
     present = [text for text in texts if text.lower() not in MISSING]
     numbers = sum(is_number(text, decimal) for text in present)
     if numbers and not any(map(CODE.fullmatch, present)):
@@ -115,19 +128,21 @@ class Cells:
         Raises:
             ArgumentError: a cell is not a number, or not one that float64 holds.
         """
-        values = np.full(len(self.texts), np.nan)
-        for k, text in enumerate(self.texts):
+        texts = list(self.texts)
+        if self.decimal == ",":
+            texts = [text.replace(",", ".") for text in texts]
+        for k, text in enumerate(() if self.kind == "number" else self.texts):
             if gaps and text.lower() in MISSING:
-                continue
-            if not is_number(text, self.decimal):
+                texts[k] = "nan"
+            elif not is_number(text, self.decimal):
                 self.check()
                 raise self.error(text, "a cell must be a finite number")
-            number = self.value(text)
-            with np.errstate(over="ignore"):
-                values[k] = float(text.replace(self.decimal, "."))
-            if not np.isfinite(values[k]):
+        values = np.array([*map(float, texts)])
+        for k in np.flatnonzero(abs(values) >= EXACT):
+            text = self.texts[k]
+            if np.isinf(values[k]):
                 raise self.error(text, "a cell must be finite in float64")
-            if abs(number) > EXACT and number != int(values[k]):
+            if self.value(text) != int(values[k]):
                 rule = "a cell must be a number that float64 holds, not a long id"
                 raise self.error(text, rule)
         found: np.ndarray = values[self.codes]
