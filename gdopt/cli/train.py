@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import shown
+from gdopt.checks import listed, shown
 from gdopt.cli import flags
 from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
@@ -77,7 +77,10 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     _add_earlier(parser.add_argument)
-    chosen = parser.parse_known_args(given)[0]
+    try:
+        chosen = parser.parse_known_args(given)[0]
+    except argparse.ArgumentError:
+        return {}  # the command's own parser says what is wrong
     if chosen.resume is not None:
         return _settings_of(Path(chosen.resume, SETTINGS))
     return {} if chosen.start is None else best_settings(_read(Path(chosen.start)))
@@ -86,8 +89,12 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
 def _settings_of(path: Path) -> dict[str, Any]:
     """Return the options of a run; how long its parts were is among them."""
     saved = _read(path)
+    if missing := {"data", "hidden", "epochs", "lengths"} - saved.keys():
+        message = (
+            f"{path} must hold the settings of a run, got none of {listed(missing)}"
+        )
+        raise ArgumentError(message)
     saved["hidden"] = [saved["hidden"]]
-    saved["lengths"] = saved["lengths"] or [[0, saved["epochs"]]]
     return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
 
 

@@ -86,13 +86,14 @@ class Schema:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything in JSON's types, for `gdopt.save`."""
-        return asdict(self)
+        # A list, as the names of columns may be no keys of a file: $price
+        return {**asdict(self), "columns": list(self.columns.items())}
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Make a schema of what `state_dict` returned, from a file, too."""
         state = check_state("schema", state, [f.name for f in fields(cls)])
-        columns = state["columns"].items()
+        columns = state["columns"]
         state["columns"] = {name: kinds and tuple(kinds) for name, kinds in columns}
         state["classes"] = state["classes"] and tuple(state["classes"])
         return cls(**{**state, "ignored": tuple(state["ignored"])})

@@ -15,6 +15,7 @@ from gdopt.data.csv import read_table
 from gdopt.data.readers import read
 from gdopt.data.schema import Schema
 from gdopt.errors import ArgumentError
+from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.tables import aligned
 from gdopt.training.checkpoint import load, save
@@ -219,20 +220,6 @@ class Evaluation:
     classes: tuple[str, ...] | None = None
 
     @property
-    def confusion(self) -> np.ndarray:
-        """(k, k) int: rows are true classes, columns predicted ones."""
-        names = np.array(self.classes or ())
-        order = np.argsort(names)
-        places = [order[np.searchsorted(names, y, sorter=order)] for y in self._pair]
-        counts = np.zeros((len(names), len(names)), np.int64)
-        np.add.at(counts, tuple(places), 1)
-        return counts
-
-    @property
-    def _pair(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.truth, self.predicted
-
-    @property
     def metrics(self) -> dict[str, float]:
         """``accuracy``; or ``r2`` and ``mae``, the mean absolute error."""
         if self.classes is not None:
@@ -243,23 +230,25 @@ class Evaluation:
         return {"r2": 1 - share, "mae": float(abs(wrong).mean())}
 
     @property
-    def per_class(self) -> dict[str, tuple[float, float, float, int]]:
-        """Precision, recall, F1 and number of examples of each class.
+    def confusion(self) -> np.ndarray:
+        """(k, k) int: rows are true classes, columns predicted ones."""
+        found = self._by("confusion_matrix", labels=self.classes)
+        return np.asarray(found)
 
-        A quotient without examples is 0, as in scikit-learn.
-        """
-        counts = self.confusion
-        right = np.diag(counts).astype(float)
-        support, named = counts.sum(axis=1), counts.sum(axis=0)
-        precision, recall = right / np.maximum(named, 1), right / np.maximum(support, 1)
-        f1 = 2 * right / np.maximum(named + support, 1)
-        rows = (precision.tolist(), recall.tolist(), f1.tolist(), support.tolist())
+    @property
+    def per_class(self) -> dict[str, tuple[float, ...]]:
+        """Precision, recall, F1 and number of examples of each class; 0 for 0 / 0."""
+        options = {"labels": self.classes, "zero_division": 0}
+        rows = self._by("precision_recall_fscore_support", **options)
         return dict(zip(self.classes or (), zip(*rows, strict=True), strict=True))
 
+    def _by(self, name: str, **options: Any) -> Any:
+        metrics = load_extra("sklearn.metrics", "train", "a table of classes")
+        return getattr(metrics, name)(self.truth, self.predicted, **options)
+
     def __str__(self) -> str:
-        size = f"{len(self.truth):,} examples"
+        size, found = f"{len(self.truth):,} examples", self.metrics
         if self.classes is None:
-            found = self.metrics
             return f"{size}, R2 {found['r2']:.3f}, MAE {found['mae']:.6g}"
         rows: list[tuple[str, ...]] = []
         rows.append(("", "precision", "recall", "f1-score", "support"))
@@ -268,5 +257,5 @@ class Evaluation:
         table = [("true \\ predicted", *self.classes)]
         for name, counts in zip(self.classes, self.confusion.tolist(), strict=True):
             table.append((name, *map(str, counts)))
-        head = f"{size}, accuracy {self.metrics['accuracy']:.3f}"
+        head = f"{size}, accuracy {found['accuracy']:.3f}"
         return "\n".join([head, "", *aligned(rows), "", *aligned(table)])

@@ -139,6 +139,15 @@ def test_excluded_columns_may_be_there_when_predicting(command, numpy_engine, tm
     assert command("predict", "run", "d.csv").code == 0
 
 
+def test_any_name_of_a_column_will_do(command, numpy_engine, tmp_path):
+    names, data = ["$a", "b/\\c", " %(d)s{} "], examples()
+    rows = zip(data["a"], data["b"], data["side"], strict=True)
+    write(tmp_path / "$d$.csv", [names, *rows])
+    target = ("--target", names[2].strip(), "--out", "run")
+    assert command("train", "$d$.csv", *target, *FEW).code == 0
+    assert command("predict", "run", "$d$.csv").out.startswith("%(d)s{}\n")
+
+
 def test_without_a_target_it_is_asked_for(command, tmp_path):
     write(tmp_path / "d.csv", rows_of(["side", "a", "color"], examples()))
     found = command("train", "d.csv", *FEW)

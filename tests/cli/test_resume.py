@@ -146,6 +146,12 @@ def test_what_is_not_a_run_is_refused(command, tmp_path):
     (tmp_path / "run" / "settings.json").write_text("[1]")
     found = command("train", "--resume", "run")
     assert "must be a file of JSON by gdopt, got [1]" in found.err
+    (tmp_path / "run" / "settings.json").write_text('{"data": "digits", "lengths": []}')
+    found = command("train", "--resume", "run")
+    assert "must hold the settings of a run, got none of " in found.err
+    found = command("train", "--resume")
+    assert (found.code, found.out) == (2, "")
+    assert "argument --resume: expected one argument" in found.err
 
 
 def test_the_file_may_be_found_from_another_folder(
