@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
 from types import SimpleNamespace
 from typing import Annotated, Any, Self
@@ -15,41 +14,41 @@ import numpy as np
 from gdopt.checks import check_count, check_flag, check_not_negative, check_positive
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.estimators.settings import (
-    ACTIVATIONS,
-    AUTO,
+    ACTIVATION,
     BACKEND,
     KEPT,
+    RATES,
     SHARE,
     base,
     check_batch_size,
     check_data,
     check_hidden,
-    check_name,
     check_patience,
     check_rate,
     check_solver,
     check_verbose,
     check_weights,
+    class_weight,
     model_selection,
     settings_of,
+    size_of_batch,
     utils,
     validation,
     warn_not_converged,
 )
 from gdopt.estimators.training import EpochJudge, Model, Part, train
 
-ACTIVATION = check_name(*ACTIVATIONS)
 OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "linear": "identity"}
-RATES = check_name("constant", "invscaling", "adaptive")
 
 
 @contextmanager
-def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Restore the attributes of an estimator after an error, which then names it."""
-    before = dict(vars(estimator))
+def unchanged_on_error(estimator: Any) -> Iterator[ExitStack]:
+    """Undo changes of an estimator, and what is registered, after an error; name it."""
+    before, undo = dict(vars(estimator)), ExitStack()
     try:
-        yield
+        yield undo
     except BaseException as error:
+        undo.close()
         vars(estimator).clear()
         vars(estimator).update(before)
         if isinstance(error, GdoptError):
@@ -124,142 +123,118 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             ValueError: the data are not what scikit-learn takes for data.
             DivergenceError: the loss is no longer finite.
         """
-        with unchanged_on_error(self):
-            settings = settings_of(self)
-            fresh = not (settings.warm_start and hasattr(self, "_model"))
-            return self._train(settings, X, y, sample_weight, fresh=fresh)
-
-    def _fit_part(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> Self:
-        """Train for one epoch on these examples, from the weights there are."""
-        with unchanged_on_error(self):
-            settings = settings_of(self)
-            if settings.early_stopping:
-                message = "partial_fit does not support early_stopping=True"
-                raise ArgumentError(message)
-            options |= {"fresh": not hasattr(self, "_model"), "part": True}
-            return self._train(settings, X, y, sample_weight, **options)
+        return self._train(X, y, sample_weight)
 
     def _train(
-        self,
-        settings: SimpleNamespace,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        fresh: bool,
-        part: bool = False,
-        **options: Any,
+        self, X: Any, y: Any, given: Any, *, part: bool = False, **options: Any
     ) -> Self:
         """Train a new model, or a copy of the one there is; keep it at the end."""
-        how = {"reset": fresh, "part": part, **options}
-        X, targets, outputs = self._check_training_data(X, y, **how)
-        weights = self._weights(settings, X, targets, sample_weight, part=part)
-        if not fresh:
-            self._refuse_other_sizes(settings)
-        random = utils.check_random_state(self.random_state if fresh else self._random)
-        state = random.get_state()
-        try:
-            model = self._make(settings, X, outputs, random, fresh=fresh, part=part)
-            data: Part = (X.astype(model.network.dtype, copy=False), targets)
+        with unchanged_on_error(self) as undo:
+            settings = settings_of(self)
+            if part and settings.early_stopping:
+                message = "partial_fit does not support early_stopping=True"
+                raise ArgumentError(message)
+            fresh = not (hasattr(self, "_model") and (part or settings.warm_start))
+            how = {"reset": fresh, "part": part, **options}
+            X, targets, outputs = self._check_training_data(X, y, **how)
+            weights = self._weights(settings, X, targets, given, part=part)
+            random = self.random_state if fresh else self._random
+            random = utils.check_random_state(random)
+            undo.callback(random.set_state, random.get_state())
+            if fresh:
+                model = self._draw(settings, X, outputs, random)
+            else:
+                model = self._continued(settings, part=part)
+            dtype = model.network.dtype
+            data: Part = X.astype(dtype, copy=False), targets
             if weights is not None:
-                data = tuple(a[weights > 0] for a in (*data, weights.astype(X.dtype)))
-            progress = self._run(model, settings, data, random, fresh=fresh, part=part)
-        except BaseException:
-            random.set_state(state)
-            raise
-        self._model, self._random = model, random
-        self._describe(progress, fresh=fresh)
-        if progress.unrested and not part:
-            warn_not_converged(progress.unrested)
+                data = tuple(a[weights > 0] for a in (*data, weights.astype(dtype)))
+            kept = None
+            if settings.early_stopping and model.optimizer is not None:
+                data, kept = self._divide(settings, data, random)
+            judge = EpochJudge(model, settings, kept, self._score)
+            judge.size = judge.count = len(data[0])
+            if model.optimizer is not None:
+                judge.size = size_of_batch(settings, judge.count, tell=not part)
+            judge.seen = 0 if fresh else self.t_
+            epochs = 1 if part else settings.max_iter
+            train(data, judge, epochs=epochs, random=random)
+            self._model, self._random = model, random
+            self._describe(judge, fresh=fresh)
+        if judge.unrested and not part:
+            warn_not_converged(judge.unrested)
         return self
 
-    def _make(
-        self,
-        settings: SimpleNamespace,
-        X: np.ndarray,
-        outputs: int,
-        random: Any,
-        *,
-        fresh: bool,
-        part: bool,
+    def _draw(
+        self, settings: SimpleNamespace, X: np.ndarray, outputs: int, random: Any
     ) -> Model:
-        """Return a new model, or one that continues from the parameters there are."""
-        if fresh:
-            sizes = (X.shape[1], *settings.hidden_layer_sizes, outputs)
-            output = self._output(outputs)
-            model = Model(settings, sizes=sizes, output=output, dtype=X.dtype)
-            model.draw(random)
-            return model
+        """Return a new model."""
+        sizes = (X.shape[1], *settings.hidden_layer_sizes, outputs)
+        output = self._output(outputs)
+        model = Model(settings, sizes=sizes, output=output, dtype=X.dtype)
+        model.draw(random)
+        return model
+
+    def _continued(self, settings: SimpleNamespace, *, part: bool) -> Model:
+        """Return a model with the parameters there are, and its optimizer or a new."""
+        hidden = self._model.network.sizes[1:-1]
+        if hidden != settings.hidden_layer_sizes:
+            message = (
+                f"hidden_layer_sizes must stay {hidden} if training continues, "
+                f"got {settings.hidden_layer_sizes}"
+            )
+            raise ArgumentError(message)
         if part and self._model.optimizer is not None:
             return copy.deepcopy(self._model)
         return self._model.continued(settings)
 
-    def _run(
-        self,
-        model: Model,
-        settings: SimpleNamespace,
-        data: Part,
-        random: Any,
-        *,
-        fresh: bool,
-        part: bool,
-    ) -> EpochJudge:
-        kept, batches = None, model.optimizer is not None
-        if settings.early_stopping and batches:
-            data, kept = self._divide(settings, data, random)
-        count = size = len(data[0])
-        if batches:
-            size = min(count, AUTO)
-            if settings.batch_size != "auto":
-                size = min(count, settings.batch_size)
-                if size < settings.batch_size and not part:
-                    message = (
-                        "Got `batch_size` less than 1 or larger than sample size. It "
-                        "is going to be clipped"
-                    )
-                    warnings.warn(message, stacklevel=4)
-        seen = 0 if fresh else self.t_
-        progress = EpochJudge(model, settings, kept, self._score, count, size, seen)
-        train(data, progress, epochs=1 if part else settings.max_iter, random=random)
-        return progress
+    def _weights(
+        self, settings: SimpleNamespace, X: Any, targets: Any, given: Any, *, part: bool
+    ) -> np.ndarray | None:
+        """Return the weights of the examples; None if they are equal."""
+        by_class = getattr(settings, "class_weight", None)
+        if by_class is None:
+            return None if given is None else check_weights(given, X)
+        if part and by_class == "balanced":
+            message = (
+                "class_weight must hold weights for partial_fit, which sees a part of "
+                "the examples, got 'balanced'"
+            )
+            raise ArgumentError(message)
+        y = self.classes_[targets]
+        factors = class_weight.compute_sample_weight(by_class, y)
+        return check_weights(check_weights(given, X) * factors, X)
 
     def _divide(
         self, settings: SimpleNamespace, data: Part, random: Any
     ) -> tuple[Part, Part]:
         """Keep a share of the examples to judge by."""
-        classes = None
-        if base.is_classifier(self):
-            classes = self.classes_[data[1]]
+        classes = self.classes_[data[1]] if base.is_classifier(self) else None
+        how = {"test_size": settings.validation_fraction, "random_state": random}
         try:
-            parts = model_selection.train_test_split(
-                *data,
-                test_size=settings.validation_fraction,
-                stratify=classes,
-                random_state=random,
-            )
+            parts = model_selection.train_test_split(*data, stratify=classes, **how)
         except ValueError as error:
             message = f"early_stopping needs examples to keep: {error}"
             raise ArgumentError(message) from error
-        kept = tuple(parts[1::2])
+        train, kept = tuple(parts[::2]), tuple(parts[1::2])
         if len(kept[0]) < 2:
             message = (
                 "The validation set is too small. Increase 'validation_fraction' or "
                 "the size of your dataset."
             )
             raise ArgumentError(message)
-        return tuple(parts[::2]), kept
+        return train, kept
 
-    def _describe(self, progress: EpochJudge, *, fresh: bool) -> None:
-        """Set the attributes that tell of training."""
-        judged, sizes = progress.kept is not None, progress.model.network.sizes
-        self.loss_curve_ = ([] if fresh else self.loss_curve_) + progress.losses
-        self.loss_, self.t_ = progress.loss, progress.seen
+    def _describe(self, judge: EpochJudge, *, fresh: bool) -> None:
+        """Set the attributes that describe training."""
+        judged, sizes = judge.kept is not None, judge.model.network.sizes
+        self.loss_curve_ = ([] if fresh else self.loss_curve_) + judge.losses
+        self.loss_, self.t_, self.n_iter_ = judge.loss, judge.seen, len(judge.losses)
         self.best_loss_ = None if judged else min(self.loss_curve_, default=self.loss_)
-        self.n_iter_ = len(progress.losses)
-        self.validation_scores_ = progress.scores if judged else None
-        self.best_validation_score_ = max(progress.scores, default=None)
+        self.validation_scores_ = judge.scores if judged else None
+        self.best_validation_score_ = max(judge.scores, default=None)
         self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
-        self.out_activation_ = OUTPUTS[progress.model.network.output]
+        self.out_activation_ = OUTPUTS[judge.model.network.output]
 
     def _call_network(self, method: str, X: Any) -> np.ndarray:
         """Return what the network answers, by the name of its method."""
@@ -270,27 +245,6 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _fitted(self) -> Model:
         validation.check_is_fitted(self, "n_iter_")
         return self._model
-
-    def _refuse_other_sizes(self, settings: SimpleNamespace) -> None:
-        hidden = self._model.network.sizes[1:-1]
-        if hidden != settings.hidden_layer_sizes:
-            message = (
-                f"hidden_layer_sizes must stay {hidden} if training continues, "
-                f"got {settings.hidden_layer_sizes}"
-            )
-            raise ArgumentError(message)
-
-    def _weights(
-        self,
-        _settings: SimpleNamespace,
-        X: np.ndarray,
-        _targets: np.ndarray,
-        sample_weight: Any,
-        *,
-        part: bool,  # noqa: ARG002 - the classifier's
-    ) -> np.ndarray | None:
-        """Return the weights of the examples; None if they are equal."""
-        return None if sample_weight is None else check_weights(sample_weight, X)
 
     # What the two kinds differ in.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -15,8 +14,6 @@ from gdopt.estimators.settings import (
     base,
     check_class_weight,
     check_data,
-    check_weights,
-    class_weight,
     metaestimators,
     metrics,
     multiclass,
@@ -124,7 +121,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             ArgumentError: classes are missing at the first call, or others than before.
             ValueError: as in `fit`.
         """
-        return self._fit_part(X, y, sample_weight, classes=classes)
+        return self._train(X, y, sample_weight, part=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each example, (n,), of the kind of `y`.
@@ -154,27 +151,11 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         return probabilities
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy: the share of examples whose class is predicted.
-
-        Args:
-            X: (n, features), as in `fit`.
-            y: (n,), classes.
-            sample_weight: (n,), weights of the examples in the share.
-
-        Raises:
-            ValueError: the data are not what scikit-learn takes for data.
-        """
+        """Return the accuracy: the share of examples, or weights, predicted right."""
         return float(super().score(X, plain_text(y), sample_weight))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`.
-
-        Args:
-            X: (n, features), as in `fit`.
-
-        Raises:
-            ValueError: X is not what scikit-learn takes for data.
-        """
+        """Return the logarithm of what `predict_proba` returns."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -220,21 +201,6 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     def _output(self, units: int) -> str:
         return "sigmoid" if units == 1 else "softmax"
 
-    def _weights(
-        self, settings: SimpleNamespace, X: Any, targets: Any, given: Any, *, part: bool
-    ) -> np.ndarray | None:
-        if settings.class_weight is None:
-            return super()._weights(settings, X, targets, given, part=part)
-        if part and settings.class_weight == "balanced":
-            message = (
-                "class_weight must hold weights for partial_fit, which sees a part of "
-                "the examples, got 'balanced'"
-            )
-            raise ArgumentError(message)
-        y = self.classes_[targets]
-        balance = class_weight.compute_sample_weight(settings.class_weight, y)
-        return check_weights(check_weights(given, X) * balance, X)
-
     def _score(self, model: Model, kept: Part) -> float:
         X, labels, *weights = kept
         predicted = model.call("predict", X)
@@ -268,17 +234,8 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
 
     @metaestimators.available_if(has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch on these examples; a last chunk may be smaller.
-
-        Args:
-            X: (n, features), as in `fit`.
-            y: (n,) or (n, outputs).
-            sample_weight: (n,), as in `fit`.
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        return self._fit_part(X, y, sample_weight)
+        """Train for one epoch on these examples, as in `MLPClassifier`."""
+        return self._train(X, y, sample_weight, part=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs: (n,), or (n, outputs) where `y` had as many dimensions.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,16 +97,30 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
-SHARE = partial(check_number, bounds=Range.parse("(0, 1)"))
-KEPT = partial(check_number, bounds=Range.parse("[0, 1)"))
+Check = Callable[[str, Any], Any]
 
 
-def check_name(*choices: str) -> Callable[[str, Any], str]:
+def one_of(*choices: str) -> Check:
     """Return a check of a name that is one of the choices."""
     return partial(check_choice, choices=choices)
 
 
-BACKEND = check_name(*NAMES)
+def either(allowed: Callable[[Any], bool], check: Check) -> Check:
+    """Return a check that lets pass what is allowed."""
+    return lambda name, value: value if allowed(value) else check(name, value)
+
+
+ACTIVATION, BACKEND = one_of(*ACTIVATIONS), one_of(*NAMES)
+RATES = one_of("constant", "invscaling", "adaptive")
+SHARE = partial(check_number, bounds=Range.parse("(0, 1)"))
+KEPT = partial(check_number, bounds=Range.parse("[0, 1)"))
+check_rate = either(callable, check_positive)
+check_batch_size = either(lambda v: isinstance(v, str) and v == "auto", check_count)
+check_patience = either(lambda v: isinstance(v, float) and v == inf, check_count)
+check_verbose = either(lambda v: isinstance(v, bool), partial(check_int, least=0))
+check_class_weight = either(
+    lambda v: v is None or isinstance(v, Mapping), one_of("balanced")
+)
 
 
 def check_hidden(name: str, value: Any) -> tuple[int, ...]:
@@ -128,37 +142,6 @@ def check_solver(name: str, value: Any) -> Any:
     return check_choice(name, value, ("adam", "sgd", "lbfgs"))
 
 
-def check_rate(name: str, value: Any) -> Any:
-    """Take a positive number, or a schedule."""
-    return value if callable(value) else check_positive(name, value)
-
-
-def check_batch_size(name: str, value: Any) -> int | str:
-    """Take a whole number, or ``"auto"``."""
-    return (
-        value
-        if isinstance(value, str) and value == "auto"
-        else check_count(name, value)
-    )
-
-
-def check_patience(name: str, value: Any) -> float:
-    """Take a whole number of at least 1, or infinity."""
-    return math.inf if value == math.inf else check_count(name, value)
-
-
-def check_verbose(name: str, value: Any) -> int:
-    """Take a truth value, or a whole number of at least 0."""
-    return int(value) if isinstance(value, bool) else check_int(name, value, 0)
-
-
-def check_class_weight(name: str, value: Any) -> Any:
-    """Take None, ``"balanced"``, or weights by class."""
-    if value is None or isinstance(value, Mapping):
-        return value
-    return check_choice(name, value, ("balanced",))
-
-
 def settings_of(estimator: Any) -> SimpleNamespace:
     """Check the parameters of an estimator, by the annotations of its fields.
 
@@ -175,3 +158,15 @@ def settings_of(estimator: Any) -> SimpleNamespace:
         message = f"{rule}, got {settings.learning_rate!r}"
         raise ArgumentError(message)
     return settings
+
+
+def size_of_batch(settings: SimpleNamespace, count: int, *, tell: bool) -> int:
+    """Return the size of a mini-batch, out of `count` examples to train on."""
+    asked: int = AUTO if settings.batch_size == "auto" else settings.batch_size
+    if tell and asked > count and settings.batch_size != "auto":
+        message = (
+            "Got `batch_size` less than 1 or larger than sample size. It is going to "
+            "be clipped"
+        )
+        warnings.warn(message, stacklevel=4)
+    return min(asked, count)

@@ -137,39 +137,25 @@ class Shuffled(MiniBatches):
 
 @dataclass
 class EpochJudge:
-    """What training has come to; a callback that follows scikit-learn's rules.
+    """Follows training by scikit-learn's rules; a callback.
 
     An epoch brings no gain where its value, the score or else minus the loss, lies
     below ``best + tol``; more than n_iter_no_change of them in a row are the end, or
     lower an adaptive learning rate. `gdopt.training.EarlyStopping` compares with the
-    best value that was a gain, and knows no score of weighted examples.
-
-    Attributes:
-        model: what is trained.
-        settings: of the estimator.
-        kept: examples to judge by; or None.
-        score: returns the score of a model on them.
-        count: examples in an epoch.
-        size: of a batch.
-        seen: examples in the epochs before.
-        losses: mean loss of each epoch, with the L2 term; or the loss of each iteration
-            of L-BFGS.
-        scores: of the examples kept, after each epoch.
-        loss: the last one, or the one that L-BFGS began with.
-        unrested: why training has ended before it converged; None if it has converged.
+    best value that was a gain, and with no score of weighted examples.
     """
 
     model: Model
     settings: SimpleNamespace
-    kept: Part | None
-    score: Callable[[Model, Part], float]
-    count: int
-    size: int
-    seen: int = 0
-    losses: list[float] = field(default_factory=list)
+    kept: Part | None  # examples to judge by
+    score: Callable[[Model, Part], float]  # of the model on them
+    count: int = 0  # examples in an epoch
+    size: int = 0  # of a batch
+    seen: int = 0  # examples in all epochs
+    losses: list[float] = field(default_factory=list)  # of epochs, or of iterations
     scores: list[float] = field(default_factory=list)
-    loss: float = math.nan
-    unrested: str | None = None
+    loss: float = math.nan  # the last one, or the one that L-BFGS began with
+    unrested: str | None = None  # why training has ended before it converged
     _total: float = 0.0
     _examples: int = 0
     _highest: float = -math.inf
@@ -186,8 +172,7 @@ class EpochJudge:
         if self._run.data is None:
             if record.step:
                 self._note(record.loss)
-            evaluations: int = self._run.objective.evaluations
-            return evaluations >= self.settings.max_fun
+            return bool(self._run.objective.evaluations >= self.settings.max_fun)
         size = min(self.size, self.count - self._examples)
         self._examples += size
         self._total += record.loss * size
@@ -197,6 +182,62 @@ class EpochJudge:
         self._examples, self._total = 0, 0.0
         self.seen += self.count
         return self._end_epoch()
+
+    def _note(self, loss: float) -> None:
+        self.losses.append(loss)
+        self._say(f"Iteration {len(self.losses)}, loss = {loss:.8f}")
+
+    def _say(self, text: str) -> None:
+        if self.settings.verbose:
+            print(text)  # noqa: T201 - what verbose asks for
+
+    def _end_epoch(self) -> bool:
+        settings, value = self.settings, -self.losses[-1]
+        if self.kept is not None:
+            value = self._judge(self.kept)
+        gained = value >= self._highest + settings.tol
+        self._without_gain = 0 if gained else self._without_gain + 1
+        self._highest = max(self._highest, value)
+        if settings.solver == "sgd" and settings.learning_rate == "invscaling":
+            rate = settings.learning_rate_init / (self.seen + 1) ** settings.power_t
+            self._run.optimizer.hyper["lr"] = rate
+        return self._without_gain > settings.n_iter_no_change and self._stop()
+
+    def _judge(self, kept: Part) -> float:
+        """Score the model, and keep the best weights."""
+        if not np.isfinite(self.model.call("predict", kept[0])).all():
+            epoch = len(self.losses)
+            message = f"predictions must stay finite, got others after epoch {epoch}"
+            raise DivergenceError(message)
+        value = self.score(self.model, kept)
+        self.scores.append(value)
+        self._say(f"Validation score: {value:f}")
+        if value > self._highest:
+            self._best = self.model.network.params.flat.copy()
+        return value
+
+    def _stop(self) -> bool:
+        """Stop, unless the learning rate is adaptive and can still be lowered."""
+        settings, hyper = self.settings, self._run.optimizer.hyper
+        said = (
+            f"{'Training loss' if self.kept is None else 'Validation score'} did not "
+            f"improve more than tol={settings.tol:f} for {settings.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if settings.solver == "sgd" and settings.learning_rate == "adaptive":
+            if hyper["lr"] > LEAST_RATE:
+                hyper["lr"], self._without_gain = hyper["lr"] / 5, 0
+                self._say(f"{said} Setting learning rate to {hyper['lr']:f}")
+                return False
+            said += " Learning rate too small."
+        self._say(f"{said} Stopping.")
+        self._stopped = True
+        return True
+
+    def end(self, _run: Any) -> None:
+        """Restore the weights of the best epoch."""
+        if self._best is not None:
+            self.model.network.params.flat[...] = self._best
 
     def finish(self, result: Result) -> None:
         """Say, in scikit-learn's words, whether the run has converged."""
@@ -217,91 +258,34 @@ class EpochJudge:
                 "optimization hasn't converged yet."
             )
 
-    def _note(self, loss: float) -> None:
-        self.losses.append(loss)
-        self._say(f"Iteration {len(self.losses)}, loss = {loss:.8f}")
 
-    def _say(self, text: str) -> None:
-        if self.settings.verbose:
-            print(text)  # noqa: T201 - what verbose asks for
-
-    def _end_epoch(self) -> bool:
-        value, settings, what = -self.losses[-1], self.settings, "Training loss"
-        weights = self.model.network.params.flat
-        if self.kept is not None:
-            value, what = self._judge(self.kept), "Validation score"
-            self.scores.append(value)
-            self._say(f"Validation score: {value:f}")
-            if value > self._highest:
-                self._best = weights.copy()
-        gained = value >= self._highest + settings.tol
-        self._without_gain = 0 if gained else self._without_gain + 1
-        self._highest = max(self._highest, value)
-        if settings.solver == "sgd" and settings.learning_rate == "invscaling":
-            rate = settings.learning_rate_init / (self.seen + 1) ** settings.power_t
-            self._run.optimizer.hyper["lr"] = rate
-        if self._without_gain <= settings.n_iter_no_change:
-            return False
-        said = (
-            f"{what} did not improve more than tol={settings.tol:f} for "
-            f"{settings.n_iter_no_change} consecutive epochs."
-        )
-        return self._stop(said)
-
-    def _judge(self, kept: Part) -> float:
-        if not np.isfinite(self.model.call("predict", kept[0])).all():
-            message = f"predictions must stay finite, got none in {len(self.losses)}"
-            raise DivergenceError(message)
-        return self.score(self.model, kept)
-
-    def _stop(self, said: str) -> bool:
-        """Stop, unless the learning rate is adaptive and can still be lowered."""
-        settings, hyper = self.settings, self._run.optimizer.hyper
-        if settings.solver == "sgd" and settings.learning_rate == "adaptive":
-            if hyper["lr"] > LEAST_RATE:
-                hyper["lr"], self._without_gain = hyper["lr"] / 5, 0
-                self._say(f"{said} Setting learning rate to {hyper['lr']:f}")
-                return False
-            said += " Learning rate too small."
-        self._say(f"{said} Stopping.")
-        self._stopped = True
-        return True
-
-    def end(self, _run: Any) -> None:
-        """Restore the weights of the best epoch."""
-        if self._best is not None:
-            self.model.network.params.flat[...] = self._best
-        del self._run
-
-
-def train(part: Part, progress: EpochJudge, *, epochs: int, random: Any) -> None:
+def train(part: Part, judge: EpochJudge, *, epochs: int, random: Any) -> None:
     """Train for `epochs`, or until none has brought a gain for a while.
 
     Args:
         part: what to train on, on the host.
-        progress: the model, and what judges its epochs.
+        judge: the model, and what follows its epochs.
         epochs: at most; of L-BFGS the iterations.
         random: draws the order of the examples.
 
     Raises:
         DivergenceError: the loss is no longer finite.
     """
-    model, settings = progress.model, progress.settings
-    network, size = model.network, progress.size
+    model, settings = judge.model, judge.settings
+    network, size = model.network, judge.size
     network.l2 = settings.alpha
+    arrays = [model.to_device(array) for array in part]
 
     def loss_and_grads(_: Any, *batch: Array) -> Any:
+        batch = batch or tuple(arrays)
         return network.loss_and_grads(*batch, batch_size=size, validate=False)
 
-    arrays = [model.to_device(array) for array in part]
-    function, options = loss_and_grads, {"method": model.optimizer, "epochs": epochs}
-    if model.optimizer is None:
-        function = lambda params: loss_and_grads(params, *arrays)  # noqa: E731
-        options = {"method": "l-bfgs", "max_iter": epochs}
-        options |= {"gtol": settings.tol, "ftol": FTOL}
-    else:
-        how = {"batch_size": size, "shuffle": settings.shuffle}
-        options["data"] = Shuffled(*arrays, random=random, **how)
+    options: Any = {"method": "l-bfgs", "max_iter": epochs, "ftol": FTOL}
+    options["gtol"] = settings.tol
+    if model.optimizer is not None:
+        how = {"batch_size": size, "shuffle": settings.shuffle, "random": random}
+        options = {"method": model.optimizer, "epochs": epochs}
+        options["data"] = Shuffled(*arrays, **how)
     with np.errstate(over="ignore", invalid="ignore"):  # its loss shows it
-        result = minimize(function, network.params, callback=progress, **options)
-    progress.finish(result)
+        result = minimize(loss_and_grads, network.params, callback=judge, **options)
+    judge.finish(result)
