@@ -159,7 +159,8 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             judge.seen = 0 if fresh else self.t_
             epochs = 1 if part else settings.max_iter
             train(data, judge, epochs=epochs, random=random)
-            self._model, self._random = model, random
+            self._model: Model = model
+            self._random: Any = random
             self._describe(judge, fresh=fresh)
         if judge.unrested and not part:
             warn_not_converged(judge.unrested)
@@ -228,8 +229,11 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _describe(self, judge: EpochJudge, *, fresh: bool) -> None:
         """Set the attributes that describe training."""
         judged, sizes = judge.kept is not None, judge.model.network.sizes
-        self.loss_curve_ = ([] if fresh else self.loss_curve_) + judge.losses
-        self.loss_, self.t_, self.n_iter_ = judge.loss, judge.seen, len(judge.losses)
+        self.loss_curve_: list[float] = (
+            [] if fresh else self.loss_curve_
+        ) + judge.losses
+        self.t_: int = judge.seen
+        self.loss_, self.n_iter_ = judge.loss, len(judge.losses)
         self.best_loss_ = None if judged else min(self.loss_curve_, default=self.loss_)
         self.validation_scores_ = judge.scores if judged else None
         self.best_validation_score_ = max(judge.scores, default=None)

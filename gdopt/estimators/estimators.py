@@ -157,7 +157,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of what `predict_proba` returns."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
+        return logarithms
 
     def _check_training_data(
         self, X: Any, y: Any, *, reset: bool, part: bool, classes: Any = None
@@ -194,7 +195,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
                 f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
             )
             raise ArgumentError(message)
-        self.classes_ = known
+        self.classes_: np.ndarray = known
         outputs = 1 if len(known) == 2 else len(known)
         return X, np.searchsorted(known, y), outputs
 
