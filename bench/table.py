@@ -177,13 +177,11 @@ def averages_section(found: dict[str, Any]) -> list[str]:
 
 def estimators_section(found: dict[str, Any]) -> list[str]:
     """Return the section on the classifier beside scikit-learn's."""
-    return _tried(
-        "Classifiers",
-        found,
-        "float32 and float64",
-        estimators.HEAD,
-        estimators.rows(found),
-    )
+    dtypes, head = "float32 and float64", estimators.HEAD
+    parts = _tried("Classifiers", found, dtypes, head, estimators.rows(found))
+    if "folds" in found:
+        parts.append(markdown(estimators.FOLD_HEAD, estimators.fold_rows(found)))
+    return parts
 
 
 def _tried(

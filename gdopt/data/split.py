@@ -40,6 +40,7 @@ class SplitOptions(TypedDict, total=False):
     seed: int
     axis: int
     stratify: Array | None
+    groups: Array | None
     shuffle: bool
 
 
@@ -57,6 +58,7 @@ def split(
     seed: int = 0,
     axis: int = 0,
     stratify: Array | None = None,
+    groups: Array | None = None,
     shuffle: bool = True,
 ) -> Split[Any]:
     """Split arrays into training, dev and test parts, in a random order.
@@ -81,8 +83,12 @@ def split(
             reproducible.
         axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
             columns are.
-        stratify: classes of the m examples, whole numbers or text. Every part then gets
-            its share of each class, to within two examples (three, of counts).
+        stratify: classes of the m examples: whole numbers, of floats too, truth values
+            or text. Every part then gets its share of each class, to within two
+            examples (three, of counts).
+        groups: labels of the m examples, of the same kinds. All examples of a group, as
+            those of one patient, then go to one part; its size differs from what was
+            asked for by at most the largest group. Not with `stratify`.
         shuffle: False keeps the order of the data within and between the parts.
 
     Returns:
@@ -115,10 +121,16 @@ def split(
     order = np.arange(count)
     if shuffle:
         order = np.random.default_rng(seed).permutation(count)
-    if stratify is None:
-        chosen = np.split(order, np.cumsum(sizes))[:3]
+    if groups is not None:
+        if stratify is not None:
+            message = "stratify must be None where groups are given, got both"
+            raise ArgumentError(message)
+        numbers = _numbers("groups", groups, count)
+        chosen = _by_group(order, numbers, sizes, seed=seed if shuffle else None)
+    elif stratify is not None:
+        chosen = _by_class(order, _numbers("stratify", stratify, count), sizes)
     else:
-        chosen = _by_class(order, _class_numbers(stratify, count), sizes)
+        chosen = np.split(order, np.cumsum(sizes))[:3]
     places = (backend.from_host(i, backend.device(arrays[0])) for i in chosen)
     parts = [tuple(examples_at(a, axis, there) for a in arrays) for there in places]
     classes = [classes_of(backend, array, axis) for array in arrays]
@@ -180,19 +192,48 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
     return sizes
 
 
-def _class_numbers(stratify: Array, count: int) -> np.ndarray:
-    """Return the class number of every example, on the host."""
-    backend = backend_of(stratify)
-    if stratify.size != count:
-        rule = f"stratify must hold one class for each of the {count} examples"
-        message = f"{rule}, got shape {tuple(stratify.shape)}"
+def _numbers(name: str, labels: Array, count: int) -> np.ndarray:
+    """Return the number of every example's label, on the host."""
+    backend = backend_of(labels)
+    if labels.size != count:
+        rule = f"{name} must hold one label for each of the {count} examples"
+        message = f"{rule}, got shape {tuple(labels.shape)}"
         raise ArgumentError(message)
-    found = classes_of(backend, stratify.reshape(-1), 0)
-    if found is None:
-        rule = "stratify must hold classes, whole numbers or text"
-        message = f"{rule}, of which there are at most 1000, got {stratify.dtype}"
+    flat, kind = labels.reshape(-1), labels.dtype.kind
+    xp = backend.xp
+    whole = kind == "f" and (xp.isfinite(flat) & (flat == xp.floor(flat))).all()
+    text = kind == "O" and all(isinstance(label, str) for label in flat)
+    if not (kind in "biuSUT" or whole or text):
+        rule = f"{name} must hold whole numbers, truth values or text"
+        message = f"{rule}, got {labels.dtype}"
         raise ArgumentError(message)
-    return found[1]
+    found: np.ndarray = backend.to_host(xp.unique(flat, return_inverse=True)[1])
+    return found
+
+
+def _by_group(
+    order: np.ndarray, groups: np.ndarray, sizes: list[int], *, seed: int | None
+) -> list[np.ndarray]:
+    """Return indices for each part, in `order`, with all examples of every group.
+
+    Groups stand one behind another on a line, in random order or as they come, which is
+    cut into the parts; a group that is cut goes where its middle is.
+    """
+    lengths = np.bincount(groups)
+    if seed is None:
+        line = np.argsort(np.unique(groups, return_index=True)[1])
+    else:
+        line = np.random.default_rng(seed).permutation(len(lengths))
+    middles = np.cumsum(lengths[line]) - lengths[line] / 2
+    part_of = np.empty(len(lengths), np.int64)
+    part_of[line] = np.searchsorted(np.cumsum(sizes), middles, side="right")
+    chosen = [order[part_of[groups[order]] == part] for part in range(len(sizes))]
+    if any(size and not part.size for size, part in zip(sizes, chosen, strict=True)):
+        rule = "groups must be small enough for an example in every part"
+        got = f"{len(lengths)}, the largest of {lengths.max()} examples"
+        message = f"{rule}, got {got}"
+        raise ArgumentError(message)
+    return chosen
 
 
 def _by_class(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from gdopt.checks import listed
 from gdopt.errors import ArgumentError
-from gdopt.estimators.base import MLP
-from gdopt.estimators.settings import base, check_data, metrics, multiclass, validation
-from gdopt.estimators.training import Part, TrainedNetwork
+from gdopt.estimators.base import MLP, has_partial_fit
+from gdopt.estimators.settings import (
+    base,
+    check_class_weight,
+    check_data,
+    metaestimators,
+    metrics,
+    multiclass,
+    plain_text,
+    validation,
+)
+from gdopt.estimators.training import TrainedNetwork, Part
 
 
+@dataclass(repr=False, eq=False, kw_only=True)
 class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     """Classify by a network of dense layers, in scikit-learn's pipelines and searches.
 
@@ -21,24 +32,43 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     Args:
         hidden_layer_sizes: units of each hidden layer; a number is one layer.
-        activation: between layers, ``"relu"``, ``"tanh"`` or ``"logistic"``.
-        optimizer: a name in `gdopt.optim.OPTIMIZERS`, such as ``"adam"``; or anything
-            that is called as ``gdopt.Adam(params, lr=...)``.
-        learning_rate_init: positive; or a schedule, of the step.
+        activation: between layers, ``"identity"``, ``"logistic"``, ``"tanh"`` or
+            ``"relu"``.
+        solver: ``"adam"``; ``"sgd"``, gradient descent with momentum; ``"lbfgs"``,
+            gdopt's L-BFGS on all examples; or anything that is called as
+            ``gdopt.Adam(params, lr=...)``.
         alpha: the course's lambda, at least 0.
         batch_size: examples in a mini-batch, at most n; ``"auto"`` is min(200, n).
-        max_iter: epochs, at most.
+        learning_rate: of ``"sgd"``: ``"constant"``; ``"invscaling"``, which divides it
+            by ``(1 + examples seen)**power_t`` after each epoch; or ``"adaptive"``,
+            which divides it by 5 where training would end, until it is 1e-6.
+        learning_rate_init: positive; or a schedule, of the step.
+        power_t: of ``"invscaling"``, at least 0.
+        max_iter: epochs, or iterations of ``"lbfgs"``, at most.
+        shuffle: whether each epoch has an order of its own.
         random_state: seed, RandomState, or None, for weights, batches and what is kept.
-        early_stopping: whether a share of the examples is kept, by classes, to judge
-            each epoch by their accuracy; the weights of the best epoch come back.
-        validation_fraction: that share, in (0, 1).
-        n_iter_no_change: training ends after more epochs than that in a row without a
-            gain, in the mean loss of an epoch or in the accuracy of what was kept.
-        tol: gain below which an epoch counts as none, at least 0.
+        tol: gain below which an epoch counts as none, at least 0; of ``"lbfgs"`` the
+            largest magnitude of an element of the gradient at which it has converged.
+        verbose: whether to print the loss of each epoch.
         warm_start: whether `fit` continues from the current weights, with a new
-            optimizer.
+            optimizer and the parameters as they are now.
+        momentum: of ``"sgd"``, in [0, 1).
+        nesterovs_momentum: whether it is Nesterov's.
+        early_stopping: whether a share of the examples is kept, by classes, to judge
+            each epoch by their accuracy; the weights of the best epoch are restored.
+            ``"lbfgs"`` has no epochs, and keeps nothing.
+        validation_fraction: that share, in (0, 1).
+        beta_1: of ``"adam"``, in [0, 1).
+        beta_2: of ``"adam"``, in [0, 1).
+        epsilon: of ``"adam"``, positive.
+        n_iter_no_change: training ends after more epochs than that in a row without a
+            gain, in the mean loss of an epoch or in the accuracy of what was kept; may
+            be infinite.
+        max_fun: evaluations of the loss by ``"lbfgs"``, at most.
         backend: ``"numpy"``, ``"cupy"``, or ``"auto"``, which is CuPy where a GPU
             answers; X, y and predictions are NumPy arrays in any case.
+        class_weight: factors of the sample weights by class; ``"balanced"`` divides by
+            the class's share of the examples and by the number of classes.
 
     Attributes:
         classes_: the classes, sorted.
@@ -46,17 +76,24 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         intercepts_: biases of each layer.
         loss_curve_: mean loss of each epoch since the weights were drawn.
         loss_: the last one.
-        n_iter_: how many there are.
+        best_loss_: the smallest one; None where examples were kept.
+        n_iter_: epochs or iterations of the last call; 1 after `partial_fit`.
+        t_: examples seen since the weights were drawn.
         validation_scores_: of what was kept, after each epoch; else None.
         best_validation_score_: the highest one; else None.
+        n_layers_: layers, with the input.
+        n_outputs_: units of the last one.
+        out_activation_: its activation.
         n_features_in_: features of X.
         feature_names_in_: their names, where X had some.
 
-    Other libraries: names, defaults and loss are those of scikit-learn's MLPClassifier;
-    its `solver` is `optimizer` here. Weights start from He's or Xavier's normal numbers
-    and not from Glorot's uniform ones, biases from 0; Adam's eps is added to
-    the corrected root. A batch_size above n is refused, not cut. There are no
-    sample_weight, no sparse X and no multilabel y.
+    Other libraries: names, defaults, loss and first weights are those of scikit-learn's
+    MLPClassifier, and so are the epochs of ``"adam"`` and ``"sgd"``, up to rounding.
+    Different are: alpha counts as much in a smaller last batch; validation is by
+    classes also where there are more than two; ``"lbfgs"`` searches along other lines;
+    a second `partial_fit` continues the random numbers of the first. Whatever is
+    refused, diverges or is interrupted raises an error, and leaves the estimator as it
+    was. There are no sparse X, no multilabel y, and no y of a single class.
 
     >>> import numpy as np
     >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -66,24 +103,25 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
     array(['same', 'other', 'other', 'same'], dtype='<U5')
     """
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Train for one epoch on these examples.
+    class_weight: Annotated[Any, check_class_weight] = None
+
+    @metaestimators.available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Self:
+        """Train for one epoch on these examples; a last chunk may be smaller.
 
         Args:
             X: (n, features), as in `fit`.
             y: (n,), classes.
+            sample_weight: (n,), as in `fit`.
             classes: all there are, sorted or not; the first call needs them.
 
         Raises:
             ArgumentError: classes are missing at the first call, or others than before.
             ValueError: as in `fit`.
         """
-        if classes is not None:
-            classes = np.unique(np.asarray(classes))
-        if not hasattr(self, "_model") and classes is None:
-            message = "classes must be passed on the first call to partial_fit"
-            raise ArgumentError(message)
-        return self._fit_part(X, y, classes=classes)
+        return self._train(X, y, sample_weight, part=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each example, (n,), of the kind of `y`.
@@ -112,14 +150,35 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             probabilities = np.stack([1 - probabilities, probabilities], axis=1)
         return probabilities
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy: the share of examples, or weights, predicted right."""
+        return float(super().score(X, plain_text(y), sample_weight))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of what `predict_proba` returns."""
+        with np.errstate(divide="ignore"):
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
+        return logarithms
+
     def _check_training_data(
-        self, X: Any, y: Any, *, reset: bool, classes: Any = None
+        self, X: Any, y: Any, *, reset: bool, part: bool, classes: Any = None
     ) -> tuple[Any, Any, int]:
-        X, y = check_data(self, X, y, reset=reset)
+        X, y = check_data(self, X, plain_text(y), reset=reset)
         multiclass.check_classification_targets(y)
         found = np.unique(y)
-        if reset and classes is None:
+        if classes is not None:
+            classes = np.unique(plain_text(np.asarray(classes)))
+        elif reset and part:
+            message = "classes must be passed on the first call to partial_fit"
+            raise ArgumentError(message)
+        elif reset:
             classes = found
+        elif not part and list(found) != list(self.classes_):
+            message = (
+                "warm_start can only be used where `y` has the same classes as in the "
+                f"previous call to fit. Previously got {self.classes_}, `y` has {found}"
+            )
+            raise ArgumentError(message)
         if not reset and classes is not None and list(classes) != list(self.classes_):
             message = (
                 f"classes must be those of the first call, {listed(self.classes_)}, "
@@ -136,16 +195,19 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
                 f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
             )
             raise ArgumentError(message)
-        self.classes_ = known
+        self.classes_: np.ndarray = known
         outputs = 1 if len(known) == 2 else len(known)
         return X, np.searchsorted(known, y), outputs
 
     def _output(self, units: int) -> str:
         return "sigmoid" if units == 1 else "softmax"
 
-    def _score_model(self, model: TrainedNetwork, part: Part) -> float:
-        accuracy: float = model.network.accuracy(*map(model.to_device, part))
-        return accuracy
+    def _score(self, model: TrainedNetwork, kept: Part) -> float:
+        X, labels, *weights = kept
+        predicted = model.call("predict", X)
+        return float(
+            np.average(predicted == labels, weights=weights[0] if weights else None)
+        )
 
 
 class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ignore[misc] # no types
@@ -157,7 +219,8 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     TransformedTargetRegressor.
 
     Args and attributes are those of `gdopt.MLPClassifier`, classes aside. With
-    ``early_stopping`` each epoch is judged by R^2 of what was kept.
+    ``early_stopping`` each epoch is judged by R^2 of what was kept. scikit-learn's
+    Poisson loss is not there.
 
     Other libraries: as with `gdopt.MLPClassifier`. Of several outputs, scikit-learn's
     MLPRegressor reports the loss divided by their number, and descends the same
@@ -170,17 +233,10 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     True
     """
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
-        """Train for one epoch on these examples.
-
-        Args:
-            X: (n, features), as in `fit`.
-            y: (n,) or (n, outputs).
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        return self._fit_part(X, y)
+    @metaestimators.available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train for one epoch on these examples, as in `MLPClassifier`."""
+        return self._train(X, y, sample_weight, part=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the outputs: (n,), or (n, outputs) where `y` had as many dimensions.
@@ -195,7 +251,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def _check_training_data(
-        self, X: Any, y: Any, *, reset: bool
+        self, X: Any, y: Any, *, reset: bool, **_: Any
     ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -212,6 +268,11 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
     def _output(self, _units: int) -> str:
         return "linear"
 
-    def _score_model(self, model: TrainedNetwork, part: Part) -> float:
-        X, targets = part
-        return float(metrics.r2_score(targets, model.call("predict", X)))
+    def _score(self, model: TrainedNetwork, kept: Part) -> float:
+        X, targets, *weights = kept
+        found = metrics.r2_score(
+            targets,
+            model.call("predict", X),
+            sample_weight=weights[0] if weights else None,
+        )
+        return float(found)

@@ -1,12 +1,13 @@
-"""An estimator's parameters, checked where they are used, as in scikit-learn."""
+"""Checks of an estimator's parameters and data, made where they are used."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any
+from math import inf
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -16,20 +17,21 @@ from gdopt.checks import (
     check_choice,
     check_count,
     check_each,
-    check_flag,
-    check_not_negative,
+    check_int,
     check_number,
     check_positive,
     field_checks,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.imports import load_extra
-from gdopt.optim import OPTIMIZERS, Optimizer
 
 EXTRA, PURPOSE = "train", "an estimator"
 base = load_extra("sklearn.base", EXTRA, PURPOSE)
 exceptions = load_extra("sklearn.exceptions", EXTRA, PURPOSE)
+class_weight = load_extra("sklearn.utils.class_weight", EXTRA, PURPOSE)
+metaestimators = load_extra("sklearn.utils.metaestimators", EXTRA, PURPOSE)
 metrics = load_extra("sklearn.metrics", EXTRA, PURPOSE)
+model_selection = load_extra("sklearn.model_selection", EXTRA, PURPOSE)
 multiclass = load_extra("sklearn.utils.multiclass", EXTRA, PURPOSE)
 utils = load_extra("sklearn.utils", EXTRA, PURPOSE)
 validation = load_extra("sklearn.utils.validation", EXTRA, PURPOSE)
@@ -60,21 +62,69 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
     return estimator._validate_data(X, y, **options)  # noqa: SLF001 - the way before
 
 
-def warn_not_converged(epochs: int) -> None:
-    """Warn, as scikit-learn does, that training has ended before it converged."""
-    message = (
-        f"Maximum iterations ({epochs}) reached and the optimization hasn't converged "
-        "yet: raise max_iter, or tol"
-    )
+def plain_text(labels: Any) -> Any:
+    """Return NumPy's StringDType, which scikit-learn does not take, as objects."""
+    if getattr(getattr(labels, "dtype", None), "kind", "") == "T":
+        return labels.astype(object)
+    return labels
+
+
+def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
+    """Return the weights of the examples; by default 1.
+
+    Raises:
+        ArgumentError: one is negative, or all are 0.
+        ValueError: they are not one finite number for each example.
+    """
+    check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
+    weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
+    if weights.min() < 0 or not weights.any():
+        rule = "sample_weight must hold no negative number, and one above 0"
+        message = f"{rule}, got numbers from {weights.min()} to {weights.max()}"
+        raise ArgumentError(message)
+    return weights
+
+
+def warn_not_converged(message: str) -> None:
+    """Warn, where `fit` was called, that training has ended before it converged."""
     warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
 
 
-SHARE = partial(check_number, bounds=Range.parse("(0, 1)"))
-ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
+ACTIVATIONS = {
+    "identity": "identity",
+    "logistic": "sigmoid",
+    "tanh": "tanh",
+    "relu": "relu",
+}
 AUTO = 200  # scikit-learn's batch_size="auto" is this, or all examples where fewer
+Check = Callable[[str, Any], Any]
 
 
-def _sizes(name: str, value: Any) -> tuple[int, ...]:
+def one_of(*choices: str) -> Check:
+    """Return a check of a name that is one of the choices."""
+    return partial(check_choice, choices=choices)
+
+
+def either(allowed: Callable[[Any], bool], check: Check) -> Check:
+    """Return a check that lets pass what is allowed."""
+    return lambda name, value: value if allowed(value) else check(name, value)
+
+
+ACTIVATION, BACKEND = one_of(*ACTIVATIONS), one_of(*NAMES)
+RATES = one_of("constant", "invscaling", "adaptive")
+SHARE = partial(check_number, bounds=Range.parse("(0, 1)"))
+KEPT = partial(check_number, bounds=Range.parse("[0, 1)"))
+check_rate = either(callable, check_positive)
+check_batch_size = either(lambda v: isinstance(v, str) and v == "auto", check_count)
+check_patience = either(lambda v: isinstance(v, float) and v == inf, check_count)
+check_verbose = either(lambda v: isinstance(v, bool), partial(check_int, least=0))
+check_class_weight = either(
+    lambda v: v is None or isinstance(v, Mapping), one_of("balanced")
+)
+
+
+def check_hidden(name: str, value: Any) -> tuple[int, ...]:
+    """Return the units of the hidden layers; a number is one layer."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
@@ -82,94 +132,41 @@ def _sizes(name: str, value: Any) -> tuple[int, ...]:
     return check_each(check_count, name, value)
 
 
-def _one_of(choices: dict[str, str]) -> Callable[[str, Any], str]:
-    def check(name: str, value: Any) -> str:
-        check_choice(name, value, choices)
-        return choices[value]
-
-    return check
-
-
-def _optimizer(name: str, value: Any) -> Callable[..., Optimizer]:
+def check_solver(name: str, value: Any) -> Any:
+    """Take one of scikit-learn's names, or what makes an optimizer."""
     if callable(value):
-        chosen: Callable[..., Optimizer] = value
-        return chosen
+        return value
     if not isinstance(value, str):
         message = f"{name} must be a name or a class, got {type(value).__name__}"
         raise ArgumentTypeError(message)
-    check_choice(name, value, OPTIMIZERS)
-    return OPTIMIZERS[value]
+    return check_choice(name, value, ("adam", "sgd", "lbfgs"))
 
 
-def _rate(name: str, value: Any) -> Any:
-    return value if callable(value) else check_positive(name, value)
+def settings_of(estimator: Any) -> SimpleNamespace:
+    """Check the parameters of an estimator, by the annotations of its fields.
 
-
-def _batch_size(name: str, value: Any) -> int | None:
-    if isinstance(value, str) and value == "auto":
-        return None
-    return check_count(name, value)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The parameters of an estimator, in gdopt's words.
-
-    Attributes:
-        hidden_layer_sizes: units of the hidden layers.
-        activation: a key of `gdopt.nn.formulas.ACTIVATIONS`.
-        optimizer: called with parameters and ``lr=``.
-        learning_rate_init: number or schedule.
-        alpha: the course's lambda.
-        batch_size: None for scikit-learn's ``"auto"``.
-        max_iter: epochs.
-        early_stopping: whether a part of the examples is kept to judge by.
-        validation_fraction: size of that part.
-        n_iter_no_change: epochs without gain before training ends.
-        tol: gain below which an epoch counts as none.
-        warm_start: whether `fit` continues from the current weights.
-        backend: its name.
+    Raises:
+        ArgumentError: one is out of its range, or none of the names there are.
+        ArgumentTypeError: one is of the wrong kind.
     """
+    checks = field_checks(type(estimator))
+    found = {n: check(n, getattr(estimator, n)) for n, check in checks.items()}
+    settings = SimpleNamespace(**found)
+    changes = settings.solver == "sgd" and settings.learning_rate != "constant"
+    if changes and callable(settings.learning_rate_init):
+        rule = "learning_rate must be 'constant' where learning_rate_init is a schedule"
+        message = f"{rule}, got {settings.learning_rate!r}"
+        raise ArgumentError(message)
+    return settings
 
-    hidden_layer_sizes: Annotated[tuple[int, ...], _sizes]
-    activation: Annotated[str, _one_of(ACTIVATIONS)]
-    optimizer: Annotated[Callable[..., Optimizer], _optimizer]
-    learning_rate_init: Annotated[Any, _rate]
-    alpha: Annotated[float, check_not_negative]
-    batch_size: Annotated[int | None, _batch_size]
-    max_iter: Annotated[int, check_count]
-    early_stopping: Annotated[bool, check_flag]
-    validation_fraction: Annotated[float, SHARE]
-    n_iter_no_change: Annotated[int, check_count]
-    tol: Annotated[float, check_not_negative]
-    warm_start: Annotated[bool, check_flag]
-    backend: Annotated[str, _one_of({name: name for name in NAMES})]
 
-    @classmethod
-    def of(cls, estimator: Any) -> Settings:
-        """Check the parameters of an estimator.
-
-        Raises:
-            ArgumentError: one is out of its range, or none of the names there are.
-            ArgumentTypeError: one is of the wrong kind.
-        """
-        checks = field_checks(cls)
-        return cls(
-            **{n: check(n, getattr(estimator, n)) for n, check in checks.items()}
+def size_of_batch(settings: SimpleNamespace, count: int, *, tell: bool) -> int:
+    """Return the size of a mini-batch, out of `count` examples to train on."""
+    asked: int = AUTO if settings.batch_size == "auto" else settings.batch_size
+    if tell and asked > count and settings.batch_size != "auto":
+        message = (
+            "Got `batch_size` less than 1 or larger than sample size. It is going to "
+            "be clipped"
         )
-
-    def size_of_batch(self, examples: int) -> int:
-        """Return the size of a mini-batch, out of `examples` to train on.
-
-        Raises:
-            ArgumentError: there are fewer than were asked for.
-        """
-        if self.batch_size is None:
-            return min(AUTO, examples)
-        if self.batch_size > examples:
-            message = (
-                "batch_size must be 'auto' or at most the number of examples to train "
-                f"on, {examples}, got {self.batch_size}"
-            )
-            raise ArgumentError(message)
-        return self.batch_size
+        warnings.warn(message, stacklevel=4)
+    return min(asked, count)

@@ -119,8 +119,25 @@ class RowKernel:
         self._launches: dict[Any, Callable[..., None]] = {}
         self._loops: dict[Any, tuple[Any, Any]] = {}
 
-    def __call__(self, outputs: Array, label: Array) -> tuple[Array, Array]:
-        """Return the sum of the rows' losses, 0-d, and the gradient, a new array."""
+    def __call__(
+        self, outputs: Array, label: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the sum of the rows' losses, 0-d, and the gradient, a new array.
+
+        Weights (m,) multiply each row's loss and gradient.
+        """
+        losses, loss, gradient = self._rows(outputs, label)
+        if weights is not None:
+            weights = weights.reshape(-1, 1)
+            gradient *= weights
+            losses *= weights
+            total = backend_of(outputs).xp.empty(1, outputs.dtype)
+            column_sums(losses, total=total)
+            loss = total[0]
+        return loss, gradient
+
+    def _rows(self, outputs: Array, label: Array) -> tuple[Array, Array, Array]:
+        """Return the rows' losses, (m, 1), their sum, and the gradient."""
         if isinstance(outputs, np.ndarray):
             if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:
                 return self._compiled(outputs, label)
@@ -130,7 +147,7 @@ class RowKernel:
                 gradient, losses = self._function(
                     None, None, outputs, label, column, examples=len(outputs)
                 )
-                return lane_sums(losses)[0], gradient
+                return losses, lane_sums(losses)[0], gradient
         key = outputs.shape, outputs.dtype, label.dtype, label.ndim
         if key not in self._launches:
             from gdopt.kernels.cuda.matrix import row_launch  # noqa: PLC0415
@@ -145,16 +162,16 @@ class RowKernel:
             loss = xp.empty((), outputs.dtype)
             launch(gradient, losses, outputs, label)
             column_sums(losses, total=loss)
-        return loss, gradient
+        return losses, loss, gradient
 
-    def _compiled(self, outputs: Array, label: Array) -> tuple[Array, Array]:
+    def _compiled(self, outputs: Array, label: Array) -> tuple[Array, Array, Array]:
         """Compute it with a loop of Numba."""
         rows, dtype = len(outputs), outputs.dtype
         loop, values = self._bound(dtype, label.ndim, rows)
         gradient = np.empty(outputs.shape, dtype)
         loss, total = np.empty(rows, dtype), np.empty(1, dtype)
         loop.run_rows((gradient, loss, outputs, label), values, total)
-        return total[0], gradient
+        return loss.reshape(-1, 1), total[0], gradient
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - the kernels are of the module
     def _bound(self, dtype: Any, label_axes: int, rows: int) -> tuple[Any, Any]:

@@ -47,6 +47,7 @@ ACTIVATIONS = {  # the way back by the output
     "relu": _activation("relu", ops.relu, ops.relu_back),
     "tanh": _activation("tanh", np.tanh, lambda d, a: d * (1.0 - a * a)),
     "sigmoid": _activation("sigmoid", sigmoid, lambda d, a: d * (a * (1.0 - a))),
+    "identity": NO_ACTIVATION,
 }
 
 

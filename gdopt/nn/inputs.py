@@ -69,6 +69,19 @@ def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
     check_dtype("targets", targets, dtype)
 
 
+def check_weights(weights: Array, x: Array, *, validate: bool) -> None:
+    """Refuse weights that are not one positive number for each example."""
+    common_backend((("x", x), ("weights", weights)))
+    if weights.shape != (len(x),):
+        message = f"weights must have shape ({len(x)},), got {weights.shape}"
+        raise ArgumentError(message)
+    check_dtype("weights", weights, x.dtype)
+    if validate:
+        rule = "weights must be above 0 and finite: leave out examples of weight 0"
+        column = weights.reshape(-1, 1)
+        _check_all((column > 0) & (column < np.inf), column, rule)
+
+
 def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
     """Refuse labels that are not whole numbers, one for each example."""
     if labels.shape not in shapes:

@@ -249,7 +249,7 @@ def one_hot(labels: Array, classes: int, *, dtype: Any = np.float32) -> Array:
 
 
 def penalize(
-    loss: Array, params: Arena, grads: Arena, *, l2: float, l1: float, m: int
+    loss: Array, params: Arena, grads: Arena, *, l2: float, l1: float, m: Any
 ) -> Array:
     """Return ``loss + (l2 sum(W**2) + l1 sum(|W|)) / (2 m)``; add its gradient.
 

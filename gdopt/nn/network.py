@@ -33,6 +33,7 @@ from gdopt.nn.inputs import (
     check_labels,
     check_sizes,
     check_targets,
+    check_weights,
 )
 from gdopt.nn.losses import logistic, penalize, softmax
 
@@ -61,7 +62,8 @@ class Network:
 
     Args:
         sizes: of the input and of every layer, at least 1 each: ``(784, 256, 10)``.
-        activation: between layers, ``"relu"``, ``"tanh"`` or ``"sigmoid"``.
+        activation: between layers, ``"relu"``, ``"tanh"``, ``"sigmoid"`` or
+            ``"identity"``.
         output: ``"softmax"`` over classes, ``"sigmoid"`` for two classes with a last
             size of 1, or ``"linear"`` for regression, with a size for each quantity.
         initialization: of the weights, which are normal: ``"he"``, ``"xavier"``,
@@ -201,6 +203,7 @@ class Network:
         self,
         x: Array,
         y: Array,
+        weights: Array | None = None,
         *,
         batch_size: int | None = None,
         validate: bool = True,
@@ -215,11 +218,14 @@ class Network:
             y: (m,), class numbers from 0, any integer dtype; 0 or 1 in (m,) or (m, 1)
                 for a sigmoid output. For a linear one targets: (m, sizes[-1]), or (m,)
                 where that is 1, finite, of the network's dtype.
+            weights: (m,), of the examples, above 0 and of the network's dtype. The
+                mean of the loss is then ``sum(w loss) / sum(w)``, and m of the L2 and
+                L1 terms is multiplied by the mean weight of these examples.
             batch_size: m of the L2 and L1 terms, at least 1: that of the run, as
                 ``batches.batch_size``, which the last batch of an epoch may not fill;
                 by default the number of these examples.
-            validate: whether to check the labels or targets, for which a GPU has to
-                wait; False where `check_data` has seen them.
+            validate: whether to check labels or targets and weights, for which a GPU
+                has to wait; False where `check_data` has seen them.
 
         Returns:
             The loss, a 0-d array of the backend (a NumPy scalar on the CPU), which is
@@ -234,9 +240,14 @@ class Network:
         """
         m = check_optional(check_count, "batch_size", batch_size)
         l2, l1 = self._lambdas()
-        loss = self.propagate(x, y, validate=validate)
+        scale = None
+        if weights is not None:
+            check_weights(weights, x, validate=validate)
+            scale = weights.mean()
+            weights = weights / scale
+        loss = self.propagate(x, y, weights=weights, validate=validate)
         if l2 or l1:
-            m = m or len(x)
+            m = (m or len(x)) * (1 if scale is None else scale)
             loss = penalize(loss, self.params, self.grads, l2=l2, l1=l1, m=m)
         return loss, self.grads
 
@@ -246,12 +257,19 @@ class Network:
 
     @on_their_device
     def propagate(
-        self, x: Array, y: Array, *, layer: Any = None, validate: bool = True
+        self,
+        x: Array,
+        y: Array,
+        *,
+        weights: Array | None = None,
+        layer: Any = None,
+        validate: bool = True,
     ) -> Array:
         """Run forward and back without penalties; return the loss, write into `grads`.
 
-        `layer` makes the dense layers, as `gdopt.nn.dense` does: one that looks at what
-        passes may take its place. All else is as in `loss_and_grads`.
+        `weights` have a mean of 1, and are not checked. `layer` makes the dense layers,
+        as `gdopt.nn.dense` does: one that looks at what passes may take its place. All
+        else is as in `loss_and_grads`.
         """
         self._check_batch(x, y)
         if validate:
@@ -266,7 +284,7 @@ class Network:
             done = yield from phases(
                 self._layers, x, layer=layer, training=True, generator=generator
             )
-            loss, gradient = self._loss(done.output, y)
+            loss, gradient = self._loss(done.output, y, weights)
             yield from done.back(gradient)
             return loss, done.seen
 
@@ -418,10 +436,12 @@ class Network:
         else:
             check_classes(y, max(self.sizes[-1], 2))
 
-    def _loss(self, outputs: Array, y: Array) -> tuple[Array, Array]:
+    def _loss(
+        self, outputs: Array, y: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return the mean loss of checked labels or targets, and its gradient."""
         y = y.reshape(outputs.shape if self.output == "linear" else -1)
-        return LOSSES[self.output](outputs, y)
+        return LOSSES[self.output](outputs, y, weights)
 
     def _outputs(
         self, x: Array, layer: int | None = None

@@ -9,7 +9,7 @@ from gdopt.optim.families import *
 from gdopt.optim.optimizer import Optimizer as Optimizer
 from gdopt.optim.rule import Rule as Rule, rule as rule
 
-# By the names that commands and estimators take; each is called as (params, lr=...).
+# By the names that commands take; each is called as (params, lr=...).
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     kind.__name__.lower(): kind for kind in Optimizer.__subclasses__()
 }

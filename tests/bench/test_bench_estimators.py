@@ -1,5 +1,6 @@
 """Classifiers are fitted alike on both sides, in turns, and counted as they say."""
 
+import functools
 import json
 
 import estimators
@@ -29,7 +30,8 @@ def test_a_quick_run_writes_both_sides_of_every_case(
             assert 0 < side["accuracy"] <= 1
     shown = capsys.readouterr().out
     assert "no figures to quote" in shown
-    assert len(shown.splitlines()) == 2 + 2 * 4
+    assert [row["data"] for row in found["folds"]] == list(estimators.LIMITS)
+    assert len(shown.splitlines()) == 2 + 2 * 4 + 2 + 4
 
 
 def test_accuracy_is_averaged_over_seeds_and_time_over_all_rounds():
@@ -38,6 +40,33 @@ def test_accuracy_is_averaged_over_seeds_and_time_over_all_rounds():
     assert found["accuracy"] == pytest.approx(0.85)
     assert found["accuracies"] == [0.9, 0.8]
     assert (found["epochs"], found["seconds"]) == (15, 4.0)
+
+
+def test_folds_are_paired_and_judged(monkeypatch):
+    fitted = []
+
+    class Scored:
+        def __init__(self, side, random_state, max_iter):
+            self.side, self.seed = side, random_state
+
+        def fit(self, X, y):
+            fitted.append((self.side, self.seed, X.sum(), len(y)))
+            return self
+
+        def score(self, X, y):
+            return 0.9 + 0.01 * self.seed * self.side
+
+    sides = {s: functools.partial(Scored, k) for k, s in enumerate(estimators.SIDES)}
+    monkeypatch.setattr(estimators, "makers", lambda: sides)
+    row = estimators.compare_folds("iris", seeds=range(3), epochs=1)
+    assert len(fitted) == 3 * 5 * 2
+    for ours, theirs in zip(fitted[::2], fitted[1::2], strict=True):
+        assert ours[1:] == theirs[1:]
+    assert row["accuracy"] == pytest.approx({"gdopt": 0.9, "scikit-learn": 0.91})
+    assert row["above"] == pytest.approx(-1)
+    assert row["range"] == pytest.approx([-2, 0])
+    assert not row["holds"] or row["above"] >= -1
+    assert "-1.00" in estimators.fold_rows({"folds": [row]})[0][3]
 
 
 def test_without_scikit_learn_it_is_left_out(without, capsys):

@@ -149,6 +149,59 @@ def test_stratified_choice_within_a_class_depends_on_the_seed():
     assert sorted(tests[0]) != sorted(tests[1])
 
 
+LABELS = {
+    "whole floats": lambda y: y.astype(float),
+    "truth values": lambda y: y > 0,
+    "objects": lambda y: np.array(["b", "a"], dtype=object)[y],
+    "StringDType": lambda y: np.array(["a", "ö"])[y].astype(np.dtypes.StringDType()),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind_stratify_as_numbers_do(kind):
+    if not hasattr(np.dtypes, "StringDType") and kind == "StringDType":
+        pytest.skip("NumPy 2 brings it")
+    y = np.repeat([0, 1], [20, 30])
+    train, _, _ = split(y, seed=0, stratify=LABELS[kind](y))
+    assert np.bincount(train).tolist() == [12, 18]
+
+
+def test_more_than_a_thousand_classes_stratify():
+    y = np.repeat(np.arange(3000), 5)
+    for part, share in zip(split(y, seed=0, stratify=y), (3, 1, 1), strict=True):
+        assert (np.bincount(part, minlength=3000) == share).all()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("dev", [0.2, None])
+@pytest.mark.filterwarnings("ignore::gdopt.errors.DataWarning")
+def test_a_group_is_in_one_part(shuffle, dev):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), rng.integers(1, 15, 40))
+    names = np.char.mod("patient %d", groups)
+    if shuffle:
+        groups = rng.permutation(groups)
+        names = np.char.mod("patient %d", groups)
+    k = np.arange(len(groups))
+    parts = split(k, seed=0, dev=dev, groups=names, shuffle=shuffle)
+    given = [part for part in parts if part is not None]
+    found = [set(groups[part]) for part in given]
+    assert sorted(np.concatenate(given)) == k.tolist()
+    assert sum(map(len, found)) == 40
+    shares = (0.6, 0.2, 0.2) if dev else (0.7, 0.3)
+    for part, share in zip(given, shares, strict=True):
+        assert abs(len(part) - share * len(k)) <= 14
+        assert shuffle or (np.diff(part) > 0).all()
+
+
+def test_the_seed_draws_the_groups():
+    groups = np.repeat(np.arange(20), 5)
+    k = np.arange(100)
+    tests = [split(k, seed=seed, groups=groups).test.tolist() for seed in (0, 0, 1)]
+    assert tests[0] == tests[1]
+    assert set(tests[0]) != set(tests[2])
+
+
 @pytest.mark.parametrize("shape", [(1, 50), (50, 1)])
 def test_classes_may_lie_in_a_row_or_column(shape):
     y = np.repeat([0, 1], 25)

@@ -27,7 +27,22 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
             ArgumentError,
             r"100 examples, got .*\(99,\)",
         ),
-        ({"stratify": np.zeros(100)}, ArgumentError, "stratify must .*, got float64"),
+        (
+            {"stratify": np.full(100, 0.5)},
+            ArgumentError,
+            "stratify must .*, got float64",
+        ),
+        ({"stratify": np.full(100, np.nan)}, ArgumentError, "stratify must .*float64"),
+        ({"stratify": np.full(100, np.inf)}, ArgumentError, "stratify must .*float64"),
+        ({"stratify": np.full(100, None)}, ArgumentError, "stratify must .*, got obj"),
+        ({"groups": np.zeros(99, int)}, ArgumentError, "groups must hold one label .*"),
+        ({"groups": np.full(100, 0.5)}, ArgumentError, "groups must .*, got float64"),
+        ({"groups": np.zeros(100)}, ArgumentError, "got 1, the largest of 100 exampl"),
+        (
+            {"groups": np.arange(100), "stratify": np.arange(100)},
+            ArgumentError,
+            "stratify must be None where groups are given",
+        ),
     ],
 )
 def test_a_wrong_argument_is_refused(options, error, message):

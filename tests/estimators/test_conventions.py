@@ -17,7 +17,7 @@ from gdopt.estimators import MLPClassifier, MLPRegressor
 
 QUICK = {"max_iter": 60, "learning_rate_init": 0.01}
 no_rest = pytest.mark.filterwarnings(
-    "ignore:Maximum iterations:sklearn.exceptions.ConvergenceWarning"
+    "ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning"
 )
 
 

@@ -54,7 +54,7 @@ def test_steps_from_the_same_weights_are_the_same(task, activation, same, numpy_
         "warm_start": True,
         "random_state": 0,
     }
-    ours = getattr(estimators, name)(optimizer=optimizer, **common).fit(X, y)
+    ours = getattr(estimators, name)(solver=optimizer, **common).fit(X, y)
     theirs = getattr(neural_network, name)(**solver, **common).fit(X, y)
     theirs.coefs_ = [array.copy() for array in ours.coefs_]
     theirs.intercepts_ = [array.copy() for array in ours.intercepts_]

@@ -10,15 +10,15 @@ from gdopt.nn import formulas
 
 SHAPES = [(1, 1), (5, 3), (31, 7), (33, 1), (100, 40), (128, 130)]
 DTYPES = ["float32", "float64"]
-PASSES = {"no": formulas.NO_ACTIVATION} | formulas.ACTIVATIONS
+PASSES = formulas.ACTIVATIONS
 FORWARD = {
-    "no": lambda z: z,
+    "identity": lambda z: z,
     "relu": lambda z: np.where(z > 0, z, 0),
     "tanh": np.tanh,
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
 }
 BACK = {
-    "no": lambda d, a: d,
+    "identity": lambda d, a: d,
     "relu": lambda d, a: np.where(a > 0, d, 0),
     "tanh": lambda d, a: d * (1 - a**2),
     "sigmoid": lambda d, a: d * a * (1 - a),
@@ -74,7 +74,7 @@ def test_passes_have_the_values_of_plain_numpy(name, shape, engine):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["no", "relu"])
+@pytest.mark.parametrize("name", ["identity", "relu"])
 def test_passes_of_exact_operations_have_equal_bits(name, dtype, monkeypatch):
     pytest.importorskip("numba", exc_type=ImportError)
     found = {}
