@@ -191,13 +191,7 @@ class Changeable(Resumable):
         arrays: Mapping[str, Array],
         state: Mapping[str, Array] | None = None,
     ) -> None:
-        """Make everything again for other arrays; if that fails, nothing has changed.
-
-        Args:
-            frozen: names of arrays without state.
-            arrays: new ones by name.
-            state: of the one array that is new.
-        """
+        """Make everything again for other arrays; where that fails, change nothing."""
         before = dict(vars(self))
         given = self._swapped(self._parts(), frozen, arrays)
         try:
@@ -213,10 +207,7 @@ class Changeable(Resumable):
         self.executor.grad_norm = before["executor"].grad_norm
 
     def _swapped(
-        self,
-        given: dict[str, Any],
-        frozen: Sequence[str],
-        arrays: Mapping[str, Array],
+        self, given: dict[str, Any], frozen: Sequence[str], arrays: Mapping[str, Array]
     ) -> dict[str, Any]:
         """Return what `_restore` takes, with other arrays."""
         return given | {"params": self._source(arrays), "frozen": frozen}

@@ -47,9 +47,6 @@ def lowered(
 
     State starts as real, but for what is known and copies of the parameter. What comes
     out complex is complex, and the rule is traced again until nothing changes.
-
-    Raises:
-        RuleError: it does what complex values do not have, such as an order.
     """
     copies = {state for state in rule.states if rule.start(state) == "p"}
     states, found = known.intersection(rule.states) | copies, set[str]()
@@ -81,11 +78,7 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
 
 
 def is_split(rule: Rule) -> bool:
-    """Return whether a rule does the same to both parts, each by itself.
-
-    It is what a trace shows: the imaginary parts of the results are computed from those
-    of the arguments as the real parts are from real parts.
-    """
+    """Return whether a trace shows that a rule does the same to each part by itself."""
     try:
         made, states = lowered(rule)
     except RuleError:
@@ -198,10 +191,7 @@ class SplitBinding(Binding):
 
 
 class ModulusBinding(Binding):
-    """The rule on complex values: on copies of the parts, in arrays of their own.
-
-    Real parameters among complex ones have imaginary parts of 0.
-    """
+    """The rule on copies of the parts; imaginary parts of real parameters are 0."""
 
     host_skips = True
 
@@ -333,9 +323,7 @@ def _put(array: Array, re: Array, im: Array) -> None:
 
 
 def surround(
-    executor: Any,
-    before: Callable[[Any], Any],
-    after: Callable[[], None] | None = None,
+    executor: Any, before: Callable[[Any], Any], after: Callable[[], None] | None = None
 ) -> None:
     """Let an executor take parts of gradients, and do something after each step."""
 

@@ -92,11 +92,7 @@ class CpuExecutor(RuleRunner):
         self._last_norm[0] = NONE_YET if norm is None else norm
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that is one compiled call, which Ctrl-C does not interrupt.
-
-        Returns:
-            Whether it was done; where it was not, nothing has changed.
-        """
+        """Do a step that is one compiled call; return whether there is one."""
         hyper = self.hyper
         if self._version != hyper.version:
             self._prepare()
@@ -248,10 +244,7 @@ class CpuExecutor(RuleRunner):
         return call
 
     def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
-        """Bind the kernel's step to neighbours, whose gradients are in an arena or not.
-
-        Several arrays that are separate are gathered first.
-        """
+        """Bind the step to neighbours; those that are separate are gathered first."""
         arrays, layout = self.parameters.arrays, self.parameters.layout
         arrays = arrays if self.parameters.arena is None else self.parameters.arena
         slots = [layout.slots[name] for name in names]

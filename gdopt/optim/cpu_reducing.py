@@ -19,10 +19,7 @@ from gdopt.optim.options import MASTER
 
 
 class CpuReducingExecutor(CpuExecutor):
-    """Runs passes over each array: many in one call where arenas hold them.
-
-    A formula is traced for each number of axes that the parameters have.
-    """
+    """Runs passes over each array, with a formula for each number of axes."""
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
@@ -112,14 +109,7 @@ class CpuReducingExecutor(CpuExecutor):
 
 
 class TransformedNorm:
-    """Computes the norm of gradients that are transformed before it is taken.
-
-    Args:
-        executor: of the rule for the norm of each array.
-        norms: its state, one number for each array.
-        counter: the steps done.
-        own: the counter of the executor.
-    """
+    """Computes the norm of gradients that are transformed before it is taken."""
 
     def __init__(
         self,

@@ -21,14 +21,7 @@ from gdopt.optim.settings import ONE_FOR_ALL, Setting
 
 
 class StepHyper(Hyper):
-    """The hyper-parameters at a step: an optimizer's, but for those that are given.
-
-    Args:
-        base: the optimizer's.
-        names: of those that are arrays.
-        make: makes executors with these hyper-parameters.
-        parameters: what these run on.
-    """
+    """The hyper-parameters at a step: an optimizer's, but for those that are given."""
 
     def __init__(
         self,
@@ -149,14 +142,7 @@ class StepInputs:
         frozen: tuple[str, ...],
         rows: Mapping[str, Rows],
     ) -> StepHyper:
-        """Check what is given to a step; return its hyper-parameters.
-
-        Raises:
-            ArgumentError: a number is out of range, or an array of another shape, or it
-                shares memory with parameters or state.
-            ArgumentTypeError: something is neither, or is not given for all arrays, or
-                is an array where a row is repeated.
-        """
+        """Check what is given to a step; return its hyper-parameters."""
         repeated = [name for name, own in rows.items() if own.repeats]
         names = frozenset(n for n, value in given.items() if _holds_arrays(value))
         arrays = {}

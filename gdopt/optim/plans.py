@@ -18,23 +18,14 @@ Plan = TypeVar("Plan")
 
 @dataclass(eq=False)
 class RuleRunner:
-    """A rule, and what it runs on.
-
-    Attributes:
-        rule: the rule.
-        parameters: its arrays.
-        states: its state, and perhaps more.
-        hyper: its hyper-parameters, and perhaps more.
-        counter: the steps done.
-        options: how arrays are stored.
-    """
+    """A rule, and what it runs on."""
 
     rule: Rule
     parameters: Parameters
-    states: Mapping[str, Any]
-    hyper: Hyper
-    counter: StepCounter
-    options: Options
+    states: Mapping[str, Any]  # its state, and perhaps more
+    hyper: Hyper  # its own, and perhaps more
+    counter: StepCounter  # the steps done
+    options: Options  # how arrays are stored
 
 
 def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,12 +42,7 @@ def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Plans(Generic[Plan]):
-    """Makes executors, or other things, for some of the arrays; keeps the latest.
-
-    Args:
-        parameters: all arrays that may be updated.
-        make: makes one for some arrays.
-    """
+    """Makes executors, or other things, for some of the arrays; keeps the latest."""
 
     def __init__(
         self, parameters: Parameters, make: Callable[[Parameters], Plan]

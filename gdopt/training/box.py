@@ -15,17 +15,7 @@ from gdopt.optim.transforms import HYPER
 
 
 class Box:
-    """A lower and an upper bound for each element of the parameters.
-
-    Args:
-        parameters: real arrays.
-        bounds: a pair (lower, upper) of numbers or arrays, or a mapping from names to
-            pairs, as those of `gdopt.Optimizer`; schedules are refused.
-
-    Raises:
-        ArgumentError: bounds cross, or do not broadcast; parameters are complex.
-        ArgumentTypeError: something else than a pair, or a bound that may change.
-    """
+    """A lower and an upper bound for each element of real parameters."""
 
     def __init__(self, parameters: Parameters, bounds: Any) -> None:
         self._xp = parameters.backend.xp
@@ -56,11 +46,7 @@ class Box:
         self.closed = bool((isfinite(self.lower) & isfinite(self.upper)).all())
 
     def refuse_outside(self, point: Arena) -> None:
-        """Refuse a start outside the bounds.
-
-        Raises:
-            ArgumentError: names the array.
-        """
+        """Refuse a start outside the bounds."""
         for key, array in point.items():
             if bool(
                 ((array < self._ends[0][key]) | (array > self._ends[1][key])).any()

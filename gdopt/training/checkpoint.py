@@ -43,12 +43,7 @@ def pack(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def parse(header: np.ndarray) -> dict[str, Any]:
-    """Read a header.
-
-    Raises:
-        StateError: it is of a newer format, or not a header.
-        ValueError: it is not JSON.
-    """
+    """Read a header; raise StateError where its format is newer or unknown."""
     content: Any = json.loads(header.tobytes())
     known = content.get("format") if isinstance(content, dict) else None
     check_format("it", known, FORMAT)
@@ -62,11 +57,7 @@ def parse(header: np.ndarray) -> dict[str, Any]:
 def unpack(
     content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Put arrays back into the tree of a header, each checked by its SHA-256.
-
-    Raises:
-        StateError: an array is damaged, missing or not mentioned.
-    """
+    """Put arrays back into the tree of a header, each checked by its SHA-256."""
     expected = content["sha256"]
     if set(expected) != set(arrays):
         wrong = name_differences(sorted(expected), sorted(arrays))

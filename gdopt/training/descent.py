@@ -30,34 +30,18 @@ STALLED = (
 
 
 class Report(NamedTuple):
-    """What is read of an evaluation, in one transfer from a device.
-
-    Attributes:
-        value: of the function.
-        slope: along the direction.
-        norm: largest magnitude of an element of the projected gradient.
-        size: largest magnitude of an element of the direction.
-    """
+    """What is read of an evaluation, in one transfer from a device."""
 
     value: float
-    slope: float
-    norm: float
-    size: float
+    slope: float  # along the direction
+    norm: float  # largest magnitude of an element of the projected gradient
+    size: float  # largest magnitude of an element of the direction
 
 
 class Descent:
     """Updates all parameters as one vector, along a direction that a subclass chooses.
 
-    Args:
-        parameters: all float32 or all float64; complex ones are pairs of real ones.
-        bounds: None, or as those of `gdopt.Optimizer`, without schedules.
-
-    Attributes:
-        t: updates done.
-
-    Raises:
-        ArgumentTypeError: parameters of another dtype, or of several.
-        ArgumentError: no element; bounds that cross or do not broadcast.
+    They are all float32 or all float64; complex ones are pairs of real ones.
     """
 
     name: str
@@ -82,7 +66,7 @@ class Descent:
         if not max(layout.sizes.values()):
             message = "params must hold at least one number, got empty arrays"
             raise ArgumentError(message)
-        self.t = 0
+        self.t = 0  # updates done
         self._backend, self._xp = parameters.backend, parameters.backend.xp
         with parameters.on_device():
             self._box = None if bounds is None else Box(parameters, bounds)
@@ -130,12 +114,7 @@ class Descent:
         raise NotImplementedError
 
     def start(self, evaluate: Evaluate) -> Point:
-        """Evaluate the parameters as they are.
-
-        Raises:
-            DivergenceError: the value or a gradient is not finite.
-            ArgumentError: the parameters lie outside their bounds.
-        """
+        """Evaluate the parameters as they are, within their bounds."""
         with self._parameters.on_device():
             for name, array in self._parameters.arrays.items():
                 self._x[name][...] = array
@@ -158,9 +137,6 @@ class Descent:
         """Search along a new direction, and leave the parameters at the end of it.
 
         An error puts them back to where the update started.
-
-        Raises:
-            ArgumentError: the method has not started.
         """
         if math.isnan(self._value):
             message = (
@@ -217,10 +193,7 @@ class Descent:
         return self._xp.multiply(g.flat, self._mask, out=self._free_g)
 
     def _aim(self) -> tuple[float, float, float]:
-        """Write the next direction; return its slope, the first and the longest step.
-
-        Within bounds it is the way to the first step's end, projected.
-        """
+        """Write the next direction; return its slope, first step and longest step."""
         slope, first = self._direction(self._free(self._x, self._g))
         longest = math.inf
         if self._box is not None:
@@ -283,12 +256,7 @@ class Descent:
         return {"format": 1, "method": self.name, **counts, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state, whose parameters `start` has to find.
-
-        Raises:
-            StateError: it is not one of this method and these parameters; nothing
-                is changed.
-        """
+        """Take over a state, or nothing of it; `start` has to find its parameters."""
         same = {"format": 1, "method": self.name}
         name = f"the state of {self.name!r}"
         keys = {"lowest", *self._state()}

@@ -34,17 +34,8 @@ class CapturedWork:
 
     The first time compiles what there is to compile and fills a memory pool that is the
     graph's own: nothing else is ever put where the graph writes. The pool's memory goes
-    back to the device with the object.
-
-    Args:
-        cupy: the module.
-        stream: to capture on, not the default one.
-        work: does the work on the current stream, and asks nothing of the device. Its
-            result, arrays in the graph's own memory, is `result`. It is kept: the graph
-            writes to arrays that only its closure holds.
-
-    Raises:
-        BackendError: CUDA refuses to capture it.
+    back to the device with the object. The work asks nothing of the device; its result,
+    arrays in the pool, is `result`. It is kept, with the arrays of its closure.
     """
 
     def __init__(self, cupy: Any, stream: Any, work: Callable[[], Any]) -> None:

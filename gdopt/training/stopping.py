@@ -229,11 +229,7 @@ class EarlyStopping:
 
 
 def _record(state: Mapping[str, Any]) -> Record | None:
-    """Read the record of the best value.
-
-    Raises:
-        StateError: the parts of the state cannot belong together.
-    """
+    """Read the record of the best value, to which the rest of the state belongs."""
     best, record = state["best"], state["record"]
     if best is None and record is None and state["params"] is None:
         return None

@@ -344,10 +344,7 @@ class Muon(Optimizer):
         self._freeze(given["left_out"])
 
     def _swapped(
-        self,
-        given: dict[str, Any],
-        frozen: Sequence[str],
-        arrays: Mapping[str, Array],
+        self, given: dict[str, Any], frozen: Sequence[str], arrays: Mapping[str, Array]
     ) -> dict[str, Any]:
         every = given["all"] | {"params": self._source(arrays)}
         if frozen != every["frozen"]:
@@ -451,11 +448,7 @@ class MatrixExecutor:
 def _divide(
     arrays: Any, named: Mapping[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the matrices that names or patterns choose, and all other arrays.
-
-    Raises:
-        ArgumentError: one chooses no matrix, or names an array of other dimensions.
-    """
+    """Return the matrices that names or patterns choose, and all other arrays."""
     patterns = [arrays] if isinstance(arrays, str) else check_sequence("arrays", arrays)
     matrices = {name: array for name, array in named.items() if array.ndim == 2}
     chosen = set()
@@ -485,12 +478,7 @@ def _among(arrays: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, A
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
-    """Refuse what does not update the other arrays, or may skip a step by itself.
-
-    Raises:
-        ArgumentTypeError: it is not an optimizer.
-        ArgumentError: it has other parameters, or looks for NaN itself.
-    """
+    """Refuse what does not update the other arrays, or may skip a step by itself."""
     check_kind("others(params, lr)", others, Optimizer)
     if any(others.params.get(name) is not array for name, array in rest.items()):
         message = f"others must update {listed(map(repr, rest))}, got {others!r}"

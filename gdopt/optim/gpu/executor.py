@@ -64,11 +64,7 @@ class GpuExecutor(RuleRunner):
         return False
 
     def run(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do one step with checked gradients.
-
-        Returns:
-            True, or where the device decides a 0-d truth value that is there.
-        """
+        """Do one step; return True, or a 0-d truth value on the device that decides."""
         with self.parameters.on_device():
             self.prepare()
             done = self.launch(grads)
@@ -142,10 +138,7 @@ class GpuExecutor(RuleRunner):
             self._device_counter.launched()
 
     def prepare(self) -> int:
-        """Send what the next step needs; return the number of the current plan.
-
-        A graph holds for as long as that number stays.
-        """
+        """Send what the next step needs; return the plan that a graph is for."""
         if self._version != self.hyper.version:
             self._plan()
         self.send_values()

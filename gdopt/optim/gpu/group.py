@@ -49,14 +49,7 @@ class GradNorm:
         columns: int = 1,
         column: int = 0,
     ) -> None:
-        """Launch the sums of the segments of one dtype.
-
-        Args:
-            group: the dtype.
-            gradients: the buffer g, or the tables of separate arrays.
-            columns: of the table of pointers.
-            column: which of them is the gradients'.
-        """
+        """Launch the sums of a dtype: of the buffer g, or of a column of pointers."""
         separate, strided = "pointers_" in gradients, "axes_" in gradients
         key = group, columns, column, separate, strided
         if key not in self._launches:

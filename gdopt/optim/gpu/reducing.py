@@ -29,28 +29,19 @@ from gdopt.optim.rule import Rule
 
 @dataclass(frozen=True, eq=False)
 class AxesGroup:
-    """The arrays with the same number of axes, for which a formula is traced.
-
-    Attributes:
-        program: the formula's.
-        numbers: of the arrays in the tables.
-        slots: of the arrays, by name.
-        stored: each input.
-        values: the hoisted values, in float64.
-    """
+    """The arrays with the same number of axes, for which a formula is traced."""
 
     program: ReducingProgram
-    numbers: Sequence[int]
-    slots: Mapping[str, Slot]
-    stored: tuple[Storage, ...]
-    values: HoistedScalars
+    numbers: Sequence[int]  # of the arrays in the tables
+    slots: Mapping[str, Slot]  # of the arrays, by name
+    stored: tuple[Storage, ...]  # each input
+    values: HoistedScalars  # in float64
 
 
 class ReducingGroup:
-    """What `DtypeGroup` is for other rules: the launches for parameters of a dtype.
+    """What `DtypeGroup` is for other rules: a launch for each pass and number of axes.
 
-    Each pass over all arrays with the same number of axes is one launch. Every array is
-    reached by a pointer, whether it lies in an arena or not.
+    Every array is reached by a pointer, whether it lies in an arena or not.
     """
 
     def __init__(
