@@ -169,9 +169,7 @@ class Changeable(Resumable):
             message = f"{label} must be {old.dtype}, got {view.dtype}"
             raise ArgumentTypeError(message)
         if state is not None and not isinstance(state, Mapping):
-            message = (
-                f"state must be a mapping from names to arrays, got {shown(state)}"
-            )
+            message = f"state must be a mapping of arrays by name, got {shown(state)}"
             raise ArgumentTypeError(message)
         frozen = [n for n in every.named if n not in every.arrays]
         with self._between_steps("replace"):

@@ -62,9 +62,8 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
     signature = rule.kernel.signature
     first, *_, last = signature.arrays
     imag = {first: PARAMETER, **{state: imag_of(state) for state in states}}
-    pairs = on_parts(
-        rule.function, signature, {**imag, last: GRADIENT}, made_complex=found.add
-    )
+    second = {**imag, last: GRADIENT}
+    pairs = on_parts(rule.function, signature, second, made_complex=found.add)
 
     def formula(*inputs: Any, **values: Any) -> Any:
         *others, imag_g, g = inputs  # a rule's last argument is its gradient
@@ -200,10 +199,8 @@ class ModulusBinding(Binding):
     ) -> None:
         self._given, of_options = parameters, frozenset(transforms.states)
         _, self._complex = lowered(rule, of_options)
-        slots = parameters.layout.slots
-        layout = Layout.place(
-            {n: (s.shape, real_name(s.group)) for n, s in slots.items()}
-        )
+        slots = parameters.layout.slots.items()
+        layout = Layout.place({n: (s.shape, real_name(s.group)) for n, s in slots})
         self._real = real = Arena(layout, parameters.backend, parameters.device)
         super().__init__(replace(parameters, arrays=real, layout=layout, arena=real))
 

@@ -15,7 +15,7 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.packing import Rounding, flat_view, group_seed
+from gdopt.kernels.packing import Rounding, flat_view
 from gdopt.optim.hyper import Values
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
@@ -151,8 +151,7 @@ class CpuExecutor(RuleRunner):
             segment.gather()
         rounding = None
         if segment.random_streams:
-            number = list(self.parameters.layout.sizes).index(segment.group)
-            seed = group_seed(self.options.seed, number)
+            seed = self.seed_of(segment.group)
             rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copies:
@@ -277,10 +276,9 @@ class CpuExecutor(RuleRunner):
 
         step, gradient = self._steps[group], taker("the gradient")
         call = self._bind(step, self._inputs(step, take, parameter), half, taker)
+        calls = step, call, gradient, before
         streams = self._random_streams[group]
-        return Segment(
-            names[0], group, start, step, call, gradient, before, copies, streams
-        )
+        return Segment(names[0], group, start, *calls, copies, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""
@@ -292,9 +290,8 @@ class CpuExecutor(RuleRunner):
         """Join neighbours in the arena whose settings by name are equal."""
         if in_arena not in self._segments:
             runs = self._merge_neighbours(self.hyper.classes, in_arena=in_arena)
-            self._segments[in_arena] = [
-                self._segment(names, in_arena=in_arena) for names in runs
-            ]
+            made = [self._segment(names, in_arena=in_arena) for names in runs]
+            self._segments[in_arena] = made
         return self._segments[in_arena]
 
     def _merge_neighbours(

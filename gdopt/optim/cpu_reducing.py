@@ -50,9 +50,8 @@ class CpuReducingExecutor(CpuExecutor):
         keys = {n: (s.group, len(s.shape)) for n, s in slots.items()}
         for name in slots:
             before = runs[-1][-1] if runs else name
-            alike = keys[name] == keys[before] and numbers.get(name) == numbers.get(
-                before
-            )
+            alike = keys[name] == keys[before]
+            alike = alike and numbers.get(name) == numbers.get(before)
             if runs and whole and alike and self._of_axes[keys[name]][2]:
                 runs[-1].append(name)
             else:
@@ -78,9 +77,8 @@ class CpuReducingExecutor(CpuExecutor):
             take = operator.itemgetter(first)
             inputs = self._inputs(step, take, take(own))
             call = self._bind(step, inputs, half, lambda _: gradient)
-        return Segment(
-            first, slot.group, slot.start, step, call, gradient, None, (), streams
-        )
+        place = first, slot.group, slot.start
+        return Segment(*place, step, call, gradient, None, (), streams)
 
     def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:
         """Bind the step to arrays that lie in arenas, all inputs of them."""

@@ -296,9 +296,8 @@ class Gradients:
         if self._remembers and self._seen.are(arrays):
             return arrays
         kind, owners, suspects, missing = self._kind, self._owners, [], []
-        expected = zip(
-            self._names, self._arrays, self._wanted, self._dtypes, strict=True
-        )
+        wanted = self._wanted, self._dtypes
+        expected = zip(self._names, self._arrays, *wanted, strict=True)
         for k, (name, parameter, shape, dtype) in enumerate(expected):
             array = arrays[k]
             if array is None:

@@ -54,9 +54,8 @@ class StepHyper(Hyper):
         base, own = self._base, self._own
         if base.revision != self._seen[0] or own.keys() != kept.keys():
             hidden = {*kept, *self.open}
-            fresh = {
-                n: Setting(n, self._rule.bounds(n), self._parameters) for n in kept
-            }
+            bounds, on = self._rule.bounds, self._parameters
+            fresh = {n: Setting(n, bounds(n), on) for n in kept}
             self._own = {name: own.get(name, new) for name, new in fresh.items()}
             others = base.followed(hidden)
             self._settings, self._fixed = others[0] | self._own, others[1]
@@ -112,9 +111,7 @@ class StepHyper(Hyper):
         ):
             if isinstance(grads, Arena):
                 grads = [grads[name] for name in names]
-            self.given = {
-                k: [a[name] for name in names] for k, a in self.arrays.items()
-            }
+            self.given = {k: [a[n] for n in names] for k, a in self.arrays.items()}
         else:
             self.given = dict(self.arrays)
         try:

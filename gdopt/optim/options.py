@@ -139,10 +139,8 @@ class Options:
         own = compute if self.master_weights else group
         dtypes = [own]
         for state in rule.states:
-            of_elements = rule.kind_of(state, axes) == ELEMENT
-            dtypes.append(
-                self.state_dtype_of(state, group) if of_elements else "float64"
-            )
+            whole = rule.kind_of(state, axes) != ELEMENT
+            dtypes.append("float64" if whole else self.state_dtype_of(state, group))
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
         stored, random_stream = [], 0
@@ -178,7 +176,7 @@ def split_options(
         start = check_int("swa_start", start, least=0)
         if "ema" in hyper:
             message = (
-                f"swa_start must be None with ema: one average is kept, got {start}"
+                f"swa_start must be None with ema, got {start}: one average is kept"
             )
             raise ArgumentError(message)
     mode = given["complex_mode"]
@@ -216,9 +214,7 @@ def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) ->
             message = f"decay_mode must be left out, as {kind.__name__} has a weight "
             raise ArgumentError(message + f"decay of its own, got {shown(mode)}")
     elif given is (mode is None) or mode not in {None, *DECAY_MODES}:
-        modes = "; ".join(
-            f"decay_mode={m!r}: {what}" for m, what in DECAY_MODES.items()
-        )
+        modes = "; ".join(f"decay_mode={m!r}: {w}" for m, w in DECAY_MODES.items())
         message = (
             "weight_decay and decay_mode go together, as libraries differ: write one "
             f"of {modes}; got weight_decay={shown(hyper.get('weight_decay'))}, "
@@ -276,12 +272,9 @@ def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
         line = signature.starred(signature.arrays.index(name))
         return f"; put hyper-parameters after a *: def {rule.name}{line}"
     taken = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    keywords = [
-        one.name for one in taken if one.kind is one.KEYWORD_ONLY or one.name == "lr"
-    ]
-    own = [
-        one for one in dict.fromkeys([*keywords, *rule.scalars]) if one not in SHARED
-    ]
+    keywords = [p.name for p in taken if p.kind is p.KEYWORD_ONLY or p.name == "lr"]
+    names = dict.fromkeys([*keywords, *rule.scalars])
+    own = [name for name in names if name not in SHARED]
     known = [*own, *SHARED]
     near = suggest(name, known)
     meant = f"; did you mean {', '.join(near)}? " if near else ". "

@@ -55,9 +55,7 @@ class Parameters:
 
     def are_neighbours(self, name: str, following: str) -> bool:
         """Return whether one array follows another in the state, and in an arena."""
-        every = (
-            [self.layout] if self.arena is None else [self.layout, self.arena.layout]
-        )
+        every = [self.layout, *([] if self.arena is None else [self.arena.layout])]
         return all(one.slots[name].end == one.slots[following].start for one in every)
 
     def without(self, names: set[str]) -> Parameters:

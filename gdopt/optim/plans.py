@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gdopt.kernels.packing import group_seed
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
@@ -26,6 +27,11 @@ class RuleRunner:
     hyper: Hyper  # its own, and perhaps more
     counter: StepCounter  # the steps done
     options: Options  # how arrays are stored
+
+    def seed_of(self, group: str) -> int:
+        """Return the seed of the random bits for arrays of a dtype."""
+        number = list(self.parameters.layout.sizes).index(group)
+        return group_seed(self.options.seed, number)
 
 
 def weakly(method: Callable[..., Any]) -> Callable[..., Any]:

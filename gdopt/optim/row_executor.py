@@ -15,7 +15,7 @@ from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import adopt, group_seed, random_noise, round_by
+from gdopt.kernels.packing import adopt, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams
 from gdopt.optim.options import MASTER
@@ -185,7 +185,7 @@ class RowExecutor(RuleRunner):
         index = np.ravel_multi_index(np.ix_(*axes), slot.shape) if axes else np.zeros(1)
         index = slot.start + index.reshape(-1).astype(np.int64)
         index = backend.from_host(index, self.parameters.device)
-        seed = group_seed(self.options.seed, list(layout.sizes).index(slot.group))
+        seed = self.seed_of(slot.group)
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
 
 

@@ -94,10 +94,8 @@ class Rule:
         for scalar in RESERVED.intersection(self.scalars):
             if module.startswith("gdopt."):
                 continue
-            message = (
-                f"{self.name}: {scalar!r} is a member or an option of optimizers: "
-            )
-            raise RuleError(message + "choose another name for the hyper-parameter")
+            message = f"{self.name}: {scalar!r} is a member or an option of optimizers"
+            raise RuleError(message + ": choose another name for the hyper-parameter")
 
     def _refuse_unknown(
         self, what: str, given: Mapping[str, Any], known: tuple[str, ...]

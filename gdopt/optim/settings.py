@@ -106,9 +106,8 @@ class Setting:
         for key, part in others.items():
             self._check(key, part)
         self.changes = any(map(is_read, others.values()))
-        self.on_device = any(
-            is_on_device(part) and not part.ndim for part in others.values()
-        )
+        arrays = filter(is_on_device, others.values())
+        self.on_device = any(not part.ndim for part in arrays)
         if self.on_device and any(map(callable, others.values())):
             message = (
                 f"{self.name} must not mix schedules with 0-d arrays on the device, as "
@@ -130,9 +129,8 @@ class Setting:
         backend = common_backend([(label, part)])
         device = backend.device(part)
         if device != home and (part.ndim or device != "cpu"):
-            message = (
-                f"{label} must be on {home}, got a {backend.name} array on {device}"
-            )
+            got = f"a {backend.name} array on {device}"
+            message = f"{label} must be on {home}, got {got}"
             raise BackendError(message)
         if part.dtype.kind not in "iuf":
             message = f"{label} must be an array of numbers, got {part.dtype}"
@@ -226,7 +224,6 @@ def _copy(part: Any) -> Any:
 
 
 def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
-    has_both = hasattr(value, "ndim") and hasattr(value, "dtype")
-    return (
-        has_both and not isinstance(value, np.generic) and least <= value.ndim <= most
-    )
+    is_array = hasattr(value, "ndim") and hasattr(value, "dtype")
+    is_array = is_array and not isinstance(value, np.generic)
+    return is_array and least <= value.ndim <= most

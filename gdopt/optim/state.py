@@ -86,9 +86,8 @@ def load(
         check_state("params", held, parameters.arrays)
     for key, array in held.items():
         check_saved_array(array_label(key), array, parameters.arrays[key])
-    to_device = functools.partial(
-        parameters.backend.from_host, device=parameters.device
-    )
+    backend, device = parameters.backend, parameters.device
+    to_device = functools.partial(backend.from_host, device=device)
     if with_hyper:
         _take_hyper(hyper, saved["hyper"])
     with parameters.on_device():

@@ -32,9 +32,8 @@ class Box:
                 raise ArgumentTypeError(message)
             arena = Arena(parameters.layout, parameters.backend, parameters.device)
             for key, view in arena.items():
-                view[...] = (
-                    setting.elements[key] if setting.elements else setting.of(key)
-                )
+                own = setting.elements
+                view[...] = own[key] if own else setting.of(key)
             ends.append(arena)
         for key, low, high in ((key, ends[0][key], ends[1][key]) for key in ends[0]):
             if bool((low > high).any()):
@@ -47,10 +46,9 @@ class Box:
 
     def refuse_outside(self, point: Arena) -> None:
         """Refuse a start outside the bounds."""
+        low, high = self._ends
         for key, array in point.items():
-            if bool(
-                ((array < self._ends[0][key]) | (array > self._ends[1][key])).any()
-            ):
+            if bool(((array < low[key]) | (array > high[key])).any()):
                 message = f"{array_label(key)} must start within its bounds"
                 raise ArgumentError(message + ": clip it to them first")
 

@@ -85,14 +85,10 @@ def _extract_arrays(
     if isinstance(value, Mapping):
         for key in value:
             _check_key(key, place)
-        return {
-            key: _extract_arrays(value[key], (*place, key), arrays) for key in value
-        }
+        return {k: _extract_arrays(v, (*place, k), arrays) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [
-            _extract_arrays(part, (*place, str(k)), arrays)
-            for k, part in enumerate(value)
-        ]
+        parts = enumerate(value)
+        return [_extract_arrays(part, (*place, str(k)), arrays) for k, part in parts]
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -130,11 +126,9 @@ def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         if ARRAY in value:
             return arrays[value[ARRAY]]
         return {key: _insert_arrays(part, arrays) for key, part in value.items()}
-    return (
-        [_insert_arrays(part, arrays) for part in value]
-        if isinstance(value, list)
-        else value
-    )
+    if isinstance(value, list):
+        return [_insert_arrays(part, arrays) for part in value]
+    return value
 
 
 # What a damaged archive makes the readers of zip, npy and JSON raise.

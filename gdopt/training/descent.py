@@ -58,10 +58,8 @@ class Descent:
         self._parameters = parameters
         layout = Layout.of(parameters.arrays)  # without the gaps of frozen arrays
         if len(layout.sizes) > 1 or not layout.sizes.keys() <= {"float32", "float64"}:
-            message = (
-                f"{self.name!r} needs params all of float64, or all of float32, got "
-            )
-            message += f"{', '.join(layout.sizes)}: write w.astype(np.float64)"
+            message = f"{self.name!r} needs params all of float64, or all of float32, "
+            message += f"got {', '.join(layout.sizes)}: write w.astype(np.float64)"
             raise ArgumentTypeError(message)
         if not max(layout.sizes.values()):
             message = "params must hold at least one number, got empty arrays"
@@ -72,9 +70,8 @@ class Descent:
             self._box = None if bounds is None else Box(parameters, bounds)
             # The point and a trial, with their gradients, which change places.
             places = layout, self._backend, parameters.device
-            self._x, self._g, self._trial, self._trial_g = (
-                Arena(*places) for _ in range(4)
-            )
+            arenas = [Arena(*places) for _ in range(4)]
+            self._x, self._g, self._trial, self._trial_g = arenas
             self._d = self._x.like().flat
             self._free_g = self._d if self._box is None else self._x.like().flat
             self._ends = self._d.max(), self._d.min()
@@ -140,7 +137,7 @@ class Descent:
         """
         if math.isnan(self._value):
             message = (
-                f"{self.name!r} must start before its first update, or after a load"
+                f"{self.name!r} must start before its first update or after a load"
             )
             raise ArgumentError(message)
         try:
@@ -204,9 +201,8 @@ class Descent:
             d += x
             self._box.clip(d)
             d -= x
-            slope, longest = self._read(
-                self._xp.dot(self._g.flat, d), self._box.room(x, d)
-            )
+            slope_and_room = self._xp.dot(self._g.flat, d), self._box.room(x, d)
+            slope, longest = self._read(*slope_and_room)
             first, longest = 1.0, max(1.0, longest)
         self._ends = self._d.max(), self._d.min()
         return slope, first, longest

@@ -128,12 +128,9 @@ class TrainingGraph:
         if not isinstance(executor, GraphExecutor):
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
-        if given := [
-            n for n in optimizer.rule.scalars if n not in set(optimizer.hyper)
-        ]:
-            message = (
-                f"a graph needs all hyper-parameters, but each step is given {given}"
-            )
+        hyper = set(optimizer.hyper)
+        if given := [n for n in optimizer.rule.scalars if n not in hyper]:
+            message = f"a graph needs all hyper-parameters, but steps are given {given}"
             raise ArgumentError(message)
         if optimizer.host_skips:
             message = "a graph takes no accumulate and no dynamic loss_scale: the host "
@@ -210,9 +207,8 @@ class TrainingGraph:
             sizes = {"size_": size, "width_": out.size // rows}
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
-            launches.append(
-                Launch(gather_text(out.size), out.size, sizes | places | ends)
-            )
+            fixed = sizes | places | ends
+            launches.append(Launch(gather_text(out.size), out.size, fixed))
             outputs.append(out)
         one = {"by_": np.int64(1), "position_": self._position}
         launches.append(Launch(ADVANCE, 1, one))

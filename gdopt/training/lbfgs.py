@@ -61,9 +61,8 @@ class LBFGS(Descent):
         count = int(check_saved_array("count", state["count"], np.array(0)))
         held = self._pairs[: 2 * min(count, MEMORY)]
         pairs = check_saved_array("pairs", state["pairs"], held)
-        self._products[...] = check_saved_array(
-            "products", state["products"], self._products
-        )
+        own = self._products
+        own[...] = check_saved_array("products", state["products"], own)
         held[...] = self._backend.from_host(pairs, self._parameters.device)
         self._count = count
 

@@ -132,9 +132,8 @@ class Muon(Optimizer):
             raise ArgumentError(message)
         check_choice("adjust_lr", adjust_lr, RATIOS)
         if options.get("state_dtype") is not None:
-            message = (
-                f"state_dtype must be None for Muon, got {options['state_dtype']!r}"
-            )
+            got = repr(options["state_dtype"])
+            message = f"state_dtype must be None for Muon, got {got}"
             raise ArgumentError(message)
         coefficients = check_each(as_number, "ns_coefficients", ns_coefficients)
         if len(coefficients) != 3:
@@ -456,9 +455,8 @@ def _divide(
         if not isinstance(pattern, str):
             message = f"arrays must be names or patterns, got {shown(pattern)}"
             raise ArgumentTypeError(message)
-        found = {pattern} & named.keys() or {
-            n for n in matrices if fnmatchcase(n, pattern)
-        }
+        found = {n for n in matrices if fnmatchcase(n, pattern)}
+        found = {pattern} & named.keys() or found
         if not found or found - matrices.keys():
             message = (
                 f"arrays must choose 2-d arrays, of which there are "

@@ -21,9 +21,9 @@ from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ReducingProgram
 from gdopt.optim.gpu.group import GradNorm
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
-from gdopt.optim.hyper import Hyper, Values
-from gdopt.optim.options import MASTER, Options
-from gdopt.optim.parameters import Parameters
+from gdopt.optim.hyper import Values
+from gdopt.optim.options import MASTER
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 
 
@@ -45,25 +45,17 @@ class ReducingGroup:
     """
 
     def __init__(
-        self,
-        *,
-        rule: Rule,
-        group: str,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        hyper: Hyper,
-        options: Options,
-        seed: int,
-        prologue_options: PrologueOptions,
+        self, run: RuleRunner, rule: Rule, group: str, prologue_options: PrologueOptions
     ) -> None:
-        slots = parameters.layout.slots
+        parameters, states, hyper = run.parameters, run.states, run.hyper
+        options, slots = run.options, parameters.layout.slots
         self.group, self._parameters, self._hyper = group, parameters, hyper
         self._rule, self._options = rule, options
         self._prologue_options = prologue_options
         self._slots = {n: s for n, s in slots.items() if s.group == group}
         places = [k for k, name in enumerate(slots) if name in self._slots]
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
-        self._fixed = {"seed_": np.uint32(seed)}
+        self._fixed = {"seed_": np.uint32(run.seed_of(group))}
         self._gradient = len(rule.states) + 1
         taken = hyper.elements_of(rule)
         self._open = [name for name in taken if name in hyper.open]

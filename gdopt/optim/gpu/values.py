@@ -226,9 +226,8 @@ class HoistedScalars:
             for argument, place in self._by_value_places:
                 self.arguments[argument] = row[place]  # CuPy rounds it, as `cast` does
             return
-        known = [
-            self._known(values, name, t) for t, values in steps for name in self._names
-        ]
+        names, of = self._names, self._known
+        known = [of(values, name, t) for t, values in steps for name in names]
         if self.prologue is not None and self._known_rows is None:
             self.arguments |= {f"k{k}_": value for k, value in enumerate(known[0])}
         else:
