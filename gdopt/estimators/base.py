@@ -36,7 +36,7 @@ from gdopt.estimators.settings import (
     validation,
     warn_not_converged,
 )
-from gdopt.estimators.training import EpochJudge, TrainedNetwork, Part, train
+from gdopt.estimators.training import EpochJudge, Part, TrainedNetwork, train
 
 OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "linear": "identity"}
 

@@ -20,7 +20,7 @@ from gdopt.estimators.settings import (
     plain_text,
     validation,
 )
-from gdopt.estimators.training import TrainedNetwork, Part
+from gdopt.estimators.training import Part, TrainedNetwork
 
 
 @dataclass(repr=False, eq=False, kw_only=True)

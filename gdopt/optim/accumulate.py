@@ -13,16 +13,7 @@ from gdopt.optim.plans import Plans
 
 
 class Accumulation:
-    """Adds up the gradients of the calls before the one that updates.
-
-    Args:
-        calls: for one update.
-        make: makes the executors of the sum, with a counter of the gradients in it.
-        sums: what they add to.
-
-    Attributes:
-        missing: arrays that no gradient was given for.
-    """
+    """Adds up the gradients of the calls before the one that updates."""
 
     def __init__(
         self, calls: int, make: Callable[[StepCounter], Plans[Executor]], sums: Arena
@@ -30,7 +21,7 @@ class Accumulation:
         self._calls, self._sums = calls, sums
         self._counter = StepCounter()
         self._plans = make(self._counter)
-        self.missing: tuple[str, ...] = ()
+        self.missing: tuple[str, ...] = ()  # arrays that no gradient was given for
 
     @property
     def count(self) -> int:
@@ -66,21 +57,14 @@ GROWTH_INTERVAL = 2000
 
 
 class DynamicLossScale:
-    """Halves the loss scale where gradients are not finite, and doubles it in time.
-
-    As torch's GradScaler: from 65,536; twice as much after 2,000 steps in a row.
-    """
+    """Halves the loss scale where gradients are not finite, and doubles it in time."""
 
     def __init__(self, hyper: Hyper) -> None:
         self._hyper = hyper
         self.count = 0  # steps in a row that were done
 
     def update(self, *, done: bool) -> None:
-        """Take note of a step.
-
-        Raises:
-            ArgumentError: it was not done, and the scale is as small as it may be.
-        """
+        """Take note of a step; refuse a scale that cannot be smaller."""
         scale = self._hyper.at(0).shared["loss_scale"]
         self.count = self.count + 1 if done else 0
         if not done:

@@ -79,10 +79,8 @@ class HyperAttributes:
         if name in INSTEAD:
             return f"{message}: {INSTEAD[name]}"
         if name in SHARED:
-            parts = (
-                f", with {listed(PARTS[name])} to set later" if name in PARTS else ""
-            )
-            return f"{message}: it is given as {kind}(params, {name}=...){parts}"
+            own = f", with {listed(PARTS[name])} to set later" if name in PARTS else ""
+            return f"{message}: it is given as {kind}(params, {name}=...){own}"
         known = [one for one in dir(self) if not one.startswith("_")]
         near = [] if name.startswith("_") else suggest(name, known)
         return message + (f"; did you mean {', '.join(near)}?" if near else "")

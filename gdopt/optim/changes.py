@@ -169,9 +169,7 @@ class Changeable(Resumable):
             message = f"{label} must be {old.dtype}, got {view.dtype}"
             raise ArgumentTypeError(message)
         if state is not None and not isinstance(state, Mapping):
-            message = (
-                f"state must be a mapping from names to arrays, got {shown(state)}"
-            )
+            message = f"state must be a mapping of arrays by name, got {shown(state)}"
             raise ArgumentTypeError(message)
         frozen = [n for n in every.named if n not in every.arrays]
         with self._between_steps("replace"):
@@ -191,13 +189,7 @@ class Changeable(Resumable):
         arrays: Mapping[str, Array],
         state: Mapping[str, Array] | None = None,
     ) -> None:
-        """Make everything again for other arrays; if that fails, nothing has changed.
-
-        Args:
-            frozen: names of arrays without state.
-            arrays: new ones by name.
-            state: of the one array that is new.
-        """
+        """Make everything again for other arrays; where that fails, change nothing."""
         before = dict(vars(self))
         given = self._swapped(self._parts(), frozen, arrays)
         try:
@@ -213,10 +205,7 @@ class Changeable(Resumable):
         self.executor.grad_norm = before["executor"].grad_norm
 
     def _swapped(
-        self,
-        given: dict[str, Any],
-        frozen: Sequence[str],
-        arrays: Mapping[str, Array],
+        self, given: dict[str, Any], frozen: Sequence[str], arrays: Mapping[str, Array]
     ) -> dict[str, Any]:
         """Return what `_restore` takes, with other arrays."""
         return given | {"params": self._source(arrays), "frozen": frozen}

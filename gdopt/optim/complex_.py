@@ -47,9 +47,6 @@ def lowered(
 
     State starts as real, but for what is known and copies of the parameter. What comes
     out complex is complex, and the rule is traced again until nothing changes.
-
-    Raises:
-        RuleError: it does what complex values do not have, such as an order.
     """
     copies = {state for state in rule.states if rule.start(state) == "p"}
     states, found = known.intersection(rule.states) | copies, set[str]()
@@ -65,9 +62,8 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
     signature = rule.kernel.signature
     first, *_, last = signature.arrays
     imag = {first: PARAMETER, **{state: imag_of(state) for state in states}}
-    pairs = on_parts(
-        rule.function, signature, {**imag, last: GRADIENT}, made_complex=found.add
-    )
+    second = {**imag, last: GRADIENT}
+    pairs = on_parts(rule.function, signature, second, made_complex=found.add)
 
     def formula(*inputs: Any, **values: Any) -> Any:
         *others, imag_g, g = inputs  # a rule's last argument is its gradient
@@ -81,11 +77,7 @@ def _lower(rule: Rule, states: frozenset[str], found: set[str]) -> Rule:
 
 
 def is_split(rule: Rule) -> bool:
-    """Return whether a rule does the same to both parts, each by itself.
-
-    It is what a trace shows: the imaginary parts of the results are computed from those
-    of the arguments as the real parts are from real parts.
-    """
+    """Return whether a trace shows that a rule does the same to each part by itself."""
     try:
         made, states = lowered(rule)
     except RuleError:
@@ -198,10 +190,7 @@ class SplitBinding(Binding):
 
 
 class ModulusBinding(Binding):
-    """The rule on complex values: on copies of the parts, in arrays of their own.
-
-    Real parameters among complex ones have imaginary parts of 0.
-    """
+    """The rule on copies of the parts; imaginary parts of real parameters are 0."""
 
     host_skips = True
 
@@ -210,10 +199,8 @@ class ModulusBinding(Binding):
     ) -> None:
         self._given, of_options = parameters, frozenset(transforms.states)
         _, self._complex = lowered(rule, of_options)
-        slots = parameters.layout.slots
-        layout = Layout.place(
-            {n: (s.shape, real_name(s.group)) for n, s in slots.items()}
-        )
+        slots = parameters.layout.slots.items()
+        layout = Layout.place({n: (s.shape, real_name(s.group)) for n, s in slots})
         self._real = real = Arena(layout, parameters.backend, parameters.device)
         super().__init__(replace(parameters, arrays=real, layout=layout, arena=real))
 
@@ -333,9 +320,7 @@ def _put(array: Array, re: Array, im: Array) -> None:
 
 
 def surround(
-    executor: Any,
-    before: Callable[[Any], Any],
-    after: Callable[[], None] | None = None,
+    executor: Any, before: Callable[[Any], Any], after: Callable[[], None] | None = None
 ) -> None:
     """Let an executor take parts of gradients, and do something after each step."""
 

@@ -15,7 +15,7 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.packing import Rounding, flat_view, group_seed
+from gdopt.kernels.packing import Rounding, flat_view
 from gdopt.optim.hyper import Values
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
@@ -92,11 +92,7 @@ class CpuExecutor(RuleRunner):
         self._last_norm[0] = NONE_YET if norm is None else norm
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that is one compiled call, which Ctrl-C does not interrupt.
-
-        Returns:
-            Whether it was done; where it was not, nothing has changed.
-        """
+        """Do a step that is one compiled call; return whether there is one."""
         hyper = self.hyper
         if self._version != hyper.version:
             self._prepare()
@@ -155,8 +151,7 @@ class CpuExecutor(RuleRunner):
             segment.gather()
         rounding = None
         if segment.random_streams:
-            number = list(self.parameters.layout.sizes).index(segment.group)
-            seed = group_seed(self.options.seed, number)
+            seed = self.seed_of(segment.group)
             rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
         segment.call(gradient, computed[key], rounding)
         if segment.copies:
@@ -248,10 +243,7 @@ class CpuExecutor(RuleRunner):
         return call
 
     def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
-        """Bind the kernel's step to neighbours, whose gradients are in an arena or not.
-
-        Several arrays that are separate are gathered first.
-        """
+        """Bind the step to neighbours; those that are separate are gathered first."""
         arrays, layout = self.parameters.arrays, self.parameters.layout
         arrays = arrays if self.parameters.arena is None else self.parameters.arena
         slots = [layout.slots[name] for name in names]
@@ -284,10 +276,9 @@ class CpuExecutor(RuleRunner):
 
         step, gradient = self._steps[group], taker("the gradient")
         call = self._bind(step, self._inputs(step, take, parameter), half, taker)
+        calls = step, call, gradient, before
         streams = self._random_streams[group]
-        return Segment(
-            names[0], group, start, step, call, gradient, before, copies, streams
-        )
+        return Segment(names[0], group, start, *calls, copies, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""
@@ -299,9 +290,8 @@ class CpuExecutor(RuleRunner):
         """Join neighbours in the arena whose settings by name are equal."""
         if in_arena not in self._segments:
             runs = self._merge_neighbours(self.hyper.classes, in_arena=in_arena)
-            self._segments[in_arena] = [
-                self._segment(names, in_arena=in_arena) for names in runs
-            ]
+            made = [self._segment(names, in_arena=in_arena) for names in runs]
+            self._segments[in_arena] = made
         return self._segments[in_arena]
 
     def _merge_neighbours(

@@ -19,10 +19,7 @@ from gdopt.optim.options import MASTER
 
 
 class CpuReducingExecutor(CpuExecutor):
-    """Runs passes over each array: many in one call where arenas hold them.
-
-    A formula is traced for each number of axes that the parameters have.
-    """
+    """Runs passes over each array, with a formula for each number of axes."""
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
@@ -53,9 +50,8 @@ class CpuReducingExecutor(CpuExecutor):
         keys = {n: (s.group, len(s.shape)) for n, s in slots.items()}
         for name in slots:
             before = runs[-1][-1] if runs else name
-            alike = keys[name] == keys[before] and numbers.get(name) == numbers.get(
-                before
-            )
+            alike = keys[name] == keys[before]
+            alike = alike and numbers.get(name) == numbers.get(before)
             if runs and whole and alike and self._of_axes[keys[name]][2]:
                 runs[-1].append(name)
             else:
@@ -81,9 +77,8 @@ class CpuReducingExecutor(CpuExecutor):
             take = operator.itemgetter(first)
             inputs = self._inputs(step, take, take(own))
             call = self._bind(step, inputs, half, lambda _: gradient)
-        return Segment(
-            first, slot.group, slot.start, step, call, gradient, None, (), streams
-        )
+        place = first, slot.group, slot.start
+        return Segment(*place, step, call, gradient, None, (), streams)
 
     def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:
         """Bind the step to arrays that lie in arenas, all inputs of them."""
@@ -112,14 +107,7 @@ class CpuReducingExecutor(CpuExecutor):
 
 
 class TransformedNorm:
-    """Computes the norm of gradients that are transformed before it is taken.
-
-    Args:
-        executor: of the rule for the norm of each array.
-        norms: its state, one number for each array.
-        counter: the steps done.
-        own: the counter of the executor.
-    """
+    """Computes the norm of gradients that are transformed before it is taken."""
 
     def __init__(
         self,

@@ -63,12 +63,7 @@ def fill_state(states: Mapping[str, Arena], rule: Rule, parameters: Parameters) 
 
 
 def make_executor(run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
-    """Choose what runs a rule: the loops of the CPU, or one launch on a GPU.
-
-    Args:
-        run: the rule, and what it runs on.
-        norm_rule: computes the norm of each array's gradient, if that is transformed.
-    """
+    """Choose what runs a rule, and one for the norm of each array, if there is one."""
     parameters, given, norms = run.parameters, dict(vars(run)), None
     if norm_rule is not None:
         norm_rule.check_axes(parameters.axes)
@@ -90,14 +85,9 @@ def make_executor(run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
 
 
 class Binding:
-    """What executors run on: the parameters as they are, which are real.
+    """What executors run on: the parameters as they are, which are real."""
 
-    Attributes:
-        parameters: real arrays, whose hyper-parameters are those of the rule.
-        host_skips: whether the host has to look for gradients that are not finite.
-    """
-
-    host_skips = False
+    host_skips = False  # whether the host has to look for NaN and infinity
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -129,12 +119,7 @@ class Binding:
 def bind(
     parameters: Parameters, rule: Rule, transforms: Transforms, options: Options
 ) -> Binding:
-    """Choose how a rule takes arrays: as they are, or complex ones as pairs of parts.
-
-    Raises:
-        ArgumentError: `complex_mode` is missing, or given for real parameters; an
-            option or rule that complex parameters do not have.
-    """
+    """Choose how a rule takes arrays: as they are, or complex ones as pairs."""
     groups = parameters.layout.sizes
     if COMPLEX.keys() & groups:
         from gdopt.optim.complex_ import bind_complex  # noqa: PLC0415 - as few need it

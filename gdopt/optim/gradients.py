@@ -24,16 +24,8 @@ from gdopt.arrays.backend import (
     common_backend,
     on_their_device,
 )
-from gdopt.arrays.containers import (
-    Container,
-    named_arrays,
-)
-from gdopt.arrays.foreign import (
-    gradient_view,
-    is_exported,
-    is_jax,
-    kind_of,
-)
+from gdopt.arrays.containers import Container, named_arrays
+from gdopt.arrays.foreign import gradient_view, is_exported, is_jax, kind_of
 from gdopt.checks import check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
@@ -69,10 +61,7 @@ class Gradients:
     """
 
     def __init__(
-        self,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        what: str = "grads",
+        self, parameters: Parameters, states: Mapping[str, Arena], what: str = "grads"
     ) -> None:
         self._parameters, self._what = parameters, what
         self._names = list(parameters.arrays)
@@ -121,11 +110,7 @@ class Gradients:
         return f"{one} of {array_label(name)}"
 
     def named(self, given: Any) -> Mapping[str, Array]:
-        """Return an array for each parameter by its name, checked but not kept.
-
-        Raises:
-            ArgumentTypeError: there is none for a parameter; see `check` for others.
-        """
+        """Return an array for each parameter by its name, checked but not kept."""
         known = None if self._arena is None else self._arena()
         if known is not None and given is known:
             return known
@@ -163,13 +148,6 @@ class Gradients:
         """Return the arena that was given, or the arrays in the parameters' order.
 
         Arrays whose gradient is None are left out, and named in `missing`.
-
-        Raises:
-            ArgumentError: a gradient is missing, unknown or of another shape, or
-                shares memory with a parameter or with state, or all are None; a
-                parameter was replaced in its container, or changed its shape or dtype.
-            ArgumentTypeError: a gradient is not an array, or of another dtype.
-            BackendError: a gradient is on another device.
         """
         self.missing = ()
         if self._known is not None and grads is self._known:
@@ -239,10 +217,7 @@ class Gradients:
         return [given[name] for name in self._names]
 
     def _without_d(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Return gradients by the names of the parameters, W1 for the course's dW1.
-
-        The course's dictionaries hold dZ1 and dA1 as well, which are not read.
-        """
+        """Return gradients by names, of W1 for dW1; dZ1 and dA1 are not read."""
         names = {name: f"d{name}" for name in (*self._names, *self._frozen)}
         own = [names[name] for name in self._names]
         there = [d for d in own if d in given]
@@ -321,9 +296,8 @@ class Gradients:
         if self._remembers and self._seen.are(arrays):
             return arrays
         kind, owners, suspects, missing = self._kind, self._owners, [], []
-        expected = zip(
-            self._names, self._arrays, self._wanted, self._dtypes, strict=True
-        )
+        wanted = self._wanted, self._dtypes
+        expected = zip(self._names, self._arrays, *wanted, strict=True)
         for k, (name, parameter, shape, dtype) in enumerate(expected):
             array = arrays[k]
             if array is None:
@@ -371,11 +345,7 @@ class Gradients:
         return array
 
     def _reached(self, lows: Any, highs: Any) -> tuple[Any, Any]:
-        """Find out which ranges of bytes may reach those that an update writes to.
-
-        Returns:
-            Whether each may, and how many of the written ones start below its end.
-        """
+        """Return which ranges may reach written ones, and how many start below."""
         lasts = np.searchsorted(self._starts, highs)
         return (self._reach[lasts - 1] > lows) & (lasts > 0), lasts
 

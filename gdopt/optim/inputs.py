@@ -21,14 +21,7 @@ from gdopt.optim.settings import ONE_FOR_ALL, Setting
 
 
 class StepHyper(Hyper):
-    """The hyper-parameters at a step: an optimizer's, but for those that are given.
-
-    Args:
-        base: the optimizer's.
-        names: of those that are arrays.
-        make: makes executors with these hyper-parameters.
-        parameters: what these run on.
-    """
+    """The hyper-parameters at a step: an optimizer's, but for those that are given."""
 
     def __init__(
         self,
@@ -61,9 +54,8 @@ class StepHyper(Hyper):
         base, own = self._base, self._own
         if base.revision != self._seen[0] or own.keys() != kept.keys():
             hidden = {*kept, *self.open}
-            fresh = {
-                n: Setting(n, self._rule.bounds(n), self._parameters) for n in kept
-            }
+            bounds, on = self._rule.bounds, self._parameters
+            fresh = {n: Setting(n, bounds(n), on) for n in kept}
             self._own = {name: own.get(name, new) for name, new in fresh.items()}
             others = base.followed(hidden)
             self._settings, self._fixed = others[0] | self._own, others[1]
@@ -119,9 +111,7 @@ class StepHyper(Hyper):
         ):
             if isinstance(grads, Arena):
                 grads = [grads[name] for name in names]
-            self.given = {
-                k: [a[name] for name in names] for k, a in self.arrays.items()
-            }
+            self.given = {k: [a[n] for n in names] for k, a in self.arrays.items()}
         else:
             self.given = dict(self.arrays)
         try:
@@ -149,14 +139,7 @@ class StepInputs:
         frozen: tuple[str, ...],
         rows: Mapping[str, Rows],
     ) -> StepHyper:
-        """Check what is given to a step; return its hyper-parameters.
-
-        Raises:
-            ArgumentError: a number is out of range, or an array of another shape, or it
-                shares memory with parameters or state.
-            ArgumentTypeError: something is neither, or is not given for all arrays, or
-                is an array where a row is repeated.
-        """
+        """Check what is given to a step; return its hyper-parameters."""
         repeated = [name for name, own in rows.items() if own.repeats]
         names = frozenset(n for n, value in given.items() if _holds_arrays(value))
         arrays = {}

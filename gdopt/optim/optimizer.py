@@ -17,23 +17,14 @@ from gdopt.optim.executors import Executor, bind
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.inputs import StepInputs
-from gdopt.optim.options import (
-    SHARED,
-    Options,
-    refuse_keywords,
-    split_options,
-)
+from gdopt.optim.options import SHARED, Options, refuse_keywords, split_options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import Plans, weakly
 from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.stepping import Stepping
 from gdopt.optim.tensors import TensorGradients
-from gdopt.optim.transforms import (
-    ACCUMULATED,
-    accumulation,
-    extended,
-)
+from gdopt.optim.transforms import ACCUMULATED, accumulation, extended
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -309,8 +300,7 @@ RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 def with_options(init: Init) -> Init:
     """Let an `__init__` that takes ``**options`` show the options of `Optimizer`.
 
-    Its signature is set on the function: a class's own is inherited by subclasses,
-    whatever their `__init__` takes.
+    The signature is the function's: a class's own would be inherited by subclasses.
     """
     shared = inspect.signature(Optimizer.__init__).parameters.values()
     signature = inspect.signature(init)

@@ -96,12 +96,7 @@ SHARED = tuple(DecayOptions.__annotations__)
 
 @dataclass(frozen=True)
 class Options:
-    """The shared options that are not hyper-parameters.
-
-    Raises:
-        ArgumentError: a value is not one of the choices.
-        ArgumentTypeError: a value is of the wrong kind.
-    """
+    """The shared options that are not hyper-parameters, checked."""
 
     non_finite: str
     master_weights: bool
@@ -121,12 +116,7 @@ class Options:
         check_int("seed", self.seed, least=0)
 
     def check_layout(self, layout: Layout) -> None:
-        """Refuse options that do not fit the parameters' dtypes.
-
-        Raises:
-            ArgumentError: master weights of float32 or float64 parameters, or
-                float64 parameters whose state would be narrowed.
-        """
+        """Refuse options that do not fit the parameters' dtypes."""
         for name, slot in layout.slots.items():
             if self.master_weights and slot.group not in STORED_HALF:
                 message = (
@@ -144,22 +134,13 @@ class Options:
     def stored(
         self, rule: Rule, group: str, elements: int, axes: int = 2
     ) -> tuple[Storage, ...]:
-        """Say how each input of a rule's pass is stored, and how it is rounded.
-
-        Args:
-            rule: takes the parameter, state, and the gradient.
-            group: dtype of the parameters.
-            elements: how many hyper-parameters are arrays.
-            axes: of the parameters; a vector's state may be of another kind.
-        """
+        """Return how each input of a rule's pass is stored, and how it is rounded."""
         compute = compute_name(group)
         own = compute if self.master_weights else group
         dtypes = [own]
         for state in rule.states:
-            of_elements = rule.kind_of(state, axes) == ELEMENT
-            dtypes.append(
-                self.state_dtype_of(state, group) if of_elements else "float64"
-            )
+            whole = rule.kind_of(state, axes) != ELEMENT
+            dtypes.append("float64" if whole else self.state_dtype_of(state, group))
         random = [self.rounding == "stochastic"]
         random += [dtype != compute for dtype in dtypes[1:]]
         stored, random_stream = [], 0
@@ -170,10 +151,7 @@ class Options:
         return (*stored, Storage(group), *([Storage(compute)] * elements))
 
     def state_dtype_of(self, state: str, group: str) -> str:
-        """Name the dtype of a state array: averages of parameters stay exact.
-
-        State that is not of elements is in the group float64, and is not narrowed.
-        """
+        """Name the dtype of state of elements: averages of parameters stay exact."""
         compute = compute_name(group)
         exact = state in EXACT or compute == "float64"
         return compute if exact else self.state_dtype or compute
@@ -182,17 +160,7 @@ class Options:
 def split_options(
     kind: type, rule: Rule, given: Mapping[str, Any]
 ) -> tuple[Transforms, dict[str, Any]]:
-    """Part options into what the rule is extended by, and hyper-parameters.
-
-    Args:
-        kind: the optimizer's class.
-        rule: its rule.
-        given: the options around the rule.
-
-    Raises:
-        ArgumentError: options that exclude each other, or of which one lacks another.
-        ArgumentTypeError: a value is of the wrong kind.
-    """
+    """Part options around a rule into what it is extended by, and hyper-parameters."""
     hyper = {name: given[name] for name in HYPER if given[name] is not None}
     options = frozenset(hyper) - set(rule.scalars)
     _check_decay(kind, rule, hyper, given["decay_mode"])
@@ -208,7 +176,7 @@ def split_options(
         start = check_int("swa_start", start, least=0)
         if "ema" in hyper:
             message = (
-                f"swa_start must be None with ema: one average is kept, got {start}"
+                f"swa_start must be None with ema, got {start}: one average is kept"
             )
             raise ArgumentError(message)
     mode = given["complex_mode"]
@@ -246,9 +214,7 @@ def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) ->
             message = f"decay_mode must be left out, as {kind.__name__} has a weight "
             raise ArgumentError(message + f"decay of its own, got {shown(mode)}")
     elif given is (mode is None) or mode not in {None, *DECAY_MODES}:
-        modes = "; ".join(
-            f"decay_mode={m!r}: {what}" for m, what in DECAY_MODES.items()
-        )
+        modes = "; ".join(f"decay_mode={m!r}: {w}" for m, w in DECAY_MODES.items())
         message = (
             "weight_decay and decay_mode go together, as libraries differ: write one "
             f"of {modes}; got weight_decay={shown(hyper.get('weight_decay'))}, "
@@ -261,11 +227,7 @@ def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) ->
 
 
 def split_bounds(bounds: Any) -> dict[str, Any]:
-    """Part pairs of bounds, or pairs by name, into the settings of both.
-
-    Raises:
-        ArgumentTypeError: something else than a pair.
-    """
+    """Part pairs of bounds, or pairs by name, into the settings of both."""
     named = bounds if isinstance(bounds, Mapping) else {"": bounds}
     for name, pair in named.items():
         if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -280,16 +242,7 @@ def split_bounds(bounds: Any) -> dict[str, Any]:
 
 
 def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
-    """Refuse hyper-parameters that a rule does not have.
-
-    Args:
-        kind: the optimizer's class.
-        rule: its rule.
-        given: the keyword arguments.
-
-    Raises:
-        ArgumentTypeError: one is unknown, with suggestions.
-    """
+    """Refuse hyper-parameters that a rule does not have, with suggestions."""
     for name in given:
         if name not in rule.scalars:
             reason = _explain_unknown(kind, rule, name)
@@ -300,11 +253,7 @@ def refuse_keywords(kind: type, rule: Rule, given: Mapping[str, Any]) -> None:
 def refuse_inputs(
     kind: type, rule: Rule, given: Mapping[str, Any], required: Sequence[str]
 ) -> None:
-    """Refuse what a step cannot be given, and what it lacks.
-
-    Raises:
-        ArgumentTypeError: as `refuse_keywords`; or one of the required is missing.
-    """
+    """Refuse what a step cannot be given, and what it lacks."""
     for name in given:
         if name in ENGINES_OWN:
             message = f"step must not be given {name}, which it computes itself"
@@ -323,12 +272,9 @@ def _explain_unknown(kind: type, rule: Rule, name: str) -> str:
         line = signature.starred(signature.arrays.index(name))
         return f"; put hyper-parameters after a *: def {rule.name}{line}"
     taken = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    keywords = [
-        one.name for one in taken if one.kind is one.KEYWORD_ONLY or one.name == "lr"
-    ]
-    own = [
-        one for one in dict.fromkeys([*keywords, *rule.scalars]) if one not in SHARED
-    ]
+    keywords = [p.name for p in taken if p.kind is p.KEYWORD_ONLY or p.name == "lr"]
+    names = dict.fromkeys([*keywords, *rule.scalars])
+    own = [name for name in names if name not in SHARED]
     known = [*own, *SHARED]
     near = suggest(name, known)
     meant = f"; did you mean {', '.join(near)}? " if near else ". "

@@ -17,20 +17,9 @@ from gdopt.arrays.arena import (
     refuse_overlap,
     refuse_unusable_dtype,
 )
-from gdopt.arrays.backend import (
-    Array,
-    Backend,
-    common_backend,
-)
-from gdopt.arrays.containers import (
-    Container,
-    read_arrays,
-    refuse_other_kinds,
-)
-from gdopt.arrays.foreign import (
-    Tensors,
-    parameter_view,
-)
+from gdopt.arrays.backend import Array, Backend, common_backend
+from gdopt.arrays.containers import Container, read_arrays, refuse_other_kinds
+from gdopt.arrays.foreign import Tensors, parameter_view
 from gdopt.checks import check_sequence, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.interrupt import Uninterrupted
@@ -39,34 +28,19 @@ from gdopt.optim.patterns import key_of_each
 
 @dataclass(frozen=True)
 class Parameters:
-    """Named arrays on one device, and the arena they are views of, if they are.
+    """Named arrays on one device, and the arena they are views of, if they are."""
 
-    Attributes:
-        arrays: those that are updated.
-        backend: of all.
-        device: of all.
-        layout: of `arrays`.
-        arena: whose views `arrays` are, on the CPU perhaps next to frozen ones.
-        named: all arrays, the frozen ones included.
-        container: the caller's list, tuple or mapping that holds them, if it does.
-        given: what the caller holds: `named`, or other libraries' arrays in its place.
-        tensors: those of torch among them, if any.
-        pairs: names of complex ones that are given here as real ones with a last axis
-            for both parts.
-        has_gaps: whether `arrays` are some of the arrays of an arena, or of the state.
-    """
-
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Array]  # which are updated
     backend: Backend
     device: str
-    layout: Layout
-    arena: Arena | None
-    named: Mapping[str, Array]
-    container: Container | None
-    given: Mapping[str, Any]
-    tensors: Tensors | None = None
-    pairs: frozenset[str] = frozenset()
-    has_gaps: bool = False
+    layout: Layout  # of `arrays`
+    arena: Arena | None  # of `arrays`, on the CPU perhaps next to frozen ones
+    named: Mapping[str, Array]  # all arrays, the frozen ones included
+    container: Container | None  # the caller's, that holds them
+    given: Mapping[str, Any]  # what the caller holds: of other libraries, too
+    tensors: Tensors | None = None  # those of torch
+    pairs: frozenset[str] = frozenset()  # complex, with a last axis for parts
+    has_gaps: bool = False  # whether `arrays` are some of an arena, or of the state
 
     @property
     def shown(self) -> Mapping[str, Array]:
@@ -81,9 +55,7 @@ class Parameters:
 
     def are_neighbours(self, name: str, following: str) -> bool:
         """Return whether one array follows another in the state, and in an arena."""
-        every = (
-            [self.layout] if self.arena is None else [self.layout, self.arena.layout]
-        )
+        every = [self.layout, *([] if self.arena is None else [self.arena.layout])]
         return all(one.slots[name].end == one.slots[following].start for one in every)
 
     def without(self, names: set[str]) -> Parameters:
@@ -99,19 +71,7 @@ class Parameters:
 
     @classmethod
     def of(cls, params: Any, frozen: Any = ()) -> Parameters:
-        """Name and check a user's parameters.
-
-        Args:
-            params: the arrays.
-            frozen: a name or a pattern, or a list of them: arrays that stay.
-
-        Raises:
-            ArgumentTypeError: a container without order, something that is not an
-                array, integers, a read-only array, foreign byte order.
-            ArgumentError: no array, arrays that share memory or a name, or are made
-                when they are read; all are frozen, or a pattern matches none.
-            BackendError: arrays on several devices.
-        """
+        """Name and check a user's parameters, of which a name or pattern is frozen."""
         arena = params if isinstance(params, Arena) else None
         given, container = read_arrays(params, "params")
         tensors = Tensors.among(given)
@@ -166,12 +126,7 @@ class Parameters:
 
 
 def frozen_names(frozen: Any, named: Mapping[str, Array]) -> set[str]:
-    """Return what a name or a pattern, or a list of them, stands for: not for all.
-
-    Raises:
-        ArgumentTypeError: it is something else.
-        ArgumentError: one matches no array, or all arrays are frozen.
-    """
+    """Return what a name or a pattern, or a list of them, stands for: not for all."""
     keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
     stay = {*key_of_each("frozen", keys, named)}
     if len(stay) == len(named):

@@ -11,17 +11,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 def matching(what: str, key: object, names: Collection[str]) -> list[str]:
-    """Return what a name or a pattern stands for; an exact name is not a pattern.
-
-    Args:
-        what: the argument that holds the key, for the errors.
-        key: a name, or a pattern with ``*``, ``?`` and ``[...]`` as in a shell.
-        names: all names that there are.
-
-    Raises:
-        ArgumentTypeError: the key is not a string.
-        ArgumentError: it stands for nothing.
-    """
+    """Return what a name or a pattern stands for; an exact name is not a pattern."""
     if not isinstance(key, str):
         message = f"{what} must have names or patterns as strings, got {shown(key)}"
         raise ArgumentTypeError(message)
@@ -38,12 +28,6 @@ def key_of_each(
 ) -> dict[str, str]:
     """Return for each name the key that holds for it: itself, or the first pattern.
 
-    Names that no key matches are left out.
-
-    Raises:
-        ArgumentTypeError: a key is not a string.
-        ArgumentError: a key matches no name.
-
     >>> key_of_each("lr", ["b*", "*", "W2"], ["W1", "b1", "W2"])
     {'W1': '*', 'b1': 'b*', 'W2': 'W2'}
     """
@@ -56,16 +40,7 @@ def key_of_each(
 
 
 def refuse_groups(kind: type, params: Any, settings: Mapping[str, Any]) -> None:
-    """Refuse a list of torch's groups of parameters, with the line to write instead.
-
-    Args:
-        kind: the optimizer's class.
-        params: what may be such a list.
-        settings: the hyper-parameters, for groups without their own.
-
-    Raises:
-        ArgumentTypeError: it is one.
-    """
+    """Refuse a list of torch's groups of parameters, with the line to write instead."""
     groups = params if isinstance(params, list | tuple) else ()
     if not groups or not all(isinstance(g, Mapping) and "params" in g for g in groups):
         return

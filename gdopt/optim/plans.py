@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gdopt.kernels.packing import group_seed
 from gdopt.optim.hyper import Hyper, StepCounter
 from gdopt.optim.options import Options
 from gdopt.optim.parameters import Parameters
@@ -18,23 +19,19 @@ Plan = TypeVar("Plan")
 
 @dataclass(eq=False)
 class RuleRunner:
-    """A rule, and what it runs on.
-
-    Attributes:
-        rule: the rule.
-        parameters: its arrays.
-        states: its state, and perhaps more.
-        hyper: its hyper-parameters, and perhaps more.
-        counter: the steps done.
-        options: how arrays are stored.
-    """
+    """A rule, and what it runs on."""
 
     rule: Rule
     parameters: Parameters
-    states: Mapping[str, Any]
-    hyper: Hyper
-    counter: StepCounter
-    options: Options
+    states: Mapping[str, Any]  # its state, and perhaps more
+    hyper: Hyper  # its own, and perhaps more
+    counter: StepCounter  # the steps done
+    options: Options  # how arrays are stored
+
+    def seed_of(self, group: str) -> int:
+        """Return the seed of the random bits for arrays of a dtype."""
+        number = list(self.parameters.layout.sizes).index(group)
+        return group_seed(self.options.seed, number)
 
 
 def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,12 +48,7 @@ def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Plans(Generic[Plan]):
-    """Makes executors, or other things, for some of the arrays; keeps the latest.
-
-    Args:
-        parameters: all arrays that may be updated.
-        make: makes one for some arrays.
-    """
+    """Makes executors, or other things, for some of the arrays; keeps the latest."""
 
     def __init__(
         self, parameters: Parameters, make: Callable[[Parameters], Plan]

@@ -79,10 +79,9 @@ class Resumable(AveragedParameters):
         if not strict and isinstance(saved, Mapping):
             own = self.state_dict()
             if saved.get("params"):
-                to_host = self._parameters.backend.to_host
-                own["params"] = {
-                    n: to_host(a) for n, a in self._parameters.arrays.items()
-                }
+                held = self._parameters
+                to_host, arrays = held.backend.to_host, held.arrays.items()
+                own["params"] = {name: to_host(a) for name, a in arrays}
             saved, *rest = state.fit(saved, own)
         self._load(saved, hyper=hyper, same_options=hyper and strict)
         if any(rest):

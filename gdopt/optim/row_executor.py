@@ -15,7 +15,7 @@ from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import adopt, group_seed, random_noise, round_by
+from gdopt.kernels.packing import adopt, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams
 from gdopt.optim.options import MASTER
@@ -32,25 +32,15 @@ class RowExecutor(RuleRunner):
     """Runs a rule once, on the named rows of some arrays and on all of the others.
 
     On a GPU the host waits for the norm, and for the rows if they are there.
-
-    Attributes:
-        norm_rule: computes the norm of each array's gradient, if that is transformed.
-        rows: by the names of arrays.
-        inputs: arrays that the step is given, by hyper-parameter and name; they have a
-            row for each of the rows.
-        steps: what runs the rule on arrays, which is kept from step to step.
-        imag: the state that stands for imaginary parts of gradients, which are pairs.
-        grad_norm: of the gradients, if the rule takes it.
-        where: the rows that are updated, as those of `rows` or each once.
     """
 
-    norm_rule: Rule | None
-    rows: Mapping[str, Rows]
-    inputs: Mapping[str, Mapping[str, Array]]
-    steps: dict[Any, tuple[Step, dict[int, int]]]
-    imag: str = ""
+    norm_rule: Rule | None  # for the norm of each array's transformed gradient
+    rows: Mapping[str, Rows]  # by the names of arrays
+    inputs: Mapping[str, Mapping[str, Array]]  # given to the step, by hyper-parameter
+    steps: dict[Any, tuple[Step, dict[int, int]]]  # kept from step to step
+    imag: str = ""  # the state for imaginary parts of gradients, which are pairs
     grad_norm: Any = None
-    where: dict[str, Any] = field(default_factory=dict)
+    where: dict[str, Any] = field(default_factory=dict)  # as in `rows`, or once
 
     def run_compiled(self, grads: Any) -> bool:  # noqa: ARG002
         """Return False: a step is more than one call."""
@@ -171,10 +161,7 @@ class RowExecutor(RuleRunner):
     def _prepared(
         self, rule: Rule, name: str, elements: Sequence[str], summed: Any
     ) -> tuple[Step, dict[int, int]]:
-        """Return what runs a rule on an array, and the streams of random bits.
-
-        Sums of gradients may have another dtype than the parameter.
-        """
+        """Return what runs a rule on an array, and the streams of random bits."""
         slot, backend = self.parameters.layout.slots[name], self.parameters.backend
         axes = len(slot.shape)
         stored = self.options.stored(rule, slot.group, len(elements), axes)
@@ -198,7 +185,7 @@ class RowExecutor(RuleRunner):
         index = np.ravel_multi_index(np.ix_(*axes), slot.shape) if axes else np.zeros(1)
         index = slot.start + index.reshape(-1).astype(np.int64)
         index = backend.from_host(index, self.parameters.device)
-        seed = group_seed(self.options.seed, list(layout.sizes).index(slot.group))
+        seed = self.seed_of(slot.group)
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
 
 
@@ -227,15 +214,11 @@ def _run_on_parts(
     taken: Sequence[int],
     noise: Mapping[int, Array],
 ) -> None:
-    """Run a step on a part of all arrays but those that are one themselves.
+    """Run a step on a part of all arrays but scalars, and what is a part itself.
 
-    Args:
-        step: the kernel.
-        arrays: its inputs.
-        where: an index of the part; rows by their numbers are copied.
-        values: the hoisted values.
-        taken: places of those that are parts: the gradient, and what a step is given.
-        noise: random bits for what is rounded by them, by its place.
+    Rows by their numbers are copied. `taken` are the places of what is a part: the
+    gradient, and what a step is given; `noise` are random bits, by the place of what is
+    rounded by them.
     """
     program, gradient = step.program, len(step.program.results)
     numbered, parts = hasattr(where, "dtype"), []

@@ -25,25 +25,15 @@ SPARSE = 64  # of that many rows one is named: sorting takes less time than mark
 
 @dataclass(frozen=True)
 class Rows:
-    """Which part of an array a step updates.
+    """Which part of an array a step updates."""
 
-    Attributes:
-        where: (n,) int64, the rows as given, or a tuple of slices.
-        shape: of the gradient.
-        increasing: whether each row is higher than the one before.
-        repeats: whether a row is there more than once.
-    """
-
-    where: Any
-    shape: tuple[int, ...]
-    increasing: bool = True
-    repeats: bool = False
+    where: Any  # (n,) int64, the rows as given, or a tuple of slices
+    shape: tuple[int, ...]  # of the gradient
+    increasing: bool = True  # whether each row is higher than the one before
+    repeats: bool = False  # whether a row is there more than once
 
     def ordered(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return each row once, increasing; the order of gradients by rows, and firsts.
-
-        These are where each row begins in that order, and the end.
-        """
+        """Return each row once, increasing; where its gradients are; their starts."""
         count = self.where.size
         keys = self.where * count + np.arange(count)
         keys.sort()  # takes half the time of a stable argsort
@@ -54,12 +44,7 @@ class Rows:
 
 
 def find_rows(at: Any, parameters: Parameters) -> dict[str, Rows]:
-    """Check which rows of which arrays are named.
-
-    Raises:
-        ArgumentError: rows that are not there, an array without rows, unknown names.
-        ArgumentTypeError: something else than integers or slices.
-    """
+    """Check which rows of which arrays are named."""
     arrays = parameters.arrays
     if not isinstance(at, Mapping):
         if len(parameters.named) > 1:
@@ -133,11 +118,7 @@ def refuse_whole(
     hyper: Hyper,
     parameters: Parameters,
 ) -> None:
-    """Refuse rows of an array where a step takes all of it.
-
-    Raises:
-        ArgumentError: the rule, or an option around it, does.
-    """
+    """Refuse rows of an array where the rule, or an option, takes the whole of it."""
     for name, own in rows.items():
         shape = parameters.arrays[name].shape
         whole = _option_of_whole(transforms, hyper, len(shape))

@@ -94,10 +94,8 @@ class Rule:
         for scalar in RESERVED.intersection(self.scalars):
             if module.startswith("gdopt."):
                 continue
-            message = (
-                f"{self.name}: {scalar!r} is a member or an option of optimizers: "
-            )
-            raise RuleError(message + "choose another name for the hyper-parameter")
+            message = f"{self.name}: {scalar!r} is a member or an option of optimizers"
+            raise RuleError(message + ": choose another name for the hyper-parameter")
 
     def _refuse_unknown(
         self, what: str, given: Mapping[str, Any], known: tuple[str, ...]
@@ -241,13 +239,9 @@ def _parsed(ranges: Mapping[str, str | Range]) -> dict[str, Range]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BuiltInRule(Rule):
-    """A rule of gdopt, which is traced when it is first used: most never are.
+    """A rule of gdopt, which is traced when it is first used: most never are."""
 
-    Attributes:
-        kind: class of the optimizer, whose defaults are the rule's.
-    """
-
-    kind: type = type
+    kind: type = type  # class of the optimizer, whose defaults are the rule's
 
     def __reduce__(self) -> Any:
         return _with_fields, (self.name, self.initial, self.ranges)
@@ -282,12 +276,8 @@ def built_in(
 ) -> Callable[[Callable[..., Any]], BuiltInRule]:
     """Make a function a rule of a class of optimizers, written below the class.
 
-    Args:
-        kind: the class.
-        start: what a state starts from, by its name: a number, ``"p"``, or the class's
-            argument whose default it is.
-        per: the state that is not of elements, as of `rule`.
-        **ranges: of scalars that are not in `RANGES`, or differ from it.
+    State starts from a number, ``"p"``, or the default of the class's argument that is
+    named. Ranges are those of `RANGES` where they are not given.
     """
     taken = inspect.signature(kind).parameters
     initial = {
@@ -310,13 +300,7 @@ def built_in(
 def variant(
     rule: BuiltInRule, *, start: tuple[tuple[str, float], ...] = (), **ranges: str
 ) -> BuiltInRule:
-    """Return a rule with other starts and ranges: the same one each time.
-
-    Args:
-        rule: the rule.
-        start: pairs of a state's name and what it starts from.
-        **ranges: of scalars.
-    """
+    """Return a rule with other starts, in pairs, and ranges: the same one each time."""
     initial = {**rule.initial, **dict(start)}
     return replace(rule, initial=initial, ranges={**rule.ranges, **_parsed(ranges)})
 

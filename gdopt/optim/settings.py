@@ -27,16 +27,7 @@ NUMBERS = {int, float} | {
 
 
 class Setting:
-    """A setting of one hyper-parameter, checked; `assigned` makes the next one.
-
-    Attributes:
-        given: as it was given, but for copies of arrays.
-        parts: the settings by the keys of a mapping, or one under None.
-        keys: of each parameter; None where one setting holds for all.
-        elements: arrays, spread over the parameters.
-        on_device: whether a part is a 0-d array on a GPU.
-        changes: whether a part is read at every step.
-    """
+    """A setting of one hyper-parameter, checked; `assigned` makes the next one."""
 
     def __init__(self, name: str, bounds: Range, parameters: Parameters) -> None:
         computed = [compute_dtype(group) for group in parameters.layout.sizes]
@@ -44,21 +35,15 @@ class Setting:
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.low, self.high = bounds.closed(self._dtype)
         self._matched: tuple[tuple[Key, ...], dict[str, Key]] | None = None
-        self.given: Any = None
-        self.parts: dict[Key, Any] = {}
-        self.keys: dict[str, Key] | None = None
-        self.elements: Arena | None = None
-        self.on_device = self.changes = False
+        self.given: Any = None  # but for copies of arrays
+        self.parts: dict[Key, Any] = {}  # by the keys of a mapping, or one under None
+        self.keys: dict[str, Key] | None = None  # of each parameter, where they differ
+        self.elements: Arena | None = None  # arrays, spread over the parameters
+        self.on_device = False  # whether a part is a 0-d array on a GPU
+        self.changes = False  # whether a part is read at every step
 
     def assigned(self, given: Any) -> Self:
-        """Return a setting of the same hyper-parameter; schedules are checked later.
-
-        Raises:
-            ArgumentError: a value is out of range, a key matches no array, or nothing
-                matches an array.
-            ArgumentTypeError: it is of a kind that cannot be used.
-            BackendError: an array is on another device.
-        """
+        """Return a setting of the same hyper-parameter; schedules are checked later."""
         new, by_name = object.__new__(type(self)), isinstance(given, Mapping)
         new.__dict__.update(self.__dict__)
         if self.name in ONE_FOR_ALL and (by_name or _is_array(given, least=1)):
@@ -121,9 +106,8 @@ class Setting:
         for key, part in others.items():
             self._check(key, part)
         self.changes = any(map(is_read, others.values()))
-        self.on_device = any(
-            is_on_device(part) and not part.ndim for part in others.values()
-        )
+        arrays = filter(is_on_device, others.values())
+        self.on_device = any(not part.ndim for part in arrays)
         if self.on_device and any(map(callable, others.values())):
             message = (
                 f"{self.name} must not mix schedules with 0-d arrays on the device, as "
@@ -145,9 +129,8 @@ class Setting:
         backend = common_backend([(label, part)])
         device = backend.device(part)
         if device != home and (part.ndim or device != "cpu"):
-            message = (
-                f"{label} must be on {home}, got a {backend.name} array on {device}"
-            )
+            got = f"a {backend.name} array on {device}"
+            message = f"{label} must be on {home}, got {got}"
             raise BackendError(message)
         if part.dtype.kind not in "iuf":
             message = f"{label} must be an array of numbers, got {part.dtype}"
@@ -241,7 +224,6 @@ def _copy(part: Any) -> Any:
 
 
 def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
-    has_both = hasattr(value, "ndim") and hasattr(value, "dtype")
-    return (
-        has_both and not isinstance(value, np.generic) and least <= value.ndim <= most
-    )
+    is_array = hasattr(value, "ndim") and hasattr(value, "dtype")
+    is_array = is_array and not isinstance(value, np.generic)
+    return is_array and least <= value.ndim <= most

@@ -35,16 +35,7 @@ def save(
     *,
     held: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """Copy the state to NumPy arrays and numbers, in nested dictionaries.
-
-    Args:
-        rule: of the optimizer.
-        counts: the steps done, "t", and others.
-        hyper: the settings.
-        states: the arrays.
-        parameters: whose state it is.
-        held: the parameters, while these hold averages.
-    """
+    """Copy the state to NumPy arrays and numbers, with parameters that are held."""
     to_host = parameters.backend.to_host
     own = {key: np.array(to_host(array)) for key, array in (held or {}).items()}
     inner = {} if rule.inner is None else {INNER: rule.inner.name}
@@ -72,23 +63,9 @@ def load(
     with_hyper: bool = True,
     same_options: bool = True,
 ) -> tuple[dict[str, int], dict[str, Array]]:
-    """Check a saved state against this optimizer, and take it over.
+    """Check a saved state against this optimizer, and take it over, or change nothing.
 
-    Args:
-        saved: the state.
-        rule: of the optimizer.
-        hyper: its settings.
-        states: its arrays.
-        parameters: whose state it is.
-        counts: names of what is counted.
-        with_hyper: whether to take over the settings, too.
-        same_options: whether the options around the rule must be the same.
-
-    Returns:
-        The counts; and the parameters, if they held averages when it was saved.
-
-    Raises:
-        StateError: it does not fit; nothing has changed.
+    Return the counts, and the parameters if they held averages when it was saved.
     """
     keys = ["format", "rule", "hyper", "state"]
     if isinstance(saved, Mapping):
@@ -109,9 +86,8 @@ def load(
         check_state("params", held, parameters.arrays)
     for key, array in held.items():
         check_saved_array(array_label(key), array, parameters.arrays[key])
-    to_device = functools.partial(
-        parameters.backend.from_host, device=parameters.device
-    )
+    backend, device = parameters.backend, parameters.device
+    to_device = functools.partial(backend.from_host, device=device)
     if with_hyper:
         _take_hyper(hyper, saved["hyper"])
     with parameters.on_device():
@@ -160,13 +136,7 @@ def fit(
 ) -> tuple[Any, list[str], list[str]]:
     """Return what of a saved state matches, with this optimizer's own for the rest.
 
-    Args:
-        saved: the state, or a part of it.
-        own: that of this optimizer.
-        place: the keys of the part.
-
-    Returns:
-        A state that fits; what is missing in `saved`, and what was not expected.
+    After it: what is missing in `saved`, and what was not expected, by `place`.
     """
     if hasattr(own, "shape"):
         array = saved if hasattr(saved, "dtype") else np.asarray(saved)

@@ -31,12 +31,7 @@ class TensorGradients(Gradients):
         self._above = np.array([above for *_, above in self._extents.values()])
 
     def check(self, grads: Any) -> Arena | list[Array]:
-        """See `Gradients.check`; None stands for those that the parameters carry.
-
-        Raises:
-            ArgumentError: as there; a parameter lies in other memory than before, or
-                none has a gradient.
-        """
+        """See `Gradients.check`; None stands for those that the parameters carry."""
         self._tensors.refuse_moved()
         self._check_parameters()
         given = self._tensors.grads(self._names) if grads is None else grads
@@ -50,11 +45,7 @@ class TensorGradients(Gradients):
         return super()._check_fresh(arrays) if views is None else views
 
     def _view_alike(self, arrays: list[Any]) -> list[Array] | None:
-        """View tensors that are like their parameters; lists are the fastest check.
-
-        Returns:
-            None where some are not, which is found out one by one.
-        """
+        """View tensors like their parameters; return None where some are not."""
         dtypes, strides = self._alike
         if [array.dtype for array in arrays] != dtypes:
             return None

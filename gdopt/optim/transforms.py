@@ -57,11 +57,7 @@ def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -
 
 
 def unit_norm(x: Any, unit_axis: int | None) -> Any:
-    """Return the norm of each unit, a row (0) or a column (1); of a vector its own.
-
-    Raises:
-        RuleError: columns of an array of more than three axes.
-    """
+    """Return the norm of each unit, a row (0) or a column (1); of a vector its own."""
     if x.ndim < 2:
         return np.linalg.norm(x)
     if unit_axis == 0:
@@ -80,28 +76,16 @@ def unit_norm(x: Any, unit_axis: int | None) -> Any:
 
 @dataclass(frozen=True)
 class Transforms:
-    """Which options an optimizer has; what of them is not a hyper-parameter.
+    """Which options an optimizer has; what of them is not a hyper-parameter."""
 
-    Attributes:
-        options: those of `HYPER`.
-        accumulate: gradients whose mean a step takes.
-        maximize: whether it goes up.
-        decay_mode: of weight_decay.
-        unit_axis: of agc.
-        sync_period: of lookahead.
-        swa_start: updates before the mean of the parameters begins.
-        rule_norm: whether the rule itself takes the norm of all gradients.
-        complex_mode: how it takes complex parameters, if they are.
-    """
-
-    options: frozenset[str] = frozenset()
-    accumulate: int = 1
-    maximize: bool = False
-    decay_mode: str | None = None
-    unit_axis: int | None = None
-    sync_period: int = 1
-    swa_start: int | None = None
-    rule_norm: bool = False
+    options: frozenset[str] = frozenset()  # those of `HYPER`
+    accumulate: int = 1  # gradients whose mean a step takes
+    maximize: bool = False  # whether it goes up
+    decay_mode: str | None = None  # of weight_decay
+    unit_axis: int | None = None  # of agc
+    sync_period: int = 1  # of lookahead
+    swa_start: int | None = None  # updates before the mean of the parameters begins
+    rule_norm: bool = False  # whether the rule itself takes the norm of all gradients
     complex_mode: str | None = None
 
     @property
@@ -239,14 +223,7 @@ class Transforms:
 
 @functools.lru_cache(maxsize=64)
 def extended(inner: Rule, transforms: Transforms) -> Rule:
-    """Make a rule that does `inner` and everything around it.
-
-    Its hyper-parameters are those of both; one that clips by the norm of all takes that
-    as well. Its state is the rule's, then that of the transforms.
-
-    Raises:
-        RuleError: the rule has an argument of such a name itself.
-    """
+    """Make a rule that does `inner`, whose state comes first, and all around it."""
     if replace(transforms, rule_norm=False, complex_mode=None) == Transforms():
         return inner
     arrays = list(inner.kernel.signature.arrays)
@@ -288,10 +265,7 @@ def extended(inner: Rule, transforms: Transforms) -> Rule:
 
 @functools.lru_cache(maxsize=64)
 def norm_rule(transforms: Transforms) -> Rule | None:
-    """Return the rule that computes the norm of each array, if one is needed.
-
-    It changes nothing but its state `NORMS`, one value for each array.
-    """
+    """Return the rule whose state `NORMS` is the norm of each array, if needed."""
     if not transforms.measures:
         return None
     states = [ACCUMULATED] if transforms.accumulate > 1 else []

@@ -15,17 +15,7 @@ from gdopt.optim.transforms import HYPER
 
 
 class Box:
-    """A lower and an upper bound for each element of the parameters.
-
-    Args:
-        parameters: real arrays.
-        bounds: a pair (lower, upper) of numbers or arrays, or a mapping from names to
-            pairs, as those of `gdopt.Optimizer`; schedules are refused.
-
-    Raises:
-        ArgumentError: bounds cross, or do not broadcast; parameters are complex.
-        ArgumentTypeError: something else than a pair, or a bound that may change.
-    """
+    """A lower and an upper bound for each element of real parameters."""
 
     def __init__(self, parameters: Parameters, bounds: Any) -> None:
         self._xp = parameters.backend.xp
@@ -42,9 +32,8 @@ class Box:
                 raise ArgumentTypeError(message)
             arena = Arena(parameters.layout, parameters.backend, parameters.device)
             for key, view in arena.items():
-                view[...] = (
-                    setting.elements[key] if setting.elements else setting.of(key)
-                )
+                own = setting.elements
+                view[...] = own[key] if own else setting.of(key)
             ends.append(arena)
         for key, low, high in ((key, ends[0][key], ends[1][key]) for key in ends[0]):
             if bool((low > high).any()):
@@ -56,15 +45,10 @@ class Box:
         self.closed = bool((isfinite(self.lower) & isfinite(self.upper)).all())
 
     def refuse_outside(self, point: Arena) -> None:
-        """Refuse a start outside the bounds.
-
-        Raises:
-            ArgumentError: names the array.
-        """
+        """Refuse a start outside the bounds."""
+        low, high = self._ends
         for key, array in point.items():
-            if bool(
-                ((array < self._ends[0][key]) | (array > self._ends[1][key])).any()
-            ):
+            if bool(((array < low[key]) | (array > high[key])).any()):
                 message = f"{array_label(key)} must start within its bounds"
                 raise ArgumentError(message + ": clip it to them first")
 

@@ -43,12 +43,7 @@ def pack(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def parse(header: np.ndarray) -> dict[str, Any]:
-    """Read a header.
-
-    Raises:
-        StateError: it is of a newer format, or not a header.
-        ValueError: it is not JSON.
-    """
+    """Read a header; raise StateError where its format is newer or unknown."""
     content: Any = json.loads(header.tobytes())
     known = content.get("format") if isinstance(content, dict) else None
     check_format("it", known, FORMAT)
@@ -62,11 +57,7 @@ def parse(header: np.ndarray) -> dict[str, Any]:
 def unpack(
     content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Put arrays back into the tree of a header, each checked by its SHA-256.
-
-    Raises:
-        StateError: an array is damaged, missing or not mentioned.
-    """
+    """Put arrays back into the tree of a header, each checked by its SHA-256."""
     expected = content["sha256"]
     if set(expected) != set(arrays):
         wrong = name_differences(sorted(expected), sorted(arrays))
@@ -94,14 +85,10 @@ def _extract_arrays(
     if isinstance(value, Mapping):
         for key in value:
             _check_key(key, place)
-        return {
-            key: _extract_arrays(value[key], (*place, key), arrays) for key in value
-        }
+        return {k: _extract_arrays(v, (*place, k), arrays) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [
-            _extract_arrays(part, (*place, str(k)), arrays)
-            for k, part in enumerate(value)
-        ]
+        parts = enumerate(value)
+        return [_extract_arrays(part, (*place, str(k)), arrays) for k, part in parts]
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -139,11 +126,9 @@ def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         if ARRAY in value:
             return arrays[value[ARRAY]]
         return {key: _insert_arrays(part, arrays) for key, part in value.items()}
-    return (
-        [_insert_arrays(part, arrays) for part in value]
-        if isinstance(value, list)
-        else value
-    )
+    if isinstance(value, list):
+        return [_insert_arrays(part, arrays) for part in value]
+    return value
 
 
 # What a damaged archive makes the readers of zip, npy and JSON raise.

@@ -30,34 +30,18 @@ STALLED = (
 
 
 class Report(NamedTuple):
-    """What is read of an evaluation, in one transfer from a device.
-
-    Attributes:
-        value: of the function.
-        slope: along the direction.
-        norm: largest magnitude of an element of the projected gradient.
-        size: largest magnitude of an element of the direction.
-    """
+    """What is read of an evaluation, in one transfer from a device."""
 
     value: float
-    slope: float
-    norm: float
-    size: float
+    slope: float  # along the direction
+    norm: float  # largest magnitude of an element of the projected gradient
+    size: float  # largest magnitude of an element of the direction
 
 
 class Descent:
     """Updates all parameters as one vector, along a direction that a subclass chooses.
 
-    Args:
-        parameters: all float32 or all float64; complex ones are pairs of real ones.
-        bounds: None, or as those of `gdopt.Optimizer`, without schedules.
-
-    Attributes:
-        t: updates done.
-
-    Raises:
-        ArgumentTypeError: parameters of another dtype, or of several.
-        ArgumentError: no element; bounds that cross or do not broadcast.
+    They are all float32 or all float64; complex ones are pairs of real ones.
     """
 
     name: str
@@ -74,23 +58,20 @@ class Descent:
         self._parameters = parameters
         layout = Layout.of(parameters.arrays)  # without the gaps of frozen arrays
         if len(layout.sizes) > 1 or not layout.sizes.keys() <= {"float32", "float64"}:
-            message = (
-                f"{self.name!r} needs params all of float64, or all of float32, got "
-            )
-            message += f"{', '.join(layout.sizes)}: write w.astype(np.float64)"
+            message = f"{self.name!r} needs params all of float64, or all of float32, "
+            message += f"got {', '.join(layout.sizes)}: write w.astype(np.float64)"
             raise ArgumentTypeError(message)
         if not max(layout.sizes.values()):
             message = "params must hold at least one number, got empty arrays"
             raise ArgumentError(message)
-        self.t = 0
+        self.t = 0  # updates done
         self._backend, self._xp = parameters.backend, parameters.backend.xp
         with parameters.on_device():
             self._box = None if bounds is None else Box(parameters, bounds)
             # The point and a trial, with their gradients, which change places.
             places = layout, self._backend, parameters.device
-            self._x, self._g, self._trial, self._trial_g = (
-                Arena(*places) for _ in range(4)
-            )
+            arenas = [Arena(*places) for _ in range(4)]
+            self._x, self._g, self._trial, self._trial_g = arenas
             self._d = self._x.like().flat
             self._free_g = self._d if self._box is None else self._x.like().flat
             self._ends = self._d.max(), self._d.min()
@@ -130,12 +111,7 @@ class Descent:
         raise NotImplementedError
 
     def start(self, evaluate: Evaluate) -> Point:
-        """Evaluate the parameters as they are.
-
-        Raises:
-            DivergenceError: the value or a gradient is not finite.
-            ArgumentError: the parameters lie outside their bounds.
-        """
+        """Evaluate the parameters as they are, within their bounds."""
         with self._parameters.on_device():
             for name, array in self._parameters.arrays.items():
                 self._x[name][...] = array
@@ -158,13 +134,10 @@ class Descent:
         """Search along a new direction, and leave the parameters at the end of it.
 
         An error puts them back to where the update started.
-
-        Raises:
-            ArgumentError: the method has not started.
         """
         if math.isnan(self._value):
             message = (
-                f"{self.name!r} must start before its first update, or after a load"
+                f"{self.name!r} must start before its first update or after a load"
             )
             raise ArgumentError(message)
         try:
@@ -217,10 +190,7 @@ class Descent:
         return self._xp.multiply(g.flat, self._mask, out=self._free_g)
 
     def _aim(self) -> tuple[float, float, float]:
-        """Write the next direction; return its slope, the first and the longest step.
-
-        Within bounds it is the way to the first step's end, projected.
-        """
+        """Write the next direction; return its slope, first step and longest step."""
         slope, first = self._direction(self._free(self._x, self._g))
         longest = math.inf
         if self._box is not None:
@@ -231,9 +201,8 @@ class Descent:
             d += x
             self._box.clip(d)
             d -= x
-            slope, longest = self._read(
-                self._xp.dot(self._g.flat, d), self._box.room(x, d)
-            )
+            slope_and_room = self._xp.dot(self._g.flat, d), self._box.room(x, d)
+            slope, longest = self._read(*slope_and_room)
             first, longest = 1.0, max(1.0, longest)
         self._ends = self._d.max(), self._d.min()
         return slope, first, longest
@@ -283,12 +252,7 @@ class Descent:
         return {"format": 1, "method": self.name, **counts, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state, whose parameters `start` has to find.
-
-        Raises:
-            StateError: it is not one of this method and these parameters; nothing
-                is changed.
-        """
+        """Take over a state, or nothing of it; `start` has to find its parameters."""
         same = {"format": 1, "method": self.name}
         name = f"the state of {self.name!r}"
         keys = {"lowest", *self._state()}

@@ -34,17 +34,8 @@ class CapturedWork:
 
     The first time compiles what there is to compile and fills a memory pool that is the
     graph's own: nothing else is ever put where the graph writes. The pool's memory goes
-    back to the device with the object.
-
-    Args:
-        cupy: the module.
-        stream: to capture on, not the default one.
-        work: does the work on the current stream, and asks nothing of the device. Its
-            result, arrays in the graph's own memory, is `result`. It is kept: the graph
-            writes to arrays that only its closure holds.
-
-    Raises:
-        BackendError: CUDA refuses to capture it.
+    back to the device with the object. The work asks nothing of the device; its result,
+    arrays in the pool, is `result`. It is kept, with the arrays of its closure.
     """
 
     def __init__(self, cupy: Any, stream: Any, work: Callable[[], Any]) -> None:
@@ -137,12 +128,9 @@ class TrainingGraph:
         if not isinstance(executor, GraphExecutor):
             message = "a graph needs a network on a GPU, got one on the CPU"
             raise BackendError(message)
-        if given := [
-            n for n in optimizer.rule.scalars if n not in set(optimizer.hyper)
-        ]:
-            message = (
-                f"a graph needs all hyper-parameters, but each step is given {given}"
-            )
+        hyper = set(optimizer.hyper)
+        if given := [n for n in optimizer.rule.scalars if n not in hyper]:
+            message = f"a graph needs all hyper-parameters, but steps are given {given}"
             raise ArgumentError(message)
         if optimizer.host_skips:
             message = "a graph takes no accumulate and no dynamic loss_scale: the host "
@@ -219,9 +207,8 @@ class TrainingGraph:
             sizes = {"size_": size, "width_": out.size // rows}
             places = {"order_": self._order, "position_": self._position}
             ends = {"source_": array.reshape(-1), "out_": out.reshape(-1)}
-            launches.append(
-                Launch(gather_text(out.size), out.size, sizes | places | ends)
-            )
+            fixed = sizes | places | ends
+            launches.append(Launch(gather_text(out.size), out.size, fixed))
             outputs.append(out)
         one = {"by_": np.int64(1), "position_": self._position}
         launches.append(Launch(ADVANCE, 1, one))

@@ -61,9 +61,8 @@ class LBFGS(Descent):
         count = int(check_saved_array("count", state["count"], np.array(0)))
         held = self._pairs[: 2 * min(count, MEMORY)]
         pairs = check_saved_array("pairs", state["pairs"], held)
-        self._products[...] = check_saved_array(
-            "products", state["products"], self._products
-        )
+        own = self._products
+        own[...] = check_saved_array("products", state["products"], own)
         held[...] = self._backend.from_host(pairs, self._parameters.device)
         self._count = count
 
@@ -91,10 +90,7 @@ class LBFGS(Descent):
         return slope - scale * square, 1.0
 
     def _multiply(self, pairs: Array, g: Array) -> list[float]:
-        """Return the products of the pairs and of g with g, by one transfer.
-
-        Those with the newest y are noted, or all where bounds hold other elements.
-        """
+        """Return the products of all pairs and g with g; note those with the new y."""
         xp, held = self._xp, len(pairs)
         parts = [xp.dot(pairs, g), xp.dot(g, g).reshape(1)]
         last = 2 * ((self._count - 1) % MEMORY) + 1
@@ -125,11 +121,6 @@ def _recur(
     rows: list[list[float]], of_g: list[float], order: list[int]
 ) -> tuple[float, list[float]]:
     """Do the two-loop recursion for -H g; return the parts of -g and of all pairs.
-
-    Args:
-        rows: products of s (even) and y (odd) with y, in the odd columns.
-        of_g: products of s and y with g.
-        order: pairs from the oldest to the newest.
 
     Source: Nocedal & Wright 2006, algorithm 7.4 with (7.20).
     """

@@ -54,10 +54,7 @@ def search(
     Source: Moré & Thuente 1994, Line search algorithms with guaranteed sufficient
     decrease; for rounding Hager & Zhang 2005, A new conjugate gradient method, (4.1).
     """
-    best, other = (
-        start,
-        None,
-    )  # the ends of an interval with such a step, once bracketed
+    best, other = start, None  # ends of an interval with such a step, once bracketed
     low, high = 0.0, 5 * step
     widths = math.inf, math.inf
     least, first_stage = DECREASE * start.slope, True

@@ -28,19 +28,7 @@ from gdopt.training.point import Evaluate, Point
 def make_method(
     method: Any, params: Any, *, lr: Any = None, bounds: Any = None
 ) -> Optimizer | Descent:
-    """Return what updates the parameters.
-
-    Args:
-        method: a name, a class or another function of the parameters, an optimizer of
-            theirs, or a rule.
-        params: the user's container.
-        lr: of an optimizer that is made here; by default its own.
-        bounds: of the same.
-
-    Raises:
-        ArgumentError: an unknown name; `lr` or `bounds` where they have no meaning.
-        ArgumentTypeError: the method is of another kind, or an optimizer of others.
-    """
+    """Return what updates the parameters: a line search, or an optimizer."""
     given = {"lr": lr, "bounds": bounds}
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(method, Optimizer):
@@ -88,16 +76,11 @@ def refuse_others(optimizer: Optimizer, params: Any, what: str) -> None:
 
 
 class FirstOrder:
-    """An optimizer in a run without data, where each gradient is used once.
-
-    Attributes:
-        optimizer: makes the updates.
-        gradients: those at the parameters, by name.
-    """
+    """An optimizer in a run without data, where each gradient is used once."""
 
     def __init__(self, optimizer: Optimizer, *, measure_change: bool) -> None:
         self.optimizer = optimizer
-        self.gradients: Mapping[str, Array] = {}
+        self.gradients: Mapping[str, Array] = {}  # at the parameters, by name
         self._measure_change = measure_change
         self._given: Any = None
 
@@ -158,10 +141,7 @@ def named_gradients(optimizer: Optimizer, given: Any) -> dict[str, Array]:
 
 
 def max_norm(xp: Any, arrays: Any) -> float:
-    """Return the largest magnitude of an element; NaN where there is one.
-
-    A device is waited for once.
-    """
+    """Return the largest magnitude, or NaN, by one transfer from a device."""
     ends = []
     for array in arrays:
         if array.size:

@@ -17,18 +17,7 @@ HIGHER = {"dev_accuracy", "examples_per_second"}  # are better; of all others lo
 
 
 class Monitor:
-    """The number of a record that a callback watches.
-
-    Args:
-        name: of a field of `Record`; by default what the dev examples give, if there
-            are some, or else the loss, smoothed in a run with data.
-        mode: ``"max"`` or ``"min"``; by default what is better of such a number.
-
-    Attributes:
-        given: both arguments.
-        mode: as given, or what is better of the number that is watched.
-        watched: the name of that number.
-    """
+    """The number of a record that a callback watches."""
 
     def __init__(self, name: str | None, mode: str | None) -> None:
         check_optional(_check_name, "monitor", name)
@@ -37,11 +26,7 @@ class Monitor:
         self.watched, self.mode = name or "", mode
 
     def begin(self, run: Run) -> None:
-        """Choose what is watched in a run.
-
-        Raises:
-            ArgumentError: the run does not measure it, or on too few dev examples.
-        """
+        """Choose what is watched in a run; refuse what it does not measure."""
         own = "loss" if run.data is None else "smoothed_loss"
         measured = own if run.dev is None else run.objective.measures
         self.watched = self.given["monitor"] or measured

@@ -21,31 +21,20 @@ Function = Callable[..., tuple[Any, Any]]
 
 
 class Objective:
-    """A function ``fg(params, *batch)`` that returns a value and its gradient.
-
-    Attributes:
-        params: the user's container, which the function is called with.
-        evaluations: how often it was called for a gradient.
-        measures: what is watched of what `measure` returns: ``"dev_accuracy"`` or
-            ``"dev_loss"``.
-    """
+    """A function ``fg(params, *batch)`` that returns a value and its gradient."""
 
     _name = "fg"
-    measures = "dev_loss"
+    measures = "dev_loss"  # or "dev_accuracy": what `measure` returns
 
     def __init__(self, fg: Function, params: Any) -> None:
         if not callable(fg):
             message = f"fg must be a function of the parameters, got {shown(fg)}"
             raise ArgumentTypeError(message)
         self._fg, self.params = fg, params
-        self.evaluations = 0
+        self.evaluations = 0  # calls for a gradient
 
     def evaluate(self, batch: tuple[Any, ...] = ()) -> tuple[Any, Any]:
-        """Return the value and the gradients at the parameters as they are.
-
-        Raises:
-            ArgumentTypeError: the function returns something else than a pair.
-        """
+        """Return the value and the gradients at the parameters as they are."""
         self.evaluations += 1
         found = self._call(batch)
         if isinstance(found, tuple | list) and len(found) == 2:
@@ -148,11 +137,7 @@ class NetworkLoss(ModelObjective):
 
 
 def read_value(value: Any) -> float:
-    """Return a value that is a number, or an array of one element, as a float.
-
-    Raises:
-        ArgumentTypeError: it is not one real number.
-    """
+    """Return a value that is a number, or an array of one element, as a float."""
     try:
         return _number(value)
     except BackendError:

@@ -185,12 +185,7 @@ class ReduceOnPlateau:
 
 
 def _rate(optimizer: Any) -> float:
-    """Return the learning rate, which must be one number.
-
-    Raises:
-        ArgumentError: it is a schedule or an array, or differs between parameters, or
-            there is none.
-    """
+    """Return the learning rate, which must be one number."""
     lr = getattr(getattr(optimizer, "hyper", None), "settings", {}).get("lr")
     if not isinstance(lr, int | float | np.floating):
         kind = type(optimizer).__name__

@@ -167,9 +167,8 @@ def lr_finder(
     kept += [one for one in (objective, data) if hasattr(one, "load_state_dict")]
     snapshot, first = Snapshot(kept), optimizer.t
     try:
-        optimizer.hyper["lr"] = lambda t: (
-            low * (high / low) ** ((t - first) / (steps - 1))
-        )
+        ratio, last = high / low, steps - 1
+        optimizer.hyper["lr"] = lambda t: low * ratio ** ((t - first) / last)
         return _measured(run, factor)
     finally:
         snapshot.restore()
@@ -182,9 +181,8 @@ def _objective(objective: Any, optimizer: Optimizer, data: Any) -> Objective:
         return objective_of(objective, optimizer, data)
     own = parameters_of(optimizer)
     given = own.arena if own.container is None else own.container.given
-    return Objective(
-        objective, next(iter(own.given.values())) if given is None else given
-    )
+    lone = next(iter(own.given.values()))
+    return Objective(objective, lone if given is None else given)
 
 
 def _measured(run: Run, factor: float) -> RangeTest:

@@ -28,27 +28,15 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Update:
-    """What is known after an update.
+    """What is known after an update."""
 
-    Attributes:
-        loss: NaN where it was not read.
-        examples: in its batch.
-        point: of a run without data: where the update has led.
-    """
-
-    loss: float
-    examples: int = 0
-    point: Point | None = None
+    loss: float  # NaN where it was not read
+    examples: int = 0  # in its batch
+    point: Point | None = None  # of a run without data: where it has led
 
 
 class WholeProblem:
-    """A run without data: value and gradient are those of the whole problem.
-
-    Args:
-        objective: what is minimized.
-        method: a line search, or an optimizer as one.
-        check: refuses a value or a gradient that is not finite.
-    """
+    """A run without data: value and gradient are those of the whole problem."""
 
     ends_epoch = False
 
@@ -94,21 +82,10 @@ class WholeProblem:
 
 
 class Batches:
-    """A run with data: each update takes the gradient of the next batch.
-
-    Args:
-        objective: what is minimized.
-        optimizer: takes the gradients.
-        data: each loop over it is an epoch of `len()` batches.
-        check: refuses a loss that is not finite.
-    """
+    """A run with data: each update takes the gradient of the next batch."""
 
     def __init__(
-        self,
-        objective: Objective,
-        optimizer: Optimizer,
-        data: Any,
-        check: Check,
+        self, objective: Objective, optimizer: Optimizer, data: Any, check: Check
     ) -> None:
         self._objective, self._optimizer = objective, optimizer
         self._data, self._check = data, check
@@ -220,12 +197,7 @@ def examples_in(array: Any, data: Any) -> int:
 
 
 def refuse_iterators(name: str, data: Any) -> None:
-    """Refuse data that cannot be looped over for every epoch.
-
-    Raises:
-        ArgumentTypeError: it has no length, or can be looped over only once; it is
-            arrays, or empty.
-    """
+    """Refuse data that cannot be looped over for every epoch."""
     loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
     other = isinstance(data, tuple | dict | str) or hasattr(data, "shape")
     if not loops or other or hasattr(data, "__next__") or len(data) == 0:

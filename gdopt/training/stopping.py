@@ -205,10 +205,8 @@ class EarlyStopping:
         Raises:
             StateError: it does not fit, or is damaged; nothing has changed.
         """
-        keys, counts = (
-            ("best", "record", "params", "layers", "reason"),
-            ("waited", "nans"),
-        )
+        keys = "best", "record", "params", "layers", "reason"
+        counts = "waited", "nans"
         same = {"format": FORMAT, **self._monitor.given}
         state = check_state("state", state, keys, counts=counts, same=same)
         record, moved = _record(state), {}
@@ -216,12 +214,9 @@ class EarlyStopping:
             check_state("layers", state["layers"], self._objective.state_dict())
             saved = check_state("params", state["params"], self._kept)
             move, device = self._parameters.backend.from_host, self._parameters.device
-            moved = {
-                name: move(
-                    check_saved_array(f"params[{name!r}]", saved[name], own), device
-                )
-                for name, own in self._kept.items()
-            }
+            for name, own in self._kept.items():
+                array = check_saved_array(f"params[{name!r}]", saved[name], own)
+                moved[name] = move(array, device)
         self._copy(moved, self._kept)
         self.waited, self.nans = state["waited"], state["nans"]
         self.best, self._best_record = state["best"], record
@@ -229,11 +224,7 @@ class EarlyStopping:
 
 
 def _record(state: Mapping[str, Any]) -> Record | None:
-    """Read the record of the best value.
-
-    Raises:
-        StateError: the parts of the state cannot belong together.
-    """
+    """Read the record of the best value, to which the rest of the state belongs."""
     best, record = state["best"], state["record"]
     if best is None and record is None and state["params"] is None:
         return None

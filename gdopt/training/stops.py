@@ -22,26 +22,15 @@ MAX_ITER = 10_000
 
 @dataclass
 class Stops:
-    """When a run ends; what is None does not end it.
+    """When a run ends; what is None does not end it."""
 
-    Attributes:
-        epochs: passes over the data.
-        max_iter: updates.
-        max_seconds: of the run, its earlier parts included.
-        gtol: largest magnitude of an element of the gradient, projected under bounds.
-        ftol: decrease of the value in an update, as a share of
-            ``max(|before|, |after|, 1)``.
-        xtol: largest change of a parameter in an update.
-        target: value, or smoothed loss of a run with data.
-    """
-
-    epochs: int | None = None
-    max_iter: int | None = None
-    max_seconds: float | None = None
-    gtol: float | None = None
-    ftol: float | None = None
-    xtol: float | None = None
-    target: float | None = None
+    epochs: int | None = None  # passes over the data
+    max_iter: int | None = None  # updates
+    max_seconds: float | None = None  # of the run, its earlier parts included
+    gtol: float | None = None  # largest magnitude of an element of the gradient
+    ftol: float | None = None  # decrease, in units of max(|before|, |after|, 1)
+    xtol: float | None = None  # largest change of a parameter in an update
+    target: float | None = None  # value, or smoothed loss of a run with data
 
     def __post_init__(self) -> None:
         """Check what was given."""
@@ -50,11 +39,7 @@ class Stops:
 
     @classmethod
     def of(cls, *, with_data: bool, **given: Any) -> Stops:
-        """Check the rules of a run, and add those it has by default.
-
-        Raises:
-            ArgumentError: a rule has no meaning for the run, or the run has no end.
-        """
+        """Check the rules of a run, and add those it has by default."""
         stops = cls(**given)
         if with_data:
             for name in ("gtol", "ftol", "xtol"):
@@ -80,13 +65,7 @@ class Stops:
     def converged(
         self, value: float, point: Point | None = None, before: float | None = None
     ) -> str | None:
-        """Return the sentence of a convergence rule that holds.
-
-        Args:
-            value: or the smoothed loss.
-            point: what else is known in a run without data.
-            before: the value before the update; None at the start.
-        """
+        """Return the sentence of a convergence rule that holds, if one does."""
         if self.target is not None and value <= self.target:
             return f"the value {value:.6g} is at most target={self.target:g}"
         if point is None:

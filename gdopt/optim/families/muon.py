@@ -132,9 +132,8 @@ class Muon(Optimizer):
             raise ArgumentError(message)
         check_choice("adjust_lr", adjust_lr, RATIOS)
         if options.get("state_dtype") is not None:
-            message = (
-                f"state_dtype must be None for Muon, got {options['state_dtype']!r}"
-            )
+            got = repr(options["state_dtype"])
+            message = f"state_dtype must be None for Muon, got {got}"
             raise ArgumentError(message)
         coefficients = check_each(as_number, "ns_coefficients", ns_coefficients)
         if len(coefficients) != 3:
@@ -344,10 +343,7 @@ class Muon(Optimizer):
         self._freeze(given["left_out"])
 
     def _swapped(
-        self,
-        given: dict[str, Any],
-        frozen: Sequence[str],
-        arrays: Mapping[str, Array],
+        self, given: dict[str, Any], frozen: Sequence[str], arrays: Mapping[str, Array]
     ) -> dict[str, Any]:
         every = given["all"] | {"params": self._source(arrays)}
         if frozen != every["frozen"]:
@@ -451,11 +447,7 @@ class MatrixExecutor:
 def _divide(
     arrays: Any, named: Mapping[str, Array]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the matrices that names or patterns choose, and all other arrays.
-
-    Raises:
-        ArgumentError: one chooses no matrix, or names an array of other dimensions.
-    """
+    """Return the matrices that names or patterns choose, and all other arrays."""
     patterns = [arrays] if isinstance(arrays, str) else check_sequence("arrays", arrays)
     matrices = {name: array for name, array in named.items() if array.ndim == 2}
     chosen = set()
@@ -463,9 +455,8 @@ def _divide(
         if not isinstance(pattern, str):
             message = f"arrays must be names or patterns, got {shown(pattern)}"
             raise ArgumentTypeError(message)
-        found = {pattern} & named.keys() or {
-            n for n in matrices if fnmatchcase(n, pattern)
-        }
+        found = {n for n in matrices if fnmatchcase(n, pattern)}
+        found = {pattern} & named.keys() or found
         if not found or found - matrices.keys():
             message = (
                 f"arrays must choose 2-d arrays, of which there are "
@@ -485,12 +476,7 @@ def _among(arrays: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, A
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
-    """Refuse what does not update the other arrays, or may skip a step by itself.
-
-    Raises:
-        ArgumentTypeError: it is not an optimizer.
-        ArgumentError: it has other parameters, or looks for NaN itself.
-    """
+    """Refuse what does not update the other arrays, or may skip a step by itself."""
     check_kind("others(params, lr)", others, Optimizer)
     if any(others.params.get(name) is not array for name, array in rest.items()):
         message = f"others must update {listed(map(repr, rest))}, got {others!r}"

@@ -31,13 +31,9 @@ AHEAD: dict[str, Callable[..., Array]] = {  # of the mean, what becomes orthogon
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MatrixRule(BuiltInRule):
-    """A formula of whole matrices, which is called as it is and never traced.
+    """A formula of whole matrices, which is called as it is and never traced."""
 
-    Attributes:
-        form: what `muon_rule` made it of.
-    """
-
-    form: tuple[Any, ...] = ()
+    form: tuple[Any, ...] = ()  # what `muon_rule` made it of
 
     def __str__(self) -> str:
         from gdopt.kernels.describe import print_source  # noqa: PLC0415

@@ -187,10 +187,7 @@ class NAdam(Optimizer):
 
 
 @built_in(
-    NAdam,
-    start={"product": 1.0},
-    per={"product": "array"},
-    momentum_decay="[0, inf)",
+    NAdam, start={"product": 1.0}, per={"product": "array"}, momentum_decay="[0, inf)"
 )
 def nadam(p, m, v, product, g, *, lr, beta1, beta2, eps, momentum_decay, t):
     """Dozat 2016, algorithm 8."""

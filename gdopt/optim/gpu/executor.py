@@ -12,7 +12,6 @@ from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import group_seed
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter
@@ -64,11 +63,7 @@ class GpuExecutor(RuleRunner):
         return False
 
     def run(self, grads: Arena | list[Array]) -> bool | Array:
-        """Do one step with checked gradients.
-
-        Returns:
-            True, or where the device decides a 0-d truth value that is there.
-        """
+        """Do one step; return True, or a 0-d truth value on the device that decides."""
         with self.parameters.on_device():
             self.prepare()
             done = self.launch(grads)
@@ -83,10 +78,7 @@ class GpuExecutor(RuleRunner):
             for group in groups:
                 group.values.take([(self.counter.t + 1, values)])
             return
-        sent = (
-            self._number,
-            hyper.revision,
-        )  # as other executors may have counted in between
+        sent = self._number, hyper.revision  # others may have counted in between
         if not self._device_counter.lacks_rows(sent):
             for group in groups:
                 group.values.refresh()
@@ -142,10 +134,7 @@ class GpuExecutor(RuleRunner):
             self._device_counter.launched()
 
     def prepare(self) -> int:
-        """Send what the next step needs; return the number of the current plan.
-
-        A graph holds for as long as that number stays.
-        """
+        """Send what the next step needs; return the plan that a graph is for."""
         if self._version != self.hyper.version:
             self._plan()
         self.send_values()
@@ -169,51 +158,30 @@ class GpuExecutor(RuleRunner):
 
     def _plan(self) -> None:
         """Prepare kernels and tables for the present settings."""
-        parameters, given = self.parameters, self.norm_rule is not None
+        own, given = self.parameters, self.norm_rule is not None
         counter = self._device_counter is not None
-        self._groups = self._make_groups(
-            self.rule,
-            PrologueOptions(
-                norm=self._takes_norm and not given,
-                given_norm=given,
-                skip=self._skip,
-                counter=counter,
-                counts=True,
-            ),
+        options = PrologueOptions(
+            norm=self._takes_norm and not given,
+            given_norm=given,
+            skip=self._skip,
+            counter=counter,
+            counts=True,
         )
+        self._groups = self._make_groups(self.rule, options)
         if self.norm_rule is not None:
             options = PrologueOptions(counter=counter)
             self._norm_groups = self._make_groups(self.norm_rule, options)
         takes_sum = self._skip or (self._takes_norm and not given)
         if takes_sum and self._sum is None:
-            self._sum = GradNorm(
-                parameters.backend, parameters.device, parameters.layout
-            )
+            self._sum = GradNorm(own.backend, own.device, own.layout)
         self._version = self.hyper.version
 
-    def _make_groups(
-        self, rule: Rule, prologue_options: PrologueOptions
-    ) -> list[Group]:
+    def _make_groups(self, rule: Rule, options: PrologueOptions) -> list[Group]:
         """Prepare the kernels of a rule for each dtype; the last one counts."""
-        parameters = self.parameters
-        layout = parameters.layout
-        sizes, own = layout.sizes, {slot.group for slot in layout.slots.values()}
-        present = [group for group in sizes if group in own]
+        layout = self.parameters.layout
+        own = {slot.group for slot in layout.slots.values()}
+        *others, last = (group for group in layout.sizes if group in own)
         group_of: type[Group] = ReducingGroup if rule.kernel.by_shape else DtypeGroup
-        return [
-            group_of(
-                rule=rule,
-                group=group,
-                parameters=parameters,
-                states=self.states,
-                hyper=self.hyper,
-                options=self.options,
-                seed=group_seed(self.options.seed, number),
-                prologue_options=replace(
-                    prologue_options,
-                    counts=prologue_options.counts and group == present[-1],
-                ),
-            )
-            for number, group in enumerate(sizes)
-            if group in present
-        ]
+        silent = replace(options, counts=False)
+        made = [group_of(self, rule, group, silent) for group in others]
+        return [*made, group_of(self, rule, last, options)]

@@ -18,9 +18,8 @@ from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.norm import NormPlan
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_owners
-from gdopt.optim.hyper import Hyper
-from gdopt.optim.options import MASTER, Options
-from gdopt.optim.parameters import Parameters
+from gdopt.optim.options import MASTER
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 
 
@@ -49,21 +48,13 @@ class GradNorm:
         columns: int = 1,
         column: int = 0,
     ) -> None:
-        """Launch the sums of the segments of one dtype.
-
-        Args:
-            group: the dtype.
-            gradients: the buffer g, or the tables of separate arrays.
-            columns: of the table of pointers.
-            column: which of them is the gradients'.
-        """
+        """Launch the sums of a dtype: of the buffer g, or of a column of pointers."""
         separate, strided = "pointers_" in gradients, "axes_" in gradients
         key = group, columns, column, separate, strided
         if key not in self._launches:
             stored = Storage(group, separate=separate)
-            text = print_segments(
-                stored, columns=columns, column=column, strided=strided
-            )
+            at = {"columns": columns, "column": column}
+            text = print_segments(stored, **at, strided=strided)
             fixed = {"segments_": self._tables[group], "sums_": self._sums}
             fixed["nodes_"] = self._nodes
             threads = WARP * len(self._plan.segments[group])
@@ -75,18 +66,10 @@ class DtypeGroup:
     """One launch that updates every parameter of a dtype, in an arena or separate."""
 
     def __init__(
-        self,
-        *,
-        rule: Rule,
-        group: str,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        hyper: Hyper,
-        options: Options,
-        seed: int,
-        prologue_options: PrologueOptions,
+        self, run: RuleRunner, rule: Rule, group: str, prologue_options: PrologueOptions
     ) -> None:
-        slots = parameters.layout.slots
+        parameters, states, hyper = run.parameters, run.states, run.hyper
+        options, slots = run.options, parameters.layout.slots
         self.group, self._size = group, parameters.layout.sizes[group]
         self._slots = {n: s for n, s in slots.items() if s.group == group}
         places = [k for k, n in enumerate(slots) if n in self._slots]
@@ -119,7 +102,7 @@ class DtypeGroup:
             for name, arena in zip(names, inputs, strict=True)
             if arena is not None
         }
-        self._fixed["seed_"] = np.uint32(seed)
+        self._fixed["seed_"] = np.uint32(run.seed_of(group))
         if self._copies and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
         self._prologue_options = prologue_options

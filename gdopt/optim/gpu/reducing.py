@@ -21,58 +21,41 @@ from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ReducingProgram
 from gdopt.optim.gpu.group import GradNorm
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
-from gdopt.optim.hyper import Hyper, Values
-from gdopt.optim.options import MASTER, Options
-from gdopt.optim.parameters import Parameters
+from gdopt.optim.hyper import Values
+from gdopt.optim.options import MASTER
+from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 
 
 @dataclass(frozen=True, eq=False)
 class AxesGroup:
-    """The arrays with the same number of axes, for which a formula is traced.
-
-    Attributes:
-        program: the formula's.
-        numbers: of the arrays in the tables.
-        slots: of the arrays, by name.
-        stored: each input.
-        values: the hoisted values, in float64.
-    """
+    """The arrays with the same number of axes, for which a formula is traced."""
 
     program: ReducingProgram
-    numbers: Sequence[int]
-    slots: Mapping[str, Slot]
-    stored: tuple[Storage, ...]
-    values: HoistedScalars
+    numbers: Sequence[int]  # of the arrays in the tables
+    slots: Mapping[str, Slot]  # of the arrays, by name
+    stored: tuple[Storage, ...]  # each input
+    values: HoistedScalars  # in float64
 
 
 class ReducingGroup:
-    """What `DtypeGroup` is for other rules: the launches for parameters of a dtype.
+    """What `DtypeGroup` is for other rules: a launch for each pass and number of axes.
 
-    Each pass over all arrays with the same number of axes is one launch. Every array is
-    reached by a pointer, whether it lies in an arena or not.
+    Every array is reached by a pointer, whether it lies in an arena or not.
     """
 
     def __init__(
-        self,
-        *,
-        rule: Rule,
-        group: str,
-        parameters: Parameters,
-        states: Mapping[str, Arena],
-        hyper: Hyper,
-        options: Options,
-        seed: int,
-        prologue_options: PrologueOptions,
+        self, run: RuleRunner, rule: Rule, group: str, prologue_options: PrologueOptions
     ) -> None:
-        slots = parameters.layout.slots
+        parameters, states, hyper = run.parameters, run.states, run.hyper
+        options, slots = run.options, parameters.layout.slots
         self.group, self._parameters, self._hyper = group, parameters, hyper
         self._rule, self._options = rule, options
         self._prologue_options = prologue_options
         self._slots = {n: s for n, s in slots.items() if s.group == group}
         places = [k for k, name in enumerate(slots) if name in self._slots]
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
-        self._fixed = {"seed_": np.uint32(seed)}
+        self._fixed = {"seed_": np.uint32(run.seed_of(group))}
         self._gradient = len(rule.states) + 1
         taken = hyper.elements_of(rule)
         self._open = [name for name in taken if name in hyper.open]

@@ -25,12 +25,7 @@ IS_FLAT = attrgetter("flags.c_contiguous")
 
 
 def block_owners(slots: Collection[Slot], size: int) -> np.ndarray:
-    """Return the number of the array that each block of 64 elements belongs to.
-
-    Args:
-        slots: of the arrays.
-        size: of their layout, in which a block of another array has the next number.
-    """
+    """Return the number of each block's array; a block of no slot has the next one."""
     owners = np.full(size // PADDING, len(slots), np.int32)
     for k, slot in enumerate(slots):
         owners[slot.start // PADDING : slot.end // PADDING] = k
@@ -44,22 +39,14 @@ def block_counts(slots: Collection[Slot]) -> np.ndarray:
 
 
 class PointerTable:
-    """The tables of the arrays of one dtype, made again only when one has moved.
-
-    Args:
-        backend: of the arrays.
-        device: of the arrays.
-        slots: of the arrays in their layout, in its order.
-        columns: of arrays that stay, with None for those that change.
-        size: of the layout, with the places of other arrays.
-    """
+    """The tables of the arrays of one dtype, made again only when one has moved."""
 
     def __init__(
         self,
         backend: Backend,
         device: str,
         slots: Collection[Slot],
-        columns: Sequence[Sequence[Array] | None],
+        columns: Sequence[Sequence[Array] | None],  # None for those that change
         size: int,
     ) -> None:
         self._backend = backend
@@ -79,11 +66,7 @@ class PointerTable:
         self._blocks = self._send(block_owners(slots, size))
 
     def locate(self, *changing: Sequence[Array]) -> dict[str, Any]:
-        """Return the tables as a kernel's arguments.
-
-        Args:
-            changing: the columns that may have moved.
-        """
+        """Return the tables as a kernel's arguments, by columns that may have moved."""
         arrays = [array for column in changing for array in column]
         if self._arguments and (not changing or self._seen.are(arrays)):
             return self._arguments
@@ -129,8 +112,7 @@ AHEAD = 256  # steps whose values are sent together; then the host asks for the 
 class DeviceStepCounter:
     """Steps done, on the device, and the step of the first row of values sent.
 
-    A step that is skipped on the device does not advance it. The host reads it, and so
-    waits for the device, only when it is asked for, or when the rows run out.
+    The host reads it, and so waits, only when asked for it or when the rows run out.
     """
 
     def __init__(self, backend: Backend, device: str) -> None:
@@ -171,17 +153,7 @@ class DeviceStepCounter:
 
 
 class HoistedScalars:
-    """The hoisted values for the parameters of one dtype.
-
-    Args:
-        program: the traced rule.
-        slots: of the parameters of that dtype, by name.
-        options: what the prologue does besides, where there is one.
-        hyper: the settings.
-        parameters: all of them.
-        owners: the number of the parameter that each block belongs to.
-        compute: the dtype of the arithmetic.
-    """
+    """The hoisted values for the parameters of one dtype."""
 
     def __init__(
         self,
@@ -191,7 +163,7 @@ class HoistedScalars:
         hyper: Hyper,
         parameters: Parameters,
         *,
-        owners: np.ndarray,
+        owners: np.ndarray,  # the number of the parameter of each block
         compute: str,
     ) -> None:
         self._program, self._compute = program, np.dtype(compute)
@@ -247,20 +219,15 @@ class HoistedScalars:
         self.prologue = Launch(text, 1, fixed)
 
     def take(self, steps: Sequence[tuple[int, Values]]) -> None:
-        """Compute on the host what the host can know, and send what the device needs.
-
-        Args:
-            steps: each with its count t, from 1, and the values of the settings.
-        """
+        """Compute what the host can know of steps, by their t; send what it cannot."""
         if self.by_value:
             t, values = steps[0]
             row = self._known(values, self._names[0], t)
             for argument, place in self._by_value_places:
                 self.arguments[argument] = row[place]  # CuPy rounds it, as `cast` does
             return
-        known = [
-            self._known(values, name, t) for t, values in steps for name in self._names
-        ]
+        names, of = self._names, self._known
+        known = [of(values, name, t) for t, values in steps for name in names]
         if self.prologue is not None and self._known_rows is None:
             self.arguments |= {f"k{k}_": value for k, value in enumerate(known[0])}
         else:
