@@ -138,7 +138,7 @@ class Cells:
                 self.check()
                 raise self.error(text, "a cell must be a finite number")
         values = np.array([*map(float, texts)])
-        for k in np.flatnonzero(abs(values) >= EXACT):
+        for k in np.flatnonzero(abs(values) >= EXACT).tolist():
             text = self.texts[k]
             if np.isinf(values[k]):
                 raise self.error(text, "a cell must be finite in float64")
