@@ -69,10 +69,8 @@ class DynamicLossScale:
         self.count = self.count + 1 if done else 0
         if not done:
             if scale / 2 < LEAST_SCALE:
-                message = (
-                    f"grads must be finite, but are not even with loss_scale {scale}: "
-                    "look for NaN or infinity in the model or the data"
-                )
+                message = "grads must be finite, but are not even with loss_scale "
+                message += f"{scale}: look for NaN or infinity in the model or the data"
                 raise ArgumentError(message)
             self._hyper["loss_scale"] = scale / 2
         elif self.count == GROWTH_INTERVAL:

@@ -264,10 +264,9 @@ class Gradients:
             self._names, self._arrays, self._shapes, self._dtypes, strict=True
         ):
             if array.shape != shape:
-                message = (
-                    f"{array_label(name)} must stay {dtype} of shape {shape}, as when "
-                    f"the optimizer was made, got {array.dtype} of {array.shape}"
-                )
+                label, got = array_label(name), f"{array.dtype} of {array.shape}"
+                message = f"{label} must stay {dtype} of shape {shape}, as when the "
+                message += f"optimizer was made, got {got}"
                 raise ArgumentError(message)
 
     def _check_fresh(self, arrays: list[Array]) -> list[Array]:
@@ -372,10 +371,8 @@ class Gradients:
                 start, stop = byte_bounds(backend, held)
                 within = start < high and low < stop
                 if within and backend.xp.shares_memory(array, held):
-                    message = (
-                        f"{self._label(name)} must not share memory "
-                        f"with {other}: the update would change it while reading it"
-                    )
+                    message = f"{self._label(name)} must not share memory with "
+                    message += f"{other}: the update would change it while reading it"
                     raise ArgumentError(message)
 
     def _view_foreign(self, name: str, array: Any, parameter: Array) -> Array:

@@ -119,16 +119,12 @@ class Options:
         """Refuse options that do not fit the parameters' dtypes."""
         for name, slot in layout.slots.items():
             if self.master_weights and slot.group not in STORED_HALF:
-                message = (
-                    "master_weights needs float16 or bfloat16 parameters, "
-                    f"but {array_label(name)} is {slot.group}"
-                )
+                message = "master_weights needs float16 or bfloat16 parameters, but "
+                message += f"{array_label(name)} is {slot.group}"
                 raise ArgumentError(message)
             if self.state_dtype is not None and slot.group == "float64":
-                message = (
-                    f"state_dtype={self.state_dtype!r} needs parameters of at most 32 "
-                    f"bits, but {array_label(name)} is float64"
-                )
+                message = f"state_dtype={self.state_dtype!r} needs parameters of at "
+                message += f"most 32 bits, but {array_label(name)} is float64"
                 raise ArgumentError(message)
 
     def stored(
@@ -166,18 +162,15 @@ def split_options(
     _check_decay(kind, rule, hyper, given["decay_mode"])
     axis, start = given["unit_axis"], given["swa_start"]
     if (type(axis) is int and axis in {0, 1}) is not ("agc" in hyper):
-        message = (
-            "agc and unit_axis go together: 0 if rows are units, as in torch, or 1 if "
-            f"columns are, as in optax, got agc={shown(hyper.get('agc'))} and "
-            f"unit_axis={shown(axis)}"
-        )
+        message = "agc and unit_axis go together: 0 if rows are units, as in torch, or "
+        message += f"1 if columns are, as in optax, got agc={shown(hyper.get('agc'))} "
+        message += f"and unit_axis={shown(axis)}"
         raise ArgumentError(message)
     if start is not None:
         start = check_int("swa_start", start, least=0)
         if "ema" in hyper:
-            message = (
-                f"swa_start must be None with ema, got {start}: one average is kept"
-            )
+            message = "swa_start must be None with ema, as one average is kept, got "
+            message += f"{start}"
             raise ArgumentError(message)
     mode = given["complex_mode"]
     if mode is not None:
@@ -215,11 +208,9 @@ def _check_decay(kind: type, rule: Rule, hyper: Mapping[str, Any], mode: Any) ->
             raise ArgumentError(message + f"decay of its own, got {shown(mode)}")
     elif given is (mode is None) or mode not in {None, *DECAY_MODES}:
         modes = "; ".join(f"decay_mode={m!r}: {w}" for m, w in DECAY_MODES.items())
-        message = (
-            "weight_decay and decay_mode go together, as libraries differ: write one "
-            f"of {modes}; got weight_decay={shown(hyper.get('weight_decay'))}, "
-            f"decay_mode={shown(mode)}"
-        )
+        got = f"weight_decay={shown(hyper.get('weight_decay'))}, "
+        message = "weight_decay and decay_mode go together, as libraries differ: write "
+        message += f"one of {modes}; got {got}decay_mode={shown(mode)}"
         raise ArgumentError(message)
     elif mode == "decoupled" and "lr" not in rule.scalars:
         message = f"decay_mode 'decoupled' needs lr, which {rule.name} does not "

@@ -51,8 +51,7 @@ def refuse_groups(kind: type, params: Any, settings: Mapping[str, Any]) -> None:
             named = [f'"{k}.*": {value}' for k, value in enumerate(values)]
             parts.append(f"{key}={{{', '.join(named)}}}")
     every = "for k, group in enumerate(groups) for j, p in enumerate(group['params'])"
-    message = (
-        "params must be an array, or a list or mapping of arrays, got torch's groups: "
-        f"write {kind.__name__}({{f'{{k}}.{{j}}': p {every}}}, {', '.join(parts)})"
-    )
+    message = "params must be an array, or a list or mapping of arrays, got torch's "
+    message += f"groups: write {kind.__name__}({{f'{{k}}.{{j}}': p {every}}}, "
+    message += f"{', '.join(parts)})"
     raise ArgumentTypeError(message)

@@ -126,10 +126,8 @@ class Resumable(AveragedParameters):
                 none.
         """
         if self._tensors is not None:
-            message = (
-                "an optimizer of torch's parameters is not copied: make one of the "
-                "copied model's, and load opt.state_dict() into it"
-            )
+            message = "an optimizer of torch's parameters is not copied: make one of "
+            message += "the copied model's, and load opt.state_dict() into it"
             raise ArgumentTypeError(message)
         return self._parts()
 

@@ -48,10 +48,8 @@ def find_rows(at: Any, parameters: Parameters) -> dict[str, Rows]:
     arrays = parameters.arrays
     if not isinstance(at, Mapping):
         if len(parameters.named) > 1:
-            message = (
-                "at must be a mapping where there are several arrays, as "
-                f"at={{{next(iter(arrays))!r}: rows}}, got {shown(at)}"
-            )
+            message = "at must be a mapping where there are several arrays, as "
+            message += f"at={{{next(iter(arrays))!r}: rows}}, got {shown(at)}"
             raise ArgumentTypeError(message)
         return {name: _find(at, array, name, "") for name, array in arrays.items()}
     for name in at:

@@ -68,10 +68,8 @@ class Rule:
             raise RuleError(message)
         results = len(self.kernel.program().results)
         if results != len(arrays) - 1:
-            message = (
-                f"{self.name} must return {len(arrays) - 1} values "
-                f"({listed(arrays[:-1])}), got {results}"
-            )
+            message = f"{self.name} must return {len(arrays) - 1} values "
+            message += f"({listed(arrays[:-1])}), got {results}"
             if results < len(arrays) - 1 and not self.kernel.signature.scalars:
                 line = self.kernel.signature.starred(results + 1)
                 message += f"; put hyper-parameters after a *: def {self.name}{line}"

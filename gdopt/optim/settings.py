@@ -109,10 +109,8 @@ class Setting:
         arrays = filter(is_on_device, others.values())
         self.on_device = any(not part.ndim for part in arrays)
         if self.on_device and any(map(callable, others.values())):
-            message = (
-                f"{self.name} must not mix schedules with 0-d arrays on the device, as "
-                f"the host does not wait for them, got {shown(parts)}"
-            )
+            message = f"{self.name} must not mix schedules with 0-d arrays on the "
+            message += f"device, as the host does not wait for them, got {shown(parts)}"
             raise ArgumentTypeError(message)
         if any(_is_array(part, least=1) for part in others.values()):
             self.elements = self._lay_out(parts)
@@ -151,19 +149,15 @@ class Setting:
             part = parts[None if self.keys is None else self.keys[name]]
             paired = name in self._parameters.pairs
             if is_read(part):
-                message = (
-                    f"{self.name} must not mix arrays with schedules or 0-d arrays, "
-                    f"got {shown(part)} for {array_label(name)}"
-                )
+                message = f"{self.name} must not mix arrays with schedules or 0-d "
+                message += f"arrays, got {shown(part)} for {array_label(name)}"
                 raise ArgumentTypeError(message)
             try:
                 view[...] = part[..., None] if paired and np.ndim(part) else part
             except ValueError:
-                message = (
-                    f"{self.name} must broadcast to {array_label(name)} of shape "
-                    f"{view.shape[:-1] if paired else view.shape}, got shape "
-                    f"{part.shape}"
-                )
+                message = f"{self.name} must broadcast to {array_label(name)} of shape "
+                message += f"{view.shape[:-1] if paired else view.shape}, got shape "
+                message += f"{part.shape}"
                 raise ArgumentError(message) from None
         for slot in layout.slots.values():  # a zero eps would give NaN in the padding
             buffer = arena.buffers[slot.group]

@@ -66,10 +66,8 @@ def unit_norm(x: Any, unit_axis: int | None) -> Any:
             return np.sqrt(np.sum(x * x, axis=others, keepdims=True))
         return np.linalg.norm(x, axis=others, keepdims=True)
     if x.ndim > 3:
-        message = (
-            "agc with unit_axis=1 takes arrays of at most three axes, got one of "
-            f"{x.ndim}: put the units first, for unit_axis=0"
-        )
+        message = "agc with unit_axis=1 takes arrays of at most three axes, got one of "
+        message += f"{x.ndim}: put the units first, for unit_axis=0"
         raise RuleError(message)
     return np.linalg.norm(x, axis=0, keepdims=True)
 

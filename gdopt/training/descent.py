@@ -136,9 +136,7 @@ class Descent:
         An error puts them back to where the update started.
         """
         if math.isnan(self._value):
-            message = (
-                f"{self.name!r} must start before its first update or after a load"
-            )
+            message = f"{self.name!r} must start before it updates or after a load"
             raise ArgumentError(message)
         try:
             with self._parameters.on_device():

@@ -136,20 +136,17 @@ class TrainingGraph:
             message = "a graph takes no accumulate and no dynamic loss_scale: the host "
             raise ArgumentError(message + "has to see each step")
         if not network.plain:
-            message = (
-                "a graph needs a network without dropout and batch norm or layer norm: "
-                "the host makes their masks, averages and tables at every step"
-            )
+            message = "a graph needs a network without dropout and batch norm or layer "
+            message += "norm: the host makes their masks, averages and tables"
             raise ArgumentError(message)
         check_pair(batches.arrays)
         named = [(f"array {k} of the batches", a) for k, a in enumerate(batches.arrays)]
         common_backend([("W1", network.params["W1"]), *named])
         for k, array in enumerate(batches.arrays):
             if batches.axis != 0 or not array.flags.c_contiguous:
-                message = (
-                    f"array {k} of the batches must be C-contiguous with examples "
-                    f"along axis 0, got strides {array.strides}, axis {batches.axis}"
-                )
+                message = f"array {k} of the batches must be C-contiguous with "
+                message += "examples along axis 0, got "
+                message += f"strides {array.strides}, axis {batches.axis}"
                 raise ArgumentError(message)
         self._network, self._optimizer, self._batches = network, optimizer, batches
         self._cupy, device = backend.xp, network.params.device

@@ -39,10 +39,8 @@ def make_method(
         return method
     if isinstance(method, str) and method in LINE_SEARCH_METHODS:
         if lr is not None:
-            message = (
-                f"lr must be None with method={method!r}, which searches the length of "
-                f"each step, got {shown(lr)}"
-            )
+            message = f"lr must be None with method={method!r}, which searches the "
+            message += f"length of each step, got {shown(lr)}"
             raise ArgumentError(message)
         return LINE_SEARCH_METHODS[method](Parameters.of(params), bounds=bounds)
     if isinstance(method, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gdopt.checks import check_choice, check_optional
+from gdopt.checks import check_choice
 from gdopt.errors import ArgumentError
 from gdopt.training.objectives import NetworkLoss
 from gdopt.training.records import NUMBERS, Record
@@ -20,8 +20,10 @@ class Monitor:
     """The number of a record that a callback watches."""
 
     def __init__(self, name: str | None, mode: str | None) -> None:
-        check_optional(_check_name, "monitor", name)
-        check_optional(_check_mode, "mode", mode)
+        if name is not None:
+            check_choice("monitor", name, NUMBERS)
+        if mode is not None:
+            check_choice("mode", mode, ("max", "min"))
         self.given = {"monitor": name, "mode": mode}
         self.watched, self.mode = name or "", mode
 
@@ -39,10 +41,8 @@ class Monitor:
             raise ArgumentError(message)
         both = measured == "dev_accuracy" and isinstance(run.objective, NetworkLoss)
         if self.watched != measured and not both:
-            message = (
-                f"monitor must be {measured!r}, which is what this run measures on dev "
-                f"examples, got {self.watched!r}"
-            )
+            message = f"monitor must be {measured!r}, which is what this run measures "
+            message += f"on dev examples, got {self.watched!r}"
             raise ArgumentError(message)
         first = run.dev[0]
         count = examples_in(first, run.data) if hasattr(first, "shape") else 2
@@ -54,13 +54,3 @@ class Monitor:
         """Return the number of a record; None where it was not measured."""
         value: float | None = getattr(record, self.watched)
         return value
-
-
-def _check_name(name: str, value: str) -> str:
-    check_choice(name, value, NUMBERS)
-    return value
-
-
-def _check_mode(name: str, value: str) -> str:
-    check_choice(name, value, ("max", "min"))
-    return value

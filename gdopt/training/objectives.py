@@ -113,20 +113,18 @@ class NetworkLoss(ModelObjective):
     ) -> None:
         super().__init__(network, batch_size=batch_size, validate=validate)
         if batches.axis != 0:
-            message = (
-                "network takes examples as rows, got batches of columns (axis=1): write"
-                " minibatches(X.T, y.ravel(), ...) without axis"
-            )
+            message = "network takes examples as rows, got batches of columns "
+            message += "(axis=1): write minibatches(X.T, y.ravel(), ...) without axis"
             raise ArgumentError(message)
         examples, _ = check_pair(batches.arrays)
         last = len(examples) - (len(batches) - 1) * batches.batch_size
         if network.batch_norm and last == 1:
+            size = batches.batch_size
             message = (
-                "batch_norm needs 2 examples or more in every batch, but the last one "
-                f"of {len(examples)} examples in batches of "
-                f"{batches.batch_size} holds one: write minibatches(..., "
-                "drop_last=True)"
+                "batch_norm needs 2 examples or more in every batch, but the last "
             )
+            message += f"one of {len(examples)} examples in batches of {size} holds one"
+            message += ": write minibatches(..., drop_last=True)"
             raise ArgumentError(message)
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:

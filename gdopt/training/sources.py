@@ -115,10 +115,8 @@ class Batches:
         batch = next(self._epoch, END)
         more = self.ends_epoch and next(self._epoch, END) is not END
         if batch is END or more:
-            message = (
-                f"data must yield the {len(self._data)} batches of its len() in every "
-                f"epoch, got {'more' if more else self._number - 1}"
-            )
+            message = f"data must yield the {len(self._data)} batches of its len() in "
+            message += f"every epoch, got {'more' if more else self._number - 1}"
             raise ArgumentError(message)
         if self.ends_epoch:
             self._epoch = None
@@ -201,8 +199,6 @@ def refuse_iterators(name: str, data: Any) -> None:
     loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
     other = isinstance(data, tuple | dict | str) or hasattr(data, "shape")
     if not loops or other or hasattr(data, "__next__") or len(data) == 0:
-        message = (
-            f"{name} must be batches that each epoch loops over, such as "
-            f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"
-        )
+        message = f"{name} must be batches that each epoch loops over, such as "
+        message += f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"
         raise ArgumentTypeError(message)

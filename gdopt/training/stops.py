@@ -44,10 +44,9 @@ class Stops:
         if with_data:
             for name in ("gtol", "ftol", "xtol"):
                 if given.get(name) is not None:
-                    message = (
-                        f"{name} must be None with data, whose gradients differ from "
-                        "batch to batch: give epochs, target or an EarlyStopping"
-                    )
+                    message = f"{name} must be None with data, whose gradients differ "
+                    message += "from batch to batch: give epochs, target or an "
+                    message += "EarlyStopping"
                     raise ArgumentError(message)
             if stops == cls():
                 message = "epochs, max_iter, max_seconds or target must be given: with "

@@ -211,10 +211,8 @@ def choose(
     form = flag, eps_mode, bias_correction
     if form not in FORMS:
         fits = [mode for name, mode, _ in FORMS if name == flag]
-        message = (
-            f"{flag} needs bias_correction True and eps_mode {' or '.join(fits)}, got "
-            f"{bias_correction} and {eps_mode}"
-        )
+        message = f"{flag} needs bias_correction True and eps_mode "
+        message += f"{' or '.join(fits)}, got {bias_correction} and {eps_mode}"
         raise ArgumentError(message)
     return form
 

@@ -81,11 +81,9 @@ class Adafactor(Optimizer):
         named = Parameters.of(params).named
         for name, array in named.items():
             if array.ndim > 2:
-                message = (
-                    "Adafactor takes arrays of at most two axes, but "
-                    f"{array_label(name)} has shape {array.shape}: give a view, "
-                    "p.reshape(len(p), -1)"
-                )
+                message = "Adafactor takes arrays of at most two axes, but "
+                message += f"{array_label(name)} has shape {array.shape}: give a view, "
+                message += "p.reshape(len(p), -1)"
                 raise ArgumentError(message)
         if eps1 is None:
             eps1 = 1e-30 if form == "keras" else _machine_epsilons(named)

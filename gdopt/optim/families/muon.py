@@ -458,10 +458,8 @@ def _divide(
         found = {n for n in matrices if fnmatchcase(n, pattern)}
         found = {pattern} & named.keys() or found
         if not found or found - matrices.keys():
-            message = (
-                f"arrays must choose 2-d arrays, of which there are "
-                f"{listed(map(repr, matrices)) or 'none'}, got {pattern!r}"
-            )
+            message = "arrays must choose 2-d arrays, of which there are "
+            message += f"{listed(map(repr, matrices)) or 'none'}, got {pattern!r}"
             raise ArgumentError(message)
         chosen |= found
     return (

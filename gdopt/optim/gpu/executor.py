@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +15,17 @@ from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.norm import join_norms
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
-from gdopt.optim.gpu.values import DeviceStepCounter
+from gdopt.optim.gpu.values import DeviceStepCounter, HoistedScalars
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 
 Group = DtypeGroup | ReducingGroup
 NUMBERS = itertools.count()
+
+
+def hoisted_of(groups: Sequence[Group]) -> list[HoistedScalars]:
+    """Return the hoisted values of all passes of groups."""
+    return [values for group in groups for values in group.values]
 
 
 @dataclass(eq=False)
@@ -72,16 +78,16 @@ class GpuExecutor(RuleRunner):
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
-        hyper, groups = self.hyper, [*self._norm_groups, *self._groups]
+        hyper, hoisted = self.hyper, hoisted_of([*self._norm_groups, *self._groups])
         if self._device_counter is None:
-            values = hyper.at(self.counter.t)
-            for group in groups:
-                group.values.take([(self.counter.t + 1, values)])
+            known = hyper.at(self.counter.t)
+            for values in hoisted:
+                values.take([(self.counter.t + 1, known)])
             return
         sent = self._number, hyper.revision  # others may have counted in between
         if not self._device_counter.lacks_rows(sent):
-            for group in groups:
-                group.values.refresh()
+            for values in hoisted:
+                values.refresh()
             return
         step = self.counter.t
         steps = [(step + 1, hyper.at(step))]
@@ -92,8 +98,8 @@ class GpuExecutor(RuleRunner):
                 steps.append((k + 1, hyper.at(k)))
             except Exception:  # noqa: BLE001 - raised when its step is reached
                 break
-        for group in groups:
-            group.values.take(steps)
+        for values in hoisted:
+            values.take(steps)
         self._device_counter.start(step, len(steps), sent)
 
     def launch(self, grads: Arena | list[Array]) -> Any:
@@ -109,8 +115,8 @@ class GpuExecutor(RuleRunner):
             self._sum.finish(shared)
         if self.norms is not None:
             self._take_norm(grads, shared)
-        for group in self._groups:
-            group.run_prologue(shared)
+        for values in hoisted_of(self._groups):
+            values.run_prologue(shared)
         for group, arguments in zip(self._groups, located, strict=True):
             group.update(arguments, shared)
         return shared["done_"].reshape(()) if self._skip else True
@@ -120,11 +126,12 @@ class GpuExecutor(RuleRunner):
         assert self.norms is not None  # noqa: S101 - as there is a rule for them
         for group in self._norm_groups:
             arguments = group.locate(grads)
-            group.run_prologue(shared)
+            for values in group.values:
+                values.run_prologue(shared)
             group.update(arguments, shared)
         self.grad_norm = join_norms(self.parameters.backend.xp, self.norms)
-        for group in self._groups:
-            group.values.take_norm(self.grad_norm)
+        for values in hoisted_of(self._groups):
+            values.take_norm(self.grad_norm)
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""

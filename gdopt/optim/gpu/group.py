@@ -78,12 +78,8 @@ class DtypeGroup:
         elements = hyper.elements_of(rule)
         self._program = rule.kernel.element_program(elements)
         self._compute = compute_name(group)
-        self.values = HoistedScalars(
-            self._program,
-            self._slots,
-            prologue_options,
-            hyper,
-            parameters,
+        self._values = HoistedScalars(
+            *(self._program, self._slots, prologue_options, hyper, parameters),
             owners=block_owners(self._slots.values(), self._size),
             compute=self._compute,
         )
@@ -143,10 +139,10 @@ class DtypeGroup:
         count = len(self._changing) + self._separate
         total.add(self.group, located, columns=count, column=column)
 
-    def run_prologue(self, shared: Mapping[str, Any]) -> None:
-        """Compute the values that the device knows alone."""
-        if self.values.prologue is not None:
-            self.values.prologue({**shared, **self.values.arguments})
+    @property
+    def values(self) -> list[HoistedScalars]:
+        """The hoisted values of its passes."""
+        return [self._values]
 
     def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         """Launch the pass."""
@@ -155,7 +151,7 @@ class DtypeGroup:
             variant = self._variant(gradients_separate=key[0], strided=key[1])
             text = print_fused(self._program, variant)
             self._launches[key] = Launch(text, self._size // variant.width, self._fixed)
-        self._launches[key]({**shared, **self.values.arguments, **located})
+        self._launches[key]({**shared, **self._values.arguments, **located})
 
     def _variant(self, *, gradients_separate: bool, strided: bool) -> KernelVariant:
         stored = list(self._stored)
@@ -167,8 +163,8 @@ class DtypeGroup:
             tuple(stored),
             self._compute,
             copy=copy,
-            table=not self.values.by_value,
-            rows="rows_" in self.values.arguments,
+            table=not self._values.by_value,
+            rows="rows_" in self._values.arguments,
             may_skip=self._prologue_options.skip,
             device_counter=self._prologue_options.counter,
             strided=strided,

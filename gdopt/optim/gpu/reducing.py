@@ -21,7 +21,6 @@ from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ReducingProgram
 from gdopt.optim.gpu.group import GradNorm
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
-from gdopt.optim.hyper import Values
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
@@ -78,24 +77,9 @@ class ReducingGroup:
         self._launches: dict[bool, list[tuple[PassLaunches, dict[str, Array]]]] = {}
 
     @property
-    def values(self) -> ReducingGroup:
-        """What the values of a step are given to."""
-        return self
-
-    def take(self, steps: Sequence[tuple[int, Values]]) -> None:
-        """Send the values of steps; see `HoistedScalars.take`."""
-        for one in self._groups:
-            one.values.take(steps)
-
-    def refresh(self) -> None:
-        """Read the scalars that live on the device again."""
-        for one in self._groups:
-            one.values.refresh()
-
-    def take_norm(self, norm: Array) -> None:
-        """Take the norm of transformed gradients."""
-        for one in self._groups:
-            one.values.take_norm(norm)
+    def values(self) -> list[HoistedScalars]:
+        """The hoisted values of its passes, for each number of axes."""
+        return [one.values for one in self._groups]
 
     def _split_by_axes(self) -> list[AxesGroup]:
         every = [len(slot.shape) for slot in self._slots.values()]
@@ -159,12 +143,6 @@ class ReducingGroup:
     def add_squares(self, total: GradNorm, located: Mapping[str, Any]) -> None:
         """Add the squares of the gradients of this dtype."""
         total.add(self.group, located, columns=self._columns, column=self._gradient)
-
-    def run_prologue(self, shared: Mapping[str, Any]) -> None:
-        """Compute the values that the device knows alone."""
-        for one in self._groups:
-            if one.values.prologue is not None:
-                one.values.prologue({**shared, **one.values.arguments})
 
     def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         """Launch the passes."""

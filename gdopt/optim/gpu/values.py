@@ -254,9 +254,9 @@ class HoistedScalars:
         for scalar in self._program.scalars:
             value = 0.0 if scalar in self._on_device else scalars[scalar]
             if type(value) is not float and is_on_device(value):
-                message = (
-                    f"{scalar} must be a number at step {t - 1}, got an array on the "
-                    "device: assign the 0-d array itself, which is read at every step"
+                message = f"{scalar} must be a number at step {t - 1}, got an array on "
+                message += (
+                    "the device: assign the 0-d array itself, to be read each step"
                 )
                 raise ArgumentTypeError(message)
             ordered.append(value)
@@ -271,6 +271,11 @@ class HoistedScalars:
                 if scalar != "norm":
                     value = self._hyper.of(scalar, name)
                     self._given[row * len(self._split.given) + k] = value
+
+    def run_prologue(self, shared: Mapping[str, Any]) -> None:
+        """Compute the values that the device knows alone."""
+        if self.prologue is not None:
+            self.prologue({**shared, **self.arguments})
 
     def take_norm(self, norm: Array) -> None:
         """Take the norm of transformed gradients, a 0-d array on the device."""
