@@ -302,12 +302,8 @@ class Gradients:
             if array is None:
                 missing.append(name)
                 continue
-            if (
-                self._remembers
-                or type(array) is not kind
-                or array.shape != shape
-                or array.dtype != dtype
-            ):
+            other = type(array) is not kind or array.shape != shape
+            if self._remembers or other or array.dtype != dtype:
                 array = arrays[k] = self._accept(name, array, parameter, shape)
             owner = self._owner_of(array)
             if owner is None or id(owner) in owners:

@@ -165,11 +165,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             except RuleError as error:
                 message = f"{name} must not be an array here: {error}"
                 raise ArgumentTypeError(message) from error
-        if (
-            new.elements is not old.elements
-            or new.on_device != old.on_device
-            or new.keys != old.keys
-        ):
+        same = new.on_device == old.on_device and new.keys == old.keys
+        if not same or new.elements is not old.elements:
             self.version += 1
         self._settings[name] = new
         self._fixed.shared.pop(name, None)

@@ -100,15 +100,9 @@ class StepHyper(Hyper):
         """Do a step; return whether it was done, and its norm."""
         executor, own = self.plans.of(left_out), self._parameters.arrays
         names = [name for name in own if name not in left_out]
-        layout = grads.layout if isinstance(grads, Arena) else None
-        if (
-            layout is None
-            or left_out
-            or any(
-                not isinstance(given, Arena) or given.layout != layout
-                for given in self.arrays.values()
-            )
-        ):
+        every = [grads, *self.arrays.values()]
+        layouts = [one.layout if isinstance(one, Arena) else None for one in every]
+        if left_out or None in layouts or any(one != layouts[0] for one in layouts):
             if isinstance(grads, Arena):
                 grads = [grads[name] for name in names]
             self.given = {k: [a[n] for n in names] for k, a in self.arrays.items()}

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from gdopt.checks import check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.optim import state
@@ -34,9 +36,20 @@ class Resumable(AveragedParameters):
         Schedules and hyper-parameters that are arrays come with the code, not with the
         state. The dictionary fits any engine and device.
         """
-        owned = self.hyper, self._named_state, self._parameters
-        counts = {"t": self.t, **self._counts}
-        saved = state.save(self.rule, counts, *owned, held=self._held)
+        own, to_host = self._parameters, self._parameters.backend.to_host
+        copied = {
+            n: np.array(to_host(array)) for n, array in (self._held or {}).items()
+        }
+        rule, inner = self.rule, self.rule.inner
+        saved: dict[str, Any] = {"params": copied} if copied else {}
+        saved |= {"format": state.FORMAT, "rule": rule.name}
+        saved |= {} if inner is None else {state.INNER: inner.name}
+        saved |= {"t": self.t, **self._counts, "hyper": self.hyper.state_dict()}
+        arenas = self._named_state.items()
+        saved["state"] = {
+            key: {name: np.array(to_host(arena[key])) for name, arena in arenas}
+            for key in own.arrays
+        }
         if self._accumulation is not None:
             saved[MISSING] = dict.fromkeys(self._accumulation.missing, 1)
         return saved
@@ -92,21 +105,16 @@ class Resumable(AveragedParameters):
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
     ) -> None:
         """Take over a state that has to fit."""
-        owned = self.hyper, self._named_state, self._parameters
         missing: Any = {}
         if self._accumulation is not None and isinstance(saved, Mapping):
             missing = saved.get(MISSING, {})
             saved = {key: part for key, part in saved.items() if key != MISSING}
             own = self._every.arrays if isinstance(missing, Mapping) else ()
             check_state(MISSING, missing, [name for name in own if name in missing])
-        counts, held = state.load(
-            saved,
-            self.rule,
-            *owned,
-            counts=["t", *self._counts],
-            with_hyper=hyper,
-            same_options=same_options,
-        )
+        owned = self.hyper, self._named_state, self._parameters
+        how = {"with_hyper": hyper, "same_options": same_options}
+        names = ["t", *self._counts]
+        counts, held = state.load(saved, self.rule, *owned, counts=names, **how)
         self._counter.t, self._counts = counts["t"], counts
         if self._accumulation is not None:
             self._accumulation.missing = (*missing,)

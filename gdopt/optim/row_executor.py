@@ -61,12 +61,8 @@ class RowExecutor(RuleRunner):
                     self._put_in_order(name, named, rows)
             t = self.counter.t + 1
             values = self.hyper.at(t - 1)
-            scalars = {
-                name: values.shared
-                | {"t": t}
-                | {setting: of[name] for setting, of in values.by_name.items()}
-                for name in named
-            }
+            shared, by = values.shared | {"t": t}, values.by_name.items()
+            scalars = {n: shared | {key: of[n] for key, of in by} for n in named}
             if takes_norm:
                 self.grad_norm = self._norm(named, scalars)
                 for one in scalars.values():

@@ -26,32 +26,6 @@ INNER = "inner_rule"  # the rule without what the options add to it
 MOST = (1 << 63) - 1  # steps: they are counted in an int64
 
 
-def save(
-    rule: Rule,
-    counts: Mapping[str, int],
-    hyper: Hyper,
-    states: Mapping[str, Mapping[str, Array]],
-    parameters: Parameters,
-    *,
-    held: Mapping[str, Array] | None = None,
-) -> dict[str, Any]:
-    """Copy the state to NumPy arrays and numbers, with parameters that are held."""
-    to_host = parameters.backend.to_host
-    own = {key: np.array(to_host(array)) for key, array in (held or {}).items()}
-    inner = {} if rule.inner is None else {INNER: rule.inner.name}
-    return ({"params": own} if held else {}) | {
-        "format": FORMAT,
-        "rule": rule.name,
-        **inner,
-        **counts,
-        "hyper": hyper.state_dict(),
-        "state": {
-            key: {name: np.array(to_host(arena[key])) for name, arena in states.items()}
-            for key in parameters.arrays
-        },
-    }
-
-
 def load(
     saved: Mapping[str, Any],
     rule: Rule,

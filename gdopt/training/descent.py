@@ -136,8 +136,8 @@ class Descent:
         An error puts them back to where the update started.
         """
         if math.isnan(self._value):
-            message = f"{self.name!r} must start before it updates or after a load"
-            raise ArgumentError(message)
+            message = f"{self.name!r} must start before its first update, "
+            raise ArgumentError(message + "or after a load")
         try:
             with self._parameters.on_device():
                 return self._update(evaluate)

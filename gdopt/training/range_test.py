@@ -156,13 +156,9 @@ def lr_finder(
     if "lr" not in optimizer.hyper:
         message = f"optimizer must have a learning rate, lr, got {optimizer!r}"
         raise ArgumentError(message)
-    run = Run(
-        _objective(objective, optimizer, data),
-        optimizer,
-        Stops(max_iter=steps),
-        data=data,
-        smoothing=smoothing,
-    )
+    own = _objective(objective, optimizer, data)
+    stops = Stops(max_iter=steps)
+    run = Run(own, optimizer, stops, data=data, smoothing=smoothing)
     kept = [optimizer]
     kept += [one for one in (objective, data) if hasattr(one, "load_state_dict")]
     snapshot, first = Snapshot(kept), optimizer.t

@@ -75,13 +75,8 @@ class Adam(Optimizer):
         nesterov: bool = False,
         **options: Unpack[DecayOptions],
     ) -> None:
-        form = choose(
-            eps_mode,
-            bias_correction=bias_correction,
-            amsgrad=amsgrad,
-            amsgrad_form=amsgrad_form,
-            nesterov=nesterov,
-        )
+        flags = {"bias_correction": bias_correction, "amsgrad": amsgrad}
+        form = choose(eps_mode, amsgrad_form, nesterov=nesterov, **flags)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         super().__init__(params, FORMS[form], **scalars, **options)
 
@@ -187,34 +182,24 @@ FORMS = {  # by a flag, the place of epsilon, and whether the bias is corrected
 
 
 def choose(
-    eps_mode: str,
-    *,
-    bias_correction: bool,
-    amsgrad: bool,
-    amsgrad_form: str,
-    nesterov: bool,
+    eps_mode: str, form: str, *, bias_correction: bool, amsgrad: bool, nesterov: bool
 ) -> tuple[str, str, bool]:
-    """Return the key of a form of Adam by its flags.
-
-    Raises:
-        ArgumentError: a value is not one of the choices, or no library combines them.
-        ArgumentTypeError: a flag is neither True nor False.
-    """
+    """Return the key of a form of Adam by its flags, where a library combines them."""
     check_choice("eps_mode", eps_mode, MODES)
-    check_choice("amsgrad_form", amsgrad_form, ("torch", "optax"))
+    check_choice("amsgrad_form", form, ("torch", "optax"))
     bias_correction = check_flag("bias_correction", bias_correction)
     amsgrad, nesterov = check_flag("amsgrad", amsgrad), check_flag("nesterov", nesterov)
     if amsgrad and nesterov:
         message = "nesterov must be False with amsgrad, got True for both"
         raise ArgumentError(message)
-    flag = f"amsgrad, form {amsgrad_form}," if amsgrad else "nesterov" * nesterov
-    form = flag, eps_mode, bias_correction
-    if form not in FORMS:
+    flag = f"amsgrad, form {form}," if amsgrad else "nesterov" * nesterov
+    key = flag, eps_mode, bias_correction
+    if key not in FORMS:
         fits = [mode for name, mode, _ in FORMS if name == flag]
         message = f"{flag} needs bias_correction True and eps_mode "
         message += f"{' or '.join(fits)}, got {bias_correction} and {eps_mode}"
         raise ArgumentError(message)
-    return form
+    return key
 
 
 class AdamW(Optimizer):
@@ -262,13 +247,8 @@ class AdamW(Optimizer):
         nesterov: bool = False,
         **options: Unpack[SharedOptions],
     ) -> None:
-        form = choose(
-            eps_mode,
-            bias_correction=bias_correction,
-            amsgrad=amsgrad,
-            amsgrad_form=amsgrad_form,
-            nesterov=nesterov,
-        )
+        flags = {"bias_correction": bias_correction, "amsgrad": amsgrad}
+        form = choose(eps_mode, amsgrad_form, nesterov=nesterov, **flags)
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         scalars["weight_decay"] = weight_decay
         super().__init__(params, DECOUPLED[form], **scalars, **options)

@@ -319,12 +319,9 @@ class Muon(Optimizer):
         given["frozen"] = [name for name in named if name not in updated]
         if others is not None:
             own = others._parts()  # noqa: SLF001
-            given["own"] = own | {
-                "settings": {
-                    n: v.name if isinstance(v, Followed) else [v]
-                    for n, v in own["settings"].items()
-                }
-            }
+            given["own"], settings = own, own["settings"].items()
+            kept = {n: v.name if isinstance(v, Followed) else [v] for n, v in settings}
+            own["settings"] = kept
         return super()._parts() | {"all": given}
 
     def _restore(self, given: Mapping[str, Any]) -> None:
@@ -334,10 +331,9 @@ class Muon(Optimizer):
         super()._restore(given)
         if "own" in every:
             own, self.others = every["own"], every["others"].__new__(every["others"])
-            own["settings"] = {
-                n: self._follow(v) if isinstance(v, str) else v[0]
-                for n, v in own["settings"].items()
-            }
+            settings, follow = own["settings"].items(), self._follow
+            kept = {n: follow(v) if isinstance(v, str) else v[0] for n, v in settings}
+            own = own | {"settings": kept}
             self.others._restore(own)  # noqa: SLF001
         self._bind_gradients()
         self._freeze(given["left_out"])
