@@ -11,10 +11,8 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import rows_and_columns
 from gdopt.optim.cpu import CpuExecutor, Segment, random_streams
-from gdopt.optim.hyper import StepCounter
 from gdopt.optim.options import MASTER
 
 
@@ -104,23 +102,3 @@ class CpuReducingExecutor(CpuExecutor):
             step.engine.run(table, own, scalars.reshape(len(names), -1))
 
         return call
-
-
-class TransformedNorm:
-    """Computes the norm of gradients that are transformed before it is taken."""
-
-    def __init__(
-        self,
-        executor: CpuReducingExecutor,
-        norms: Array,
-        counter: StepCounter,
-        own: StepCounter,
-    ) -> None:
-        self._executor, self._norms = executor, norms
-        self._counter, self._own = counter, own
-
-    def __call__(self, grads: Arena | list[Array]) -> float:
-        """Return the norm of all arrays together."""
-        self._own.t = self._counter.t
-        self._executor.run(grads)
-        return float(join_norms(np, self._norms))

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from gdopt.arrays.arena import PADDING, Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_dtype
 from gdopt.checks import listed
 from gdopt.errors import ArgumentError
+from gdopt.kernels.norm import join_norms
 from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
-from gdopt.optim.cpu_reducing import CpuReducingExecutor, TransformedNorm
+from gdopt.optim.cpu_reducing import CpuReducingExecutor
 from gdopt.optim.hyper import StepCounter
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
@@ -75,12 +78,17 @@ def make_executor(run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
         from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
 
         return GpuExecutor(**given, norm_rule=norm_rule, norms=norms)
-    norm = None
-    if norm_rule is not None:
-        own = StepCounter()  # as running the rule counts a step
-        executor = CpuReducingExecutor(**{**given, "rule": norm_rule, "counter": own})
-        norm = TransformedNorm(executor, norms, run.counter, own)
     kind = CpuReducingExecutor if run.rule.kernel.by_shape else CpuExecutor
+    if norm_rule is None:
+        return kind(**given)
+    own, counter = StepCounter(), run.counter  # as running the rule counts a step
+    executor = CpuReducingExecutor(**{**given, "rule": norm_rule, "counter": own})
+
+    def norm(grads: Any) -> float:
+        own.t = counter.t
+        executor.run(grads)
+        return float(join_norms(np, norms))
+
     return kind(**given, norm=norm)
 
 

@@ -112,9 +112,14 @@ class Resumable(AveragedParameters):
             own = self._every.arrays if isinstance(missing, Mapping) else ()
             check_state(MISSING, missing, [name for name in own if name in missing])
         owned = self.hyper, self._named_state, self._parameters
-        how = {"with_hyper": hyper, "same_options": same_options}
-        names = ["t", *self._counts]
-        counts, held = state.load(saved, self.rule, *owned, counts=names, **how)
+        counts, held = state.load(
+            saved,
+            self.rule,
+            *owned,
+            counts=["t", *self._counts],
+            with_hyper=hyper,
+            same_options=same_options,
+        )
         self._counter.t, self._counts = counts["t"], counts
         if self._accumulation is not None:
             self._accumulation.missing = (*missing,)

@@ -42,10 +42,6 @@ class RowExecutor(RuleRunner):
     grad_norm: Any = None
     where: dict[str, Any] = field(default_factory=dict)  # as in `rows`, or once
 
-    def run_compiled(self, grads: Any) -> bool:  # noqa: ARG002
-        """Return False: a step is more than one call."""
-        return False
-
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
         names = list(self.parameters.arrays)

@@ -251,15 +251,9 @@ class LayerNorms:
             f"signals by {self.backward:.3g} on their way back (healthy from "
             f"{1 / self.limit:g} to {self.limit:g})"
         )
-        lines = [
-            headline,
-            back,
-            "",
-            *aligned([header, *(_cells(layer) for layer in self.layers)]),
-            "",
-            *(f"- {one}" for one in self.advice),
-        ]
-        return "\n".join(lines)
+        rows = aligned([header, *map(_cells, self.layers)])
+        advice = [f"- {one}" for one in self.advice]
+        return "\n".join([headline, back, "", *rows, "", *advice])
 
 
 def layer_norms(

@@ -15,15 +15,10 @@ Evaluate = Callable[[], tuple[Any, Any]]
 class Point:
     """The parameters after an update, in numbers.
 
-    Attributes:
-        value: of the function.
-        grad_norm: largest magnitude of an element of the gradient; under bounds, of
-            the projected one, ``x - clip(x - g, lower, upper)``.
-        change: largest magnitude of the change of a parameter in the update.
-        stalled: why no further progress is possible, as a sentence.
+    The gradient under bounds is the projected one, ``x - clip(x - g, lower, upper)``.
     """
 
     value: float
-    grad_norm: float
-    change: float = 0.0
-    stalled: str | None = None
+    grad_norm: float  # largest magnitude of an element of the gradient
+    change: float = 0.0  # largest magnitude of the change of a parameter
+    stalled: str | None = None  # why no progress is possible, as a sentence

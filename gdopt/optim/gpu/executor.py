@@ -64,10 +64,6 @@ class GpuExecutor(RuleRunner):
             self._device_counter = self.counter.device = shared
             self._version = -1
 
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:  # noqa: ARG002
-        """Return False: a step is more than one call."""
-        return False
-
     def run(self, grads: Arena | list[Array]) -> bool | Array:
         """Do one step; return True, or a 0-d truth value on the device that decides."""
         with self.parameters.on_device():
