@@ -89,15 +89,11 @@ class AveragedParameters(HyperAttributes):
             shown = self.averages()
             self._held = self._copy_parameters()
         try:
-            self._hold(shown)
+            self._every.write(shown)
             yield
         finally:
             held, self._held = self._held, None
-            self._hold(held)
-
-    def _hold(self, values: Mapping[str, Array]) -> None:
-        """Write values into the parameters."""
-        self._every.write(values)
+            self._every.write(held)
 
     @property
     def _every(self) -> Parameters:

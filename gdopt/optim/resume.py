@@ -126,10 +126,10 @@ class Resumable(AveragedParameters):
         if self._held is not None:  # the parameters hold what they were saved with
             with self._parameters.on_device():
                 self._held = held or self._copy_parameters()
-                self._hold(self._held)
-                self._hold(self.averages())
+                self._every.write(self._held)
+                self._every.write(self.averages())
         elif held:
-            self._hold(held)
+            self._every.write(held)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle is made of, with attributes of subclasses.

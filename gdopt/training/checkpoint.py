@@ -82,9 +82,15 @@ def _extract_arrays(
     value: Any, place: tuple[str, ...], arrays: dict[str, np.ndarray]
 ) -> Any:
     """Return a part of the tree as JSON knows it; its arrays go to `arrays`."""
+    at = f"tree[{'/'.join(place)}]"
     if isinstance(value, Mapping):
         for key in value:
-            _check_key(key, place)
+            if not isinstance(key, str):
+                message = f"keys of {at} must be text, got {key!r}"
+                raise ArgumentTypeError(message)
+            if key.startswith("$"):
+                message = f"keys must not begin with $, got {key!r} in {at}"
+                raise ArgumentError(message)
         return {k: _extract_arrays(v, (*place, k), arrays) for k, v in value.items()}
     if isinstance(value, list | tuple):
         parts = enumerate(value)
@@ -93,23 +99,13 @@ def _extract_arrays(
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    label = f"tree[{'/'.join(place)}]"
-    array = common_backend([(label, value)]).to_host(value)
+    array = common_backend([(at, value)]).to_host(value)
     if array.dtype.kind not in KINDS:
-        message = f"{label} must hold numbers, truth values or text, got {array.dtype}"
+        message = f"{at} must hold numbers, truth values or text, got {array.dtype}"
         raise ArgumentTypeError(message)
     name = _free_name(place, arrays)
     arrays[name] = np.asarray(array, order="C")
     return {ARRAY: name}
-
-
-def _check_key(key: Any, place: tuple[str, ...]) -> None:
-    if not isinstance(key, str):
-        message = f"keys of tree[{'/'.join(place)}] must be text, got {key!r}"
-        raise ArgumentTypeError(message)
-    if key.startswith("$"):
-        message = f"keys must not begin with $, got {key!r} in tree[{'/'.join(place)}]"
-        raise ArgumentError(message)
 
 
 def _free_name(place: tuple[str, ...], taken: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from gdopt.arrays import Array
 from gdopt.checks import shown
@@ -17,13 +17,8 @@ from gdopt.training.objectives import Objective, read_value
 from gdopt.training.point import Point
 
 END = object()  # what an epoch that is over yields
-
-
-class Check(Protocol):
-    """Refuses a number that is not finite, `ago` updates after it was computed."""
-
-    def __call__(self, what: str, number: float, batch: Any, ago: int = 0) -> None:
-        """See above; `batch` is what may be to blame."""
+# Refuses what is not finite, by its name, number and batch, and how many updates `ago`.
+Check = Callable[..., None]
 
 
 @dataclass(frozen=True)

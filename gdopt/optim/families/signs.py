@@ -82,8 +82,7 @@ class Lion(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2}
-        scalars["weight_decay"] = weight_decay
-        super().__init__(params, lion, **scalars, **options)
+        super().__init__(params, lion, weight_decay=weight_decay, **scalars, **options)
 
 
 @built_in(Lion)

@@ -58,8 +58,7 @@ class Adan(Optimizer):
         **options: Unpack[SharedOptions],
     ) -> None:
         scalars = {"lr": lr, "beta1": beta1, "beta2": beta2, "beta3": beta3, "eps": eps}
-        scalars["weight_decay"] = weight_decay
-        super().__init__(params, adan, **scalars, **options)
+        super().__init__(params, adan, weight_decay=weight_decay, **scalars, **options)
 
 
 @built_in(Adan)
