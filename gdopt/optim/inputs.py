@@ -26,7 +26,7 @@ class StepHyper(Hyper):
     def __init__(
         self,
         base: Hyper,
-        names: frozenset[str],
+        names: frozenset[str],  # of those that are arrays
         make: Callable[[Parameters, Hyper], Executor],
         parameters: Parameters,
     ) -> None:

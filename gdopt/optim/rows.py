@@ -33,7 +33,10 @@ class Rows:
     repeats: bool = False  # whether a row is there more than once
 
     def ordered(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return each row once, increasing; where its gradients are; their starts."""
+        """Return each row once, increasing; the order of gradients by rows, and firsts.
+
+        These are where each row begins in that order, and the end.
+        """
         count = self.where.size
         keys = self.where * count + np.arange(count)
         keys.sort()  # takes half the time of a stable argsort

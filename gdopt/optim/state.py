@@ -110,7 +110,7 @@ def fit(
 ) -> tuple[Any, list[str], list[str]]:
     """Return what of a saved state matches, with this optimizer's own for the rest.
 
-    After it: what is missing in `saved`, and what was not expected, by `place`.
+    Also return what is missing in `saved`, and what was not expected, by `place`.
     """
     if hasattr(own, "shape"):
         array = saved if hasattr(saved, "dtype") else np.asarray(saved)

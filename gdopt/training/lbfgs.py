@@ -122,6 +122,7 @@ def _recur(
 ) -> tuple[float, list[float]]:
     """Do the two-loop recursion for -H g; return the parts of -g and of all pairs.
 
+    Rows are of s (even) and y (odd), columns of y; `order` begins with the oldest pair.
     Source: Nocedal & Wright 2006, algorithm 7.4 with (7.20).
     """
     alphas = dict[int, float]()

@@ -219,7 +219,7 @@ class HoistedScalars:
         self.prologue = Launch(text, 1, fixed)
 
     def take(self, steps: Sequence[tuple[int, Values]]) -> None:
-        """Compute what the host can know of steps, by their t; send what it cannot."""
+        """Compute what the host can know of steps, and send what the device needs."""
         if self.by_value:
             t, values = steps[0]
             row = self._known(values, self._names[0], t)
