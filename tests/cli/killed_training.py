@@ -15,26 +15,32 @@ from types import SimpleNamespace
 from gdopt.cli import main, train
 from gdopt.training import checkpoints
 
-moment, *arguments = sys.argv[1:]
-at, calls = int(moment), itertools.count(1)
-# Seconds pass at each look, whatever the time: checkpoints are written on the way.
-looks = itertools.count(step=9)
-checkpoints.time = SimpleNamespace(monotonic=looks.__next__)
+calls = itertools.count(1)
 
 
-def watch(frame, event, arg):
-    if next(calls) == at:
-        os.kill(os.getpid(), signal.SIGKILL)
+def run(at, arguments):
+    """Run the command, and return its exit code."""
+    # Seconds pass at each look, whatever the time: checkpoints are written on the way.
+    looks = itertools.count(step=9)
+    checkpoints.time = SimpleNamespace(monotonic=looks.__next__)
+
+    def watch(frame, event, arg):
+        if next(calls) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_settings(path, content, write=train.write_json):
+        write(path, content)
+        sys.setprofile(watch)
+
+    train.write_json = write_settings
+    code = main(arguments)
+    sys.setprofile(None)
+    return code
 
 
-def write_settings(path, content, write=train.write_json):
-    write(path, content)
-    sys.setprofile(watch)
-
-
-train.write_json = write_settings
-code = main(arguments)
-sys.setprofile(None)
-if code == 0 and at == 0:
-    sys.stdout.write(f"calls {next(calls)}\n")
-sys.exit(code)
+if __name__ == "__main__":
+    moment, *given = sys.argv[1:]
+    ended = run(int(moment), given)
+    if ended == 0 and int(moment) == 0:
+        sys.stdout.write(f"calls {next(calls)}\n")
+    sys.exit(ended)
