@@ -56,7 +56,8 @@ def outcome(folder):
     for one in (*records, summary):
         for name in UNLIKE:
             one.pop(name, None)
-    return (folder / "model.npz").read_bytes(), records, summary
+    files = [(folder / name).read_bytes() for name in ("model.npz", "curves.png")]
+    return files, records, summary
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed")

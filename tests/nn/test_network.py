@@ -214,6 +214,19 @@ def test_accuracy_is_the_share_of_right_predictions():
     assert made.accuracy(examples(8), y) == 0.75
 
 
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "linear"])
+def test_one_pass_measures_what_two_do(output, monkeypatch):
+    monkeypatch.setattr("gdopt.nn.network.ROWS", 4)
+    made, x = make(output), examples(10)
+    y = examples(10, 1) if output == "linear" else labels(10, 3 - (output != "softmax"))
+    expected = {"loss": made.loss(x, y)}
+    if output != "linear":
+        expected["accuracy"] = made.accuracy(x, y)
+    assert made.measure(x, y) == expected
+    if output == "sigmoid":
+        assert made.measure(x, y[:, None]) == expected
+
+
 def test_a_sigmoid_output_takes_labels_as_a_column():
     made = make("sigmoid", "tanh", seed=1)
     x, y = 5 * examples(9), labels(9, 2)
