@@ -170,8 +170,7 @@ def split_options(
         start = check_int("swa_start", start, least=0)
         if "ema" in hyper:
             message = "swa_start must be None with ema, as one average is kept, got "
-            message += f"{start}"
-            raise ArgumentError(message)
+            raise ArgumentError(message + str(start))
     mode = given["complex_mode"]
     if mode is not None:
         check_choice("complex_mode", mode, COMPLEX_MODES)

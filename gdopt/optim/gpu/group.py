@@ -78,11 +78,9 @@ class DtypeGroup:
         elements = hyper.elements_of(rule)
         self._program = rule.kernel.element_program(elements)
         self._compute = compute_name(group)
-        self._values = HoistedScalars(
-            *(self._program, self._slots, prologue_options, hyper, parameters),
-            owners=block_owners(self._slots.values(), self._size),
-            compute=self._compute,
-        )
+        given = self._program, self._slots, prologue_options, hyper, parameters
+        owners = block_owners(self._slots.values(), self._size)
+        self._values = HoistedScalars(*given, owners=owners, compute=self._compute)
         self._stored = options.stored(rule, group, len(elements))
         names = [symbol.name for symbol in self._program.inputs]
         self._gradient = len(rule.states) + 1

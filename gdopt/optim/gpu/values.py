@@ -256,7 +256,7 @@ class HoistedScalars:
             if type(value) is not float and is_on_device(value):
                 message = f"{scalar} must be a number at step {t - 1}, got an array on "
                 message += (
-                    "the device: assign the 0-d array itself, to be read each step"
+                    "the device: assign the 0-d array, which is read at each step"
                 )
                 raise ArgumentTypeError(message)
             ordered.append(value)
