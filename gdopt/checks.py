@@ -232,17 +232,20 @@ def name_differences(expected: Collection[Any], got: Collection[Any]) -> str:
 def check_state(
     name: str,
     saved: Any,
-    keys: Iterable[str] = (),
+    keys: Iterable[str] | None = (),
     *,
     counts: Iterable[str] = (),
     same: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Take a saved state that has exactly these keys, as a new dictionary.
 
+    With None for `keys` it may have any others than `counts` and `same`.
     What `counts` name must be whole numbers of at least 0, and `same` holds values that
     must be equal to the saved ones; the caller checks those of `keys`.
     """
     same = same or {}
+    if keys is None:
+        keys = saved if isinstance(saved, Mapping) else ()
     expected = sorted({*keys, *counts, *same})
     if not isinstance(saved, Mapping):
         message = f"{name} must be a mapping, got {type(saved).__name__}"

@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import _signal
+import functools
+from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Uninterrupted:
@@ -38,3 +43,14 @@ class Uninterrupted:
             _signal.signal(_signal.SIGINT, self._before)
         if self._noted is not None and callable(self._before):
             self._before(*self._noted)
+
+
+def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:
+    """Let Ctrl-C wait until a function returns, such as one that loads a state."""
+
+    @functools.wraps(function)
+    def whole(*given: P.args, **how: P.kwargs) -> T:
+        with Uninterrupted():
+            return function(*given, **how)
+
+    return whole

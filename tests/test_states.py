@@ -1,16 +1,21 @@
 """A saved state with other keys is refused by whatever loads one; nothing changes."""
 
 import copy
+import signal
+import sys
 
 import numpy as np
 import pytest
 from scripted import begin, losses
 
 import gdopt
+from gdopt.arrays.numpy_ import NumpyBackend
 from gdopt.data import augment, minibatches
 from gdopt.nn import Network
 from gdopt.optim.parameters import Parameters
+from gdopt.training import resume
 from gdopt.training.lbfgs import LINE_SEARCH_METHODS
+from gdopt.training.loop import make_run
 from gdopt.training.plateau import ReduceOnPlateau
 from gdopt.training.records import History, Record
 from gdopt.training.stopping import EarlyStopping
@@ -48,6 +53,51 @@ def searching(name):
     return made
 
 
+class Resumed:
+    """A run whose checkpoints are dictionaries."""
+
+    path = "folder"
+
+    def __init__(self):
+        w = np.ones(3)
+        stopping = EarlyStopping(2)
+        self.run = make_run(
+            lambda w: (w @ w, 2 * w), w, max_iter=9, lr=0.5, callback=stopping
+        )
+        stopping.begin(self.run)
+        self.advance(1.0)
+
+    def advance(self, value):
+        run = self.run
+        run.optimizer.step(np.full(3, value))
+        run.callbacks[0](Record(run.step, 1, value, value))
+        run.history.append(Record(run.step, 1, value, value))
+        run.average.update(value)
+        run.step += 1
+
+    def state_dict(self):
+        state = resume.with_evidence(self.run, resume.state_of(self.run))
+        resume.put_back(self.run, state)
+        return state
+
+    def load_state_dict(self, state):
+        self.load = lambda: state
+        resume.resume(self.run, self)
+
+
+WEIGHTS = {"W": (2, 3), "b": (3,)}
+
+
+def ones():
+    return {name: np.ones(shape) for name, shape in WEIGHTS.items()}
+
+
+def stepped(make, *args, **options):
+    opt = make(ones(), *args, **options)
+    opt.step(ones())
+    return opt
+
+
 LOADERS = {
     "optimizer": lambda: gdopt.Adam({"W": np.zeros(3)}),
     "network": normed,
@@ -61,6 +111,10 @@ LOADERS = {
     "plateau": ReduceOnPlateau,
     "l-bfgs": lambda: searching("l-bfgs"),
     "conjugate gradients": lambda: searching("cg"),
+    "two arrays": lambda: stepped(gdopt.Adam, ema=0.9, lr=0.5),
+    "accumulated": lambda: stepped(gdopt.SGD, 0.5, accumulate=3),
+    "matrices": lambda: stepped(gdopt.Muon, 0.5, accumulate=2),
+    "run": Resumed,
 }
 
 
@@ -96,13 +150,115 @@ def damaged(state):
 def test_a_state_with_other_keys_is_refused_and_changes_nothing(name, numpy_engine):
     loader = LOADERS[name]()
     state = loader.state_dict()
-    tried = list(damaged(state))
+    tried = list(damaged(state))[2 if name == "run" else 0 :]  # a file holds a mapping
     assert len(tried) > 3
     for other in tried:
         with pytest.raises(gdopt.StateError):
             loader.load_state_dict(other)
         assert repr(loader.state_dict()) == repr(state)
     loader.load_state_dict(state)
+
+
+def advance(loader):
+    """Bring a loader to another state."""
+    if isinstance(loader, gdopt.Optimizer):
+        shapes = {name: array.shape for name, array in loader.params.items()}
+        loader.step({name: np.full(shape, 2.0) for name, shape in shapes.items()})
+        loader.hyper["lr"] = 0.25
+    elif isinstance(loader, Network):
+        loader.loss_and_grads(np.eye(2, dtype=np.float32), np.arange(2))
+    elif isinstance(loader, gdopt.MiniBatches):
+        next(iter(loader))
+    elif isinstance(loader, augment.Augment):
+        loader.calls += 1
+    elif isinstance(loader, Resumed):
+        loader.advance(0.5)
+    elif isinstance(loader, gdopt.EWA):
+        loader.update(loader.value * 2)
+    elif isinstance(loader, EarlyStopping):
+        loader._parameters.arrays["w"][...] = 7.0
+        losses(loader, [0.25, 0.75])
+    elif isinstance(loader, History):
+        loader.append(Record(5, 2, 0.25, 0.5, lr=0.1, warning="it rose again"))
+    elif isinstance(loader, ReduceOnPlateau):
+        loader.best, loader.waited, loader.cooldown_left = 0.5, 2, 1
+    else:
+        w = np.full(3, 0.5)
+        loader.update(lambda: ((w @ w), 2 * w))
+
+
+def interrupted(number, call, files="gdopt/"):
+    """Call with Ctrl-C at the start of one line of gdopt; return whether it came."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if files not in frame.f_code.co_filename:
+            return None
+        lines += event == "line"
+        if event == "line" and lines == number:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    assert lines < number  # an interrupt is never lost
+    return False
+
+
+def pair(name):
+    """Return a loader, its state, and a later one as text and to load."""
+    loader, later = LOADERS[name](), LOADERS[name]()
+    advance(later)
+    first, last = loader.state_dict(), later.state_dict()
+    assert repr(first) != repr(last)
+    return loader, first, last
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_load_with_ctrl_c_on_any_line_is_whole_or_none(name, numpy_engine):
+    loader, first, last = pair(name)
+    number, files = 1, "resume.py" if name == "run" else "gdopt/"  # of its own alone
+    while interrupted(number, lambda: loader.load_state_dict(last), files):
+        assert repr(loader.state_dict()) in (repr(first), repr(last)), number
+        loader.load_state_dict(first)
+        number += 1
+    assert number > 5
+    assert repr(loader.state_dict()) == repr(last)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_load_that_runs_out_of_memory_changes_nothing(
+    name, numpy_engine, monkeypatch
+):
+    loader, first, last = pair(name)
+    move, left = NumpyBackend.from_host, 0
+
+    def moved(backend, *given, **device):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise MemoryError
+        return move(backend, *given, **device)
+
+    monkeypatch.setattr(NumpyBackend, "from_host", moved)
+    for number in range(1, 100):
+        left = number
+        try:
+            loader.load_state_dict(last)
+        except MemoryError:
+            left = 0
+            assert repr(loader.state_dict()) == repr(first), number
+        else:
+            break
+    assert repr(loader.state_dict()) == repr(last)
 
 
 def test_a_normalizer_is_not_made_of_other_keys():

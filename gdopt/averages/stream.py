@@ -19,6 +19,7 @@ from gdopt.averages.formula import (
 )
 from gdopt.checks import as_number, check_state, shown, shows
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
+from gdopt.interrupt import uninterrupted
 
 
 @shows("beta", "bias_correction", "_initial", "t", "value")
@@ -103,6 +104,7 @@ class EWA:
             raw = np.array(backend_of(raw).to_host(raw))
         return {"t": self.t, "value": raw}
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 

@@ -17,6 +17,7 @@ from gdopt.data.gather import (
     refuse_nan,
 )
 from gdopt.errors import ArgumentError, StateError
+from gdopt.interrupt import uninterrupted
 
 
 @shows("_count", "batch_size", "_seed", "axis", "_shuffle", "_drop_last", "epoch")
@@ -191,6 +192,7 @@ class MiniBatches:
             epoch, position = epoch + 1, 0
         return self._settings() | {"epoch": epoch, "position": position}
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state; the next ``for`` loop begins there.
 

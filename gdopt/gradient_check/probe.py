@@ -147,8 +147,14 @@ class Probe:
             part = (".real", ".imag")[k]
         return array_label(name) + (str(list(index)) if index else "") + part
 
-    def element(self, name: str, index: tuple[int, ...], step: float) -> float:
-        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element."""
+    def element(
+        self, name: str, index: tuple[int, ...], loss: float, step: float
+    ) -> tuple[float, float]:
+        """Return ``(f(p + h) - f(p - h)) / 2h``, p one element, and the jump there.
+
+        The jump is how far the right-hand difference is above the left-hand one;
+        `loss` is that at the parameters.
+        """
         array, middle = self.arrays[name], self.hosts[name][index]
         place = self._place(name, index)
         losses, ends = [], []
@@ -166,13 +172,15 @@ class Probe:
             )
             raise ArgumentError(message)
         moved = 2 * step if self.nominal_step else ends[0] - ends[1]
-        return (losses[0] - losses[1]) / moved
+        jump = (losses[0] - loss) - (loss - losses[1])
+        return (losses[0] - losses[1]) / moved, jump / step
 
     def along(
-        self, direction: Values, gradient: Values, step: float, what: str
-    ) -> tuple[float, float]:
+        self, direction: Values, gradient: Values, what: str, loss: float, step: float
+    ) -> tuple[float, float, float]:
         """Return the derivative along a direction by the gradient, and by differences.
 
+        Third comes the jump; see `element`.
         The gradient is multiplied by how far the parameters were moved as stored, so
         that their rounding does not count, unless the step is nominal.
         """
@@ -189,7 +197,8 @@ class Probe:
         if self.nominal_step:
             moves = {name: 2 * step * part for name, part in direction.items()}
         by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)
-        return by_gradient / (2 * step), (above - below) / (2 * step)
+        jump = ((above - loss) - (loss - below)) / step
+        return by_gradient / (2 * step), (above - below) / (2 * step), jump
 
     def move(self, direction: Values, distance: float) -> dict[str, np.ndarray]:
         """Write ``p + distance * direction``; return what was stored, as float64."""

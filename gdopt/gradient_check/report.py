@@ -116,6 +116,8 @@ class GradientCheck:
         step: of the differences.
         directions: how many were taken; None for every element.
         calls: of the function.
+        kinks: names of parameters with elements at a kink, where the gradient was
+            compared with one-sided differences.
     """
 
     error: float
@@ -126,6 +128,7 @@ class GradientCheck:
     step: float
     directions: int | None
     calls: int
+    kinks: tuple[str, ...] = ()
 
     @property
     def suspects(self) -> tuple[str, ...]:
@@ -140,6 +143,8 @@ class GradientCheck:
     def verdict(self) -> str:
         """The error in words: ``"great"``, ``"fine"``, ``"look again"``, ``"wrong"``.
 
+        It is ``"kink"`` where it would be great or fine, but at a kink of the loss any
+        gradient between the one-sided differences has been taken as right.
         They are below 1e-7, below 1e-5, below 1e-3, and from there on. It is "look
         again" as well where an error above does not exceed `rounding`, and where
         the whole is right but a parameter by itself is wrong.
@@ -148,7 +153,7 @@ class GradientCheck:
             return "wrong" if self.error > self.rounding else "look again"
         if self.error >= FINE or self.suspects:
             return "look again"
-        return "fine" if self.error >= GREAT else "great"
+        return "kink" if self.kinks else "fine" if self.error >= GREAT else "great"
 
     def __str__(self) -> str:
         where = "every element"
@@ -168,6 +173,13 @@ class GradientCheck:
         if self.suspects:
             names = ", ".join(map(array_label, self.suspects))
             lines.append(f"wrong by themselves: {names}")
+        if self.kinks:
+            names = ", ".join(map(array_label, self.kinks))
+            lines += [
+                f"the loss has a kink here, as ReLU at 0, along {names}:",
+                "any gradient between its one-sided differences was taken as right;",
+                "to check it, add small random numbers to the parameters, biases too",
+            ]
         lines += [
             f"the gradient of {array_label(one.name)} is {one.mistake}"
             for one in self.parameters.values()

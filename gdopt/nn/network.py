@@ -20,6 +20,7 @@ from gdopt.checks import (
     check_state,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.interrupt import uninterrupted
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
@@ -486,6 +487,7 @@ class Network:
             "statistics": averages,
         }
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gdopt.checks import check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
+from gdopt.interrupt import uninterrupted
 from gdopt.optim import state
 from gdopt.optim.accumulate import Accumulation, DynamicLossScale
 from gdopt.optim.averages import AveragedParameters
@@ -68,6 +69,7 @@ class Resumable(AveragedParameters):
         if self._dynamic is not None:
             self._dynamic.count = counts["finite_steps"]
 
+    @uninterrupted
     def load_state_dict(
         self, saved: Mapping[str, Any], *, hyper: bool = True, strict: bool = True
     ) -> Self:
@@ -96,23 +98,23 @@ class Resumable(AveragedParameters):
                 to_host, arrays = held.backend.to_host, held.arrays.items()
                 own["params"] = {name: to_host(a) for name, a in arrays}
             saved, *rest = state.fit(saved, own)
-        self._load(saved, hyper=hyper, same_options=hyper and strict)
+        self._checked(saved, hyper=hyper, same_options=hyper and strict)()
         if any(rest):
-            warnings.warn(StateWarning(*rest), stacklevel=2)
+            warnings.warn(StateWarning(*rest), stacklevel=3)
         return self
 
-    def _load(
+    def _checked(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
-    ) -> None:
-        """Take over a state that has to fit."""
+    ) -> Callable[[], None]:
+        """Return what takes over a state that fits, without a check that may fail."""
         missing: Any = {}
         if self._accumulation is not None and isinstance(saved, Mapping):
-            missing = saved.get(MISSING, {})
+            missing = saved.get(MISSING)
             saved = {key: part for key, part in saved.items() if key != MISSING}
             own = self._every.arrays if isinstance(missing, Mapping) else ()
             check_state(MISSING, missing, [name for name in own if name in missing])
         owned = self.hyper, self._named_state, self._parameters
-        counts, held = state.load(
+        counts, held, write = state.checked(
             saved,
             self.rule,
             *owned,
@@ -120,16 +122,22 @@ class Resumable(AveragedParameters):
             with_hyper=hyper,
             same_options=same_options,
         )
-        self._counter.t, self._counts = counts["t"], counts
-        if self._accumulation is not None:
-            self._accumulation.missing = (*missing,)
-        if self._held is not None:  # the parameters hold what they were saved with
-            with self._parameters.on_device():
-                self._held = held or self._copy_parameters()
-                self._every.write(self._held)
-                self._every.write(self.averages())
-        elif held:
-            self._every.write(held)
+        if self._held is not None and not held:
+            held = self._copy_parameters()
+
+        def take_over() -> None:
+            write()
+            self._counter.t, self._counts = counts["t"], counts
+            if self._accumulation is not None:
+                self._accumulation.missing = (*missing,)
+            if held:  # the parameters hold what they were saved with
+                self._every.write(held)
+            if self._held is not None:
+                self._held = held
+                with self._parameters.on_device():
+                    self._every.write(self.averages())
+
+        return take_over
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle is made of, with attributes of subclasses.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ INNER = "inner_rule"  # the rule without what the options add to it
 MOST = (1 << 63) - 1  # steps: they are counted in an int64
 
 
-def load(
+def checked(
     saved: Mapping[str, Any],
     rule: Rule,
     hyper: Hyper,
@@ -36,10 +36,11 @@ def load(
     counts: Collection[str],
     with_hyper: bool = True,
     same_options: bool = True,
-) -> tuple[dict[str, int], dict[str, Array]]:
-    """Check a saved state against this optimizer, and take it over, or change nothing.
+) -> tuple[dict[str, int], dict[str, Array], Callable[[], None]]:
+    """Check a saved state against this optimizer, and move it to its device.
 
-    Return the counts, and the parameters if they held averages when it was saved.
+    Return the counts, the parameters if they held averages when it was saved, and what
+    writes state and settings, which can no longer fail.
     """
     keys = ["format", "rule", "hyper", "state"]
     if isinstance(saved, Mapping):
@@ -62,14 +63,23 @@ def load(
         check_saved_array(array_label(key), array, parameters.arrays[key])
     backend, device = parameters.backend, parameters.device
     to_device = functools.partial(backend.from_host, device=device)
-    if with_hyper:
-        _take_hyper(hyper, saved["hyper"])
+    settings = _checked_hyper(hyper, saved["hyper"]) if with_hyper else {}
     with parameters.on_device():
-        for key, arrays in saved["state"].items():
-            for name, array in arrays.items():
-                states[name][key][...] = to_device(array)
-    counted = {name: saved[name] for name in counts}
-    return counted, {key: to_device(array) for key, array in held.items()}
+        held = {key: to_device(array) for key, array in held.items()}
+        moved = [
+            (states[name][key], to_device(array))
+            for key, arrays in saved["state"].items()
+            for name, array in arrays.items()
+        ]
+
+    def write() -> None:
+        for name, setting in settings.items():
+            hyper[name] = setting
+        with parameters.on_device():
+            for own, array in moved:
+                own[...] = array
+
+    return {name: saved[name] for name in counts}, held, write
 
 
 def _check_rule(saved: Mapping[str, Any], rule: Rule, *, same_options: bool) -> None:
@@ -133,8 +143,9 @@ def fit(
 
 
 @_suggesting()
-def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
-    check_state("hyper", saved, hyper.state_dict())
+def _checked_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Set saved settings to see whether they can be, and set those before again."""
+    saved = check_state("hyper", saved, hyper.state_dict())
     before = dict(hyper.settings)
     try:
         for name, setting in saved.items():
@@ -143,10 +154,12 @@ def _take_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> None:
                 as_number(name, part)
             hyper[name] = setting
     except GdoptError as error:
-        for name in saved:
-            hyper[name] = before[name]
         message = f"the saved hyper-parameters must be valid: {error}"
         raise StateError(message) from error
+    finally:
+        for name in saved:
+            hyper[name] = before[name]
+    return saved
 
 
 def state_layout(layout: Layout, rule: Rule, name: str) -> Layout:

@@ -13,7 +13,7 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import COMPLEX, as_parts
 from gdopt.checks import as_number, as_scalar, check_saved_array, check_state
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
-from gdopt.interrupt import Uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.optim.complex_ import SplitBinding
 from gdopt.optim.gradients import Gradients, finite
 from gdopt.optim.parameters import Parameters
@@ -249,6 +249,7 @@ class Descent:
         counts = {"t": self.t, "lowest": self._lowest}
         return {"format": 1, "method": self.name, **counts, **own}
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, or nothing of it; `start` has to find its parameters."""
         same = {"format": 1, "method": self.name}

@@ -61,10 +61,9 @@ class LBFGS(Descent):
         count = int(check_saved_array("count", state["count"], np.array(0)))
         held = self._pairs[: 2 * min(count, MEMORY)]
         pairs = check_saved_array("pairs", state["pairs"], held)
-        own = self._products
-        own[...] = check_saved_array("products", state["products"], own)
+        products = check_saved_array("products", state["products"], self._products)
         held[...] = self._backend.from_host(pairs, self._parameters.device)
-        self._count = count
+        self._products[...], self._count = products, count
 
     def _direction(self, g: Array) -> tuple[float, float]:
         held = 2 * min(self._count, MEMORY)

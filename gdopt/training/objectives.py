@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays import as_array, backend_of
 from gdopt.arrays.backend import on_their_device
 from gdopt.arrays.foreign import is_exported
-from gdopt.checks import shown
+from gdopt.checks import check_state, shown
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.nn import Network
@@ -56,6 +56,7 @@ class Objective:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
+        check_state("objective", state)
 
 
 class ModelObjective(Objective):
@@ -101,8 +102,10 @@ class ModelObjective(Objective):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Objective.load_state_dict`."""
-        if state:
+        if hasattr(self.model, "state_dict"):
             self.model.load_state_dict(state)
+        else:
+            super().load_state_dict(state)
 
 
 class NetworkLoss(ModelObjective):

@@ -21,6 +21,7 @@ from gdopt.checks import (
     shows,
 )
 from gdopt.errors import ArgumentError, GdoptError, StateError
+from gdopt.interrupt import uninterrupted
 from gdopt.training.monitor import Monitor
 from gdopt.training.records import Record
 
@@ -167,6 +168,7 @@ class ReduceOnPlateau:
         names = ("best", "waited", "cooldown_left")
         return {name: getattr(self, name) for name in names}
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 

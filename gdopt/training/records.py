@@ -25,6 +25,7 @@ from gdopt.checks import (
 from gdopt.errors import StateError
 from gdopt.files import write_whole
 from gdopt.imports import load_extra
+from gdopt.interrupt import uninterrupted
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class History(Mapping[str, np.ndarray]):
         """Copy the arrays and the warnings."""
         return {**self, "warnings": list(self.warnings)}
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace the records by saved ones.
 

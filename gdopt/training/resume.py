@@ -13,6 +13,7 @@ import numpy as np
 from gdopt.arrays.arena import array_label
 from gdopt.checks import check_format, check_saved_array, check_state, shown
 from gdopt.errors import StateError
+from gdopt.interrupt import uninterrupted
 from gdopt.training.checkpoints import CheckpointFolder
 from gdopt.training.methods import described, sums, varying
 from gdopt.training.objectives import read_value
@@ -94,9 +95,14 @@ def resume(run: Run, folder: CheckpointFolder) -> None:
     saved = check_state(name, saved, keys, same={"format": FORMAT})
     before = state_of(run)
     try:
+        _check_parts(saved, run)
         _refuse_other_settings(saved, run.settings)
         _restore(run, saved)
         _refuse_other_evidence(run, saved["evidence"], _evidence(run))
+        if saved["stops"] != vars(run.stops):
+            _take_new_stops(run, saved["stops"], name)
+        if run.data is None or run.reason is not None:  # the evidence is no update's
+            put_back(run, saved)
     except BaseException as error:
         _restore(run, before)
         if not isinstance(error, StateError):
@@ -106,16 +112,27 @@ def resume(run: Run, folder: CheckpointFolder) -> None:
             "delete this one to start over"
         )
         raise StateError(message) from error
-    if saved["stops"] != vars(run.stops):
-        run.reason = run.stops.exhausted(run.step, run.epoch, run.seconds)
-        run.success = False
-        message = (
-            f"{name} holds a run with {_changed(saved['stops'], vars(run.stops))}: it "
-            f"continues from step {run.step} with the new rules"
-        )
-        warnings.warn(message, stacklevel=2)
-    if run.data is None or run.reason is not None:  # the evidence is not an update's
-        put_back(run, saved)
+
+
+def _check_parts(saved: Mapping[str, Any], run: Run) -> None:
+    """Refuse parts that lack keys, of those that are compared."""
+    evidence = saved["evidence"]
+    check_state("settings", saved["settings"], None)
+    check_state("stops", saved["stops"], vars(run.stops))
+    check_state("evidence", evidence, ("varying", "value", "sums"))
+    check_state("varying", evidence["varying"], None)
+    method = check_state("method", saved["method"], None)
+    check_state("hyper", method.get("hyper", {}), None)
+
+
+def _take_new_stops(run: Run, saved: Mapping[str, Any], name: str) -> None:
+    run.reason = run.stops.exhausted(run.step, run.epoch, run.seconds)
+    run.success = False
+    message = (
+        f"{name} holds a run with {_changed(saved, vars(run.stops))}: it continues "
+        f"from step {run.step} with the new rules"
+    )
+    warnings.warn(message, stacklevel=3)
 
 
 def put_back(run: Run, state: Mapping[str, Any]) -> None:
@@ -126,6 +143,7 @@ def put_back(run: Run, state: Mapping[str, Any]) -> None:
         run.source.load_state_dict(state["sampler"])
 
 
+@uninterrupted
 def _restore(run: Run, state: Mapping[str, Any]) -> None:
     """Take over a state; what does not fit raises StateError."""
     own = run.parameters
@@ -136,10 +154,13 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
         )
         for n, a in own.arrays.items()
     }
-    counters = check_state("counters", state["counters"], COUNTERS)
+    whole = ("step", "epoch")
+    counters = check_state("counters", state["counters"], COUNTERS, counts=whole)
     run.optimizer.load_state_dict(state["method"])
     run.objective.load_state_dict(state["objective"])
-    for callback, held in zip(_with_state(run), state["callbacks"], strict=True):
+    callbacks = dict(enumerate(_with_state(run)))
+    check_state("callbacks", dict(enumerate(state["callbacks"])), callbacks)
+    for callback, held in zip(callbacks.values(), state["callbacks"], strict=True):
         callback.load_state_dict(held)
     run.history.load_state_dict(state["history"])
     run.average.load_state_dict(state["average"])
@@ -196,6 +217,7 @@ def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     """Refuse another value or gradient; the last digits may be another machine's."""
     _refuse_other(saved["varying"], own["varying"], f" at step {run.step}")
     value, now = saved["value"], own["value"]
+    check_state("sums", saved["sums"], None if now is None else own["sums"])
     if value is None or now is None or not math.isfinite(value):
         return
     first = np.abs(run.history["loss"][:1]).max(initial=0)

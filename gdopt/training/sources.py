@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdopt.arrays import Array
-from gdopt.checks import shown
+from gdopt.checks import check_state, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim import Optimizer
 from gdopt.training.graph import TrainingGraph
@@ -71,8 +71,9 @@ class WholeProblem:
         """Return what a resumed run needs: nothing."""
         return {}
 
-    def load_state_dict(self, _state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Start from the parameters as they are."""
+        check_state("sampler", state)
         self._point = None
 
 

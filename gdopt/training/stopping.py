@@ -21,7 +21,7 @@ from gdopt.checks import (
     shows,
 )
 from gdopt.errors import StateError
-from gdopt.interrupt import Uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.optim.parameters import Parameters
 from gdopt.training.monitor import Monitor
 from gdopt.training.records import Record
@@ -199,6 +199,7 @@ class EarlyStopping:
             "reason": self.reason,
         }
 
+    @uninterrupted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state, on any device; the parameters are not changed.
 

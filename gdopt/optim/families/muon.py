@@ -26,7 +26,7 @@ from gdopt.checks import (
     listed,
     shown,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim.executors import Executor, start_state
 from gdopt.optim.families.adam import AdamW
 from gdopt.optim.families.orthogonal import RATIOS, muon_rule
@@ -364,9 +364,9 @@ class Muon(Optimizer):
         if self.others is not None:
             self.others.reset()
 
-    def _load(
+    def _checked(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool
-    ) -> None:
+    ) -> Callable[[], None]:
         how = {"hyper": hyper, "same_options": same_options}
         keys = ["format", "rule", "t", "hyper", "state", "others", *self._counts]
         keys += [ACCUMULATED] if self._sums is not None else []
@@ -380,20 +380,23 @@ class Muon(Optimizer):
         for name, total in totals.items():
             check_saved_array(f"the {ACCUMULATED} of {name!r}", sums[name], total)
         same = {} if self.others is None else {"t": own["t"]}
-        rest = () if self.others is None else theirs
+        rest = () if self.others is None else None
         check_state("others of the saved state", theirs, rest, same=same)
-        if self.others is None:
-            super()._load(own, **how)
-        else:
-            before = self.others.state_dict()
-            self.others._load(theirs, **how)  # noqa: SLF001
-            try:
-                super()._load(own, **how)
-            except StateError:
-                self.others.load_state_dict(before)
-                raise
-        for name, total in totals.items():
-            total[...] = self._all.backend.from_host(sums[name], self._all.device)
+        writes = [super()._checked(own, **how)]
+        if self.others is not None:
+            writes.append(self.others._checked(theirs, **how))  # noqa: SLF001
+        with self._all.on_device():
+            move, device = self._all.backend.from_host, self._all.device
+            moved = {name: move(sums[name], device) for name in totals}
+
+        def take_over() -> None:
+            for write in writes:
+                write()
+            with self._all.on_device():
+                for name, total in totals.items():
+                    total[...] = moved[name]
+
+        return take_over
 
     def snapshot(self) -> Callable[[], None]:
         """Return a function that restores settings, step count and norm."""
