@@ -23,7 +23,7 @@ LAYERS = """
     kernels
     arrays
     tables
-    checks interrupt files
+    checks copies interrupt files
     imports
     errors
 """

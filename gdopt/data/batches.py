@@ -9,6 +9,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Array
 from gdopt.checks import check_flag, check_int, check_state, shows
+from gdopt.copies import running
 from gdopt.data.gather import (
     axis_hint,
     check_arrays,
@@ -126,6 +127,7 @@ class MiniBatches:
         """The epoch, from 0, of the last batch; the next one where it is complete."""
         return self._epoch
 
+    @running
     def __iter__(self) -> Iterator[Any]:
         """Run through one epoch.
 
@@ -140,6 +142,7 @@ class MiniBatches:
             # Not referenced here: its memory is the caller's.
             yield _one_or_tuple(batch(number))
 
+    @running
     def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but yield epoch and number of batches.
 

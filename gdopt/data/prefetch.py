@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, get_backend
+from gdopt.copies import running
 from gdopt.errors import ArgumentTypeError
 
 BUFFERS = 2  # one is copied while the other is computed with
@@ -86,6 +87,7 @@ class _Pinned:
         )
 
 
+@running
 def _sent(home: Backend, batches: Iterable[Any]) -> Iterator[Any]:
     """Send each batch before the one before it is handed out."""
     with home.on(None):

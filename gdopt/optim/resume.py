@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -169,6 +169,10 @@ class Resumable(AveragedParameters):
             "saved": self.state_dict(),
             "own": {n: value for n, value in vars(self).items() if n not in known},
         }
+
+    def __copy__(self) -> NoReturn:
+        message = "an optimizer is not copied without its arrays: use copy.deepcopy"
+        raise ArgumentTypeError(message)
 
     def __setstate__(self, given: Mapping[str, Any]) -> None:
         self._restore(given)

@@ -124,6 +124,13 @@ class Rule:
         module, name = self.function.__module__, self.name
         if getattr(sys.modules.get(module), name, None) is self:  # it was decorated
             return _find_rule, (module, name)
+        here: Any = sys.modules.get(module)
+        for part in self.function.__qualname__.split("."):
+            here = getattr(here, part, None)
+        if here is not self.function:
+            where = f"{module}.{self.function.__qualname__}"
+            message = f"{where} cannot be pickled: define it at the top of a module"
+            raise RuleError(message)
         return Rule, (self.function, self.initial, self.ranges, self.per)
 
     @functools.cached_property

@@ -6,9 +6,11 @@ import math
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import check_count, check_int
+from gdopt.copies import made_again
 from gdopt.problems.problem import Problem, in_plane
 
 
+@made_again
 def rosenbrock(size: int = 2) -> Problem:
     """Make the curved valley: f = sum of 100 (p_{i+1} - p_i^2)^2 + (1 - p_i)^2.
 
@@ -61,6 +63,7 @@ def rosenbrock(size: int = 2) -> Problem:
     )
 
 
+@made_again
 def beale() -> Problem:
     """Make Beale's function, whose flat arms leave a steep middle.
 
@@ -99,6 +102,7 @@ def beale() -> Problem:
     )
 
 
+@made_again
 def himmelblau() -> Problem:
     """Make Himmelblau's four minima: f = (x^2 + y - 11)^2 + (x + y^2 - 7)^2.
 
@@ -134,6 +138,7 @@ def himmelblau() -> Problem:
     )
 
 
+@made_again
 def rastrigin(size: int = 2) -> Problem:
     """Make a surface of many minima: f = 10 n + sum of p_i^2 - 10 cos(2 pi p_i).
 

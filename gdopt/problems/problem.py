@@ -12,6 +12,7 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
 from gdopt.checks import FINITE, check_number
+from gdopt.copies import made_again
 from gdopt.errors import ArgumentError
 
 Formula = Callable[[Array, Backend], Array]
@@ -100,6 +101,7 @@ class Problem:
         ways = p[..., None, :] - backend.from_host(minima, backend.device(p))
         return backend.xp.sqrt(backend.xp.sum(ways * ways, axis=-1)).min(axis=-1)
 
+    @made_again
     def turned(self, angle: float) -> Problem:
         """Turn the function around 0, in the plane of its first two axes.
 
@@ -138,6 +140,9 @@ class Problem:
             start=point(self.start),
             minima=tuple(point(minimum) for minimum in self.minima),
         )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return vars(self).get("_made") or super().__reduce_ex__(protocol)
 
     def _check(self, p: Array) -> Backend:
         backend = backend_of(p)

@@ -8,9 +8,11 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import POSITIVE, Range, check_int, check_number
+from gdopt.copies import made_again
 from gdopt.problems.problem import Problem, in_plane
 
 
+@made_again
 def bowl(condition: float = 100.0, *, size: int = 2) -> Problem:
     """Make an elongated bowl: f = 1/2 sum of c_i p_i^2, c from 1 to `condition`.
 
@@ -56,6 +58,7 @@ def bowl(condition: float = 100.0, *, size: int = 2) -> Problem:
     )
 
 
+@made_again
 def saddle() -> Problem:
     """Make a saddle without a bound: f = x^2 - y^2.
 
@@ -78,6 +81,7 @@ def saddle() -> Problem:
     )
 
 
+@made_again
 def bounded_saddle(steepness: float = 1.0) -> Problem:
     """Make a saddle between two minima: f = s x^2 - y^2 + y^4 / 4.
 
@@ -110,6 +114,7 @@ def bounded_saddle(steepness: float = 1.0) -> Problem:
     )
 
 
+@made_again
 def plateau() -> Problem:
     """Make a hole in a wide plateau: f = 1 - exp(-(x^2 + y^2) / 2).
 

@@ -12,6 +12,7 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.arrays.backend import common_backend
 from gdopt.checks import shows
+from gdopt.copies import NotCopied
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.interrupt import Uninterrupted
@@ -21,6 +22,8 @@ from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.optim.optimizer import GraphExecutor
 
+UNCOPIED = "a captured graph is not copied: copy network and optimizer together"
+
 
 @functools.cache
 def capture_stream(cupy: Any, device: int) -> Any:
@@ -29,7 +32,7 @@ def capture_stream(cupy: Any, device: int) -> Any:
         return cupy.cuda.Stream(non_blocking=True)
 
 
-class CapturedWork:
+class CapturedWork(NotCopied):
     """Does some work once as it is, then captures it; `replay` does it again.
 
     The first time compiles what there is to compile and fills a memory pool that is the
@@ -37,6 +40,8 @@ class CapturedWork:
     back to the device with the object. The work asks nothing of the device; its result,
     arrays in the pool, is `result`. It is kept, with the arrays of its closure.
     """
+
+    _instead = UNCOPIED
 
     def __init__(self, cupy: Any, stream: Any, work: Callable[[], Any]) -> None:
         self._cupy = cupy
@@ -95,7 +100,7 @@ ADVANCE = KernelText(
 
 
 @shows("_network", "_batches")
-class TrainingGraph:
+class TrainingGraph(NotCopied):
     """Trains a network on a GPU with one launch a step: gather, forward, back, update.
 
     The first step with each size of batch is done as it is and captured; the others
@@ -117,6 +122,8 @@ class TrainingGraph:
 
     ``torch.compile(mode="reduce-overhead")`` does the same.
     """
+
+    _instead = UNCOPIED
 
     def __init__(
         self, network: Network, optimizer: Optimizer, batches: MiniBatches

@@ -16,6 +16,7 @@ import numpy as np
 from gdopt.averages import EWA
 from gdopt.averages.formula import BETA
 from gdopt.checks import check_count, check_number, shown
+from gdopt.copies import running
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
@@ -143,6 +144,7 @@ class Run:
         else:
             self.source = Batches(objective, method, data, self._check)
 
+    @running
     def records(self) -> Iterator[Record]:
         """Run, and yield the records."""
         path, seconds = self._checkpoint

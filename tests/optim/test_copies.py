@@ -123,17 +123,6 @@ def test_what_is_copied_together_stays_together(numpy_engine):
     np.testing.assert_array_equal(params["b"], START["b"])
 
 
-def test_a_shallow_copy_has_the_arrays_and_a_state_of_its_own(numpy_engine):
-    optimizer = gdopt.Adam(fresh())
-    optimizer.step(ROWS[0])
-    other = copy.copy(optimizer)
-    assert other.params["W"] is optimizer.params["W"]
-    m = optimizer.state["W"]["m"].copy()
-    other.step(ROWS[1])
-    np.testing.assert_array_equal(optimizer.state["W"]["m"], m)
-    assert (optimizer.t, other.t) == (1, 2)
-
-
 def test_attributes_of_a_subclass_are_copied(numpy_engine):
     for way in WAYS.values():
         assert way(Paced(fresh(), 2.0)).pace == 2.0
@@ -143,13 +132,6 @@ def test_a_rule_is_itself_where_it_is_copied():
     for rule in (decorated, gdopt.rules.adam):
         for way in WAYS.values():
             assert way(rule) is rule
-
-
-def test_a_local_rule_is_not_pickled(numpy_engine):
-    optimizer = gdopt.Optimizer(fresh(), lambda p, g, *, lr: p - lr * g, lr=0.1)
-    with pytest.raises((AttributeError, pickle.PicklingError), match="lambda"):
-        pickle.dumps(optimizer)
-    copy.deepcopy(optimizer).step(ROWS[0])
 
 
 @pytest.mark.gpu
