@@ -255,9 +255,7 @@ class HoistedScalars:
             value = 0.0 if scalar in self._on_device else scalars[scalar]
             if type(value) is not float and is_on_device(value):
                 message = f"{scalar} must be a number at step {t - 1}, got an array on "
-                message += (
-                    "the device: assign the 0-d array, which is read at each step"
-                )
+                message += "the device: assign the 0-d array itself, read at each step"
                 raise ArgumentTypeError(message)
             ordered.append(value)
         return self._host(*ordered)
