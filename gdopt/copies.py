@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypeVar
 
 from gdopt.errors import ArgumentTypeError
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotCopied:

@@ -140,8 +140,8 @@ class Comparison:
             numerics[name] = np.empty_like(analytic)
             for index in np.ndindex(analytic.shape):
                 at = functools.partial(self.probe.element, name, index, self.loss)
-                found = analytic[index], *at(self.step)
-                numerics[name][index] = self._near(found, at, WIDTH, [name])
+                first = float(analytic[index]), *at(self.step)
+                numerics[name][index] = self._near(first, at, WIDTH, [name])
         checks = {}
         for name, analytic in self.gradient.items():
             numeric = numerics[name]

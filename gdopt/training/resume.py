@@ -158,9 +158,10 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
     counters = check_state("counters", state["counters"], COUNTERS, counts=whole)
     run.optimizer.load_state_dict(state["method"])
     run.objective.load_state_dict(state["objective"])
-    callbacks = dict(enumerate(_with_state(run)))
-    check_state("callbacks", dict(enumerate(state["callbacks"])), callbacks)
-    for callback, held in zip(callbacks.values(), state["callbacks"], strict=True):
+    callbacks = {str(k): one for k, one in enumerate(_with_state(run))}
+    held_by = {str(k): one for k, one in enumerate(state["callbacks"])}
+    check_state("callbacks", held_by, callbacks)
+    for callback, held in zip(callbacks.values(), held_by.values(), strict=True):
         callback.load_state_dict(held)
     run.history.load_state_dict(state["history"])
     run.average.load_state_dict(state["average"])
