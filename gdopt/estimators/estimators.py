@@ -228,7 +228,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
 
     >>> import numpy as np
     >>> X = np.linspace(-1, 1, 50)[:, np.newaxis]
-    >>> model = MLPRegressor(16, learning_rate_init=0.05, random_state=0, max_iter=500)
+    >>> model = MLPRegressor(32, learning_rate_init=0.05, random_state=0, max_iter=500)
     >>> model.fit(X, X[:, 0] ** 2).score(X, X[:, 0] ** 2) > 0.98
     True
     """

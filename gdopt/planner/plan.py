@@ -185,7 +185,7 @@ def _cells(row: Row, examples: int) -> tuple[str, ...]:
         f"{row.batch_size:,}",
         f"{-(-examples // row.batch_size):,}",
         format_bytes(row.predicted_bytes),
-        "not tried" if measured is None else format_bytes(measured),
+        "-" if measured is None else format_bytes(measured),
         "yes" if row.fits else "no",
         rate(row.examples_per_second),
         "-" if low is None else f"{rate(low)}-{rate(row.examples_per_second_high)}",

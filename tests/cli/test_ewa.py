@@ -11,7 +11,6 @@ from gdopt.cli import ewa
 from gdopt.data.readers import read_column
 
 pytest.importorskip("matplotlib")
-pytest.importorskip("pandas")
 DAYS = "day,degrees\n1,40\n2,49\n\n3,45\n"
 
 

@@ -106,7 +106,6 @@ def test_an_unknown_command_is_answered_with_one_like_it(command, given, hint):
 
 
 def test_no_escape_sequence_of_a_file_reaches_the_terminal(command, tmp_path):
-    pytest.importorskip("pandas")
     pytest.importorskip("matplotlib")
     name = "\x1b]0;owned\x07\u202e"
     (tmp_path / f"{name}.csv").write_text(f"{name},b\n1,2\n3,4\n", encoding="utf-8")

@@ -11,8 +11,6 @@ from gdopt.data.readers import read_column
 from gdopt.data.schema import Schema
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
 
-pytest.importorskip("pandas")
-
 
 def test_csv_with_a_header_and_text_classes(write):
     data = read(write(IRIS))

@@ -252,12 +252,13 @@ def test_the_dev_loss_is_measured_at_the_end_of_each_epoch(options):
     assert curve[-1] < 0.6 * curve[0]
 
 
-def test_classes_have_an_accuracy_and_no_dev_loss():
+def test_classes_have_an_accuracy_and_a_dev_loss():
     labels = np.arange(40) % 3
     run = parts("softmax", labels)
     dev = data(40)[0], labels
     history = gdopt.fit(*run, epochs=1, dev=dev).history
-    assert np.isnan(history["dev_loss"]).tolist() == [True] * 3
+    assert np.isnan(history["dev_loss"]).tolist() == [True, True, False]
+    assert history["dev_loss"][-1] == run[0].loss(*dev)
     assert np.isnan(history["dev_accuracy"]).tolist() == [True, True, False]
 
 

@@ -40,19 +40,19 @@ def test_a_plan_prints_as_a_table():
         "batch size 128: throughput: the most",
         "",
         (
-            "   size  updates  predicted   measured  fits  examples/s             95 %"
+            "   size  updates  predicted  measured  fits  examples/s             95 %"
             "  goodput/s"
         ),
         (
-            "     64      188    1.00 MB     990 kB   yes     100,000   90,000-110,000"
+            "     64      188    1.00 MB    990 kB  yes      100,000   90,000-110,000"
             "     50,000"
         ),
         (
-            ">   128       94    2.00 MB    2.01 MB   yes     200,000  190,000-210,000"
+            ">   128       94    2.00 MB   2.01 MB  yes      200,000  190,000-210,000"
             "     60,000"
         ),
         (
-            "  1,024       12    16.0 MB  not tried    no           -                -"
+            "  1,024       12    16.0 MB         -  no             -                -"
             "          -  predicted not to fit"
         ),
         "",
