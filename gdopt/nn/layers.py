@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
+from gdopt.arrays.arena import refuse_overlap
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
 from gdopt.checks import check_kind, check_like, check_number
 from gdopt.errors import ArgumentError
@@ -81,6 +82,7 @@ def dense(
     if bias is not None:
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
+        refuse_overlap(backend, {"d_weights": d_weights, "d_bias": d_bias}, "gradients")
     arrays = x, weights, bias, d_weights, d_bias
     output, run_back, back = run_step(
         backend,

@@ -199,7 +199,7 @@ class Resumable(AveragedParameters):
         def restore() -> None:
             for name, setting in settings.items():
                 if self.hyper.settings[name] is not setting:
-                    self.hyper[name] = setting
+                    self.hyper.assign(name, setting)
             self._counter.t, self._counts = t, counts
             if sums is not None:
                 sums.missing = missing
