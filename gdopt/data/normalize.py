@@ -79,7 +79,8 @@ class Normalizer:
         if count == 0:
             message = f"X must hold at least one example, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
-        refuse_nan("X", X, axis, backend, "; fill it in or leave those examples out")
+        hint = "; fill it in or leave those examples out"
+        refuse_nan("X", X, axis, backend, hint, ("isnan",))  # infinities: see below
         mean, scale = _moments(backend, X, axis, count)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             largest = float(abs(X).max())

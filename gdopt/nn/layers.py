@@ -20,7 +20,7 @@ import numpy as np
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_overlap
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
-from gdopt.checks import check_kind, check_like, check_number
+from gdopt.checks import check_flag, check_kind, check_like, check_number
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import COLUMNS, ROWS, Product, multiply, run_step
@@ -141,7 +141,7 @@ def dense_activated(
 
     def backprop(d_z: Array) -> Phases:
         d_weights_product = Product(x.T, d_z, d_weights, ROWS)
-        if not input_gradient:
+        if not check_flag("input_gradient", input_gradient):
             yield from multiply(backend, d_weights_product)
             return None
         d_x = backend.xp.empty(x.shape, x.dtype)
@@ -156,7 +156,7 @@ def dense_activated(
 def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     """Return an activation's output, by its name, and its backprop."""
     passes = ACTIVATIONS[name]
-    output = z if in_place else z.copy()
+    output = z if check_flag("in_place", in_place) else z.copy()
     passes.apply(output)
 
     @on_their_device

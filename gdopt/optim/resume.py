@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from gdopt.checks import check_state
+from gdopt.checks import check_flag, check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.interrupt import uninterrupted
 from gdopt.optim import state
@@ -88,6 +88,8 @@ class Resumable(AveragedParameters):
             StateError: another rule, other names, shapes or dtypes, or a newer format;
                 the message shows both sides, and nothing has changed.
         """
+        check_flag("hyper", hyper)
+        check_flag("strict", strict)
         rest: list[list[str]] = []
         if not hyper:
             saved = state.with_own_options(saved, self.state_dict())
