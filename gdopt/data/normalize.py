@@ -100,7 +100,7 @@ class Normalizer:
             A new array on the device of X, of its dtype; float32 for whole numbers.
 
         Raises:
-            ArgumentError: X has other features than the training set, or holds NaN.
+            ArgumentError: X has other features than the training set, or is not finite.
             ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, self.dtype)

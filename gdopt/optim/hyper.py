@@ -152,7 +152,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 self._fixed.shared[name] = number
                 self.revision += 1
                 return
-        ended = any(map(callable, setting.parts.values()))
+        ended = any(map(callable, self._settings[name].parts.values()))
         self.assign(name, given)
         if ended and {*map(type, self._settings[name].parts.values())} <= set(NUMBERS):
             message = (

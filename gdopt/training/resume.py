@@ -101,7 +101,7 @@ def resume(run: Run, folder: CheckpointFolder) -> None:
         _refuse_other_evidence(run, saved["evidence"], _evidence(run))
         if saved["stops"] != vars(run.stops):
             _take_new_stops(run, saved["stops"], name)
-        if run.data is None or run.reason is not None:  # the evidence is no update's
+        if run.data is None or run.reason is not None:  # it is not an update's
             put_back(run, saved)
     except BaseException as error:
         _restore(run, before)
