@@ -7,7 +7,7 @@ import itertools
 import math
 import operator
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -24,6 +24,7 @@ from gdopt.errors import (
 T = TypeVar("T")
 Class = TypeVar("Class", bound=type)
 MOST_LISTED = 10  # items in a message; a network may have hundreds of arrays
+MOST = (1 << 63) - 1  # steps: they are counted in an int64
 SHORT = reprlib.Repr()
 SHORT.maxlist = SHORT.maxtuple = SHORT.maxdict = SHORT.maxset = MOST_LISTED
 SHORT.maxstring = SHORT.maxother = 200
@@ -114,6 +115,8 @@ def as_scalar(value: Any) -> Any:
     >>> as_scalar(np.array(2)), as_scalar(fractions.Fraction(1, 2)), as_scalar("2")
     (2, 0.5, '2')
     """
+    if isinstance(value, np.ma.MaskedArray):  # whose item is there also where masked
+        return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     number = isinstance(value, int | float) or not hasattr(value, "__float__")
@@ -121,11 +124,15 @@ def as_scalar(value: Any) -> Any:
 
 
 def as_number(name: str, value: Any) -> float:
-    """Take a real number as a float; refuse truth values, text and all else."""
+    """Take a real number as a float, also of an array of shape (); refuse all else."""
+    if type(value) is float:
+        return value
+    given, value = value, as_scalar(value)
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool | np.timedelta64):  # that is an np.integer
-        kind = type(value).__name__
-        message = f"{name} must be a number, got {shown(value)} ({kind})"
+    time = isinstance(given, np.timedelta64) or getattr(given, "dtype", None) == "m8"
+    if not number or time or isinstance(value, bool):
+        kind = type(given).__name__
+        message = f"{name} must be a number, got {shown(given)} ({kind})"
         raise ArgumentTypeError(message)
     try:
         return float(value)
@@ -172,7 +179,10 @@ def check_int(name: str, value: Any, least: int) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """Take True or False; refuse all else, such as a size put in its place."""
-    if not isinstance(value, bool | np.bool_):
+    if value is True or value is False:
+        return value
+    value = as_scalar(value)
+    if not isinstance(value, bool):
         message = f"{name} must be True or False, got {shown(value)}"
         raise ArgumentTypeError(message)
     return bool(value)
@@ -180,7 +190,8 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_choice(name: str, value: T, choices: Collection[str]) -> T:
     """Take a name that is one of the choices."""
-    if value not in choices:
+    value = as_scalar(value)
+    if not isinstance(value, Hashable) or value not in choices:
         message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
         raise ArgumentError(message)
     return value
@@ -195,7 +206,9 @@ def check_kind(name: str, value: Any, kind: type) -> None:
 
 
 def check_sequence(name: str, values: Any) -> Sequence[Any]:
-    """Take a list or tuple as it is."""
+    """Take a list or tuple as it is, and a range or a one-dimensional array."""
+    if isinstance(values, range) or getattr(values, "ndim", 0) == 1:
+        return list(values)
     if not isinstance(values, list | tuple):
         message = f"{name} must be a list or tuple, got {type(values).__name__}"
         raise ArgumentTypeError(message)
@@ -243,7 +256,7 @@ def check_state(
     What `counts` name must be whole numbers of at least 0, and `same` holds values that
     must be equal to the saved ones; the caller checks those of `keys`.
     """
-    same = same or {}
+    same, counts = same or {}, [*counts]
     if keys is None:
         keys = saved if isinstance(saved, Mapping) else ()
     expected = sorted({*keys, *counts, *same})
@@ -254,19 +267,28 @@ def check_state(
         message = f"{name} must have the expected keys: {wrong}"
         raise StateError(message)
     for key, own in same.items():
-        if not np.array_equal(saved[key], own):  # as a file may hold arrays of shape ()
+        found = as_scalar(saved[key])  # as a file may hold arrays of shape ()
+        flags = isinstance(found, bool) == isinstance(own, bool | np.bool_)
+        masked = isinstance(found, np.ma.MaskedArray)
+        if masked or not flags or not np.array_equal(found, own):
             got = shown(saved[key])
             message = f"{key} of {name} must be {shown(own)} to match, got {got}"
             raise StateError(message)
     try:
-        return {**saved, **{key: check_int(key, saved[key], least=0) for key in counts}}
+        counted = {key: check_int(key, saved[key], least=0) for key in counts}
     except GdoptError as error:
         message = f"{name} is damaged: {error}"
         raise StateError(message) from error
+    for key, count in counted.items():
+        if count > MOST:
+            message = f"{key} must be at most {MOST}, got {count}"
+            raise StateError(message)
+    return {**saved, **counted}
 
 
 def check_format(name: str, found: Any, newest: int) -> None:
     """Refuse what was written in another format than 1 up to the newest one."""
+    found = as_scalar(found)
     whole = isinstance(found, int) and not isinstance(found, bool)
     if not whole or not 1 <= found <= newest:
         newer = ": a newer gdopt wrote it" if whole and found > newest else ""
@@ -288,6 +310,9 @@ def check_like(name: str, array: Any, model: Any) -> None:
 def check_saved_array(name: str, saved: Any, own: Any) -> Any:
     """Take a saved array that has the dtype and shape of the array it replaces."""
     array = saved if hasattr(saved, "dtype") else np.asarray(saved)
+    if isinstance(array, np.ma.MaskedArray):
+        message = f"{name} must be a plain array, got a masked one"
+        raise StateError(message)
     here, there = (f"{one.dtype} of shape {one.shape}" for one in (own, array))
     if here != there:
         message = f"{name} must be {here} to match, got {there}"

@@ -159,6 +159,63 @@ def test_a_state_with_other_keys_is_refused_and_changes_nothing(name, numpy_engi
     loader.load_state_dict(state)
 
 
+def leaves(state, path=()):
+    """Return the path of every value in a state."""
+    for key, part in state.items():
+        if isinstance(part, dict):
+            yield from leaves(part, (*path, key))
+        else:
+            yield (*path, key)
+
+
+KINDS = {
+    "text": "no",
+    "bytes": b"no",
+    "an object": object(),
+    "a complex number": 1j,
+    "a list": [1.0, 2.0],
+    "a large number": 10**400,
+    "masked": np.ma.masked_equal(np.ones(3), 1),
+    "masked, of no dimension": np.ma.masked_equal(1.0, 1),
+    "whole numbers": np.ones((2, 3), np.int8),
+    "another width": np.ones(7),
+    "text of no dimension": np.array("no"),
+}
+TEXTS = {"reason", "warning"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [name for name in LOADERS if name != "run"])
+def test_a_state_with_a_value_of_another_kind_is_refused(name, kind, numpy_engine):
+    loader = LOADERS[name]()
+    state = loader.state_dict()
+    for path in leaves(state):
+        if kind == "text" and path[-1] in TEXTS:
+            continue
+        changed = inner = copy.deepcopy(state)
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = KINDS[kind]
+        with pytest.raises(gdopt.StateError):
+            loader.load_state_dict(changed)
+        assert repr(loader.state_dict()) == repr(state), path
+
+
+def test_numbers_of_a_state_may_be_arrays_of_no_dimension(numpy_engine):
+    """As those that ``numpy.load`` reads."""
+    for name in set(LOADERS) - {"run", "history"}:
+        loader, _, last = pair(name)
+        read = copy.deepcopy(last)
+        for path in leaves(read):
+            inner = read
+            for key in path[:-1]:
+                inner = inner[key]
+            if isinstance(inner[path[-1]], int | float | bool):
+                inner[path[-1]] = np.array(inner[path[-1]])
+        loader.load_state_dict(read)
+        assert repr(loader.state_dict()) == repr(last), name
+
+
 def advance(loader):
     """Bring a loader to another state."""
     if isinstance(loader, gdopt.Optimizer):

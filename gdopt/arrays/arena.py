@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +13,7 @@ import numpy as np
 from gdopt.arrays.backend import (
     Array,
     Backend,
+    backend_of,
     byte_bounds,
     common_backend,
     on_their_device,
@@ -223,23 +225,35 @@ def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -
 
 
 def refuse_overlap(backend: Backend, labelled: Mapping[str, Array], what: str) -> None:
-    """Refuse arrays that share memory: an update would be applied twice."""
+    """Refuse arrays that share memory, or a part of a file: both would be written."""
     ranges = sorted(
-        (*byte_bounds(backend, array), name)
+        (*(_in_file(array) or ("", *byte_bounds(backend, array))), name)
         for name, array in labelled.items()
         if array.size
     )
-    reaching: list[tuple[int, str]] = []  # arrays whose bytes reach the next one's
-    for low, high, name in ranges:
-        reaching = [(end, other) for end, other in reaching if end > low]
-        for _, other in reaching:
-            if backend.xp.shares_memory(labelled[other], labelled[name]):
-                both = f"{other} and {name} overlap"
+    reaching: list[tuple[str, int, str]] = []  # arrays whose bytes reach the next one's
+    for file, low, high, name in ranges:
+        reaching = [one for one in reaching if one[0] == file and one[1] > low]
+        for _, _, other in reaching:
+            if file or backend.xp.shares_memory(labelled[other], labelled[name]):
+                both = f"{other} and {name} overlap" + (f" in {file}" if file else "")
                 message = f"{what} must not share memory, but {both}"
                 if byte_bounds(backend, labelled[other]) == (low, high):
                     message += ": tied parameters are given once"
                 raise ArgumentError(message)
-        reaching.append((high, name))
+        reaching.append((file, high, name))
+
+
+def _in_file(array: Array) -> tuple[str, int, int] | None:
+    """Return file and bytes of a memory map, which another map of it shares."""
+    root = array
+    while isinstance(getattr(root, "base", None), np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.mode == "c" or root.filename is None:
+        return None  # "c" is a copy where it is written
+    first = root.offset - root.__array_interface__["data"][0]
+    low, high = byte_bounds(backend_of(array), array)
+    return os.path.realpath(root.filename), low + first, high + first
 
 
 def overlaps_itself(array: Array) -> bool:

@@ -18,6 +18,7 @@ from gdopt.averages.formula import (
     starts_from_zero,
 )
 from gdopt.averages.moments import WIDE, Lines, half_lives, mean, weighted
+from gdopt.checks import check_flag
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import flushing
 
@@ -77,6 +78,7 @@ def ewa(
     >>> ewa([40, 50], times=[0, 3], halflife=3).round(2)
     array([40.  , 46.67])
     """
+    check_flag("bias_correction", bias_correction)
     lines, given = Lines.of(series, axis), beta is not None or window is not None
     if times is None and halflife is not None:
         message = "halflife needs times; without them, beta is 0.5 ** (1 / halflife)"

@@ -17,7 +17,7 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_state, shown, shows
+from gdopt.checks import as_number, check_flag, check_like, check_state, shown, shows
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
 from gdopt.interrupt import uninterrupted
 
@@ -56,7 +56,7 @@ class EWA:
         initial: Any = "zero",
     ) -> None:
         self.beta = check_beta(beta, window)
-        self.bias_correction = bias_correction
+        self.bias_correction = check_flag("bias_correction", bias_correction)
         self.t = 0
         self._initial = check_initial(initial)
         self._raw: Any = None
@@ -120,12 +120,19 @@ class EWA:
             rule = "must have a value where t is above 0"
             message = f"state {rule}, got {shown(checked)}"
             raise StateError(message)
+        own = self._raw
         try:
-            self._raw = None if raw is None else _copied(raw)
+            raw = None if raw is None else _copied(raw)
+            if own is not None and raw is not None and type(own) is not type(raw):
+                rule = "must be a number or an array as the values here are"
+                message = f"value {rule}, got {shown(raw)}"
+                raise ArgumentTypeError(message)
+            if own is not None and hasattr(raw, "shape"):
+                check_like("value", raw, own)
         except GdoptError as error:
             message = f"state is damaged: {error}"
             raise StateError(message) from error
-        self.t = t
+        self.t, self._raw = t, raw
 
     def _first(self, number: float) -> float:
         if isinstance(self._initial, str):

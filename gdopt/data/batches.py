@@ -52,12 +52,12 @@ class MiniBatches:
         shuffle: False keeps the order of the data. Batches are then views of the
             arrays, not copies: writing to one writes to the data.
         drop_last: leave out the last batch of an epoch where it is smaller.
-        allow_nan: let NaN in floating-point data through. The data are looked through
+        allow_nan: let NaN and infinities through. The data are looked through
             once, here.
 
     Raises:
         ArgumentError: there is no array, or one without dimension; their numbers of
-            examples differ; a number is out of its range; the data contain NaN.
+            examples differ; a number is out of its range; the data are not finite.
         ArgumentTypeError: an argument is of the wrong kind.
         BackendError: the arrays are on several devices.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
+from gdopt.checks import as_scalar
 from gdopt.errors import ArgumentError
 
 # Elements checked together: one pass over large data needs no copy of it, and a GPU
@@ -21,7 +22,7 @@ BLOCK = 1 << 21
 
 def check_axis(axis: Any) -> int:
     """Take the axis of the examples: 0 for rows, 1 for columns."""
-    if isinstance(axis, bool) or axis not in (0, 1):
+    if as_scalar(axis) not in (0, 1) or isinstance(as_scalar(axis), bool):
         message = f"axis must be 0 (rows are examples) or 1 (columns are), got {axis!r}"
         raise ArgumentError(message)
     return int(axis)
@@ -89,18 +90,27 @@ def example_blocks(array: Array, axis: int) -> Iterator[Array]:
 
 
 @on_their_device
-def refuse_nan(name: str, array: Array, axis: int, backend: Backend, hint: str) -> None:
-    """Refuse floating-point data that contain NaN, and say where the first is."""
+def refuse_nan(  # noqa: PLR0917
+    name: str,
+    array: Array,
+    axis: int,
+    backend: Backend,
+    hint: str,
+    kinds: Sequence[str] = ("isnan", "isinf"),
+) -> None:
+    """Refuse floating-point data with NaN or infinities, and say where the first is."""
     if array.dtype.kind not in "fc":
         return
     xp = backend.xp
-    if not any(bool(xp.isnan(block).any()) for block in example_blocks(array, axis)):
-        return
-    bad = xp.isnan(array)
-    first = np.unravel_index(int(xp.argmax(bad)), array.shape)
-    found = f"{int(bad.sum())}, the first at {[int(k) for k in first]}"
-    message = f"{name} must not contain NaN, got {found}{hint}"
-    raise ArgumentError(message)
+    for kind in kinds:
+        bad_in = getattr(xp, kind)
+        if not any(bool(bad_in(block).any()) for block in example_blocks(array, axis)):
+            continue
+        bad, what = bad_in(array), "NaN" if kind == "isnan" else "infinity"
+        first = np.unravel_index(int(xp.argmax(bad)), array.shape)
+        found = f"{int(bad.sum())}, the first at {[int(k) for k in first]}"
+        message = f"{name} must not contain {what}, got {found}{hint}"
+        raise ArgumentError(message)
 
 
 # A loop holds its last batch while the next is made, and often the one before it too.

@@ -79,7 +79,8 @@ class Normalizer:
         if count == 0:
             message = f"X must hold at least one example, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
-        refuse_nan("X", X, axis, backend, "; fill it in or leave those examples out")
+        hint = "; fill it in or leave those examples out"
+        refuse_nan("X", X, axis, backend, hint, ("isnan",))  # infinities: see below
         mean, scale = _moments(backend, X, axis, count)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             largest = float(abs(X).max())
@@ -99,7 +100,7 @@ class Normalizer:
             A new array on the device of X, of its dtype; float32 for whole numbers.
 
         Raises:
-            ArgumentError: X has other features than the training set, or holds NaN.
+            ArgumentError: X has other features than the training set, or is not finite.
             ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, self.dtype)

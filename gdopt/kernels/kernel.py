@@ -306,8 +306,7 @@ class Kernel:
                 message = f"{name} must be writeable, got a read-only array"
                 raise ArgumentTypeError(message)
         ordered = [named[symbol.name] for symbol in program.inputs]
-        if isinstance(program, ReducingProgram):
-            _check_apart(named, program, backend)
+        _check_apart(named, program, backend)
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
         step.run(ordered, step.values(scalars))
@@ -354,19 +353,22 @@ def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
 
 
 def _check_apart(
-    named: Mapping[str, Any], program: ReducingProgram, backend: Backend
+    named: Mapping[str, Any], program: BaseProgram, backend: Backend
 ) -> None:
-    """Refuse arrays that share memory with one that an earlier pass may write."""
+    """Refuse arrays that share memory with one that is written before they are read."""
+    by_element = not isinstance(program, ReducingProgram)
     written = [s.name for k, s in enumerate(program.inputs) if program.writes(k)]
     bounds = {name: byte_bounds(backend, array) for name, array in named.items()}
     for name, other in itertools.product(written, named):
         (low, high), (other_low, other_high) = bounds[name], bounds[other]
         near = name != other and low < other_high and other_low < high
+        if near and by_element and other not in written:  # x may be its own result
+            strides = named[name].strides == named[other].strides
+            near = not (strides and bounds[name] == bounds[other])
         if near and backend.xp.shares_memory(named[name], named[other]):
-            message = (
-                f"{name} must not share memory with {other}: a formula that reduces "
-                "reads arrays again after it has written some"
-            )
+            why = "a formula that reduces reads arrays again after it has written some"
+            why = "other elements of it would be written" if by_element else why
+            message = f"{name} must not share memory with {other}: {why}"
             raise ArgumentError(message)
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
+from gdopt.arrays.arena import refuse_overlap
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
-from gdopt.checks import check_kind, check_like, check_number
+from gdopt.checks import check_flag, check_kind, check_like, check_number
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import COLUMNS, ROWS, Product, multiply, run_step
@@ -81,6 +82,7 @@ def dense(
     if bias is not None:
         check_like("bias", bias, weights[0])
         check_like("d_bias", d_bias, bias)
+        refuse_overlap(backend, {"d_weights": d_weights, "d_bias": d_bias}, "gradients")
     arrays = x, weights, bias, d_weights, d_bias
     output, run_back, back = run_step(
         backend,
@@ -139,7 +141,7 @@ def dense_activated(
 
     def backprop(d_z: Array) -> Phases:
         d_weights_product = Product(x.T, d_z, d_weights, ROWS)
-        if not input_gradient:
+        if not check_flag("input_gradient", input_gradient):
             yield from multiply(backend, d_weights_product)
             return None
         d_x = backend.xp.empty(x.shape, x.dtype)
@@ -154,7 +156,7 @@ def dense_activated(
 def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     """Return an activation's output, by its name, and its backprop."""
     passes = ACTIVATIONS[name]
-    output = z if in_place else z.copy()
+    output = z if check_flag("in_place", in_place) else z.copy()
     passes.apply(output)
 
     @on_their_device

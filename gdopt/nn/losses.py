@@ -105,7 +105,7 @@ def softmax_cross_entropy(
         raise ArgumentError(message)
     examples, classes = logits.shape
     check_labels(labels, ((examples,),))
-    if validate:
+    if check_flag("validate", validate):
         check_classes(labels, classes)
         if not from_logits:
             check_probabilities(logits)
@@ -154,7 +154,7 @@ def binary_cross_entropy(
         raise ArgumentError(message)
     check_labels(labels, ((examples,), (examples, 1)))
     outputs = logits.reshape(-1, 1)
-    if validate:
+    if check_flag("validate", validate):
         check_classes(labels, 2)
         if not from_logits:
             check_probabilities(outputs)
@@ -205,7 +205,7 @@ def squared_error(
         message = f"{rule}, got {predictions.shape}"
         raise ArgumentError(message)
     check_like("targets", targets, predictions)
-    if validate:
+    if check_flag("validate", validate):
         check_finite(targets.reshape(len(targets), -1), "targets")
     p, t = (array.reshape(len(array), -1) for array in (predictions, targets))
     loss, gradient = formulas.squared_error(p, t)

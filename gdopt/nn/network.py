@@ -273,7 +273,7 @@ class Network:
         else is as in `loss_and_grads`.
         """
         self._check_batch(x, y)
-        if validate:
+        if check_flag("validate", validate):
             self._check_values(y)
         generator = None
         if self._layers.drops:

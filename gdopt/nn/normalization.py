@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
+from gdopt.arrays.arena import refuse_overlap
 from gdopt.arrays.backend import on_their_device
 from gdopt.checks import check_like
 from gdopt.errors import ArgumentError
@@ -136,3 +137,5 @@ def _check_scale(z: Array, gamma: Array, **others: Array) -> None:
     check_like("gamma", gamma, z[0])
     for name, array in others.items():
         check_like(name, array, gamma)
+    grads = {name: others[name] for name in ("d_gamma", "d_beta")}
+    refuse_overlap(backend_of(z), grads, "gradients")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -90,7 +91,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         self.given: dict[str, Any] = {}  # those of a step, as gradients are
         for name in (name for name in rule.scalars if name in given):
             self._settings[name] = Setting(name, rule.bounds(name), parameters)
-            self._assign(name, given[name])
+            self.assign(name, given[name])
 
     def followed(self, hidden: set[str]) -> tuple[dict[str, Setting], Values]:
         """Return all settings but some, and what is not read at every step."""
@@ -151,10 +152,16 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 self._fixed.shared[name] = number
                 self.revision += 1
                 return
-        self._assign(name, given)
+        ended = any(map(callable, self._settings[name].parts.values()))
+        self.assign(name, given)
+        if ended and {*map(type, self._settings[name].parts.values())} <= set(NUMBERS):
+            message = (
+                f"{name} was a schedule, which ends here: it is {shown(given)} now"
+            )
+            warnings.warn(message, stacklevel=2)
 
-    def _assign(self, name: str, given: Any) -> None:
-        """Check a setting of any kind, and take it over."""
+    def assign(self, name: str, given: Any) -> None:
+        """Check a setting of any kind, and take it over, without a warning."""
         old = self._settings[name]
         new = old.assigned(given)
         if name in BOUNDS:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from gdopt.checks import check_state
+from gdopt.checks import check_flag, check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.interrupt import uninterrupted
 from gdopt.optim import state
@@ -88,6 +88,8 @@ class Resumable(AveragedParameters):
             StateError: another rule, other names, shapes or dtypes, or a newer format;
                 the message shows both sides, and nothing has changed.
         """
+        check_flag("hyper", hyper)
+        check_flag("strict", strict)
         rest: list[list[str]] = []
         if not hyper:
             saved = state.with_own_options(saved, self.state_dict())
@@ -199,7 +201,7 @@ class Resumable(AveragedParameters):
         def restore() -> None:
             for name, setting in settings.items():
                 if self.hyper.settings[name] is not setting:
-                    self.hyper[name] = setting
+                    self.hyper.assign(name, setting)
             self._counter.t, self._counts = t, counts
             if sums is not None:
                 sums.missing = missing

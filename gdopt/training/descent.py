@@ -256,7 +256,7 @@ class Descent:
         name = f"the state of {self.name!r}"
         keys = {"lowest", *self._state()}
         saved = check_state(name, state, keys, counts=["t"], same=same)
-        lowest = check_saved_array("lowest", np.array(saved["lowest"]), np.array(0.0))
+        lowest = check_saved_array("lowest", saved["lowest"], np.array(0.0))
         with self._parameters.on_device():
             self._load(saved)
         self.t, self._lowest, self._value = saved["t"], float(lowest), math.nan

@@ -343,6 +343,7 @@ def objective_of(
     Raises:
         GdoptError: as in `fit`.
     """
+    check_flag("validate", validate)
     objective = ModelObjective(network)
     if isinstance(network, Network):
         if not isinstance(batches, MiniBatches):

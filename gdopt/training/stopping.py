@@ -13,6 +13,8 @@ import numpy as np
 from gdopt.arrays import Array
 from gdopt.checks import (
     NOT_NEGATIVE,
+    Range,
+    as_number,
     check_count,
     check_number,
     check_saved_array,
@@ -20,11 +22,11 @@ from gdopt.checks import (
     shown,
     shows,
 )
-from gdopt.errors import StateError
+from gdopt.errors import GdoptError, StateError
 from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.optim.parameters import Parameters
 from gdopt.training.monitor import Monitor
-from gdopt.training.records import Record
+from gdopt.training.records import COUNTS, NUMBERS, Record
 
 if TYPE_CHECKING:
     from gdopt.training.run import Run
@@ -210,7 +212,10 @@ class EarlyStopping:
         counts = "waited", "nans"
         same = {"format": FORMAT, **self._monitor.given}
         state = check_state("state", state, keys, counts=counts, same=same)
-        record, moved = _record(state), {}
+        if not isinstance(state["reason"], str | None):
+            message = f"reason must be text or None, got {shown(state['reason'])}"
+            raise StateError(message)
+        (best, record), moved = _best_of(state), {}
         if record is not None:
             check_state("layers", state["layers"], self._objective.state_dict())
             saved = check_state("params", state["params"], self._kept)
@@ -220,16 +225,33 @@ class EarlyStopping:
                 moved[name] = move(array, device)
         self._copy(moved, self._kept)
         self.waited, self.nans = state["waited"], state["nans"]
-        self.best, self._best_record = state["best"], record
+        self.best, self._best_record = best, record
         self._layers, self.reason = copy.deepcopy(state["layers"]), state["reason"]
 
 
-def _record(state: Mapping[str, Any]) -> Record | None:
-    """Read the record of the best value, to which the rest of the state belongs."""
+OPTIONAL = {f.name for f in fields(Record) if f.default is None}
+
+
+def _best_of(state: Mapping[str, Any]) -> tuple[float | None, Record | None]:
+    """Read the best value and its record, to which the rest of the state belongs."""
     best, record = state["best"], state["record"]
     if best is None and record is None and state["params"] is None:
-        return None
-    if not isinstance(best, float | int) or math.isnan(best) or record is None:
+        return None, None
+    nan = isinstance(best, float) and math.isnan(best)
+    if best is None or nan or record is None:
         message = f"state is damaged: best is {shown(best)}, record {shown(record)}"
         raise StateError(message)
-    return Record(**check_state("record", record, [f.name for f in fields(Record)]))
+    names = [f.name for f in fields(Record)]
+    record = check_state("record", record, names, counts=COUNTS)
+    try:
+        best = check_number("best", best, Range.parse("[-inf, inf]"))
+        for name in NUMBERS:
+            if name not in COUNTS and not (name in OPTIONAL and record[name] is None):
+                record[name] = as_number(name, record[name])
+    except GdoptError as error:
+        message = f"state is damaged: {error}"
+        raise StateError(message) from error
+    if not isinstance(record["warning"], str | None):
+        message = f"warning must be text or None, got {shown(record['warning'])}"
+        raise StateError(message)
+    return best, Record(**record)

@@ -215,7 +215,8 @@ def test_ranges_are_checked_where_a_value_is_used():
     )
     with pytest.raises(ArgumentError, match=r"^momentum at step 0 must be in \[0, 1\)"):
         opt.step(np.ones(1))
-    opt.hyper["momentum"] = 0.0
+    with pytest.warns(UserWarning, match="momentum was a schedule"):
+        opt.hyper["momentum"] = 0.0
     assert opt.step(np.ones(1))
     assert opt.step(np.ones(1))
     with pytest.raises(ArgumentError, match=r"^lr at step 2 must be in .* got -0.1$"):

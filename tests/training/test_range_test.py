@@ -352,7 +352,7 @@ def test_everything_is_restored_after_an_error(error, unchanged, numpy_engine):
 def test_data_that_are_not_finite_are_named_and_not_the_rate(at, unchanged):
     x = X.copy()
     x[at, 1] = np.inf
-    batches = gdopt.minibatches(x, Y, batch_size=32, shuffle=False)
+    batches = gdopt.minibatches(x, Y, batch_size=32, shuffle=False, allow_nan=True)
     optimizer = gdopt.SGD(np.zeros(4), lr=0.1)
     message = "array 0 of the data holds inf"
     with unchanged(optimizer), pytest.raises(gdopt.DivergenceError, match=message):
