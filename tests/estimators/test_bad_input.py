@@ -168,7 +168,7 @@ def test_too_few_examples_to_judge_by_are_refused_at_the_start(blobs):
     with pytest.raises(gdopt.ArgumentError, match="equal to the number of classes = 3"):
         model.fit(X, y)
     names = np.array(["b"] * 89 + ["a"])
-    with pytest.raises(gdopt.ArgumentError, match=r"too few members are: \['a'\]"):
+    with pytest.raises(gdopt.ArgumentError, match="too few"):  # scikit-learn's words
         MLPClassifier(early_stopping=True).fit(X, names)
 
 
