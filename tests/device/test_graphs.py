@@ -167,7 +167,8 @@ def test_an_assigned_value_holds_from_the_next_step(cp):
     for captured in (False, True):
         run = parts(cp)
         train(run, epochs=1, cuda_graph=captured)
-        run[1].hyper["lr"] = 0.5
+        with pytest.warns(UserWarning, match="lr was a schedule"):
+            run[1].hyper["lr"] = 0.5
         ends.append(train(run, epochs=2, cuda_graph=captured)[1].tobytes())
     assert ends[0] == ends[1]
 
@@ -184,7 +185,8 @@ def test_a_number_assigned_to_a_number_holds_from_the_next_step_of_a_graph(
     ends = []
     for captured in (False, True):
         run = parts(cp)
-        run[1].hyper["lr"] = 0.1
+        with pytest.warns(UserWarning, match="lr was a schedule"):
+            run[1].hyper["lr"] = 0.1
 
         def slow_down(record, run=run):
             run[1].hyper["lr"] = 0.1 / (1 + record.step)
