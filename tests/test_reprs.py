@@ -208,5 +208,6 @@ def test_hyper_parameters_show_their_settings():
     optimizer = gdopt.SGD(params, lr=schedules.cosine(0.1, 0, steps=9), clip_norm=1.0)
     assert repr(optimizer.hyper).startswith("Hyper(lr=cosine(start=0.1, end=0.0, steps")
     assert repr(optimizer.hyper).endswith("), clip_norm=1.0)")
-    optimizer.hyper["lr"] = dict.fromkeys(params, 0.1)
+    with pytest.warns(UserWarning, match="lr was a schedule"):
+        optimizer.hyper["lr"] = dict.fromkeys(params, 0.1)
     assert len(repr(optimizer.hyper)) < 300

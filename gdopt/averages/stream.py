@@ -123,7 +123,8 @@ class EWA:
         own = self._raw
         try:
             raw = None if raw is None else _copied(raw)
-            if own is not None and raw is not None and type(own) is not type(raw):
+            both = own is not None and raw is not None
+            if both and isinstance(own, float) != isinstance(raw, float):
                 rule = "must be a number or an array as the values here are"
                 message = f"value {rule}, got {shown(raw)}"
                 raise ArgumentTypeError(message)

@@ -373,7 +373,8 @@ def test_arrays_of_muon_are_replaced(numpy_engine):
     optimizer.replace("b1", np.ones(4))
     optimizer.replace("W1", np.ones((2, 2)), state={"m": np.eye(2)})
     assert optimizer.t == optimizer.others.t == others.t == 1
-    others.lr = 0.125
+    with pytest.warns(UserWarning, match="lr was a schedule"):
+        others.lr = 0.125
     assert optimizer.others.lr == 0.125
     np.testing.assert_array_equal(optimizer.state["W1"]["m"], np.eye(2))
     assert_equal(dict(optimizer.state["W2"]), kept["others"]["state"]["W2"])

@@ -41,7 +41,8 @@ def test_other_arrays_are_those_of_adamw_at_the_same_rate(engine):
     for seed in (1, 2, 3):
         alone.step({name: draw(seed)[name] for name in rest})
     assert_same(optimizer, alone, rest)
-    optimizer.hyper["lr"] = 0.25
+    with pytest.warns(UserWarning, match="lr was a schedule"):
+        optimizer.hyper["lr"] = 0.25
     assert optimizer.others.hyper["lr"] == 0.25
 
 

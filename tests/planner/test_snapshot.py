@@ -39,6 +39,7 @@ def test_an_optimizer_comes_back_with_everything(unchanged, numpy_engine, option
         for _ in range(3):
             grads.flat[...] *= 2
             optimizer.step(grads)
+        with pytest.warns(UserWarning, match="lr was a schedule"):
             optimizer.hyper["lr"] = 0.7
         kept.restore()
     assert optimizer.grad_norm == norm
