@@ -38,7 +38,7 @@ class StateError(GdoptError, ValueError):
 
 
 class DivergenceError(GdoptError, ArithmeticError):
-    """The loss is no longer a finite number, so that training cannot continue.
+    """The loss is not a finite number, so that training cannot continue.
 
     Attributes:
         by_rate: whether the learning rate is the likely cause, and not the data.

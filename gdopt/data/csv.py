@@ -39,14 +39,7 @@ def read_table(
 ) -> Table:
     """Read a CSV file as text; see `gdopt.data.read_csv`."""
     file = existing_file(path)
-    if delimiter is not None and (
-        not isinstance(delimiter, str) or len(delimiter) != 1
-    ):
-        message = f"delimiter must be one character, got {shown(delimiter)}"
-        raise ArgumentError(message)
-    if decimal not in {None, ".", ","}:
-        message = f"decimal must be '.' or ',', got {shown(decimal)}"
-        raise ArgumentError(message)
+    _check_form(delimiter, decimal)
     pandas = load_extra("pandas", "train", "reading CSV")
     content = _content(file)
     commented = content.startswith(b"# ") and header is not False  # by NumPy's savetxt
@@ -83,6 +76,18 @@ def read_table(
         for k, (name, (codes, texts)) in enumerate(zip(names, found, strict=True), 1)
     }
     return Table(cells, header, delimiter, decimal)
+
+
+def _check_form(delimiter: Any, decimal: Any) -> None:
+    """Refuse a delimiter or a decimal mark that cannot be one."""
+    if delimiter is not None and (
+        not isinstance(delimiter, str) or len(delimiter) != 1
+    ):
+        message = f"delimiter must be one character, got {shown(delimiter)}"
+        raise ArgumentError(message)
+    if decimal not in {None, ".", ","}:
+        message = f"decimal must be '.' or ',', got {shown(decimal)}"
+        raise ArgumentError(message)
 
 
 def _content(file: Path) -> bytes:

@@ -140,9 +140,6 @@ def plan_batch_size(
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
-    if not (found := tuple(sizes)):
-        message = "sizes must name at least one size, got none"
-        raise ArgumentError(message)
     request = Request(
         step=planned,
         state=state,
@@ -150,7 +147,7 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=check_increasing("sizes", found),
+        sizes=_check_sizes(sizes),
         wanted=wanted,
         fixed_epochs=check_flag("fixed_epochs", fixed_epochs),
         memory=check_optional(parse_bytes, "memory", memory),
@@ -164,6 +161,13 @@ def plan_batch_size(
     home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
     with home.on(request.meter.device):
         return _carry_out(request)
+
+
+def _check_sizes(sizes: Any) -> Any:
+    if not (found := tuple(sizes)):
+        message = "sizes must name at least one size, got none"
+        raise ArgumentError(message)
+    return check_increasing("sizes", found)
 
 
 def _as_step(

@@ -305,10 +305,7 @@ def fit(
     graph = None
     refuse_iterators("batches", batches)
     objective = objective_of(network, optimizer, batches, validate=validate)
-    if dev is not None and isinstance(network, Network):
-        pair = check_pair(check_dev(dev), "dev")
-        if validate:
-            network.check_data(*pair)
+    _check_dev_pair(network, dev, validate=validate)
     stops = Stops.of(
         with_data=True,
         epochs=epochs,
@@ -333,6 +330,14 @@ def fit(
         checkpoint_seconds=check_positive("checkpoint_seconds", checkpoint_seconds),
         graph=graph,
     ).finish()
+
+
+def _check_dev_pair(network: Any, dev: Any, *, validate: bool) -> None:
+    """Refuse dev examples that do not fit a network of gdopt."""
+    if dev is not None and isinstance(network, Network):
+        pair = check_pair(check_dev(dev), "dev")
+        if validate:
+            network.check_data(*pair)
 
 
 def objective_of(
