@@ -294,7 +294,7 @@ class Kernel:
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())
         every = {**named, **scalars}
-        if pairs := [name for name, value in every.items() if np.iscomplexobj(value)]:
+        if pairs := [name for name, value in every.items() if _is_complex(value)]:
             self._run_on_parts(every, pairs)
             return
         first = named[names[0]]
@@ -352,11 +352,20 @@ def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
             raise ArgumentTypeError(message + str(other.dtype))
 
 
+def _is_complex(value: Any) -> bool:
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind == "c" or isinstance(value, complex)
+
+
 def _check_apart(
     named: Mapping[str, Any], program: BaseProgram, backend: Backend
 ) -> None:
     """Refuse arrays that share memory with one that is written before they are read."""
     by_element = not isinstance(program, ReducingProgram)
+    if by_element:  # a cheap look first: most arrays have memory of their own
+        owners = list(map(backend.owner, named.values()))
+        if len({id(owner) for owner in owners if owner is not None}) == len(owners):
+            return
     written = [s.name for k, s in enumerate(program.inputs) if program.writes(k)]
     bounds = {name: byte_bounds(backend, array) for name, array in named.items()}
     for name, other in itertools.product(written, named):
