@@ -36,7 +36,7 @@ WORDS = frozenset(  # of C++ and Python, and the types and functions of the kern
     mutable namespace new operator private protected public register short signed sizeof
     static struct switch template this throw true typedef typename union unsigned using
     virtual void volatile xor half float16 float32 float64 sqrt exp expm1 log log1p tanh
-    hypot pow fabs
+    hypot pow fabs enter leave mode range
     """.split()  # noqa: SIM905 - a list of 55 quoted words reads worse
 )
 

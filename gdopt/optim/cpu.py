@@ -12,10 +12,11 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.arrays.dtypes import Storage
+from gdopt.arrays.dtypes import Storage, as_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import Rounding, flat_view
+from gdopt.kernels.symbol import reduced_shape
 from gdopt.optim.hyper import Values
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
@@ -286,11 +287,32 @@ class CpuExecutor(RuleRunner):
         space: Array = self._scratch.setdefault((group, kind), zeros(most, group))
         return space[:size]
 
+    def _rehearse(self, segment: Segment) -> None:
+        """Compile and allocate what a segment needs, before the step writes any."""
+        slot = self.parameters.layout.slots[segment.name]
+        elements = self.hyper.elements_of(self.rule)
+        step, axes = segment.step, len(slot.shape)
+        stored = self.options.stored(self.rule, slot.group, len(elements), axes)
+        inputs = zip(step.program.inputs, stored, strict=True)
+        arrays = [
+            np.ones(reduced_shape(s.kind, (1,) * axes), as_dtype(one.dtype))
+            for s, one in inputs
+        ]
+        copy = np.ones_like(arrays[0], as_dtype(slot.group))
+        values = step.engine.cast([1.0] * len(step.program.hoisted))
+        rounding = Rounding(0, 1, 0, segment.random_streams)
+        given = rounding if segment.random_streams else None
+        step.run(arrays, values, given, copy if self.options.master_weights else None)
+        if hasattr(step.engine, "reserve"):
+            step.engine.reserve(slot.end - slot.start)
+
     def _segments_for(self, *, in_arena: bool) -> list[Segment]:
         """Join neighbours in the arena whose settings by name are equal."""
         if in_arena not in self._segments:
             runs = self._merge_neighbours(self.hyper.classes, in_arena=in_arena)
             made = [self._segment(names, in_arena=in_arena) for names in runs]
+            for segment in made if len(made) > 1 else ():
+                self._rehearse(segment)
             self._segments[in_arena] = made
         return self._segments[in_arena]
 

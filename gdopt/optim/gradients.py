@@ -97,13 +97,22 @@ class Gradients:
         owners = [parameters.backend.owner(array) for array in self._held.values()]
         self._owners = {id(owner) for owner in owners}
         self._keep = owners  # an id is only known while its object lives
+        # On a GPU an array that lives keeps its place and size: it is checked once.
+        self._remembers = parameters.backend.name != "numpy"
+        self._bases = self._find_bases()
         self._known: Arena | None = None
         self._arena: weakref.ref[Arena] | None = None  # which `named` has checked
         self.missing: tuple[str, ...] = ()  # arrays without a gradient in this step
-        # On a GPU an array that lives keeps its place and size: it is checked once.
-        self._remembers = parameters.backend.name != "numpy"
         self._owner_of = parameters.backend.owner
         self._seen = SeenArrays()
+
+    def _find_bases(self) -> list[np.ndarray]:
+        """Return what the parameters are views of, where it may be written to."""
+        own = self._parameters
+        found = {id(b): b for b in (own.arena.buffers.values() if own.arena else ())}
+        bases = [a.base for a in self._arrays if not self._remembers]
+        found |= {id(base): base for base in bases if isinstance(base, np.ndarray)}
+        return [base for base in found.values() if own.backend.writeable(base)]
 
     def _label(self, name: str) -> str:
         one = "the gradient" if self._what == "grads" else self._what
@@ -153,6 +162,7 @@ class Gradients:
         if self._known is not None and grads is self._known:
             if self._parameters.arena is None:
                 self._check_parameters()
+            self._check_bases()
             return self._known
         if type(grads) is self._kind:  # first: a lone array may be small
             if len(self._parameters.named) > 1:
@@ -253,8 +263,17 @@ class Gradients:
         """Refuse parameters that were replaced, or are of another shape."""
         shapes = [array.shape for array in self._arrays]
         same = map(operator.is_, self._current(), self._sources)
-        if shapes != self._shapes or not all(same):
+        writeable = map(self._parameters.backend.writeable, self._arrays)
+        self._check_bases()
+        if shapes != self._shapes or not all(same) or not all(writeable):
             self._refuse_changed()
+
+    def _check_bases(self) -> None:
+        """Refuse views of an array that was made read-only."""
+        for base in self._bases:
+            if not base.flags.writeable:
+                message = "params must stay writeable, got views of a read-only array"
+                raise ArgumentTypeError(message)
 
     def _refuse_changed(self) -> None:
         """Raise for what is wrong with the parameters; a mapping may be reordered."""
@@ -268,12 +287,17 @@ class Gradients:
                 message = f"{label} must stay {dtype} of shape {shape}, as when the "
                 message += f"optimizer was made, got {got}"
                 raise ArgumentError(message)
+            if not self._parameters.backend.writeable(array):
+                message = f"{array_label(name)} must stay writeable, got it read-only"
+                raise ArgumentTypeError(message)
 
     def _check_fresh(self, arrays: list[Array]) -> list[Array]:
         """Check and return arrays; the loop is lean, as it runs for each every step."""
         if self._remembers or self._wanted is not self._shapes:
             return self._check_each(arrays)
         kind, owners, held = self._kind, self._owners, self._arrays
+        if self._bases:
+            self._check_bases()
         now = held if self._container is None else self._current()
         for array, own, current, shape, dtype in zip(
             arrays, held, now, self._shapes, self._dtypes, strict=True
@@ -285,6 +309,7 @@ class Gradients:
                 and current is own
                 and array.base is None
                 and id(array) not in owners
+                and own.flags.writeable
             ):
                 return self._check_each(arrays)
         return arrays

@@ -168,6 +168,14 @@ class Blocks:
                 scratch = self._scratch(parts[0].size, block, threads)
                 self._block(*parts, *values, *scratch)
 
+    def reserve(self, size: int) -> None:
+        """Make the scratch that a run on so many elements takes."""
+        if POOL.shares(size, self._operations):
+            block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
+            self._scratch(min(size, block), block, threads)
+        else:
+            self._scratch(min(size, self.size), self.size)
+
     def run_rows(
         self, arrays: Arrays, values: Sequence[Any], total: Any, low: int, high: int
     ) -> None:
