@@ -98,7 +98,9 @@ class Range:
         kinds, low, high = np.finfo(dtype), self.low, self.high
         if not self.holds_low:
             low = float(kinds.tiny) if low == 0 else math.nextafter(low, math.inf)
-        high = high if self.holds_high else math.nextafter(high, -math.inf)
+        if not self.holds_high:  # nor what rounds to it
+            below = float(np.nextafter(np.dtype(dtype).type(high), kinds.min))
+            high = math.nextafter((below + high) / 2, -math.inf)
         most = float(kinds.max)
         return max(low, -most), min(high, most)
 
@@ -155,6 +157,11 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
                 f"number is {smallest:.3g}, got {value!r}"
             )
             raise ArgumentError(message)
+    open_above = dtype is not None and not bounds.holds_high
+    if open_above and bounds.closed(dtype)[1] < number < bounds.high < math.inf:
+        kind = np.dtype(dtype)
+        message = f"{name} must not round to {bounds.high:g} in {kind}, got {value!r}"
+        raise ArgumentError(message)
     if dtype is not None and float(np.finfo(dtype).max) < abs(number) < math.inf:
         message = f"{name} must be finite in {np.dtype(dtype)}, got {value!r}"
         raise ArgumentError(message)

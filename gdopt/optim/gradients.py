@@ -308,11 +308,12 @@ class Gradients:
                 and array.dtype is dtype
                 and current is own
                 and array.base is None
-                and id(array) not in owners
                 and own.flags.writeable
             ):
                 return self._check_each(arrays)
-        return arrays
+        return (
+            arrays if owners.isdisjoint(map(id, arrays)) else self._check_each(arrays)
+        )
 
     def _check_each(self, arrays: list[Array]) -> list[Array]:
         """Check arrays of any kind, by name; replace what is not an array by one."""

@@ -136,3 +136,23 @@ def test_one_row_broadcast_is_a_gradient_like_any_other(engine):
     p = np.zeros((2, 3))
     gdopt.SGD(p, lr=1.0).step(np.broadcast_to(np.array([1.0, 2, 3]), (2, 3)))
     assert p.tolist() == [[-1, -2, -3]] * 2
+
+
+ROUND_TO_ONE = {
+    "beta1": lambda p, beta: gdopt.Adam(p, beta1=beta),
+    "beta2": lambda p, beta: gdopt.Adam(p, beta2=beta),
+    "beta": lambda p, beta: gdopt.Momentum(p, beta=beta),
+    "ema": lambda p, beta: gdopt.SGD(p, ema=beta),
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TO_ONE)
+def test_a_beta_that_rounds_to_one_is_refused(name, engine):
+    make, beta = ROUND_TO_ONE[name], 1 - 2.0**-26
+    for dtype in (np.float16, np.float32):
+        with pytest.raises(gdopt.ArgumentError, match=f"{name} must not round to 1 in"):
+            make(np.ones(2, dtype), beta)
+    make(np.ones(2), beta)
+    optimizer = make(np.ones(2, np.float32), 1 - 2.0**-24)
+    with pytest.raises(gdopt.ArgumentError, match="must not round to 1 in float32"):
+        optimizer.hyper[name] = beta
