@@ -169,7 +169,7 @@ class Blocks:
                 self._block(*parts, *values, *scratch)
 
     def reserve(self, size: int) -> None:
-        """Make the scratch that a run on so many elements takes."""
+        """Make the scratch of a run on `size` elements."""
         if POOL.shares(size, self._operations):
             block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
             self._scratch(min(size, block), block, threads)

@@ -6,14 +6,15 @@ compiled (.3 to .6 s) for the next process. No fast-math: the bits are NumPy's.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
-import importlib.util
+import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -152,44 +153,86 @@ def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     ) + text
 
 
-def _store(source: str, name: str, folder: Path) -> Path:
-    """Write the text under its hash unless it is there, whole at every moment."""
+def _store(source: str, name: str) -> Path:
+    """Write the text under its hash unless it is there; return its path.
+
+    Raises:
+        OSError: the folder is another user's, or cannot be written.
+        RuntimeError: there is no home.
+    """
+    folder = cache_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        message = f"'{folder}' belongs to another user"
+        raise PermissionError(message)
+    if not os.access(folder, os.W_OK):
+        message = f"'{folder}' cannot be written"
+        raise PermissionError(message)
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     path = folder / f"gdopt_{name}_{digest}.py"
-    try:
-        if path.read_text(encoding="utf-8") == source:
-            return path
-    except OSError:
-        pass
-    write_whole(path, source)
+    if not path.is_file() or path.read_bytes() != source.encode():
+        write_whole(path, source)
     return path
 
 
-def _import(path: Path) -> Any:
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None  # noqa: S101 - a .py file has a loader
-    assert specification.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(specification)
+def _import(source: str, path: Path) -> Any:
+    """Make a module of a text, whose compiled functions Numba keeps next to a path."""
+    module = ModuleType(path.stem)
     sys.modules[path.stem] = module  # Numba finds its cached code by the module's name
-    specification.loader.exec_module(module)
+    exec(compile(source, path, "exec"), vars(module))  # noqa: S102 - a printed text
     return module
 
 
-def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
-    """Write a text of loops to the cache folder and import it; return both."""
-    try:
-        source = text(cache=True)
-        path = _store(source, name, cache_folder())
-    except OSError as error:
+def _warn(error: Exception) -> None:
+    if not _warned:
+        _warned.append(error)
         warnings.warn(
-            f"compiled loops could not be cached on disk: {error}; "
+            f"compiled loops could not be cached on disk: {error!r}; "
             "GDOPT_CACHE_DIR names another folder",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
+
+
+_warned: list[Exception] = []  # one warning is enough
+
+
+def _tolerant(cache: Any) -> None:
+    """Let a function compile where its code cannot be read from disk, or kept there."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*given: Any) -> Any:
+        try:
+            return load(*given)
+        except Exception as error:  # noqa: BLE001 - whatever damaged files raise
+            _warn(error)
+        with contextlib.suppress(OSError):
+            cache.flush()  # what is damaged is not read again
+        return None
+
+    def save_overload(*given: Any) -> None:
+        try:
+            save(*given)
+        except Exception as error:  # noqa: BLE001 - as of a full disk
+            _warn(error)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
+
+
+def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
+    """Import a text of loops, kept in the cache folder if it can be; return both."""
+    try:
+        source = text(cache=True)
+        module = _import(source, _store(source, name))
+    except (OSError, RuntimeError) as error:  # Numba's, too, without a place
+        _warn(error)
         source = text(cache=False)
-        path = _store(source, name, Path(tempfile.mkdtemp("gdopt")))
-    return source, _import(path)
+        digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+        return source, _import(source, Path(f"gdopt_{name}_{digest}"))
+    for function in vars(module).values():
+        if type(cache := getattr(function, "_cache", None)).__name__ == "FunctionCache":
+            _tolerant(cache)
+    return source, module
 
 
 class Loop:
