@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import json
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -78,9 +80,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file, which replaces the one at a path when the block ends.
 
     The path holds the old content or the new one at any time, also after a power cut
-    where folders can be opened; after an error nothing is left behind.
+    where folders can be opened; after an error nothing is left behind. A symbolic link
+    stays one: its target is replaced. What killed processes left there is removed.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    path = Path(os.path.realpath(path))
+    own = f"{platform.node()}-{os.getpid()}"
+    _remove_left(path)
+    temporary = path.with_name(f".{path.name}.{own}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
@@ -97,6 +103,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the temporary files of a path whose processes, of this machine, ended."""
+    start = f".{path.name}.{platform.node()}-"
+    for found in path.parent.glob(f"{glob.escape(start)}*.tmp"):
+        number = found.name.removeprefix(start).split("-")[0]
+        if number.isdecimal() and not _is_alive(int(number)):
+            found.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process runs; without POSIX, True."""
+    try:
+        if os.name == "posix":
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's
+    return True
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:

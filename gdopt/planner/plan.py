@@ -6,9 +6,9 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from gdopt.files import write_whole
 from gdopt.planner.noise import NoiseScale
 from gdopt.tables import aligned, format_bytes
 
@@ -137,7 +137,7 @@ class Plan:
             OSError: the file cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
 
 
 def _finite(value: Any) -> Any:

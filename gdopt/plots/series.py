@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
 from gdopt.checks import check_number, check_sequence
 from gdopt.errors import ArgumentError
+from gdopt.files import replacing
 from gdopt.imports import load_extra
 from gdopt.tables import printable
 
@@ -83,7 +85,10 @@ def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
     if title:
         figure.suptitle(plain(title), fontsize=15, color=INK, x=0.01, ha="left")
-    figure.savefig(path, dpi=150)
+    final = Path(path)
+    final = final if final.suffix else final.with_name(f"{final.name}.png")
+    with replacing(final) as file:
+        figure.savefig(file, dpi=150, format=final.suffix[1:])
 
 
 # The rest of Okabe & Ito 2008 that is distinct on white, behind the style's own.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import common_backend
+from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import check_format, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.files import existing_file, replacing
@@ -100,17 +101,18 @@ def _extract_arrays(
     if value is None or isinstance(value, bool | int | float | str):
         return value
     array = common_backend([(at, value)]).to_host(value)
-    if array.dtype.kind not in KINDS:
+    half = array.dtype.name == "bfloat16"  # which npy does not know
+    if array.dtype.kind not in KINDS and not half:
         message = f"{at} must hold numbers, truth values or text, got {array.dtype}"
         raise ArgumentTypeError(message)
     name = _free_name(place, arrays)
-    arrays[name] = np.asarray(array, order="C")
-    return {ARRAY: name}
+    arrays[name] = np.asarray(array.view(np.uint16) if half else array, order="C")
+    return {ARRAY: name, "dtype": "bfloat16"} if half else {ARRAY: name}
 
 
 def _free_name(place: tuple[str, ...], taken: Mapping[str, Any]) -> str:
     """Name an array by its place, in letters that every zip program keeps."""
-    wanted = name = "/".join(re.sub(r"[^\w.+-]", "_", key) for key in place)
+    wanted = name = "/".join(re.sub(r"[^\w.+-]|^\.+$", "_", key) for key in place)
     number = 2
     while name in taken:
         name, number = f"{wanted}~{number}", number + 1
@@ -120,7 +122,8 @@ def _free_name(place: tuple[str, ...], taken: Mapping[str, Any]) -> str:
 def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         if ARRAY in value:
-            return arrays[value[ARRAY]]
+            array = arrays[value[ARRAY]]
+            return array.view(as_dtype(value["dtype"])) if "dtype" in value else array
         return {key: _insert_arrays(part, arrays) for key, part in value.items()}
     if isinstance(value, list):
         return [_insert_arrays(part, arrays) for part in value]
