@@ -170,7 +170,7 @@ def expression(
 ) -> str:
     """Print an operation on named values; the language is a column of OPERATIONS."""
     row = OPERATIONS[str(node.operation)]
-    text: str = getattr(row, language)
+    text: str = getattr(row, language) or row.cuda
     return text.format(*(names[argument] for argument in node.arguments))
 
 
