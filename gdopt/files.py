@@ -19,16 +19,41 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
+
+
+def check_path(name: str, value: Any, rule: str = "a path") -> Path:
+    """Take a path: text, or an object that stands for one."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        message = f"{name} must be {rule}, got {value!r:.200}"
+        raise ArgumentTypeError(message)
+    try:
+        named = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        named = False
+    if not path or not named:
+        message = f"{name} must be a path that can exist, got {path!r}"
+        raise ArgumentError(message)
+    return Path(path)
+
+
+def new_file(name: str, value: Any) -> Path:
+    """Take the path of a file that may be written: in a folder that exists."""
+    path = check_path(name, value)
+    if path.is_dir() or not path.parent.is_dir():
+        message = f"{name} must name a file in a folder that exists, got '{path}'"
+        raise PathError(message)
+    return path
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """Take the path of a file that exists."""
-    found = Path(path)
+    found = check_path("path", path)
     if not found.is_file():
         what = "a folder" if found.is_dir() else "nothing"
         message = f"path must name a file that exists, got {what} at {str(found)!r}"
-        raise ArgumentError(message)
+        raise PathError(message)
     return found
 
 
@@ -53,7 +78,7 @@ def free_name(stem: str, suffix: str) -> Path:
 
 def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
     """Make a folder, or take an empty one; nothing that is there is overwritten."""
-    path = Path(folder)
+    path = check_path(name, folder)
     if path.exists() and not path.is_dir():
         message = f"{name} must name a new folder, got a file: '{path}'"
         raise ArgumentError(message)
@@ -241,7 +266,7 @@ def made_folder(path: Path) -> Iterator[None]:
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write a text, so that the file is complete at any time; make its folder."""
-    final = Path(path)
+    final = check_path("path", path)
     with made_folder(final.parent), replacing(final) as file:
         file.write(text.encode())
 
