@@ -47,13 +47,22 @@ def new_file(name: str, value: Any) -> Path:
     return path
 
 
-def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Take the path of a file that exists."""
+def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
+    """Take the path of a file that exists, and has that SHA-256 if one is given."""
     found = check_path("path", path)
     if not found.is_file():
         what = "a folder" if found.is_dir() else "nothing"
         message = f"path must name a file that exists, got {what} at {str(found)!r}"
         raise PathError(message)
+    if sha256 is not None:
+        if not isinstance(sha256, str) or not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+            message = f"sha256 must be 64 hexadecimal digits, got {sha256!r}"
+            raise ArgumentError(message)
+        with found.open("rb") as file:
+            own = hashlib.file_digest(file, "sha256").hexdigest()
+        if own != sha256.lower():
+            message = f"{found}: its SHA-256 must be {sha256.lower()}, got {own}"
+            raise ArgumentError(message)
     return found
 
 
