@@ -4,7 +4,7 @@
 const MARGIN = { left: 52, right: 12, top: 8, bottom: 40 };
 const DIGITS = { "-": "⁻", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].map((digit, k) => [k, digit])) };
 const GRID = 120; // cells of the map along each axis
-const LEVELS = 16;
+const LEVELS = 14;
 const FAR = 1e4; // pixels; what lies beyond is drawn there
 
 const power = (exponent) => `10${[...String(exponent)].map((c) => DIGITS[c]).join("")}`;
@@ -142,8 +142,8 @@ function drawMap(svg, problem, start, runs, steps) {
   const lines = element("g", { class: "explorer-contours", transform: scale });
   for (const d of contours(problem)) lines.append(element("path", { d }));
   inside.append(lines);
-  for (const [u, v] of problem.minima) inside.append(element("path", { class: "explorer-minimum", d: `M${x(u) - 5} ${y(v) - 5}l10 10m0 -10l-10 10` }));
   for (const run of runs) inside.append(trace(run, run.points.slice(0, steps + 1).map(([u, v]) => [x(u), y(v)]), true));
+  for (const [u, v] of problem.minima) inside.append(element("path", { class: "explorer-minimum", d: `M${x(u) - 5} ${y(v) - 5}l10 10m0 -10l-10 10` }));
   inside.append(element("rect", { class: "explorer-start", x: x(start[0]) - 5, y: y(start[1]) - 5, width: 10, height: 10 }));
   svg.setAttribute("aria-label", `Level lines of ${problem.title} with the paths of ${runs.map((run) => run.name).join(", ")}`);
   return (px, py) => [left + ((px - x(left)) * (right - left)) / (x(right) - x(left)), low + ((py - y(low)) * (high - low)) / (y(high) - y(low))];
