@@ -61,7 +61,8 @@ class PrologueOptions:
 
     norm: bool = False  # read norm_, the norm of the gradients
     given_norm: bool = False  # take it from given_ instead
-    skip: bool = False  # decide done_: False where the norm is NaN
+    skip: bool = False  # decide done_: False where norm_[1] is not finite
+    gated: bool = False  # done_ is decided by others
     counter: bool = False  # take the row of the step that counter_ counts
     counts: bool = False  # count that step, after which it is t
     by_value: bool = False  # the host's values are k0_, k1_, ...; the table has one row
@@ -94,7 +95,10 @@ def print_prologue(
     body.append("}")
     if options.skip:
         outputs.append("raw bool done_")
-        body += ["const bool finite_ = root_ == root_;", "done_[0] = finite_;"]
+        body += [
+            "const bool finite_ = norm_[1] - norm_[1] == 0.0;",
+            "done_[0] = finite_;",
+        ]
     if options.counter and options.counts:
         body.append(f"counter_[0] += {'finite_' if options.skip else '1'};")
     name = f"gdopt_{program.name}_prologue"

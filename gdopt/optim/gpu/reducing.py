@@ -159,7 +159,7 @@ class ReducingGroup:
             copy=Storage(self.group, separate=True) if copies else None,
             table=not one.values.by_value,
             rows="rows_" in one.values.arguments,
-            may_skip=self._prologue_options.skip,
+            may_skip=self._prologue_options.skip or self._prologue_options.gated,
             device_counter=self._prologue_options.counter,
             strided=strided,
         )
