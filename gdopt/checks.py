@@ -99,7 +99,8 @@ class Range:
         if not self.holds_low:
             low = float(kinds.tiny) if low == 0 else math.nextafter(low, math.inf)
         if not self.holds_high:  # nor what rounds to it
-            below = float(np.nextafter(np.dtype(dtype).type(high), kinds.min))
+            with np.errstate(all="ignore"):
+                below = float(np.nextafter(np.dtype(dtype).type(high), kinds.min))
             high = math.nextafter((below + high) / 2, -math.inf)
         most = float(kinds.max)
         return max(low, -most), min(high, most)

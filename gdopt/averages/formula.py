@@ -56,8 +56,12 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
     >>> ewa_weights(0.98, 2).round(4)  # the course: .02 and .0196
     array([0.02  , 0.0196])
     """
-    beta = check_number("beta", beta, BETA)
-    return (1 - beta) * beta ** np.arange(check_count("count", count))
+    beta, powers = (
+        check_number("beta", beta, BETA),
+        np.arange(check_count("count", count)),
+    )
+    with np.errstate(under="ignore"):
+        return (1 - beta) * beta**powers
 
 
 def ewa_window(beta: float) -> float:

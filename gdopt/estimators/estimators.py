@@ -156,7 +156,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of what `predict_proba` returns."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             logarithms: np.ndarray = np.log(self.predict_proba(X))
         return logarithms
 

@@ -39,7 +39,7 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
     >>> random_bits(0, 1, np.arange(2)).tolist()
     [604019821, 3412962653]
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         start = _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD)))
         key = _mix((index >> 32).astype(np.uint32) ^ start)
         return _mix((index & WORD).astype(np.uint32) ^ key)
@@ -91,7 +91,7 @@ def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
     values = np.array(scalars, np.float64)
     if dtype == np.float64:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return values.astype(dtype)
 
 
@@ -147,7 +147,7 @@ def run_packed(
     size, scratch = min(engine.size, arrays[0].size), scratch or Scratch()
     spaces = [scratch.take(k, size, engine.dtype) for k in range(len(arrays))]
     done, random_streams = 0, rounding.random_streams if rounding else {}
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         for segments in split(every, engine.size):
             packed = [space[: segments[0].size] for space in spaces]
             for space, segment in zip(packed, segments, strict=False):
@@ -186,7 +186,7 @@ def run_whole(
     if not arrays[0].size:
         return
     flat, packed, scratch = [], [], scratch or Scratch()
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         if copy is not None:
             for segments in split([arrays[0], copy], SEGMENT):
                 adopt(*segments)

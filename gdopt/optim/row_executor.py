@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout
-from gdopt.arrays.backend import Array
+from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
@@ -104,11 +104,7 @@ class RowExecutor(RuleRunner):
             for name, g in named.items():
                 self._update(self.norm_rule, name, g, scalars[name], states)()
             return join_norms(backend.xp, norms)
-        if backend.name == "numpy":
-            return CpuNorm(Layout.of(named))(list(named.values()))
-        from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
-
-        return device_norm(backend, device, named)
+        return norm_of(backend, device, named)
 
     def _update(
         self,
@@ -177,7 +173,7 @@ class RowExecutor(RuleRunner):
         run(scratch=self.scratch)
         put_back()
         if master:
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 own[at] = self.states[MASTER][name][at]
 
     def _prepared(
@@ -209,6 +205,15 @@ class RowExecutor(RuleRunner):
         index = backend.from_host(index, self.parameters.device)
         seed = self.seed_of(slot.group)
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
+
+
+def norm_of(backend: Backend, device: str, grads: Mapping[str, Array]) -> Any:
+    """Return the norm of gradients, a float or a 0-d array on their device."""
+    if backend.name == "numpy":
+        return CpuNorm(Layout.of(grads))(list(grads.values()))
+    from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
+
+    return device_norm(backend, device, grads)
 
 
 def _row_loop(

@@ -186,7 +186,7 @@ def _measured(run: Run, factor: float) -> RangeTest:
     rows: list[tuple[float, float, float]] = []
     best = np.inf
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             for record in run.records():
                 if record.step == 0:  # before any update
                     continue

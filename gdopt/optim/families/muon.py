@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Unpack
 
@@ -36,6 +35,7 @@ from gdopt.optim.options import SharedOptions, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import weakly
+from gdopt.optim.row_executor import norm_of
 from gdopt.optim.rows import refuse_part
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER, MISSING
@@ -257,13 +257,12 @@ class Muon(Optimizer):
         takes = [name for name in BEFORE if name in before.options]
         one = {name: self._follow(name)(t) for name in takes}
         if "clip_norm" in before.options:
-            p, squares = self._all.arrays, partial(np.square, dtype=np.float64)
+            p, own = self._all.arrays, dict(named)
             if before.measures:
-                norms = [squares(before.norm(p[n], g, one)) for n, g in named.items()]
-            else:
-                norms = [squares(g).sum() for g in named.values()]
-            norm = executor.grad_norm = np.sqrt(sum(norms))
-            one["norm"] = shared["norm"] = norm
+                own = {n: before.clipped(p[n], g, one) for n, g in named.items()}
+            norm = norm_of(self._all.backend, self._all.device, own)
+            executor.grad_norm = norm
+            one["norm"] = shared["norm"] = self._all.backend.xp.asarray(norm)[()]
         results = {}
         for name, g in named.items():
             if name in self._parameters.arrays:
