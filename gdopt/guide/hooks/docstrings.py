@@ -7,7 +7,7 @@ import griffe
 
 # Is left as it is: code, and the names of arguments, which griffe reads.
 KEPT = re.compile(r"(``.+?``|`[^`]+`|^ +\*{0,2}\w+:)", re.DOTALL | re.MULTILINE)
-SPECIAL = re.compile(r"([*<>\[\]|~^$]|\b_|_\b)")
+SPECIAL = re.compile(r"[*<>\[\]|~^$]|\b_|_\b")
 EXAMPLE = re.compile(r"^( *)>>> .*?(?=\n *\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -33,6 +33,10 @@ def as_markdown(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(
-        part if KEPT.fullmatch(part) else SPECIAL.sub(r"\\\1", part)
+        part if KEPT.fullmatch(part) else SPECIAL.sub(_entity, part)
         for part in KEPT.split(text)
     )
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"

@@ -74,20 +74,21 @@ def pages() -> dict[str, str]:
         parts = [f"# {name}\n\n{as_markdown(inspect.getdoc(module) or '')}\n"]
         for own in names_of(module):
             path, thing = f"{name}.{own}", getattr(module, own)
-            parts.append(f'<a id="{path}"></a>\n')
-            if is_module(thing):
-                parts.append(_of_module(path, thing))
-                continue
             short = shortest[id(thing)]
-            if short in places:
-                parts.append(f"[`{path}`]({places[short]}.md#{short})\n")
-                continue
-            places[short] = name
-            if path != short:
-                parts.append(f'<a id="{short}"></a>\n')
-            parts.append(_description(short, thing))
+            if is_module(thing):
+                parts.append(_anchors(path) + _of_module(path, thing))
+            elif short in places:
+                anchor = _anchors(path) if path != short else ""
+                parts.append(f"{anchor}[`{path}`]({places[short]}.md#{short})\n")
+            else:
+                places[short] = name
+                parts.append(_anchors(path, short) + _description(short, thing))
         texts[name] = "\n".join(parts)
     return texts
+
+
+def _anchors(*paths: str) -> str:
+    return "".join(f'<a id="{path}"></a>\n\n' for path in dict.fromkeys(paths))
 
 
 def _of_module(path: str, module: ModuleType) -> str:
@@ -99,7 +100,9 @@ def _of_module(path: str, module: ModuleType) -> str:
 def _description(name: str, thing: Any) -> str:
     """Return what mkdocstrings makes the description of a name from."""
     if isinstance(thing, dict):
-        return f"### `{name}`\n\nA dictionary of {', '.join(f'`{k}`' for k in thing)}.\n"
+        return (
+            f"### `{name}`\n\nA dictionary of {', '.join(f'`{k}`' for k in thing)}.\n"
+        )
     if not callable(thing):
         return f"### `{name}`\n\n`{thing!r}`\n"
     kind = isinstance(thing, type) and issubclass(thing, gdopt.Optimizer)
