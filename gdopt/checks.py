@@ -204,6 +204,40 @@ def check_choice(name: str, value: T, choices: Collection[str]) -> T:
     return value
 
 
+def check_function(name: str, value: T, rule: str = "a function") -> T:
+    """Take what can be called, but not a class, whose object is meant."""
+    if not callable(value) or isinstance(value, type):
+        made = f": write {value.__name__}(...)" if isinstance(value, type) else ""
+        message = f"{name} must be {rule}, got {shown(value)}{made}"
+        raise ArgumentTypeError(message)
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """Take text; refuse all else, such as bytes."""
+    if not isinstance(value, str):
+        message = f"{name} must be text, got {shown(value)}"
+        raise ArgumentTypeError(message)
+    return value
+
+
+def holds_numbers(value: Any) -> bool:
+    """Return whether a value is a real number, or an array or lists of such."""
+    try:
+        numbers = np.asarray(value).dtype.kind in "iuf"
+    except ValueError:  # lists of different lengths
+        return False
+    return numbers and not isinstance(value, np.ma.MaskedArray)
+
+
+def check_mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    """Take a mapping, such as a dict."""
+    if not isinstance(value, Mapping):
+        message = f"{name} must be a mapping, got {shown(value)}"
+        raise ArgumentTypeError(message)
+    return value
+
+
 def check_kind(name: str, value: Any, kind: type) -> None:
     """Refuse what is not an object of a class."""
     if not isinstance(value, kind):

@@ -13,6 +13,10 @@ class ArgumentError(GdoptError, ValueError):
     """An argument's value breaks its rule: ``beta2 must be in [0, 1), got 1.5``."""
 
 
+class PathError(ArgumentError, FileNotFoundError):
+    """A path names no file, or no place where a file can be written."""
+
+
 class ArgumentTypeError(GdoptError, TypeError):
     """An argument is of a kind that cannot be used."""
 

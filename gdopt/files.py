@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import errno
+import functools
+import hashlib
+import io
 import itertools
 import json
 import os
 import platform
-import secrets
+import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO
 
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
+
+
+def check_path(name: str, value: Any, rule: str = "a path") -> Path:
+    """Take a path: text, or an object that stands for one."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        message = f"{name} must be {rule}, got {value!r:.200}"
+        raise ArgumentTypeError(message)
+    try:
+        named = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        named = False
+    if not path or not named:
+        message = f"{name} must be a path that can exist, got {path!r}"
+        raise ArgumentError(message)
+    return Path(path)
+
+
+def new_file(name: str, value: Any) -> Path:
+    """Take the path of a file that may be written: in a folder that exists."""
+    path = check_path(name, value)
+    if path.is_dir() or not path.parent.is_dir():
+        message = f"{name} must name a file in a folder that exists, got '{path}'"
+        raise PathError(message)
+    return path
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """Take the path of a file that exists."""
-    found = Path(path)
+    found = check_path("path", path)
     if not found.is_file():
         what = "a folder" if found.is_dir() else "nothing"
         message = f"path must name a file that exists, got {what} at {str(found)!r}"
-        raise ArgumentError(message)
+        raise PathError(message)
     return found
 
 
@@ -48,11 +78,12 @@ def free_name(stem: str, suffix: str) -> Path:
 
 def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
     """Make a folder, or take an empty one; nothing that is there is overwritten."""
-    path = Path(folder)
+    path = check_path(name, folder)
     if path.exists() and not path.is_dir():
         message = f"{name} must name a new folder, got a file: '{path}'"
         raise ArgumentError(message)
     path.mkdir(parents=True, exist_ok=True)
+    remove_left(path)
     there = sorted(entry.name for entry in path.iterdir())
     if there:
         message = (
@@ -75,62 +106,168 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
             return path
 
 
+# What is being written is named .NAME.MACHINE-BOOT-PROCESS-BEGIN-RANDOM.tmp
+TEMPORARY = re.compile(r"\..+\.([^.-]+)-([^.-]+)-(\d+)-(\d*)-[^.-]+\.tmp")
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what processes of this machine left unfinished in a folder, if they ended.
+
+    What cannot be listed or removed, as another user's, is left.
+    """
+    machine, boot = _machine()
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            found = TEMPORARY.fullmatch(path.name)
+            if found is None or found[1] != machine:
+                continue
+            _, then, process, began = found.groups()
+            now = _began(int(process)) if then == boot else None
+            if now is None or (now and began and now != began):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with what is in it, as far as it can be."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+@functools.cache
+def _machine() -> tuple[str, str]:
+    """Return names of the machine whose process numbers are ours, and of its start."""
+    names, boot = platform.node(), "0"
+    with contextlib.suppress(OSError):
+        names += Path("/etc/machine-id").read_text(encoding="ascii")
+    with contextlib.suppress(OSError):
+        names += str(Path("/proc/self/ns/pid").readlink())  # a container has its own
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return hashlib.sha256(names.encode()).hexdigest()[:8], boot[:8]
+
+
+def _began(process: int) -> str | None:
+    """Return when a process began, in ticks; "" if that is not known, None if it ended.
+
+    Without POSIX, no process is taken for ended.
+    """
+    if os.name != "posix":
+        return ""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        pass  # another user's
+    try:
+        known = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return ""
+    state, *numbers = known.rpartition(b")")[2].split()
+    return None if state in {b"Z", b"X"} else numbers[18].decode()
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Return a new name next to a path, for what replaces it; in the end, remove it."""
+    remove_left(path.parent)
+    process = os.getpid()
+    own = "-".join([*_machine(), f"{process}", _began(process) or "", token_hex(4)])
+    temporary = path.with_name(f".{path.name[:50]}.{own}.tmp")  # 255 bytes at most
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file, which replaces the one at a path when the block ends.
 
     The path holds the old content or the new one at any time, also after a power cut
     where folders can be opened; after an error nothing is left behind. A symbolic link
-    stays one: its target is replaced. What killed processes left there is removed.
+    stays one: its target is replaced. Owner, group and permissions are kept where that
+    is allowed. What killed processes left in the folder is removed.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # as /dev/stdout
+        content = io.BytesIO()
+        yield content
+        path.write_bytes(content.getvalue())
+        return
     path = Path(os.path.realpath(path))
-    own = f"{platform.node()}-{os.getpid()}"
-    _remove_left(path)
-    temporary = path.with_name(f".{path.name}.{own}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    old = path.stat() if path.exists() else None
+    mode = 0o666 if old is None else stat.S_IMODE(old.st_mode)
+    with _temporary(path) as temporary:
+        temporary.touch(mode | stat.S_IWUSR, exist_ok=False)
+        with temporary.open("r+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
+        if old is not None:
+            with contextlib.suppress(AttributeError, PermissionError):
+                os.chown(temporary, old.st_uid, old.st_gid)
+            temporary.chmod(mode)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """Make a private temporary folder, which gets its name when the block ends.
+
+    If another process has made one of that name by then, that one stays.
+    """
+    with _temporary(path) as temporary:
+        temporary.mkdir(mode=0o700)
+        yield temporary
+        for made in (temporary, *temporary.rglob("*")):
+            _sync(made)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        _sync(path.parent)
 
 
-def _remove_left(path: Path) -> None:
-    """Remove the temporary files of a path whose processes, of this machine, ended."""
-    start = f".{path.name}.{platform.node()}-"
-    for found in path.parent.glob(f"{glob.escape(start)}*.tmp"):
-        number = found.name.removeprefix(start).split("-")[0]
-        if number.isdecimal() and not _is_alive(int(number)):
-            found.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    """Return whether a process runs; without POSIX, True."""
+def _sync(path: Path) -> None:
+    """Write a file or folder to the disk, where it can be opened."""
     try:
-        if os.name == "posix":
-            os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass  # another user's
-    return True
+        opened = os.open(path, os.O_RDONLY)
+    except PermissionError:  # as any folder without POSIX
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(opened)
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make a folder; if the block fails, those that were made and are empty vanish."""
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for one in new:
+                one.rmdir()
+        raise
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write a text, so that the file is complete at any time; make its folder."""
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(final) as file:
+    final = check_path("path", path)
+    with made_folder(final.parent), replacing(final) as file:
         file.write(text.encode())
 
 

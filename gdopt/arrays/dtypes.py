@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gdopt.checks import shown
+from gdopt.errors import ArgumentTypeError
 from gdopt.imports import load_extra
 
 COMPLEX = {"complex64": "float32", "complex128": "float64"}  # with that of the parts
@@ -29,6 +32,18 @@ def is_float(dtype: Any) -> bool:
     dtype = np.dtype(dtype)
     plain = dtype.kind == "f" and dtype.itemsize <= 8
     return bool(plain or dtype.name == "bfloat16")
+
+
+def check_dtype(name: str, value: Any, known: Collection[str]) -> Any:
+    """Take one of the known dtypes, or what NumPy makes one of."""
+    try:
+        dtype = as_dtype(value)
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype is None or dtype.name not in known or not dtype.isnative:
+        message = f"{name} must be {' or '.join(known)}, got {shown(value)}"
+        raise ArgumentTypeError(message)
+    return dtype
 
 
 def real_name(name: str) -> str:

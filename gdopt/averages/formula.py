@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import Range, check_count, check_number, shown
+from gdopt.arrays.backend import Array, Backend, is_on_device
+from gdopt.checks import Range, check_count, check_number, holds_numbers, shown
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -76,8 +76,12 @@ average_kernel, averaged_kernel = Kernel(average), Kernel(averaged)
 
 
 def check_initial(initial: Any) -> Any:
-    """Refuse a word that says nothing about where to start."""
-    if isinstance(initial, str) and initial not in {"zero", "first"}:
+    """Refuse what is neither a word that says where to start, nor numbers."""
+    if isinstance(initial, str):
+        fits = initial in {"zero", "first"}
+    else:
+        fits = is_on_device(initial) or holds_numbers(initial)
+    if not fits:
         message = f"initial must be 'zero', 'first' or a value, got {shown(initial)}"
         raise ArgumentError(message)
     return initial

@@ -17,7 +17,7 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.averages.formula import check_beta, check_initial, starts_from_zero
-from gdopt.checks import check_flag, check_optional, check_positive, shown
+from gdopt.checks import check_flag, check_int, check_optional, check_positive, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 WIDE = 1024  # series side by side, which keep a kernel busy on their own
@@ -41,13 +41,16 @@ class Lines:
             try:
                 x = np.asarray(series)
             except ValueError as error:
-                message = f"series must be a list of numbers: {error}"
+                message = (
+                    f"series must be a list of numbers, got {shown(series)}: {error}"
+                )
                 raise ArgumentTypeError(message) from error
         backend = common_backend([("series", x)])
         if x.dtype.kind in "iu":
             x = x.astype(np.float64)
         refuse_unusable_dtype("series", x.dtype)
-        if isinstance(axis, bool) or not -x.ndim <= axis < x.ndim:
+        axis = check_int("axis", axis, -x.ndim)
+        if axis >= x.ndim:
             message = f"axis must be an axis of a {x.ndim}-d series, got {axis!r}"
             raise ArgumentError(message)
         with backend.on(backend.device(x)):
@@ -197,7 +200,7 @@ def half_lives(times: Any, halflife: Any, lines: Lines) -> np.ndarray:
             since = at - np.datetime64(0, "s")  # months and years in seconds
             at, halflife = (since - since.ravel()[:1]) / unit, halflife / unit
         at = at.astype(np.float64, casting="same_kind")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         rule = "times must be numbers, or datetime64 with a timedelta as halflife"
         message = f"{rule}, got times={shown(times)}, halflife={shown(halflife)}"
         raise ArgumentTypeError(message) from error

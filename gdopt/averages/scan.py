@@ -18,7 +18,7 @@ from gdopt.averages.formula import (
     starts_from_zero,
 )
 from gdopt.averages.moments import WIDE, Lines, half_lives, mean, weighted
-from gdopt.checks import check_flag
+from gdopt.checks import check_flag, shown
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.flush import flushing
 
@@ -81,7 +81,8 @@ def ewa(
     check_flag("bias_correction", bias_correction)
     lines, given = Lines.of(series, axis), beta is not None or window is not None
     if times is None and halflife is not None:
-        message = "halflife needs times; without them, beta is 0.5 ** (1 / halflife)"
+        rule = "halflife needs times; without them, beta is 0.5 ** (1 / halflife)"
+        message = f"{rule}, got halflife={shown(halflife)}"
         raise ArgumentError(message)
     decay: Any = check_beta(beta, window) if given or times is None else 0.5
     if ignore_na is None and times is None:

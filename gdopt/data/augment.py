@@ -25,6 +25,7 @@ from gdopt.checks import (
     check_choice,
     check_count,
     check_each,
+    check_function,
     check_int,
     check_kind,
     check_number,
@@ -32,7 +33,7 @@ from gdopt.checks import (
     check_state,
     shows,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError
 
 __all__ = ["Augment", "flip", "rotate", "shift"]
 
@@ -138,9 +139,7 @@ class Augment:
             message = "transforms must hold at least one, got none"
             raise ArgumentError(message)
         for place, transform in enumerate(self.transforms):
-            if not callable(transform):
-                message = f"transforms[{place}] must be a function, got {transform!r}"
-                raise ArgumentTypeError(message)
+            check_function(f"transforms[{place}]", transform)
         functions = (getattr(one, "func", one) for one in self.transforms)
         self._names = [getattr(f, "__name__", type(f).__name__) for f in functions]
         self.seed = check_int("seed", seed, least=0)

@@ -22,7 +22,8 @@ BLOCK = 1 << 21
 
 def check_axis(axis: Any) -> int:
     """Take the axis of the examples: 0 for rows, 1 for columns."""
-    if as_scalar(axis) not in (0, 1) or isinstance(as_scalar(axis), bool):
+    value = as_scalar(axis)
+    if not isinstance(value, int) or isinstance(value, bool) or value not in (0, 1):
         message = f"axis must be 0 (rows are examples) or 1 (columns are), got {axis!r}"
         raise ArgumentError(message)
     return int(axis)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, get_backend
+from gdopt.checks import shown
 from gdopt.copies import running
 from gdopt.errors import ArgumentTypeError
 
@@ -42,9 +43,12 @@ def prefetch(batches: Iterable[Any], *, backend: str | None = None) -> Iterator[
     [[0, 1], [2]]
     """
     home = get_backend(backend)
-    if home.name == "numpy":
-        return iter(batches)
-    return _sent(home, batches)
+    try:
+        loop = iter(batches)
+    except TypeError:
+        message = f"batches must be iterable, got {shown(batches)}"
+        raise ArgumentTypeError(message) from None
+    return loop if home.name == "numpy" else _sent(home, loop)
 
 
 class _Pinned:

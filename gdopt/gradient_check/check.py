@@ -14,6 +14,7 @@ from gdopt.arrays.dtypes import is_float
 from gdopt.checks import (
     check_count,
     check_flag,
+    check_function,
     check_int,
     check_optional,
     check_positive,
@@ -335,10 +336,7 @@ def check_gradient(
     largest difference at params[1]: analytic 6, numeric 12.25
     wrong by themselves: params
     """
-    if not callable(loss_and_grads):
-        kind = type(loss_and_grads).__name__
-        message = f"loss_and_grads must be a function, got {kind}"
-        raise ArgumentTypeError(message)
+    check_function("loss_and_grads", loss_and_grads)
     step = check_optional(check_positive, "step", step)
     directions = check_optional(check_count, "directions", directions)
     generator = np.random.default_rng(check_int("seed", seed, least=0))

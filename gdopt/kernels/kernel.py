@@ -14,7 +14,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import as_scalar, listed
+from gdopt.checks import as_scalar, check_mapping, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -165,7 +165,7 @@ class Kernel:
         self, function: Callable[..., Any], per: Mapping[str, str] | None = None
     ) -> None:
         self.function = function
-        self.per = dict(per or {})
+        self.per = dict(check_mapping("per", {} if per is None else per))
         self.signature = Signature.of(function)
         self._by_shape = True  # until it is traced
         self._formulas: dict[Any, Formula] = {}

@@ -77,7 +77,10 @@ def _one_minus_power(x: float, t: float) -> float:
 
 
 class Operation(NamedTuple):
-    """One operation: CUDA C text, Python text, NumPy function, function of floats."""
+    """One operation: CUDA C text, Python text, NumPy function, function of floats.
+
+    The text in JavaScript is that in C where it is not given.
+    """
 
     cuda: str
     python: str
@@ -85,6 +88,13 @@ class Operation(NamedTuple):
     host: Callable[..., Any]
     gives_boolean: bool = False
     takes_boolean: bool = False
+    javascript: str = ""
+
+
+def _function(numpy: Any, host: Any) -> Operation:
+    """Make an operation of a function that all languages call by NumPy's name."""
+    text = f"{numpy.__name__}({', '.join(['{}'] * numpy.nin)})"
+    return Operation(text, text, numpy, host, javascript=f"Math.{text}")
 
 
 def _infix(sign: str, numpy: Any, host: Any, **kinds: bool) -> Operation:
@@ -97,29 +107,46 @@ OPERATIONS = {
     "subtract": _infix("-", np.subtract, operator.sub),
     "multiply": _infix("*", np.multiply, operator.mul),
     "divide": _infix("/", np.divide, _ieee(operator.truediv, np.divide)),
-    "power": Operation("pow({}, {})", "{} ** {}", np.power, _ieee(math.pow, np.power)),
+    "power": Operation(
+        "pow({}, {})",
+        "{} ** {}",
+        np.power,
+        _ieee(math.pow, np.power),
+        javascript="Math.pow({}, {})",
+    ),
     # Of scalars alone: `Symbol.record` makes it of a formula's 1 - x**t.
     "one_minus_power": Operation(
         f"{{0}} > {NEAR_ONE} ? -expm1({{1}} * log({{0}})) : 1.0 - pow({{0}}, {{1}})",
         f"-expm1({{1}} * log({{0}})) if {{0}} > {NEAR_ONE} else 1.0 - {{0}} ** {{1}}",
         lambda x, t: 1 - x**t,
         _ieee(_one_minus_power, lambda x, t: 1 - np.power(x, t)),
+        javascript=f"{{0}} > {NEAR_ONE} ? -Math.expm1({{1}} * Math.log({{0}})) "
+        ": 1 - Math.pow({0}, {1})",
     ),
-    "sqrt": Operation("sqrt({})", "sqrt({})", np.sqrt, _ieee(math.sqrt, np.sqrt)),
-    "exp": Operation("exp({})", "exp({})", np.exp, _ieee(math.exp, np.exp)),
-    "log": Operation("log({})", "log({})", np.log, _ieee(math.log, np.log)),
-    "log1p": Operation("log1p({})", "log1p({})", np.log1p, _ieee(math.log1p, np.log1p)),
-    "tanh": Operation("tanh({})", "tanh({})", np.tanh, math.tanh),
-    "hypot": Operation("hypot({}, {})", "hypot({}, {})", np.hypot, math.hypot),
+    "sqrt": _function(np.sqrt, _ieee(math.sqrt, np.sqrt)),
+    "exp": _function(np.exp, _ieee(math.exp, np.exp)),
+    "log": _function(np.log, _ieee(math.log, np.log)),
+    "log1p": _function(np.log1p, _ieee(math.log1p, np.log1p)),
+    "tanh": _function(np.tanh, math.tanh),
+    "hypot": _function(np.hypot, math.hypot),
     "floor": Operation(  # by a name that an argument of a rule does not hide
         "::floor({})",
         "np.floor({})",
         np.floor,
         _ieee(lambda x: math.copysign(math.floor(x), x), np.floor),
+        javascript="Math.floor({})",
     ),
     # Signs are bits: CUDA's own abs and negation would flush denormals, NumPy's do not.
-    "negative": Operation("gdopt_negative({})", "-{}", np.negative, operator.neg),
-    "absolute": Operation("gdopt_absolute({})", "fabs({})", np.absolute, operator.abs),
+    "negative": Operation(
+        "gdopt_negative({})", "-{}", np.negative, operator.neg, javascript="-({})"
+    ),
+    "absolute": Operation(
+        "gdopt_absolute({})",
+        "fabs({})",
+        np.absolute,
+        operator.abs,
+        javascript="Math.abs({})",
+    ),
     "copy": Operation("{}", "{}", lambda x, out: np.copyto(out, x), operator.pos),
     "less": _infix("<", np.less, operator.lt, gives_boolean=True),
     "less_equal": _infix("<=", np.less_equal, operator.le, gives_boolean=True),

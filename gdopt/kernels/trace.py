@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gdopt.checks import listed
+from gdopt.checks import listed, shown
 from gdopt.errors import RuleError
 from gdopt.kernels import functions  # noqa: F401 - what NumPy does with symbols
 from gdopt.kernels.ops import OPERATIONS
@@ -64,7 +64,12 @@ class Signature:
         """Read a function's signature, and refuse what a rule cannot have."""
         arrays, scalars, defaults = [], [], {}
         name = getattr(function, "__name__", repr(function))
-        for parameter in inspect.signature(function).parameters.values():
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            message = f"a rule must be a function, got {shown(function)}"
+            raise RuleError(message) from None
+        for parameter in parameters:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 message = f"{name}: a rule names its arguments, got *{parameter.name}"
                 raise RuleError(message)
@@ -170,7 +175,7 @@ def expression(
 ) -> str:
     """Print an operation on named values; the language is a column of OPERATIONS."""
     row = OPERATIONS[str(node.operation)]
-    text: str = getattr(row, language)
+    text: str = getattr(row, language) or row.cuda
     return text.format(*(names[argument] for argument in node.arguments))
 
 

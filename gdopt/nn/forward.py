@@ -12,7 +12,14 @@ import numpy as np
 from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import on_their_device
 from gdopt.averages import EWA
-from gdopt.checks import check_flag, check_saved_array, check_state
+from gdopt.averages.formula import BETA
+from gdopt.checks import (
+    check_flag,
+    check_kind,
+    check_number,
+    check_saved_array,
+    check_state,
+)
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
@@ -39,6 +46,7 @@ class Statistics:
     ) -> None:
         self._sizes, self._params, self._settings = sizes, params, settings
         check_flag("statistics_bias_correction", settings["bias_correction"])
+        check_number("statistics_beta", settings["beta"], BETA)
         self._averages = [self._pair() for _ in sizes]
         self._fixed: list[Pair] | None = None
 
@@ -246,13 +254,20 @@ def example_gradients(
     >>> bool(abs(squares[0] - (grads.flat**2).sum()) < 1e-6)
     True
     """
+    from gdopt.nn.network import Network  # noqa: PLC0415 - it imports this
+
+    check_kind("network", network, Network)
+    if along is not None:
+        check_kind("along", along, Arena)
+        if along.layout != network.params.layout:
+            message = f"along must be laid out like network.params, got {along}"
+            raise ArgumentError(message)
     if not network.plain:
         message = (
             "network must have neither dropout nor batch normalization nor layer "
             "normalization: gradients of single examples are known without them alone"
         )
         raise ArgumentError(message)
-    count = len(x)
     squares: list[Array] = []
     dots: list[Array] = []
     names = iter(range(1, len(network.sizes)))
@@ -264,7 +279,9 @@ def example_gradients(
         output, backprop = dense(inputs, weights, *rest, **options)
 
         def measured(d_output: Array) -> Array:
-            deltas = d_output * count  # of the example's own loss, not of the mean
+            deltas = d_output * len(
+                d_output
+            )  # of the example's own loss, not of the mean
             lengths = (inputs * inputs).sum(axis=1) + 1
             squares.append(lengths * (deltas * deltas).sum(axis=1))
             if along is not None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gdopt.checks import NOT_NEGATIVE, check_choice, check_number
+from gdopt.checks import NOT_NEGATIVE, check_choice, check_count, check_number
 
 
 def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -23,7 +23,7 @@ def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature 
     >>> he_std(8, 3)
     0.5
     """
-    return math.sqrt(2 / fan_in)
+    return math.sqrt(2 / check_count("fan_in", fan_in))
 
 
 def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -36,7 +36,7 @@ def xavier_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signat
     >>> xavier_std(4, 3)
     0.5
     """
-    return math.sqrt(1 / fan_in)
+    return math.sqrt(1 / check_count("fan_in", fan_in))
 
 
 def glorot_std(fan_in: int, fan_out: int) -> float:
@@ -47,7 +47,8 @@ def glorot_std(fan_in: int, fan_out: int) -> float:
     >>> glorot_std(5, 3)
     0.5
     """
-    return math.sqrt(2 / (fan_in + fan_out))
+    fans = check_count("fan_in", fan_in) + check_count("fan_out", fan_out)
+    return math.sqrt(2 / fans)
 
 
 def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all

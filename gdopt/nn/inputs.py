@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.arena import refuse_unusable_dtype
+from gdopt.arrays.backend import Backend, common_backend
 from gdopt.checks import Range, check_count, check_each, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
+
+
+def check_floats(name: str, array: Array, **others: Array) -> Backend:
+    """Return the backend that arrays share, the first of which must hold floats."""
+    backend = common_backend(((name, array), *others.items()))
+    refuse_unusable_dtype(name, array.dtype)
+    return backend
 
 
 def check_examples(x: Array, features: int, dtype: Any) -> None:

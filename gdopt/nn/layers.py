@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
+from gdopt.arrays import Array
 from gdopt.arrays.arena import refuse_overlap
 from gdopt.arrays.backend import Backend, common_backend, on_their_device
 from gdopt.checks import check_flag, check_kind, check_like, check_number
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import COLUMNS, ROWS, Product, multiply, run_step
 from gdopt.nn.formulas import ACTIVATIONS, NO_ACTIVATION
-from gdopt.nn.inputs import KEEP, check_examples
+from gdopt.nn.inputs import KEEP, check_examples, check_floats
 
 Backprop = Callable[[Array], Array]
 
@@ -73,7 +73,9 @@ def dense(
            [2., 2., 2.]])
     """
     named = [("x", x), ("weights", weights), ("d_weights", d_weights)]
-    backend = common_backend(named if bias is None else [*named, ("bias", bias)])
+    if bias is not None:
+        named += [("bias", bias), ("d_bias", d_bias)]
+    backend = common_backend(named)
     if weights.ndim != 2 or weights.size == 0:
         message = f"weights must have shape (n_in, n_out), got {weights.shape}"
         raise ArgumentError(message)
@@ -155,8 +157,11 @@ def dense_activated(
 
 def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     """Return an activation's output, by its name, and its backprop."""
-    passes = ACTIVATIONS[name]
-    output = z if check_flag("in_place", in_place) else z.copy()
+    passes, backend = ACTIVATIONS[name], check_floats("z", z)
+    if check_flag("in_place", in_place) and not backend.writeable(z):
+        message = "z must be writeable, got a read-only array"
+        raise ArgumentTypeError(message)
+    output = z if in_place else z.copy()
     passes.apply(output)
 
     @on_their_device
@@ -253,7 +258,7 @@ def dropout(
     """
     keep_prob = check_number("keep_prob", keep_prob, KEEP)
     check_kind("generator", generator, np.random.Generator)
-    backend = backend_of(a)
+    backend = check_floats("a", a)
     kept: Any = generator.random(a.shape) < keep_prob
     scale = backend.from_host((kept / keep_prob).astype(a.dtype), backend.device(a))
 

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Arena, Array, backend_of
+from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import common_backend, on_their_device
+from gdopt.arrays.dtypes import check_dtype
 from gdopt.checks import check_count, check_flag, check_like
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
 from gdopt.nn.inputs import (
     check_classes,
     check_finite,
+    check_floats,
     check_labels,
     check_probabilities,
 )
+
+NUMBERS = [np.dtype(code).name for code in np.typecodes["AllFloat"] + "?bhilqBHILQ"]
 
 
 @on_their_device
@@ -33,7 +37,7 @@ def logistic(logits: Array) -> Array:
     >>> logistic(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
     """
-    backend_of(logits)
+    check_floats("logits", logits)
     probability = logits.copy()
     formulas.ACTIVATIONS["sigmoid"].apply(probability)
     return probability
@@ -54,7 +58,8 @@ def softmax(logits: Array) -> Array:
     array([[0.5, 0.5],
            [0. , 1. ]])
     """
-    xp = backend_of(logits).xp
+    xp = check_floats("logits", logits).xp
+    _check_table("logits", logits)
     probabilities = xp.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities
@@ -99,10 +104,8 @@ def softmax_cross_entropy(
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
     name = _name_of(from_logits)
-    common_backend(((name, logits), ("labels", labels)))
-    if logits.ndim != 2 or 0 in logits.shape:
-        message = f"{name} must have shape (m, classes), not empty, got {logits.shape}"
-        raise ArgumentError(message)
+    check_floats(name, logits, labels=labels)
+    _check_table(name, logits)
     examples, classes = logits.shape
     check_labels(labels, ((examples,),))
     if check_flag("validate", validate):
@@ -147,7 +150,7 @@ def binary_cross_entropy(
     array([ 0.25, -0.25])
     """
     name = _name_of(from_logits)
-    common_backend(((name, logits), ("labels", labels)))
+    check_floats(name, logits, labels=labels)
     examples = logits.size
     if examples == 0 or logits.shape not in ((examples,), (examples, 1)):
         message = f"{name} must have shape (m, 1) or (m,), got {logits.shape}"
@@ -199,7 +202,7 @@ def squared_error(
     >>> gradient
     array([[ 2., -1.]])
     """
-    common_backend((("predictions", predictions), ("targets", targets)))
+    check_floats("predictions", predictions, targets=targets)
     if predictions.ndim not in (1, 2) or predictions.size == 0:
         rule = "predictions must have shape (m, outputs) or (m,), not empty"
         message = f"{rule}, got {predictions.shape}"
@@ -210,6 +213,12 @@ def squared_error(
     p, t = (array.reshape(len(array), -1) for array in (predictions, targets))
     loss, gradient = formulas.squared_error(p, t)
     return loss, gradient.reshape(predictions.shape)
+
+
+def _check_table(name: str, logits: Array) -> None:
+    if logits.ndim != 2 or 0 in logits.shape:
+        message = f"{name} must have shape (m, classes), not empty, got {logits.shape}"
+        raise ArgumentError(message)
 
 
 def _name_of(from_logits: object) -> str:
@@ -242,6 +251,7 @@ def one_hot(labels: Array, classes: int, *, dtype: Any = np.float32) -> Array:
     """
     backend = common_backend((("labels", labels),))
     check_labels(labels, (labels.shape,))
+    dtype = check_dtype("dtype", dtype, NUMBERS)
     columns = backend.xp.arange(check_count("classes", classes))
     if labels.size:
         check_classes(labels, classes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
 from gdopt.arrays.backend import common_backend, on_their_device
+from gdopt.arrays.dtypes import check_dtype
 from gdopt.checks import (
     check_choice,
     check_count,
@@ -19,7 +20,7 @@ from gdopt.checks import (
     check_optional,
     check_state,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError
 from gdopt.interrupt import uninterrupted
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
@@ -150,10 +151,7 @@ class Network:
         if initialization is None:
             initialization = "he" if activation == "relu" else "xavier"
         self.sizes = check_sizes(sizes, output)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            message = f"dtype must be float32 or float64, got {self.dtype}"
-            raise ArgumentTypeError(message)
+        self.dtype = check_dtype("dtype", dtype, ("float32", "float64"))
         self.activation = activation
         self.output = output
         self.keep_prob = check_keep_prob(keep_prob, len(self.sizes) - 2)
@@ -168,7 +166,9 @@ class Network:
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host
-        self.params = Arena.of({n: send(a.astype(dtype)) for n, a in drawn.items()})
+        self.params = Arena.of(
+            {n: send(a.astype(self.dtype)) for n, a in drawn.items()}
+        )
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checked: set[Any] = set()  # kinds of batches that were found to fit

@@ -11,6 +11,7 @@ from gdopt.checks import check_like
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
 from gdopt.nn.formulas import EPS
+from gdopt.nn.inputs import check_floats
 from gdopt.nn.layers import Backprop
 
 
@@ -59,13 +60,7 @@ def batch_norm(
     >>> y.round(3).ravel(), mean, variance
     (array([0., 2.]), array([2.]), array([1.]))
     """
-    if z.ndim != 2 or z.shape[0] < 2:
-        message = (
-            "z must hold at least 2 examples to be normalized over them, got shape "
-            f"{z.shape}; drop_last=True leaves a smaller last batch out"
-        )
-        raise ArgumentError(message)
-    _check_scale(z, gamma=gamma, beta=beta, d_gamma=d_gamma, d_beta=d_beta)
+    _check_scale(z, 2, gamma=gamma, beta=beta, d_gamma=d_gamma, d_beta=d_beta)
     xp, count = backend_of(z).xp, z.shape[0]
     mean = z.mean(axis=0)
     variance = xp.square(z - mean).mean(axis=0)
@@ -113,10 +108,7 @@ def layer_norm(
     >>> y.round(3)
     array([[0., 2.]])
     """
-    if z.ndim != 2 or 0 in z.shape:
-        message = f"z must have shape (m, n), not empty, got {z.shape}"
-        raise ArgumentError(message)
-    _check_scale(z, gamma=gamma, beta=beta, d_gamma=d_gamma, d_beta=d_beta)
+    _check_scale(z, 1, gamma=gamma, beta=beta, d_gamma=d_gamma, d_beta=d_beta)
     xp, wide = backend_of(z).xp, gamma.astype(np.float64)[None]
     output, z_hat, root = xp.empty_like(z), z.copy(), xp.empty((len(z), 1))
     offset = beta.astype(np.float64)[None]
@@ -133,9 +125,18 @@ def layer_norm(
     return output, backprop
 
 
-def _check_scale(z: Array, gamma: Array, **others: Array) -> None:
-    check_like("gamma", gamma, z[0])
+def _check_scale(z: Array, least: int, **others: Array) -> None:
+    backend = check_floats("z", z, **others)
+    if least > 1 and z.shape[:1] < (least,):
+        message = (
+            f"z must hold at least {least} examples to be normalized over them, got "
+            f"shape {z.shape}; drop_last=True leaves a smaller last batch out"
+        )
+        raise ArgumentError(message)
+    if z.ndim != 2 or 0 in z.shape:
+        message = f"z must have shape (m, n), not empty, got {z.shape}"
+        raise ArgumentError(message)
     for name, array in others.items():
-        check_like(name, array, gamma)
+        check_like(name, array, z[0])
     grads = {name: others[name] for name in ("d_gamma", "d_beta")}
-    refuse_overlap(backend_of(z), grads, "gradients")
+    refuse_overlap(backend, grads, "gradients")

@@ -155,10 +155,8 @@ class CpuExecutor(RuleRunner):
             seed = self.seed_of(segment.group)
             rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
         segment.call(gradient, computed[key], rounding)
-        if segment.copies:
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                for array, result in segment.copies:
-                    array[...] = result
+        for array, result in segment.copies:  # of one dtype
+            array[...] = result
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""

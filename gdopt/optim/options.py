@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.dtypes import STORED_HALF, Storage, compute_name
 from gdopt.checks import (
+    as_scalar,
     check_choice,
     check_flag,
     check_int,
@@ -160,8 +161,8 @@ def split_options(
     hyper = {name: given[name] for name in HYPER if given[name] is not None}
     options = frozenset(hyper) - set(rule.scalars)
     _check_decay(kind, rule, hyper, given["decay_mode"])
-    axis, start = given["unit_axis"], given["swa_start"]
-    if (type(axis) is int and axis in {0, 1}) is not ("agc" in hyper):
+    axis, start = as_scalar(given["unit_axis"]), given["swa_start"]
+    if axis is not None if "agc" not in hyper else type(axis) is not int or axis >> 1:
         message = "agc and unit_axis go together: 0 if rows are units, as in torch, or "
         message += f"1 if columns are, as in optax, got agc={shown(hyper.get('agc'))} "
         message += f"and unit_axis={shown(axis)}"

@@ -12,7 +12,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from gdopt.checks import FINITE, Range, listed, shown
+from gdopt.checks import FINITE, Range, check_kind, check_mapping, listed
 from gdopt.errors import RuleError
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
@@ -53,9 +53,6 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Trace the formula, so that a mistake in it shows immediately."""
-        if not callable(self.function):
-            message = f"a rule must be a function, got {shown(self.function)}"
-            raise RuleError(message)
         arrays = self.kernel.signature.arrays
         self._refuse_unknown("per", self.per, self.states)
         for state, kind in self.per.items():
@@ -84,6 +81,8 @@ class Rule:
                 message = f"{state!r} holds one value per {self.per[state]}: it must "
                 raise RuleError(message + "start from a number, got 'p'")
         self._refuse_unknown("ranges", self.ranges, self.scalars)
+        for name, bounds in self.ranges.items():
+            check_kind(f"ranges[{name!r}]", bounds, Range)
         self._refuse_members()
 
     def _refuse_members(self) -> None:
@@ -98,7 +97,7 @@ class Rule:
     def _refuse_unknown(
         self, what: str, given: Mapping[str, Any], known: tuple[str, ...]
     ) -> None:
-        for name in given:
+        for name in check_mapping(what, given):
             if name not in known:
                 wanted = listed(known) or "nothing"
                 message = f"{self.name}: {what} may name {wanted}, got {name!r}"
@@ -229,15 +228,16 @@ def rule(
     """
 
     def make(function: Callable[..., Any]) -> Rule:
-        own = _parsed(ranges or {}), dict(per or {})
-        return Rule(function, dict(state or {}), *own)
+        given = {"state": state, "ranges": ranges, "per": per}
+        own = [dict(check_mapping(n, {} if v is None else v)) for n, v in given.items()]
+        return Rule(function, own[0], _parsed(own[1]), own[2])
 
     return make if function is None else make(function)
 
 
 def _parsed(ranges: Mapping[str, str | Range]) -> dict[str, Range]:
     return {
-        name: bounds if isinstance(bounds, Range) else Range.parse(bounds)
+        name: Range.parse(bounds) if isinstance(bounds, str) else bounds
         for name, bounds in ranges.items()
     }
 

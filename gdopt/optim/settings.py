@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
-from gdopt.checks import Range, as_scalar, check_number, listed, shown
+from gdopt.checks import Range, as_scalar, check_function, check_number, listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import key_of_each
@@ -119,6 +119,7 @@ class Setting:
         """Refuse what cannot be a setting; schedules are checked when they are read."""
         foreign = not isinstance(part, np.ndarray) and not is_on_device(part)
         if callable(part):
+            check_function(self._label(key), part)
             return
         if not _is_array(part) or (foreign and not part.ndim):
             self._read(key, part, 0)

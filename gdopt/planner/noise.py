@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Array
-from gdopt.errors import ArgumentError
+from gdopt.checks import (
+    Range,
+    as_number,
+    check_count,
+    check_number,
+    holds_numbers,
+    shown,
+)
+from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,12 @@ def noise_scale(
     >>> round(noise_scale((g * g).sum(1), g @ mean, mean @ mean).value, 3)
     0.8
     """
+    for name, numbers in {"squares": squares, "dots": dots}.items():
+        if not holds_numbers(numbers) or np.shape(numbers) != (np.size(squares),):
+            message = f"{name} must be a number for each group, got {shown(numbers)}"
+            raise ArgumentTypeError(message)
+    total, group = as_number("total", total), check_count("group", group)
+    confidence = check_number("confidence", confidence, Range.parse("(0, 1)"))
     squares, dots = np.asarray(squares, float), np.asarray(dots, float)
     n = len(squares)
     if n < 3:

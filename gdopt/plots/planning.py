@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import check_kind
 from gdopt.planner import Plan
 from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 from gdopt.tables import BYTE_UNITS, format_bytes
@@ -29,6 +30,7 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
         MissingExtraError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
+    check_kind("plan", plan, Plan)
     draws: list[tuple[Callable[..., None], float]] = [(_draw_bytes, 2.6)]
     if any(row.examples_per_second is not None for row in plan.rows):
         draws.append((_draw_speed, 2.6))

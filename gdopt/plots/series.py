@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
-from gdopt.checks import check_number, check_sequence
+from gdopt.checks import check_number, check_sequence, check_text
 from gdopt.errors import ArgumentError
-from gdopt.files import replacing
+from gdopt.files import new_file, replacing
 from gdopt.imports import load_extra
 from gdopt.tables import printable
 
@@ -83,9 +82,9 @@ def plain(text: str) -> str:
 
 def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
-    if title:
+    if check_text("title", title):
         figure.suptitle(plain(title), fontsize=15, color=INK, x=0.01, ha="left")
-    final = Path(path)
+    final = new_file("path", path)
     final = final if final.suffix else final.with_name(f"{final.name}.png")
     with replacing(final) as file:
         figure.savefig(file, dpi=150, format=final.suffix[1:])
@@ -135,6 +134,7 @@ def averages(
     >>> averages(np.array([40.0, 49.0, 45.0]), [0.9, 0.5], path, name="temperature")
     >>> folder.cleanup()
     """
+    check_text("name", name)
     values = _values(series)
     betas = [
         check_number("betas", beta, BETA) for beta in check_sequence("betas", betas)

@@ -18,7 +18,7 @@ from gdopt.schedules.schedule import (
     FunctionOrNumber,
     Schedule,
     check_boundaries,
-    check_function,
+    check_part,
     value_at,
 )
 
@@ -69,9 +69,7 @@ class join(Schedule):
     [0.02, 0.1, 0.1, 0.05, 0.0, 0.0]
     """
 
-    schedules: Annotated[
-        Sequence[Function | float], partial(check_each, check_function)
-    ]
+    schedules: Annotated[Sequence[Function | float], partial(check_each, check_part)]
     boundaries: Boundaries
 
     def __post_init__(self) -> None:

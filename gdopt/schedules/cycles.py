@@ -196,7 +196,8 @@ def one_cycle(
     up = int(pct_start * steps) if whole else pct_start * steps - 1
     first = peak / check_positive("div_factor", div_factor)
     end = first / check_positive("final_div_factor", final_div_factor)
-    points = [(0.0, first, max_momentum)]
+    base_momentum = check_finite("base_momentum", base_momentum)
+    points = [(0.0, first, check_finite("max_momentum", max_momentum))]
     for point in (
         (up, peak, base_momentum),
         (2 * up, first, max_momentum),
@@ -207,5 +208,6 @@ def one_cycle(
         elif point[0] > points[-1][0]:
             points.append(point)
     at, rates, momenta = zip(*points, strict=True)
-    curve = curve or ("linear" if whole else "cosine")
+    if curve is None:
+        curve = "linear" if whole else "cosine"
     return interpolate(at, rates, curve=curve), interpolate(at, momenta, curve=curve)

@@ -14,6 +14,7 @@ from gdopt.checks import (
     check_each,
     check_finite,
     check_flag,
+    check_function,
     check_increasing,
     check_int,
     check_not_negative,
@@ -25,9 +26,10 @@ from gdopt.errors import ArgumentError
 Function = Callable[[int], float]
 
 
-def check_function(name: str, value: Any) -> Any:
-    """Return a function as it is, and a number checked."""
-    return value if callable(value) else check_finite(name, value)
+def check_part(name: str, value: Any) -> Any:
+    """Take a function or a number."""
+    check = check_function if callable(value) else check_finite
+    return check(name, value)
 
 
 # Types of fields with their checks, functions of a name and a value. The range of a
@@ -39,7 +41,7 @@ NotNegative = Annotated[float, check_not_negative]
 Count = Annotated[int, check_count]
 Flag = Annotated[bool, check_flag]
 Boundaries = Annotated[Sequence[int], check_increasing]
-FunctionOrNumber = Annotated[Function | float, check_function]
+FunctionOrNumber = Annotated[Function | float, check_part]
 
 
 class Schedule(ABC):

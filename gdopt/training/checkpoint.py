@@ -12,7 +12,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from gdopt.arrays.backend import common_backend
 from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import check_format, listed, name_differences
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
-from gdopt.files import existing_file, replacing
+from gdopt.files import existing_file, new_file, replacing
 
 FORMAT = 1
 ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
@@ -175,7 +174,10 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """
     members = pack(tree)
     # Stored, as compression gains little.
-    with replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+    with (
+        replacing(new_file("path", path)) as file,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
         for name, array in members.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not now
             with archive.open(member, "w", force_zip64=True) as out:

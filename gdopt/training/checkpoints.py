@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Self
 
 from gdopt.errors import ArgumentError, DataWarning, StateError
+from gdopt.files import check_path
 from gdopt.training.checkpoint import load, save
 
 KEPT = 2
@@ -38,7 +39,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
-        self.path, self._seconds = Path(path), seconds
+        self.path, self._seconds = check_path("checkpoint", path), seconds
         self._written_at = time.monotonic()
         self._soon = True
         with ExitStack() as stack:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypedDict, Unpack
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, check_positive, shown
+from gdopt.checks import check_flag, check_function, check_positive, shown
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
@@ -370,8 +370,5 @@ def check_callbacks(given: Any) -> tuple[Callback, ...]:
         return ()
     found = tuple(given) if isinstance(given, list | tuple) else (given,)
     for one in found:
-        if not callable(one) or isinstance(one, type):
-            made = f": write {one.__name__}(...)" if callable(one) else ""
-            message = f"callback must be a function of a record, got {shown(one)}{made}"
-            raise ArgumentTypeError(message)
+        check_function("callback", one, "a function of a record")
     return found

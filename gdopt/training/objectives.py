@@ -10,7 +10,7 @@ import numpy as np
 from gdopt.arrays import as_array, backend_of
 from gdopt.arrays.backend import on_their_device
 from gdopt.arrays.foreign import is_exported
-from gdopt.checks import check_state, shown
+from gdopt.checks import check_function, check_state, shown
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.nn import Network
@@ -27,10 +27,8 @@ class Objective:
     measures = "dev_loss"  # or "dev_accuracy": what `measure` returns
 
     def __init__(self, fg: Function, params: Any) -> None:
-        if not callable(fg):
-            message = f"fg must be a function of the parameters, got {shown(fg)}"
-            raise ArgumentTypeError(message)
-        self._fg, self.params = fg, params
+        self._fg = check_function("fg", fg, "a function of the parameters")
+        self.params = params
         self.evaluations = 0  # calls for a gradient
 
     def evaluate(self, batch: tuple[Any, ...] = ()) -> tuple[Any, Any]:

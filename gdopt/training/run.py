@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from gdopt.averages.formula import BETA
 from gdopt.checks import check_count, check_number, shown
 from gdopt.copies import running
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
+from gdopt.files import check_path
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.graph import TrainingGraph
@@ -386,9 +386,7 @@ def _check_checkpoint(path: Any, data: Any) -> Any:
     """Refuse data that a checkpoint cannot continue."""
     if path is None:
         return None
-    if not isinstance(path, str | os.PathLike):
-        message = f"checkpoint must be the path of a folder, got {shown(path)}"
-        raise ArgumentTypeError(message)
+    check_path("checkpoint", path, "the path of a folder")
     if data is not None and not hasattr(data, "load_state_dict"):
         message = (
             "data must have state_dict() and load_state_dict(state) where there is a "

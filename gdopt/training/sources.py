@@ -193,7 +193,7 @@ def examples_in(array: Any, data: Any) -> int:
 def refuse_iterators(name: str, data: Any) -> None:
     """Refuse data that cannot be looped over for every epoch."""
     loops = hasattr(data, "__iter__") and hasattr(data, "__len__")
-    other = isinstance(data, tuple | dict | str) or hasattr(data, "shape")
+    other = isinstance(data, tuple | dict | str | type) or hasattr(data, "shape")
     if not loops or other or hasattr(data, "__next__") or len(data) == 0:
         message = f"{name} must be batches that each epoch loops over, such as "
         message += f"gdopt.minibatches(X, y, batch_size=64), got {shown(data)}"

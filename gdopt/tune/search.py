@@ -9,8 +9,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import check_choice, check_count, check_flag, check_int, shown
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_function,
+    check_int,
+    check_mapping,
+    check_optional,
+    check_text,
+)
+from gdopt.errors import ArgumentError
+from gdopt.files import new_file
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
     SAMPLERS,
@@ -104,14 +114,13 @@ def tune(
     >>> 0.05 < study.best.values["lr"] < 0.2
     True
     """
-    if not callable(objective):
-        message = f"objective must be a function of a trial, got {shown(objective)}"
-        raise ArgumentTypeError(message)
-    space = space if isinstance(space, Space) else Space(space)
+    check_function("objective", objective, "a function of a trial")
+    check_optional(check_function, "progress", progress)
+    space = space if isinstance(space, Space) else Space(check_mapping("space", space))
     trials, jobs = check_count("trials", trials), check_count("jobs", jobs)
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
-    if not isinstance(name, str) or not name:
+    if not check_text("name", name):
         message = f"name must be text that is not empty, got {name!r}"
         raise ArgumentError(message)
     settings = {
@@ -145,7 +154,7 @@ def tune(
 def _file(storage: str | os.PathLike[str] | None, jobs: int) -> Iterator[Path | None]:
     """Return the path of the search's file: locked, temporary, or None in memory."""
     if storage is not None:
-        path = Path(storage)
+        path = new_file("storage", storage)
         with locked(path):
             yield path
     elif jobs > 1:

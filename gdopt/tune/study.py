@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdopt.checks import Range, as_number, check_int, check_number
+from gdopt.checks import (
+    Range,
+    as_number,
+    check_int,
+    check_kind,
+    check_mapping,
+    check_number,
+)
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.tables import aligned
 from gdopt.tune.space import Space
@@ -41,7 +48,7 @@ class Trial(Mapping[str, Any]):
         should_prune: Callable[[float, int], bool] | None = None,
     ) -> None:
         self.number = number
-        self._values = dict(values)
+        self._values = dict(check_mapping("values", values))
         self._should_prune = should_prune  # takes each report
 
     def report(self, score: float, *, step: int) -> None:
@@ -226,6 +233,7 @@ def zoom(study: Study, *, share: float = 0.25) -> Space:
     >>> zoom(Study(Space({"lr": log_uniform(1e-8, 1)}), trials), share=0.3)
     Space(lr=log_uniform(low=0.001, high=0.1))
     """
+    check_kind("study", study, Study)
     share = check_number("share", share, Range.parse("(0, 1]"))
     ranked = study.ranked
     if len(ranked) < 2:

@@ -131,6 +131,9 @@ class Muon(Optimizer):
             message = "bias_correction needs nesterov, got False"
             raise ArgumentError(message)
         check_choice("adjust_lr", adjust_lr, RATIOS)
+        if not callable(others):
+            message = f"others must be a class of optimizers, got {shown(others)}"
+            raise ArgumentTypeError(message)
         if options.get("state_dtype") is not None:
             got = repr(options["state_dtype"])
             message = f"state_dtype must be None for Muon, got {got}"
