@@ -21,6 +21,7 @@ from gdopt.errors import (
     MissingExtraError,
     RuleError,
 )
+from gdopt.imports import install
 from gdopt.kernels.packing import Rounding, flat_view, run_packed, run_whole
 from gdopt.kernels.passes import ReducingProgram, plan_passes
 from gdopt.kernels.symbol import ELEMENT, reduced_shape
@@ -56,7 +57,7 @@ def cpu_engine() -> str:
         message = f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}"
         raise ArgumentError(message)
     if name == "numba" and not numba_installed():
-        message = 'GDOPT_CPU_ENGINE=numba needs Numba: pip install "gdopt[numba]"'
+        message = f"GDOPT_CPU_ENGINE=numba needs Numba: {install('numba')}"
         raise MissingExtraError(message, name="numba")
     return name
 

@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
 def lines(function: Callable[..., Any]) -> list[Line]:
     """Return the assignments of a rule, those of the functions that it calls too."""
-    found = Lines(function)
+    found = Assignments(function)
     values = found.add_body()
     *arrays, _ = [p.name for p in _parameters(function) if p.kind is p.POSITIONAL_ONLY]
     return found.all + list(_ordered(dict(zip(arrays, values, strict=True))))
@@ -68,7 +68,7 @@ def names(value: ast.AST) -> set[str]:
 
 
 @dataclass
-class Lines(ast.NodeTransformer):
+class Assignments(ast.NodeTransformer):
     """Collects assignments; a call of another formula becomes that one's lines."""
 
     function: Callable[..., Any]
@@ -138,7 +138,7 @@ class Lines(ast.NodeTransformer):
         return found if plain and not of_shape else None
 
     def _inline(self, call: ast.Call, function: Callable[..., Any]) -> list[ast.expr]:
-        inner = Lines(function)
+        inner = Assignments(function)
         inner.where, renamed = self.where, {}
         order = [p.name for p in _parameters(function)]
         given = dict(zip(order, call.args, strict=False))
