@@ -21,6 +21,7 @@ from gdopt.errors import (
     MissingExtraError,
     RuleError,
 )
+from gdopt.imports import install
 from gdopt.kernels.packing import (
     Rounding,
     Scratch,
@@ -62,7 +63,7 @@ def cpu_engine() -> str:
         message = f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}"
         raise ArgumentError(message)
     if name == "numba" and not numba_installed():
-        message = 'GDOPT_CPU_ENGINE=numba needs Numba: pip install "gdopt[numba]"'
+        message = f"GDOPT_CPU_ENGINE=numba needs Numba: {install('numba')}"
         raise MissingExtraError(message, name="numba")
     return name
 
