@@ -22,6 +22,7 @@ from gdopt.errors import (
     RuleError,
 )
 from gdopt.imports import install
+from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.packing import (
     Rounding,
     Scratch,
@@ -341,7 +342,9 @@ class Kernel:
         _check_apart(named, program, backend)
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
-        step.run(ordered, step.values(scalars))
+        values = step.values(scalars)
+        with Uninterrupted():
+            step.run(ordered, values)
 
     def _run_on_parts(self, given: dict[str, Any], names: Sequence[str]) -> None:
         """Update arrays of which some, or some scalars, are complex."""

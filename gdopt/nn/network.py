@@ -21,7 +21,7 @@ from gdopt.checks import (
     check_state,
 )
 from gdopt.errors import ArgumentError
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
@@ -290,9 +290,10 @@ class Network:
             return loss, done.seen
 
         loss, seen = run_step(self.params.backend, step())
-        if self._layers.statistics is not None:
-            self._layers.statistics.update(seen)
-        self.batches_seen += 1
+        with Uninterrupted():
+            if self._layers.statistics is not None:
+                self._layers.statistics.update(seen)
+            self.batches_seen += 1
         return loss
 
     @on_their_device

@@ -11,7 +11,6 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.foreign import parameter_view
 from gdopt.checks import check_choice, check_like, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
-from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE
 from gdopt.optim.executors import Binding, Executor
 from gdopt.optim.gradients import Gradients
@@ -22,7 +21,6 @@ from gdopt.optim.resume import Resumable
 from gdopt.optim.transforms import ACCUMULATED
 
 WITHIN = "{} must not be called within averaged(): leave the block first"
-BUSY = "{} must not be called while another thread's step is running"
 
 
 class Changeable(Resumable):
@@ -30,7 +28,6 @@ class Changeable(Resumable):
 
     options: Options
     _binding: Binding
-    _lock: Any
     _gradients: Gradients
     _checks: Plans[Gradients]
     _plans: Plans[Executor]
@@ -42,17 +39,11 @@ class Changeable(Resumable):
 
     @contextmanager
     def _between_steps(self, what: str) -> Iterator[None]:
-        """Keep steps of other threads, and Ctrl-C, away from a block."""
-        if self._held is not None:
-            raise GdoptError(WITHIN.format(what))
-        if not self._lock.acquire(False):
-            raise GdoptError(BUSY.format(what))
-        lock = self._lock
-        try:
-            with Uninterrupted():
-                yield
-        finally:
-            lock.release()
+        """Keep steps of other threads, and signals, away from a block."""
+        with self._turns.change(what):
+            if self._held is not None:
+                raise GdoptError(WITHIN.format(what))
+            yield
 
     def _refuse_sums(self, what: str) -> None:
         """Refuse a change while gradients are added up."""
@@ -195,7 +186,7 @@ class Changeable(Resumable):
         try:
             self._restore(given)
             saved = _taken_over(given["saved"], self.state_dict(), {*arrays})
-            self.load_state_dict(saved, hyper=False)
+            self._load(saved, hyper=False)
             for name in arrays:
                 self._write_state(name, state or {})
         except BaseException:

@@ -90,7 +90,7 @@ class CpuExecutor(RuleRunner):
         layout = self.parameters.layout
         takes_norm = "norm" in self.rule.kernel.signature.scalars
         self._norm = self.norm or (CpuNorm(layout) if takes_norm else None)
-        self._version = self._revision = -1
+        self._version = self.revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
         self._segments: dict[bool, list[Segment]] = {}
@@ -98,7 +98,7 @@ class CpuExecutor(RuleRunner):
         self._scratch = Scratch()
         self._group, *_ = layout.sizes
         self._dtype = np.dtype(self._group)
-        self._counted: Callable[[Array], None] | None = None
+        self._counted: Any = None  # one call, bound in C: no signal comes before it
         self._scalars: list[str] = []  # in the order of what the counted call reads
         self._settings = np.zeros(len(self.rule.scalars))
         self._last_norm = np.array([NONE_YET])
@@ -113,27 +113,35 @@ class CpuExecutor(RuleRunner):
     def grad_norm(self, norm: float | None) -> None:
         self._last_norm[0] = NONE_YET if norm is None else norm
 
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that is one compiled call; return whether there is one."""
-        hyper = self.hyper
-        if self._version != hyper.version:
-            self._prepare()
-        if self._counted is None:
-            return False
-        in_arena = self.parameters.arena is not None
+    def compiled_view(self, grads: Arena | list[Array]) -> Array | None:
+        """Return what the step that is one compiled call takes, if there is one.
+
+        The call follows at once where `revision` is still that of the settings.
+        """
+        hyper, in_arena = self.hyper, self.parameters.arena is not None
+        if self._counted is None or self._version != hyper.version:
+            return None
         if isinstance(grads, list):
             view = None if in_arena else flat_view(grads[0], self._dtype)
         else:
             view = grads.buffers[self._group] if in_arena else None
-        if view is None:
-            return False
-        if self._revision != hyper.revision or hyper.changes:
+        if view is not None and (self.revision != hyper.revision or hyper.changes):
+            revision = hyper.revision
             values = hyper.at(self.counter.t).shared
             for k, name in enumerate(self._scalars):  # faster than all in one
                 self._settings[k] = values[name]
-            self._revision = hyper.revision
-        self._counted(view)
-        return True
+            self.revision = revision
+        return view
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Do a step that is one compiled call; return whether there is one."""
+        if self._version != self.hyper.version:
+            self._prepare()
+        view = self.compiled_view(grads)
+        if view is not None:
+            self._counted(view)
+        self.direct = view is not None and not self.hyper.calls
+        return view is not None
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -199,7 +207,8 @@ class CpuExecutor(RuleRunner):
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._segments, self._spaces = {}, {}
         self._bind_counted()
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
+        self.direct = False  # the first call compiles
 
     def _bind_counted(self) -> None:
         """Bind the one call that is a whole step, where there is such a call."""

@@ -36,7 +36,7 @@ class CpuReducingExecutor(CpuExecutor):
                 exact = all(dtype == compute for s, dtype in kinds if s.element)
                 self._of_axes[slot.group, axes] = step, random_streams(stored), exact
         self._segments = {}
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
 
     def _merge_neighbours(
         self, numbers: Mapping[str, int], *, in_arena: bool

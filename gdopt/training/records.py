@@ -25,7 +25,7 @@ from gdopt.checks import (
 from gdopt.errors import StateError
 from gdopt.files import write_whole
 from gdopt.imports import load_extra
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,11 @@ class History(Mapping[str, np.ndarray]):
     def append(self, record: Record) -> None:
         """Add a record at the end."""
         values = [getattr(record, name) for name in NUMBERS]
-        self._numbers.fromlist([nan if value is None else value for value in values])
-        if record.warning is not None:
-            self.warnings.append((int(record.step), record.warning))
+        row = [nan if value is None else value for value in values]
+        with Uninterrupted():
+            self._numbers.fromlist(row)
+            if record.warning is not None:
+                self.warnings.append((int(record.step), record.warning))
 
     def _table(self) -> np.ndarray:
         """Return (records, numbers); while the array lives, nothing can be appended."""

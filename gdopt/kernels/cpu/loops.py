@@ -46,7 +46,7 @@ serial_ = serial
 
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def counted({parameters}, scalars_, settings_, count_{more}):
+def counted({others}scalars_, settings_, count_{more}, {gradient}):
 {body}
     serial_({parameters}, scalars_)
     count_[0] += 1
@@ -130,20 +130,24 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
 def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     """Print the loop that computes its own values and counts its steps."""
     takes_norm = "norm" in program.scalars
-    if not _is_countable(program.hoisted) or (takes_norm and norm is None):
+    names, place = program.arguments, len(program.results)
+    countable = _is_countable(program.hoisted) and place < len(names)
+    if not countable or (takes_norm and norm is None):
         return ""
+    gradient = names[place]
     lines, values = print_host(program.hoisted, expression)
     sources = {name: f"settings_[{k}]" for k, name in enumerate(program.settings)}
     sources["t"] = "count_[0] + 1.0"
     if takes_norm:
-        gradient = program.arguments[len(program.results)]
         sources["norm"] = f"take_norm_({gradient}, segments_, sums_, firsts_)"
     body = [f"    {VALUE.format(s)} = {sources[s]}" for s in program.scalars]
     body += [*lines, *(f"    scalars_[{k}] = {v}" for k, v in enumerate(values))]
     body += [f"    norm_[0] = {VALUE.format('norm')}"] if takes_norm else []
     text = COUNTED.format(
         cache=cache,
-        parameters=", ".join(program.arguments),
+        parameters=", ".join(names),
+        others="".join(f"{name}, " for name in names if name != gradient),
+        gradient=gradient,
         more=", segments_, sums_, firsts_, norm_" if takes_norm else "",
         body="\n".join(body),
     )
@@ -282,7 +286,7 @@ class Loop:
         call = functools.partial(self._counted, *views[: len(before)])
         scalars = np.empty(self._values, self.dtype)
         rest = (*views[len(before) :], scalars, settings, count, *norm)
-        return lambda one: call(one, *rest)
+        return functools.partial(call, *rest)
 
     def _shares(self, array: Any) -> bool:
         return POOL.shares(array.size, self._operations)

@@ -304,9 +304,8 @@ class Muon(Optimizer):
         """Bytes of memory that the state takes, padding included."""
         return sum(arena.nbytes for arena in self.state_arenas.values())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Copy everything that a resumed run needs; see `Optimizer.state_dict`."""
-        saved = super().state_dict()
+    def _saved(self) -> dict[str, Any]:
+        saved = super()._saved()
         saved["others"] = self.others.state_dict() if self.others else {}
         if self._sums is not None:
             to_host = self._all.backend.to_host
@@ -435,6 +434,7 @@ class MatrixExecutor:
     update: Callable[[MatrixExecutor, Arena | list[Array]], bool]
     parameters: Parameters
     grad_norm: Any = None
+    direct = False
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return whether it was done."""
