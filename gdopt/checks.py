@@ -247,8 +247,18 @@ def check_kind(name: str, value: Any, kind: type) -> None:
         raise ArgumentTypeError(message)
 
 
+def refuse_masked(name: str, value: Any) -> None:
+    """Refuse a masked array, which NumPy takes for a plain one without its mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        message = (
+            f"{name} must be a plain array, got {type(value).__name__}, whose mask "
+        )
+        raise ArgumentTypeError(message + "is not read: leave out what is masked")
+
+
 def check_sequence(name: str, values: Any) -> Sequence[Any]:
     """Take a list or tuple as it is, and a range or a one-dimensional array."""
+    refuse_masked(name, values)
     if isinstance(values, range) or getattr(values, "ndim", 0) == 1:
         return list(values)
     if not isinstance(values, list | tuple):
@@ -311,12 +321,13 @@ def check_state(
     for key, own in same.items():
         found = as_scalar(saved[key])  # as a file may hold arrays of shape ()
         flags = isinstance(found, bool) == isinstance(own, bool | np.bool_)
-        masked = isinstance(found, np.ma.MaskedArray)
-        if masked or not flags or not np.array_equal(found, own):
+        if not flags or not np.array_equal(found, own):
             got = shown(saved[key])
             message = f"{key} of {name} must be {shown(own)} to match, got {got}"
             raise StateError(message)
     try:
+        for key, part in saved.items():
+            refuse_masked(key, part)
         counted = {key: check_int(key, saved[key], least=0) for key in counts}
     except GdoptError as error:
         message = f"{name} is damaged: {error}"

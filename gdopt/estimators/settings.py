@@ -21,6 +21,7 @@ from gdopt.checks import (
     check_number,
     check_positive,
     field_checks,
+    refuse_masked,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.imports import load_extra
@@ -56,6 +57,8 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         ValueError: they are not what scikit-learn takes for data.
         TypeError: X is sparse.
     """
+    refuse_masked("X", X)
+    refuse_masked("y", y)
     options = {"dtype": (np.float64, np.float32), **options}
     if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
         return validation.validate_data(estimator, X, y, **options)
@@ -76,6 +79,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
         ArgumentError: one is negative, or all are 0.
         ValueError: they are not one finite number for each example.
     """
+    refuse_masked("sample_weight", sample_weight)
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
     weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
     if weights.min() < 0 or not weights.any():

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.checks import check_state, listed
+from gdopt.checks import check_state, listed, refuse_masked
 from gdopt.data import Normalizer
 from gdopt.data.csv import read_table
 from gdopt.data.readers import read
@@ -134,6 +134,7 @@ class Model:
                 table = read_table(path, **schema.form)
                 data, y = schema.encode(table), schema.encode_target(table)
                 y = y if self.classes is None else self.in_units(y)
+        refuse_masked("y", y)
         truth = np.asarray(y)
         predicted = self.predict(data)
         if truth.shape != predicted.shape:
@@ -174,6 +175,7 @@ class Model:
                 data = read(path).X
             else:
                 data = schema.encode(read_table(path, **schema.form))
+        refuse_masked("data", data)
         X = np.asarray(data)
         wanted = self.network.sizes[0]
         if X.ndim != 2 or X.shape[1] != wanted or X.dtype.kind not in "biuf":
