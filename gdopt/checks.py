@@ -221,6 +221,21 @@ def check_text(name: str, value: Any) -> str:
     return value
 
 
+def host_array(name: str, value: Any) -> np.ndarray:
+    """Take what NumPy makes a plain array of, with text in place of bytes in UTF-8."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8")
+    except (TypeError, ValueError):  # another device; lists of different lengths
+        array = None
+    if array is None or isinstance(value, np.ma.MaskedArray):
+        rule = "be an array without a mask, of numbers or of text in UTF-8"
+        message = f"{name} must {rule}, got {shown(value)}"
+        raise ArgumentTypeError(message)
+    return array
+
+
 def holds_numbers(value: Any) -> bool:
     """Return whether a value is a real number, or an array or lists of such."""
     try:

@@ -38,15 +38,6 @@ def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     return Path(path)
 
 
-def new_file(name: str, value: Any) -> Path:
-    """Take the path of a file that may be written: in a folder that exists."""
-    path = check_path(name, value)
-    if path.is_dir() or not path.parent.is_dir():
-        message = f"{name} must name a file in a folder that exists, got '{path}'"
-        raise PathError(message)
-    return path
-
-
 def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
     """Take the path of a file that exists, and has that SHA-256 if one is given."""
     found = check_path("path", path)
@@ -230,6 +221,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path.write_bytes(content.getvalue())
         return
     path = Path(os.path.realpath(path))
+    if path.is_dir() or not path.parent.is_dir():
+        message = f"path must name a file in a folder that exists, got '{path}'"
+        raise PathError(message)
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     old = path.stat() if path.exists() else None

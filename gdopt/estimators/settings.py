@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from gdopt.checks import (
     check_positive,
     field_checks,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.imports import load_extra
 
 EXTRA, PURPOSE = "train", "an estimator"
@@ -35,6 +36,19 @@ model_selection = load_extra("sklearn.model_selection", EXTRA, PURPOSE)
 multiclass = load_extra("sklearn.utils.multiclass", EXTRA, PURPOSE)
 utils = load_extra("sklearn.utils", EXTRA, PURPOSE)
 validation = load_extra("sklearn.utils.validation", EXTRA, PURPOSE)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raise gdopt's errors where scikit-learn refuses data, in its words."""
+    try:
+        yield
+    except (GdoptError, exceptions.NotFittedError):
+        raise
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
+    except TypeError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
@@ -53,13 +67,14 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         X, or X and y where there are targets.
 
     Raises:
-        ValueError: they are not what scikit-learn takes for data.
-        TypeError: X is sparse.
+        ArgumentError: they are not what scikit-learn takes for data.
+        ArgumentTypeError: X is sparse.
     """
     options = {"dtype": (np.float64, np.float32), **options}
-    if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
-        return validation.validate_data(estimator, X, y, **options)
-    return estimator._validate_data(X, y, **options)  # noqa: SLF001 - the way before
+    with refusing():
+        if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
+            return validation.validate_data(estimator, X, y, **options)
+        return estimator._validate_data(X, y, **options)  # noqa: SLF001 - as before
 
 
 def plain_text(labels: Any) -> Any:
@@ -74,10 +89,11 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
 
     Raises:
         ArgumentError: one is negative, or all are 0.
-        ValueError: they are not one finite number for each example.
+        ArgumentError: they are not one finite number for each example.
     """
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
-    weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
+    with refusing():
+        weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
     if weights.min() < 0 or not weights.any():
         rule = "sample_weight must hold no negative number, and one above 0"
         message = f"{rule}, got numbers from {weights.min()} to {weights.max()}"

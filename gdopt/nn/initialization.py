@@ -8,7 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from gdopt.checks import NOT_NEGATIVE, check_choice, check_count, check_number
+from gdopt.checks import (
+    NOT_NEGATIVE,
+    check_choice,
+    check_count,
+    check_function,
+    check_number,
+)
 
 
 def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -91,7 +97,8 @@ def draw(
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         std, name = initialization, "initialization"
         if callable(std):
-            std, name = std(fan_in, fan_out), f"initialization({fan_in}, {fan_out})"
+            std = check_function("initialization", std)(fan_in, fan_out)
+            name = f"initialization({fan_in}, {fan_out})"
         normal = generator.standard_normal((fan_in, fan_out))
         arrays[f"W{k}"] = normal * check_number(name, std, NOT_NEGATIVE)
         hidden = k < len(sizes) - 1

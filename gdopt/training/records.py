@@ -17,6 +17,7 @@ import numpy as np
 from gdopt.arrays.containers import named_arrays
 from gdopt.checks import (
     MOST_LISTED,
+    check_kind,
     check_saved_array,
     check_state,
     listed,
@@ -93,6 +94,7 @@ class History(Mapping[str, np.ndarray]):
 
     def append(self, record: Record) -> None:
         """Add a record at the end."""
+        check_kind("record", record, Record)
         values = [getattr(record, name) for name in NUMBERS]
         self._numbers.fromlist([nan if value is None else value for value in values])
         if record.warning is not None:
@@ -103,7 +105,7 @@ class History(Mapping[str, np.ndarray]):
         return np.frombuffer(self._numbers).reshape(-1, len(NUMBERS))
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in NUMBERS:
+        if not isinstance(name, str) or name not in NUMBERS:
             raise KeyError(name)
         return self._table()[:, NUMBERS.index(name)].copy()
 
