@@ -116,7 +116,7 @@ NEW = {  # what a call needs without having a default
     "gdopt.Muon": lambda: {"params": {"W": np.ones((2, 3)), "b": np.ones(3)}},
     "gdopt.Kernel": lambda: {"function": descent},
     "gdopt.Rule": lambda: {"function": descent, "initial": {}},
-    "gdopt.rule": lambda: {"*": [descent]},
+    "gdopt.rule": lambda: {"function": descent},
     "gdopt.Model": lambda: dict(vars(example("Model"))),
     "gdopt.Normalizer": lambda: dict(vars(example("Normalizer"))),
     "gdopt.Arena": lambda: {

@@ -153,7 +153,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the share of examples, or weights, predicted right."""
-        with refusing():
+        with refusing("y and sample_weight"):
             return float(super().score(X, plain_text(y), sample_weight))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -166,7 +166,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         self, X: Any, y: Any, *, reset: bool, part: bool, classes: Any = None
     ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, plain_text(y), reset=reset)
-        with refusing():
+        with refusing("y and classes"):
             multiclass.check_classification_targets(y)
             found = np.unique(y)
             if classes is not None:

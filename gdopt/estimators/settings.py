@@ -39,16 +39,16 @@ validation = load_extra("sklearn.utils.validation", EXTRA, PURPOSE)
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusing(names: str) -> Iterator[None]:
     """Raise gdopt's errors where scikit-learn refuses data, in its words."""
     try:
         yield
     except (GdoptError, exceptions.NotFittedError):
         raise
-    except ValueError as error:
-        raise ArgumentError(str(error)) from error
-    except TypeError as error:
-        raise ArgumentTypeError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        message = f"{names} must be what scikit-learn takes: {error}"
+        kind = ArgumentError if isinstance(error, ValueError) else ArgumentTypeError
+        raise kind(message) from error
 
 
 def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
@@ -71,7 +71,7 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         ArgumentTypeError: X is sparse.
     """
     options = {"dtype": (np.float64, np.float32), **options}
-    with refusing():
+    with refusing("X" if isinstance(y, str) else "X and y"):
         if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
             return validation.validate_data(estimator, X, y, **options)
         return estimator._validate_data(X, y, **options)  # noqa: SLF001 - as before
@@ -92,7 +92,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
         ArgumentError: they are not one finite number for each example.
     """
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
-    with refusing():
+    with refusing("sample_weight"):
         weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
     if weights.min() < 0 or not weights.any():
         rule = "sample_weight must hold no negative number, and one above 0"

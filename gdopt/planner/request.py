@@ -18,6 +18,7 @@ from gdopt.checks import (
     check_optional,
     check_sequence,
     check_text,
+    shown,
 )
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
@@ -182,7 +183,8 @@ def _as_step(
     if not isinstance(step, NetworkStep):
         return FunctionStep(step, evaluate, gradient, axis)
     if evaluate is not None or gradient is not None:
-        message = "evaluate and gradient must be left out with a NetworkStep"
+        got = f"got {shown(evaluate)} and {shown(gradient)}"
+        message = f"evaluate and gradient must be left out with a NetworkStep, {got}"
         raise ArgumentTypeError(message)
     step.check(arrays)
     return step

@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.containers import named_arrays
-from gdopt.checks import check_flag, check_kind, check_sequence, shows
+from gdopt.checks import check_flag, check_kind, check_sequence, shown, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.blocks import LARGEST_BLOCK
@@ -210,7 +210,10 @@ class NetworkStep:
         self.network, self.optimizer = network, optimizer
         self.validate = check_flag("validate", validate)
         if dev is not None:
-            network.check_data(*check_sequence("dev", dev))
+            if len(check_sequence("dev", dev)) != 2:
+                message = f"dev must be (examples, labels), got {shown(dev)}"
+                raise ArgumentError(message)
+            network.check_data(*dev)
         self.dev = dev
         self.planned_state = (network, optimizer)
         judge = network.loss if network.output == "linear" else network.accuracy

@@ -27,7 +27,7 @@ for made, _ in (function_calls(), method_calls()):
 # Arguments that ask for work or memory, which a large number would take forever.
 WORK = {"epochs", "max_iter", "trials", "repeats", "jobs", "directions", "ns_steps"}
 WORK |= {"noise_examples", "size", "count", "classes", "fan_in", "fan_out", "steps"}
-WORK |= {"sizes", "max_seconds", "noise_after", "most", "step"}
+WORK |= {"sizes", "best", "max_seconds", "noise_after", "most", "step"}
 # What else messages call an argument: another one that it does not fit, or its parts.
 ALIASES = {
     "bounds": "lower|upper",
@@ -43,13 +43,17 @@ ALIASES = {
     "initial": "state",
     "initial_accumulator": "beta",
     "logits": "labels",
+    "lr": "p must",
     "margin": "memory",
     "name": "backend",
     "params": r"'[\w.]+'|complex_mode|Muon|value must stay|arrays must choose",
     "predictions": "targets",
     "rule": "rule|positional",
+    "outputs": "labels",
     "space": "scales",
+    "squares": "dots",
     "state": "history",
+    "trial": "batch_size",
     "value": r"b must|'b'",
     "window": "beta",
     "X": "features",
