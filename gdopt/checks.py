@@ -168,18 +168,20 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
-def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; refuse 3.0 and True."""
-    if type(value) is int and value >= least:  # a step checks some
+def check_int(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Take a whole number from `least` to `most` as an int; refuse 3.0 and True."""
+    if type(value) is int and least <= value <= most:  # a step checks some
         return value
     rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
+    if most < math.inf:
+        rule = rule.replace(", got ", f" and at most {most}, got ", 1)
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(rule)
     try:
         number = operator.index(value)
     except TypeError:
         raise ArgumentTypeError(rule) from None
-    if number < least:
+    if not least <= number <= most:
         raise ArgumentError(rule)
     return number
 

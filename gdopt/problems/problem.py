@@ -17,6 +17,7 @@ from gdopt.errors import ArgumentError
 
 Formula = Callable[[Array, Backend], Array]
 Point = tuple[float, ...]
+MOST_AXES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,3 +172,23 @@ def test_a_right_call_works(name):
 @given(wrong_calls())
 def test_a_wrong_argument_is_refused_by_name_and_changes_nothing(call):
     try_wrong(*call)
+
+
+def places():
+    """Return each call with its arguments, without options that all optimizers share."""
+    every = {name: arguments_of(name) for name in CALLS}
+    shared = {*every["gdopt.SGD"]}
+    for name in every:
+        thing = CALLS[name]()[0]
+        if inspect.isclass(thing) and issubclass(thing, gdopt.Optimizer):
+            kept = name in {"gdopt.Adam", "gdopt.Muon", "gdopt.Optimizer"}
+            every[name] = [a for a in every[name] if kept or a not in shared]
+    return every
+
+
+@pytest.mark.parametrize(("name", "arguments"), places().items())
+def test_every_argument_is_checked(name, arguments):
+    for argument in arguments:
+        for kind in ("object", "nested", "class", "huge", "masked"):
+            if is_tried(argument, kind):
+                try_wrong(name, argument, kind)
