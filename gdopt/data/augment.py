@@ -22,6 +22,7 @@ from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import (
     Range,
+    as_scalar,
     check_choice,
     check_count,
     check_each,
@@ -200,7 +201,7 @@ def flip(
     """
     backend, x = as_images(images, shape, generator)
     share = check_number("share", share, SHARE)
-    if check_int("axis", axis, least=1) > 2:
+    if type(as_scalar(axis)) is not int or axis not in (1, 2):
         message = f"axis must be 1 (top and bottom) or 2 (left and right), got {axis!r}"
         raise ArgumentError(message)
     flipped = x[:, ::-1] if axis == 1 else x[:, :, ::-1]
