@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from public_calls import X, Y, example, filled, network, required, run_folder
-from test_reprs import EXAMPLES
+from test_reprs import public_classes
 
 import gdopt
 from gdopt import tune
@@ -25,7 +25,7 @@ def stepped():
 
 
 OBJECTS = {  # whose methods are called; by default, the example
-    "Adam": stepped,
+    "Optimizer": stepped,
     "Muon": lambda: gdopt.Muon({"W": np.ones((2, 3)), "b": np.ones(3)}),
     "MLPClassifier": lambda: fitted(gdopt.MLPClassifier),
     "MLPRegressor": lambda: fitted(gdopt.MLPRegressor),
@@ -44,24 +44,15 @@ METHODS = {  # arguments that a method needs, from its object
     "Arena.__getitem__": lambda _: {"name": "b"},
     "Arena.__setitem__": lambda _: {"name": "b", "value": np.ones(3)},
     "Arena.of": lambda _: {"arrays": {"W": np.ones((2, 3)), "b": np.ones(3)}},
-    "Adam.load_state_dict": lambda one: {"saved": one.state_dict()},
-    "Adam.replace": lambda _: {"name": "b", "array": np.full(3, 0.5)},
-    "Adam.step": lambda _: {"grads": WB},
     "Augment.__call__": lambda _: {"images": np.ones((3, 4, 4))},
-    "constant.__call__": lambda _: {"step": 3},
-    "Dataset.of": lambda _: {"path": Path("a.npz"), "X": X, "y": Y},
+    "Schedule.__call__": lambda _: {"step": 3},
     "EWA.update": lambda _: {"x": 1.0},
-    "EarlyStopping.__call__": lambda _: {"record": example("Record"), "run": None},
-    "Evaluation.evaluate": lambda _: {},
     "History.append": lambda _: {"record": example("Record")},
     "History.__getitem__": lambda _: {"name": "loss"},
     "History.plot": lambda _: {"path": Path("d.png")},
     "History.to_csv": lambda _: {"path": Path("d.csv")},
     "History.to_jsonl": lambda _: {"path": Path("d.jsonl")},
     "Kernel.__call__": lambda _: {"*": [np.ones((2, 3)), np.ones((2, 3))], "lr": 0.1},
-    "Kernel.step": lambda _: {"backend": example("Backend"), "dtypes": [float, float]},
-    "Layout.of": lambda _: {"arrays": WB},
-    "Layout.place": lambda _: {"arrays": {"W": ((2, 3), "float64")}},
     "MiniBatches.order": lambda _: {"epoch": 3},
     "Model.evaluate": lambda _: {"data": X, "y": np.where(Y == 1, "yes", "no")},
     "Model.predict": lambda _: {"data": X},
@@ -90,10 +81,6 @@ METHODS = {  # arguments that a method needs, from its object
             0, {"learning_rate": 0.1, "hidden_units": 2, "batch_size": 8}
         )
     },
-    "NetworkStep.__call__": lambda _: {"*": [X, Y]},
-    "NetworkStep.check": lambda _: {"data": (X, Y)},
-    "NetworkStep.stages": lambda _: {"rows": 8},
-    "NetworkStep.gradient_stats": lambda _: {"batch": (X, Y), "direction": None},
     "Normalizer.fit": lambda _: {"X": X},
     "Normalizer.from_state_dict": lambda one: {"state": one.state_dict()},
     "Normalizer.inverse": lambda _: {"X": X},
@@ -101,28 +88,12 @@ METHODS = {  # arguments that a method needs, from its object
     "Optimizer.step": lambda _: {"grads": WB},
     "Optimizer.load_state_dict": lambda one: {"saved": one.state_dict()},
     "Optimizer.replace": lambda _: {"name": "b", "array": np.full(3, 0.5)},
-    "Muon.step": lambda _: {"grads": WB},
-    "Muon.load_state_dict": lambda one: {"saved": one.state_dict()},
-    "Muon.replace": lambda _: {"name": "b", "array": np.full(3, 0.5)},
     "Plan.save": lambda _: {"path": Path("plan.json")},
-    "ParameterCheck.at": lambda _: {
-        "index": (0,),
-        "analytic": np.ones(2),
-        "numeric": np.ones(2),
-    },
     "Problem.distance": lambda _: {"p": np.array([0.3, 0.2])},
     "Problem.gradient": lambda _: {"p": np.array([0.3, 0.2])},
     "Problem.value": lambda _: {"p": np.array([0.3, 0.2])},
     "Problem.turned": lambda _: {"angle": 0.5},
     "RangeTest.plot": lambda _: {"path": Path("e.png")},
-    "ReduceOnPlateau.__call__": lambda _: {"record": example("Record"), "run": None},
-    "Rule.__call__": lambda _: {"*": [1.0, 2.0], "lr": 0.1},
-    "Rule.bounds": lambda _: {"scalar": "lr"},
-    "Rule.check_axes": lambda _: {"axes": (2,)},
-    "Rule.kind_of": lambda _: {"state": "m", "axes": 2},
-    "Rule.start": lambda _: {"state": "m"},
-    "Space.draw": lambda _: {"trial": Asked()},
-    "Space.read": lambda _: {"drawn": {"x": 0.5}},
     "Space.__getitem__": lambda _: {"name": "x"},
     "Trial.__getitem__": lambda _: {"name": "x"},
     "Trial.report": lambda _: {"score": 0.5, "step": 1},
@@ -135,19 +106,6 @@ for kind in ("MLPClassifier", "MLPRegressor"):
         f"{kind}.{name}": lambda _: {"X": X}
         for name in ("predict", "predict_proba", "predict_log_proba")
     }
-
-
-class Asked:
-    """What a scale asks of a trial of Optuna."""
-
-    def suggest_float(self, _name, low, high, **_):
-        return (low + high) / 2
-
-    def suggest_int(self, _name, low, high, **_):
-        return low
-
-    def suggest_categorical(self, _name, options):
-        return options[0]
 
 
 # Methods by which gdopt's own parts talk to each other, or Optuna to a scale.
@@ -166,9 +124,11 @@ DUNDER = ("__call__", "__getitem__", "__setitem__")
 def method_calls():
     """Return what makes each call, by its name, and the names that have none."""
     made, missing, seen = {}, [], set()
-    for kind in EXAMPLES:
+    classes = [one for one in public_classes() if not inspect.isabstract(one)]
+    for own in classes:
+        kind = own.__name__
         make = OBJECTS.get(kind, partial(example, kind))
-        for name, function in methods_of(type(make())):
+        for name, function in methods_of(own):
             key = f"{kind}.{name}"
             if function in seen or not INNER.isdisjoint({key, kind}):
                 continue

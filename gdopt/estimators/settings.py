@@ -94,7 +94,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
     with refusing("sample_weight"):
         weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
-    if weights.min() < 0 or not weights.any():
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
         rule = "sample_weight must hold no negative number, and one above 0"
         message = f"{rule}, got numbers from {weights.min()} to {weights.max()}"
         raise ArgumentError(message)

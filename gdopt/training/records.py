@@ -215,7 +215,10 @@ class History(Mapping[str, np.ndarray]):
         """
         from gdopt.plots import curves  # noqa: PLC0415 - brings the planner
 
-        curves(self, path, title=title, best=None if best is None else best.step)
+        if best is not None:
+            check_kind("best", best, Record)
+        step = None if best is None else best.step
+        curves(self, path, title=title, best=step)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

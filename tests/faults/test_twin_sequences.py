@@ -13,7 +13,6 @@ from hypothesis_profiles import cases
 
 import gdopt
 
-pytestmark = pytest.mark.newest
 RULES = {  # few, as loops are compiled for each
     "sgd": (gdopt.SGD, {"clip_norm": 1.0}),
     "adam": (gdopt.Adam, {"ema": 0.5, "non_finite": "skip"}),
