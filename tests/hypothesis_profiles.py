@@ -1,18 +1,23 @@
-"""How many cases hypothesis tries: 300 in all, or those of GDOPT_PROPERTIES=long."""
+"""What tests draw with hypothesis, and how many: 300 cases in all.
+
+With ``GDOPT_PROPERTIES=long`` in the environment there are 5,000.
+"""
 
 import os
 
-from hypothesis import HealthCheck, settings
+import pytest
 
+hypothesis = pytest.importorskip("hypothesis")
+given, strategies = hypothesis.given, hypothesis.strategies
 TOTAL = 5000 if os.environ.get("GDOPT_PROPERTIES") == "long" else 300
 
 
 def cases(share):
     """Return the settings of a test that tries a share of all cases."""
-    return settings(
+    return hypothesis.settings(
         max_examples=round(TOTAL * share),
         derandomize=True,
         deadline=None,
         database=None,
-        suppress_health_check=[*HealthCheck],
+        suppress_health_check=[*hypothesis.HealthCheck],
     )

@@ -12,8 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies
-from hypothesis_profiles import cases
+from hypothesis_profiles import cases, given, strategies
 from public_calls import function_calls, run_folder
 from public_methods import method_calls
 from wrong_values import WRONG, freeze

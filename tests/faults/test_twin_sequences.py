@@ -8,8 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies
-from hypothesis_profiles import cases
+from hypothesis_profiles import cases, given, strategies
 
 import gdopt
 
