@@ -24,18 +24,17 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
 
 def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     """Take a path: text, or an object that stands for one."""
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str):
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         message = f"{name} must be {rule}, got {value!r:.200}"
         raise ArgumentTypeError(message)
     try:
-        named = b"\0" not in os.fsencode(path)
+        unnamed = b"\0" in (os.fsencode(value) or b"\0")
     except UnicodeEncodeError:
-        named = False
-    if not path or not named:
-        message = f"{name} must be a path that can exist, got {path!r}"
+        unnamed = True
+    if unnamed:
+        message = f"{name} must be a path that can exist, got {value!r:.200}"
         raise ArgumentError(message)
-    return Path(path)
+    return Path(value)
 
 
 def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
