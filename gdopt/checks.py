@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -169,18 +170,19 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
-def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; refuse 3.0 and True."""
-    if type(value) is int and value >= least:  # a step checks some
+def check_int(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Take a whole number from `least` to `most` as an int; refuse 3.0 and True."""
+    if type(value) is int and least <= value <= most:  # a step checks some
         return value
-    rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
+    bounds = f"at least {least}" + (f" and at most {most}" if most < math.inf else "")
+    rule = f"{name} must be a whole number of {bounds}, got {shown(value)}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(rule)
     try:
         number = operator.index(value)
     except TypeError:
         raise ArgumentTypeError(rule) from None
-    if number < least:
+    if not least <= number <= most:
         raise ArgumentError(rule)
     return number
 
@@ -214,12 +216,15 @@ def check_function(name: str, value: T, rule: str = "a function") -> T:
     return value
 
 
-def check_text(name: str, value: Any) -> str:
-    """Take text; refuse all else, such as bytes."""
-    if not isinstance(value, str):
-        message = f"{name} must be text, got {shown(value)}"
-        raise ArgumentTypeError(message)
-    return value
+def host_array(name: str, value: Any) -> np.ndarray:
+    """Take what NumPy makes a plain array of, with text in place of bytes in UTF-8."""
+    refuse_masked(name, value)
+    with contextlib.suppress(TypeError, ValueError):  # of a device; uneven lists
+        array = np.asarray(value)
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    rule = "be an array of numbers or of text in UTF-8"
+    message = f"{name} must {rule}, got {shown(value)}"
+    raise ArgumentTypeError(message)
 
 
 def holds_numbers(value: Any) -> bool:
@@ -231,20 +236,14 @@ def holds_numbers(value: Any) -> bool:
     return numbers and not isinstance(value, np.ma.MaskedArray)
 
 
-def check_mapping(name: str, value: Any) -> Mapping[Any, Any]:
-    """Take a mapping, such as a dict."""
-    if not isinstance(value, Mapping):
-        message = f"{name} must be a mapping, got {shown(value)}"
-        raise ArgumentTypeError(message)
-    return value
-
-
-def check_kind(name: str, value: Any, kind: type) -> None:
-    """Refuse what is not an object of a class."""
+def check_kind(name: str, value: T, kind: type, what: str = "") -> T:
+    """Take an object of a class."""
     if not isinstance(value, kind):
         package, got = kind.__module__.rpartition(".")[0], type(value).__name__
-        message = f"{name} must be a {package}.{kind.__name__}, got {got}"
+        rule = what or f"a {package}.{kind.__name__}"
+        message = f"{name} must be {rule}, got {shown(value) if what else got}"
         raise ArgumentTypeError(message)
+    return value
 
 
 def refuse_masked(name: str, value: Any) -> None:
@@ -397,6 +396,8 @@ def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T |
     return None if value is None else check(name, value)
 
 
+check_text = functools.partial(check_kind, kind=str, what="text")
+check_mapping = functools.partial(check_kind, kind=Mapping, what="a mapping")
 check_count = functools.partial(check_int, least=1)
 check_finite = functools.partial(check_number, bounds=FINITE)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)

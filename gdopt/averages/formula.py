@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, is_on_device
-from gdopt.checks import Range, check_count, check_number, holds_numbers, shown
+from gdopt.checks import (
+    Range,
+    check_int,
+    check_number,
+    holds_numbers,
+    shown,
+)
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -56,10 +62,8 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
     >>> ewa_weights(0.98, 2).round(4)  # the course: .02 and .0196
     array([0.02  , 0.0196])
     """
-    beta, powers = (
-        check_number("beta", beta, BETA),
-        np.arange(check_count("count", count)),
-    )
+    beta = check_number("beta", beta, BETA)
+    powers = np.arange(check_int("count", count, least=1, most=1 << 59))
     with np.errstate(under="ignore"):
         return (1 - beta) * beta**powers
 

@@ -171,10 +171,10 @@ class MiniBatches:
 
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
-        order = np.arange(self._count)
+        order, number = np.arange(self._count), check_int("epoch", epoch, least=0)
         if self._shuffle:
             # A spawn key, as [seed, 0] would repeat the stream of the seed alone.
-            entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
+            entropy = np.random.SeedSequence(self._seed, spawn_key=(number,))
             order = np.random.default_rng(entropy).permutation(self._count)
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 

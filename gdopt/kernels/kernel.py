@@ -14,7 +14,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import as_scalar, check_mapping, listed
+from gdopt.checks import as_number, as_scalar, check_mapping, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -323,6 +323,9 @@ class Kernel:
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
         elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]
+        for name in scalars.keys() - elements:
+            if not (isinstance(scalars[name], complex) or is_on_device(scalars[name])):
+                as_number(name, scalars[name])
         named = dict(zip(names, arrays, strict=True))
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())

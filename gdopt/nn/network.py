@@ -15,6 +15,7 @@ from gdopt.checks import (
     check_choice,
     check_count,
     check_flag,
+    check_function,
     check_int,
     check_not_negative,
     check_optional,
@@ -275,6 +276,9 @@ class Network:
         self._check_batch(x, y)
         if check_flag("validate", validate):
             self._check_values(y)
+        check_optional(check_function, "layer", layer)
+        if weights is not None:
+            check_weights(weights, x, validate=False)
         generator = None
         if self._layers.drops:
             key = (self.batches_seen,)

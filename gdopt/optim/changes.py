@@ -9,7 +9,7 @@ from typing import Any
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.foreign import parameter_view
-from gdopt.checks import check_choice, check_like, shown
+from gdopt.checks import check_choice, check_kind, check_like, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.optim.accumulate import FIRST_SCALE
 from gdopt.optim.executors import Binding, Executor
@@ -159,9 +159,8 @@ class Changeable(Resumable):
         if view.dtype != old.dtype:
             message = f"{label} must be {old.dtype}, got {view.dtype}"
             raise ArgumentTypeError(message)
-        if state is not None and not isinstance(state, Mapping):
-            message = f"state must be a mapping of arrays by name, got {shown(state)}"
-            raise ArgumentTypeError(message)
+        if state is not None:
+            check_kind("state", state, Mapping, "a mapping of arrays by name")
         frozen = [n for n in every.named if n not in every.arrays]
         with self._between_steps("replace"):
             self._refuse_sums("arrays")

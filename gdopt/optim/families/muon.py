@@ -131,7 +131,8 @@ class Muon(Optimizer):
             message = "bias_correction needs nesterov, got False"
             raise ArgumentError(message)
         check_choice("adjust_lr", adjust_lr, RATIOS)
-        if not callable(others):
+        kind = others if isinstance(others, type) else Optimizer
+        if not (callable(others) and issubclass(kind, Optimizer)):
             message = f"others must be a class of optimizers, got {shown(others)}"
             raise ArgumentTypeError(message)
         if options.get("state_dtype") is not None:
