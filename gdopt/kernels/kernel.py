@@ -147,14 +147,12 @@ class Step:
         engine, inputs = self.engine, self.program.inputs
         whole = isinstance(self.program, ReducingProgram)
         dtypes = [engine.dtype if s.element else np.dtype(np.float64) for s in inputs]
-        flat = [
-            flat_view(a, d) is not None for a, d in zip(arrays, dtypes, strict=True)
-        ]
-        packs = not whole and (copy is not None or not all(flat))
-        size = arrays[0].size if whole else min(engine.size, arrays[0].size)
-        for k, dtype in enumerate(dtypes):
-            if packs or (whole and not flat[k]):
-                scratch.take(k, arrays[k].size if whole else size, dtype)
+        flat = list(map(flat_view, arrays, dtypes))
+        packs = copy is not None or any(view is None for view in flat)
+        for k, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
+            if flat[k] is None if whole else packs:
+                size = array.size if whole else min(engine.size, array.size)
+                scratch.take(k, size, dtype)
         if hasattr(engine, "reserve"):
             engine.reserve(arrays[0].shape)
 

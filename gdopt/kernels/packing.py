@@ -95,22 +95,15 @@ def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
         return values.astype(dtype)
 
 
-class Scratch:
+class Scratch(dict[Any, np.ndarray]):
     """Space for the inputs of a program, which arrays take one after the other."""
-
-    def __init__(self) -> None:
-        self._spaces: dict[Any, np.ndarray] = {}
 
     def take(self, place: int, size: int, dtype: Any) -> np.ndarray:
         """Return space for an input, new only where what there is does not suffice."""
-        space = self._spaces.get((place, dtype))
+        space = self.get((place, dtype))
         if space is None or space.size < size:
-            space = self._spaces[place, dtype] = np.empty(size, dtype)
+            space = self[place, dtype] = np.empty(size, dtype)
         return space[:size]
-
-    def clear(self) -> None:
-        """Give the memory back."""
-        self._spaces = {}
 
 
 def flat_view(array: Any, dtype: Any) -> Any | None:
@@ -144,7 +137,8 @@ def run_packed(
     if plain and run_half is not None and run_half(arrays, values):
         return
     every = arrays if copy is None else [*arrays, copy]
-    size, scratch = min(engine.size, arrays[0].size), scratch or Scratch()
+    size = min(engine.size, arrays[0].size)
+    scratch = Scratch() if scratch is None else scratch
     spaces = [scratch.take(k, size, engine.dtype) for k in range(len(arrays))]
     done, random_streams = 0, rounding.random_streams if rounding else {}
     with np.errstate(all="ignore"):
@@ -185,7 +179,8 @@ def run_whole(
     """Update an array by passes, whatever its strides and storage; see `run_packed`."""
     if not arrays[0].size:
         return
-    flat, packed, scratch = [], [], scratch or Scratch()
+    flat, packed = [], []
+    scratch = Scratch() if scratch is None else scratch
     with np.errstate(all="ignore"):
         if copy is not None:
             for segments in split([arrays[0], copy], SEGMENT):

@@ -127,9 +127,7 @@ class RowExecutor(RuleRunner):
             states = {**states, self.imag: {name: imag}}
         key = rule, name, elements, g.dtype, *self.inputs
         new = key not in self.steps
-        if new:
-            self.steps[key] = self._prepared(*key[:4])
-        step, streams = self.steps[key]
+        step, streams = self._prepared(*key[:4]) if new else self.steps[key]
         master = self.options.master_weights
         held = self.states[MASTER] if master else parameters.arrays
         arrays = [held[name], *(states[state][name] for state in rule.states), g]
@@ -144,19 +142,21 @@ class RowExecutor(RuleRunner):
         where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
         at = backend.from_host(where, parameters.device) if numbered else where
+        update = None
         if numbered and not (streams or master):
-            loop = _row_loop(step, arrays, where, values, taken, new=new)
-            if loop is not None:
-                return loop
-        noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-        parts = _parts_of(step, arrays, at, taken, noise)
-        if step.on_cpu:
-            step.reserve(parts, self.scratch)
-        if step.on_cpu and new:
-            rehearse(step, [part.dtype for part in parts], g.ndim, {})
-        put_back = partial(_put_back, step, arrays, at, parts, noise)
-        run = partial(step.run, parts, values)
-        return partial(self._run, name, at, parts, run, put_back)
+            update = _row_loop(step, arrays, where, values, taken, new=new)
+        if update is None:
+            noise = self._noise(name, where, scalars["t"], streams) if streams else {}
+            parts = _parts_of(step, arrays, at, taken, noise)
+            if step.on_cpu:
+                step.reserve(parts, self.scratch)
+            if step.on_cpu and new:
+                rehearse(step, [part.dtype for part in parts], g.ndim, {})
+            run = partial(step.run, parts, values)
+            put_back = partial(_put_back, step, arrays, at, parts, noise)
+            update = partial(self._run, name, at, parts, run, put_back)
+        self.steps[key] = step, streams
+        return update
 
     def _run(
         self,
