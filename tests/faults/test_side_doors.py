@@ -2,6 +2,7 @@
 
 import decimal
 import fractions
+from operator import setitem
 
 import numpy as np
 import pytest
@@ -148,6 +149,8 @@ MASKS = {
     "save": lambda: gdopt.save("masked.npz", {"a": MASKED}),
     "params": lambda: gdopt.SGD(MASKED, 0.1),
     "arena": lambda: gdopt.Arena.of({"a": MASKED}),
+    "arena's array": lambda: setitem(gdopt.Arena.of({"a": np.ones(3)}), "a", MASKED),
+    "as_array": lambda: gdopt.as_array(MASKED),
     "grads": lambda: gdopt.SGD(np.ones(3), 0.1).step(MASKED),
     "at": lambda: gdopt.SGD(np.ones((9, 3)), 0.1).step(np.eye(3), at=WHOLE),
     "lr": lambda: gdopt.SGD(np.ones(3), MASKED),
