@@ -21,14 +21,17 @@ BETA = Range.parse("[0, 1)")
 WINDOW = Range.parse("[1, inf)")
 
 
-def check_beta(beta: Any, window: Any = None) -> float:
-    """Take beta, or the window that gives it: beta = 1 - 1 / window."""
+def check_beta(beta: Any, window: Any = None, dtype: Any = None) -> float:
+    """Take beta, or the window that gives it: beta = 1 - 1 / window.
+
+    It must not round to 1 in the dtype of the arithmetic, if that is known.
+    """
     if (beta is None) == (window is None):
         message = f"give either beta or window, got beta={beta!r}, window={window!r}"
         raise ArgumentError(message)
     if beta is None:
         beta = 1 - 1 / check_number("window", window, WINDOW)
-    return check_number("beta", beta, BETA)
+    return check_number("beta", beta, BETA, dtype)
 
 
 def average(v: Any, x: Any, *, beta: Any) -> Any:

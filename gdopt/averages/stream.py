@@ -9,6 +9,7 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of, common_backend, on_their_device
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
     average,
     averaged_kernel,
@@ -148,6 +149,8 @@ class EWA:
         named = {"x": x} if out is None else {"x": x, "out": out}
         backend = common_backend(named.items())
         refuse_unusable_dtype("x", x.dtype)
+        if self.t == 0:
+            check_beta(self.beta, dtype=compute_dtype(x.dtype))
         raw = self._raw
         if raw is None:
             raw = initial_row(backend, x, self._initial)

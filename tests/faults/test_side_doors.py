@@ -2,6 +2,7 @@
 
 import decimal
 import fractions
+from operator import setitem
 
 import numpy as np
 import pytest
@@ -141,13 +142,15 @@ MASKS = {
     "layers": lambda: layers.relu(ROWS),
     "sizes": lambda: Network(WHOLE, backend="numpy"),
     "minibatches": lambda: gdopt.minibatches(ROWS, batch_size=1),
-    "split": lambda: gdopt.split(ROWS, dev=1),
-    "stratify": lambda: gdopt.split(np.eye(3), dev=1, stratify=WHOLE),
+    "split": lambda: gdopt.split(ROWS, dev=0.5),
+    "stratify": lambda: gdopt.split(np.eye(3), train=1, dev=1, test=1, stratify=WHOLE),
     "boundaries": lambda: gdopt.schedules.piecewise(WHOLE, [1, 2, 3, 4]),
     "values": lambda: gdopt.schedules.interpolate([1, 2, 3], MASKED),
     "save": lambda: gdopt.save("masked.npz", {"a": MASKED}),
     "params": lambda: gdopt.SGD(MASKED, 0.1),
     "arena": lambda: gdopt.Arena.of({"a": MASKED}),
+    "arena's array": lambda: setitem(gdopt.Arena.of({"a": np.ones(3)}), "a", MASKED),
+    "as_array": lambda: gdopt.as_array(MASKED),
     "grads": lambda: gdopt.SGD(np.ones(3), 0.1).step(MASKED),
     "at": lambda: gdopt.SGD(np.ones((9, 3)), 0.1).step(np.eye(3), at=WHOLE),
     "lr": lambda: gdopt.SGD(np.ones(3), MASKED),
