@@ -232,7 +232,7 @@ def rule(
     """
 
     def make(function: Callable[..., Any]) -> Rule:
-        given = {"state": state, "ranges": ranges, "per": per}
+        given: dict[str, Any] = {"state": state, "ranges": ranges, "per": per}
         own = [dict(check_mapping(n, {} if v is None else v)) for n, v in given.items()]
         return Rule(function, own[0], _parsed(own[1]), own[2])
 
