@@ -46,7 +46,7 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
 
 
 def logarithmic(axis: Any, *sides: str) -> None:
-    """Set logarithmic scales on sides ``"x"``, ``"y"``, with powers of ten as labels."""
+    """Set logarithmic scales on sides ``"x"``, ``"y"``, labelled with powers of ten."""
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     for side in sides:
         axis.set(**{f"{side}scale": "log"})
