@@ -200,7 +200,7 @@ def compute_saddle() -> Numbers:
     """
     along = replace(problems.bounded_saddle(steepness=20.0), start=(-1.5, 1e-4))
     turned = along.turned(math.pi / 4)
-    text = "a saddle between two minima"
+    text = "a saddle"
     return {
         f"{text}, along the axes": race(along, 500, level=-0.5),
         f"{text}, turned by 45 degrees": race(turned, 500, level=-0.5),
