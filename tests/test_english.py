@@ -20,6 +20,9 @@ DOCUMENTS = (
     "bench/README.md",
     "docker/README.md",
     "gdopt/guide/README.md",
+    "gdopt/guide/batch-size.md",
+    "gdopt/guide/course.md",
+    "gdopt/guide/search.md",
     "gdopt/guide/loop.md",
 )
 COMMANDS = ("", "bench", "ewa", "info", "plan", "train", "tune")

@@ -46,12 +46,12 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
 
 
 def logarithmic(axis: Any, *sides: str) -> None:
-    """Set logarithmic scales on sides ``"x"``, ``"y"``, with plain numbers: 0.01."""
+    """Set logarithmic scales on sides ``"x"``, ``"y"``, labelled with powers of ten."""
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     for side in sides:
         axis.set(**{f"{side}scale": "log"})
         ticks = getattr(axis, f"{side}axis")
-        ticks.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+        ticks.set_major_formatter(tickers.LogFormatterMathtext())
         ticks.set_minor_formatter(tickers.NullFormatter())
 
 
