@@ -33,7 +33,7 @@ def ordered_norm(arrays):
         total, scale = big + taken * 2.0**-538 * 2.0**-538, 2.0**538
     elif taken == 0:
         total, scale = small, 2.0**-537
-    return math.sqrt(total) * scale if total < math.inf else math.nan
+    return math.sqrt(total) * scale
 
 
 def _array_sums(array):

@@ -1,4 +1,4 @@
-"""Ctrl-C during a step is answered when the step is done."""
+"""Signals in the middle of an update are answered when it is whole."""
 
 import os
 import signal
@@ -6,8 +6,17 @@ import threading
 
 import numpy as np
 import pytest
+from signalled import (
+    SIGNALS,
+    Signalled,
+    answered,
+    call_with_signals,
+    handling,
+    raising,
+)
 
 import gdopt
+from gdopt.interrupt import Uninterrupted
 
 
 def test_an_update_is_whole_when_ctrl_c_comes_in_its_middle(monkeypatch):
@@ -35,3 +44,95 @@ def test_steps_in_other_threads_leave_the_signal_alone():
     thread.start()
     thread.join()
     assert p.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("numbers", [SIGNALS[:1], SIGNALS[2:4], SIGNALS[-3:]])
+def test_signals_at_any_instruction_are_answered_outside_and_leave_all_handlers(
+    numbers,
+):
+    inside, heard = [], []
+
+    def hear(number, frame):
+        heard.append((number, bool(inside)))
+        raising(number, frame)
+
+    def body():
+        with Uninterrupted():
+            inside.append(True)
+            inside.append(len(inside))
+            inside.clear()
+
+    files = ("interrupt.py", "test_interrupt.py")
+    with handling(hear, *SIGNALS):
+        body()  # the handlers are looked for at their places from now on
+        last = call_with_signals(0, body, files=files)
+        for place in range(1, last + 1):
+            answered(lambda: call_with_signals(place, body, *numbers, files=files))
+            inside.clear()
+            assert sorted(heard) == [(number, False) for number in sorted(numbers)]
+            assert {*map(signal.getsignal, SIGNALS)} == {hear}, place
+            heard.clear()
+
+
+def test_signals_are_answered_in_their_order_each_error_in_the_next_ones_context():
+    order = [SIGNALS[k] for k in (3, 0, 5, 0, 2)]
+    with handling(raising, *SIGNALS), pytest.raises(Signalled) as caught:
+        with Uninterrupted():
+            [*map(signal.raise_signal, order)]
+            raise ValueError
+    found, error = [], caught.value
+    while isinstance(error, Signalled):
+        found, error = [error.args[0], *found], error.__context__
+    assert found == order
+    assert isinstance(error, ValueError)
+
+
+def test_what_a_signal_does_is_what_it_is_set_to_when_the_block_ends():
+    heard = []
+
+    def first(number, _frame):
+        heard.append(number)
+        signal.signal(signal.SIGUSR2, lambda number, _: heard.append(-number))
+
+    before = signal.signal(signal.SIGUSR2, raising)
+    try:
+        with handling(first, signal.SIGUSR1), Uninterrupted():
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert heard == [signal.SIGUSR1, -signal.SIGUSR2]
+
+
+def test_handlers_that_a_handler_sets_while_handlers_are_swapped_wait_too():
+    def first(_number, _frame):
+        signal.signal(signal.SIGHUP, raising)  # of a lower number than its own
+
+    def body():
+        with Uninterrupted():
+            inside.append(signal.getsignal(signal.SIGHUP))
+
+    inside = []
+    with handling(first, signal.SIGUSR1):
+        body()
+        last = call_with_signals(0, body, files="interrupt.py")
+        for place in range(1, last + 1):
+            before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            call_with_signals(place, body, signal.SIGUSR1, files="interrupt.py")
+            assert signal.signal(signal.SIGHUP, before) is raising
+            assert inside.pop() is not raising
+
+
+@pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])
+def test_signals_without_a_handler_keep_their_effect(action):
+    with handling(action, signal.SIGTERM), Uninterrupted():
+        assert signal.getsignal(signal.SIGTERM) == action
+
+
+def test_a_child_that_is_forked_within_a_block_has_its_handlers():
+    with handling(raising, signal.SIGUSR1), Uninterrupted():
+        child = os.fork()
+        if child == 0:
+            same = signal.getsignal(signal.SIGUSR1) is raising
+            os._exit(0 if same else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -227,7 +227,7 @@ class Session:
             "seconds": seconds,
         }
         problem.model(self.network).save(folder)
-        write_json(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary, sha256=False)
         history.to_jsonl(folder / "metrics.jsonl")
         if recorded and np.isfinite(history["loss"]).any():
             train = [watch.accuracy.get(step, np.nan) for step in history["step"]]

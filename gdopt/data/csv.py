@@ -10,7 +10,6 @@ import io
 import itertools
 import os
 import re
-import zlib
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from gdopt.checks import check_flag, listed, shown
 from gdopt.data.dataset import refusal
+from gdopt.data.npz import refusing
 from gdopt.data.table import MISSING, Cells, Table, is_number
 from gdopt.errors import ArgumentError
 from gdopt.files import existing_file
@@ -47,9 +47,10 @@ def read_table(
     delimiter = delimiter or _delimiter(content)
     lines = _check_rows(file, content, delimiter)
     text = {"dtype": str, "na_filter": False, "header": None, "index_col": False}
-    frame = pandas.read_csv(
-        io.BytesIO(content), sep=delimiter, skipinitialspace=True, **text
-    )
+    with refusing(lambda why: refusal(file, f"must be CSV: {why}")):
+        frame = pandas.read_csv(
+            io.BytesIO(content), sep=delimiter, skipinitialspace=True, **text
+        )
     if len(frame) != len(lines):
         raise refusal(file, f"must be CSV, got {len(lines)} or {len(frame)} rows")
     columns = [frame.pop(k).str.strip() for k in list(frame)]
@@ -92,11 +93,11 @@ def _check_form(delimiter: Any, decimal: Any) -> None:
 
 def _content(file: Path) -> bytes:
     """Return what a file holds, without the byte-order mark: text in UTF-8."""
-    try:
-        with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as f:
-            content = f.read().removeprefix(codecs.BOM_UTF8)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise refusal(file, f"must be a whole gzip file: {error}") from error
+    with (
+        refusing(lambda why: refusal(file, f"must be a whole gzip file: {why}")),
+        gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream,
+    ):
+        content = stream.read().removeprefix(codecs.BOM_UTF8)
     try:
         content.decode()
     except UnicodeDecodeError as error:

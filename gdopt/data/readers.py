@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import math
 import os
 import re
-import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +15,10 @@ import numpy as np
 from gdopt.checks import check_sequence, listed, shown
 from gdopt.data.csv import read_table
 from gdopt.data.dataset import Dataset, refusal
+from gdopt.data.idx import read_idx, read_images
+from gdopt.data.npz import members_of, read_member, refusing
 from gdopt.data.schema import Schema, choose_target
-from gdopt.errors import DataWarning, GdoptError
+from gdopt.errors import DataWarning
 from gdopt.files import existing_file
 
 __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
@@ -29,7 +27,9 @@ __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
 IDX_NAME = re.compile(r"[-.]idx[1-9]-[a-z0-9]+(\.gz)?$")
 
 
-def read(path: str | os.PathLike[str], **options: Any) -> Dataset:
+def read(
+    path: str | os.PathLike[str], *, sha256: str | None = None, **options: Any
+) -> Dataset:
     r"""Read a data set from a file, in the format of its suffix.
 
     ``.npz`` is read by `read_npz`, ``.csv``, ``.tsv`` and ``.txt`` by `read_csv`, and
@@ -38,6 +38,8 @@ def read(path: str | os.PathLike[str], **options: Any) -> Dataset:
 
     Args:
         path: the file.
+        sha256: what the SHA-256 of the file must be, 64 hexadecimal digits; by default
+            only what its format can tell is checked.
         **options: of `read_csv`, such as ``target``.
 
     Returns:
@@ -45,7 +47,8 @@ def read(path: str | os.PathLike[str], **options: Any) -> Dataset:
 
     Raises:
         ArgumentError: there is no such file, its suffix is not one of these, it is
-            damaged, or there are options for a format that has none.
+            damaged, its SHA-256 is another, or there are options for a format that has
+            none.
 
     >>> import numpy as np, pathlib, tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -57,7 +60,7 @@ def read(path: str | os.PathLike[str], **options: Any) -> Dataset:
     ([[0.5, 1.5], [0.25, 2.0]], [0, 1])
     >>> folder.cleanup()
     """
-    file = existing_file(path)
+    file = existing_file(path, sha256)
     name = file.name.lower()
     if name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
         return read_csv(file, **options)
@@ -79,6 +82,7 @@ def read_csv(
     task: str | None = None,
     columns: Sequence[int | str] | None = None,
     exclude: Sequence[int | str] = (),
+    sha256: str | None = None,
     **form: Any,
 ) -> Dataset:
     r"""Read a data set from a CSV file: one example a line, one column the target.
@@ -95,6 +99,7 @@ def read_csv(
             text, of codes such as 007, and of whole numbers that repeat.
         columns: names or numbers of the features; by default all other columns.
         exclude: names or numbers of columns that are not features.
+        sha256: as in `read`.
         **form: ``header``, whether the first line names the columns; ``delimiter``
             between cells; ``decimal`` mark, ``"."`` or ``","``: by default found out.
 
@@ -116,7 +121,7 @@ def read_csv(
     (('width',), array([0, 1, 0]), ('setosa', 'versicolor'))
     >>> folder.cleanup()
     """
-    table = read_table(path, **form)
+    table = read_table(existing_file(path, sha256), **form)
     goal = choose_target(table, target)
     others = [name for name in table.columns if name != goal.name]
     if columns is not None:
@@ -161,8 +166,12 @@ def read_npz(
     *,
     features: str | None = None,
     targets: str | None = None,
+    sha256: str | None = None,
 ) -> Dataset:
     """Read a data set from an ``.npz`` file, never unpickling anything.
+
+    The checksums of ZIP are compared to the end of each array, and sizes are checked
+    before they are allocated.
 
     Args:
         path: the file.
@@ -172,6 +181,7 @@ def read_npz(
             Where neither name is given, the first pair that the file has of X, y; x, y;
             X_train, y_train; x_train, y_train is read. Of Keras's ``mnist.npz`` that is
             the training part; name x_test and y_test for the other.
+        sha256: as in `read`.
 
     Raises:
         ArgumentError: there is no such file, it is damaged or holds objects, or its
@@ -186,25 +196,22 @@ def read_npz(
     ((3, 2), array([1, 0, 1]), ('a', 'b'))
     >>> folder.cleanup()
     """
-    file = existing_file(path)
+    file = existing_file(path, sha256)
     if (features is None) != (targets is None):
         rule = "features and targets must be named both or neither"
         raise refusal(file, f"{rule}, got {shown(features)} and {shown(targets)}")
     named = None if features is None or targets is None else (features, targets)
-    # Opened here: numpy.load leaves a damaged file open.
-    with file.open("rb") as content:
-        if not zipfile.is_zipfile(content):
-            raise refusal(file, "must be a whole .npz file, got no ZIP archive")
-        content.seek(0)
-        try:
-            archive = np.load(content, allow_pickle=False)
-            X, y = (archive[name] for name in _pair(file, archive.files, named))
-        except GdoptError:
-            raise
-        # NumPy refuses pickled objects by a ValueError.
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-            rule = "must be a whole .npz file of numbers"
-            raise refusal(file, f"{rule}: {error}") from error
+    if not zipfile.is_zipfile(file):
+        raise refusal(file, "must be a whole .npz file, got no ZIP archive")
+    rule = "must be a whole .npz file of numbers"
+    with (
+        refusing(lambda why: refusal(file, f"{rule}: {why}")),
+        file.open("rb") as content,  # which ZipFile leaves open where it is damaged
+        zipfile.ZipFile(content) as archive,
+    ):
+        members = members_of(archive)
+        pair = _pair(file, list(members), named)
+        X, y = (read_member(archive, members[name]) for name in pair)
     return Dataset.of(file, X, y)
 
 
@@ -217,80 +224,3 @@ def _pair(
             return pair
     wanted = "; ".join(", ".join(pair) for pair in ((named,) if named else NAMES))
     raise refusal(file, f"must hold arrays named {wanted}; got {listed(found)}")
-
-
-DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MOST_DIMENSIONS = 64  # NumPy's arrays have no more
-
-
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read the array in an IDX file, also one compressed by gzip (``.gz``).
-
-    The format: two zero bytes, a byte for the dtype, a byte for the number of
-    dimensions, the dimensions as big-endian 32-bit numbers, the elements in row order.
-
-    Args:
-        path: the file.
-
-    Returns:
-        A new array in this machine's byte order: uint8, int8, int16, int32, float32 or
-        float64.
-
-    Raises:
-        ArgumentError: there is no such file, or it is not an IDX file, or shorter or
-            longer than its dimensions say.
-
-    Source:
-        LeCun, Cortes and Burges, The MNIST database, "The IDX file format".
-
-    >>> import pathlib, tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> path = pathlib.Path(folder.name, "labels-idx1-ubyte")
-    >>> path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 5, 0, 4]))
-    11
-    >>> read_idx(path)
-    array([5, 0, 4], dtype=uint8)
-    >>> folder.cleanup()
-    """
-    file = existing_file(path)
-    try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            content = stream.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise refusal(file, f"must be a whole gzip file: {error}") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES:
-        rule = "must begin with two zero bytes and a known dtype, as IDX files do"
-        raise refusal(file, f"{rule}, got {content[:4].hex(' ') or 'an empty file'}")
-    dtype, dimensions = np.dtype(DTYPES[content[2]]), content[3]
-    start = 4 + 4 * dimensions
-    if not 1 <= dimensions <= MOST_DIMENSIONS or len(content) < start:
-        rule = f"must hold 1 to {MOST_DIMENSIONS} dimensions, each of 4 bytes"
-        raise refusal(file, f"{rule}, got {dimensions} in {len(content)} bytes")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        rule = f"must be {expected} bytes long to hold {dtype.name} of shape {shape}"
-        raise refusal(file, f"{rule}, got {len(content)} bytes")
-    elements = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return elements.astype(dtype.newbyteorder("="))
-
-
-def read_images(path: str | os.PathLike[str]) -> Dataset:
-    """Read ``*-images-idx3-ubyte``, with ``.gz`` or not, and the labels next to it.
-
-    Raises:
-        ArgumentError: it is not a file of images, the labels are not next to it, or one
-            of the two is damaged.
-    """
-    file = existing_file(path)
-    images = file.name
-    if "images" not in images or "idx3" not in images:
-        rule = "must be a file of images, *-images-idx3-ubyte"
-        raise refusal(file, f"{rule}; read_idx reads any other IDX file as an array")
-    labels = images.replace("images", "labels").replace("idx3", "idx1")
-    plain = labels.removesuffix(".gz")
-    beside = [file.with_name(name) for name in (labels, plain, f"{plain}.gz")]
-    for candidate in beside:
-        if candidate.is_file():
-            return Dataset.of(file, read_idx(file), read_idx(candidate))
-    raise refusal(file, f"its labels must be next to it as {plain} or {plain}.gz")

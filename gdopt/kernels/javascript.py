@@ -22,7 +22,7 @@ FLOAT64 = "x => x"
 
 
 def print_rule(program: Program) -> str:
-    """Print a rule as an object of two functions.
+    """Print a rule as two functions, as in an object.
 
     ``host(setting)`` returns the hoisted values in float64, from an object with the
     scalars by name. ``step(f, s, ...inputs)`` takes these values and those of one
@@ -33,7 +33,7 @@ def print_rule(program: Program) -> str:
     names = program.names() | {node: f"s[{k}]" for node, k in program.places.items()}
     inputs = [names[symbol] for symbol in program.inputs]
     step = print_function("step", ["f", "s", *inputs], program.results, known=names)
-    return f"{{\n{host},\n{step},\n}}"
+    return f"{host},\n{step}"
 
 
 def print_function(

@@ -16,8 +16,8 @@ float32 denormals count as zero wherever they are flushed. An element of a float
 is added to one of three sums, each with lanes of its own: above 2**486 in magnitude it
 is multiplied by 2**-538 first, below 2**-511 by 2**537 (as in LAPACK's dnrm2); others,
 and NaN, are taken as they are. `root` joins the three, so the norm does not vanish, and
-overflows only if it is itself beyond float64's range. It is NaN if an element is NaN or
-infinite.
+overflows only if it is itself beyond float64's range. It is NaN if an element is NaN,
+and otherwise infinite if one is.
 
 A segment's sum depends on its elements alone, so processes that hold parts of an array,
 cut at multiples of 4,096 elements, need to exchange one float64 for each segment, or
@@ -153,7 +153,7 @@ def root(taken: float, big: float = 0.0, small: float = 0.0) -> float:
         total, scale = big + taken * SHRINK * SHRINK, 1 / SHRINK
     elif not taken:
         total, scale = small, 1 / GROW
-    return math.sqrt(total) * scale if total < math.inf else math.nan
+    return math.sqrt(total) * scale
 
 
 def join_norms(xp: Any, norms: Any) -> Any:

@@ -119,7 +119,6 @@ def roots(taken: Any, big: Any = 0.0, small: Any = 0.0) -> Any:
     huge = big + taken * SHRINK * SHRINK
     total = np.where(big > 0, huge, np.where(taken == 0, small, ordinary))
     scale = np.where(big > 0, 1 / SHRINK, np.where(taken == 0, 1 / GROW, 1.0))
-    total = np.where(total < np.inf, total, np.nan)
     return np.sqrt(total) * scale
 
 

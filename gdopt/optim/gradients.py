@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,16 @@ from gdopt.checks import check_like
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rows import Rows
+
+
+@on_their_device
+def largest(array: Array) -> float:
+    """Return the largest magnitude of an element, of complex ones of a part, or NaN."""
+    if not np.size(array):
+        return 0.0
+    parts = [array.real, array.imag] if array.dtype.kind == "c" else [array]
+    ends = [float(end) for part in parts for end in (part.max(), -part.min())]
+    return math.nan if any(map(math.isnan, ends)) else max(ends)
 
 
 @on_their_device
@@ -105,14 +116,17 @@ class Gradients:
         self.missing: tuple[str, ...] = ()  # arrays without a gradient in this step
         self._owner_of = parameters.backend.owner
         self._seen = SeenArrays()
+        self.largest = 0.0  # magnitude of an element that `not_finite` has found
+        self._seen = SeenArrays()
 
     def _find_bases(self) -> list[np.ndarray]:
         """Return what the parameters are views of, where it may be written to."""
-        own = self._parameters
-        found = {id(b): b for b in (own.arena.buffers.values() if own.arena else ())}
-        bases = [a.base for a in self._arrays if not self._remembers]
-        found |= {id(base): base for base in bases if isinstance(base, np.ndarray)}
-        return [base for base in found.values() if own.backend.writeable(base)]
+        if self._remembers:  # arrays on a GPU can always be written to
+            return []
+        arena = self._parameters.arena
+        bases = [*(arena.buffers.values() if arena else ())]
+        bases += [a.base for a in self._arrays if isinstance(a.base, np.ndarray)]
+        return [b for b in {id(b): b for b in bases}.values() if b.flags.writeable]
 
     def _label(self, name: str) -> str:
         one = "the gradient" if self._what == "grads" else self._what
@@ -419,17 +433,18 @@ class Gradients:
         raise ArgumentTypeError(message)
 
     def not_finite(self, grads: Arena | list[Array]) -> list[str]:
-        """Name the gradients that hold NaN or infinity; waits for the device."""
-        backend = self._parameters.backend
+        """Name the gradients that hold NaN or infinity; waits for the device.
+
+        `largest` is the largest magnitude of all elements then.
+        """
         if isinstance(grads, Arena):
-            if all(finite(backend, buffer) for buffer in grads.buffers.values()):
+            found = list(map(largest, grads.buffers.values()))
+            self.largest = max(found)
+            if all(size < math.inf for size in found):
                 return []
-            arrays: Sequence[Array] = [grads[name] for name in self._names]
-        else:
-            arrays = grads
+            grads = [grads[name] for name in self._names]
+        found = list(map(largest, grads))
+        self.largest = max(found)
         names = [name for name in self._names if name not in self.missing]
-        return [
-            name
-            for name, array in zip(names, arrays, strict=True)
-            if not finite(backend, array)
-        ]
+        pairs = zip(names, found, strict=True)
+        return [name for name, size in pairs if not size < math.inf]

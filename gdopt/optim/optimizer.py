@@ -75,7 +75,10 @@ class Optimizer(Stepping):
             ``opt.frozen = ...`` changes which they are.
         non_finite: what a step does with NaN or infinity in the gradients:
             ``"ignore"`` computes with them, ``"skip"`` changes nothing, not even the
-            step count, ``"raise"`` refuses them by name.
+            step count, ``"raise"`` refuses them by name. As not finite counts what
+            would make state infinite as well, after all that goes before the rule: in
+            float32, Adam's mean square overflows above 1.8e19. With ``"ignore"`` it
+            stays infinite, and its element of the parameter never moves again.
         accumulate: calls of `step` for one update, at least 1: it takes the mean of
             their gradients at the last one, until which `step` returns False.
         loss_scale: by which the gradients are divided, in (0, inf), or ``"dynamic"``:
@@ -238,6 +241,7 @@ class Optimizer(Stepping):
 
         self._around = self.host_skips or "loss_scale" in self._transforms.options
         self._around = self._around or tensors is not None
+        self._around = self._around or self.non_finite != "ignore"
         self._checks = Plans(every, make)
         self._freeze(())
 

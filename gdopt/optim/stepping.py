@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gdopt.arrays.arena import Arena, array_label
@@ -17,6 +18,7 @@ from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.inputs import StepHyper, StepInputs
 from gdopt.optim.options import refuse_inputs
+from gdopt.optim.overflow import overflown, safe_magnitude
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import Plans, RuleRunner, weakly
 from gdopt.optim.row_executor import RowExecutor
@@ -156,10 +158,6 @@ class Stepping(Changeable):
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
-            if self.options.non_finite != "ignore" and self._has_non_finite(
-                checked, waits=False
-            ):
-                return False
             if not self._gradients.missing and self.executor.run_compiled(checked):
                 return True
             with Uninterrupted():
@@ -244,40 +242,89 @@ class Stepping(Changeable):
         waits = self.host_skips or rows is not None
         non_finite = self.options.non_finite != "ignore"
         if non_finite and self._has_non_finite(grads, waits=waits):
-            if dynamic is not None:
-                dynamic.update(done=False)
-                if accumulation is not None:
-                    accumulation.count = 0
-            return False
-        left_out = self._frozen + self._gradients.missing
+            return self._skip()
+        given = self._frozen + self._gradients.missing
         with Uninterrupted():
-            if accumulation is not None:
-                if not accumulation.full:
-                    accumulation.add(grads, left_out)
-                    return False
-                left_out, given = accumulation.left_out(left_out), left_out
-                grads = self._completed(left_out, grads) if left_out != given else grads
-            now = hyper or self.hyper
+            now, left_out, every = hyper or self.hyper, given, grads
+            updates = accumulation is None or accumulation.full
+            careful = non_finite and self._may_overflow(now)
+            if accumulation is not None and (updates or careful):
+                left_out = accumulation.left_out(given)
+                every = self._completed(left_out, grads) if left_out != given else grads
+            run = partial(self._run, every, left_out, hyper)
+            run = partial(rows.run, every) if rows else run
+            if careful:
+                run = partial(self._run_or_undo, run, updates=updates)
+                if not updates and not run():
+                    return self._skip()
+            if accumulation is not None and not updates:
+                accumulation.add(grads, given)
+                return False
             known = None if now.changes else now.at(0).shared
             self._norm_scale = known and known.get("loss_scale")
-            done = rows.run(grads) if rows else self._run(grads, left_out, hyper)
+            done = run()
+            if done is False:
+                return self._skip()
             if accumulation is not None:
                 accumulation.count = 0
             if dynamic is not None:
                 dynamic.update(done=True)
-            if self._tensors is not None and done is not False:
+            if self._tensors is not None:
                 self._tensors.written(self._every.arrays.keys() - {*left_out})
             return done
+
+    def _skip(self) -> bool:
+        """Note that the host has skipped a step; return False."""
+        if self._dynamic is not None:
+            self._dynamic.update(done=False)
+            if self._accumulation is not None:
+                self._accumulation.count = 0
+        return False
 
     def _has_non_finite(self, grads: Any, *, waits: bool) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
         skips = self.options.non_finite == "skip"
         on_device = self._parameters.backend.name != "numpy"
         if skips and on_device and not waits:
+            self._gradients.largest = 0.0
             return False  # the device decides, which the host does not wait for
         names = self._gradients.not_finite(grads)
-        if names and not skips:
-            found = f"the gradients of {listed(map(array_label, names))}"
-            message = f"grads must be finite, got NaN or infinity in {found}"
-            raise ArgumentError(message)
+        self._refuse(names, "be finite, got NaN or infinity in")
         return bool(names)
+
+    def _refuse(self, names: Sequence[str], rule: str) -> None:
+        """Refuse gradients by name, unless their step is skipped."""
+        if names and self.non_finite == "raise":
+            found = f"the gradients of {listed(map(array_label, names))}"
+            message = f"grads must {rule} {found}"
+            raise ArgumentError(message)
+
+    def _may_overflow(self, hyper: Hyper) -> bool:
+        """Return whether gradients are so large that a step could overflow its state.
+
+        It is asked after `_has_non_finite`, and for gradients that the host looks at.
+        """
+        safe = safe_magnitude(self.rule, self._real, hyper)
+        return not self._gradients.largest <= safe
+
+    def _run_or_undo(self, run: Callable[[], Any], *, updates: bool) -> Any:
+        """Do a step; undo it where it makes state infinite, or where it is a trial.
+
+        Return what the step does, or False where state has overflowed.
+        """
+        undo, own, arenas = self.snapshot(), self._every, self.state_arenas
+        first = not updates and self._accumulation and not self._accumulation.count
+        with own.on_device():
+            buffers = [b for arena in arenas.values() for b in arena.buffers.values()]
+            kept = [(a, a.copy()) for a in (*own.arrays.values(), *buffers)]
+            for sums in self._accumulated.buffers.values() if first else ():
+                sums[...] = 0
+        done = run()
+        names = overflown(own, arenas)
+        if names or not updates:
+            with own.on_device():
+                for array, before in kept:
+                    array[...] = before
+            undo()
+        self._refuse(names, "leave the state finite, got too large ones in")
+        return False if names else done

@@ -45,7 +45,8 @@ def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -
     """Return what gradients are multiplied by: 1 / loss_scale, or less to clip them.
 
     The norm is that of the gradients as given; what is clipped is ``norm /
-    loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing.
+    loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing; one that is
+    infinite leaves zeros, and NaN where elements are infinite, as in torch.
 
     >>> [float(gradient_scale(norm=norm, clip_norm=5.0)) for norm in (10.0, 3.0)]
     [0.5, 1.0]

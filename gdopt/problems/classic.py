@@ -82,13 +82,17 @@ def beale() -> Problem:
     """
     targets = (1.5, 2.25, 2.625)
 
+    def powers(y: Array) -> tuple[Array, Array, Array]:
+        return y, y * y, y * y * y  # products round the same everywhere
+
     def rests(x: Array, y: Array) -> list[Array]:
-        return [c - x + x * y**k for k, c in enumerate(targets, 1)]
+        return [c - x + x * power for c, power in zip(targets, powers(y), strict=True)]
 
     def derivatives(x: Array, y: Array) -> tuple[Array, Array]:
         one, two, three = rests(x, y)
-        across = one * (y - 1) + two * (y**2 - 1) + three * (y**3 - 1)
-        along = one + 2 * y * two + 3 * y**2 * three
+        _, square, cube = powers(y)
+        across = one * (y - 1) + two * (square - 1) + three * (cube - 1)
+        along = one + 2 * y * two + 3 * square * three
         return 2 * across, 2 * x * along
 
     return in_plane(

@@ -104,7 +104,7 @@ def bounded_saddle(steepness: float = 1.0) -> Problem:
     """
     s = check_number("steepness", steepness, POSITIVE)
     return in_plane(
-        lambda x, y: s * x**2 - y**2 + y**4 / 4,
+        lambda x, y: s * x**2 - y**2 + (y * y) ** 2 / 4,
         lambda x, y: (2 * s * x, y * (y * y - 2)),
         name="saddle between two minima",
         start=(-1.5, 1e-3),

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import os
 import re
-import struct
 import zipfile
-import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from gdopt.arrays.backend import common_backend
 from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import check_format, listed, name_differences
+from gdopt.data.npz import members_of, read_member, refusing
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
 from gdopt.files import existing_file, new_file, replacing
 
@@ -26,6 +23,8 @@ FORMAT = 1
 ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
 HEADER, HEADER_DIGEST = "$header", "$header.sha256"  # members of the file
 KINDS = "biufcSU"
+LONGEST = 9999  # characters of a name: a ZIP archive has room for 65535 bytes
+ROOM = 64  # for the SHA-256 of the file, at its end
 
 
 def pack(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -111,7 +110,8 @@ def _extract_arrays(
 
 def _free_name(place: tuple[str, ...], taken: Mapping[str, Any]) -> str:
     """Name an array by its place, in letters that every zip program keeps."""
-    wanted = name = "/".join(re.sub(r"[^\w.+-]|^\.+$", "_", key) for key in place)
+    parts = (re.sub(r"[^\w.+-]|^\.+$", "_", key) for key in place)
+    wanted = name = "/".join(parts)[:LONGEST]
     number = 2
     while name in taken:
         name, number = f"{wanted}~{number}", number + 1
@@ -129,25 +129,13 @@ def _insert_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
-# What a damaged archive makes the readers of zip, npy and JSON raise.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    RuntimeError,  # a member that claims a password or another version
-    SyntaxError,  # the header of an npy member is a Python literal
-    ValueError,  # and of UTF-8, JSON and npy
-)
-
-
 def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """Write nested dictionaries of arrays and numbers to a file, all or nothing.
 
     The file is an ``.npz``, which ``numpy.load(path)`` opens too: an array at
     ``tree["params"]["W1"]`` is its ``params/W1``. The rest, and the SHA-256 of every
-    array, is JSON in its ``$header``. The same tree gives the same bytes.
+    array, is JSON in its ``$header``; the archive's comment is the SHA-256 of all other
+    bytes. The same tree gives the same bytes.
 
     It is written to a temporary file in the same folder, which then replaces the old
     one: if writing fails, the old file stays intact.
@@ -174,67 +162,82 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """
     members = pack(tree)
     # Stored, as compression gains little.
-    with (
-        replacing(new_file("path", path)) as file,
-        zipfile.ZipFile(file, "w") as archive,
-    ):
-        for name, array in members.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not now
-            with archive.open(member, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, array, allow_pickle=False)
+    with replacing(new_file("path", path)) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = bytes(ROOM)
+            for name, array in members.items():
+                member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not now
+                with archive.open(member, "w", force_zip64=True) as out:
+                    np.lib.format.write_array(out, array, allow_pickle=False)
+        own = _frame_digest(file, archive, members.values())
+        file.seek(-ROOM, os.SEEK_END)
+        file.write(own)
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _frame_digest(
+    file: BinaryIO, archive: zipfile.ZipFile, arrays: Iterable[np.ndarray]
+) -> bytes:
+    """Return the SHA-256 of a file without its arrays' elements and its comment."""
+    starts = [member.header_offset for member in archive.infolist()]
+    sha256, place = hashlib.sha256(), 0
+    for end, array in zip([*starts[1:], archive.start_dir], arrays, strict=True):
+        file.seek(place)
+        sha256.update(file.read(max(0, end - array.nbytes - place)))
+        place = end
+    file.seek(place)
+    sha256.update(file.read()[:-ROOM])
+    return sha256.hexdigest().encode()
+
+
+def load(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Any]:
     """Read what `save` wrote, as NumPy arrays on the host; nothing is unpickled.
 
     Args:
         path: of the file.
+        sha256: what the SHA-256 of the file must be, 64 hexadecimal digits, if it is
+            known from elsewhere; by default the checksums in the file are compared.
 
     Raises:
-        ArgumentError: there is no such file.
+        ArgumentError: there is no such file, or its SHA-256 is not the given one.
         StateError: the file is truncated or damaged, holds Python objects, is not
             a checkpoint, or was written by a newer gdopt; the message names it and says
             what was wrong.
     """
-    file = existing_file(path)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return _read(archive)
-    except StateError as error:
-        message = f"{file}: {error}"
-        raise StateError(message) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # damage makes readers seek before byte 0
-            raise
-        message = f"{file}: must be a whole checkpoint, but its directory is damaged"
-        raise StateError(message) from error
-    except DAMAGE as error:
-        message = f"{file}: must be a whole checkpoint, but it is damaged: {error}"
-        raise StateError(message) from error
+    file = existing_file(path, sha256)
+
+    def refuse(why: object) -> StateError:
+        return StateError(f"{file}: must be a whole checkpoint, but is damaged: {why}")
+
+    with (
+        refusing(refuse),
+        file.open("rb") as content,
+        zipfile.ZipFile(content) as archive,
+    ):
+        try:
+            return _read(content, archive)
+        except StateError as error:
+            message = f"{file}: {error}"
+            raise StateError(message) from error
 
 
-def _read(archive: zipfile.ZipFile) -> dict[str, Any]:
-    members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-    if len(members) != len(archive.infolist()):
-        message = "must hold every name once, got duplicates"
-        raise StateError(message)
+def _read(file: BinaryIO, archive: zipfile.ZipFile) -> dict[str, Any]:
+    members = members_of(archive)
     if HEADER not in members or HEADER_DIGEST not in members:
         message = f"must be a checkpoint of gdopt, got no {HEADER} in it"
         raise StateError(message)
-    # Stored members are not larger than the file, whatever they claim to unpack to.
     if any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
         message = "must hold its arrays uncompressed, got compressed ones"
         raise StateError(message)
-    header = _array(archive, members.pop(HEADER))
-    if digest(header) != _array(archive, members.pop(HEADER_DIGEST)).tobytes().hex():
+    arrays = {name: read_member(archive, m) for name, m in members.items()}
+    whole = _frame_digest(file, archive, arrays.values())
+    header, own = arrays.pop(HEADER), arrays.pop(HEADER_DIGEST)
+    if digest(header) != own.tobytes().hex():
         message = f"the SHA-256 of {HEADER} must match the saved one: it is damaged"
         raise StateError(message)
-    content = parse(header)
-    return unpack(content, {n: _array(archive, m) for n, m in members.items()})
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """Read an array, after zip's own checksum has passed all of it."""
-    content = io.BytesIO(archive.read(member))
-    array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
-    return array
+    tree = unpack(parse(header), arrays)
+    if whole != archive.comment:
+        message = (
+            "must be a whole checkpoint, but its SHA-256 is not that in its comment"
+        )
+        raise StateError(message)
+    return tree

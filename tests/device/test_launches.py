@@ -33,16 +33,31 @@ def test_values_by_name_are_one_launch(cp, cuda):
     assert launches(cuda, arena, gdopt.Arena.of(params)) == ["gdopt_adamw"]
 
 
-def test_clipping_skipping_and_averaging_are_three_launches_more(cp, cuda):
+def test_clipping_and_averaging_are_three_launches_more(cp, cuda):
     shapes = {"p": (100_000,)}
     params = gdopt.Arena.of({"p": cp.asarray(draw(0, shapes=shapes)["p float32"])})
-    optimizer = gdopt.Adam(params, clip_norm=1.0, ema=0.9, non_finite="skip")
+    optimizer = gdopt.Adam(params, clip_norm=1.0, ema=0.9)
     name = "gdopt_adam_clip_norm_ema"
     assert launches(cuda, optimizer, params.like()) == [
         "gdopt_squares_float32",
         "gdopt_squares_total",
         f"{name}_prologue",
         name,
+    ]
+
+
+def test_skipping_adds_launches_that_do_nothing_where_gradients_are_small(cp, cuda):
+    params = {"p": cp.asarray(draw(0, shapes={"p": (100_000,)})["p float32"])}
+    optimizer = gdopt.Adam(params, non_finite="skip")
+    assert launches(cuda, optimizer, {"p": params["p"].copy()}) == [
+        "gdopt_squares_float32",
+        "gdopt_squares_total",
+        "cupy_greater__float64_float64_bool",
+        "gdopt_adam_peaks_prologue",
+        "gdopt_adam_peaks_1",
+        "gdopt_overflow",
+        "gdopt_adam_prologue",
+        "gdopt_adam",
     ]
 
 

@@ -138,3 +138,27 @@ def test_no_step_waits_for_the_device(together, option, cp, cuda):
     for _ in range(5):
         optimizer.step(grads)
     assert cuda.count("waits") == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: gdopt.Adam(p, lr=0.1, ema=0.9, non_finite="skip"),
+        lambda p: gdopt.RMSprop(p, lr=0.1, clip_norm=1e30, non_finite="skip"),
+        lambda p: gdopt.Adagrad(p, clip_each=1e32, loss_scale=2.0, non_finite="skip"),
+        lambda p: gdopt.LAMB(p, lr=0.1, non_finite="skip"),
+        lambda p: gdopt.Adafactor(p, non_finite="skip"),
+        lambda p: gdopt.Momentum(p, lr=0.1, non_finite="skip"),
+        lambda p: gdopt.Adam(p, loss_scale=2.0**-60, non_finite="skip"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["apart", "arenas"])
+def test_state_that_would_overflow_is_skipped_as_on_the_cpu(layout, make, cp):
+    twins = Twins(cp, make, draw(0), layout)
+    for seed, value in enumerate([None, 1e30, None, 1e19, 1e10, np.inf, None]):
+        row = draw(seed)
+        row = row if value is None else spoil(row, value)
+        host, device = twins.step(row)
+        assert bool(device) is host
+        twins.assert_same()
+    assert twins.device.t == twins.host.t

@@ -1,11 +1,11 @@
-"""The programs of the page on the loop run, agree, and are as long as it says."""
+"""The recipes run, find what they say, and are made into pages and notebooks."""
 
-import ast
-import importlib
+import os
 import re
-import signal
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -14,190 +14,189 @@ import pytest
 import gdopt
 from gdopt.training import Record
 
-recipes = pytest.importorskip("gdopt.guide.recipes", reason="not in the wheel")
-FOLDER = Path(recipes.__file__).parent
-PAGE = FOLDER.parent / "loop.md"
-HEAT = ["heat_by_hand", "heat_step", "heat_steps", "heat_minimize"]
-
-
-def program(name):
-    return importlib.import_module(f"gdopt.guide.recipes.{name}")
-
-
-def lines_of(name):
-    """Count the lines of code: without blank ones, comments and docstrings."""
-    source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-    text = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            text |= set(range(node.lineno, node.end_lineno + 1))
-    code = enumerate(source.splitlines(), start=1)
-    return sum(bool(line.split("#")[0].strip()) for n, line in code if n not in text)
-
-
-def test_lines_are_counted_without_text():
-    assert lines_of("__init__") == 0
-
-
-def test_the_page_states_the_lines_of_every_program():
-    rows = re.findall(
-        r"\[`(\w+)\.py`\]\(recipes/(\w+)\.py\).*\| (\d+) \|", PAGE.read_text("utf-8")
-    )
-    there = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "heat_model"}
-    assert {name for name, _, _ in rows} == there
-    for name, link, count in rows:
-        assert link == name
-        assert lines_of(name) == int(count)
-
-
-def test_each_way_takes_fewer_lines_than_the_one_before():
-    counts = [lines_of(name) for name in HEAT]
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] < counts[0] / 2
-
-
-def test_the_adjoint_gradient_is_right():
-    model = program("heat_model")
-    m = 0.1 * np.random.default_rng(1).standard_normal(model.CELLS + 1)
-    assert gdopt.check_gradient(model.misfit, m).verdict == "great"
-
-
-@pytest.fixture(scope="module")
-def by_hand(tmp_path_factory):
-    return program("heat_by_hand").main(tmp_path_factory.mktemp("by_hand"))
-
-
-@pytest.mark.parametrize("name", HEAT[1:])
-def test_each_program_finds_what_the_authors_own_loop_finds(name, by_hand, tmp_path):
-    m, value, steps = program(name).main(tmp_path)
-    # Adam's step is written in another order, which differs by 1e-16 a step.
-    np.testing.assert_allclose(m, by_hand[0], rtol=0, atol=1e-9)
-    assert by_hand[1] == pytest.approx(value, rel=1e-9)
-    assert by_hand[2] == steps
-    log = (tmp_path / "heat.csv").read_text().splitlines()
-    assert len(log) == steps + 2  # with the start and the names
-
-
-def test_l_bfgs_reaches_the_misfit_in_the_evaluations_that_the_page_states(by_hand):
-    model = program("heat_model")
-    m = np.zeros(model.CELLS + 1)
-    result = gdopt.minimize(model.misfit, m, method="l-bfgs", gtol=1e-3)
-    assert by_hand[1] == pytest.approx(result.fun, rel=1e-3)
-    stated = int(re.search(r"(\d+) evaluations", PAGE.read_text("utf-8"))[1])
-    assert abs(result.nfev - stated) <= 5  # another BLAS may take another path
-
-
-def test_what_is_found_is_near_the_rod_that_was_measured(by_hand):
-    truth = -1.5 * np.exp(-(((np.linspace(0, 1, 41) - 0.6) / 0.1) ** 2))
-    assert np.abs(by_hand[0] - truth).max() < 0.15
-
-
-@pytest.mark.parametrize("name", HEAT)
-def test_a_program_that_is_interrupted_continues(name, by_hand, tmp_path, monkeypatch):
-    module, calls = program(name), []
-    misfit = module.misfit
-
-    def interrupted(m):
-        calls.append(m)
-        if len(calls) == 120:
-            signal.raise_signal(signal.SIGINT)
-        return misfit(m)
-
-    monkeypatch.setattr(module, "misfit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        module.main(tmp_path)
-    m, _, steps = module.main(tmp_path)
-    np.testing.assert_allclose(m, by_hand[0], rtol=0, atol=1e-9)
-    assert by_hand[2] == steps
-    assert len(calls) < 2 * 120  # 179 are needed in all: it did not start again
-    assert module.main(tmp_path)[1] == pytest.approx(by_hand[1], rel=1e-9)
-
-
-def test_the_gradient_of_logistic_regression_is_right():
-    logistic = program("logistic")
-    X, y = (part[:50] for part in logistic.make_data())
-    params = {"w": np.linspace(-1, 1, 10), "b": np.array(0.3)}
-    check = gdopt.check_gradient(lambda p: logistic.loss_and_grads(p, X, y), params)
-    assert check.verdict == "great"
-
-
-def test_logistic_regression_on_batches_comes_near_that_on_all_examples(tmp_path):
-    logistic = program("logistic")
-    params, accuracy, _ = logistic.main(tmp_path)
-    parts = gdopt.split(*logistic.make_data(), seed=0)
-    X, y = parts.train
-    whole = {"w": np.zeros(10), "b": np.zeros(())}
-    gdopt.minimize(lambda p: logistic.loss_and_grads(p, X, y), whole, lr=0.1, gtol=1e-4)
-    losses = [logistic.loss_and_grads(p, *parts.dev)[0] for p in (params, whole)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.02)
-    assert accuracy > 0.83
+guide = pytest.importorskip("gdopt.guide.pictures", reason="not in the wheel")
+FOLDER = Path(guide.__file__).parents[1] / "recipes"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+PICTURE = re.compile(r"!\[([^\]]+)\]\((\w+)\.png\)")
 
 
 @pytest.fixture
-def scipy_minimize():
-    optimize = pytest.importorskip("scipy.optimize")
-    method = program("scipy_method").gdopt_method
+def run(tmp_path, monkeypatch):
+    """Return ``run(name)``: what a recipe's script has defined when it is done."""
+    matplotlib = pytest.importorskip("matplotlib")
+    images = pytest.importorskip("PIL.Image")
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
 
-    def run(fun, x0, options=(), **given):
-        options = {"method": "adam", "lr": 0.1} | dict(options)
-        return optimize.minimize(fun, x0, method=method, options=options, **given)
+    monkeypatch.chdir(tmp_path)  # where it writes its picture
 
-    return run
+    def run_script(name):
+        with matplotlib.rc_context():
+            found = runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+        figure = found["figure"]
+        for axis in figure.axes:
+            assert axis.get_xlabel()
+            assert axis.get_ylabel()
+        file = f"{name}.png"
+        with images.open(file) as drawn, images.open(FOLDER / file) as shown:
+            assert drawn.size == shown.size
+        plt.close("all")
+        return SimpleNamespace(**found)
+
+    return run_script
 
 
-def test_scipy_minimizes_by_a_method_of_gdopt(scipy_minimize):
-    from scipy.optimize import rosen, rosen_der
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_shows_its_picture_says_what_is_seen_and_is_short(name):
+    text = (FOLDER / f"{name}.py").read_text("utf-8")
+    assert text.startswith('# %% [markdown]\n"""\n# ')  # the title
+    ((alternative, picture),) = PICTURE.findall(text)
+    assert picture == name
+    assert len(alternative) > 80
+    assert 30 <= text.count("\n") <= 90
+    file = FOLDER / f"{name}.png"
+    assert file.stat().st_size < 100_000  # a clone has all of them
 
-    start = np.array([-1.2, 1.0])
-    for options in ({"method": "l-bfgs", "lr": None}, {"lr": 0.02}):
-        result = scipy_minimize(rosen, start, options, jac=rosen_der, tol=1e-6)
-        np.testing.assert_allclose(result.x, [1, 1], atol=1e-4)
-        assert result.success
-        assert np.abs(result.jac).max() <= 1e-6
-        assert result.nfev >= result.nit + 1
-        assert "gtol=1e-06" in result.message
-    np.testing.assert_array_equal(start, [-1.2, 1.0])
+
+def test_the_rod_is_found_with_fewer_evaluations_by_l_bfgs(run):
+    heat = run("heat_equation")
+    assert heat.check.verdict == "great"
+    assert heat.result.success
+    assert heat.adam.success
+    assert heat.result.nfev < heat.adam.nfev / 2
+    assert np.abs(heat.m - heat.truth).max() < 0.15
+    assert heat.adam.fun == pytest.approx(heat.result.fun, rel=5e-3)  # by gtol alone
+
+
+@pytest.mark.peers("torch")
+def test_torchs_parameters_take_torchs_steps_and_a_rule(run, numpy_engine):
+    torch = run("torch_rule")
+    theirs, ours, cautious = torch.runs.values()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    assert cautious[-1] < 0.01 * cautious[0] + 0.005
+
+
+@pytest.mark.parametrize(
+    "module", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)]
+)
+def test_an_image_is_restored_on_either_device(run, module, monkeypatch):
+    monkeypatch.setenv("GDOPT_BACKEND", module)
+    monkeypatch.setattr("gdopt.arrays.backend._chosen", None)
+    image = run("deconvolution")
+    assert type(image.sharp).__module__.partition(".")[0] == module
+    assert image.errors[1] < 0.5 * image.errors[0]
+    assert float(image.sharp.min()) >= 0
+    rng = np.random.default_rng(1)
+    shape = 2, image.SIZE, image.SIZE
+    a, b = image.xp.asarray(rng.standard_normal(shape))
+    there = image.xp.vdot(image.blur(a, image.KERNEL), b)
+    back = image.xp.vdot(a, image.blur(b, image.KERNEL[::-1, ::-1]))
+    assert float(there) == pytest.approx(float(back))  # so it is the adjoint
+
+
+def test_a_complex_object_is_found_but_for_its_phase(run):
+    phase = run("phase_retrieval")
+    assert phase.halved.verdict == "wrong"
+    assert "pass 2 * g" in str(phase.halved)
+    ends = {name: values[-1] for name, values in phase.errors.items()}
+    assert ends["Momentum"] < 1e-6
+    assert max(ends.values()) < 0.05
+
+
+@pytest.fixture
+def fit(run):
+    pytest.importorskip("scipy.optimize")
+    return run("bounded_fit")
+
+
+def test_a_bounded_fit_equals_scipys_directly_and_by_the_adapter(fit):
+    assert fit.ours.success
+    for found in (fit.p, fit.adapted.x):
+        np.testing.assert_allclose(found, fit.theirs.x, atol=1e-4)
+    assert gdopt.check_gradient(fit.misfit, fit.start).verdict == "great"
+    assert fit.adapted.success
+    assert "gtol=1e-06" in fit.adapted.message
+    assert np.abs(fit.p - fit.truth).max() < 0.1
 
 
 @pytest.mark.parametrize("as_pairs", [True, False])
-def test_scipys_arguments_bounds_and_callback_reach_gdopt(scipy_minimize, as_pairs):
-    from scipy.optimize import Bounds
-
+def test_scipys_arguments_bounds_and_callback_reach_gdopt(fit, as_pairs):
     def square(x, middle):
         return ((x - middle) ** 2).sum(), 2 * (x - middle)
 
-    bounds = [(None, 1), (0, 9)] if as_pairs else Bounds([-np.inf, 0], [1, 9])
+    bounds = [(None, 1), (0, 9)] if as_pairs else fit.Bounds([-np.inf, 0], [1, 9])
     seen = []
-    given = {"args": (3.0,), "jac": True, "bounds": bounds, "callback": seen.append}
-    result = scipy_minimize(square, [0, 0], {"gtol": 1e-6}, **given)
+    result = fit.minimize(
+        square,
+        [0, 0],
+        args=(3.0,),
+        jac=True,
+        bounds=bounds,
+        callback=seen.append,
+        method=fit.gdopt_method,
+        options={"method": "adam", "lr": 0.1, "gtol": 1e-6},
+    )
     np.testing.assert_allclose(result.x, [1, 3], atol=1e-5)
     assert result.success
+    assert result.nfev >= result.nit + 1
     assert len(seen) == result.nit + 1
     np.testing.assert_array_equal(seen[0], [0, 0])
-
-
-def test_what_scipy_cannot_pass_on_is_refused(scipy_minimize):
     with pytest.raises(ValueError, match="constraints must be left out"):
-        scipy_minimize(sum, [0.0], jac=np.ones_like, constraints={"type": "eq"})
+        fit.minimize(sum, [0.0], method=fit.gdopt_method, jac=sum, constraints={1: 2})
+
+
+def test_ratings_are_explained_down_to_their_noise(run):
+    found = run("embeddings")
+    train, dev = found.errors[-1]
+    assert train < dev < 0.38
+    assert found.touched < 0.3 * (found.USERS + found.FILMS)
+
+
+def test_after_a_gap_the_average_by_time_is_nearer(run):
+    sensor = run("sensor_gaps")
+    assert sensor.errors["by time"] < 0.6 * sensor.errors["by count"]
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(sensor.degrees)
+    mean = series.ewm(alpha=0.1, ignore_na=True).mean()
+    np.testing.assert_allclose(sensor.by_count, mean, rtol=1e-12)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no kill -9")
+def test_a_run_that_was_killed_ends_with_the_bits_of_one_that_was_not(
+    run, numpy_engine
+):
+    resumed = run("resume")
+    assert resumed.statuses == (0, -9, 0)
+    assert resumed.whole.tobytes() == resumed.killed.tobytes()
+    np.testing.assert_allclose(resumed.whole, np.arange(8.0), atol=0.1)
+    assert len(resumed.columns["killed"]) == len(resumed.columns["whole"]) == 320
+
+
+def test_a_log_has_a_line_for_every_record(run):
+    table = run("loggers").table
+    np.testing.assert_array_equal(table["step"], np.arange(1, 241))
+    assert np.isfinite(table["dev_loss"]).sum() == 20
+    assert table["loss"][-1] < 0.02
 
 
 LOGGERS = re.findall(
-    r"```python\n((?:from|import) (torch\S*|mlflow|wandb).*?)```",
-    PAGE.read_text(encoding="utf-8"),
+    r"```python\n((?:from|import) (torch|mlflow|wandb).*?)```",
+    (FOLDER / "loggers.py").read_text("utf-8"),
     re.DOTALL,
 )
 
 
 @pytest.mark.parametrize("code", [code for code, _ in LOGGERS])
-def test_a_logger_of_the_page_passes_the_loss_on(code, monkeypatch):
-    libraries = {name.split(".")[0] for _, name in LOGGERS}
-    assert libraries == {"torch", "mlflow", "wandb"}
+def test_other_loggers_take_what_was_measured(code, monkeypatch):
+    assert {name for _, name in LOGGERS} == {"torch", "mlflow", "wandb"}
     library = MagicMock()
     for name in ("torch", "torch.utils", "torch.utils.tensorboard", "mlflow", "wandb"):
         monkeypatch.setitem(sys.modules, name, library)
-    assert sum(map(bool, code.splitlines())) == 5
+    assert len(code.splitlines()) <= 5
+    script = (FOLDER / "loggers.py").read_text("utf-8")
+    numbers = re.search(r"^def numbers.*?\n\n", script, re.DOTALL | re.MULTILINE)[0]
     names = {}
-    exec(compile(code, "loop.md", "exec"), names)  # noqa: S102 - the page's own
+    exec(compile(numbers + code, "loggers.py", "exec"), names)  # noqa: S102
     names["log"](Record(7, 1, loss=0.625, smoothed_loss=0.75, lr=0.1))
     called = str(library.mock_calls)
     assert "0.625" in called
@@ -205,7 +204,52 @@ def test_a_logger_of_the_page_passes_the_loss_on(code, monkeypatch):
     assert "None" not in called
 
 
-def test_what_the_page_links_to_is_there():
-    links = re.findall(r"\]\(([^)#]+)", PAGE.read_text(encoding="utf-8"))
-    assert links
-    assert all((PAGE.parent / link).exists() for link in links)
+class World:
+    """The one process of an MPI that is not there: it has nobody to add to its sums."""
+
+    def __init__(self):
+        self.sums = 0
+        calls = {"Get_rank": 0, "Get_size": 1, "Bcast": None}
+        vars(self).update({k: lambda *_, v=v: v for k, v in calls.items()})
+        vars(self)["Allreduce"] = self._add_up
+
+    def _add_up(self, _in_place, buffer):
+        assert buffer.flags.c_contiguous
+        self.sums += 1
+
+
+def test_one_page_of_mpi_descends_with_one_sum_a_step(run, monkeypatch):
+    world = World()
+    mpi = SimpleNamespace(COMM_WORLD=world, IN_PLACE=None)
+    monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=mpi))
+    found = run("mpi")
+    np.testing.assert_allclose(found.w, np.arange(1.0, 7.0), atol=0.05)
+    assert found.losses[-1] == pytest.approx(0.09, rel=0.1)
+    assert world.sums == len(found.losses) == 200
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Return the module that makes pages and notebooks, for the site."""
+    for name in ("jupytext", "mkdocs"):
+        pytest.importorskip(name, reason="the dependency group docs is not installed")
+    from gdopt.guide.hooks import recipes
+
+    return recipes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_and_a_page_hold_the_code_of_their_script(name, made):
+    script = FOLDER / f"{name}.py"
+    book = made.notebook(script)
+    assert book == made.notebook(script)  # cells are named by their number
+    cells = [cell.source for cell in book.cells if cell.cell_type == "code"]
+    text = script.read_text("utf-8")
+    code = re.sub(
+        r'^# %% \[markdown\]\n""".*?^"""$', "", text, flags=re.DOTALL | re.MULTILINE
+    )
+    expected = "".join(re.sub("^# %%$", "", code, flags=re.MULTILINE).split())
+    assert "".join("".join(cells).split()) == expected
+    page = made.page(script)
+    assert page.startswith("# ")
+    assert all(f"```python\n{cell}\n```" in page for cell in cells)

@@ -15,7 +15,7 @@ BETAS = 0.999, 0.9999  # on either side of where 1 - x**t is computed otherwise
 
 
 def print_rules(kernels):
-    printed = [f"{name}: {print_rule(k.program())}" for name, k in kernels.items()]
+    printed = [f"{n}: {{{print_rule(k.program())}}}" for n, k in kernels.items()]
     return f"const RULES = {{{', '.join(printed)}}};"
 
 
@@ -80,7 +80,7 @@ def test_functions_of_elements_are_those_of_javascript():
 
     program, p = Kernel(formula).program(), np.linspace(0.01, 5.0, SIZE)
     found = run_node(
-        f"const rule = {print_rule(program)}, s = rule.host({{lr: 0.3}});",
+        f"const rule = {{{print_rule(program)}}}, s = rule.host({{lr: 0.3}});",
         f"for (const p of {literal(p)}) print(rule.step(x => x, s, p));",
     )
     np.testing.assert_allclose(found, formula(p, lr=0.3), rtol=2e-15)
@@ -94,7 +94,7 @@ def test_constants_that_javascript_writes_otherwise_are_its_own():
 
     source = print_rule(Kernel(formula).program())
     found = run_node(
-        f"const rule = {source}; const s = rule.host({{a: 3}});",
+        f"const rule = {{{source}}}; const s = rule.host({{a: 3}});",
         "print([...rule.step(x => x, s, 1), ...rule.step(x => x, s, Infinity)]);",
     )
     assert found.tolist() == [-8.0, np.inf]

@@ -36,7 +36,7 @@ def root(taken, big, small):
         total, scale = small, {1 / GROW!r}
     else:
         total, scale = taken + small / {GROW!r} / {GROW!r}, 1.0
-    return sqrt(total if total < inf else nan) * scale
+    return sqrt(total) * scale
 
 """
 JOIN = {"sum": "x + y", "max": "x if x >= y or x != x else y"}

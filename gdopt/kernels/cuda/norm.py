@@ -99,7 +99,8 @@ def print_norm(*, sums: int) -> KernelText:
 
     It takes levels_ (depth_ + 1,), which sums are on each level; firsts_, the first sum
     below of each; nodes_, the number of all; sums_ (1 or 3, nodes_), where it writes
-    those that follow the segments'; and writes norm_ (1,).
+    those that follow the segments'; and writes norm_ (2,): the
+    norm, and a sum that is finite if all elements are.
     """
     others = ("sum_[nodes_]", "sum_[2 * nodes_]") if sums > 1 else ("0.0", "0.0")
     body = f"""for (int level_ = 0; level_ < depth_; ++level_) {{
@@ -124,7 +125,7 @@ def print_norm(*, sums: int) -> KernelText:
 }}
 if (i == 0) {{
   const double* const sum_ = &sums_[0] + (nodes_ - 1);
-  norm_[0] = gdopt_root(sum_[0], {others[0]}, {others[1]});
+  norm_[0] = gdopt_root(sum_[0], {others[0]}, {others[1]}, &norm_[0] + 1);
 }}
 """
     return KernelText(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gdopt.kernels.cuda.text import KernelText, print_statements
 from gdopt.kernels.symbol import Symbol
-from gdopt.kernels.trace import BaseProgram
+from gdopt.kernels.trace import VALUE, BaseProgram
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class PrologueOptions:
 
     norm: bool = False  # read norm_, the norm of the gradients
     given_norm: bool = False  # take it from given_ instead
-    skip: bool = False  # decide done_: False where the norm is NaN
+    skip: bool = False  # decide done_: False where norm_[1] is not finite
+    gated: bool = False  # done_ is decided by others
     counter: bool = False  # take the row of the step that counter_ counts
     counts: bool = False  # count that step, after which it is t
     by_value: bool = False  # the host's values are k0_, k1_, ...; the table has one row
@@ -94,7 +95,10 @@ def print_prologue(
     body.append("}")
     if options.skip:
         outputs.append("raw bool done_")
-        body += ["const bool finite_ = root_ == root_;", "done_[0] = finite_;"]
+        body += [
+            "const bool finite_ = norm_[1] - norm_[1] == 0.0;",
+            "done_[0] = finite_;",
+        ]
     if options.counter and options.counts:
         body.append(f"counter_[0] += {'finite_' if options.skip else '1'};")
     name = f"gdopt_{program.name}_prologue"
@@ -116,11 +120,11 @@ def _row(
         source = f"given_[r_ * {len(split.given)} + {k}]"
         if name == "norm" and not options.given_norm:
             source = "root_"
-        lines.append(f"const double v_{name}_ = {source};")
+        lines.append(f"const double {VALUE.format(name)} = {source};")
     for node in (*split.instructions, *program.hoisted):
         for leaf in (node, *node.arguments):
             if leaf.name in split.given:
-                names[leaf] = f"v_{leaf.name}_"
+                names[leaf] = VALUE.format(leaf.name)
     lines += print_statements(split.instructions, names, "double")
     for k, value in enumerate(program.hoisted):
         place = f"(ptrdiff_t)r_ * {len(program.hoisted)} + {k}"

@@ -257,7 +257,8 @@ __device__ inline void gdopt_add_square(
   big += is_big ? x * x : 0.0;
   small += is_small ? x * x : 0.0;
 }
-__device__ inline double gdopt_root(double taken, double big, double small) {
+__device__ inline double gdopt_root(
+    double taken, double big, double small, double* all = nullptr) {
   double total = taken + small * 0x1p-537 * 0x1p-537, scale = 1.0;
   if (big != 0.0) {
     total = big + taken * 0x1p-538 * 0x1p-538;
@@ -266,7 +267,8 @@ __device__ inline double gdopt_root(double taken, double big, double small) {
     total = small;
     scale = 0x1p-537;
   }
-  return total - total == 0.0 ? sqrt(total) * scale : total - total;
+  if (all) *all = total;
+  return sqrt(total) * scale;
 }
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,21 +11,50 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.kernels.cuda.engine import Call, Launch, launch_all
 from gdopt.kernels.cuda.prologue import PrologueOptions
+from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.norm import join_norms
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter, HoistedScalars
+from gdopt.optim.overflow import (
+    MOST,
+    PEAKS,
+    peak_rule,
+    safe_magnitude,
+    statistics,
+)
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
+from gdopt.optim.state import state_layout
 
 Group = DtypeGroup | ReducingGroup
 NUMBERS = itertools.count()
+OVERFLOW = KernelText(
+    "raw bool done_, raw float64 peaks_, int32 count_, float64 most_",
+    "raw float64 norm_",
+    """for (int k_ = 0; done_[0] && k_ < count_; ++k_)
+  if (!(peaks_[k_] <= most_)) norm_[1] = nan("");""",
+    "gdopt_overflow",
+)
 
 
 def hoisted_of(groups: Sequence[Group]) -> list[HoistedScalars]:
     """Return the hoisted values of all passes of groups."""
     return [values for group in groups for values in group.values]
+
+
+def calls_of(
+    groups: Sequence[Group],
+    located: Sequence[Mapping[str, Any]],
+    shared: Mapping[str, Any],
+) -> list[Call]:
+    """Return the launches of groups: of all prologues, and then of all passes."""
+    calls = [call for values in hoisted_of(groups) for call in values.calls(shared)]
+    for group, arguments in zip(groups, located, strict=True):
+        calls += group.calls(arguments, shared)
+    return calls
 
 
 @dataclass(eq=False)
@@ -48,10 +77,21 @@ class GpuExecutor(RuleRunner):
         self._number = next(NUMBERS)  # as the counter is shared, and kept here
         self._takes_norm = "norm" in self.rule.kernel.signature.scalars
         self._skip = self.options.non_finite == "skip"
+        self._trial_groups: list[Group] = []  # for the largest new state of each array
         self._version = -1
         self._groups: list[Group] = []
         self._sum: GradNorm | None = None
         self._device_counter: DeviceStepCounter | None = None
+        self._tries = self._skip and bool(statistics(self.rule))
+        if self._tries:
+            own, dtype = self.parameters, self.options.state_dtype
+            layout = state_layout(own.layout, peak_rule(self.rule), PEAKS)
+            peaks = Arena(layout, own.backend, own.device)
+            self.states = {**self.states, PEAKS: peaks}
+            fixed = {"peaks_": peaks.buffers["float64"], "most_": MOST[dtype]}
+            fixed["count_"] = np.int32(layout.sizes["float64"])
+            self._overflow = Launch(OVERFLOW, 1, fixed)
+            self._safe = own.backend.zeros((), np.float64, own.device)
         if self._skip:
             self.count_on_device()
 
@@ -74,7 +114,8 @@ class GpuExecutor(RuleRunner):
 
     def send_values(self) -> None:
         """Send the values of the next step, or of many where the device counts."""
-        hyper, hoisted = self.hyper, hoisted_of([*self._norm_groups, *self._groups])
+        groups = [*self._norm_groups, *self._trial_groups, *self._groups]
+        hyper, hoisted = self.hyper, hoisted_of(groups)
         if self._device_counter is None:
             known = hyper.at(self.counter.t)
             for values in hoisted:
@@ -85,6 +126,8 @@ class GpuExecutor(RuleRunner):
             for values in hoisted:
                 values.refresh()
             return
+        if self._tries:
+            self._safe[...] = safe_magnitude(self.rule, self.parameters, hyper)
         step = self.counter.t
         steps = [(step + 1, hyper.at(step))]
         ahead = self._device_counter.rows(sent)
@@ -111,23 +154,31 @@ class GpuExecutor(RuleRunner):
             self._sum.finish(shared)
         if self.norms is not None:
             self._take_norm(grads, shared)
-        for values in hoisted_of(self._groups):
-            values.run_prologue(shared)
-        for group, arguments in zip(self._groups, located, strict=True):
-            group.update(arguments, shared)
+        if self._tries:
+            self._find_overflow(grads, shared)
+        launch_all(calls_of(self._groups, located, shared))
         return shared["done_"].reshape(()) if self._skip else True
 
     def _take_norm(self, grads: Arena | list[Array], shared: dict[str, Any]) -> None:
         """Compute the norm of the transformed gradients, for the groups' prologues."""
         assert self.norms is not None  # noqa: S101 - as there is a rule for them
-        for group in self._norm_groups:
-            arguments = group.locate(grads)
-            for values in group.values:
-                values.run_prologue(shared)
-            group.update(arguments, shared)
+        located = [group.locate(grads) for group in self._norm_groups]
+        launch_all(calls_of(self._norm_groups, located, shared))
         self.grad_norm = join_norms(self.parameters.backend.xp, self.norms)
-        for values in hoisted_of(self._groups):
+        for values in hoisted_of([*self._trial_groups, *self._groups]):
             values.take_norm(self.grad_norm)
+
+    def _find_overflow(
+        self, grads: Arena | list[Array], shared: Mapping[str, Any]
+    ) -> None:
+        """Let the step be skipped where it would make state infinite.
+
+        Passes look for that where a gradient is large, and do nothing otherwise.
+        """
+        trial = {**shared, "done_": shared["norm_"][:1] > self._safe}
+        located = [group.locate(grads) for group in self._trial_groups]
+        launch_all(calls_of(self._trial_groups, located, trial))
+        self._overflow(trial)
 
     def count(self) -> None:
         """Count a step that has been launched, where the host counts."""
@@ -150,9 +201,9 @@ class GpuExecutor(RuleRunner):
         if self._skip:
             shared["done_"] = empty(1, np.bool_)
         if self._sum is not None:
-            shared["norm_"] = empty(1, np.float64)
+            shared["norm_"] = empty(2, np.float64)
         if self.norm_rule is None and self._takes_norm:
-            self.grad_norm = shared["norm_"].reshape(())
+            self.grad_norm = shared["norm_"][0]
         if self._device_counter is not None:
             shared["counter_"] = self._device_counter.array
         else:
@@ -171,6 +222,9 @@ class GpuExecutor(RuleRunner):
             counts=True,
         )
         self._groups = self._make_groups(self.rule, options)
+        if self._tries:
+            trial = replace(options, skip=False, gated=True, counts=False)
+            self._trial_groups = self._make_groups(peak_rule(self.rule), trial)
         if self.norm_rule is not None:
             options = PrologueOptions(counter=counter)
             self._norm_groups = self._make_groups(self.norm_rule, options)
