@@ -19,11 +19,7 @@ DOCUMENTS = (
     "README.md",
     "bench/README.md",
     "docker/README.md",
-    "gdopt/guide/README.md",
-    "gdopt/guide/batch-size.md",
-    "gdopt/guide/course.md",
-    "gdopt/guide/search.md",
-    "gdopt/guide/loop.md",
+    *(f"gdopt/guide/{page.name}" for page in sorted((PACKAGE / "guide").glob("*.md"))),
 )
 COMMANDS = ("", "bench", "ewa", "info", "plan", "train", "tune")
 # What native technical writers do not write, each with a phrase that it finds.

@@ -24,7 +24,6 @@ GUIDE = ROOT / "gdopt" / "guide"
 PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
 BLOCK = re.compile(r"^```([\w-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PEERS = {"torch", "jax", "keras", "optax"}
-LOGGERS = {"torch.utils.tensorboard", "mlflow", "wandb"}  # run with stand-ins elsewhere
 
 
 def blocks(*languages):
@@ -73,8 +72,6 @@ def test_every_block_is_of_a_kind_that_a_test_runs():
 
 @pytest.mark.parametrize("text", blocks("python"))
 def test_a_program_runs(text, tmp_path, monkeypatch):
-    if imports(text) & LOGGERS:
-        pytest.skip("tests/guide/test_recipes.py runs it with a stand-in")
     monkeypatch.chdir(tmp_path)
     exec(compile(text, "a page", "exec"), {"__name__": "page"})  # noqa: S102 - our own
 
