@@ -109,10 +109,10 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def made_folder(path: Path) -> Iterator[None]:
+def made_folder(path: Path, mode: int = 0o777) -> Iterator[None]:
     """Make a folder; if the block fails, those that were made and are empty vanish."""
     with _vanishing([one for one in (path, *path.parents) if not one.exists()]):
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode, parents=True, exist_ok=True)
         yield
 
 

@@ -37,7 +37,7 @@ class Segment:
     reserve: Callable[[Any], None]  # scratch for a gradient
     gradient: Take  # from all gradients
     gather: Callable[[], Any] | None  # of parameters that are copied together first
-    copies: Sequence[tuple[Array, Array]]  # afterwards, the second of each to the first
+    scatter: Callable[[], Any] | None  # and back afterwards
     random_streams: Mapping[int, int]  # of the arrays that are rounded at random
 
 
@@ -53,6 +53,12 @@ def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Arr
         arrays = [part for pair in zip(arrays, padding, strict=True) for part in pair]
     np.concatenate(arrays, axis=None, out=out)
     return out
+
+
+def scatter(arrays: Sequence[Array], parts: Sequence[Array]) -> None:
+    """Copy parts of a flat array back to arrays of their dtype."""
+    for array, part in zip(arrays, parts, strict=True):
+        array[...] = part
 
 
 def rehearse(
@@ -193,8 +199,8 @@ class CpuExecutor(RuleRunner):
             seed = self.seed_of(segment.group)
             rounding = Rounding(seed, t, segment.start, segment.random_streams)
         segment.call(gradient, values, rounding)
-        for array, result in segment.copies:  # of one dtype
-            array[...] = result
+        if segment.scatter is not None:
+            segment.scatter()
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
@@ -302,16 +308,22 @@ class CpuExecutor(RuleRunner):
         take = self._take(names, flat=flat)
         padding = [np.zeros(slot.end - slot.stop, group) for slot in slots]
         padding = padding if any(map(len, padding)) else []
-        before, copies, half = None, [], None
+        before = after = half = None
         if owned or not flat:
             parameter = take(arrays)
         else:
             parameter = self._space(group, "the parameter", end - start)
             own = [arrays[name] for name in names]
-            before = functools.partial(gather, parameter, padding, own)
-            for array, slot in zip(own, slots, strict=True):
-                part = parameter[slot.start - start : slot.stop - start]
-                copies.append((array, part.reshape(slot.shape)))
+            places = [(s.start - start, s.stop - start, s.end - start) for s in slots]
+            mover = getattr(self._steps[group].engine, "mover", lambda *_: None)
+            parts = [
+                parameter[low:high].reshape(slot.shape)
+                for (low, high, _), slot in zip(places, slots, strict=True)
+            ]
+            before, after = mover(parameter, own, places) or (
+                functools.partial(gather, parameter, padding, own),
+                functools.partial(scatter, own, parts),
+            )
         if self.options.master_weights:
             parameter, half = take(self.states[MASTER]), parameter
 
@@ -327,7 +339,7 @@ class CpuExecutor(RuleRunner):
         bound = self._bind(step, self._inputs(step, take, parameter), half, taker)
         calls = step, *bound, gradient, before
         streams = self._random_streams[group]
-        return Segment(names[0], group, start, *calls, copies, streams)
+        return Segment(names[0], group, start, *calls, after, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""

@@ -77,7 +77,7 @@ class CpuReducingExecutor(CpuExecutor):
             inputs = self._inputs(step, take, take(own))
             call, reserve = self._bind(step, inputs, half, lambda _: gradient)
         place = first, slot.group, slot.start
-        return Segment(*place, step, call, reserve, gradient, None, (), streams)
+        return Segment(*place, step, call, reserve, gradient, None, None, streams)
 
     def _reserve(self, segments: Sequence[Segment], grads: Any) -> None:
         """Take the space into which arrays that are not flat are copied."""
