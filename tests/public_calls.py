@@ -263,6 +263,7 @@ NEW = {  # what a call needs without having a default
     "gdopt.tune.Trial": lambda: {"number": 0, "values": {"x": 1.5}},
     "gdopt.tune.choice": lambda: {"options": [1, 2]},
     "gdopt.tune.log_one_minus": lambda: {"low": 0.9, "high": 0.999},
+    "gdopt.tune.log_uniform_int": lambda: {"low": 1, "high": 9},
     "gdopt.tune.log_uniform": lambda: {"low": 0.1, "high": 1.0},
     "gdopt.tune.power_of_two": lambda: {"low": 2, "high": 64},
     "gdopt.tune.uniform": lambda: {"low": 0.0, "high": 1.0},

@@ -116,7 +116,7 @@ INNER = {
     "Network.propagate",
     *("Kernel.program", "Kernel.element_program", "Kernel.step", "Space.draw"),
     *("Space.read", "choice", "log_one_minus", "log_uniform", "power_of_two"),
-    *("uniform", "uniform_int"),
+    *("uniform", "uniform_int", "log_uniform_int"),
 }
 DUNDER = ("__call__", "__getitem__", "__setitem__")
 

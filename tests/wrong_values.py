@@ -74,6 +74,8 @@ WRONG = {  # by name: a way to make one
 
 def freeze(value, seen=None):
     """Return all that a call could change in what it was passed, as plain values."""
+    if isinstance(value, str | bytes | int | float | complex):
+        return repr(value)
     seen = {} if seen is None else seen
     if id(value) in seen:
         return "seen"
@@ -85,7 +87,7 @@ def freeze(value, seen=None):
             return [(str(key), freeze(part, seen)) for key, part in parts(value)]
     if type(value).__module__.startswith("gdopt") and hasattr(value, "__dict__"):
         return [(key, freeze(part, seen)) for key, part in vars(value).items()]
-    return repr(value) if isinstance(value, str | bytes | int | float | complex) else ""
+    return ""
 
 
 def files_in(path):

@@ -40,7 +40,8 @@ def quiet() -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other searches out of a file of Optuna's; they are refused."""
     filelock = load_extra("filelock", EXTRA, PURPOSE)
-    if path.is_dir() or not path.parent.is_dir():
+    other = path.exists() and not path.is_file()  # a folder, a device
+    if other or not path.parent.is_dir():
         message = f"storage must name a file in a folder that exists, got '{path}'"
         raise ArgumentError(message)
     try:

@@ -99,5 +99,5 @@ def test_labels_in_bytes_are_compared_as_text():
     assert model.evaluate(X, LABELS).truth.tolist() == ["no", "yes"] * 2
     with pytest.raises(gdopt.ArgumentTypeError, match=r"y must .*UTF-8"):
         model.evaluate(X, np.array([b"\xe9"] * 4))
-    with pytest.raises(gdopt.ArgumentTypeError, match=r"y must .*without a mask"):
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"y must .*mask"):
         model.evaluate(X, np.ma.masked_equal(np.arange(4), 2))

@@ -47,6 +47,7 @@ ALIASES = {
     "params": r"'[\w.]+'|complex_mode|Muon|value must stay|arrays must choose",
     "predictions": "targets",
     "rule": "rule|positional",
+    "run": "path",
     "outputs": "labels",
     "space": "scales",
     "squares": "dots",

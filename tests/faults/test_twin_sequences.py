@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 from hypothesis_profiles import cases, given, strategies
+from wrong_values import freeze
 
 import gdopt
 
@@ -115,14 +116,14 @@ def signalled(twin, grads, _):
     def handler(*_):
         raise HandlerError
 
-    before, t = twin.bits(), twin.optimizer.t
+    before = freeze(twin.optimizer)
     kept = signal.signal(signal.SIGUSR1, handler)
     try:
         with pytest.raises(HandlerError):
             twin.step(Signalling(grads))
     finally:
         signal.signal(signal.SIGUSR1, kept)
-    if twin.optimizer.t == t and twin.bits() == before:
+    if freeze(twin.optimizer) == before:
         twin.step(grads)
 
 
