@@ -62,12 +62,10 @@ class Browser:
 
     def requests(self):
         """Return the URLs asked for since they were last asked for."""
-        logged = [json.loads(e["message"]) for e in self.driver.get_log("performance")]
-        return [
-            entry["message"]["params"]["request"]["url"]
-            for entry in logged
-            if entry["message"]["method"] == "Network.requestWillBeSent"
-        ]
+        sent = "Network.requestWillBeSent"
+        logged = [entry["message"] for entry in self.driver.get_log("performance")]
+        found = [json.loads(text)["message"] for text in logged if sent in text]
+        return [e["params"]["request"]["url"] for e in found if e["method"] == sent]
 
     def picture(self, path):
         """Write what the window shows as a PNG."""

@@ -105,7 +105,7 @@ def _printed(description: str) -> Iterator[str]:
     """Yield what a rule prints, a section for each engine."""
     for title, text in SECTION.findall(f"{description}\n"):
         body = html.escape(inspect.cleandoc(f"\n{text}"))
-        yield f"<p>{title}</p><pre><code>{body}</code></pre>"
+        yield f"<p>{title}</p><pre data-search-exclude><code>{body}</code></pre>"
 
 
 def _details(title: str, body: str) -> str:
