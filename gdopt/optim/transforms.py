@@ -172,8 +172,9 @@ class Transforms:
         """Return what the rule takes for the gradient."""
         if "clip_norm" in self.options and not self.measures:
             scale = values["loss_scale"] if "loss_scale" in self.options else 1.0
-            how = {"loss_scale": scale, "sign": -1 if self.maximize else 1}
-            g = limited(g, norm=values["norm"], limit=values["clip_norm"], **how)
+            norm, limit = values["norm"], values["clip_norm"]
+            sign = -1 if self.maximize else 1
+            g = limited(g, norm=norm, limit=limit, loss_scale=scale, sign=sign)
         else:
             g = self.clipped(p, g, values)
             if "clip_norm" in self.options:

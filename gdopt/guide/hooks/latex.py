@@ -72,7 +72,7 @@ def _parts(node: ast.expr) -> tuple[str, int]:
     match node:
         case ast.Name(id=name):
             found = symbol(name), POWER + 1
-        case ast.Constant(value=value):
+        case ast.Constant(value=int() | float() as value):
             found = f"{value:g}", POWER + 1
         case ast.Starred(value=ast.Attribute(value=value, attr="shape")):
             found = rf"\text{{shape of }} {latex(value)}", POWER + 1

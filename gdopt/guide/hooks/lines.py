@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,7 +56,9 @@ def _body(function: Callable[..., Any]) -> list[ast.stmt]:
         assert isinstance(definition, ast.FunctionDef)  # noqa: S101 - as it has a name
         docstring = ast.get_docstring(definition) is not None
         return definition.body[docstring:]
-    for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(code)))):
+    for node in ast.walk(
+        ast.parse(inspect.getsource(sys.modules[function.__module__]))
+    ):
         if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno:
             return [ast.Return(node.body)]
     message = f"no source for {function!r}"

@@ -34,7 +34,7 @@ def modules() -> list[ModuleType]:
 def names_of(module: ModuleType) -> list[str]:
     """Return the public names of a module, in the order of its text."""
     if module in ADDED:
-        return [n for n in gdopt.__all__ if n in vars(module)]
+        return [n for n in vars(gdopt)["__all__"] if n in vars(module)]
     return list(module.__all__)
 
 

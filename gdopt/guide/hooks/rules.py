@@ -18,7 +18,7 @@ import gdopt
 from gdopt.guide.hooks.docstrings import as_markdown
 from gdopt.guide.hooks.formulas import mathml
 from gdopt.guide.hooks.latex import formula
-from gdopt.optim.families import __all__ as CLASSES  # noqa: N812 - a constant
+from gdopt.optim import families
 
 GUIDE = Path(__file__).parents[1]
 TESTS = GUIDE.parents[1] / "tests"
@@ -32,7 +32,8 @@ def on_page_markdown(text: str, page: Any, **_: Any) -> str:
     if page.file.src_uri != "rules.md":
         return text
     return text + "".join(
-        _section(getattr(gdopt, name)) for name in sorted(CLASSES, key=str.lower)
+        _section(getattr(gdopt, name))
+        for name in sorted(vars(families)["__all__"], key=str.lower)
     )
 
 
