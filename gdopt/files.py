@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
@@ -24,27 +24,17 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
 
 def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     """Take a path: text, or an object that stands for one."""
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str):
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         message = f"{name} must be {rule}, got {value!r:.200}"
         raise ArgumentTypeError(message)
     try:
-        named = b"\0" not in os.fsencode(path)
+        unnamed = b"\0" in (os.fsencode(value) or b"\0")
     except UnicodeEncodeError:
-        named = False
-    if not path or not named:
-        message = f"{name} must be a path that can exist, got {path!r}"
+        unnamed = True
+    if unnamed:
+        message = f"{name} must be a path that can exist, got {value!r:.200}"
         raise ArgumentError(message)
-    return Path(path)
-
-
-def new_file(name: str, value: Any) -> Path:
-    """Take the path of a file that may be written: in a folder that exists."""
-    path = check_path(name, value)
-    if path.is_dir() or not path.parent.is_dir():
-        message = f"{name} must name a file in a folder that exists, got '{path}'"
-        raise PathError(message)
-    return path
+    return Path(value)
 
 
 def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
@@ -86,15 +76,13 @@ def free_name(stem: str, suffix: str) -> Path:
 
 
 def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
-    """Make a folder, or take an empty one; nothing that is there is overwritten."""
+    """Take a folder that is new or empty; nothing that is there is overwritten."""
     path = check_path(name, folder)
     if path.exists() and not path.is_dir():
         message = f"{name} must name a new folder, got a file: '{path}'"
         raise ArgumentError(message)
-    path.mkdir(parents=True, exist_ok=True)
     remove_left(path)
-    there = sorted(entry.name for entry in path.iterdir())
-    if there:
+    if there := sorted(entry.name for entry in path.glob("*")):
         message = (
             f"{name} must name a new or empty folder, got '{path}' with "
             f"{', '.join(there[:3])} in it"
@@ -103,16 +91,41 @@ def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def numbered_folder(prefix: str | os.PathLike[str]) -> Path:
-    """Make the first of ``prefix-1``, ``prefix-2``, ... that does not exist."""
+@contextlib.contextmanager
+def numbered_folder(prefix: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make the first of ``prefix-1``, ``prefix-2``, ... that does not exist.
+
+    If the block fails, it vanishes again, unless there is something in it.
+    """
     first = Path(prefix)
-    first.parent.mkdir(parents=True, exist_ok=True)
-    numbers = itertools.count(1)
-    while True:  # another program may take a number first
-        path = first.with_name(f"{first.name}-{next(numbers)}")
-        with contextlib.suppress(FileExistsError):
-            path.mkdir()
-            return path
+    with made_folder(first.parent):
+        for number in itertools.count(1):  # another program may take a number first
+            path = first.with_name(f"{first.name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+        with _vanishing([path]):
+            yield path
+
+
+@contextlib.contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make a folder; if the block fails, those that were made and are empty vanish."""
+    with _vanishing([one for one in (path, *path.parents) if not one.exists()]):
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+
+
+@contextlib.contextmanager
+def _vanishing(folders: Iterable[Path]) -> Iterator[None]:
+    """Remove folders that are empty, the innermost first, if the block fails."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
+        raise
 
 
 # What is being written is named .NAME.MACHINE-BOOT-PROCESS-BEGIN-RANDOM.tmp
@@ -207,6 +220,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path.write_bytes(content.getvalue())
         return
     path = Path(os.path.realpath(path))
+    if path.is_dir() or not path.parent.is_dir():
+        message = f"path must name a file in a folder that exists, got '{path}'"
+        raise PathError(message)
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     old = path.stat() if path.exists() else None
@@ -259,28 +275,62 @@ def _sync(path: Path) -> None:
         os.close(opened)
 
 
-@contextlib.contextmanager
-def made_folder(path: Path) -> Iterator[None]:
-    """Make a folder; if the block fails, those that were made and are empty vanish."""
-    new = [one for one in (path, *path.parents) if not one.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            for one in new:
-                one.rmdir()
-        raise
-
-
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write a text, so that the file is complete at any time; make its folder."""
     final = check_path("path", path)
     with made_folder(final.parent), replacing(final) as file:
-        file.write(text.encode())
+        file.write(_utf8(text))
 
 
-def write_json(path: str | os.PathLike[str], content: Any, *, indent: int = 2) -> None:
-    """Write what JSON knows, so that the file is always complete."""
-    text = json.dumps(content, indent=indent, ensure_ascii=False)
-    write_whole(path, text + "\n")
+def write_json(
+    path: str | os.PathLike[str],
+    content: Mapping[str, Any],
+    *,
+    indent: int = 2,
+    sha256: bool = True,
+) -> None:
+    """Write what JSON knows, so that the file is always complete.
+
+    Its first entry is the SHA-256 of the file as it is without that, for `read_json`.
+    """
+    own = {"sha256": ""} if sha256 else {}
+    text = json.dumps({**own, **content}, indent=indent, ensure_ascii=False) + "\n"
+    if sha256:
+        found = hashlib.sha256(_utf8(text)).hexdigest()
+        text = text.replace('""', f'"{found}"', 1)
+    write_whole(path, text)
+
+
+def read_json(
+    path: str | os.PathLike[str], rule: str, names: Iterable[str]
+) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        ArgumentError: there is no such file, it lacks one of the names, by that rule,
+            or it is damaged.
+    """
+    file = existing_file(path)
+    content = file.read_bytes()
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        message = f"{path} must be a file of JSON by gdopt: {error}"
+        raise ArgumentError(message) from error
+    if not isinstance(found, dict):
+        message = f"{path} must be a file of JSON by gdopt, got {found!r:.200}"
+        raise ArgumentError(message)
+    if missing := [name for name in ("sha256", *names) if name not in found]:
+        message = f"{rule}, got none of {', '.join(missing)} in '{path}'"
+        raise ArgumentError(message)
+    own = f"{found.pop('sha256')}"
+    empty = content.replace(_utf8(f'"{own}"'), b'""', 1)
+    if hashlib.sha256(empty).hexdigest() != own:
+        message = f"{path}: its SHA-256 must match what is in it: it has been changed"
+        raise ArgumentError(message)
+    return found
+
+
+def _utf8(text: str) -> bytes:
+    """Encode a text; names of files that are not UTF-8 become escapes, as JSON's."""
+    return text.encode(errors="backslashreplace")

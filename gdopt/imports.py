@@ -18,11 +18,13 @@ def load_extra(module: str, extra: str, purpose: str) -> Any:
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != package:
             raise
-        message = (
-            f"{purpose} needs {package}, which is not installed: "
-            f'pip install "gdopt[{extra}]"'
-        )
+        message = f"{purpose} needs {package}, which is not installed: {install(extra)}"
         raise MissingExtraError(message, name=package) from None
+
+
+def install(extra: str) -> str:
+    """Return the line that installs an extra: no index of packages has gdopt yet."""
+    return f'pip install -e ".[{extra}]" in a checkout of gdopt'
 
 
 def public_dir(package: str) -> Callable[[], list[str]]:

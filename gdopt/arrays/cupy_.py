@@ -12,6 +12,7 @@ from gdopt.arrays.backend import Backend, cuda_extra
 from gdopt.arrays.cublas import Cublas
 from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
+from gdopt.imports import install
 
 LIBRARIES = {"cupy", "cupy_backends"}  # whose errors are CUDA's, cuBLAS's, NVRTC's
 
@@ -24,7 +25,7 @@ def _load() -> Any:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         reason = "is missing" if absent else f"cannot be imported ({error})"
         extra = cuda_extra() or "cuda13x"
-        message = f'CuPy {reason}: pip install "gdopt[{extra}]"'
+        message = f"CuPy {reason}: {install(extra)}"
         raise BackendError(message) from error
     if cupy.is_available():
         return cupy

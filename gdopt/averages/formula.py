@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, is_on_device
-from gdopt.checks import Range, check_count, check_number, holds_numbers, shown
+from gdopt.checks import (
+    Range,
+    check_int,
+    check_number,
+    holds_numbers,
+    shown,
+)
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -57,7 +63,9 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
     array([0.02  , 0.0196])
     """
     beta = check_number("beta", beta, BETA)
-    return (1 - beta) * beta ** np.arange(check_count("count", count))
+    powers = np.arange(check_int("count", count, least=1, most=1 << 59))
+    with np.errstate(under="ignore"):
+        return (1 - beta) * beta**powers
 
 
 def ewa_window(beta: float) -> float:

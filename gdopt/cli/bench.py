@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import gdopt
@@ -16,7 +16,7 @@ from gdopt.arrays.backend import Backend
 from gdopt.cli import flags
 from gdopt.cli.info import collect
 from gdopt.errors import ArgumentError, BackendError
-from gdopt.files import empty_folder, numbered_folder, write_whole
+from gdopt.files import empty_folder, numbered_folder, write_json
 from gdopt.imports import load_extra
 from gdopt.tables import write
 
@@ -67,12 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
     backend = flags.chosen_backend(arguments)
     if backend.name != "numpy":
         load_extra("pytest", "bench", "gdopt bench")  # the GPU's suite runs tests, too
+    place: AbstractContextManager[Path]
     if arguments.out is None:
-        folder = numbered_folder(Path("runs", "bench"))
+        place = numbered_folder(Path("runs", "bench"))
     else:
-        folder = empty_folder("--out", arguments.out)
+        place = nullcontext(empty_folder("--out", arguments.out))
     settings = {**vars(arguments), "suite": str(suite), "info": collect()}
-    write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
+    with place as folder:
+        write_json(folder / "settings.json", settings)
     write(f"{suite} on {backend.describe()}, into {folder}\n")
     sys.stdout.flush()
     code = _wait(*_command(arguments, suite, folder, backend), folder)

@@ -19,7 +19,7 @@ from gdopt.arrays import get_backend
 from gdopt.arrays.backend import Backend, cuda_extra
 from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
-from gdopt.imports import load_extra
+from gdopt.imports import install, load_extra
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.tables import aligned, write
 
@@ -216,7 +216,7 @@ def _advice(cupy: str | None) -> str:
     extra = cuda_extra()
     if extra is None:
         return f"there is no NVIDIA driver; {DRIVERS}"
-    return f'pip install "gdopt[{extra}]", for the driver found'
+    return f"{install(extra)}, for the driver found"
 
 
 def _lines(found: dict[str, Any]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gdopt.checks import listed, shown
 from gdopt.cli import flags
 from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
@@ -21,7 +20,13 @@ from gdopt.cli.session import CHECKPOINTS, Session
 from gdopt.cli.tune import best_settings
 from gdopt.data import minibatches
 from gdopt.errors import ArgumentError, GdoptError
-from gdopt.files import empty_folder, existing_file, numbered_folder, write_json
+from gdopt.files import (
+    empty_folder,
+    numbered_folder,
+    read_json,
+    write_json,
+    write_whole,
+)
 from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
 from gdopt.schedules import Schedule
@@ -83,31 +88,15 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
         return {}  # the command's own parser says what is wrong
     if chosen.resume is not None:
         return _settings_of(Path(chosen.resume, SETTINGS))
-    return {} if chosen.start is None else best_settings(_read(Path(chosen.start)))
+    return {} if chosen.start is None else best_settings(chosen.start)
 
 
 def _settings_of(path: Path) -> dict[str, Any]:
     """Return the options of a run; how long its parts were is among them."""
-    saved = _read(path)
-    if missing := {"data", "hidden", "epochs", "lengths"} - saved.keys():
-        message = (
-            f"{path} must hold the settings of a run, got none of {listed(missing)}"
-        )
-        raise ArgumentError(message)
+    rule = f"{path} must hold the settings of a run"
+    saved = read_json(path, rule, ("data", "hidden", "epochs", "lengths"))
     saved["hidden"] = [saved["hidden"]]
     return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(existing_file(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        message = f"{path} must be a file of JSON by gdopt: {error}"
-        raise ArgumentError(message) from error
-    if not isinstance(found, dict):
-        message = f"{path} must be a file of JSON by gdopt, got {shown(found)}"
-        raise ArgumentError(message)
-    return found
 
 
 def _add_method(add: Callable[..., Any]) -> None:
@@ -142,21 +131,23 @@ def run(arguments: argparse.Namespace) -> int:
         load_extra(module, "train", "gdopt train")
     session = _prepare(arguments)
     before = None
+    folder: AbstractContextManager[Path]
     if arguments.resume is not None:
-        path = Path(arguments.resume)
-        before = _read(path / SETTINGS)
+        folder = nullcontext(Path(arguments.resume))
+        before = Path(arguments.resume, SETTINGS).read_text(encoding="utf-8")
     elif arguments.out is None:
-        path = numbered_folder(Path("runs", session.problem.name))
+        folder = numbered_folder(Path("runs", session.problem.name))
     else:
-        path = empty_folder("--out: path", arguments.out)
-    write_json(path / SETTINGS, session.settings)
+        folder = nullcontext(empty_folder("--out: path", arguments.out))
+    with folder as path:
+        write_json(path / SETTINGS, session.settings)
     write(session.describe())
     sys.stdout.flush()
     try:
         stopped = session.train(path)
     except GdoptError:
         if before is not None:  # its checkpoints are of another problem
-            write_json(path / SETTINGS, before)
+            write_whole(path / SETTINGS, before)
         raise
     session.finish(path, stopped)
     if stopped is not None:

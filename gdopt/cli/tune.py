@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gdopt.cli import flags
 from gdopt.cli.prepare import OF_TABLES, PreparedData, load_problem, table_options
 from gdopt.cli.session import Progress
 from gdopt.errors import ArgumentError
-from gdopt.files import free_name, write_json
+from gdopt.files import free_name, read_json, write_json
 from gdopt.imports import load_extra
 from gdopt.nn.inputs import check_finite
 from gdopt.optim import OPTIMIZERS
@@ -168,12 +169,14 @@ def _reporter(
     return show
 
 
-def best_settings(found: Mapping[str, Any]) -> dict[str, Any]:
+def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the options of ``gdopt train`` for the best trial in a file of ours.
 
     Raises:
         ArgumentError: the file holds no such trial.
     """
+    rule = "--from must name a file by gdopt tune --json with a complete trial"
+    found = read_json(path, rule, ("settings", "search"))
     try:
         studies = [found[name] for name in ("search", "fine") if name in found]
         ranked = [
@@ -197,8 +200,7 @@ def best_settings(found: Mapping[str, Any]) -> dict[str, Any]:
             "betas": {name: values[name] for name in BETAS if name in values},
         }
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        message = "--from must name a file by gdopt tune --json with a complete trial"
-        raise ArgumentError(message) from error
+        raise ArgumentError(rule) from error
 
 
 def _draw(

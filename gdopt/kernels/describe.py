@@ -51,7 +51,7 @@ def element_passes(program: BaseProgram) -> list[Program]:
 def describe(function: Callable[..., Any], program: BaseProgram) -> str:
     """Describe a formula in sections: source, costs, scalars, text of each engine."""
     costs = count_costs(program)._asdict().items()
-    lines, values = print_host(program.hoisted, expression)
+    lines, values = print_host(program.hoisted, expression, "{}")
     scalars = [line.strip() for line in lines]
     scalars += [f"s{place} = {value}" for place, value in enumerate(values)]
     sections = {

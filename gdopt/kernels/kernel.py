@@ -14,14 +14,22 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import as_scalar, check_mapping, listed
+from gdopt.checks import as_number, as_scalar, check_mapping, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
     MissingExtraError,
     RuleError,
 )
-from gdopt.kernels.packing import Rounding, flat_view, run_packed, run_whole
+from gdopt.imports import install
+from gdopt.interrupt import Uninterrupted
+from gdopt.kernels.packing import (
+    Rounding,
+    Scratch,
+    flat_view,
+    run_packed,
+    run_whole,
+)
 from gdopt.kernels.passes import ReducingProgram, plan_passes
 from gdopt.kernels.symbol import ELEMENT, reduced_shape
 from gdopt.kernels.trace import (
@@ -56,7 +64,7 @@ def cpu_engine() -> str:
         message = f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}"
         raise ArgumentError(message)
     if name == "numba" and not numba_installed():
-        message = 'GDOPT_CPU_ENGINE=numba needs Numba: pip install "gdopt[numba]"'
+        message = f"GDOPT_CPU_ENGINE=numba needs Numba: {install('numba')}"
         raise MissingExtraError(message, name="numba")
     return name
 
@@ -81,7 +89,11 @@ class Step:
         return self.engine.cast(self._host(*ordered))
 
     def bind(
-        self, before: Sequence[Any], after: Sequence[Any], copy: Any = None
+        self,
+        before: Sequence[Any],
+        after: Sequence[Any],
+        copy: Any = None,
+        scratch: Scratch | None = None,
     ) -> Callable[..., None]:
         """Fix all inputs but one; return a function of that one, values and rounding.
 
@@ -96,14 +108,14 @@ class Step:
             views = [flat_view(array, dtype) for array in views]
         if not self.on_cpu or any(view is None for view in views):
             return lambda one, values, rounding=None: self.run(
-                [*before, one, *after], values, rounding, copy
+                [*before, one, *after], values, rounding, copy, scratch
             )
         first, last, run = views[: len(before)], views[len(before) :], self.engine.run
 
         def call(one: Any, values: Any, rounding: Rounding | None = None) -> None:
             view = flat_view(one, dtype)
             if view is None:
-                self.run([*before, one, *after], values, rounding)
+                self.run([*before, one, *after], values, rounding, None, scratch)
             else:
                 run([*first, view, *last], values)
 
@@ -115,15 +127,36 @@ class Step:
         values: Any,
         rounding: Rounding | None = None,
         copy: Any = None,
+        scratch: Scratch | None = None,
     ) -> None:
         """Update arrays of one shape in place; the inputs in the program's order."""
-        if self.on_cpu and isinstance(self.program, ReducingProgram):
-            run_whole(self.engine, self.program, arrays, values, rounding, copy=copy)
-        elif self.on_cpu:
-            written = len(self.program.results)
-            run_packed(self.engine, arrays, values, written, rounding, copy=copy)
-        else:
+        if not self.on_cpu:
             self.engine.run(arrays, values)
+            return
+        how = {"copy": copy, "scratch": scratch}
+        if isinstance(self.program, ReducingProgram):
+            run_whole(self.engine, self.program, arrays, values, rounding, **how)
+        else:
+            written = len(self.program.results)
+            run_packed(self.engine, arrays, values, written, rounding, **how)
+
+    def reserve(
+        self, arrays: Sequence[Any], scratch: Scratch, copy: Any = None
+    ) -> None:
+        """Take the scratch that `run` takes for such arrays on the CPU."""
+        engine, inputs = self.engine, self.program.inputs
+        whole = isinstance(self.program, ReducingProgram)
+        dtypes = [engine.dtype if s.element else np.dtype(np.float64) for s in inputs]
+        flat = [
+            flat_view(a, d) is not None for a, d in zip(arrays, dtypes, strict=True)
+        ]
+        packs = not whole and (copy is not None or not all(flat))
+        size = arrays[0].size if whole else min(engine.size, arrays[0].size)
+        for k, dtype in enumerate(dtypes):
+            if packs or (whole and not flat[k]):
+                scratch.take(k, arrays[k].size if whole else size, dtype)
+        if hasattr(engine, "reserve"):
+            engine.reserve(arrays[0].shape)
 
 
 class Kernel:
@@ -290,6 +323,9 @@ class Kernel:
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
         elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]
+        for name in scalars.keys() - elements:
+            if not (isinstance(scalars[name], complex) or is_on_device(scalars[name])):
+                as_number(name, scalars[name])
         named = dict(zip(names, arrays, strict=True))
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())
@@ -309,7 +345,9 @@ class Kernel:
         _check_apart(named, program, backend)
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
-        step.run(ordered, step.values(scalars))
+        values = step.values(scalars)
+        with Uninterrupted():
+            step.run(ordered, values)
 
     def _run_on_parts(self, given: dict[str, Any], names: Sequence[str]) -> None:
         """Update arrays of which some, or some scalars, are complex."""

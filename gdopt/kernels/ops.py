@@ -97,9 +97,11 @@ def _function(numpy: Any, host: Any) -> Operation:
     return Operation(text, text, numpy, host, javascript=f"Math.{text}")
 
 
-def _infix(sign: str, numpy: Any, host: Any, **kinds: bool) -> Operation:
+def _infix(
+    sign: str, numpy: Any, host: Any, *, gives_boolean: bool = False
+) -> Operation:
     text = f"{{}} {sign} {{}}"
-    return Operation(text, text, numpy, host, **kinds)
+    return Operation(text, text, numpy, host, gives_boolean)
 
 
 OPERATIONS = {

@@ -29,26 +29,34 @@ from gdopt.kernels.symbol import (
 )
 
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
-WORDS = frozenset(  # of C++ and Python, and the types and functions of the kernels
-    list(keyword.kwlist)
-    + """alignas alignof asm auto bool case catch char const constexpr default delete do
-    double enum explicit export extern false float friend goto inline int long match
-    mutable namespace new operator private protected public register short signed sizeof
-    static struct switch template this throw true typedef typename union unsigned using
-    virtual void volatile xor half float16 float32 float64 sqrt exp expm1 log log1p tanh
-    hypot pow fabs enter leave mode range
-    """.split()  # noqa: SIM905 - a list of 55 quoted words reads worse
+VALUE = "v_{}_"  # the value of a name in a text, where only printers' names end so
+WORDS = frozenset(  # of Python, C++ and CuPy, and functions that CUDA's texts call
+    [
+        *keyword.kwlist,
+        *(w for row in OPERATIONS.values() for w in re.findall("[a-z]\\w+", row.cuda)),
+        *"""alignas alignof and_eq asm auto bitand bitor bool case catch char char8_t
+        char16_t char32_t compl concept const const_cast consteval constexpr constinit
+        co_await co_return co_yield decltype default delete do double dynamic_cast enum
+        explicit export extern false float friend goto inline int long match mutable
+        namespace new noexcept not_eq nullptr operator or_eq private protected public
+        register reinterpret_cast requires short signed sizeof static static_assert
+        static_cast struct switch template this thread_local throw true typedef typeid
+        typename union unsigned using virtual void volatile wchar_t xor xor_eq
+        half float16 float32 float64 ptrdiff_t CArray CIndexer
+        blockDim blockIdx gridDim threadIdx""".split(),  # noqa: SIM905 - 90 words
+    ]
 )
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether a name means something else in the text of a kernel.
+    """Return whether a name is not one for an argument of a rule.
 
     CuPy gives i and n to the kernel and keeps names that begin with an underscore;
-    names that end with one, and x or s with a number, are the printers' own.
+    names that end with one or begin with gdopt, and x or s with a number, are the
+    printers' own. Numba's texts have a prefix before the names of a rule.
     """
     own = name in {"i", "n"} or (name[0] in "xs" and name[1:].isdigit())
-    return own or name in WORDS or name.startswith("_") or name.endswith("_")
+    return own or name in WORDS or name.startswith(("_", "gdopt")) or name[-1] == "_"
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,11 @@ class BaseProgram:
     scalars: tuple[str, ...]  # names of the scalar arguments
 
     @property
+    def arguments(self) -> list[str]:
+        """What texts call the arrays: a_p, as no printer's own name begins."""
+        return [f"a_{symbol.name}" for symbol in self.inputs]
+
+    @property
     def settings(self) -> list[str]:
         """Names of the scalars that a step does not compute itself."""
         return [name for name in self.scalars if name not in ENGINES_OWN]
@@ -166,7 +179,7 @@ class Program(BaseProgram):
 
     def names(self) -> dict[Symbol, str]:
         """Name the values of inputs and the hoisted ones in a text: v_p_ and s0."""
-        names = {symbol: f"v_{symbol.name}_" for symbol in self.inputs}
+        names = {symbol: VALUE.format(symbol.name) for symbol in self.inputs}
         return names | {symbol: f"s{place}" for symbol, place in self.places.items()}
 
 
@@ -304,7 +317,9 @@ def hoist(
 
 
 def print_host(
-    nodes: Iterable[Symbol], write: Callable[[Symbol, Mapping[Symbol, str]], str]
+    nodes: Iterable[Symbol],
+    write: Callable[[Symbol, Mapping[Symbol, str]], str],
+    scalar: str = VALUE,
 ) -> tuple[list[str], list[str]]:
     """Print the lines that compute expressions of scalars; return their names, too."""
     names: dict[Symbol, str] = {}
@@ -314,7 +329,8 @@ def print_host(
         if node not in names:
             for argument in node.arguments:
                 visit(argument)
-            names[node] = node.name or repr(node.value)
+            named = scalar.format(node.name)
+            names[node] = named if node.name else repr(node.value)
             if node.operation is not None:
                 names[node] = f"x{len(lines)}"
                 lines.append(f"    {names[node]} = {write(node, names)}")
@@ -346,8 +362,9 @@ def compile_host(
         scope |= {f"{kind}_{name}": row.host for name, row in OPERATIONS.items()}
     for name, row in OPERATIONS.items():
         scope[f"fast_{name}"] = getattr(row.host, "__wrapped__", row.host)
+    parameters = ", ".join(map(VALUE.format, program.scalars))
     source = (
-        f"def host({', '.join(program.scalars)}):\n    try:\n    {texts[0]}\n"
+        f"def host({parameters}):\n    try:\n    {texts[0]}\n"
         f"    except (ArithmeticError, ValueError):\n    {texts[1]}\n"
     )
     exec(source, scope)  # noqa: S102 - the text is printed from a traced program

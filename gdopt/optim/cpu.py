@@ -15,7 +15,7 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage, as_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
-from gdopt.kernels.packing import Rounding, flat_view
+from gdopt.kernels.packing import Rounding, Scratch, flat_view
 from gdopt.kernels.symbol import reduced_shape
 from gdopt.optim.hyper import Values
 from gdopt.optim.options import MASTER
@@ -34,6 +34,7 @@ class Segment:
     start: int  # in the arena
     step: Step
     call: Callable[..., None]
+    reserve: Callable[[Any], None]  # scratch for a gradient
     gradient: Take  # from all gradients
     gather: Callable[[], Any] | None  # of parameters that are copied together first
     copies: Sequence[tuple[Array, Array]]  # afterwards, the second of each to the first
@@ -54,6 +55,25 @@ def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Arr
     return out
 
 
+def rehearse(
+    step: Step,
+    dtypes: Sequence[Any],
+    axes: int,
+    streams: Mapping[int, int],
+    half: str | None = None,
+) -> None:
+    """Compile a step for arrays of those dtypes, by running it on one element."""
+    if hasattr(step.engine, "reserve"):  # NumPy's, which is compiled
+        return
+    arrays = [
+        np.ones(reduced_shape(symbol.kind, (1,) * axes), as_dtype(dtype))
+        for symbol, dtype in zip(step.program.inputs, dtypes, strict=True)
+    ]
+    copy = None if half is None else np.ones_like(arrays[0], as_dtype(half))
+    values = step.engine.cast([1.0] * len(step.program.hoisted))
+    step.run(arrays, values, Rounding(0, 1, 0, streams) if streams else None, copy)
+
+
 @dataclass(eq=False)
 class CpuExecutor(RuleRunner):
     """Runs a rule over all parameters in as few passes as their memory allows.
@@ -70,14 +90,15 @@ class CpuExecutor(RuleRunner):
         layout = self.parameters.layout
         takes_norm = "norm" in self.rule.kernel.signature.scalars
         self._norm = self.norm or (CpuNorm(layout) if takes_norm else None)
-        self._version = self._revision = -1
+        self._version = self.revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
         self._segments: dict[bool, list[Segment]] = {}
-        self._scratch: dict[Any, Array] = {}
+        self._spaces: dict[Any, Array] = {}  # of what is gathered
+        self._scratch = Scratch()
         self._group, *_ = layout.sizes
         self._dtype = np.dtype(self._group)
-        self._counted: Callable[[Array], None] | None = None
+        self._counted: Any = None  # one call, bound in C: no signal comes before it
         self._scalars: list[str] = []  # in the order of what the counted call reads
         self._settings = np.zeros(len(self.rule.scalars))
         self._last_norm = np.array([NONE_YET])
@@ -92,27 +113,35 @@ class CpuExecutor(RuleRunner):
     def grad_norm(self, norm: float | None) -> None:
         self._last_norm[0] = NONE_YET if norm is None else norm
 
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that is one compiled call; return whether there is one."""
-        hyper = self.hyper
-        if self._version != hyper.version:
-            self._prepare()
-        if self._counted is None:
-            return False
-        in_arena = self.parameters.arena is not None
+    def compiled_view(self, grads: Arena | list[Array]) -> Array | None:
+        """Return what the step that is one compiled call takes, if there is one.
+
+        The call follows at once where `revision` is still that of the settings.
+        """
+        hyper, in_arena = self.hyper, self.parameters.arena is not None
+        if self._counted is None or self._version != hyper.version:
+            return None
         if isinstance(grads, list):
             view = None if in_arena else flat_view(grads[0], self._dtype)
         else:
             view = grads.buffers[self._group] if in_arena else None
-        if view is None:
-            return False
-        if self._revision != hyper.revision or hyper.changes:
+        if view is not None and (self.revision != hyper.revision or hyper.changes):
+            revision = hyper.revision
             values = hyper.at(self.counter.t).shared
             for k, name in enumerate(self._scalars):  # faster than all in one
                 self._settings[k] = values[name]
-            self._revision = hyper.revision
-        self._counted(view)
-        return True
+            self.revision = revision
+        return view
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Do a step that is one compiled call; return whether there is one."""
+        if self._version != self.hyper.version:
+            self._prepare()
+        view = self.compiled_view(grads)
+        if view is not None:
+            self._counted(view)
+        self.direct = view is not None and not self.hyper.calls
+        return view is not None
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -126,21 +155,26 @@ class CpuExecutor(RuleRunner):
             own["norm"] = self.grad_norm = self._norm(given)
         if self._version != self.hyper.version:
             self._prepare()
+        segments = self._segments_for(in_arena=not isinstance(grads, list))
         computed: dict[Any, Any] = {}
-        for segment in self._segments_for(in_arena=not isinstance(grads, list)):
-            self._update(segment, segment.gradient(grads), values, own, computed)
+        hoisted = [self._values_of(one, values, own, computed) for one in segments]
+        self._reserve(segments, grads)
+        for segment, scalars in zip(segments, hoisted, strict=True):
+            self._update(segment, segment.gradient(grads), scalars, own["t"])
         self.counter.t = step + 1
         return True
 
-    def _update(
+    def _reserve(self, segments: Sequence[Segment], grads: Any) -> None:
+        """Take what depends on a step's gradients: nothing."""
+
+    def _values_of(
         self,
         segment: Segment,
-        gradient: Array,
         values: Values,
         own: dict[str, Any],
         computed: dict[Any, Any],
-    ) -> None:
-        """Update a segment; those with equal scalars share the values in `computed`."""
+    ) -> Any:
+        """Compute a segment's values; those with equal scalars share them."""
         key: Any = segment.step
         scalars = values.shared
         if values.by_name:
@@ -148,13 +182,17 @@ class CpuExecutor(RuleRunner):
             key, scalars = (segment.step, *by_name.values()), scalars | by_name
         if key not in computed:
             computed[key] = segment.step.values(scalars | own)
+        return computed[key]
+
+    def _update(self, segment: Segment, gradient: Array, values: Any, t: int) -> None:
+        """Update a segment."""
         if segment.gather is not None:
             segment.gather()
         rounding = None
         if segment.random_streams:
             seed = self.seed_of(segment.group)
-            rounding = Rounding(seed, own["t"], segment.start, segment.random_streams)
-        segment.call(gradient, computed[key], rounding)
+            rounding = Rounding(seed, t, segment.start, segment.random_streams)
+        segment.call(gradient, values, rounding)
         for array, result in segment.copies:  # of one dtype
             array[...] = result
 
@@ -167,9 +205,10 @@ class CpuExecutor(RuleRunner):
             self._random_streams[group] = random_streams(stored)
             kernel, dtypes = self.rule.kernel, [array.dtype for array in stored]
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
-        self._segments, self._scratch = {}, {}
+        self._segments, self._spaces = {}, {}
         self._bind_counted()
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
+        self.direct = False  # the first call compiles
 
     def _bind_counted(self) -> None:
         """Bind the one call that is a whole step, where there is such a call."""
@@ -224,22 +263,33 @@ class CpuExecutor(RuleRunner):
         inputs: tuple[list[Array], list[Array]],
         half: Array | None,
         taker: Callable[[str], Take],
-    ) -> Callable[..., None]:
-        """Bind the step to all arrays but gradients, and those that a step is given."""
+    ) -> tuple[Callable[..., None], Callable[[Any], None]]:
+        """Bind the step to all arrays but gradients, and those that a step is given.
+
+        Returns what runs it, and what takes its scratch.
+        """
         (before, after), hyper = inputs, self.hyper
         names = [symbol.name for symbol in step.program.inputs[len(before) + 1 :]]
         takers = {name: taker(name) for name in names if name in hyper.open}
-        if not takers:
-            return step.bind(before, after, half)
+        scratch = self._scratch
 
-        def call(one: Any, values: Any, rounding: Rounding | None = None) -> None:
+        def arrays(one: Any) -> list[Any]:
             rest = [
                 takers[name](hyper.given[name]) if name in takers else array
                 for name, array in zip(names, after, strict=True)
             ]
-            step.run([*before, one, *rest], values, rounding, half)
+            return [*before, one, *rest]
 
-        return call
+        def reserve(one: Any) -> None:
+            step.reserve(arrays(one), scratch, half)
+
+        if not takers:
+            return step.bind(before, after, half, scratch), reserve
+
+        def call(one: Any, values: Any, rounding: Rounding | None = None) -> None:
+            step.run(arrays(one), values, rounding, half, scratch)
+
+        return call, reserve
 
     def _segment(self, names: Sequence[str], *, in_arena: bool) -> Segment:
         """Bind the step to neighbours; those that are separate are gathered first."""
@@ -274,43 +324,41 @@ class CpuExecutor(RuleRunner):
             return (lambda grads: gather(space, padding, pick(grads))) if flat else pick
 
         step, gradient = self._steps[group], taker("the gradient")
-        call = self._bind(step, self._inputs(step, take, parameter), half, taker)
-        calls = step, call, gradient, before
+        bound = self._bind(step, self._inputs(step, take, parameter), half, taker)
+        calls = step, *bound, gradient, before
         streams = self._random_streams[group]
         return Segment(names[0], group, start, *calls, copies, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""
         zeros, most = self.parameters.backend.zeros, self._steps[group].engine.size
-        space: Array = self._scratch.setdefault((group, kind), zeros(most, group))
+        space: Array = self._spaces.setdefault((group, kind), zeros(most, group))
         return space[:size]
 
-    def _rehearse(self, segment: Segment) -> None:
+    def _rehearse(self, segment: Segment, names: Sequence[str]) -> None:
         """Compile and allocate what a segment needs, before the step writes any."""
-        slot = self.parameters.layout.slots[segment.name]
-        elements = self.hyper.elements_of(self.rule)
-        step, axes = segment.step, len(slot.shape)
-        stored = self.options.stored(self.rule, slot.group, len(elements), axes)
-        inputs = zip(step.program.inputs, stored, strict=True)
-        arrays = [
-            np.ones(reduced_shape(s.kind, (1,) * axes), as_dtype(one.dtype))
-            for s, one in inputs
-        ]
-        copy = np.ones_like(arrays[0], as_dtype(slot.group))
-        values = step.engine.cast([1.0] * len(step.program.hoisted))
-        rounding = Rounding(0, 1, 0, segment.random_streams)
-        given = rounding if segment.random_streams else None
-        step.run(arrays, values, given, copy if self.options.master_weights else None)
-        if hasattr(step.engine, "reserve"):
-            step.engine.reserve(slot.end - slot.start)
+        slots = [self.parameters.layout.slots[name] for name in names]
+        size, axes = slots[-1].end - slots[0].start, len(slots[0].shape)
+        elements = len(self.hyper.elements_of(self.rule))
+        stored = self.options.stored(self.rule, segment.group, elements, axes)
+        dtypes, engine = [array.dtype for array in stored], segment.step.engine
+        half = segment.group if self.options.master_weights else None
+        rehearse(segment.step, dtypes, axes, segment.random_streams, half)
+        whole = not self.rule.kernel.by_shape
+        for k in range(len(dtypes) if whole else 0):  # whatever strides gradients have
+            self._scratch.take(k, min(size, engine.size), engine.dtype)
+        if hasattr(engine, "reserve"):
+            for shape in [(size,)] if whole else {slot.shape for slot in slots}:
+                engine.reserve(shape)
 
     def _segments_for(self, *, in_arena: bool) -> list[Segment]:
         """Join neighbours in the arena whose settings by name are equal."""
         if in_arena not in self._segments:
             runs = self._merge_neighbours(self.hyper.classes, in_arena=in_arena)
             made = [self._segment(names, in_arena=in_arena) for names in runs]
-            for segment in made if len(made) > 1 else ():
-                self._rehearse(segment)
+            for segment, names in zip(made, runs, strict=True):
+                if len(made) > 1 or self.rule.kernel.by_shape:
+                    self._rehearse(segment, names)
             self._segments[in_arena] = made
         return self._segments[in_arena]
 

@@ -36,7 +36,7 @@ class CpuReducingExecutor(CpuExecutor):
                 exact = all(dtype == compute for s, dtype in kinds if s.element)
                 self._of_axes[slot.group, axes] = step, random_streams(stored), exact
         self._segments = {}
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
 
     def _merge_neighbours(
         self, numbers: Mapping[str, int], *, in_arena: bool
@@ -69,14 +69,27 @@ class CpuReducingExecutor(CpuExecutor):
         if not in_arena:
             gradient = operator.itemgetter(list(parameters.layout.slots).index(first))
         whole = parameters.arena is not None and not self.hyper.open
+        reserve: Callable[[Any], None] = lambda _: None  # noqa: E731
         if exact and in_arena and whole:
             call, gradient = self._bind_table(step, names), lambda arena: arena
         else:
             take = operator.itemgetter(first)
             inputs = self._inputs(step, take, take(own))
-            call = self._bind(step, inputs, half, lambda _: gradient)
+            call, reserve = self._bind(step, inputs, half, lambda _: gradient)
         place = first, slot.group, slot.start
-        return Segment(*place, step, call, gradient, None, (), streams)
+        return Segment(*place, step, call, reserve, gradient, None, (), streams)
+
+    def _reserve(self, segments: Sequence[Segment], grads: Any) -> None:
+        """Take the space into which arrays that are not flat are copied."""
+        for segment in segments:
+            segment.reserve(segment.gradient(grads))
+
+    def run(self, grads: Arena | list[Array]) -> bool:
+        """Do one step with checked gradients; return True, as it is done."""
+        try:
+            return super().run(grads)
+        finally:
+            self._scratch.clear()
 
     def _bind_table(self, step: Step, names: Sequence[str]) -> Callable[..., None]:
         """Bind the step to arrays that lie in arenas, all inputs of them."""

@@ -121,13 +121,12 @@ class Gradients:
 
     def _find_bases(self) -> list[np.ndarray]:
         """Return what the parameters are views of, where it may be written to."""
-        own = self._parameters
-        if self._remembers:
+        if self._remembers:  # arrays on a GPU can always be written to
             return []
-        found = {id(b): b for b in (own.arena.buffers.values() if own.arena else ())}
-        bases = [a.base for a in self._arrays]
-        found |= {id(base): base for base in bases if isinstance(base, np.ndarray)}
-        return [base for base in found.values() if own.backend.writeable(base)]
+        arena = self._parameters.arena
+        bases = [*(arena.buffers.values() if arena else ())]
+        bases += [a.base for a in self._arrays if isinstance(a.base, np.ndarray)]
+        return [b for b in {id(b): b for b in bases}.values() if b.flags.writeable]
 
     def _label(self, name: str) -> str:
         one = "the gradient" if self._what == "grads" else self._what

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout
-from gdopt.arrays.backend import Array
+from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.norm import join_norms
-from gdopt.kernels.packing import adopt, random_noise, round_by
+from gdopt.kernels.packing import Scratch, adopt, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
-from gdopt.optim.cpu import random_streams
+from gdopt.optim.cpu import random_streams, rehearse
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rows import Rows
@@ -41,6 +42,7 @@ class RowExecutor(RuleRunner):
     imag: str = ""  # the state for imaginary parts of gradients, which are pairs
     grad_norm: Any = None
     where: dict[str, Any] = field(default_factory=dict)  # as in `rows`, or once
+    scratch: Scratch = field(default_factory=Scratch)
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -63,8 +65,12 @@ class RowExecutor(RuleRunner):
                 self.grad_norm = self._norm(named, scalars)
                 for one in scalars.values():
                     one["norm"] = float(self.grad_norm)
-            for name, g in named.items():
+            updates = [
                 self._update(self.rule, name, g, scalars[name], self.states)
+                for name, g in named.items()
+            ]
+            for update in updates:
+                update()
             self.counter.t = t
         return True
 
@@ -96,13 +102,9 @@ class RowExecutor(RuleRunner):
                 NORMS: {name: norms[k, ...] for k, name in enumerate(named)},
             }
             for name, g in named.items():
-                self._update(self.norm_rule, name, g, scalars[name], states)
+                self._update(self.norm_rule, name, g, scalars[name], states)()
             return join_norms(backend.xp, norms)
-        if backend.name == "numpy":
-            return CpuNorm(Layout.of(named))(list(named.values()))
-        from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
-
-        return device_norm(backend, device, named)
+        return norm_of(backend, device, named)
 
     def _update(
         self,
@@ -111,17 +113,21 @@ class RowExecutor(RuleRunner):
         g: Array,
         scalars: Mapping[str, Any],
         states: States,
-    ) -> None:
-        """Update an array, or its rows, and its state."""
+    ) -> Callable[[], None]:
+        """Return what updates an array, or its rows, and its state.
+
+        What it needs is compiled, copied and allocated before.
+        """
         if not g.size:
-            return
+            return lambda: None
         parameters, backend = self.parameters, self.parameters.backend
         elements = tuple(self.hyper.elements_of(rule))
         if self.imag:
             g, imag = g[..., 0], g[..., 1]
             states = {**states, self.imag: {name: imag}}
         key = rule, name, elements, g.dtype, *self.inputs
-        if key not in self.steps:
+        new = key not in self.steps
+        if new:
             self.steps[key] = self._prepared(*key[:4])
         step, streams = self.steps[key]
         master = self.options.master_weights
@@ -138,17 +144,37 @@ class RowExecutor(RuleRunner):
         where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
         at = backend.from_host(where, parameters.device) if numbered else where
+        if numbered and not (streams or master):
+            loop = _row_loop(step, arrays, where, values, taken, new=new)
+            if loop is not None:
+                return loop
+        noise = self._noise(name, where, scalars["t"], streams) if streams else {}
+        parts = _parts_of(step, arrays, at, taken, noise)
+        if step.on_cpu:
+            step.reserve(parts, self.scratch)
+        if step.on_cpu and new:
+            rehearse(step, [part.dtype for part in parts], g.ndim, {})
+        put_back = partial(_put_back, step, arrays, at, parts, noise)
+        run = partial(step.run, parts, values)
+        return partial(self._run, name, at, parts, run, put_back)
+
+    def _run(
+        self,
+        name: str,
+        at: Any,
+        parts: Sequence[Array],
+        run: Callable[..., None],
+        put_back: Callable[[], None],
+    ) -> None:
+        """Run a step on parts of arrays, which may have a copy in half precision."""
+        own, master = self.parameters.arrays[name], self.options.master_weights
         if master:
-            own = held[name][at]
-            adopt(own, parameters.arrays[name][at])
-            held[name][at] = own
-        rowwise = numbered and not streams
-        if not (rowwise and _run_in_place(step, arrays, where, values, taken)):
-            noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-            _run_on_parts(step, arrays, at, values, taken=taken, noise=noise)
+            adopt(parts[0], own[at])
+        run(scratch=self.scratch)
+        put_back()
         if master:
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                parameters.arrays[name][at] = held[name][at]
+            with np.errstate(all="ignore"):
+                own[at] = self.states[MASTER][name][at]
 
     def _prepared(
         self, rule: Rule, name: str, elements: Sequence[str], summed: Any
@@ -181,47 +207,73 @@ class RowExecutor(RuleRunner):
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
 
 
-def _run_in_place(
-    step: Step, arrays: Sequence[Array], rows: Any, values: Any, taken: Sequence[int]
-) -> bool:
-    """Run a step on rows by a compiled loop; return whether there is one."""
+def norm_of(backend: Backend, device: str, grads: Mapping[str, Array]) -> Any:
+    """Return the norm of gradients, a float or a 0-d array on their device."""
+    if backend.name == "numpy":
+        return CpuNorm(Layout.of(grads))(list(grads.values()))
+    from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
+
+    return device_norm(backend, device, grads)
+
+
+def _row_loop(
+    step: Step,
+    arrays: Sequence[Array],
+    rows: Any,
+    values: Any,
+    taken: Sequence[int],
+    *,
+    new: bool,
+) -> Callable[[], None] | None:
+    """Return a compiled loop over rows, bound to its arrays, if there is one."""
     if not hasattr(step.engine, "bind_counted"):  # but a Numba loop over elements
-        return False
+        return None
     dtype = step.engine.dtype
     if not all(a.flags.c_contiguous and a.dtype == dtype for a in arrays):
-        return False
+        return None
     from gdopt.kernels.cpu.row_loops import row_loop  # noqa: PLC0415 - Numba
 
     matrices = [array.reshape(len(array), -1) for array in arrays]
-    row_loop(step.program, dtype, (*taken,))(matrices, values, rows)
-    return True
+    run = row_loop(step.program, dtype, (*taken,))
+    if new:
+        run(matrices, values, rows[:0])  # which compiles it
+    return partial(run, matrices, values, rows)
 
 
-def _run_on_parts(
+def _parts_of(
     step: Step,
     arrays: Sequence[Array],
     where: Any,
-    values: Any,
-    *,
     taken: Sequence[int],
     noise: Mapping[int, Array],
-) -> None:
-    """Run a step on a part of all arrays but scalars, and what is a part itself.
+) -> list[Array]:
+    """Return a part of all arrays but scalars, and what is a part itself.
 
     Rows by their numbers are copied. `taken` are the places of what is a part: the
     gradient, and what a step is given; `noise` are random bits, by the place of what is
     rounded by them.
     """
-    program, gradient = step.program, len(step.program.results)
     numbered, parts = hasattr(where, "dtype"), []
-    for k, (symbol, array) in enumerate(zip(program.inputs, arrays, strict=True)):
+    pairs = zip(step.program.inputs, arrays, strict=True)
+    for k, (symbol, array) in enumerate(pairs):
         part = array
         if k not in taken and symbol.kind != ARRAY:
             whole = numbered and array.flags.c_contiguous  # else take copies all of it
             part = array.take(where, axis=0) if whole else array[where]
         parts.append(part.astype(np.float32) if k in noise else part)
-    step.run(parts, values)
-    for k, part in enumerate(parts[:gradient]):
+    return parts
+
+
+def _put_back(
+    step: Step,
+    arrays: Sequence[Array],
+    where: Any,
+    parts: Sequence[Array],
+    noise: Mapping[int, Array],
+) -> None:
+    """Write parts that are copies to the arrays that they were taken from."""
+    program, numbered = step.program, hasattr(where, "dtype")
+    for k, part in enumerate(parts[: len(program.results)]):
         if k in noise:
             rounded = round_by(part.reshape(-1), noise[k])
             arrays[k][where] = rounded.reshape(part.shape)

@@ -8,13 +8,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 from gdopt.errors import ArgumentError, DataWarning, StateError
-from gdopt.files import check_path
+from gdopt.files import check_path, made_folder
 from gdopt.training.checkpoint import load, save
 
 KEPT = 2
@@ -44,7 +44,7 @@ class CheckpointFolder:
         self._soon = True
         with ExitStack() as stack:
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(made_folder(self.path))
                 self._lock(stack)
                 for left in self.path.glob(f".{NAMES}.*.tmp"):
                     left.unlink()
@@ -67,13 +67,20 @@ class CheckpointFolder:
             except OSError as error:
                 message = f"{used}, or cannot be locked: {error}"
                 raise ArgumentError(message) from error
+        if os.name == "posix" and not os.fstat(file.fileno()).st_nlink:
+            raise ArgumentError(used)  # a run that has just ended removed it
         IN_USE.add(key)
         stack.callback(IN_USE.remove, key)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: Any) -> None:  # noqa: PYI036 - they are passed on
+        if isinstance(raised[1], OSError) and not self._files():
+            # Nothing can be kept: while it is locked, the lock may vanish.
+            with suppress(OSError):
+                (self.path / ".lock").unlink()
+            self._stack.__exit__(*raised)
         self._stack.close()
 
     def load(self) -> dict[str, Any] | None:

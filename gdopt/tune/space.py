@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_count, check_flag, shown
+from gdopt.checks import check_count, check_flag, check_kind, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -36,10 +36,7 @@ class Space(Mapping[str, Scale]):
     """
 
     def __init__(self, scales: Mapping[str, Scale]) -> None:
-        if not isinstance(scales, Mapping):
-            kind = type(scales).__name__
-            message = f"scales must be a mapping from names to scales, got {kind}"
-            raise ArgumentTypeError(message)
+        check_kind("scales", scales, Mapping, "a mapping from names to scales")
         if not scales:
             message = "scales must hold at least one, got none"
             raise ArgumentError(message)

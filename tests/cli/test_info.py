@@ -152,7 +152,8 @@ def test_without_cupy_it_says_what_to_install(command):
     found = json.loads(command("info", "--json").out)
     assert found["cuda"] is None
     assert found["gpu"].startswith("none: CuPy is missing: pip install")
-    assert found["advice"] == 'pip install "gdopt[cuda12x]", for the driver found'
+    line = 'pip install -e ".[cuda12x]" in a checkout of gdopt'
+    assert found["advice"] == f"{line}, for the driver found"
     assert rows(command)["for a GPU"] == found["advice"]
 
 

@@ -135,7 +135,7 @@ def test_without_the_extra_the_error_names_it(
     assert found.code == 2
     assert (
         f"gdopt: error: {purpose} needs {package}, which is not installed: "
-        'pip install "gdopt[train]"\n'
+        'pip install -e ".[train]" in a checkout of gdopt\n'
     ) == found.err
     assert not list(tmp_path.iterdir())
 

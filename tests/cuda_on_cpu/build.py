@@ -114,7 +114,7 @@ def cuda_headers(major):
     )
     for header in wanted:
         if not any((folder / header).exists() for folder in folders):
-            message = f"CUDA's header {header} is not installed: install gdopt[test]"
+            message = f"CUDA's header {header} is not there: the extra test brings it"
             raise Unavailable(message)
     return sorted(folders)
 

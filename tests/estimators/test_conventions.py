@@ -66,7 +66,7 @@ def test_without_scikit_learn_the_error_names_the_extra():
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert 'needs sklearn, which is not installed: pip install "gdopt[train]"' in (
+    assert 'needs sklearn, which is not installed: pip install -e ".[train]"' in (
         done.stderr
     )
 

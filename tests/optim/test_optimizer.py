@@ -32,9 +32,9 @@ def test_the_table_of_tested_optimizers_is_what_is_exported(exported):
     assert {case.kind for case in tested} == exported
 
 
-def test_the_readme_lists_every_optimizer(exported):
-    readme = Path(__file__).parents[2] / "README.md"
-    listed = re.findall(r"^\| `(\w+)` \|", readme.read_text("utf-8"), re.MULTILINE)
+def test_the_page_of_rules_lists_every_optimizer(exported):
+    page = Path(gdopt.__file__).parent / "guide" / "rules.md"
+    listed = re.findall(r"^\| `(\w+)` \|", page.read_text("utf-8"), re.MULTILINE)
     assert {kind.__name__ for kind in exported} <= set(listed)
 
 

@@ -1,8 +1,6 @@
 """torch's own parameters are updated in place, with the gradients that they carry."""
 
-import re
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,17 +249,6 @@ def test_a_model_in_parallel_gets_its_updates(torch, numpy_engine):
             torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
     finally:
         dist.destroy_process_group()
-
-
-def test_the_readme_s_example_runs(torch, numpy_engine):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(import torch\n.*?)```", readme, re.DOTALL)
-    torch.manual_seed(0)
-    names = {"np": np, "gdopt": gdopt, "__name__": "readme"}
-    exec(block, names)  # noqa: S102 - it is our own
-    loss, optimizer = names["loss"], names["opt"]
-    assert optimizer.t == 100
-    assert loss.item() < 0.05
 
 
 def test_a_sparse_gradient_updates_its_rows(torch, engine):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -40,6 +41,33 @@ def site(tmp_path_factory):
     )
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
+
+
+class Page(HTMLParser):
+    """Collects what a page links to, what it loads, and the anchors in it."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.loads, self.anchors = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.anchors |= {found[key] for key in ("id", "name") if found.get(key)}
+        if tag == "a" and found.get("href"):
+            self.links.append(found["href"])
+        elif tag == "link" and found.get("href"):
+            self.loads.append(found["href"])
+        elif found.get("src"):
+            self.loads.append(found["src"])
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """Return all pages by their paths in the site, but the one for what is missing."""
+    files = {file.relative_to(site).as_posix(): file for file in site.rglob("*.html")}
+    del files["404.html"]  # its addresses are those of a published site
+    return {name: Page(file.read_text("utf-8")) for name, file in files.items()}
 
 
 class Quiet(SimpleHTTPRequestHandler):

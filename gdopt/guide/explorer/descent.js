@@ -35,26 +35,32 @@ function descend(problem, rule, setting, run) {
 // FTRL forgets where it starts.
 function isSmooth(problem, points) {
   const half = problem.box.map(([low, high]) => (high - low) / 2);
-  return points.slice(2).every((point, k) =>
-    point.every((p, axis) => Math.abs(p - points[k + 1][axis]) < half[axis]
-      || Math.abs(p) > 2 * half[axis]));
+  return points
+    .slice(2)
+    .every((point, k) =>
+      point.every(
+        (p, axis) => Math.abs(p - points[k + 1][axis]) < half[axis] || Math.abs(p) > 2 * half[axis],
+      ),
+    );
 }
 
 // How high a descent is on average, in powers of ten above the minimum, down to -9.
 function meanHeight(problem, losses) {
-  const bottom = problem.least ?? losses[0] - 10;
-  const heights = losses.map((loss) => Math.log10(Math.max(loss - bottom, 0) + 1e-9));
+  const heights = losses.map((loss) => Math.log10(Math.max(loss - problem.least, 0) + 1e-9));
   return heights.reduce((sum, height) => sum + height) / losses.length;
 }
 
-// The rate of RATES that descends fastest, of those whose path is smooth.
+// The rate of RATES that descends fastest, of those whose path is smooth. Without a
+// minimum, the least one that leaves the map.
 function bestRate(problem, rule, setting, run) {
-  let best = { lr: setting.lr, height: Infinity };
-  for (const lr of RATES) {
-    const { points, losses, diverged } = descend(problem, rule, { ...setting, lr }, run);
-    const height = meanHeight(problem, losses);
-    const better = !diverged && height < best.height;
-    if (better && isSmooth(problem, points)) best = { lr, height };
-  }
-  return best.lr;
+  const tried = RATES.map((lr) => ({
+    lr,
+    ...descend(problem, rule, { ...setting, lr }, run),
+  })).filter(({ points, diverged }) => !diverged && isSmooth(problem, points));
+  const leaves = ({ losses }) => losses.at(-1) < losses[0] - 10;
+  const ranked =
+    problem.least === null
+      ? tried.filter(leaves)
+      : tried.toSorted((a, b) => meanHeight(problem, a.losses) - meanHeight(problem, b.losses));
+  return ranked[0]?.lr ?? setting.lr;
 }

@@ -20,6 +20,10 @@ def on_page_content(text: str, **_: Any) -> str:
     return FORMULA.sub(_mathml, text)
 
 
+def mathml(text: str, display: str) -> str:
+    """Return a formula in LaTeX as MathML, "inline" or as a "block"."""
+    return str(convert(text, display=display))
+
+
 def _mathml(found: re.Match[str]) -> str:
-    display = "block" if found[1] == "div" else "inline"
-    return str(convert(html.unescape(found[2]), display=display))
+    return mathml(html.unescape(found[2]), "block" if found[1] == "div" else "inline")

@@ -13,6 +13,7 @@ from gdopt.arrays.backend import Arrays
 from gdopt.kernels.cpu.blocks import Blocks
 from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.ops import OPERATIONS
+from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import REDUCTIONS, ArrayPass, ReducingProgram
 from gdopt.kernels.sums import (
     ROWS,
@@ -37,6 +38,15 @@ class BlockPasses:
         self.dtype = np.dtype(dtype)
         self._program = program
         self._engines = [Blocks(one.program, self.dtype) for one in program.passes]
+
+    def reserve(self, shape: Sequence[int]) -> None:
+        """Make the scratch of a run on an array of a shape."""
+        rows, columns = rows_and_columns(shape)
+        for one, engine in zip(self._program.passes, self._engines, strict=True):
+            if rows * columns:
+                step, by_rows = _cut(one, engine, columns)
+                size = min(step, rows) * columns if by_rows else step
+                engine.scratch_of(min(size, rows * columns))
 
     def run(self, table: np.ndarray, buffers: Arrays, values: np.ndarray) -> None:
         """Update arrays in place.
@@ -95,14 +105,8 @@ class BlockPasses:
             np.asarray(_value(symbol, known, counts)).astype(self.dtype)
             for symbol in one.program.hoisted
         ]
-        kinds = {symbol.kind for symbol in (*one.program.hoisted, *one.reductions)}
-        step = max(SEGMENT, engine.size // SEGMENT * SEGMENT)
-        if kinds & {ROW, COLUMN}:
-            columns = counts["columns_"]
-            unit = math.lcm(ROWS, SEGMENT // math.gcd(SEGMENT, columns))
-            unit = unit if ARRAY in {value.kind for value in one.reductions} else ROWS
-            step = max(unit, step // columns // unit * unit)
-        else:
+        step, by_rows = _cut(one, engine, counts["columns_"])
+        if not by_rows:
             arrays = [array.reshape(-1) for array in arrays]
         parts: list[list[Any]] = [[] for _ in one.reductions]
         with flushing(self.dtype):
@@ -119,6 +123,17 @@ class BlockPasses:
             of_rows = value.kind == ROW
             whole = np.concatenate(found, axis=0 if of_rows else 1)
             known[value] = whole if of_rows else finish(str(value.operation), whole)
+
+
+def _cut(one: ArrayPass, engine: Blocks, columns: int) -> tuple[int, bool]:
+    """Return the length of a pass's blocks, and whether it counts rows."""
+    kinds = {symbol.kind for symbol in (*one.program.hoisted, *one.reductions)}
+    step = max(SEGMENT, engine.size // SEGMENT * SEGMENT)
+    if not kinds & {ROW, COLUMN}:
+        return step, False
+    unit = math.lcm(ROWS, SEGMENT // math.gcd(SEGMENT, columns))
+    unit = unit if ARRAY in {value.kind for value in one.reductions} else ROWS
+    return max(unit, step // columns // unit * unit), True
 
 
 def _partial(value: Symbol, operand: Any) -> Any:

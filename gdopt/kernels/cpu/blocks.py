@@ -7,6 +7,7 @@ one ufunc after the other over everything sixfold.
 from __future__ import annotations
 
 import functools
+import math
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -168,8 +169,9 @@ class Blocks:
                 scratch = self._scratch(parts[0].size, block, threads)
                 self._block(*parts, *values, *scratch)
 
-    def reserve(self, size: int) -> None:
-        """Make the scratch of a run on `size` elements."""
+    def reserve(self, shape: Sequence[int]) -> None:
+        """Make the scratch of a run on arrays of a shape."""
+        size = math.prod(shape)
         if POOL.shares(size, self._operations):
             block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
             self._scratch(min(size, block), block, threads)
@@ -199,9 +201,13 @@ class Blocks:
 
     def compute(self, parts: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
         """Run one block in the caller's floating-point mode; return what is kept."""
-        shape, size = parts[0].shape, parts[0].size
-        scratch = self._scratch(size, max(self.size, size))
-        return self._block(*parts, *values, *(own.reshape(shape) for own in scratch))
+        shape = parts[0].shape
+        scratch = [own.reshape(shape) for own in self.scratch_of(parts[0].size)]
+        return self._block(*parts, *values, *scratch)
+
+    def scratch_of(self, size: int) -> list[Any]:
+        """Return the scratch of a block of `size` elements in `compute`."""
+        return self._scratch(size, max(self.size, size))
 
     def _round(self, scalars: Sequence[float]) -> list[Any]:
         """Round the hoisted values once, to this thread's own 0-d arrays."""

@@ -106,7 +106,7 @@ class Printer:
         bounded = program.by_rows or not self.vectors
         constant = f"    longest, depth = {SEGMENT if program.by_rows else 1}, 2"
         return text + RUN.format(
-            buffers=", ".join(f"a_{symbol.name}" for symbol in program.inputs),
+            buffers=", ".join(program.arguments),
             longest=constant if bounded else LONGEST,
             lanes=self.terms * lane_count(TILE if self.vectors else 1),
             tree=self.terms * LEVELS,

@@ -25,7 +25,7 @@ from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.packing import cast, flat_view
 from gdopt.kernels.symbol import Symbol
-from gdopt.kernels.trace import Program, expression, print_host
+from gdopt.kernels.trace import VALUE, Program, expression, print_host
 
 IMPORTS = '''"""A loop printed by gdopt from the rule {name}."""
 from math import fabs, hypot
@@ -46,7 +46,7 @@ serial_ = serial
 
 
 @numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def counted({parameters}, scalars_, settings_, count_{more}):
+def counted({others}scalars_, settings_, count_{more}, {gradient}):
 {body}
     serial_({parameters}, scalars_)
     count_[0] += 1
@@ -56,7 +56,7 @@ LIBRARY = ("exp", "log", "log1p", "tanh", "hypot")  # may round otherwise than P
 
 def print_element(
     program: Program,
-    element: str = "{}[i]",
+    element: str = "a_{}[i]",
     known: Mapping[Symbol, str] | None = None,
     half: Collection[str] = (),
 ) -> tuple[list[str], dict[Symbol, str]]:
@@ -102,10 +102,9 @@ def print_loop(
 ) -> str:
     """Print a program as a module with a Numba loop; `norm` is that of `take_norm`."""
     body, _ = print_element(program, half=half)
-    parameters = [symbol.name for symbol in program.inputs]
-    listed = ", ".join(parameters)
+    listed = ", ".join(program.arguments)
     head = print_head(program, flush=flush, cache=cache, parameters=listed)
-    lines = [f"\n    for i in range({parameters[0]}.size):"]
+    lines = [f"\n    for i in range({program.arguments[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
     text = head + "\n".join(lines) + "\n"
@@ -131,20 +130,24 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
 def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     """Print the loop that computes its own values and counts its steps."""
     takes_norm = "norm" in program.scalars
-    if not _is_countable(program.hoisted) or (takes_norm and norm is None):
+    names, place = program.arguments, len(program.results)
+    countable = _is_countable(program.hoisted) and place < len(names)
+    if not countable or (takes_norm and norm is None):
         return ""
+    gradient = names[place]
     lines, values = print_host(program.hoisted, expression)
-    body = ["    t = count_[0] + 1.0"] if "t" in program.scalars else []
-    body += [f"    {name} = settings_[{k}]" for k, name in enumerate(program.settings)]
+    sources = {name: f"settings_[{k}]" for k, name in enumerate(program.settings)}
+    sources["t"] = "count_[0] + 1.0"
     if takes_norm:
-        gradient = program.inputs[len(program.results)].name
-        body += [f"    norm = take_norm_({gradient}, segments_, sums_, firsts_)"]
+        sources["norm"] = f"take_norm_({gradient}, segments_, sums_, firsts_)"
+    body = [f"    {VALUE.format(s)} = {sources[s]}" for s in program.scalars]
     body += [*lines, *(f"    scalars_[{k}] = {v}" for k, v in enumerate(values))]
-    body += ["    norm_[0] = norm"] if takes_norm else []
-    parameters = ", ".join(symbol.name for symbol in program.inputs)
+    body += [f"    norm_[0] = {VALUE.format('norm')}"] if takes_norm else []
     text = COUNTED.format(
         cache=cache,
-        parameters=parameters,
+        parameters=", ".join(names),
+        others="".join(f"{name}, " for name in names if name != gradient),
+        gradient=gradient,
         more=", segments_, sums_, firsts_, norm_" if takes_norm else "",
         body="\n".join(body),
     )
@@ -283,7 +286,7 @@ class Loop:
         call = functools.partial(self._counted, *views[: len(before)])
         scalars = np.empty(self._values, self.dtype)
         rest = (*views[len(before) :], scalars, settings, count, *norm)
-        return lambda one: call(one, *rest)
+        return functools.partial(call, *rest)
 
     def _shares(self, array: Any) -> bool:
         return POOL.shares(array.size, self._operations)

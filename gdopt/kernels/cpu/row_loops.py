@@ -38,8 +38,8 @@ def print_row_loop(
     norm: str | None = None,  # noqa: ARG001 - the loop does not compute it
 ) -> str:
     """Print the loop over rows: number k is row k of what is taken, else rows[k]."""
-    names = [symbol.name for symbol in program.inputs]
-    body = print_element(program, "{}_[i]")[0]
+    names = program.arguments
+    body = print_element(program, "a_{}_[i]")[0]
     listed = ", ".join([*names, "rows_"])
     lines = [print_head(program, flush=flush, cache=cache, parameters=listed)]
     lines += ["    for k in range(rows_.size):"]

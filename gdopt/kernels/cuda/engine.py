@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,18 @@ def as_bits(array: Any) -> Any:
     return array if array.dtype.itemsize != HALF else array.view(np.uint16)
 
 
+class _Compiled(Exception):  # noqa: N818 - it reports no error
+    """A kernel is compiled, and about to be launched."""
+
+
+class _CompileOnly:
+    """In place of a stream, which CuPy asks for once it has compiled a kernel."""
+
+    @property
+    def ptr(self) -> int:
+        raise _Compiled
+
+
 class Launch:
     """A kernel and those of its arguments that stay the same from launch to launch."""
 
@@ -46,14 +59,33 @@ class Launch:
         names = text.arguments
         self._arguments = [fixed.get(name) for name in names]
         self._open = {name: k for k, name in enumerate(names) if name not in fixed}
+        self._compiled = size == 0
 
-    def __call__(self, changing: dict[str, Any]) -> None:
+    def compile(self, changing: Mapping[str, Any]) -> None:
+        """Compile for such arguments, unless that is done, and launch nothing."""
+        if not self._compiled:
+            with suppress(_Compiled):
+                self(changing, stream=_CompileOnly())
+            self._compiled = True
+
+    def __call__(self, changing: Mapping[str, Any], **options: Any) -> None:
         """Launch with the arguments that change; unused names are ignored."""
         arguments = list(self._arguments)
         for name, place in self._open.items():
             arguments[place] = changing[name]
         if self.size:
-            launch(self._kernel, self.text, arguments, size=self.size)
+            launch(self._kernel, self.text, arguments, size=self.size, **options)
+
+
+Call = tuple[Launch, Mapping[str, Any]]  # with the arguments that change
+
+
+def launch_all(calls: Sequence[Call]) -> None:
+    """Launch kernels one after the other, once all of them are compiled."""
+    for one, changing in calls:
+        one.compile(changing)
+    for one, changing in calls:
+        one(changing)
 
 
 def launch(

@@ -10,7 +10,13 @@ import numpy as np
 
 from gdopt.arrays.backend import Array, get_backend
 from gdopt.arrays.dtypes import Storage
-from gdopt.kernels.cuda.engine import Launch, fill_table, strided_slot
+from gdopt.kernels.cuda.engine import (
+    Call,
+    Launch,
+    fill_table,
+    launch_all,
+    strided_slot,
+)
 from gdopt.kernels.cuda.fused import KernelVariant
 from gdopt.kernels.cuda.pass_ends import BLOCK, WARP, WARPS
 from gdopt.kernels.cuda.pass_text import SPAN, PassPrinter
@@ -112,10 +118,9 @@ class PassLaunches:
             "counters_": xp.zeros(self._count, np.uint32),
         }
 
-    def __call__(self, changing: dict[str, Any], memory: dict[str, Array]) -> None:
-        """Launch the passes one after the other; one run at a time has the memory."""
-        for launch in self._launches:
-            launch({**changing, **memory})
+    def calls(self, changing: dict[str, Any], memory: dict[str, Array]) -> list[Call]:
+        """Return the launches of the passes; one run at a time has the memory."""
+        return [(launch, {**changing, **memory}) for launch in self._launches]
 
 
 class CudaPasses:
@@ -155,7 +160,7 @@ class CudaPasses:
                 changing |= {"scalars_": values}
             else:
                 changing |= {f"s{k}": value for k, value in enumerate(values)}
-            launches(changing, launches.memory())
+            launch_all(launches.calls(changing, launches.memory()))
 
     def _prepare(
         self,

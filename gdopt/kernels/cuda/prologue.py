@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gdopt.kernels.cuda.text import KernelText, print_statements
 from gdopt.kernels.symbol import Symbol
-from gdopt.kernels.trace import BaseProgram
+from gdopt.kernels.trace import VALUE, BaseProgram
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,11 @@ def _row(
         source = f"given_[r_ * {len(split.given)} + {k}]"
         if name == "norm" and not options.given_norm:
             source = "root_"
-        lines.append(f"const double v_{name}_ = {source};")
+        lines.append(f"const double {VALUE.format(name)} = {source};")
     for node in (*split.instructions, *program.hoisted):
         for leaf in (node, *node.arguments):
             if leaf.name in split.given:
-                names[leaf] = f"v_{leaf.name}_"
+                names[leaf] = VALUE.format(leaf.name)
     lines += print_statements(split.instructions, names, "double")
     for k, value in enumerate(program.hoisted):
         place = f"(ptrdiff_t)r_ * {len(program.hoisted)} + {k}"

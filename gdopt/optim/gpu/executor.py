@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
-from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.engine import Call, Launch, launch_all
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.norm import join_norms
@@ -43,6 +43,18 @@ OVERFLOW = KernelText(
 def hoisted_of(groups: Sequence[Group]) -> list[HoistedScalars]:
     """Return the hoisted values of all passes of groups."""
     return [values for group in groups for values in group.values]
+
+
+def calls_of(
+    groups: Sequence[Group],
+    located: Sequence[Mapping[str, Any]],
+    shared: Mapping[str, Any],
+) -> list[Call]:
+    """Return the launches of groups: of all prologues, and then of all passes."""
+    calls = [call for values in hoisted_of(groups) for call in values.calls(shared)]
+    for group, arguments in zip(groups, located, strict=True):
+        calls += group.calls(arguments, shared)
+    return calls
 
 
 @dataclass(eq=False)
@@ -144,20 +156,14 @@ class GpuExecutor(RuleRunner):
             self._take_norm(grads, shared)
         if self._tries:
             self._find_overflow(grads, shared)
-        for values in hoisted_of(self._groups):
-            values.run_prologue(shared)
-        for group, arguments in zip(self._groups, located, strict=True):
-            group.update(arguments, shared)
+        launch_all(calls_of(self._groups, located, shared))
         return shared["done_"].reshape(()) if self._skip else True
 
     def _take_norm(self, grads: Arena | list[Array], shared: dict[str, Any]) -> None:
         """Compute the norm of the transformed gradients, for the groups' prologues."""
         assert self.norms is not None  # noqa: S101 - as there is a rule for them
-        for group in self._norm_groups:
-            arguments = group.locate(grads)
-            for values in group.values:
-                values.run_prologue(shared)
-            group.update(arguments, shared)
+        located = [group.locate(grads) for group in self._norm_groups]
+        launch_all(calls_of(self._norm_groups, located, shared))
         self.grad_norm = join_norms(self.parameters.backend.xp, self.norms)
         for values in hoisted_of([*self._trial_groups, *self._groups]):
             values.take_norm(self.grad_norm)
@@ -170,10 +176,8 @@ class GpuExecutor(RuleRunner):
         Passes look for that where a gradient is large, and do nothing otherwise.
         """
         trial = {**shared, "done_": shared["norm_"][:1] > self._safe}
-        for values in hoisted_of(self._trial_groups):
-            values.run_prologue(trial)
-        for group in self._trial_groups:
-            group.update(group.locate(grads), trial)
+        located = [group.locate(grads) for group in self._trial_groups]
+        launch_all(calls_of(self._trial_groups, located, trial))
         self._overflow(trial)
 
     def count(self) -> None:

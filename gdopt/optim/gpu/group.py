@@ -12,7 +12,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage, compute_name
-from gdopt.kernels.cuda.engine import Launch, as_bits
+from gdopt.kernels.cuda.engine import Call, Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
 from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
 from gdopt.kernels.cuda.prologue import PrologueOptions
@@ -142,14 +142,17 @@ class DtypeGroup:
         """The hoisted values of its passes."""
         return [self._values]
 
-    def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
-        """Launch the pass."""
+    def calls(
+        self, located: Mapping[str, Any], shared: Mapping[str, Any]
+    ) -> list[Call]:
+        """Return the launch of the pass."""
         key = self._gradient_name not in located, "axes_" in located
         if key not in self._launches:
             variant = self._variant(gradients_separate=key[0], strided=key[1])
             text = print_fused(self._program, variant)
             self._launches[key] = Launch(text, self._size // variant.width, self._fixed)
-        self._launches[key]({**shared, **self._values.arguments, **located})
+        arguments = {**shared, **self._values.arguments, **located}
+        return [(self._launches[key], arguments)]
 
     def _variant(self, *, gradients_separate: bool, strided: bool) -> KernelVariant:
         stored = list(self._stored)

@@ -14,6 +14,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, Slot
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage, compute_name
+from gdopt.kernels.cuda.engine import Call
 from gdopt.kernels.cuda.fused import KernelVariant
 from gdopt.kernels.cuda.passes import PassLaunches
 from gdopt.kernels.cuda.prologue import PrologueOptions
@@ -144,12 +145,18 @@ class ReducingGroup:
         """Add the squares of the gradients of this dtype."""
         total.add(self.group, located, columns=self._columns, column=self._gradient)
 
-    def update(self, located: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
-        """Launch the passes."""
+    def calls(
+        self, located: Mapping[str, Any], shared: Mapping[str, Any]
+    ) -> list[Call]:
+        """Return the launches of the passes."""
         launches_of = self._launches["axes_" in located]
-        own = zip(self._groups, launches_of, strict=True)
-        for one, (launches, memory) in own:
-            launches({**shared, **one.values.arguments, **located}, memory)
+        return [
+            call
+            for one, (launches, memory) in zip(self._groups, launches_of, strict=True)
+            for call in launches.calls(
+                {**shared, **one.values.arguments, **located}, memory
+            )
+        ]
 
     def _prepare(self, one: AxesGroup, *, strided: bool) -> PassLaunches:
         parameters, copies = self._parameters, self._options.master_weights

@@ -12,7 +12,7 @@ import numpy as np
 from gdopt.arrays.arena import PADDING, Slot
 from gdopt.arrays.backend import Array, Backend, is_on_device
 from gdopt.errors import ArgumentTypeError
-from gdopt.kernels.cuda.engine import Launch, strided_slot
+from gdopt.kernels.cuda.engine import Call, Launch, strided_slot
 from gdopt.kernels.cuda.prologue import PrologueOptions, print_prologue, split_hoisted
 from gdopt.kernels.packing import cast
 from gdopt.kernels.trace import BaseProgram, compile_host
@@ -270,10 +270,10 @@ class HoistedScalars:
                     value = self._hyper.of(scalar, name)
                     self._given[row * len(self._split.given) + k] = value
 
-    def run_prologue(self, shared: Mapping[str, Any]) -> None:
-        """Compute the values that the device knows alone."""
-        if self.prologue is not None:
-            self.prologue({**shared, **self.arguments})
+    def calls(self, shared: Mapping[str, Any]) -> list[Call]:
+        """Return the launch that computes what the device knows alone, if any is."""
+        own = self.prologue
+        return [] if own is None else [(own, {**shared, **self.arguments})]
 
     def take_norm(self, norm: Array) -> None:
         """Take the norm of transformed gradients, a 0-d array on the device."""
