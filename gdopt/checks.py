@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -99,7 +100,8 @@ class Range:
         if not self.holds_low:
             low = float(kinds.tiny) if low == 0 else math.nextafter(low, math.inf)
         if not self.holds_high:  # nor what rounds to it
-            below = float(np.nextafter(np.dtype(dtype).type(high), kinds.min))
+            with np.errstate(all="ignore"):
+                below = float(np.nextafter(np.dtype(dtype).type(high), kinds.min))
             high = math.nextafter((below + high) / 2, -math.inf)
         most = float(kinds.max)
         return max(low, -most), min(high, most)
@@ -168,18 +170,19 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
-def check_int(name: str, value: Any, least: int) -> int:
-    """Take a whole number of at least `least` as an int; refuse 3.0 and True."""
-    if type(value) is int and value >= least:  # a step checks some
+def check_int(name: str, value: Any, least: int, most: float = math.inf) -> int:
+    """Take a whole number from `least` to `most` as an int; refuse 3.0 and True."""
+    if type(value) is int and least <= value <= most:  # a step checks some
         return value
-    rule = f"{name} must be a whole number of at least {least}, got {shown(value)}"
+    bounds = f"at least {least}" + (f" and at most {most}" if most < math.inf else "")
+    rule = f"{name} must be a whole number of {bounds}, got {shown(value)}"
     if isinstance(value, bool | np.bool_):
         raise ArgumentTypeError(rule)
     try:
         number = operator.index(value)
     except TypeError:
         raise ArgumentTypeError(rule) from None
-    if number < least:
+    if not least <= number <= most:
         raise ArgumentError(rule)
     return number
 
@@ -213,12 +216,15 @@ def check_function(name: str, value: T, rule: str = "a function") -> T:
     return value
 
 
-def check_text(name: str, value: Any) -> str:
-    """Take text; refuse all else, such as bytes."""
-    if not isinstance(value, str):
-        message = f"{name} must be text, got {shown(value)}"
-        raise ArgumentTypeError(message)
-    return value
+def host_array(name: str, value: Any) -> np.ndarray:
+    """Take what NumPy makes a plain array of, with text in place of bytes in UTF-8."""
+    refuse_masked(name, value)
+    with contextlib.suppress(TypeError, ValueError):  # of a device; uneven lists
+        array = np.asarray(value)
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    rule = "be an array of numbers or of text in UTF-8"
+    message = f"{name} must {rule}, got {shown(value)}"
+    raise ArgumentTypeError(message)
 
 
 def holds_numbers(value: Any) -> bool:
@@ -230,24 +236,28 @@ def holds_numbers(value: Any) -> bool:
     return numbers and not isinstance(value, np.ma.MaskedArray)
 
 
-def check_mapping(name: str, value: Any) -> Mapping[Any, Any]:
-    """Take a mapping, such as a dict."""
-    if not isinstance(value, Mapping):
-        message = f"{name} must be a mapping, got {shown(value)}"
+def check_kind(name: str, value: T, kind: type, what: str = "") -> T:
+    """Take an object of a class."""
+    if not isinstance(value, kind):
+        package, got = kind.__module__.rpartition(".")[0], type(value).__name__
+        rule = what or f"a {package}.{kind.__name__}"
+        message = f"{name} must be {rule}, got {shown(value) if what else got}"
         raise ArgumentTypeError(message)
     return value
 
 
-def check_kind(name: str, value: Any, kind: type) -> None:
-    """Refuse what is not an object of a class."""
-    if not isinstance(value, kind):
-        package, got = kind.__module__.rpartition(".")[0], type(value).__name__
-        message = f"{name} must be a {package}.{kind.__name__}, got {got}"
-        raise ArgumentTypeError(message)
+def refuse_masked(name: str, value: Any) -> None:
+    """Refuse a masked array, which NumPy takes for a plain one without its mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        message = (
+            f"{name} must be a plain array, got {type(value).__name__}, whose mask "
+        )
+        raise ArgumentTypeError(message + "is not read: leave out what is masked")
 
 
 def check_sequence(name: str, values: Any) -> Sequence[Any]:
     """Take a list or tuple as it is, and a range or a one-dimensional array."""
+    refuse_masked(name, values)
     if isinstance(values, range) or getattr(values, "ndim", 0) == 1:
         return list(values)
     if not isinstance(values, list | tuple):
@@ -310,12 +320,13 @@ def check_state(
     for key, own in same.items():
         found = as_scalar(saved[key])  # as a file may hold arrays of shape ()
         flags = isinstance(found, bool) == isinstance(own, bool | np.bool_)
-        masked = isinstance(found, np.ma.MaskedArray)
-        if masked or not flags or not np.array_equal(found, own):
+        if not flags or not np.array_equal(found, own):
             got = shown(saved[key])
             message = f"{key} of {name} must be {shown(own)} to match, got {got}"
             raise StateError(message)
     try:
+        for key, part in saved.items():
+            refuse_masked(key, part)
         counted = {key: check_int(key, saved[key], least=0) for key in counts}
     except GdoptError as error:
         message = f"{name} is damaged: {error}"
@@ -385,6 +396,8 @@ def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T |
     return None if value is None else check(name, value)
 
 
+check_text = functools.partial(check_kind, kind=str, what="text")
+check_mapping = functools.partial(check_kind, kind=Mapping, what="a mapping")
 check_count = functools.partial(check_int, least=1)
 check_finite = functools.partial(check_number, bounds=FINITE)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypeVar
 
@@ -33,8 +34,8 @@ class Running(NotCopied, Iterator[T]):
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> T:
-        return self._next()
+    # Not in a frame of its own: a signal would come between generator and caller.
+    __next__ = property(operator.attrgetter("_next"))
 
 
 def running(function: Callable[P, Iterator[T]]) -> Callable[P, Running[T]]:

@@ -24,27 +24,17 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
 
 def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     """Take a path: text, or an object that stands for one."""
-    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(path, str):
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         message = f"{name} must be {rule}, got {value!r:.200}"
         raise ArgumentTypeError(message)
     try:
-        named = b"\0" not in os.fsencode(path)
+        unnamed = b"\0" in (os.fsencode(value) or b"\0")
     except UnicodeEncodeError:
-        named = False
-    if not path or not named:
-        message = f"{name} must be a path that can exist, got {path!r}"
+        unnamed = True
+    if unnamed:
+        message = f"{name} must be a path that can exist, got {value!r:.200}"
         raise ArgumentError(message)
-    return Path(path)
-
-
-def new_file(name: str, value: Any) -> Path:
-    """Take the path of a file that may be written: in a folder that exists."""
-    path = check_path(name, value)
-    if path.is_dir() or not path.parent.is_dir():
-        message = f"{name} must name a file in a folder that exists, got '{path}'"
-        raise PathError(message)
-    return path
+    return Path(value)
 
 
 def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:
@@ -119,10 +109,10 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def made_folder(path: Path) -> Iterator[None]:
+def made_folder(path: Path, mode: int = 0o777) -> Iterator[None]:
     """Make a folder; if the block fails, those that were made and are empty vanish."""
     with _vanishing([one for one in (path, *path.parents) if not one.exists()]):
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode, parents=True, exist_ok=True)
         yield
 
 
@@ -230,6 +220,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path.write_bytes(content.getvalue())
         return
     path = Path(os.path.realpath(path))
+    if path.is_dir() or not path.parent.is_dir():
+        message = f"path must name a file in a folder that exists, got '{path}'"
+        raise PathError(message)
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     old = path.stat() if path.exists() else None

@@ -12,9 +12,9 @@ import os
 import sys
 from _thread import get_ident
 from collections.abc import Callable, Iterator
-from itertools import compress, repeat
+from itertools import repeat
 from queue import SimpleQueue
-from threading import main_thread
+from threading import Thread, main_thread
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -26,25 +26,30 @@ class _Deferral:
     """The handlers of the process while they wait; the main thread alone uses it."""
 
     def __init__(self) -> None:
-        self.running = False
+        self.running, self.thread = False, main_thread().ident
         self._held: dict[int, Any] = {}  # by the numbers of signals
         self._noted: SimpleQueue[int] = SimpleQueue()
         self._note: Any = self._noted.put  # takes a number and a frame, in one C call
+        self._notes = repeat(self._note)
         self._swapped: list[int] = []  # when all handlers were last found swapped,
         self._found: list[Any] = []  # and what was found then
 
-    def begin(self) -> None:
-        """Swap all handlers; where one of them raises meanwhile, restore them."""
-        if self._held:  # left by two that have interrupted `_restore`
+    def begin(self) -> bool:
+        """Swap all handlers, in the main thread; return whether that is to be ended.
+
+        Where one of them raises meanwhile, they are restored.
+        """
+        if self.running or get_ident() != self.thread:
+            return False
+        if self._held:  # left by several that have interrupted `end`
             self._restore()
-        known = self._swapped
-        numbers = [*compress(known, map(callable, map(_signal.getsignal, known)))]
+        numbers = self._swapped
         try:
+            if not all(map(callable, map(_signal.getsignal, numbers))):
+                numbers = []
             while True:  # as a handler that runs meanwhile may set others
-                pairs = zip(numbers, map(_signal.signal, numbers, repeat(self._note)))
-                self._held.update(
-                    pairs
-                )  # what has been swapped is known, whatever comes
+                swaps = map(_signal.signal, numbers, self._notes)
+                self._held.update(zip(numbers, swaps, strict=True))  # in one C call
                 found = list(map(_signal.getsignal, VALID))
                 if found == self._found:
                     break
@@ -60,53 +65,54 @@ class _Deferral:
             finally:
                 self._restore()
             if str(error).startswith("signal only works in main thread"):
-                return  # of the main interpreter: a thread that embeds Python
+                return False  # of the main interpreter: a thread that embeds Python
             raise
+        return True
 
     def end(self) -> None:
         """Restore the handlers, and call those whose signals came, in their order."""
-        count = self._noted.qsize()
-        noted = [*map(self._noted.get, repeat(False, count))] if count else []
+        noted = self._drain()
         self.running = False
-        try:
-            self._restore()
-        finally:
-            try:
-                if noted:
-                    self._call(iter(noted), sys._getframe(2))  # noqa: SLF001
-            finally:
-                if self._noted.qsize():  # came while handlers were restored
-                    with Uninterrupted():
-                        pass
-
-    def _restore(self) -> None:
-        """Restore the handlers, though up to three that are restored raise."""
         try:
             self._restore_once()
         finally:
             try:
-                self._restore_once()
+                if self._held:
+                    self._restore()
             finally:
-                try:
-                    self._restore_once()
-                finally:
-                    self._restore_once()
+                if self._held:
+                    self._restore()
+                if noted:
+                    self._call(iter(noted), sys._getframe(2))  # noqa: SLF001
+                if self._noted.qsize():  # came while handlers were restored
+                    with Uninterrupted():
+                        pass
+
+    def _drain(self) -> list[int]:
+        count = self._noted.qsize()
+        return [*map(self._noted.get, repeat(False, count))] if count else []
+
+    def _restore(self) -> None:
+        """Restore the handlers, though some that are restored raise."""
+        try:
+            self._restore_once()
+        finally:
+            self._restore_once()
 
     def _restore_once(self) -> None:
-        if self._held:
-            for number, handler in [*self._held.items()]:
-                if _signal.getsignal(number) is self._note:
-                    _signal.signal(number, handler)
-            self._held.clear()
+        for number, handler in [*self._held.items()]:
+            if _signal.getsignal(number) is self._note:
+                _signal.signal(number, handler)
+        self._held.clear()
 
     def _call(self, numbers: Iterator[int], frame: Any) -> None:
         """Do what the signals do now; an error is the context of the next one."""
         try:
             for number in numbers:
                 handler = _signal.getsignal(number)
-                if callable(handler):
+                if callable(handler) and handler is not self._note:
                     handler(number, frame)
-                else:
+                elif handler is not self._note:  # which a schedule has kept
                     _signal.raise_signal(number)
         except BaseException:
             self._call(numbers, frame)
@@ -114,8 +120,9 @@ class _Deferral:
 
     def forget(self) -> None:
         """Restore the handlers in a forked child, which may have another thread."""
-        self.running = False
+        self.running, self.thread = False, get_ident()
         self._restore()
+        self._drain()  # what came is the parent's
 
 
 DEFERRAL = _Deferral()
@@ -134,13 +141,27 @@ class Uninterrupted:
     __slots__ = ("_outer",)
 
     def __enter__(self) -> None:
-        self._outer = not DEFERRAL.running and get_ident() == main_thread().ident
-        if self._outer:
-            DEFERRAL.begin()
+        self._outer = DEFERRAL.begin()
 
     def __exit__(self, *_: object) -> None:
         if self._outer:
             DEFERRAL.end()
+
+
+def start_thread(work: Callable[..., object], *given: Any) -> None:
+    """Start a thread of gdopt's own, which ends with the process; no signal goes to it.
+
+    Raises:
+        RuntimeError, MemoryError: the system has no more threads; nothing has started.
+    """
+    thread = Thread(target=work, args=given, name="gdopt", daemon=True)
+    mask = getattr(_signal, "pthread_sigmask", lambda *_: ())
+    with Uninterrupted():  # threads inherit the mask
+        before = mask(getattr(_signal, "SIG_BLOCK", 0), VALID)
+        try:
+            thread.start()
+        finally:
+            mask(getattr(_signal, "SIG_SETMASK", 0), before)
 
 
 def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:

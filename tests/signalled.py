@@ -20,7 +20,7 @@ class Signalled(Exception):  # noqa: N818 - it is no error
 
 @contextlib.contextmanager
 def handling(handler, *numbers):
-    """Set a handler of signals for the length of a block; it must be there at its end."""
+    """Set a handler of signals for a block, at whose end it must still be there."""
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_signals_at_any_instruction_are_answered_outside_and_leave_all_handlers(
         body()  # the handlers are looked for at their places from now on
         last = call_with_signals(0, body, files=files)
         for place in range(1, last + 1):
-            answered(lambda: call_with_signals(place, body, *numbers, files=files))
+            call = partial(call_with_signals, place, body, *numbers, files=files)
+            answered(call)
             inside.clear()
             assert sorted(heard) == [(number, False) for number in sorted(numbers)]
             assert {*map(signal.getsignal, SIGNALS)} == {hear}, place
@@ -76,11 +78,14 @@ def test_signals_at_any_instruction_are_answered_outside_and_leave_all_handlers(
 
 def test_signals_are_answered_in_their_order_each_error_in_the_next_ones_context():
     order = [SIGNALS[k] for k in (3, 0, 5, 0, 2)]
-    with handling(raising, *SIGNALS), pytest.raises(Signalled) as caught:
+
+    def body():
         with Uninterrupted():
             [*map(signal.raise_signal, order)]
             raise ValueError
-    found, error = [], caught.value
+
+    with handling(raising, *SIGNALS):
+        found, error = [], answered(body)
     while isinstance(error, Signalled):
         found, error = [error.args[0], *found], error.__context__
     assert found == order

@@ -20,7 +20,13 @@ from gdopt.arrays.backend import (
 )
 from gdopt.arrays.containers import LoneName, named_arrays, refuse_other_kinds
 from gdopt.arrays.dtypes import COMPLEX, is_float
-from gdopt.checks import check_choice, check_like, listed, name_differences
+from gdopt.checks import (
+    check_choice,
+    check_like,
+    listed,
+    name_differences,
+    refuse_masked,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
@@ -196,6 +202,7 @@ class Arena(Mapping[str, Array]):
                 f"{type(value).__name__}; for a number write arena[{name!r}][...] = it"
             )
             raise ArgumentTypeError(message)
+        refuse_masked(name, value)
         check_like(name, value, view)
         view[...] = value
 

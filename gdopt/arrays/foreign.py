@@ -17,6 +17,7 @@ import numpy as np
 from gdopt.arrays.arena import array_label
 from gdopt.arrays.backend import Array, Backend, get_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype
+from gdopt.checks import refuse_masked
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
 
 HOST, CUDA = 1, 2  # kinds of device in DLPack
@@ -91,6 +92,7 @@ def as_array(array: Any) -> Array:
 
 def view_of(array: Any, label: str) -> Array:
     """View an array in place; see `as_array`. Errors call it by a label."""
+    refuse_masked(label, array)
     if isinstance(array, np.ndarray):
         return array
     try:

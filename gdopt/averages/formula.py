@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, is_on_device
-from gdopt.checks import Range, check_count, check_number, holds_numbers, shown
+from gdopt.checks import (
+    Range,
+    check_int,
+    check_number,
+    holds_numbers,
+    shown,
+)
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 
@@ -15,14 +21,17 @@ BETA = Range.parse("[0, 1)")
 WINDOW = Range.parse("[1, inf)")
 
 
-def check_beta(beta: Any, window: Any = None) -> float:
-    """Take beta, or the window that gives it: beta = 1 - 1 / window."""
+def check_beta(beta: Any, window: Any = None, dtype: Any = None) -> float:
+    """Take beta, or the window that gives it: beta = 1 - 1 / window.
+
+    It must not round to 1 in the dtype of the arithmetic, if that is known.
+    """
     if (beta is None) == (window is None):
         message = f"give either beta or window, got beta={beta!r}, window={window!r}"
         raise ArgumentError(message)
     if beta is None:
         beta = 1 - 1 / check_number("window", window, WINDOW)
-    return check_number("beta", beta, BETA)
+    return check_number("beta", beta, BETA, dtype)
 
 
 def average(v: Any, x: Any, *, beta: Any) -> Any:
@@ -57,7 +66,9 @@ def ewa_weights(beta: float, count: int) -> np.ndarray:
     array([0.02  , 0.0196])
     """
     beta = check_number("beta", beta, BETA)
-    return (1 - beta) * beta ** np.arange(check_count("count", count))
+    powers = np.arange(check_int("count", count, least=1, most=1 << 59))
+    with np.errstate(under="ignore"):
+        return (1 - beta) * beta**powers
 
 
 def ewa_window(beta: float) -> float:

@@ -17,7 +17,14 @@ import numpy as np
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.averages.formula import check_beta, check_initial, starts_from_zero
-from gdopt.checks import check_flag, check_int, check_optional, check_positive, shown
+from gdopt.checks import (
+    check_flag,
+    check_int,
+    check_optional,
+    check_positive,
+    refuse_masked,
+    shown,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 WIDE = 1024  # series side by side, which keep a kernel busy on their own
@@ -192,6 +199,7 @@ def _variance(xp: Any, rows: Array, kept: Array, taken: Array, *, bias: bool) ->
 def half_lives(times: Any, halflife: Any, lines: Lines) -> np.ndarray:
     """Return how many half-lives have passed since the time before, for each row."""
     backend, unit = lines.backend, np.timedelta64(1, "us")
+    refuse_masked("times", times)
     try:
         at = backend.to_host(times) if backend.is_array(times) else np.asarray(times)
         if at.dtype == object:  # datetime.datetime, or pandas' with a time zone

@@ -105,6 +105,7 @@ def ewa(
 def _average(lines: Lines, beta: float, initial: Any, corrected: Any) -> Any:
     """Average lines whose values all have weights that fall by beta."""
     backend, rows, results = lines.backend, lines.rows, lines.results
+    check_beta(beta, dtype=compute_dtype(rows.dtype))
     if rows.shape[0]:
         start = initial_row(backend, rows[0, ...], initial)
         if rows.size:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Array, backend_of, common_backend, on_their_device
+from gdopt.arrays.dtypes import compute_dtype
 from gdopt.averages.formula import (
     average,
     averaged_kernel,
@@ -19,7 +20,7 @@ from gdopt.averages.formula import (
 )
 from gdopt.checks import as_number, check_flag, check_like, check_state, shown, shows
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 
 
 @shows("beta", "bias_correction", "_initial", "t", "value")
@@ -93,8 +94,8 @@ class EWA:
         if out is not None:
             message = f"out must be None where x is a number, got {shown(out)}"
             raise ArgumentTypeError(message)
-        self._raw = average(raw, number, beta=self.beta)
-        self.t += 1
+        raw = average(raw, number, beta=self.beta)
+        self._raw, self.t = raw, self.t + 1  # no signal comes between two stores
         return self.value
 
     def state_dict(self) -> dict[str, Any]:
@@ -148,6 +149,8 @@ class EWA:
         named = {"x": x} if out is None else {"x": x, "out": out}
         backend = common_backend(named.items())
         refuse_unusable_dtype("x", x.dtype)
+        if self.t == 0:
+            check_beta(self.beta, dtype=compute_dtype(x.dtype))
         raw = self._raw
         if raw is None:
             raw = initial_row(backend, x, self._initial)
@@ -160,11 +163,12 @@ class EWA:
             message = "out must be x itself or share no memory with it"
             raise ArgumentError(message)
         divisor = self._divisor(self.t + 1)
-        averaged_kernel(raw, out, x, beta=self.beta, divisor=divisor)
-        self._raw = raw
-        self.t += 1
-        if raw.dtype.itemsize < np.dtype(np.float32).itemsize:
-            out[...] = self.value  # of the average as it is stored
+        with Uninterrupted():
+            averaged_kernel(raw, out, x, beta=self.beta, divisor=divisor)
+            self._raw = raw
+            self.t += 1
+            if raw.dtype.itemsize < np.dtype(np.float32).itemsize:
+                out[...] = self.value  # of the average as it is stored
         return out
 
 

@@ -127,8 +127,7 @@ class Watch:
         """Show a record; at the end of an epoch, measure."""
         if self._classifies and record.dev_accuracy is not None:
             network = self.run.objective.model
-            with np.errstate(over="ignore", invalid="ignore"):
-                self.accuracy[record.step] = network.accuracy(*self._sample)
+            self.accuracy[record.step] = network.accuracy(*self._sample)
         self._show(record)
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,11 +207,10 @@ class Session:
         problem, watch = self.problem, self.watch
         assert watch is not None  # noqa: S101 - `train` has made it
         history, seconds = watch.run.history, watch.run.seconds
-        with np.errstate(over="ignore", invalid="ignore"):  # where it has diverged
-            found = {
-                name: problem.evaluate(self.network, part)
-                for name, part in problem.parts.items()
-            }
+        found = {
+            name: problem.evaluate(self.network, part)
+            for name, part in problem.parts.items()
+        }
         best = self.best
         kind = type(stopped).__name__
         recorded = history["step"].size > 0

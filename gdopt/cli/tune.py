@@ -200,7 +200,8 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             "betas": {name: values[name] for name in BETAS if name in values},
         }
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ArgumentError(rule) from error
+        message = f"{rule}, got '{path}'"
+        raise ArgumentError(message) from error
 
 
 def _draw(

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import (
     Range,
+    as_scalar,
     check_choice,
     check_count,
     check_each,
@@ -42,7 +43,7 @@ FILLS = ("zero", "edge")
 
 def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array]:
     """Return images as (m, h, w) or (m, h, w, c); refuse a seed for a generator."""
-    backend = backend_of(images)
+    backend = common_backend((("images", images),))
     check_kind("generator", generator, np.random.Generator)
     if shape is None:
         if images.ndim not in (3, 4):
@@ -200,7 +201,7 @@ def flip(
     """
     backend, x = as_images(images, shape, generator)
     share = check_number("share", share, SHARE)
-    if isinstance(axis, bool) or axis not in (1, 2):
+    if type(as_scalar(axis)) is not int or axis not in (1, 2):
         message = f"axis must be 1 (top and bottom) or 2 (left and right), got {axis!r}"
         raise ArgumentError(message)
     flipped = x[:, ::-1] if axis == 1 else x[:, :, ::-1]

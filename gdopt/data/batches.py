@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -127,36 +127,40 @@ class MiniBatches:
         """The epoch, from 0, of the last batch; the next one where it is complete."""
         return self._epoch
 
-    @running
     def __iter__(self) -> Iterator[Any]:
         """Run through one epoch.
 
         Two loops at a time are two epochs; the state follows the one begun last.
         """
-        batch: Any = None
-        for epoch, number in self.positions():
-            if batch is None:
-                order = self.order(epoch) if self._shuffle else None
-                how = self.arrays, self.axis, self.batch_size
-                batch = gathered(self._backend, *how, order)
-            # Not referenced here: its memory is the caller's.
-            yield _one_or_tuple(batch(number))
+        return self._run(self._gathered)
 
-    @running
+    def _gathered(self, epoch: int) -> Callable[[int], Any]:
+        """Return what gathers the batches of an epoch, by their numbers."""
+        order = self.order(epoch) if self._shuffle else None
+        how = self.arrays, self.axis, self.batch_size
+        batch = gathered(self._backend, *how, order)
+        return lambda number: _one_or_tuple(batch(number))
+
     def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but yield epoch and number of batches.
 
         For those who gather the examples themselves, by `order`.
         """
-        if self._position > 0 and not self._resuming:
-            self._epoch, self._position = self._epoch + 1, 0
-        self._resuming = False
+        return self._run(lambda epoch: lambda number: (epoch, number))
+
+    @running
+    def _run(self, make: Callable[[int], Callable[[int], Any]]) -> Iterator[Any]:
+        """Run through one epoch; a batch is used as it is handed out, not before."""
         epoch, first = self._epoch, self._position
+        if first > 0 and not self._resuming:
+            epoch, first = epoch + 1, 0
         loop = self._latest = object()
+        batch = make(epoch)
         for number in range(first, len(self)):
-            if self._latest is loop:
-                self._position = number + 1
-            yield epoch, number
+            given = batch(number)
+            if self._latest is loop:  # no call from here on: no signal comes in between
+                self._epoch, self._position, self._resuming = epoch, number + 1, False
+            yield (given, given := None)[0]  # not kept: its memory is the caller's
         if self._latest is loop:
             self._epoch, self._position = epoch + 1, 0
 
@@ -167,10 +171,10 @@ class MiniBatches:
 
     def order(self, epoch: int) -> Array:
         """Draw the order of an epoch on the host; move it to the arrays' device."""
-        order = np.arange(self._count)
+        order, number = np.arange(self._count), check_int("epoch", epoch, least=0)
         if self._shuffle:
             # A spawn key, as [seed, 0] would repeat the stream of the seed alone.
-            entropy = np.random.SeedSequence(self._seed, spawn_key=(epoch,))
+            entropy = np.random.SeedSequence(self._seed, spawn_key=(number,))
             order = np.random.default_rng(entropy).permutation(self._count)
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gdopt.checks import host_array
 from gdopt.data.schema import Schema
 from gdopt.errors import ArgumentError
 
@@ -47,20 +48,21 @@ class Dataset:
         Raises:
             ArgumentError: the arrays are not examples and their targets.
         """
+        X, y = host_array(f"{path}: features", X), host_array(f"{path}: targets", y)
         if X.ndim < 2 or X.dtype.kind not in "biuf":
             rule = "features must be rows of real numbers"
             raise refusal(path, f"{rule}, got {X.dtype} of shape {X.shape}")
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        if y.ndim not in (1, 2) or y.dtype.kind not in "biufUS":
+        if y.ndim not in (1, 2) or y.dtype.kind not in "biufU":
             rule = "targets must be numbers or text, one row for each example"
             raise refusal(path, f"{rule}, got {y.dtype} of shape {y.shape}")
         if len(X) != len(y):
             rule = "features and targets must have equally many examples"
             raise refusal(path, f"{rule}, got {len(X)} and {len(y)}")
         classes = None
-        if y.dtype.kind in "US":
-            names, numbers = np.unique(y.astype(str), return_inverse=True)
+        if y.dtype.kind == "U":
+            names, numbers = np.unique(y, return_inverse=True)
             y, classes = numbers.reshape(y.shape), tuple(names.tolist())
         # Unsigned class numbers would wrap around in a difference.
         y = _native(y) if y.dtype.kind == "f" else y.astype(np.int64)

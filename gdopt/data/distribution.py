@@ -110,17 +110,15 @@ def _feature_sums(
     """Add up the values of every feature, in float64."""
     xp = backend.xp
     sums: Any = 0
-    # Infinities and squares beyond float64 make no alarm; they need no warning either.
-    with np.errstate(invalid="ignore", over="ignore"):
-        blocks = (example_blocks(part, axis) for part in (dev, test))
-        for a, b in zip(*blocks, strict=True):
-            difference = a.astype(np.float64) - b
-            usable = xp.isfinite(difference)
-            kept = (
-                xp.where(usable, part, 0)
-                for part in (difference, difference * difference, a, b, usable)
-            )
-            sums = sums + xp.stack([x.sum(axis=0, dtype=np.float64) for x in kept])
+    blocks = (example_blocks(part, axis) for part in (dev, test))
+    for a, b in zip(*blocks, strict=True):
+        difference = a.astype(np.float64) - b
+        usable = xp.isfinite(difference)
+        kept = (
+            xp.where(usable, part, 0)
+            for part in (difference, difference * difference, a, b, usable)
+        )
+        sums = sums + xp.stack([x.sum(axis=0, dtype=np.float64) for x in kept])
     names = [
         f"feature {index[0] if len(index) == 1 else index}" if index else "the value"
         for index in np.ndindex(*sums.shape[1:])

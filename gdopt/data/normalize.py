@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, on_their_device
-from gdopt.checks import check_state
+from gdopt.checks import check_flag, check_state
 from gdopt.data.gather import (
     check_arrays,
     check_axis,
@@ -18,6 +19,8 @@ from gdopt.data.gather import (
     refuse_nan,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
+
+SMALL, FAR = 2.0**-500, 400  # deviations whose squares may vanish, and their powers
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,7 @@ class Normalizer:
         scale: standard deviation of every feature, or 1; like `mean`.
         axis: 0 where rows are examples; 1 where columns are.
         dtype: of the data it was fitted on.
+        skipna: whether NaN is a gap, which `transform` leaves as it is.
 
     Source: Ng, Improving deep neural networks, week 1, "Normalizing inputs"; the
     lecture writes sigma^2 for the divisor, its root is meant.
@@ -57,21 +61,26 @@ class Normalizer:
     scale: np.ndarray
     axis: int
     dtype: np.dtype[Any]
+    skipna: bool = False
 
     @classmethod
     @on_their_device
-    def fit(cls, X: Array, axis: int = 0) -> Self:
+    def fit(cls, X: Array, axis: int = 0, *, skipna: bool = False) -> Self:
         """Take mean and standard deviation of every feature of the training set.
 
         Args:
             X: the training set, real numbers; one dimension is one feature.
             axis: 0 where rows are examples; 1 for the course's layout, (n_x, m).
+            skipna: whether NaN is a gap: of each feature the numbers that there are
+                count, as with pandas' ``mean(skipna=True)`` and ``std(ddof=0)`` and in
+                scikit-learn's StandardScaler.
 
         Raises:
-            ArgumentError: X holds no example, NaN, or numbers whose squares overflow.
+            ArgumentError: X holds no example, NaN, or infinity; a feature has no number
+                at all, or numbers so far apart that their difference overflows.
             ArgumentTypeError: X is not an array of real numbers.
         """
-        axis = check_axis(axis)
+        axis, skipna = check_axis(axis), check_flag("skipna", skipna)
         backend, count = check_arrays((X,), axis, "X")
         if X.dtype.kind not in "biuf" or X.dtype.itemsize > 8:
             message = f"X must hold real numbers of 8 bytes at most, got {X.dtype}"
@@ -79,15 +88,19 @@ class Normalizer:
         if count == 0:
             message = f"X must hold at least one example, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
-        hint = "; fill it in or leave those examples out"
-        refuse_nan("X", X, axis, backend, hint, ("isnan",))  # infinities: see below
-        mean, scale = _moments(backend, X, axis, count)
+        if not skipna:
+            hint = "; fill it in, leave those examples out, or give skipna=True"
+            refuse_nan("X", X, axis, backend, hint, ("isnan",))  # infinities: see below
+        mean, scale = _moments(backend, X, axis, count, skipna=skipna)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
-            largest = float(abs(X).max())
-            rule = "X must be finite, and so must be the squares of its deviations"
-            message = f"{rule} in float64, got up to {largest:g}"
+            largest = float(backend.xp.where(X == X, abs(X), 0).max())  # noqa: PLR0124
+            rule = (
+                "X must be finite, with a number in each feature, and with differences"
+            )
+            message = f"{rule} that are finite in float64, got up to {largest:g}"
             raise ArgumentError(message)
-        return cls(mean, np.where(scale > 0, scale, 1.0), axis, np.dtype(X.dtype))
+        scale = np.where(scale > 0, scale, 1.0)
+        return cls(mean, scale, axis, np.dtype(X.dtype), skipna)
 
     @on_their_device
     def transform(self, X: Array) -> Array:
@@ -104,7 +117,8 @@ class Normalizer:
             ArgumentTypeError: X is not an array, or has another dtype.
         """
         backend = self._refuse_others(X, self.dtype)
-        refuse_nan("X", X, self.axis, backend, "")
+        kinds = ("isinf",) if self.skipna else ("isnan", "isinf")
+        refuse_nan("X", X, self.axis, backend, "", kinds)
         return self._map(backend, X, lambda x, mean, scale: (x - mean) / scale)
 
     @on_their_device
@@ -127,7 +141,7 @@ class Normalizer:
             "scale": self.scale.copy(),
             "axis": np.array(self.axis),
             "dtype": np.array(self.dtype.str),
-        }
+        } | ({"skipna": np.array(True)} if self.skipna else {})
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
@@ -136,10 +150,13 @@ class Normalizer:
         Raises:
             StateError: a name is missing or unknown, or a value cannot be.
         """
-        state = check_state("state", state, ("mean", "scale", "axis", "dtype"))
+        keys = ["mean", "scale", "axis", "dtype"]
+        keys += ["skipna"] if isinstance(state, Mapping) and "skipna" in state else []
+        state = check_state("state", state, keys)
         try:
             mean, scale = (np.array(state[n], np.float64) for n in ("mean", "scale"))
             axis, dtype = check_axis(int(state["axis"])), np.dtype(str(state["dtype"]))
+            skipna = check_flag("skipna", state.get("skipna", False))
         except (GdoptError, TypeError, ValueError) as error:
             message = f"state is damaged: {error}"
             raise StateError(message) from error
@@ -150,7 +167,7 @@ class Normalizer:
                 f"positive, got shapes {mean.shape} and {scale.shape}"
             )
             raise StateError(message)
-        return cls(mean, scale, axis, dtype)
+        return cls(mean, scale, axis, dtype, skipna)
 
     def _refuse_others(self, X: Array, dtype: Any) -> Backend:
         backend, _ = check_arrays((X,), self.axis, "X")
@@ -181,16 +198,38 @@ def _floating(dtype: Any) -> np.dtype[Any]:
 
 
 def _moments(
-    backend: Backend, X: Array, axis: int, count: int
+    backend: Backend, X: Array, axis: int, count: Any, *, skipna: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of every feature, on the host."""
+    xp = backend.xp
+
+    def each(formula: Callable[[Array], Array], gap: float = 0.0) -> Iterator[Array]:
+        for x in (block.astype(np.float64) for block in example_blocks(X, axis)):
+            found = formula(x)
+            yield xp.where(xp.isnan(x), gap, found) if skipna else found
+
+    def total(formula: Callable[[Array], Array]) -> Any:
+        return sum(x.sum(axis=0) for x in each(formula))
+
+    def moments(power: Any) -> tuple[Array, Array]:
+        down, up = (-power, power) if power is not None else (None, None)
+        shifted = total(lambda x: _scaled(xp, x - first, down)) / count
+        mean = first + _scaled(xp, shifted, up)
+        squares = total(lambda x: _scaled(xp, x - mean, down) ** 2)
+        return mean, _scaled(xp, xp.sqrt(squares / count), up)
+
+    # Deviations from a value of its own make a constant feature's exactly 0.
     first = next(example_blocks(X, axis))[0].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Deviations from the first example make a constant feature's exactly 0.
-        total = sum(
-            (x.astype(np.float64) - first).sum(axis=0) for x in example_blocks(X, axis)
-        )
-        mean = first + total / count
-        squares = sum(((x - mean) ** 2).sum(axis=0) for x in example_blocks(X, axis))
-        scale = backend.xp.sqrt(squares / count)
+    if skipna:
+        lows = (x.min(axis=0) for x in each(lambda x: x, np.inf))
+        first, count = functools.reduce(xp.minimum, lows), total(xp.ones_like)
+    mean, scale = moments(None)
+    if not ((scale > SMALL) & (mean - mean + scale < np.inf)).all():
+        ends = (abs(x).max(axis=0) for x in each(lambda x: x - first))
+        power = xp.frexp(functools.reduce(xp.maximum, ends))[1]
+        mean, scale = moments(xp.where(abs(power) > FAR, power, 0))
     return backend.to_host(mean), backend.to_host(scale)
+
+
+def _scaled(xp: Any, x: Array, power: Any) -> Array:
+    return x if power is None else xp.ldexp(x, power)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ DAMAGE = (
     MemoryError,  # what is claimed is limited by the size of the file
     RuntimeError,  # a member that claims a password or another version
     SyntaxError,  # the header of an npy member is a Python literal
+    TokenError,
     TypeError,
     ValueError,  # and of UTF-8, JSON and npy
 )

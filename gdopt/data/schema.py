@@ -56,7 +56,8 @@ class Schema:
             for cells in features
         }
         if not columns:
-            message = f"{table.source}: must have a feature in addition to the target"
+            rule = "must have a feature in addition to the target"
+            message = f"{table.source}: {rule}, got none"
             raise ArgumentError(message)
         size = 8 * len(goal.codes) * sum(len(c) for c in columns.values() if c)
         if size > MOST_BYTES:

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack, overloa
 
 import numpy as np
 
-from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.checks import check_flag, check_int, shown
 from gdopt.data.distribution import classes_of, differences
 from gdopt.data.gather import check_arrays, check_axis, examples_at
@@ -195,7 +195,7 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
 @on_their_device
 def _numbers(name: str, labels: Array, count: int) -> np.ndarray:
     """Return the number of every example's label, on the host."""
-    backend = backend_of(labels)
+    backend = common_backend(((name, labels),))
     if labels.size != count:
         rule = f"{name} must hold one label for each of the {count} examples"
         message = f"{rule}, got shape {tuple(labels.shape)}"

@@ -118,9 +118,9 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             The estimator itself.
 
         Raises:
-            ArgumentError: a parameter is out of its range, or does not fit the data.
+            ArgumentError: a parameter is out of its range, or does not fit the data, or
+                the data are not what scikit-learn takes for data.
             ArgumentTypeError: a parameter is of the wrong kind.
-            ValueError: the data are not what scikit-learn takes for data.
             DivergenceError: the loss is no longer finite.
         """
         return self._train(X, y, sample_weight)

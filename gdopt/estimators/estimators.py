@@ -18,6 +18,7 @@ from gdopt.estimators.settings import (
     metrics,
     multiclass,
     plain_text,
+    refusing,
     validation,
 )
 from gdopt.estimators.training import Part, TrainedNetwork
@@ -119,7 +120,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
         Raises:
             ArgumentError: classes are missing at the first call, or others than before.
-            ValueError: as in `fit`.
+            ArgumentTypeError: as in `fit`.
         """
         return self._train(X, y, sample_weight, part=True, classes=classes)
 
@@ -130,7 +131,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             X: (n, features), as in `fit`.
 
         Raises:
-            ValueError: X is not what scikit-learn takes for data.
+            ArgumentError: X is not what scikit-learn takes for data.
         """
         numbers = self._call_network("predict", X)
         named: np.ndarray = self.classes_[numbers]
@@ -143,7 +144,7 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
             X: (n, features), as in `fit`.
 
         Raises:
-            ValueError: X is not what scikit-learn takes for data.
+            ArgumentError: X is not what scikit-learn takes for data.
         """
         probabilities = self._call_network("predict_proba", X)
         if probabilities.ndim == 1:
@@ -152,11 +153,12 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy: the share of examples, or weights, predicted right."""
-        return float(super().score(X, plain_text(y), sample_weight))
+        with refusing("y and sample_weight"):
+            return float(super().score(X, plain_text(y), sample_weight))
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of what `predict_proba` returns."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             logarithms: np.ndarray = np.log(self.predict_proba(X))
         return logarithms
 
@@ -164,16 +166,17 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         self, X: Any, y: Any, *, reset: bool, part: bool, classes: Any = None
     ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, plain_text(y), reset=reset)
-        multiclass.check_classification_targets(y)
-        found = np.unique(y)
-        if classes is not None:
-            classes = np.unique(plain_text(np.asarray(classes)))
-        elif reset and part:
+        with refusing("y and classes"):
+            multiclass.check_classification_targets(y)
+            found = np.unique(y)
+            if classes is not None:
+                classes = np.unique(plain_text(np.asarray(classes)))
+        if classes is None and reset and part:
             message = "classes must be passed on the first call to partial_fit"
             raise ArgumentError(message)
-        elif reset:
+        if classes is None and reset:
             classes = found
-        elif not part and list(found) != list(self.classes_):
+        elif classes is None and not part and list(found) != list(self.classes_):
             message = (
                 "warm_start can only be used where `y` has the same classes as in the "
                 f"previous call to fit. Previously got {self.classes_}, `y` has {found}"
@@ -245,7 +248,7 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
             X: (n, features), as in `fit`.
 
         Raises:
-            ValueError: X is not what scikit-learn takes for data.
+            ArgumentError: X is not what scikit-learn takes for data.
         """
         outputs = self._call_network("predict", X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs

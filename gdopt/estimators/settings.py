@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from types import SimpleNamespace
@@ -21,8 +22,9 @@ from gdopt.checks import (
     check_number,
     check_positive,
     field_checks,
+    refuse_masked,
 )
-from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
 from gdopt.imports import load_extra
 
 EXTRA, PURPOSE = "train", "an estimator"
@@ -35,6 +37,19 @@ model_selection = load_extra("sklearn.model_selection", EXTRA, PURPOSE)
 multiclass = load_extra("sklearn.utils.multiclass", EXTRA, PURPOSE)
 utils = load_extra("sklearn.utils", EXTRA, PURPOSE)
 validation = load_extra("sklearn.utils.validation", EXTRA, PURPOSE)
+
+
+@contextmanager
+def refusing(names: str) -> Iterator[None]:
+    """Raise gdopt's errors where scikit-learn refuses data, in its words."""
+    try:
+        yield
+    except (GdoptError, exceptions.NotFittedError):
+        raise
+    except (TypeError, ValueError) as error:
+        message = f"{names} must be what scikit-learn takes: {error}"
+        kind = ArgumentError if isinstance(error, ValueError) else ArgumentTypeError
+        raise kind(message) from error
 
 
 def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any) -> Any:
@@ -53,13 +68,16 @@ def check_data(estimator: Any, X: Any, y: Any = "no_validation", **options: Any)
         X, or X and y where there are targets.
 
     Raises:
-        ValueError: they are not what scikit-learn takes for data.
-        TypeError: X is sparse.
+        ArgumentError: they are not what scikit-learn takes for data.
+        ArgumentTypeError: X is sparse.
     """
+    refuse_masked("X", X)
+    refuse_masked("y", y)
     options = {"dtype": (np.float64, np.float32), **options}
-    if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
-        return validation.validate_data(estimator, X, y, **options)
-    return estimator._validate_data(X, y, **options)  # noqa: SLF001 - the way before
+    with refusing("X" if isinstance(y, str) else "X and y"):
+        if hasattr(validation, "validate_data"):  # scikit-learn 1.6 and later
+            return validation.validate_data(estimator, X, y, **options)
+        return estimator._validate_data(X, y, **options)  # noqa: SLF001 - as before
 
 
 def plain_text(labels: Any) -> Any:
@@ -74,11 +92,13 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
 
     Raises:
         ArgumentError: one is negative, or all are 0.
-        ValueError: they are not one finite number for each example.
+        ArgumentError: they are not one finite number for each example.
     """
+    refuse_masked("sample_weight", sample_weight)
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
-    weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
-    if weights.min() < 0 or not weights.any():
+    with refusing("sample_weight"):
+        weights: np.ndarray = check(sample_weight, X, dtype=X.dtype)
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
         rule = "sample_weight must hold no negative number, and one above 0"
         message = f"{rule}, got numbers from {weights.min()} to {weights.max()}"
         raise ArgumentError(message)

@@ -159,7 +159,7 @@ class Probe:
         place = self._place(name, index)
         losses, ends = [], []
         for move in (step, -step):
-            with np.errstate(over="ignore"):  # reported with the loss
+            with np.errstate(all="ignore"):  # reported with the loss
                 end = middle.dtype.type(float(middle) + move)
             array[index] = end
             ends.append(float(end))
@@ -205,7 +205,7 @@ class Probe:
         stored = {}
         for name, part in direction.items():
             host = self.hosts[name]
-            with np.errstate(over="ignore"):
+            with np.errstate(all="ignore"):
                 moved = (host.astype(np.float64) + distance * part).astype(host.dtype)
             self.arrays[name][...] = self.backend.from_host(moved, self.device)
             stored[name] = moved.astype(np.float64)

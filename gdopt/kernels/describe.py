@@ -85,7 +85,7 @@ def _texts_of_passes(program: ReducingProgram) -> dict[str, str]:
         sums = [f"{value.operation} for each {value.kind}" for value in one.reductions]
         title = f"NumPy, pass {number}"
         texts[f"{title}, then {', '.join(sums)}" if sums else title] = text
-    numba = Printer(program, np.dtype(np.float32), flush=False).print(cache=False)
+    numba = Printer(program, np.dtype(np.float32), flush=False).print()
     loop = numba[numba.index("def run(") :]  # after the functions that join sums
     stored = tuple(
         Storage("float32" if symbol.element else "float64", separate=True)
@@ -108,7 +108,7 @@ def _texts(program: Program) -> dict[str, str]:
     cuda = print_fused(program, KernelVariant(stored, "float32"))
     return {
         "NumPy, block by block": print_block(program)[0],
-        "Numba": print_loop(program, flush=False, cache=False),
+        "Numba": print_loop(program, flush=False),
         "CUDA, for float32 in arenas": _shown(cuda),
     }
 

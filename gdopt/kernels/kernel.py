@@ -14,7 +14,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import as_scalar, check_mapping, listed
+from gdopt.checks import as_number, as_scalar, check_mapping, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -22,6 +22,7 @@ from gdopt.errors import (
     RuleError,
 )
 from gdopt.imports import install
+from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.packing import (
     Rounding,
     Scratch,
@@ -146,14 +147,12 @@ class Step:
         engine, inputs = self.engine, self.program.inputs
         whole = isinstance(self.program, ReducingProgram)
         dtypes = [engine.dtype if s.element else np.dtype(np.float64) for s in inputs]
-        flat = [
-            flat_view(a, d) is not None for a, d in zip(arrays, dtypes, strict=True)
-        ]
-        packs = not whole and (copy is not None or not all(flat))
-        size = arrays[0].size if whole else min(engine.size, arrays[0].size)
-        for k, dtype in enumerate(dtypes):
-            if packs or (whole and not flat[k]):
-                scratch.take(k, arrays[k].size if whole else size, dtype)
+        flat = list(map(flat_view, arrays, dtypes))
+        packs = copy is not None or any(view is None for view in flat)
+        for k, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True)):
+            if flat[k] is None if whole else packs:
+                size = array.size if whole else min(engine.size, array.size)
+                scratch.take(k, size, dtype)
         if hasattr(engine, "reserve"):
             engine.reserve(arrays[0].shape)
 
@@ -322,6 +321,9 @@ class Kernel:
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
         elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]
+        for name in scalars.keys() - elements:
+            if not (isinstance(scalars[name], complex) or is_on_device(scalars[name])):
+                as_number(name, scalars[name])
         named = dict(zip(names, arrays, strict=True))
         named |= {name: scalars[name] for name in elements}
         backend = common_backend(named.items())
@@ -341,7 +343,9 @@ class Kernel:
         _check_apart(named, program, backend)
         dtypes = [array.dtype for array in ordered]
         step = self.step(backend, dtypes, elements, first.ndim)
-        step.run(ordered, step.values(scalars))
+        values = step.values(scalars)
+        with Uninterrupted():
+            step.run(ordered, values)
 
     def _run_on_parts(self, given: dict[str, Any], names: Sequence[str]) -> None:
         """Update arrays of which some, or some scalars, are complex."""

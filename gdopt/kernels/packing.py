@@ -39,7 +39,7 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
     >>> random_bits(0, 1, np.arange(2)).tolist()
     [604019821, 3412962653]
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         start = _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD)))
         key = _mix((index >> 32).astype(np.uint32) ^ start)
         return _mix((index & WORD).astype(np.uint32) ^ key)
@@ -91,26 +91,19 @@ def cast(scalars: Sequence[float] | np.ndarray, dtype: Any) -> Any:
     values = np.array(scalars, np.float64)
     if dtype == np.float64:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return values.astype(dtype)
 
 
-class Scratch:
+class Scratch(dict[Any, np.ndarray]):
     """Space for the inputs of a program, which arrays take one after the other."""
-
-    def __init__(self) -> None:
-        self._spaces: dict[Any, np.ndarray] = {}
 
     def take(self, place: int, size: int, dtype: Any) -> np.ndarray:
         """Return space for an input, new only where what there is does not suffice."""
-        space = self._spaces.get((place, dtype))
+        space = self.get((place, dtype))
         if space is None or space.size < size:
-            space = self._spaces[place, dtype] = np.empty(size, dtype)
+            space = self[place, dtype] = np.empty(size, dtype)
         return space[:size]
-
-    def clear(self) -> None:
-        """Give the memory back."""
-        self._spaces = {}
 
 
 def flat_view(array: Any, dtype: Any) -> Any | None:
@@ -144,10 +137,11 @@ def run_packed(
     if plain and run_half is not None and run_half(arrays, values):
         return
     every = arrays if copy is None else [*arrays, copy]
-    size, scratch = min(engine.size, arrays[0].size), scratch or Scratch()
+    size = min(engine.size, arrays[0].size)
+    scratch = Scratch() if scratch is None else scratch
     spaces = [scratch.take(k, size, engine.dtype) for k in range(len(arrays))]
     done, random_streams = 0, rounding.random_streams if rounding else {}
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         for segments in split(every, engine.size):
             packed = [space[: segments[0].size] for space in spaces]
             for space, segment in zip(packed, segments, strict=False):
@@ -185,8 +179,9 @@ def run_whole(
     """Update an array by passes, whatever its strides and storage; see `run_packed`."""
     if not arrays[0].size:
         return
-    flat, packed, scratch = [], [], scratch or Scratch()
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    flat, packed = [], []
+    scratch = Scratch() if scratch is None else scratch
+    with np.errstate(all="ignore"):
         if copy is not None:
             for segments in split([arrays[0], copy], SEGMENT):
                 adopt(*segments)

@@ -29,11 +29,12 @@ from gdopt.kernels.symbol import (
 )
 
 ENGINES_OWN = ("t", "norm")  # the step count, and the norm of all gradients
+NAME = re.compile(r"(?<![:\w])[a-z]\w+")  # but ::floor, which no argument hides
 VALUE = "v_{}_"  # the value of a name in a text, where only printers' names end so
 WORDS = frozenset(  # of Python, C++ and CuPy, and functions that CUDA's texts call
     [
         *keyword.kwlist,
-        *(w for row in OPERATIONS.values() for w in re.findall("[a-z]\\w+", row.cuda)),
+        *(w for row in OPERATIONS.values() for w in NAME.findall(row.cuda)),
         *"""alignas alignof and_eq asm auto bitand bitor bool case catch char char8_t
         char16_t char32_t compl concept const const_cast consteval constexpr constinit
         co_await co_return co_yield decltype default delete do double dynamic_cast enum

@@ -8,7 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from gdopt.checks import NOT_NEGATIVE, check_choice, check_count, check_number
+from gdopt.checks import (
+    NOT_NEGATIVE,
+    check_choice,
+    check_count,
+    check_function,
+    check_number,
+)
+from gdopt.errors import ArgumentError
 
 
 def he_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signature for all
@@ -60,6 +67,7 @@ def zeros_std(fan_in: int, fan_out: int) -> float:  # noqa: ARG001 - one signatu
     return 0.0
 
 
+LARGEST = 1 << 59  # float64 elements of an array
 Std = Callable[[int, int], float]  # of fan_in and fan_out
 INITIALIZATIONS: dict[str, Std] = {
     "he": he_std,
@@ -91,7 +99,11 @@ def draw(
     for k, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
         std, name = initialization, "initialization"
         if callable(std):
-            std, name = std(fan_in, fan_out), f"initialization({fan_in}, {fan_out})"
+            std = check_function("initialization", std)(fan_in, fan_out)
+            name = f"initialization({fan_in}, {fan_out})"
+        if fan_in * fan_out > LARGEST:
+            message = f"sizes must have weights that can be held, got {sizes}"
+            raise ArgumentError(message)
         normal = generator.standard_normal((fan_in, fan_out))
         arrays[f"W{k}"] = normal * check_number(name, std, NOT_NEGATIVE)
         hidden = k < len(sizes) - 1

@@ -9,9 +9,10 @@ import numpy as np
 from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import common_backend, on_their_device
 from gdopt.arrays.dtypes import check_dtype
-from gdopt.checks import check_count, check_flag, check_like
+from gdopt.checks import check_flag, check_int, check_like
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas
+from gdopt.nn.initialization import LARGEST
 from gdopt.nn.inputs import (
     check_classes,
     check_finite,
@@ -252,7 +253,7 @@ def one_hot(labels: Array, classes: int, *, dtype: Any = np.float32) -> Array:
     backend = common_backend((("labels", labels),))
     check_labels(labels, (labels.shape,))
     dtype = check_dtype("dtype", dtype, NUMBERS)
-    columns = backend.xp.arange(check_count("classes", classes))
+    columns = backend.xp.arange(check_int("classes", classes, least=1, most=LARGEST))
     if labels.size:
         check_classes(labels, classes)
     return (labels[..., None] == columns).astype(dtype)

@@ -15,13 +15,14 @@ from gdopt.checks import (
     check_choice,
     check_count,
     check_flag,
+    check_function,
     check_int,
     check_not_negative,
     check_optional,
     check_state,
 )
 from gdopt.errors import ArgumentError
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
@@ -275,6 +276,9 @@ class Network:
         self._check_batch(x, y)
         if check_flag("validate", validate):
             self._check_values(y)
+        check_optional(check_function, "layer", layer)
+        if weights is not None:
+            check_weights(weights, x, validate=False)
         generator = None
         if self._layers.drops:
             key = (self.batches_seen,)
@@ -290,9 +294,10 @@ class Network:
             return loss, done.seen
 
         loss, seen = run_step(self.params.backend, step())
-        if self._layers.statistics is not None:
-            self._layers.statistics.update(seen)
-        self.batches_seen += 1
+        with Uninterrupted():
+            if self._layers.statistics is not None:
+                self._layers.statistics.update(seen)
+            self.batches_seen += 1
         return loss
 
     @on_their_device

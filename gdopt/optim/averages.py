@@ -14,6 +14,7 @@ from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.hyper import StepCounter
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.transforms import AVERAGE, Transforms
+from gdopt.optim.turns import Turns
 
 
 class AveragedParameters(HyperAttributes):
@@ -25,6 +26,7 @@ class AveragedParameters(HyperAttributes):
     _named_state: Mapping[str, Mapping[str, Array]]  # by its names and the parameters'
     _tensors: Tensors | None  # the parameters, where they are torch's
     _transforms: Transforms
+    _turns: Turns
     _held: dict[str, Array] | None  # parameters, while averages show
 
     @property
@@ -82,18 +84,21 @@ class AveragedParameters(HyperAttributes):
         >>> p
         array([0.])
         """
-        if self._held is not None:
-            message = "averaged must not be entered within averaged()"
-            raise GdoptError(message)
-        with self._parameters.on_device():
-            shown = self.averages()
-            self._held = self._copy_parameters()
+        entered = False
         try:
-            self._every.write(shown)
+            with self._turns.change("averaged"), self._parameters.on_device():
+                if self._held is not None:
+                    message = "averaged must not be entered within averaged()"
+                    raise GdoptError(message)
+                shown = self.averages()
+                self._held, entered = self._copy_parameters(), True
+                self._every.write(shown)
             yield
         finally:
-            held, self._held = self._held, None
-            self._every.write(held)
+            if entered:
+                with self._turns.change("averaged"):
+                    held, self._held = self._held or {}, None
+                    self._every.write(held)
 
     @property
     def _every(self) -> Parameters:

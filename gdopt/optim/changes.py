@@ -9,9 +9,8 @@ from typing import Any
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.arrays.foreign import parameter_view
-from gdopt.checks import check_choice, check_like, shown
+from gdopt.checks import check_choice, check_kind, check_like, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError
-from gdopt.interrupt import Uninterrupted
 from gdopt.optim.accumulate import FIRST_SCALE
 from gdopt.optim.executors import Binding, Executor
 from gdopt.optim.gradients import Gradients
@@ -22,7 +21,6 @@ from gdopt.optim.resume import Resumable
 from gdopt.optim.transforms import ACCUMULATED
 
 WITHIN = "{} must not be called within averaged(): leave the block first"
-BUSY = "{} must not be called while another thread's step is running"
 
 
 class Changeable(Resumable):
@@ -30,7 +28,6 @@ class Changeable(Resumable):
 
     options: Options
     _binding: Binding
-    _lock: Any
     _gradients: Gradients
     _checks: Plans[Gradients]
     _plans: Plans[Executor]
@@ -42,17 +39,11 @@ class Changeable(Resumable):
 
     @contextmanager
     def _between_steps(self, what: str) -> Iterator[None]:
-        """Keep steps of other threads, and Ctrl-C, away from a block."""
-        if self._held is not None:
-            raise GdoptError(WITHIN.format(what))
-        if not self._lock.acquire(False):
-            raise GdoptError(BUSY.format(what))
-        lock = self._lock
-        try:
-            with Uninterrupted():
-                yield
-        finally:
-            lock.release()
+        """Keep steps of other threads, and signals, away from a block."""
+        with self._turns.change(what):
+            if self._held is not None:
+                raise GdoptError(WITHIN.format(what))
+            yield
 
     def _refuse_sums(self, what: str) -> None:
         """Refuse a change while gradients are added up."""
@@ -168,9 +159,8 @@ class Changeable(Resumable):
         if view.dtype != old.dtype:
             message = f"{label} must be {old.dtype}, got {view.dtype}"
             raise ArgumentTypeError(message)
-        if state is not None and not isinstance(state, Mapping):
-            message = f"state must be a mapping of arrays by name, got {shown(state)}"
-            raise ArgumentTypeError(message)
+        if state is not None:
+            check_kind("state", state, Mapping, "a mapping of arrays by name")
         frozen = [n for n in every.named if n not in every.arrays]
         with self._between_steps("replace"):
             self._refuse_sums("arrays")
@@ -195,7 +185,7 @@ class Changeable(Resumable):
         try:
             self._restore(given)
             saved = _taken_over(given["saved"], self.state_dict(), {*arrays})
-            self.load_state_dict(saved, hyper=False)
+            self._load(saved, hyper=False)
             for name in arrays:
                 self._write_state(name, state or {})
         except BaseException:

@@ -333,7 +333,7 @@ def surround(
     if hasattr(executor, "launch"):  # which `run` calls
         executor.launch = functools.partial(around, executor.launch)
         return
-    compiled = functools.partial(around, executor.run_compiled)
     executor.run = functools.partial(around, executor.run)
-    # Ctrl-C must not come between a step and what is after it.
-    executor.run_compiled = compiled if after is None else lambda _: False
+    # A signal must not come between a step and what is after it.
+    view = functools.partial(around, executor.compiled_view)
+    executor.compiled_view = view if after is None else lambda _: None

@@ -37,7 +37,7 @@ class Segment:
     reserve: Callable[[Any], None]  # scratch for a gradient
     gradient: Take  # from all gradients
     gather: Callable[[], Any] | None  # of parameters that are copied together first
-    copies: Sequence[tuple[Array, Array]]  # afterwards, the second of each to the first
+    scatter: Callable[[], Any] | None  # and back afterwards
     random_streams: Mapping[int, int]  # of the arrays that are rounded at random
 
 
@@ -53,6 +53,12 @@ def gather(out: Array, padding: Sequence[Array], arrays: Sequence[Array]) -> Arr
         arrays = [part for pair in zip(arrays, padding, strict=True) for part in pair]
     np.concatenate(arrays, axis=None, out=out)
     return out
+
+
+def scatter(arrays: Sequence[Array], parts: Sequence[Array]) -> None:
+    """Copy parts of a flat array back to arrays of their dtype."""
+    for array, part in zip(arrays, parts, strict=True):
+        array[...] = part
 
 
 def rehearse(
@@ -90,7 +96,7 @@ class CpuExecutor(RuleRunner):
         layout = self.parameters.layout
         takes_norm = "norm" in self.rule.kernel.signature.scalars
         self._norm = self.norm or (CpuNorm(layout) if takes_norm else None)
-        self._version = self._revision = -1
+        self._version = self.revision = -1
         self._steps: dict[str, Step] = {}
         self._random_streams: dict[str, dict[int, int]] = {}
         self._segments: dict[bool, list[Segment]] = {}
@@ -98,7 +104,7 @@ class CpuExecutor(RuleRunner):
         self._scratch = Scratch()
         self._group, *_ = layout.sizes
         self._dtype = np.dtype(self._group)
-        self._counted: Callable[[Array], None] | None = None
+        self._counted: Any = None  # one call, bound in C: no signal comes before it
         self._scalars: list[str] = []  # in the order of what the counted call reads
         self._settings = np.zeros(len(self.rule.scalars))
         self._last_norm = np.array([NONE_YET])
@@ -113,27 +119,35 @@ class CpuExecutor(RuleRunner):
     def grad_norm(self, norm: float | None) -> None:
         self._last_norm[0] = NONE_YET if norm is None else norm
 
-    def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that is one compiled call; return whether there is one."""
-        hyper = self.hyper
-        if self._version != hyper.version:
-            self._prepare()
-        if self._counted is None:
-            return False
-        in_arena = self.parameters.arena is not None
+    def compiled_view(self, grads: Arena | list[Array]) -> Array | None:
+        """Return what the step that is one compiled call takes, if there is one.
+
+        The call follows at once where `revision` is still that of the settings.
+        """
+        hyper, in_arena = self.hyper, self.parameters.arena is not None
+        if self._counted is None or self._version != hyper.version:
+            return None
         if isinstance(grads, list):
             view = None if in_arena else flat_view(grads[0], self._dtype)
         else:
             view = grads.buffers[self._group] if in_arena else None
-        if view is None:
-            return False
-        if self._revision != hyper.revision or hyper.changes:
+        if view is not None and (self.revision != hyper.revision or hyper.changes):
+            revision = hyper.revision
             values = hyper.at(self.counter.t).shared
             for k, name in enumerate(self._scalars):  # faster than all in one
                 self._settings[k] = values[name]
-            self._revision = hyper.revision
-        self._counted(view)
-        return True
+            self.revision = revision
+        return view
+
+    def run_compiled(self, grads: Arena | list[Array]) -> bool:
+        """Do a step that is one compiled call; return whether there is one."""
+        if self._version != self.hyper.version:
+            self._prepare()
+        view = self.compiled_view(grads)
+        if view is not None:
+            self._counted(view)
+        self.direct = view is not None and not self.hyper.calls
+        return view is not None
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -185,8 +199,8 @@ class CpuExecutor(RuleRunner):
             seed = self.seed_of(segment.group)
             rounding = Rounding(seed, t, segment.start, segment.random_streams)
         segment.call(gradient, values, rounding)
-        for array, result in segment.copies:  # of one dtype
-            array[...] = result
+        if segment.scatter is not None:
+            segment.scatter()
 
     def _prepare(self) -> None:
         """Build the kernels' steps for the present settings."""
@@ -199,7 +213,8 @@ class CpuExecutor(RuleRunner):
             self._steps[group] = kernel.step(parameters.backend, dtypes, elements)
         self._segments, self._spaces = {}, {}
         self._bind_counted()
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
+        self.direct = False  # the first call compiles
 
     def _bind_counted(self) -> None:
         """Bind the one call that is a whole step, where there is such a call."""
@@ -293,16 +308,22 @@ class CpuExecutor(RuleRunner):
         take = self._take(names, flat=flat)
         padding = [np.zeros(slot.end - slot.stop, group) for slot in slots]
         padding = padding if any(map(len, padding)) else []
-        before, copies, half = None, [], None
+        before = after = half = None
         if owned or not flat:
             parameter = take(arrays)
         else:
             parameter = self._space(group, "the parameter", end - start)
             own = [arrays[name] for name in names]
-            before = functools.partial(gather, parameter, padding, own)
-            for array, slot in zip(own, slots, strict=True):
-                part = parameter[slot.start - start : slot.stop - start]
-                copies.append((array, part.reshape(slot.shape)))
+            places = [(s.start - start, s.stop - start, s.end - start) for s in slots]
+            mover = getattr(self._steps[group].engine, "mover", lambda *_: None)
+            parts = [
+                parameter[low:high].reshape(slot.shape)
+                for (low, high, _), slot in zip(places, slots, strict=True)
+            ]
+            before, after = mover(parameter, own, places) or (
+                functools.partial(gather, parameter, padding, own),
+                functools.partial(scatter, own, parts),
+            )
         if self.options.master_weights:
             parameter, half = take(self.states[MASTER]), parameter
 
@@ -318,7 +339,7 @@ class CpuExecutor(RuleRunner):
         bound = self._bind(step, self._inputs(step, take, parameter), half, taker)
         calls = step, *bound, gradient, before
         streams = self._random_streams[group]
-        return Segment(names[0], group, start, *calls, copies, streams)
+        return Segment(names[0], group, start, *calls, after, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""

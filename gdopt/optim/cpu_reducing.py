@@ -36,7 +36,7 @@ class CpuReducingExecutor(CpuExecutor):
                 exact = all(dtype == compute for s, dtype in kinds if s.element)
                 self._of_axes[slot.group, axes] = step, random_streams(stored), exact
         self._segments = {}
-        self._version, self._revision = self.hyper.version, -1
+        self._version, self.revision = self.hyper.version, -1
 
     def _merge_neighbours(
         self, numbers: Mapping[str, int], *, in_arena: bool
@@ -77,7 +77,7 @@ class CpuReducingExecutor(CpuExecutor):
             inputs = self._inputs(step, take, take(own))
             call, reserve = self._bind(step, inputs, half, lambda _: gradient)
         place = first, slot.group, slot.start
-        return Segment(*place, step, call, reserve, gradient, None, (), streams)
+        return Segment(*place, step, call, reserve, gradient, None, None, streams)
 
     def _reserve(self, segments: Sequence[Segment], grads: Any) -> None:
         """Take the space into which arrays that are not flat are copied."""

@@ -27,10 +27,11 @@ from gdopt.optim.transforms import NORMS, Transforms
 class Executor(Protocol):
     """What an optimizer asks of the code that runs its rule, on the CPU or on a GPU."""
 
+    direct: bool  # whether the last step was one compiled call
     grad_norm: Any
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
-        """Do a step that nothing can interrupt; return whether there was one."""
+        """Do a step that is one compiled call; return whether there is one."""
 
     def run(self, grads: Arena | list[Array]) -> bool | Array:
         """Do one step with checked gradients; return whether it was done."""

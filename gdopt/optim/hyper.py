@@ -83,7 +83,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         self._counter = counter
         self._parameters = parameters
         self._fixed = Values({}, {})  # of settings that are not read at every step
-        self.changes = False  # whether a setting is read at every step
+        self.changes = False  # whether a setting is read at every step,
+        self.calls = False  # and that may call the caller's code
         self.version = 0  # of what kernels are prepared for: what is an array, or where
         self.revision = 0  # of what the settings are worth
         self._settings: dict[str, Setting] = {}
@@ -146,11 +147,12 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         if setting is None:
             check_choice("hyper", name, self._settings)
         elif kind in NUMBERS and type(setting.given) in NUMBERS and name not in BOUNDS:
+            revision, fixed = self.revision, self._fixed
             number = given if kind is float or kind is int else float(given)
-            if setting.low <= number <= setting.high:
+            fixed = Values({**fixed.shared, name: number}, fixed.by_name)
+            if setting.low <= number <= setting.high and revision == self.revision:
                 setting.given = setting.parts[None] = given
-                self._fixed.shared[name] = number
-                self.revision += 1
+                self._fixed, self.revision = fixed, revision + 1
                 return
         ended = any(map(callable, self._settings[name].parts.values()))
         self.assign(name, given)
@@ -161,8 +163,12 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
             warnings.warn(message, stacklevel=2)
 
     def assign(self, name: str, given: Any) -> None:
-        """Check a setting of any kind, and take it over, without a warning."""
-        old = self._settings[name]
+        """Check a setting of any kind, and take it over, without a warning.
+
+        A step of another thread keeps what it has read. Nothing is called between the
+        stores, so that neither a signal nor a thread comes between them.
+        """
+        revision, old = self.revision, self._settings[name]
         new = old.assigned(given)
         if name in BOUNDS:
             self._check_bounds(new)
@@ -173,15 +179,20 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 message = f"{name} must not be an array here: {error}"
                 raise ArgumentTypeError(message) from error
         same = new.on_device == old.on_device and new.keys == old.keys
-        if not same or new.elements is not old.elements:
-            self.version += 1
-        self._settings[name] = new
-        self._fixed.shared.pop(name, None)
-        self._fixed.by_name.pop(name, None)
+        version = self.version + (not same or new.elements is not old.elements)
+        settings, fixed = {**self._settings, name: new}, self._fixed
+        shared = {n: value for n, value in fixed.shared.items() if n != name}
+        by_name = {n: values for n, values in fixed.by_name.items() if n != name}
+        fixed = Values(shared, by_name)
         if not new.changes:
-            self._read_into(self._fixed, new, self._counter.t)
-        self.changes = any(setting.changes for setting in self._settings.values())
-        self.revision += 1
+            self._read_into(fixed, new, self._counter.t)
+        changes = any(setting.changes for setting in settings.values())
+        calls = changes and any(setting.calls for setting in settings.values())
+        if self.revision != revision:
+            self.assign(name, given)  # another one has been set in the meantime
+            return
+        self._settings, self._fixed, self.version = settings, fixed, version
+        self.changes, self.calls, self.revision = changes, calls, revision + 1
 
     def _check_bounds(self, new: Setting) -> None:
         """Refuse a lower bound above the upper one, where both are known."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from gdopt.optim.rule import RESERVED, Rule, rule as make_rule
 from gdopt.optim.stepping import Stepping
 from gdopt.optim.tensors import TensorGradients
 from gdopt.optim.transforms import ACCUMULATED, accumulation, extended
+from gdopt.optim.turns import Turns
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -223,7 +223,7 @@ class Optimizer(Stepping):
         step_hyper, check = weakly(self._make_step_hyper), weakly(self._check_input)
         self._inputs = StepInputs(step_hyper, check)
         self._bind_gradients()
-        self._lock = vars(self).get("_lock") or threading.Lock()
+        self._turns = vars(self).get("_turns") or Turns()
         self._row_steps = {}
         self._held = self._norm_scale = None
 

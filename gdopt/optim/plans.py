@@ -27,6 +27,10 @@ class RuleRunner:
     hyper: Hyper  # its own, and perhaps more
     counter: StepCounter  # the steps done
     options: Options  # how arrays are stored
+    direct = False  # whether the last step was one compiled call
+
+    def compiled_view(self, grads: Any) -> Any:
+        """Return what a step that is one compiled call takes; None without one."""
 
     def run_compiled(self, grads: Any) -> bool:  # noqa: ARG002
         """Return False: a step is more than one call."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from gdopt.checks import check_flag, check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
-from gdopt.interrupt import uninterrupted
 from gdopt.optim import state
 from gdopt.optim.accumulate import Accumulation, DynamicLossScale
 from gdopt.optim.averages import AveragedParameters
@@ -35,8 +34,13 @@ class Resumable(AveragedParameters):
         """Copy everything that a resumed run needs, as NumPy arrays and numbers.
 
         Schedules and hyper-parameters that are arrays come with the code, not with the
-        state. The dictionary fits any engine and device.
+        state. The dictionary fits any engine and device. Another thread's step ends
+        first.
         """
+        with self._turns.read("state_dict"):
+            return self._saved()
+
+    def _saved(self) -> dict[str, Any]:
         own, to_host = self._parameters, self._parameters.backend.to_host
         copied = {
             n: np.array(to_host(array)) for n, array in (self._held or {}).items()
@@ -69,7 +73,6 @@ class Resumable(AveragedParameters):
         if self._dynamic is not None:
             self._dynamic.count = counts["finite_steps"]
 
-    @uninterrupted
     def load_state_dict(
         self, saved: Mapping[str, Any], *, hyper: bool = True, strict: bool = True
     ) -> Self:
@@ -90,6 +93,16 @@ class Resumable(AveragedParameters):
         """
         check_flag("hyper", hyper)
         check_flag("strict", strict)
+        with self._turns.change("load_state_dict"):
+            rest = self._load(saved, hyper=hyper, strict=strict)
+        if any(rest):
+            warnings.warn(StateWarning(*rest), stacklevel=2)
+        return self
+
+    def _load(
+        self, saved: Mapping[str, Any], *, hyper: bool, strict: bool = True
+    ) -> list[list[str]]:
+        """Take over a state; return what is missing in it, and was not expected."""
         rest: list[list[str]] = []
         if not hyper:
             saved = state.with_own_options(saved, self.state_dict())
@@ -101,9 +114,7 @@ class Resumable(AveragedParameters):
                 own["params"] = {name: to_host(a) for name, a in arrays}
             saved, *rest = state.fit(saved, own)
         self._checked(saved, hyper=hyper, same_options=hyper and strict)()
-        if any(rest):
-            warnings.warn(StateWarning(*rest), stacklevel=3)
-        return self
+        return rest
 
     def _checked(
         self, saved: Mapping[str, Any], *, hyper: bool, same_options: bool

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout
-from gdopt.arrays.backend import Array
+from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.cpu.row_sums import add_rows
@@ -104,11 +104,7 @@ class RowExecutor(RuleRunner):
             for name, g in named.items():
                 self._update(self.norm_rule, name, g, scalars[name], states)()
             return join_norms(backend.xp, norms)
-        if backend.name == "numpy":
-            return CpuNorm(Layout.of(named))(list(named.values()))
-        from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
-
-        return device_norm(backend, device, named)
+        return norm_of(backend, device, named)
 
     def _update(
         self,
@@ -131,9 +127,7 @@ class RowExecutor(RuleRunner):
             states = {**states, self.imag: {name: imag}}
         key = rule, name, elements, g.dtype, *self.inputs
         new = key not in self.steps
-        if new:
-            self.steps[key] = self._prepared(*key[:4])
-        step, streams = self.steps[key]
+        step, streams = self._prepared(*key[:4]) if new else self.steps[key]
         master = self.options.master_weights
         held = self.states[MASTER] if master else parameters.arrays
         arrays = [held[name], *(states[state][name] for state in rule.states), g]
@@ -148,19 +142,21 @@ class RowExecutor(RuleRunner):
         where = self.where.get(name, ...)
         numbered = isinstance(where, np.ndarray)
         at = backend.from_host(where, parameters.device) if numbered else where
+        update = None
         if numbered and not (streams or master):
-            loop = _row_loop(step, arrays, where, values, taken, new=new)
-            if loop is not None:
-                return loop
-        noise = self._noise(name, where, scalars["t"], streams) if streams else {}
-        parts = _parts_of(step, arrays, at, taken, noise)
-        if step.on_cpu:
-            step.reserve(parts, self.scratch)
-        if step.on_cpu and new:
-            rehearse(step, [part.dtype for part in parts], g.ndim, {})
-        put_back = partial(_put_back, step, arrays, at, parts, noise)
-        run = partial(step.run, parts, values)
-        return partial(self._run, name, at, parts, run, put_back)
+            update = _row_loop(step, arrays, where, values, taken, new=new)
+        if update is None:
+            noise = self._noise(name, where, scalars["t"], streams) if streams else {}
+            parts = _parts_of(step, arrays, at, taken, noise)
+            if step.on_cpu:
+                step.reserve(parts, self.scratch)
+            if step.on_cpu and new:
+                rehearse(step, [part.dtype for part in parts], g.ndim, {})
+            run = partial(step.run, parts, values)
+            put_back = partial(_put_back, step, arrays, at, parts, noise)
+            update = partial(self._run, name, at, parts, run, put_back)
+        self.steps[key] = step, streams
+        return update
 
     def _run(
         self,
@@ -177,7 +173,7 @@ class RowExecutor(RuleRunner):
         run(scratch=self.scratch)
         put_back()
         if master:
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 own[at] = self.states[MASTER][name][at]
 
     def _prepared(
@@ -209,6 +205,15 @@ class RowExecutor(RuleRunner):
         index = backend.from_host(index, self.parameters.device)
         seed = self.seed_of(slot.group)
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}
+
+
+def norm_of(backend: Backend, device: str, grads: Mapping[str, Array]) -> Any:
+    """Return the norm of gradients, a float or a 0-d array on their device."""
+    if backend.name == "numpy":
+        return CpuNorm(Layout.of(grads))(list(grads.values()))
+    from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
+
+    return device_norm(backend, device, grads)
 
 
 def _row_loop(

@@ -11,7 +11,7 @@ import numpy as np
 from gdopt.arrays.arena import array_label
 from gdopt.arrays.backend import Array, get_backend, is_on_device
 from gdopt.arrays.foreign import as_array
-from gdopt.checks import check_choice, shown
+from gdopt.checks import check_choice, refuse_masked, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.ops import OPERATIONS
 from gdopt.kernels.symbol import ARRAY, COLUMN, Symbol
@@ -65,6 +65,7 @@ def _find(given: Any, array: Array, name: str, prefix: str) -> Rows:
     if not array.ndim:
         message = f"{prefix}at needs an array of rows, but {array_label(name)} is 0-d"
         raise ArgumentError(message)
+    refuse_masked(f"{prefix}at", given)
     parts = given if isinstance(given, tuple) else (given,)
     if any(isinstance(part, slice) for part in parts):
         return _find_slices(parts, array, prefix)

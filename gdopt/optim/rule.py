@@ -27,6 +27,7 @@ RANGES = {  # of scalars that several built-in rules have
 KINDS = (ROW, COLUMN, ARRAY)  # of state that is not of elements
 BUILT_IN: dict[str, BuiltInRule] = {}  # by name, as in `gdopt.rules`
 RESERVED: set[str] = set()  # names of members and options of `Optimizer`
+OF_OPTIONS = {"master", "accumulated", "slow", "average", "norms", "peaks"}  # states
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +87,14 @@ class Rule:
         self._refuse_members()
 
     def _refuse_members(self) -> None:
-        """Refuse hyper-parameters with the name of another attribute or option."""
+        """Refuse hyper-parameters and state with the name of what options add."""
         module = getattr(self.function, "__module__", None) or ""
+        if module.startswith("gdopt."):
+            return
+        for state in OF_OPTIONS.intersection(self.states):
+            message = f"{self.name}: {state!r} is a state of the options of optimizers"
+            raise RuleError(message + ": choose another name")
         for scalar in RESERVED.intersection(self.scalars):
-            if module.startswith("gdopt."):
-                continue
             message = f"{self.name}: {scalar!r} is a member or an option of optimizers"
             raise RuleError(message + ": choose another name for the hyper-parameter")
 
@@ -228,7 +232,7 @@ def rule(
     """
 
     def make(function: Callable[..., Any]) -> Rule:
-        given = {"state": state, "ranges": ranges, "per": per}
+        given: dict[str, Any] = {"state": state, "ranges": ranges, "per": per}
         own = [dict(check_mapping(n, {} if v is None else v)) for n, v in given.items()]
         return Rule(function, own[0], _parsed(own[1]), own[2])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any, Self
 
 import numpy as np
@@ -166,6 +167,11 @@ class Setting:
         return arena
 
     @property
+    def calls(self) -> bool:
+        """Whether reading a part may run code that is not gdopt's."""
+        return any(map(_calls, self.parts.values()))
+
+    @property
     def reads_host(self) -> bool:
         """Whether a part on the host may have another value at every step."""
         return self.changes and any(
@@ -211,6 +217,16 @@ class Setting:
 def is_read(part: Any) -> bool:
     """Return whether a setting is read at every step."""
     return type(part) not in NUMBERS and not _is_array(part, least=1)
+
+
+def _calls(part: Any) -> bool:
+    """Return whether reading a setting, or a part of it, runs the caller's code."""
+    if type(part).__module__.startswith("gdopt.schedules."):
+        return any(map(_calls, vars(part).values()))
+    if isinstance(part, list | tuple):
+        return any(map(_calls, part))
+    known = isinstance(part, int | float | str | np.generic | np.ndarray | NoneType)
+    return not known
 
 
 def _copy(part: Any) -> Any:

@@ -11,8 +11,7 @@ from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
 from gdopt.checks import listed
 from gdopt.errors import ArgumentError, GdoptError
-from gdopt.interrupt import Uninterrupted
-from gdopt.optim.changes import BUSY, WITHIN, Changeable
+from gdopt.optim.changes import WITHIN, Changeable
 from gdopt.optim.executors import Executor
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
@@ -95,7 +94,10 @@ class Stepping(Changeable):
         return Plans(own, lambda some: Gradients(some, states, name))
 
     def step(self, grads: Any = None, *, at: Any = None, **given: Any) -> bool | Array:
-        """Update all parameters once, in place; Ctrl-C waits until it is done.
+        """Update all parameters once, in place; signals and threads wait meanwhile.
+
+        Whatever the Python handler of a signal raises comes before the update or after
+        it. A step, a change, or a saved or loaded state of another thread ends first.
 
         Args:
             grads: gradients in the form of the parameters: an array, the same nested
@@ -145,25 +147,30 @@ class Stepping(Changeable):
                 `at` names.
             ArgumentTypeError: a gradient is not an array, or of another dtype.
             BackendError: a gradient is on another device.
-            GdoptError: another thread is in the middle of a step, or the parameters
-                hold averages.
+            GdoptError: a schedule has called this; another thread's step does not end
+                for ten seconds; or the parameters hold averages.
         """
-        if self._held is not None:
-            raise GdoptError(WITHIN.format("step"))
-        if not self._lock.acquire(False):  # a keyword takes .1 us more
-            raise GdoptError(BUSY.format("step"))
-        try:
+        executor: Any = self.executor
+        if executor.direct and not (given or self._around) and at is None:
+            turns = self._turns
+            with turns.lock:  # not `turns`, which cost as much: signals do not wait
+                turns.count = count = turns.count + 1
+                if not turns.inside and self._held is None:
+                    view = executor.compiled_view(self._gradients.check(grads))
+                    same = executor.revision == self.hyper.revision
+                    # A handler that has run here meanwhile may have changed anything.
+                    if view is not None and same and turns.count == count:
+                        executor._counted(view)  # noqa: SLF001 - in one call
+                        return True
+        with self._turns:
+            if self._held is not None:
+                raise GdoptError(WITHIN.format("step"))
             if given or self._required or at is not None:
                 return self._step_with(grads, at, given)
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
-            if not self._gradients.missing and self.executor.run_compiled(checked):
-                return True
-            with Uninterrupted():
-                return self._run(checked, self._frozen + self._gradients.missing)
-        finally:
-            self._lock.release()
+            return self._run(checked, self._frozen + self._gradients.missing)
 
     def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> bool | Array:
         """Do a step with hyper-parameters of its own, or on rows."""
@@ -244,34 +251,33 @@ class Stepping(Changeable):
         if non_finite and self._has_non_finite(grads, waits=waits):
             return self._skip()
         given = self._frozen + self._gradients.missing
-        with Uninterrupted():
-            now, left_out, every = hyper or self.hyper, given, grads
-            updates = accumulation is None or accumulation.full
-            careful = non_finite and self._may_overflow(now)
-            if accumulation is not None and (updates or careful):
-                left_out = accumulation.left_out(given)
-                every = self._completed(left_out, grads) if left_out != given else grads
-            run = partial(self._run, every, left_out, hyper)
-            run = partial(rows.run, every) if rows else run
-            if careful:
-                run = partial(self._run_or_undo, run, updates=updates)
-                if not updates and not run():
-                    return self._skip()
-            if accumulation is not None and not updates:
-                accumulation.add(grads, given)
-                return False
-            known = None if now.changes else now.at(0).shared
-            self._norm_scale = known and known.get("loss_scale")
-            done = run()
-            if done is False:
+        now, left_out, every = hyper or self.hyper, given, grads
+        updates = accumulation is None or accumulation.full
+        careful = non_finite and self._may_overflow(now)
+        if accumulation is not None and (updates or careful):
+            left_out = accumulation.left_out(given)
+            every = self._completed(left_out, grads) if left_out != given else grads
+        run = partial(self._run, every, left_out, hyper)
+        run = partial(rows.run, every) if rows else run
+        if careful:
+            run = partial(self._run_or_undo, run, updates=updates)
+            if not updates and not run():
                 return self._skip()
-            if accumulation is not None:
-                accumulation.count = 0
-            if dynamic is not None:
-                dynamic.update(done=True)
-            if self._tensors is not None:
-                self._tensors.written(self._every.arrays.keys() - {*left_out})
-            return done
+        if accumulation is not None and not updates:
+            accumulation.add(grads, given)
+            return False
+        known = None if now.changes else now.at(0).shared
+        self._norm_scale = known and known.get("loss_scale")
+        done = run()
+        if done is False:
+            return self._skip()
+        if accumulation is not None:
+            accumulation.count = 0
+        if dynamic is not None:
+            dynamic.update(done=True)
+        if self._tensors is not None:
+            self._tensors.written(self._every.arrays.keys() - {*left_out})
+        return done
 
     def _skip(self) -> bool:
         """Note that the host has skipped a step; return False."""

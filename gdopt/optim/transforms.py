@@ -38,23 +38,26 @@ HYPER = {  # hyper-parameters of the options, with their ranges
     "ema": {"ema": BETA},
 }
 OWN_NORM = {"clip_each", "agc"}
+TINY = 2.0**-120  # factors below it may not be normal numbers of float32
 AGC_FLOOR = 1e-3  # smallest norm of a unit's parameters, as in the paper
 
 
-def gradient_scale(*, norm: Any, clip_norm: Any = None, loss_scale: Any = 1.0) -> Any:
-    """Return what gradients are multiplied by: 1 / loss_scale, or less to clip them.
+def limited(
+    g: Any, *, norm: Any, limit: Any, loss_scale: Any = 1.0, sign: int = 1
+) -> Any:
+    """Return sign g / loss_scale, or less, so that its norm is at most a limit.
 
-    The norm is that of the gradients as given; what is clipped is ``norm /
-    loss_scale``, exactly to `clip_norm`. A norm that is NaN clips nothing; one that is
-    infinite leaves zeros, and NaN where elements are infinite, as in torch.
+    The norm is that of g as given. One that is NaN limits nothing; one that is infinite
+    leaves zeros, and NaN where elements are infinite, as in torch. Where the factor
+    limit / norm may be below the normal numbers, it is two: its root, twice.
 
-    >>> [float(gradient_scale(norm=norm, clip_norm=5.0)) for norm in (10.0, 3.0)]
-    [0.5, 1.0]
+    >>> [float(limited(2.0, norm=norm, limit=5.0)) for norm in (10.0, 3.0)]
+    [1.0, 2.0]
     """
-    plain = 1.0 / loss_scale
-    if clip_norm is None:
-        return plain
-    return np.where(norm > clip_norm * loss_scale, clip_norm / norm, plain)
+    above, tiny = norm > limit * loss_scale, limit < TINY * norm
+    root = np.sqrt(limit) / np.sqrt(norm)
+    scale = np.where(above, np.where(tiny, root, limit / norm), 1.0 / loss_scale)
+    return np.where(above, np.where(tiny, root, 1.0), 1.0) * (sign * scale * g)
 
 
 def unit_norm(x: Any, unit_axis: int | None) -> Any:
@@ -149,11 +152,10 @@ class Transforms:
         """Return the gradient as it is before the norm of all is taken."""
         g = self._scaled(g, values)
         if "clip_each" in self.options:
-            norm, limit = np.linalg.norm(g), values["clip_each"]
-            g = g * np.where(norm > limit, limit / norm, 1.0)
+            g = limited(g, norm=np.linalg.norm(g), limit=values["clip_each"])
         if "agc" in self.options:
             norm, limit = self._units(p, g, values)
-            g = g * np.where(norm > limit, limit / norm, 1.0)
+            g = limited(g, norm=norm, limit=limit)
         return g
 
     def norm(self, p: Any, g: Any, values: Mapping[str, Any]) -> Any:
@@ -169,15 +171,13 @@ class Transforms:
     def gradient(self, p: Any, g: Any, values: Mapping[str, Any]) -> Any:
         """Return what the rule takes for the gradient."""
         if "clip_norm" in self.options and not self.measures:
-            scales = self.options & {"clip_norm", "loss_scale"}
-            parts = {name: values[name] for name in scales}
-            scale = gradient_scale(norm=values["norm"], **parts)
-            g = (-scale if self.maximize else scale) * g
+            scale = values["loss_scale"] if "loss_scale" in self.options else 1.0
+            how = {"loss_scale": scale, "sign": -1 if self.maximize else 1}
+            g = limited(g, norm=values["norm"], limit=values["clip_norm"], **how)
         else:
             g = self.clipped(p, g, values)
             if "clip_norm" in self.options:
-                norm, limit = values["norm"], values["clip_norm"]
-                g = gradient_scale(norm=norm, clip_norm=limit) * g
+                g = limited(g, norm=values["norm"], limit=values["clip_norm"])
         return g + values["weight_decay"] * p if self.decay_mode == "coupled" else g
 
     def own_norm(self, values: Mapping[str, Any]) -> Any:

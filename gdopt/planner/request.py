@@ -12,9 +12,13 @@ from gdopt.checks import (
     MOST_LISTED,
     check_count,
     check_flag,
+    check_function,
     check_increasing,
     check_int,
     check_optional,
+    check_sequence,
+    check_text,
+    shown,
 )
 from gdopt.data.gather import check_arrays, check_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError, PlanError, StateError
@@ -135,6 +139,8 @@ def plan_batch_size(
     arrays = tuple(data) if isinstance(data, list | tuple) else (data,)
     axis = check_axis(axis)
     backend, count = check_arrays(arrays, axis, "data[{}]")
+    check_optional(check_function, "progress", progress)
+    check_optional(check_text, "device", device)
     planned = _as_step(step, arrays, evaluate, gradient, axis)
     wanted = check_optional(check_count, "batch_size", batch_size)
     if wanted is not None and wanted > count:
@@ -164,7 +170,7 @@ def plan_batch_size(
 
 
 def _check_sizes(sizes: Any) -> Any:
-    if not (found := tuple(sizes)):
+    if not (found := check_sequence("sizes", sizes)):
         message = "sizes must name at least one size, got none"
         raise ArgumentError(message)
     return check_increasing("sizes", found)
@@ -177,7 +183,8 @@ def _as_step(
     if not isinstance(step, NetworkStep):
         return FunctionStep(step, evaluate, gradient, axis)
     if evaluate is not None or gradient is not None:
-        message = "evaluate and gradient must be left out with a NetworkStep"
+        got = f"got {shown(evaluate)} and {shown(gradient)}"
+        message = f"evaluate and gradient must be left out with a NetworkStep, {got}"
         raise ArgumentTypeError(message)
     step.check(arrays)
     return step

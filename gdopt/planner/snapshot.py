@@ -121,7 +121,7 @@ class Snapshot:
             self._keep_array(name, thing)
         elif hasattr(thing, "planned_state"):
             self._keep(f"{name}.planned_state", thing.planned_state)
-        elif hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+        elif hasattr(thing, "load_state_dict") and not isinstance(thing, type):
             saved = copy.deepcopy(thing.state_dict())
             load = thing.load_state_dict  # which may keep what it is given
             self._restores.append(lambda: load(copy.deepcopy(saved)))

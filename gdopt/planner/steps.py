@@ -11,7 +11,7 @@ import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.containers import named_arrays
-from gdopt.checks import check_flag, check_kind, shows
+from gdopt.checks import check_flag, check_kind, check_sequence, shown, shows
 from gdopt.data.gather import example_axis
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.blocks import LARGEST_BLOCK
@@ -128,7 +128,8 @@ class FunctionStep:
     ) -> None:
         given = {"step": function, "evaluate": evaluate, "gradient": gradient}
         for name, part in given.items():
-            if not (callable(part) or (part is None and name != "step")):
+            fits = callable(part) and not isinstance(part, type)
+            if not (fits or (part is None and name != "step")):
                 message = f"{name} must be callable, got {type(part).__name__}"
                 raise ArgumentTypeError(message)
         self.functions = {name: part for name, part in given.items() if part}
@@ -208,6 +209,11 @@ class NetworkStep:
             raise ArgumentTypeError(message)
         self.network, self.optimizer = network, optimizer
         self.validate = check_flag("validate", validate)
+        if dev is not None:
+            if len(check_sequence("dev", dev)) != 2:
+                message = f"dev must be (examples, labels), got {shown(dev)}"
+                raise ArgumentError(message)
+            network.check_data(*dev)
         self.dev = dev
         self.planned_state = (network, optimizer)
         judge = network.loss if network.output == "linear" else network.accuracy

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.checks import check_kind
+from gdopt.checks import check_kind, check_text
 from gdopt.planner import Plan
 from gdopt.plots.series import BLUE, FAINT, GREEN, INK, ORANGE, STYLE, panels, save
 from gdopt.tables import BYTE_UNITS, format_bytes
@@ -44,7 +44,7 @@ def batch_sizes(plan: Plan, path: str | os.PathLike[str], *, title: str = "") ->
     names = [f"{row.batch_size:,}" for row in plan.rows]
     axes[-1].set_xticks(range(len(names)), names)
     axes[-1].set_xlabel("batch size (examples)", **STYLE)
-    if not title:
+    if not check_text("title", title):
         title = f"batch size {plan.micro_batch_size:,}, chosen for: {plan.decided_by}"
     save(figure, path, title)
 

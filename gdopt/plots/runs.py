@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gdopt.averages import ewa
+from gdopt.checks import check_int, check_mapping, check_optional, holds_numbers
 from gdopt.errors import ArgumentError
 from gdopt.plots.series import (
     BLUE,
@@ -77,8 +79,11 @@ def curves(
     >>> curves(history, pathlib.Path(folder.name, "curves.png"))
     >>> folder.cleanup()
     """
-    steps = history["step"]
-    known = {name for name, values in history.items() if np.isfinite(values).any()}
+    steps = check_mapping("history", history).get("step", np.zeros(0))
+    best = check_optional(partial(check_int, least=0), "best", best)
+    known = {
+        name for name, v in history.items() if holds_numbers(v) and np.isfinite(v).any()
+    }
     if "loss" not in known or (best is not None and best not in steps):
         wanted = "with a finite loss" if best is None else f"of step {best}"
         message = f"history must hold a record {wanted}, got {steps.size} records"

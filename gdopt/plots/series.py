@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, backend_of
+from gdopt.arrays.backend import Array, common_backend
 from gdopt.averages import ewa, ewa_window
 from gdopt.averages.formula import BETA
-from gdopt.checks import check_number, check_sequence, check_text
+from gdopt.checks import check_number, check_sequence, check_text, listed
 from gdopt.errors import ArgumentError
-from gdopt.files import new_file, replacing
+from gdopt.files import check_path, replacing
 from gdopt.imports import load_extra
 from gdopt.tables import printable
 
@@ -46,12 +46,12 @@ def panels(heights: Sequence[float]) -> tuple[Any, Any]:
 
 
 def logarithmic(axis: Any, *sides: str) -> None:
-    """Set logarithmic scales on sides ``"x"``, ``"y"``, with plain numbers: 0.01."""
+    """Set logarithmic scales on sides ``"x"``, ``"y"``, labelled with powers of ten."""
     tickers = load_extra("matplotlib.ticker", "train", "drawing")
     for side in sides:
         axis.set(**{f"{side}scale": "log"})
         ticks = getattr(axis, f"{side}axis")
-        ticks.set_major_formatter(tickers.StrMethodFormatter("{x:g}"))
+        ticks.set_major_formatter(tickers.LogFormatterMathtext())
         ticks.set_minor_formatter(tickers.NullFormatter())
 
 
@@ -84,7 +84,11 @@ def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     """Write a figure, with its title above if it has one."""
     if check_text("title", title):
         figure.suptitle(plain(title), fontsize=15, color=INK, x=0.01, ha="left")
-    final = new_file("path", path)
+    final = check_path("path", path)
+    known = figure.canvas.get_supported_filetypes()
+    if final.is_dir() or final.suffix[1:] not in {"", *known}:
+        message = f"path must name a picture, {listed(known)}, got '{final}'"
+        raise ArgumentError(message)
     final = final if final.suffix else final.with_name(f"{final.name}.png")
     with replacing(final) as file:
         figure.savefig(file, dpi=150, format=final.suffix[1:])
@@ -174,7 +178,7 @@ def window_text(beta: float) -> str:
 
 
 def _values(series: Array) -> np.ndarray:
-    backend = backend_of(series)
+    backend = common_backend((("series", series),))
     refuse_unusable_dtype("series", series.dtype)
     if series.ndim != 1 or series.size == 0:
         message = f"series must be of shape (n,), n at least 1, got {series.shape}"

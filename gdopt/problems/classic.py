@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from gdopt.arrays.backend import Array, Backend
-from gdopt.checks import check_count, check_int
+from gdopt.checks import check_int
 from gdopt.copies import made_again
-from gdopt.problems.problem import Problem, in_plane
+from gdopt.problems.problem import MOST_AXES, Problem, in_plane
 
 
 @made_again
@@ -38,7 +38,7 @@ def rosenbrock(size: int = 2) -> Problem:
     >>> valley.gradient(np.array(valley.start)).round(6)
     array([-215.6,  -88. ])
     """
-    size = check_int("size", size, least=2)
+    size = check_int("size", size, least=2, most=MOST_AXES)
 
     def formula(p: Array, backend: Backend) -> Array:
         x, y = p[..., :-1], p[..., 1:]
@@ -167,7 +167,7 @@ def rastrigin(size: int = 2) -> Problem:
     >>> rastrigin().value(np.array([[0.0, 0.0], [1.0, 1.0], [0.5, 0.0]])).round(6)
     array([ 0.  ,  2.  , 20.25])
     """
-    size = check_count("size", size)
+    size = check_int("size", size, least=1, most=MOST_AXES)
     turn = 2 * math.pi
 
     def formula(p: Array, backend: Backend) -> Array:

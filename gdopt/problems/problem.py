@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Array, Backend, backend_of, on_their_device
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.checks import FINITE, check_number
 from gdopt.copies import made_again
 from gdopt.errors import ArgumentError
 
 Formula = Callable[[Array, Backend], Array]
 Point = tuple[float, ...]
+MOST_AXES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ class Problem:
         return vars(self).get("_made") or super().__reduce_ex__(protocol)
 
     def _check(self, p: Array) -> Backend:
-        backend = backend_of(p)
+        backend = common_backend((("p", p),))
         refuse_unusable_dtype("p", p.dtype)
         if p.ndim < 1 or p.shape[-1] != self.size:
             message = f"p must have shape (..., {self.size}), got {tuple(p.shape)}"

@@ -9,7 +9,7 @@ import numpy as np
 from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import POSITIVE, Range, check_int, check_number
 from gdopt.copies import made_again
-from gdopt.problems.problem import Problem, in_plane
+from gdopt.problems.problem import MOST_AXES, Problem, in_plane
 
 
 @made_again
@@ -40,7 +40,7 @@ def bowl(condition: float = 100.0, *, size: int = 2) -> Problem:
     array([ 1., 10.])
     """
     condition = check_number("condition", condition, Range.parse("[1, inf)"))
-    size = check_int("size", size, least=2)
+    size = check_int("size", size, least=2, most=MOST_AXES)
     curvatures = condition ** (np.arange(size) / (size - 1))
 
     def slope(p: Array, backend: Backend) -> Array:

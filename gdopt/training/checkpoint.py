@@ -17,7 +17,7 @@ from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import check_format, listed, name_differences
 from gdopt.data.npz import members_of, read_member, refusing
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
-from gdopt.files import existing_file, new_file, replacing
+from gdopt.files import check_path, existing_file, replacing
 
 FORMAT = 1
 ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
@@ -162,7 +162,7 @@ def save(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
     """
     members = pack(tree)
     # Stored, as compression gains little.
-    with replacing(new_file("path", path)) as file:
+    with replacing(check_path("path", path)) as file:
         with zipfile.ZipFile(file, "w") as archive:
             archive.comment = bytes(ROOM)
             for name, array in members.items():

@@ -171,7 +171,7 @@ class Descent:
             self._forget()
         if found.step != last:  # the lowest of all
             found = trial(found.step)
-        with Uninterrupted():
+        with Uninterrupted(), np.errstate(all="ignore"):
             self._learn(start, found, self._free(self._trial, self._trial_g))
             self._value, self._norm = report.value, report.norm
             self._lowest = min(self._lowest, report.value)
@@ -189,7 +189,12 @@ class Descent:
 
     def _aim(self) -> tuple[float, float, float]:
         """Write the next direction; return its slope, first step and longest step."""
-        slope, first = self._direction(self._free(self._x, self._g))
+        with np.errstate(all="ignore"):
+            slope, first = self._direction(self._free(self._x, self._g))
+        if not math.isfinite(slope):
+            rule = "the square of the gradient's norm must be finite for a line search"
+            message = f"{rule}, got a largest magnitude of {self._norm:g}: scale the "
+            raise DivergenceError(message + "function down")
         longest = math.inf
         if self._box is not None:
             x, d = self._x.flat, self._d
@@ -208,7 +213,7 @@ class Descent:
     def _move(self, step: float) -> None:
         """Write the end of a step to the parameters."""
         trial = self._trial.flat
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             self._xp.multiply(self._d, step, out=trial)
             trial += self._x.flat
         if self._box is not None:
@@ -222,7 +227,7 @@ class Descent:
         for name, view in g.items():
             view[...] = as_parts(grads[name])
         flat = g.flat
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             slope = self._xp.dot(flat, self._d)
         if self._box is not None:
             flat = self._box.projected(x.flat, flat, self._free_g)

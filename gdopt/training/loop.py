@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypedDict, Unpack
 
 from gdopt.arrays import Array
-from gdopt.checks import check_flag, check_function, check_positive, shown
+from gdopt.checks import check_flag, check_function, check_kind, check_positive
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
@@ -299,9 +299,7 @@ def fit(
     >>> result.nit, result.history["dev_accuracy"][-1]
     (100, np.float64(1.0))
     """
-    if not isinstance(optimizer, Optimizer):
-        message = f"optimizer must be a gdopt.Optimizer, got {shown(optimizer)}"
-        raise ArgumentTypeError(message)
+    check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
     graph = None
     refuse_iterators("batches", batches)
     objective = objective_of(network, optimizer, batches, validate=validate)
@@ -351,9 +349,7 @@ def objective_of(
     check_flag("validate", validate)
     objective = ModelObjective(network)
     if isinstance(network, Network):
-        if not isinstance(batches, MiniBatches):
-            message = f"batches must be gdopt.minibatches, got {shown(batches)}"
-            raise ArgumentTypeError(message)
+        check_kind("batches", batches, MiniBatches, "gdopt.minibatches")
         size = batches.batch_size * optimizer.accumulate
         objective = NetworkLoss(network, batches, batch_size=size, validate=validate)
     refuse_others(optimizer, network.params, "network.params")

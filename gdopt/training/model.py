@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from gdopt.checks import check_state, listed
+from gdopt.checks import check_state, holds_numbers, host_array, listed, shown
 from gdopt.data import Normalizer
 from gdopt.data.csv import read_table
 from gdopt.data.readers import read
 from gdopt.data.schema import Schema
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError
+from gdopt.files import check_path
 from gdopt.imports import load_extra
 from gdopt.nn import Network
+from gdopt.nn.inputs import check_classes, check_labels
 from gdopt.tables import aligned
 from gdopt.training.checkpoint import load, save
 
@@ -58,7 +59,7 @@ class Model:
             ArgumentError: there is none.
             StateError: it is damaged.
         """
-        path = Path(run, FILE)
+        path = check_path("run", run) / FILE
         if not path.is_file():
             message = f"run must be a folder with {FILE} in it, got '{run}'"
             raise ArgumentError(message)
@@ -90,7 +91,7 @@ class Model:
             "normalizer": self.normalizer.state_dict(),
             "scale": scale and scale.state_dict(),
         }
-        save(Path(run, FILE), tree)
+        save(check_path("run", run) / FILE, tree)
 
     def predict(self, data: Any) -> np.ndarray:
         """Return what the model predicts, (m,): names of classes, or numbers.
@@ -134,12 +135,15 @@ class Model:
                 table = read_table(path, **schema.form)
                 data, y = schema.encode(table), schema.encode_target(table)
                 y = y if self.classes is None else self.in_units(y)
-        truth = np.asarray(y)
+        truth = host_array("y", y)
         predicted = self.predict(data)
         if truth.shape != predicted.shape:
             message = f"y must have shape {predicted.shape}, got {truth.shape}"
             raise ArgumentError(message)
         if self.classes is None:
+            if not holds_numbers(truth):
+                message = f"y must be numbers, got {shown(y)}"
+                raise ArgumentTypeError(message)
             return Evaluation(truth.astype(np.float64), predicted, None)
         names = truth.astype(str)
         if unknown := sorted({*names.tolist()} - {*self.classes}):
@@ -157,7 +161,10 @@ class Model:
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Return what a file would hold: names of classes, or numbers in its units."""
         found: np.ndarray
+        outputs = host_array("outputs", outputs)
         if self.classes is not None:
+            check_labels(outputs, (outputs.shape,))
+            check_classes(outputs, len(self.classes))
             found = np.array(self.classes)[outputs]
         else:
             scale = self.scale or Normalizer(
@@ -174,7 +181,7 @@ class Model:
                 data = read(path).X
             else:
                 data = schema.encode(read_table(path, **schema.form))
-        X = np.asarray(data)
+        X = host_array("data", data)
         wanted = self.network.sizes[0]
         if X.ndim != 2 or X.shape[1] != wanted or X.dtype.kind not in "biuf":
             rule = f"data must be real numbers of shape (m, {wanted})"

@@ -80,7 +80,7 @@ class ModelObjective(Objective):
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
         # A network that diverges overflows first; its loss shows it.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             return self._fg(*batch, **self._options)
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
@@ -130,7 +130,7 @@ class NetworkLoss(ModelObjective):
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             found = self.model.measure(*dev)
         return {f"dev_{name}": value for name, value in found.items()}
 

@@ -21,7 +21,7 @@ from gdopt.checks import (
     shows,
 )
 from gdopt.errors import ArgumentError, GdoptError, StateError
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.training.monitor import Monitor
 from gdopt.training.records import Record
 
@@ -137,6 +137,10 @@ class ReduceOnPlateau:
         value = self._monitor.value(record)
         if value is None:
             return
+        with Uninterrupted():
+            self._take(value)
+
+    def _take(self, value: float) -> None:
         if self._is_better(value):
             self.best, self.waited = value, 0
         else:

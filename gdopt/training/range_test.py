@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.checks import Range, check_count, check_kind, check_number, check_positive
+from gdopt.checks import (
+    Range,
+    check_count,
+    check_function,
+    check_kind,
+    check_number,
+    check_positive,
+)
 from gdopt.errors import ArgumentError, DivergenceError
 from gdopt.optim import Optimizer
 from gdopt.training.loop import objective_of
@@ -175,6 +182,7 @@ def _objective(objective: Any, optimizer: Optimizer, data: Any) -> Objective:
         refuse_iterators("data", data)
     if hasattr(objective, "loss_and_grads"):
         return objective_of(objective, optimizer, data)
+    check_function("objective", objective)
     own = parameters_of(optimizer)
     given = own.arena if own.container is None else own.container.given
     lone = next(iter(own.given.values()))
@@ -186,7 +194,7 @@ def _measured(run: Run, factor: float) -> RangeTest:
     rows: list[tuple[float, float, float]] = []
     best = np.inf
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             for record in run.records():
                 if record.step == 0:  # before any update
                     continue

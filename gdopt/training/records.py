@@ -17,6 +17,7 @@ import numpy as np
 from gdopt.arrays.containers import named_arrays
 from gdopt.checks import (
     MOST_LISTED,
+    check_kind,
     check_saved_array,
     check_state,
     listed,
@@ -25,7 +26,7 @@ from gdopt.checks import (
 from gdopt.errors import StateError
 from gdopt.files import write_whole
 from gdopt.imports import load_extra
-from gdopt.interrupt import uninterrupted
+from gdopt.interrupt import Uninterrupted, uninterrupted
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,20 @@ class History(Mapping[str, np.ndarray]):
 
     def append(self, record: Record) -> None:
         """Add a record at the end."""
+        check_kind("record", record, Record)
         values = [getattr(record, name) for name in NUMBERS]
-        self._numbers.fromlist([nan if value is None else value for value in values])
-        if record.warning is not None:
-            self.warnings.append((int(record.step), record.warning))
+        row = [nan if value is None else value for value in values]
+        with Uninterrupted():
+            self._numbers.fromlist(row)
+            if record.warning is not None:
+                self.warnings.append((int(record.step), record.warning))
 
     def _table(self) -> np.ndarray:
         """Return (records, numbers); while the array lives, nothing can be appended."""
         return np.frombuffer(self._numbers).reshape(-1, len(NUMBERS))
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in NUMBERS:
+        if not isinstance(name, str) or name not in NUMBERS:
             raise KeyError(name)
         return self._table()[:, NUMBERS.index(name)].copy()
 
@@ -213,7 +217,10 @@ class History(Mapping[str, np.ndarray]):
         """
         from gdopt.plots import curves  # noqa: PLC0415 - brings the planner
 
-        curves(self, path, title=title, best=None if best is None else best.step)
+        if best is not None:
+            check_kind("best", best, Record)
+        step = None if best is None else best.step
+        curves(self, path, title=title, best=step)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -159,7 +159,10 @@ class Run:
                 stack.callback(getattr(callback, "end", _nothing), self)
             if self._folder is not None:
                 resume(self, self._folder)
-                signals = stack.enter_context(SignalsSave(self._save))
+                signals = stack.push(
+                    SignalsSave(self._save)
+                )  # before it sets a handler
+                signals.__enter__()
             try:
                 yield from self._updates(signals)
             except GeneratorExit:

@@ -186,9 +186,10 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Copy what a resumed run needs."""
-        to_host = self._parameters.backend.to_host
-        kept = {name: np.array(to_host(array)) for name, array in self._kept.items()}
-        record = self._best_record
+        record, kept = self._best_record, {}
+        if record is not None:
+            to_host = self._parameters.backend.to_host
+            kept = {name: np.array(to_host(own)) for name, own in self._kept.items()}
         return {
             "format": FORMAT,
             **self._monitor.given,
@@ -216,6 +217,9 @@ class EarlyStopping:
             message = f"reason must be text or None, got {shown(state['reason'])}"
             raise StateError(message)
         (best, record), moved = _best_of(state), {}
+        if record is not None and not hasattr(self, "_parameters"):
+            message = f"state must be loaded in a run, got the best of one, {record}"
+            raise StateError(message)
         if record is not None:
             check_state("layers", state["layers"], self._objective.state_dict())
             saved = check_state("params", state["params"], self._kept)
@@ -223,7 +227,8 @@ class EarlyStopping:
             for name, own in self._kept.items():
                 array = check_saved_array(f"params[{name!r}]", saved[name], own)
                 moved[name] = move(array, device)
-        self._copy(moved, self._kept)
+        if moved:
+            self._copy(moved, self._kept)
         self.waited, self.nans = state["waited"], state["nans"]
         self.best, self._best_record = best, record
         self._layers, self.reason = copy.deepcopy(state["layers"]), state["reason"]

@@ -9,6 +9,7 @@ from typing import Any
 from gdopt import schedules
 from gdopt.arrays import Array
 from gdopt.arrays.backend import backend_of
+from gdopt.checks import check_mapping
 from gdopt.data import minibatches
 from gdopt.nn import Network
 from gdopt.optim import Momentum, Optimizer
@@ -65,6 +66,7 @@ class NetworkObjective:
             GdoptError: the trial's values do not fit the data, or training diverges.
             Pruned: the trial is not worth continuing.
         """
+        check_mapping("trial", trial)
         X, y = self.train
         hidden = [trial.get("hidden_units", UNITS)] * (trial.get("layers", LAYERS) - 1)
         network = Network(

@@ -15,6 +15,7 @@ from gdopt.tune import (
     choice,
     log_one_minus,
     log_uniform,
+    log_uniform_int,
     power_of_two,
     uniform,
     uniform_int,
@@ -143,6 +144,8 @@ def _round_values(scale: Any) -> Sequence[Any]:
         return [1 << power for power in powers]
     if isinstance(scale, log_uniform):
         return _decades(scale.low, scale.high)
+    if isinstance(scale, log_uniform_int):
+        return [round(value) for value in _decades(scale.low, scale.high)]
     if isinstance(scale, log_one_minus):
         return [1 - rest for rest in _decades(1 - scale.high, 1 - scale.low)]
     whole = isinstance(scale, uniform_int)

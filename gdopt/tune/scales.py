@@ -70,7 +70,7 @@ class Interval(Scale):
     def draw(self, trial: Any, label: str) -> Any:
         low, high = sorted([self._drawn(self.low), self._drawn(self.high)])
         if isinstance(low, int):
-            return trial.suggest_int(label, low, high)
+            return trial.suggest_int(label, low, high, log=self.by_log)
         return trial.suggest_float(label, low, high, log=self.by_log)
 
     def place(self, value: Any) -> float:
@@ -158,6 +158,26 @@ class uniform_int(Interval):
 
     def _check(self, name: str, end: Any) -> int:
         return check_int(name, end, least=0)
+
+
+class log_uniform_int(uniform_int):
+    """A whole number, drawn as `log_uniform` draws and rounded; both ends are drawn.
+
+    A number k gets the draws between k - 1/2 and k + 1/2: of 1 to 1,000, about as many
+    lie below 10 as between 100 and 1,000.
+
+    Args:
+        low: at least 1.
+        high: at least low.
+
+    >>> round(log_uniform_int(1, 100).place(10), 3)
+    0.5
+    """
+
+    by_log = True
+
+    def _check(self, name: str, end: Any) -> int:
+        return check_count(name, end)
 
 
 class power_of_two(Interval):

@@ -20,7 +20,7 @@ from gdopt.checks import (
     check_text,
 )
 from gdopt.errors import ArgumentError
-from gdopt.files import new_file
+from gdopt.files import check_path
 from gdopt.tune.space import Space
 from gdopt.tune.storage import (
     SAMPLERS,
@@ -154,7 +154,7 @@ def tune(
 def _file(storage: str | os.PathLike[str] | None, jobs: int) -> Iterator[Path | None]:
     """Return the path of the search's file: locked, temporary, or None in memory."""
     if storage is not None:
-        path = new_file("storage", storage)
+        path = check_path("storage", storage)
         with locked(path):
             yield path
     elif jobs > 1:

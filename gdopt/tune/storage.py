@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.checks import shown
-from gdopt.errors import StateError
+from gdopt.errors import ArgumentError, StateError
 from gdopt.imports import load_extra
 from gdopt.tune.study import COMPLETE, FAILED, PRUNED, Outcome
 
@@ -40,6 +40,10 @@ def quiet() -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other searches out of a file of Optuna's; they are refused."""
     filelock = load_extra("filelock", EXTRA, PURPOSE)
+    other = path.exists() and not path.is_file()  # a folder, a device
+    if other or not path.parent.is_dir():
+        message = f"storage must name a file in a folder that exists, got '{path}'"
+        raise ArgumentError(message)
     try:
         lock = filelock.FileLock(f"{path}.lock").acquire(timeout=0)
     except filelock.Timeout:

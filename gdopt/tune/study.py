@@ -15,6 +15,7 @@ from gdopt.checks import (
     check_kind,
     check_mapping,
     check_number,
+    refuse_masked,
 )
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.tables import aligned
@@ -62,7 +63,7 @@ class Trial(Mapping[str, Any]):
             Pruned: the trial does worse than the median of those before it.
             ArgumentTypeError: the score is not a number, or the step not a whole one.
         """
-        score = as_number("score", score)
+        score = as_score("score", score)
         step = check_int("step", step, least=0)
         if self._should_prune is not None and self._should_prune(score, step):
             message = f"trial {self.number} is worse than the median at step {step}"
@@ -109,6 +110,15 @@ class Outcome:
         return {**vars(self), "values": dict(self.values)}
 
 
+def as_score(name: str, score: Any) -> float:
+    """Take a number of any library, also in an array of one element."""
+    refuse_masked(name, score)
+    dimensions = getattr(score, "ndim", 0)
+    if dimensions and math.prod(score.shape) == 1 and hasattr(score, "item"):
+        score = score.item()
+    return as_number(name, score)
+
+
 def evaluate(objective: Callable[[Trial], float], trial: Trial) -> Outcome:
     """Run the objective on a trial; an error of its own ends the trial only."""
     begin = time.perf_counter()
@@ -118,7 +128,7 @@ def evaluate(objective: Callable[[Trial], float], trial: Trial) -> Outcome:
         return Outcome(trial.number, dict(trial), state, seconds=seconds, **found)
 
     try:
-        score = as_number("the objective's score", objective(trial))
+        score = as_score("the objective's score", objective(trial))
     except Pruned:
         return outcome(PRUNED)
     except Exception as error:  # noqa: BLE001 - whatever it is, the search continues

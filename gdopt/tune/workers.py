@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from typing import Any
 
 from gdopt.checks import shown
 from gdopt.errors import ArgumentTypeError, GdoptError
+from gdopt.interrupt import start_thread
 from gdopt.tune.space import Space
 from gdopt.tune.storage import handle_of, load_study, opened, quiet
 from gdopt.tune.study import FAILED, Outcome, Trial, evaluate
@@ -140,7 +140,7 @@ def _start(
     """Prepare a process for trials of the search that a file stores."""
     global _work  # noqa: PLW0603 - the executor hands its tasks nothing else
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_thread(_end_with_parent)
     _contexts.enter_context(quiet())
     storage = _contexts.enter_context(opened(path))
     _work = objective, space, load_study(storage, name, settings)

@@ -198,9 +198,9 @@ def test_a_damaged_state_is_refused(change, message):
         ),
         (np.array([1, np.inf]), ArgumentError, "X must be finite, .* got up to inf"),
         (
-            np.array([1, 1e200]),
+            np.array([-1.7e308, 1.7e308]),
             ArgumentError,
-            r"be finite, .* got up to 1e\+200",
+            r"be finite, .* got up to 1\.7e\+308",
         ),
     ],
 )
@@ -231,3 +231,54 @@ def test_nan_in_another_part_is_refused():
     X[7, 2] = np.nan
     with pytest.raises(ArgumentError, match=r"NaN, got 1, the first at \[7, 2\]$"):
         normalizer.transform(X)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e155, 1e300])
+def test_features_of_any_magnitude_get_their_own_deviation(scale):
+    X = np.array([[1.0, 7.0], [3.0, 7.0], [5.0, 7.0]]) * [scale, 1.0]
+    with np.errstate(all="raise"):
+        normalizer = Normalizer.fit(X)
+    expected = [np.sqrt(8 / 3) * scale, 1.0]
+    np.testing.assert_allclose(normalizer.scale, expected, rtol=1e-12)
+    np.testing.assert_allclose(normalizer.mean, [3 * scale, 7.0], rtol=1e-12)
+
+
+def test_gaps_are_left_out_as_scikit_learn_and_pandas_do():
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((50, 4)) * [1, 1e200, 1e-200, 5] + [0, 0, 0, 3]
+    X[generator.random(X.shape) < 0.3] = np.nan
+    X[0], X[:, 3] = np.nan, np.where(np.isnan(X[:, 3]), np.nan, 3.0)
+    normalizer = Normalizer.fit(X, skipna=True)
+    own = [
+        column[~np.isnan(column)] / unit
+        for column, unit in zip(X.T, UNITS, strict=True)
+    ]
+    means = [column.mean() * unit for column, unit in zip(own, UNITS, strict=True)]
+    np.testing.assert_allclose(normalizer.mean, means, rtol=1e-12)
+    stds = [column.std() * unit for column, unit in zip(own, UNITS, strict=True)]
+    np.testing.assert_allclose(normalizer.scale, [*stds[:3], 1.0], rtol=1e-12)
+    kept = normalizer.transform(X)
+    np.testing.assert_array_equal(np.isnan(kept), np.isnan(X))
+    again = Normalizer.from_state_dict(normalizer.state_dict())
+    np.testing.assert_array_equal(again.transform(X), kept)
+    turned = Normalizer.fit(X.T.copy(), axis=1, skipna=True)
+    np.testing.assert_allclose(turned.scale, normalizer.scale, rtol=1e-15)  # sums
+
+
+UNITS = 1, 1e200, 1e-200, 1
+
+
+def test_gaps_are_refused_by_default_and_where_nothing_else_is_there():
+    X = np.array([[1.0, np.nan], [2.0, np.nan]])
+    with pytest.raises(ArgumentError, match=r"must not contain NaN.*skipna=True"):
+        Normalizer.fit(X)
+    with pytest.raises(ArgumentError, match="with a number in each feature"):
+        Normalizer.fit(X, skipna=True)
+    plain = Normalizer.fit(np.ones((2, 2)))
+    with pytest.raises(ArgumentError, match="must not contain NaN"):
+        plain.transform(X)
+    with pytest.raises(ArgumentTypeError, match="skipna must be True or False"):
+        Normalizer.fit(X, skipna="yes")
+    X[0, 1] = np.inf
+    with pytest.raises(ArgumentError, match="finite"):
+        Normalizer.fit(X, skipna=True)

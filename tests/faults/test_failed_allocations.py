@@ -181,3 +181,16 @@ def test_a_load_fails_as_a_whole(name, library, numpy_engine):
     check_each_failure(
         make, lambda optimizer: optimizer.load_state_dict(state), failing
     )
+
+
+@pytest.mark.parametrize("name", ["adam", "all options", "master"])
+def test_a_step_on_rows_fails_as_a_whole(name, engine):
+    make, _ = makers(np, name, "strided", steps=0)
+    rows = {"a": [3, 1], "c": slice(0, 2)}
+
+    def step_on_rows(optimizer):
+        grads = {key: np.full_like(p, 0.5) for key, p in optimizer.params.items()}
+        some = {key: grads[key][at] for key, at in rows.items()}
+        optimizer.step(grads | some, at=rows)
+
+    check_each_failure(make, step_on_rows, failing_on_cpu)

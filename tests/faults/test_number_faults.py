@@ -156,3 +156,22 @@ def test_a_beta_that_rounds_to_one_is_refused(name, engine):
     optimizer = make(np.ones(2, np.float32), 1 - 2.0**-24)
     with pytest.raises(gdopt.ArgumentError, match="must not round to 1 in float32"):
         optimizer.hyper[name] = beta
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_beta_of_an_average_that_rounds_to_1_is_refused(dtype):
+    beta = 1 - 1e-9
+    x, mean = np.ones(4, dtype), gdopt.EWA(beta)
+    if dtype == "float64":
+        assert gdopt.ewa(x, beta).shape == mean.update(x).shape
+        return
+    with pytest.raises(
+        gdopt.ArgumentError, match="beta must not round to 1 in float32"
+    ):
+        gdopt.ewa(x, beta)
+    with pytest.raises(
+        gdopt.ArgumentError, match="beta must not round to 1 in float32"
+    ):
+        mean.update(x)
+    assert mean.t == 0
+    assert gdopt.EWA(beta).update(1.0) == pytest.approx(1.0)

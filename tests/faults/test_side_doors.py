@@ -2,6 +2,7 @@
 
 import decimal
 import fractions
+from operator import setitem
 
 import numpy as np
 import pytest
@@ -112,3 +113,69 @@ def test_infinity_is_refused_where_nan_is(numpy_engine):
     gdopt.minibatches(x, batch_size=1, allow_nan=True)
     with pytest.raises(gdopt.ArgumentError, match=r"infinity, got 1, .* \[0, 1\]"):
         gdopt.Normalizer.fit(np.eye(2)).transform(x)
+
+
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], mask=[0, 1, 0])
+WHOLE = np.ma.masked_array([2, 4, 6], mask=[0, 1, 0])
+ROWS = np.ma.masked_array(np.eye(3), mask=np.eye(3))
+
+
+def normalizer_of(mean):
+    state = gdopt.Normalizer.fit(np.eye(3)).state_dict()
+    return gdopt.Normalizer.from_state_dict(state | {"mean": mean})
+
+
+MASKS = {
+    "series": lambda: gdopt.ewa(MASKED, 0.9),
+    "times": lambda: gdopt.ewa([1.0, 2.0, 3.0], times=MASKED, halflife=1.0),
+    "variance": lambda: gdopt.averages.ewa_var(MASKED, 0.9),
+    "EWA": lambda: gdopt.EWA(0.9).update(MASKED),
+    "initial": lambda: gdopt.ewa(np.eye(3), 0.9, initial=MASKED),
+    "normalizer": lambda: gdopt.Normalizer.fit(ROWS),
+    "gaps": lambda: gdopt.Normalizer.fit(ROWS, skipna=True),
+    "transform": lambda: gdopt.Normalizer.fit(np.eye(3)).transform(ROWS),
+    "normalizer's state": lambda: normalizer_of(MASKED),
+    "network": lambda: Network((3, 2), backend="numpy").predict(ROWS),
+    "labels": lambda: losses.softmax_cross_entropy(np.eye(3), WHOLE // 2 - 1),
+    "one_hot": lambda: losses.one_hot(WHOLE, 9),
+    "targets": lambda: losses.squared_error(np.eye(3), ROWS),
+    "layers": lambda: layers.relu(ROWS),
+    "sizes": lambda: Network(WHOLE, backend="numpy"),
+    "minibatches": lambda: gdopt.minibatches(ROWS, batch_size=1),
+    "split": lambda: gdopt.split(ROWS, dev=0.5),
+    "stratify": lambda: gdopt.split(np.eye(3), train=1, dev=1, test=1, stratify=WHOLE),
+    "boundaries": lambda: gdopt.schedules.piecewise(WHOLE, [1, 2, 3, 4]),
+    "values": lambda: gdopt.schedules.interpolate([1, 2, 3], MASKED),
+    "save": lambda: gdopt.save("masked.npz", {"a": MASKED}),
+    "params": lambda: gdopt.SGD(MASKED, 0.1),
+    "arena": lambda: gdopt.Arena.of({"a": MASKED}),
+    "arena's array": lambda: setitem(gdopt.Arena.of({"a": np.ones(3)}), "a", MASKED),
+    "as_array": lambda: gdopt.as_array(MASKED),
+    "grads": lambda: gdopt.SGD(np.ones(3), 0.1).step(MASKED),
+    "at": lambda: gdopt.SGD(np.ones((9, 3)), 0.1).step(np.eye(3), at=WHOLE),
+    "lr": lambda: gdopt.SGD(np.ones(3), MASKED),
+    "one lr": lambda: gdopt.SGD(np.ones(3), np.ma.masked_array(0.1, mask=True)),
+    "bounds": lambda: gdopt.SGD(np.ones(3), 0.1, bounds=(MASKED, 9)),
+    "options": lambda: gdopt.tune.choice(WHOLE),
+    "Kernel": lambda: gdopt.Kernel(lambda x: x * 2)(MASKED),
+    "checked": lambda: gdopt.check_gradient(lambda p: (p @ p, 2 * p), MASKED),
+    "checked gradient": lambda: gdopt.check_gradient(
+        lambda p: (p @ p, np.ma.masked_array(2 * p, mask=[0, 1, 0])), np.ones(3)
+    ),
+    "minimize": lambda: gdopt.minimize(lambda p: (p @ p, 2 * p), MASKED),
+    "classifier": lambda: gdopt.MLPClassifier().fit(ROWS, [0, 1, 0]),
+    "classes": lambda: gdopt.MLPClassifier().fit(np.eye(3), WHOLE),
+    "weights": lambda: gdopt.MLPRegressor().fit(
+        np.eye(3), np.ones(3), sample_weight=MASKED
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_no_mask_is_dropped(name, numpy_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if name in {"classifier", "classes", "weights"}:
+        pytest.importorskip("sklearn")
+    with pytest.raises(gdopt.GdoptError, match=r"mask|Masked"):
+        MASKS[name]()
+    assert not list(tmp_path.iterdir())

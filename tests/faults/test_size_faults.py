@@ -151,7 +151,7 @@ def test_the_compiled_loop_shares_a_large_array_whole(cores, monkeypatch):
 def test_the_compiled_loop_counts_in_64_bits():
     pytest.importorskip("numba")
     loops = pytest.importorskip("gdopt.kernels.cpu.loops")
-    text = loops.print_loop(DESCENT, flush=False, cache=False)
+    text = loops.print_loop(DESCENT, flush=False)
     scope = {}
     exec(text, scope)  # noqa: S102 - gdopt's own text
     function = scope["serial"]

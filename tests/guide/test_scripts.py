@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gdopt
@@ -70,6 +71,53 @@ def test_nothing_that_is_written_on_a_picture_is_cut_off(script, run_script):
                 assert box.x1 <= figure.bbox.x1, where
                 assert figure.bbox.y0 <= box.y0, where
                 assert box.y1 <= figure.bbox.y1, where
+
+
+def test_what_has_numbers_along_it_has_a_name(script, run_script):
+    for name, figure in run_script(script).figures.items():
+        for axis in filter(lambda axis: axis.axison, figure.axes):
+            for side in (axis.xaxis, axis.yaxis):
+                ticks = [t for t in side.get_ticklabels() if t.get_visible()]
+                if any(tick.get_text() for tick in ticks):
+                    assert side.label.get_text(), (name, axis.get_title("left"))
+
+
+def test_powers_of_ten_are_written_as_such(script, run_script):
+    for name, figure in run_script(script).figures.items():
+        for axis in figure.axes:
+            for side in (axis.xaxis, axis.yaxis):
+                ticks = [tick.get_text() for tick in side.get_ticklabels()]
+                assert not [text for text in ticks if re.search(r"e[+-]\d", text)], name
+
+
+def test_a_caption_stays_within_the_width_of_its_panel(script, run_script):
+    for name, figure in run_script(script).figures.items():
+        for axis in figure.axes:
+            title = axis._left_title
+            if title.get_text():
+                end, edge = title.get_window_extent().x1, axis.bbox.x1
+                assert end <= edge + 0.01 * figure.bbox.width, (name, title.get_text())
+
+
+def hidden_share(axis, legend):
+    """Return the largest share of a line's points that lie behind a legend."""
+    box, largest = legend.get_window_extent(), 0.0
+    for line in axis.get_lines():
+        if line.get_transform() != axis.transData or len(line.get_xdata()) < 2:
+            continue
+        points = axis.transData.transform(line.get_xydata())
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points):
+            largest = max(largest, np.mean([box.contains(*p) for p in points]))
+    return largest
+
+
+def test_no_legend_hides_a_line(script, run_script):
+    for name, figure in run_script(script).figures.items():
+        for axis in figure.axes:
+            legend = axis.get_legend()
+            if legend is not None:
+                assert hidden_share(axis, legend) < 0.005, name
 
 
 def test_panel_titles_do_not_reach_into_each_other(script, run_script):

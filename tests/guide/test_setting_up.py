@@ -50,7 +50,7 @@ def test_through_tanh_both_pass(numbers):
 def test_the_columns_say_how_much_is_left(numbers, axes):
     relu = numbers["depth"]["relu"]
     text = f"he {relu['he'].forward:.2g}, xavier {relu['xavier'].forward:.2g}"
-    assert axes[0, 1].get_title("left") == f"ReLU, what is left of a signal: {text}"
+    assert axes[0, 1].get_title("left") == f"ReLU, left of a signal: {text}"
 
 
 def test_all_initializations_are_drawn_as_they_were_measured(numbers, axes):

@@ -1,8 +1,12 @@
 """Loops are kept on disk where they can be, which never fails a step."""
 
-import importlib
+import json
 import os
+import pickle
+import signal
 import stat
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,9 +14,47 @@ import numpy as np
 import pytest
 
 import gdopt
-from gdopt.kernels.cpu import loops
+from gdopt import files
 
 pytest.importorskip("numba")
+loop_cache = pytest.importorskip("gdopt.kernels.cpu.loop_cache")
+
+EXPECTED = [-0.5, 0.5, 1.5, 2.5, 3.5]
+
+
+def stepped():
+    """Do a step with a rule of its own, as no loop of an earlier call is taken."""
+
+    def rule(p, v, g, *, lr):
+        v = 0.75 * v + g
+        return p - lr * v, v
+
+    p = np.arange(5.0)
+    gdopt.Optimizer(p, rule, lr=0.5).step(np.ones(5))
+    return p.tolist()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return a folder for loops, which is made when one is kept."""
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numba")
+    monkeypatch.setenv("GDOPT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(loop_cache, "_warned", [])
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def kept(folder):
+    """Return the folder with what a step keeps."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stepped() == EXPECTED
+    assert any(path.is_file() for path in folder.rglob("*"))
+    return folder
+
+
+def everything(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
 def no_home(folder, monkeypatch):
@@ -26,82 +68,174 @@ def no_home(folder, monkeypatch):
     monkeypatch.setattr(Path, "home", home)
 
 
-def full_disk(folder, monkeypatch):
-    def full(*given):
-        raise OSError(28, "No space left on device")
+def full_disk(name):
+    def fault(folder, monkeypatch):
+        def full(*given, **how):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(
-        importlib.import_module("numba.core.caching").os, "replace", full
-    )
+        monkeypatch.setattr(*name, full)
 
-
-def disk_that_fills(folder, monkeypatch):
-    def full(*given):
-        raise OSError(28, "No space left on device")
-
-    caching = importlib.import_module("numba.core.caching")
-    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    return fault
 
 
 def another_owner(folder, monkeypatch):
-    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    folder.mkdir()
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+
+
+def open_to_others(folder, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o777)
 
 
 def a_file(folder, monkeypatch):
-    (folder / "file").write_text("")
-    monkeypatch.setenv("GDOPT_CACHE_DIR", str(folder / "file"))
+    folder.write_text("")
 
 
-def filled(folder, content):
-    kept = [path for path in folder.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".nbi" for path in kept)
-    for path in kept:
-        path.write_bytes(content(path))
+def within_a_file(folder, monkeypatch):
+    folder.write_text("")
+    monkeypatch.setenv("GDOPT_CACHE_DIR", str(folder / "cache"))
 
 
 FAULTS = {
     "no home": no_home,
-    "full disk": full_disk,
-    "disk that fills": disk_that_fills,
+    "no folder": full_disk((Path, "mkdir")),
+    "no content": full_disk((Path, "write_bytes")),
+    "no manifest": full_disk((Path, "write_text")),
+    "no sync": full_disk((os, "fsync")),
+    "no name": full_disk((Path, "rename")),
+    "no pickle": full_disk((loop_cache, "DUMP")),
     "another owner": another_owner,
+    "open to others": open_to_others,
     "a file": a_file,
-    "empty files": lambda folder, _: filled(folder, lambda path: b""),
-    "damaged files": lambda folder, _: filled(
-        folder, lambda path: b"\xff\xfe" + path.read_bytes()[7:-3]
-    ),
+    "within a file": within_a_file,
 }
 
 
-def stepped():
-    def rule(p, v, g, *, lr):
-        v = 0.75 * v + g
-        return p - lr * v, v
-
-    p = np.arange(5.0)
-    gdopt.Optimizer(p, rule, lr=0.5).step(np.ones(5))
-    return p.tolist()
-
-
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_cache_that_fails_is_said_once_and_alters_no_step(
-    fault, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numba")
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("GDOPT_CACHE_DIR", str(folder))
-    expected = [-0.5, 0.5, 1.5, 2.5, 3.5]
-    if "disk" in fault:
-        folder.mkdir()
-    else:
-        assert stepped() == expected
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    monkeypatch.setattr(loops, "_warned", [])
+def test_where_nothing_can_be_kept_nothing_is_left(fault, folder, monkeypatch):
     FAULTS[fault](folder, monkeypatch)
-    before = {path for path in tmp_path.rglob("*") if path.suffix != ".py"}
-    with pytest.warns(RuntimeWarning, match="could not be cached on disk"):
-        assert stepped() == expected
+    before = everything(folder.parent)
+    with pytest.warns(RuntimeWarning, match="could not be cached on disk") as found:
+        assert stepped() == EXPECTED
+    assert len(found) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert stepped() == expected
-    if "files" not in fault and "disk" not in fault:
-        assert {path for path in tmp_path.rglob("*") if path.suffix != ".py"} == before
+        assert stepped() == EXPECTED  # one warning is enough
+    assert everything(folder.parent) == before
+
+
+def test_what_is_kept_is_private_and_loaded(kept, monkeypatch):
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept.iterdir()} == {0o700}
+    before = everything(kept)
+    monkeypatch.setattr(loop_cache, "_write", None)
+    assert stepped() == EXPECTED
+    assert everything(kept) == before
+
+
+def flipped(content, place, mask=0x20):
+    return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
+
+
+def test_a_flipped_byte_of_any_file_is_found(kept):
+    for place in kept.iterdir():
+        assert pickle.loads(loop_cache._read(place))  # noqa: S301 - gdopt's own
+        for path in place.iterdir():
+            content = path.read_bytes()
+            step = max(1, len(content) // 200)
+            for k in (*range(0, len(content), step), len(content) - 1):
+                path.write_bytes(flipped(content, k, 1 << k % 8))
+                with pytest.raises(ValueError, match=r"is damaged|column|codec"):
+                    loop_cache._read(place)
+            path.write_bytes(content)
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "short": lambda content: content[:-1],
+    "flipped": lambda content: flipped(content, len(content) // 2),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_not_used_but_made_again(damage, kept, monkeypatch):
+    whole = everything(kept)
+    for path, content in whole.items():
+        if content and path.name == ("code.nbc" if damage == "short" else path.name):
+            path.write_bytes(DAMAGES[damage](content))
+    with pytest.warns(RuntimeWarning, match="could not be cached on disk") as found:
+        assert stepped() == EXPECTED
+    assert len(found) == 1
+    assert everything(kept).keys() == whole.keys()
+    monkeypatch.setattr(loop_cache, "_warned", [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stepped() == EXPECTED
+
+
+def test_a_file_more_is_damage(kept):
+    for place in list(kept.iterdir()):
+        (place / "more").write_text("")
+    with pytest.warns(RuntimeWarning, match="is damaged") as found:
+        assert stepped() == EXPECTED
+    assert len(found) == 1
+    assert not all((place / "more").exists() for place in kept.iterdir())
+
+
+def children(count, folder, **settings):
+    code = (
+        "import numpy as np, gdopt\n"
+        "def rule(p, v, g, *, lr):\n"
+        "    v = 0.5 * v + g\n"
+        "    return p - lr * v, v\n"
+        "p = np.arange(5.0)\n"
+        "print('ready', flush=True); input()\n"
+        "gdopt.Optimizer(p, rule, lr=0.5).step(np.ones(5))\n"
+        "print(p.tolist())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **settings}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for _ in range(count)
+    ]
+
+
+def test_processes_that_keep_the_same_loop_at_once_both_work(folder):
+    both = children(2, folder)
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [p.communicate()[0] for p in both] == [f"{EXPECTED}\n"] * 2
+    assert [p.returncode for p in both] == [0, 0]
+    for place in folder.iterdir():
+        manifest = json.loads((place / loop_cache.MANIFEST).read_text())
+        assert {path.name for path in place.iterdir()} == {
+            *manifest,
+            loop_cache.MANIFEST,
+        }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process")
+def test_what_a_killed_process_left_is_removed_with_the_next_loop(kept, monkeypatch):
+    child = os.fork()
+    if not child:
+        with files.building(kept / "other"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert any(path.name.endswith(".tmp") for path in kept.iterdir())
+    for place in kept.iterdir():
+        if not place.name.startswith("."):
+            (place / loop_cache.MANIFEST).write_bytes(b"")
+    with pytest.warns(RuntimeWarning, match="cached"):
+        assert stepped() == EXPECTED
+    assert not any(path.name.startswith(".") for path in kept.iterdir())

@@ -56,7 +56,7 @@ def printed(monkeypatch):
         from gdopt.kernels.cpu import loops, row_loops
 
         program = gdopt.Kernel(formula_of("by element")).program()
-        how = {"flush": flush.can_flush(), "cache": True}
+        how = {"flush": flush.can_flush()}
         texts.append(loops.print_loop(program, norm="x", **how))
         texts.append(loops.print_loop(program, half=("p",), **how))
         texts.append(row_loops.print_row_loop(program, taken=(2,), **how))

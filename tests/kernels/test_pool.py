@@ -175,6 +175,34 @@ def test_threads_that_cannot_start_leave_everything_to_the_caller(monkeypatch):
     test_every_task_runs_once(pool, 9)  # and once there are threads, they help
 
 
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+@pytest.mark.parametrize("first", range(4))
+def test_an_update_is_done_once_whichever_thread_cannot_start(
+    first, error, numpy_engine, monkeypatch
+):
+    def train():
+        p = np.ones(6 * CHUNK)
+        optimizer = gdopt.Momentum(p, lr=0.5)
+        optimizer.step(np.full(p.size, 2.0))
+        optimizer.step(np.full(p.size, 4.0))
+        return p.tobytes()
+
+    def start(thread):
+        started.append(thread)
+        if len(started) > first:
+            raise error
+        true_start(thread)
+
+    true_start, started = threading.Thread.start, []
+    monkeypatch.setattr(pools.POOL, "size", 1)
+    expected = train()
+    monkeypatch.setattr(pools.POOL, "size", 4)
+    monkeypatch.setattr(pools.POOL, "_inboxes", [])
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert train() == expected
+    assert len(started) > 1 or first == 3
+
+
 def test_many_callers_at_once_each_get_their_own_work_done():
     pool, failures = make_pool(3), []
 

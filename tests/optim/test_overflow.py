@@ -174,3 +174,49 @@ def test_complex_gradients_that_would_overflow(unchanged, numpy_engine):
         with unchanged(optimizer):
             assert optimizer.step(np.array([1, 1e30j, 1], "complex64")) is False
         assert optimizer.step(np.ones(3, "complex64")) is True
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("option", ["clip_norm", "clip_each", "agc"])
+def test_a_clip_factor_below_the_normal_numbers_is_right(option, dtype, engine):
+    large, limit = {"float32": (1e20, 1e-30), "float64": (1e200, 1e-150)}[dtype]
+    p = np.zeros(4, dtype)
+    given = {option: limit / 1e-3 if option == "agc" else limit}
+    given |= {"unit_axis": 0} if option == "agc" else {}
+    gdopt.SGD(p, lr=1.0, **given).step(np.full(4, large, dtype))
+    np.testing.assert_allclose(p, -limit / 2, rtol=1e-6)
+
+
+def test_an_infinite_gradient_leaves_zeros_as_in_torch(engine):
+    torch = pytest.importorskip("torch")
+    p, theirs = np.zeros(3), torch.zeros(3, dtype=torch.float64)
+    theirs.grad = torch.tensor([np.inf, 2.0, -3.0], dtype=torch.float64)
+    torch.nn.utils.clip_grad_norm_([theirs], 1.0)
+    optimizer = gdopt.SGD(p, lr=1.0, clip_norm=1.0)
+    optimizer.step(np.array([np.inf, 2.0, -3.0]))
+    assert optimizer.grad_norm == np.inf
+    np.testing.assert_array_equal(-p, theirs.grad.numpy())
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_muon_takes_matrices_of_any_magnitude(scale, numpy_engine):
+    g = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    given = {"lr": 1.0, "momentum": 0.5, "weight_decay": 0.0, "eps": 1e-37}
+    plain, scaled = np.zeros((3, 4), "float32"), np.zeros((3, 4), "float32")
+    gdopt.Muon(plain, **given).step(g)
+    gdopt.Muon(scaled, **given, clip_norm=1e30).step(g * np.float32(scale))
+    np.testing.assert_allclose(scaled, plain, rtol=1e-4, atol=1e-5)
+
+
+NAMES = "master", "accumulated", "slow", "average", "norms", "peaks"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_must_not_have_the_name_of_an_option_s(name):
+    source = (
+        f"def momentum(p, {name}, g, *, lr):\n    return p - lr * {name}, {name} + g"
+    )
+    scope = {}
+    exec(source, scope)  # noqa: S102 - the name of an argument
+    with pytest.raises(gdopt.RuleError, match=f"{name!r} is a state of the options"):
+        gdopt.rule(scope["momentum"])

@@ -213,3 +213,9 @@ def test_a_file_with_a_running_search_is_refused(file):
     assert len(tune(near, SPACE, trials=3, seed=1, storage=file).trials) == 3
     names = [file.name, f"{file.name}.lock"]
     assert sorted(path.name for path in file.parent.iterdir()) == names
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such device")
+def test_a_device_is_refused():
+    with pytest.raises(gdopt.ArgumentError, match=r"storage .* got '/dev/null'"):
+        tune(near, SPACE, trials=1, storage="/dev/null")

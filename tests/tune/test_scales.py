@@ -9,6 +9,7 @@ from gdopt.tune import (
     choice,
     log_one_minus,
     log_uniform,
+    log_uniform_int,
     power_of_two,
     tune,
     uniform,
@@ -27,6 +28,7 @@ def drawn():
         "beta": log_one_minus(0.9, 0.9999),
         "even": uniform(-1, 2),
         "whole": uniform_int(3, 5),
+        "whole log": log_uniform_int(1, 27),
         "size": power_of_two(64, 256),
         "kind": choice(["relu", None, 2.5]),
     }
@@ -48,6 +50,17 @@ def test_each_decade_gets_a_third_of_the_draws(drawn):
 def test_each_decade_of_one_minus_beta_gets_a_third_of_the_draws(drawn):
     rest = np.log10(1 - np.array(drawn["beta"]))
     assert_thirds(np.histogram(rest, (-4.0001, -3, -2, -0.9999))[0])
+
+
+def test_whole_numbers_are_drawn_by_their_logarithm_up_to_both_ends(drawn):
+    values = drawn["whole log"]
+    assert all(type(value) is int for value in values)
+    assert set(values) == set(range(1, 28))
+    # Of k the draws between k - 1/2 and k + 1/2, by their logarithm.
+    edges = np.log([0.5, 1.5, 4.5, 27.5])
+    expected = DRAWS * np.diff(edges) / (edges[-1] - edges[0])
+    counts = np.histogram(values, (0.5, 1.5, 4.5, 27.5))[0]
+    assert np.abs(counts - expected).max() < 70
 
 
 def test_even_draws_are_even(drawn):
@@ -91,6 +104,7 @@ def test_the_ends_come_back_as_they_were_given():
         (log_uniform(1e-4, 1), 1e-3, 0.25),
         (log_one_minus(0.9, 0.99999), 0.99, 0.25),
         (uniform_int(0, 8), 2, 0.25),
+        (log_uniform_int(1, 256), 4, 0.25),
         (power_of_two(16, 256), 32, 0.25),
         (choice(list("abcde")), "b", 0.25),
         (uniform(3, 3), 3, 0.5),
@@ -108,6 +122,7 @@ def test_places_are_what_draws_see(scale, value, place):
         (log_one_minus(0.9, 0.999), [0.95, 0.97], log_one_minus(0.95, 0.97)),
         (power_of_two(8, 512), [64, 16], power_of_two(16, 64)),
         (uniform_int(1, 9), [4, 4], uniform_int(4, 4)),
+        (log_uniform_int(1, 90), [4, 40], log_uniform_int(4, 40)),
         (choice(["a", "b", "c"]), ["c", "a", "c"], choice(["a", "c"])),
     ],
 )
@@ -141,6 +156,8 @@ def test_a_scale_is_narrowed_to_the_values_that_did_well(scale, values, expected
         (lambda: uniform_int(1.0, 2), "ArgumentTypeError", "low must be a whole"),
         (lambda: uniform_int(-1, 2), "ArgumentError", "at least 0, got -1"),
         (lambda: uniform_int(3, 2), "ArgumentError", "low must be at most high"),
+        (lambda: log_uniform_int(0, 2), "ArgumentError", "of at least 1, got 0"),
+        (lambda: log_uniform_int(1, 2.0), "ArgumentTypeError", "high must be a whole"),
         (lambda: power_of_two(48, 64), "ArgumentError", "low must be a power of two"),
         (lambda: power_of_two(64, 100), "ArgumentError", "high must be a power of two"),
         (lambda: power_of_two(0, 64), "ArgumentError", "low must be a whole number"),

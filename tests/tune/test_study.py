@@ -1,5 +1,8 @@
+import decimal
+import fractions
 import json
 
+import numpy as np
 import pytest
 
 import gdopt
@@ -7,6 +10,7 @@ from gdopt.tune import (
     Outcome,
     Space,
     Study,
+    Trial,
     choice,
     log_one_minus,
     log_uniform,
@@ -14,6 +18,7 @@ from gdopt.tune import (
     uniform_int,
     zoom,
 )
+from gdopt.tune.study import evaluate
 
 SPACE = Space(
     {
@@ -101,3 +106,34 @@ def test_printing_shows_the_best_five():
     assert lines[0] == "8 trials: 6 complete, 1 pruned, 1 failed"
     assert lines[2].split() == ["trial", "score", *SPACE]
     assert [line.split()[0] for line in lines[3:]] == ["3", "1", "6", "4", "0"]
+
+
+SCORES = [
+    *(1, 0.5, np.float16(0.5), np.int8(1), np.array(0.5), np.array([0.5])),
+    *(np.array([[2]]), fractions.Fraction(1, 2), decimal.Decimal("0.5")),
+]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_score_is_what_float_takes(score):
+    reported = Trial(0, {"rate": 0.1})
+    reported.report(score, step=1)
+    outcome = evaluate(lambda _: score, reported)
+    assert outcome.score == float(np.ravel([score])[0])
+    assert type(outcome.score) is float
+    json.dumps(outcome.to_dict())
+
+
+def test_a_score_may_be_of_torch():
+    torch = pytest.importorskip("torch")
+    for score in (torch.tensor(0.5), torch.tensor([0.5], requires_grad=True)):
+        assert evaluate(lambda _, s=score: s, Trial(0, {})).score == 0.5
+
+
+@pytest.mark.parametrize(
+    "score", [True, np.True_, "0.5", None, 1j, [0.5], np.ones(2), np.ma.masked]
+)
+def test_what_is_no_score_fails_the_trial(score):
+    outcome = evaluate(lambda _: score, Trial(0, {}))
+    assert outcome.state == "failed"
+    assert "score must be" in outcome.error

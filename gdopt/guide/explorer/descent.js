@@ -35,9 +35,13 @@ function descend(problem, rule, setting, run) {
 // FTRL forgets where it starts.
 function isSmooth(problem, points) {
   const half = problem.box.map(([low, high]) => (high - low) / 2);
-  return points.slice(2).every((point, k) =>
-    point.every((p, axis) => Math.abs(p - points[k + 1][axis]) < half[axis]
-      || Math.abs(p) > 2 * half[axis]));
+  return points
+    .slice(2)
+    .every((point, k) =>
+      point.every(
+        (p, axis) => Math.abs(p - points[k + 1][axis]) < half[axis] || Math.abs(p) > 2 * half[axis],
+      ),
+    );
 }
 
 // How high a descent is on average, in powers of ten above the minimum, down to -9.
@@ -49,10 +53,14 @@ function meanHeight(problem, losses) {
 // The rate of RATES that descends fastest, of those whose path is smooth. Without a
 // minimum, the least one that leaves the map.
 function bestRate(problem, rule, setting, run) {
-  const tried = RATES.map((lr) => ({ lr, ...descend(problem, rule, { ...setting, lr }, run) }))
-    .filter(({ points, diverged }) => !diverged && isSmooth(problem, points));
+  const tried = RATES.map((lr) => ({
+    lr,
+    ...descend(problem, rule, { ...setting, lr }, run),
+  })).filter(({ points, diverged }) => !diverged && isSmooth(problem, points));
   const leaves = ({ losses }) => losses.at(-1) < losses[0] - 10;
-  const ranked = problem.least === null ? tried.filter(leaves)
-    : tried.toSorted((a, b) => meanHeight(problem, a.losses) - meanHeight(problem, b.losses));
+  const ranked =
+    problem.least === null
+      ? tried.filter(leaves)
+      : tried.toSorted((a, b) => meanHeight(problem, a.losses) - meanHeight(problem, b.losses));
   return ranked[0]?.lr ?? setting.lr;
 }

@@ -18,7 +18,9 @@ function shown(value, digits = 3) {
   const exponent = Math.floor(Math.log10(value));
   if (exponent >= -3 && exponent < 5) return String(Number(value.toPrecision(digits)));
   const [mantissa, own] = value.toExponential(digits - 1).split("e");
-  return Number(mantissa) === 1 ? power(Number(own)) : `${Number(mantissa)} × ${power(Number(own))}`;
+  return Number(mantissa) === 1
+    ? power(Number(own))
+    : `${Number(mantissa)} × ${power(Number(own))}`;
 }
 
 function element(name, attributes = {}, ...children) {
@@ -41,24 +43,44 @@ function ticks(low, high, wanted) {
 function frame(svg, [left, right], [low, high], labels) {
   const width = svg.clientWidth;
   const height = svg.clientHeight;
-  const inner = { width: width - MARGIN.left - MARGIN.right, height: height - MARGIN.top - MARGIN.bottom };
-  const x = (value) => within(MARGIN.left + (inner.width * (value - left)) / (right - left), -FAR, FAR);
-  const y = (value) => within(MARGIN.top + (inner.height * (high - value)) / (high - low), -FAR, FAR);
+  const inner = {
+    width: width - MARGIN.left - MARGIN.right,
+    height: height - MARGIN.top - MARGIN.bottom,
+  };
+  const x = (value) =>
+    within(MARGIN.left + (inner.width * (value - left)) / (right - left), -FAR, FAR);
+  const y = (value) =>
+    within(MARGIN.top + (inner.height * (high - value)) / (high - low), -FAR, FAR);
   const box = { x: MARGIN.left, y: MARGIN.top, ...inner };
   const clip = `${svg.classList[0]}-clip`;
   const inside = element("g", { "clip-path": `url(#${clip})` });
   const axes = element("g", { class: "explorer-axes" });
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.replaceChildren(element("clipPath", { id: clip }, element("rect", box)), axes, inside, element("rect", { ...box, class: "explorer-box" }));
+  svg.replaceChildren(
+    element("clipPath", { id: clip }, element("rect", box)),
+    axes,
+    inside,
+    element("rect", { ...box, class: "explorer-box" }),
+  );
   const write = (text, at) => axes.append(element("text", at, text));
-  for (const value of labels.x.ticks) write(shown(value), { x: x(value), y: height - 24, "text-anchor": "middle" });
+  for (const value of labels.x.ticks)
+    write(shown(value), { x: x(value), y: height - 24, "text-anchor": "middle" });
   for (const value of labels.y.ticks) {
     write(labels.y.text(value), { x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" });
     if (labels.lines) axes.append(element("path", { d: `M${x(left)} ${y(value)}H${x(right)}` }));
   }
-  write(labels.x.name, { x: MARGIN.left + inner.width / 2, y: height - 6, "text-anchor": "middle" });
+  write(labels.x.name, {
+    x: MARGIN.left + inner.width / 2,
+    y: height - 6,
+    "text-anchor": "middle",
+  });
   const turn = `rotate(-90 12 ${MARGIN.top + inner.height / 2})`;
-  write(labels.y.name, { x: 12, y: MARGIN.top + inner.height / 2, "text-anchor": "middle", transform: turn });
+  write(labels.y.name, {
+    x: 12,
+    y: MARGIN.top + inner.height / 2,
+    "text-anchor": "middle",
+    transform: turn,
+  });
   return { x, y, inside };
 }
 
@@ -67,10 +89,17 @@ function frame(svg, [left, right], [low, high], labels) {
 function heights(problem) {
   const [[left, right], [low, high]] = problem.box;
   const corners = Array.from({ length: GRID + 1 }, (_, k) => k / GRID);
-  const raw = corners.map((v) => corners.map((u) => problem.value(GDOPT.rounding.float64, left + u * (right - left), low + v * (high - low))[0]));
+  const raw = corners.map((v) =>
+    corners.map(
+      (u) =>
+        problem.value(GDOPT.rounding.float64, left + u * (right - left), low + v * (high - low))[0],
+    ),
+  );
   const least = Math.min(problem.least ?? Infinity, ...raw.flat());
   const byDecades = Math.max(...raw.flat()) - least > 100;
-  return raw.map((row) => row.map((value) => (byDecades ? Math.log10(value - least + 1e-2) : Math.sqrt(value - least))));
+  return raw.map((row) =>
+    row.map((value) => (byDecades ? Math.log10(value - least + 1e-2) : Math.sqrt(value - least))),
+  );
 }
 
 // Where the line of a level crosses a cell: pairs of points on its edges, by linear
@@ -92,8 +121,15 @@ function contour(field, level) {
   const parts = [];
   for (let j = 0; j < GRID; j += 1) {
     for (let i = 0; i < GRID; i += 1) {
-      const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]].map(([u, v]) => [u, v, field[v][u]]);
-      const points = crossings(corners, level).map((point) => point.map((u) => u.toFixed(2)).join(" "));
+      const corners = [
+        [i, j],
+        [i + 1, j],
+        [i + 1, j + 1],
+        [i, j + 1],
+      ].map(([u, v]) => [u, v, field[v][u]]);
+      const points = crossings(corners, level).map((point) =>
+        point.map((u) => u.toFixed(2)).join(" "),
+      );
       for (let k = 0; k + 1 < points.length; k += 2) parts.push(`M${points[k]}L${points[k + 1]}`);
     }
   }
@@ -106,8 +142,14 @@ function contours(problem) {
   if (!LINES.has(problem)) {
     const field = heights(problem);
     const [low, high] = [Math.min(...field.flat()), Math.max(...field.flat())];
-    const levels = Array.from({ length: LEVELS }, (_, k) => low + ((k + 0.5) * (high - low)) / LEVELS);
-    LINES.set(problem, levels.map((level) => contour(field, level)));
+    const levels = Array.from(
+      { length: LEVELS },
+      (_, k) => low + ((k + 0.5) * (high - low)) / LEVELS,
+    );
+    LINES.set(
+      problem,
+      levels.map((level) => contour(field, level)),
+    );
   }
   return LINES.get(problem);
 }
@@ -128,7 +170,13 @@ const line = (points) => `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed
 function trace(run, points, dots) {
   const group = element("g", { class: `explorer-run explorer-run-${run.place}` });
   group.append(element("path", { d: line(points), class: "explorer-line" }));
-  if (dots) group.append(element("path", { d: points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join(""), class: "explorer-dots" }));
+  if (dots)
+    group.append(
+      element("path", {
+        d: points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join(""),
+        class: "explorer-dots",
+      }),
+    );
   group.append(mark(run.place, ...points.at(-1)));
   return group;
 }
@@ -136,30 +184,79 @@ function trace(run, points, dots) {
 // Draw the map; return what gives the point that a place in pixels shows.
 function drawMap(svg, problem, start, runs, steps) {
   const [[left, right], [low, high]] = problem.box;
-  const labels = { x: { name: "x", ticks: ticks(left, right, 6) }, y: { name: "y", ticks: ticks(low, high, 6), text: shown } };
+  const labels = {
+    x: { name: "x", ticks: ticks(left, right, 6) },
+    y: { name: "y", ticks: ticks(low, high, 6), text: shown },
+  };
   const { x, y, inside } = frame(svg, problem.box[0], problem.box[1], labels);
   const scale = `translate(${x(left)} ${y(low)}) scale(${(x(right) - x(left)) / GRID} ${(y(high) - y(low)) / GRID})`;
   const lines = element("g", { class: "explorer-contours", transform: scale });
   for (const d of contours(problem)) lines.append(element("path", { d }));
   inside.append(lines);
-  for (const run of runs) inside.append(trace(run, run.points.slice(0, steps + 1).map(([u, v]) => [x(u), y(v)]), true));
-  for (const [u, v] of problem.minima) inside.append(element("path", { class: "explorer-minimum", d: `M${x(u) - 5} ${y(v) - 5}l10 10m0 -10l-10 10` }));
-  inside.append(element("rect", { class: "explorer-start", x: x(start[0]) - 5, y: y(start[1]) - 5, width: 10, height: 10 }));
-  svg.setAttribute("aria-label", `Level lines of ${problem.title} with the paths of ${runs.map((run) => run.name).join(", ")}`);
-  return (px, py) => [left + ((px - x(left)) * (right - left)) / (x(right) - x(left)), low + ((py - y(low)) * (high - low)) / (y(high) - y(low))];
+  for (const run of runs)
+    inside.append(
+      trace(
+        run,
+        run.points.slice(0, steps + 1).map(([u, v]) => [x(u), y(v)]),
+        true,
+      ),
+    );
+  for (const [u, v] of problem.minima)
+    inside.append(
+      element("path", {
+        class: "explorer-minimum",
+        d: `M${x(u) - 5} ${y(v) - 5}l10 10m0 -10l-10 10`,
+      }),
+    );
+  inside.append(
+    element("rect", {
+      class: "explorer-start",
+      x: x(start[0]) - 5,
+      y: y(start[1]) - 5,
+      width: 10,
+      height: 10,
+    }),
+  );
+  svg.setAttribute(
+    "aria-label",
+    `Level lines of ${problem.title} with the paths of ${runs.map((run) => run.name).join(", ")}`,
+  );
+  return (px, py) => [
+    left + ((px - x(left)) * (right - left)) / (x(right) - x(left)),
+    low + ((py - y(low)) * (high - low)) / (y(high) - y(low)),
+  ];
 }
 
 // Draw the losses above the minimum in powers of ten, or as they are where there is none.
 function drawCurves(svg, problem, runs, steps) {
   const isLog = problem.least !== null;
-  const values = runs.map((run) => run.losses.map((loss) => (isLog ? Math.log10(Math.max(loss - problem.least, 1e-16)) : loss)));
+  const values = runs.map((run) =>
+    run.losses.map((loss) => (isLog ? Math.log10(Math.max(loss - problem.least, 1e-16)) : loss)),
+  );
   const first = values[0]?.[0] ?? 0;
   const [bottom, top] = isLog ? [-16, first + 3] : [first - 12, first + 3];
   const all = values.flat().map((value) => within(value, bottom, top));
   const range = [Math.min(...all, first - 1), Math.max(...all, first + 0.5)];
-  const marks = isLog ? ticks(range[0], range[1], 7).filter(Number.isInteger) : ticks(range[0], range[1], 7);
-  const labels = { lines: true, x: { name: "step", ticks: ticks(0, GDOPT.steps, 5) }, y: { name: isLog ? "f(p) − f*" : "f(p)", ticks: marks, text: isLog ? power : shown } };
+  const marks = isLog
+    ? ticks(range[0], range[1], 7).filter(Number.isInteger)
+    : ticks(range[0], range[1], 7);
+  const labels = {
+    lines: true,
+    x: { name: "step", ticks: ticks(0, GDOPT.steps, 5) },
+    y: { name: isLog ? "f(p) − f*" : "f(p)", ticks: marks, text: isLog ? power : shown },
+  };
   const { x, y, inside } = frame(svg, [0, GDOPT.steps], range, labels);
-  runs.forEach((run, k) => inside.append(trace(run, values[k].slice(0, steps + 1).map((value, step) => [x(step), y(value)]), false)));
-  svg.setAttribute("aria-label", `Loss of each step: ${runs.map((run) => `${run.name} ends at ${shown(run.losses.at(-1))}`).join(", ")}`);
+  runs.forEach((run, k) =>
+    inside.append(
+      trace(
+        run,
+        values[k].slice(0, steps + 1).map((value, step) => [x(step), y(value)]),
+        false,
+      ),
+    ),
+  );
+  svg.setAttribute(
+    "aria-label",
+    `Loss of each step: ${runs.map((run) => `${run.name} ends at ${shown(run.losses.at(-1))}`).join(", ")}`,
+  );
 }

@@ -1,6 +1,7 @@
 """Makes a page and a notebook of each recipe's script, and a page that lists them."""
 
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -21,12 +22,12 @@ def scripts() -> list[Path]:
     return sorted(FOLDER.glob("*.py"))
 
 
-def notebook(script: Path) -> nbformat.NotebookNode:
+def notebook(script: Path) -> Any:
     """Return a script, in jupytext's percent format, as a notebook."""
     book = jupytext.read(script)
-    book.metadata = nbformat.NotebookNode(
-        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"}
-    )
+    names = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    book.metadata["kernelspec"] = names
+    book.metadata.pop("jupytext", None)
     for number, cell in enumerate(book.cells):
         cell.id = f"cell-{number}"  # the same whenever it is made
     nbformat.validate(book)
@@ -54,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text, name = page(script), script.stem
         heading, _, first, *_ = text.split("\n\n")
         entries.append(f"## [{heading[2:]}]({name}.md)\n\n{first}\n")
-        made = {"md": text, "ipynb": nbformat.writes(notebook(script))}
+        made = {"md": text, "ipynb": jupytext.writes(notebook(script), "ipynb")}
         for suffix, content in made.items():
             path = f"recipes/{name}.{suffix}"
             files.append(File.generated(config, path, content=content))

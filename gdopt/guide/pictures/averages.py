@@ -48,7 +48,7 @@ def draw_averages(path: Path) -> None:
         window, late = ewa_window(beta), lag(beta)
         days = f"{late} day{'' if late == 1 else 's'}"
         text = f"beta {beta}, about {window:.0f} days: {days} late"
-        width = 1.2 if beta == 0.5 else 2.4
+        width = 1.6 if beta == 0.5 else 2.6
         axis.plot(ewa(values, beta), color=colour, linewidth=width, label=text)
     axis.set(xlabel="day of the year", ylabel="temperature (degrees Fahrenheit)")
     axis.legend(loc="upper left")
@@ -73,8 +73,7 @@ def draw_weights(path: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         share = weights[:window].sum()
         text = f"beta {beta}: {share:.0%} on the last {window} days"
-        axis.set(title=text, xlabel="days ago")
-    axes[0].set(ylabel="weight")
+        axis.set(title=text, xlabel="days ago", ylabel="weight")
     save(figure, path)
 
 
@@ -86,7 +85,7 @@ def draw_correction(path: Path) -> None:
     axis.plot(days, values, "o", color=DOTS, markersize=5, label="a day")
     corrected, plain = ewa(values, 0.98), ewa(values, 0.98, bias_correction=False)
     style = {"color": GREEN, "linewidth": 2.4}
-    axis.plot(days, corrected, label="corrected: v / (1 - 0.98^t)", **style)
+    axis.plot(days, corrected, label="corrected: v / (1 - $0.98^t$)", **style)
     axis.plot(days, plain, label="uncorrected: v", **{**style, "color": INK})
     axis.set_ylim(bottom=0)
     axis.set(xlabel="day t", ylabel="temperature (degrees Fahrenheit)")

@@ -121,12 +121,12 @@ def draw_shift(numbers: Numbers, path: Path) -> None:
             _draw_units(axis, *case["hidden"][k])
             move, spread = case["moves"][k], case["spreads"][k]
             axis.set(title=f"layer {k + 1}: shifts by {move:.2f}, spread {spread:.2f}")
-        row[0].set(ylabel=ROWS[name][2])
+            axis.set(xlabel="hidden unit, sorted by its shift")
+            axis.label_outer()
         before, after = case["right"]
-        row[1].set(xlabel=f"accuracy: black {before:.0%}, all colours {after:.0%}")
-    axes[0, 0].legend(loc="upper left")
-    axes[-1, 0].set(xlabel="hidden unit, sorted by its shift")
-    axes[-1, -1].set(xlabel="bands: 80 % of values, in standard deviations")
+        right = f"right: black {before:.0%}, all {after:.0%}"
+        row[0].set(ylabel=f"{ROWS[name][2]}\n{right}\n(standard deviations)")
+    axes[0, 0].legend(loc="upper left", title="dots: medians; bands: 80 %")
     save(figure, path)
 
 

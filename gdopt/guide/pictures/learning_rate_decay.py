@@ -72,16 +72,18 @@ def draw_decay(numbers: Numbers, path: Path) -> None:
     figure, (left, right) = figure_grid(title, (12, 5.2), columns=2)
     canvas.draw_contours(left, numbers["problem"])
     for name, (_, colour) in DECAYS.items():
-        style = {"color": colour, "linewidth": 1.0, "alpha": 0.85}
+        style = {"color": colour, "linewidth": 1.4, "alpha": 0.85}
         left.plot(*numbers["points"][name].T, ".-", markersize=4, **style)
         distances = numbers["distances"][name]
         text = f"{name}: {distances[-1]:.2f} away at the end"
         right.plot(distances, color=colour, linewidth=2, label=text)
     canvas.mark_start(left, numbers["problem"].start)
     left.set(title="one run of each, with the same noise")
-    text = f"distance from the minimum (root mean square of {RUNS} runs)"
-    right.set(title=text, xlabel="step t")
+    left.set(xlabel="first parameter", ylabel="second parameter")
+    text = "distance from the minimum"
+    right.set(title=f"root mean square of {RUNS} runs", xlabel="step t", ylabel=text)
     logarithmic(right, "y")
+    right.set_ylim(top=50)  # room for the legend
     right.legend()
     save(figure, path)
 

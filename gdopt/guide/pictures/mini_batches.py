@@ -110,11 +110,11 @@ def compute_batches() -> Numbers:
 def draw_batches(numbers: Numbers, path: Path) -> None:
     """Draw by size: the losses over the passes, and the path below."""
     title = "Smaller batches: the loss falls sooner, but is noisier"
-    figure, axes = figure_grid(title, (12, 7.6), 2, 3)
+    figure, axes = figure_grid(title, (13, 7.6), 2, 3)
     for (top, below), (name, size) in zip(axes.T, SIZES.items(), strict=True):
         losses = numbers["losses"][name]
         passes = np.linspace(0, PASSES, len(losses) + 1)[1:]
-        width, dot = (0.3, 1) if size == 1 else (1.2, 3)
+        width, dot = (0.5, 1) if size == 1 else (1.6, 3)
         style = {"color": TINTS[name], "linewidth": width}
         top.plot(passes, losses, **style, label="of the batch, before the update")
         whole = numbers["wholes"][name][1:]
@@ -124,14 +124,13 @@ def draw_batches(numbers: Numbers, path: Path) -> None:
         sentence = describe(losses, full_batch=size == EXAMPLES)
         text = f"{name}: {updates} a pass\n{sentence}"
         limits = {"xlim": (1 / EXAMPLES, PASSES), "ylim": (0, 2)}
-        top.set(title=text, xlabel="passes over the examples", **limits)
+        top.set_title(text, fontsize=11)
+        top.set(xlabel="passes over the examples", ylabel="loss", **limits)
         canvas.draw_contours(below, numbers["problem"])
         below.plot(*numbers["points"][name].T, **style, marker="o", markersize=dot)
         canvas.mark_start(below, (0, 0))
+        below.set(xlabel="first weight", ylabel="second weight")
     axes[0, 0].legend(loc="upper left")
-    axes[0, 0].set(ylabel="loss")
-    axes[1, 0].set(ylabel="second weight")
-    axes[1, 1].set(xlabel="first weight")
     save(figure, path)
 
 
@@ -225,10 +224,13 @@ def draw_time(numbers: Numbers, seconds: dict[int, float], path: Path) -> None:
     left.legend(title="examples a step", title_fontsize=11)
     right.set_ylim(top=8 * times.max())  # room for the legend
     right.legend(loc="upper center")
-    left.set(title="loss above the minimum, by steps", xlabel="steps")
-    middle.set(title="the same, by time", xlabel="milliseconds: steps times step time")
-    text = "milliseconds, measured while drawing"
-    right.set(title=text, xlabel="examples a step", xticks=[1, 16, 256, 4096, MANY])
+    above = "loss above the minimum"
+    left.set(title="by steps", xlabel="steps", ylabel=above)
+    middle.set(title="by time", xlabel="steps times step time (ms)", ylabel=above)
+    right.set(title="measured while drawing", ylabel="time (ms)")
+    sizes = [1, 16, 256, 4096, MANY]
+    right.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    right.set_xlabel("examples a step")
     save(figure, path)
 
 

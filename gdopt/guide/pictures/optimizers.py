@@ -104,7 +104,7 @@ def draw_large_rate(numbers: Numbers, path: Path) -> None:
     title = "RMSprop converges at a rate at which gradient descent diverges"
     figure, (left, right) = figure_grid(title, (12, 5.2), columns=2)
     canvas.draw_contours(left, numbers["problem"])
-    styles = zip(numbers["points"], (INK, BLUE, ORANGE), (2.4, 1.2, 1.6), strict=True)
+    styles = zip(numbers["points"], (INK, BLUE, ORANGE), (2.8, 2.0, 2.0), strict=True)
     for name, colour, width in styles:
         style = {"color": colour, "linewidth": width, "alpha": 0.9}
         distances = numbers["distances"][name]
@@ -113,8 +113,9 @@ def draw_large_rate(numbers: Numbers, path: Path) -> None:
         right.plot(distances, **style, label=name)
     canvas.mark_start(left, numbers["problem"].start)
     left.set(title="condition 50: the limit is 0.04")
+    left.set(xlabel="first parameter", ylabel="second parameter")
     logarithmic(right, "y")
-    right.set(title="distance from the minimum", xlabel="step", ylim=(1e-3, 1e6))
+    right.set(xlabel="step", ylabel="distance from the minimum", ylim=(1e-3, 1e6))
     right.legend(loc="upper right")
     save(figure, path)
 
@@ -146,14 +147,16 @@ def draw_adagrad(numbers: Numbers, path: Path) -> None:
     canvas.draw_contours(left, numbers["problem"], by_decades=True)
     for name, colour in {"Adagrad": BLUE, "RMSprop": ORANGE}.items():
         one, factors = numbers["trajectories"][name], numbers["factors"][name]
-        style = {"color": colour, "linewidth": 1.6}
+        style = {"color": colour, "linewidth": 2.2}
         until = (one.arrived or len(factors)) + 1
         left.plot(*one.points[:until].T, ".-", markersize=4, **style)
         steps = np.arange(1, len(factors) + 1)
         right.plot(steps, factors[:, 0], **style, label=legend_label(one))
     canvas.mark_start(left, numbers["problem"].start)
     left.set(title="Beale's function from its steep corner")
-    right.set(title="what the gradient along x is multiplied by", xlabel="step")
+    left.set(xlabel="first parameter", ylabel="second parameter")
+    text = "what the first gradient is multiplied by"
+    right.set(title="step by step", xlabel="step", ylabel=text)
     logarithmic(right, "x", "y")
     right.set_ylim(top=100)
     right.legend(loc="upper left")

@@ -118,13 +118,15 @@ def draw_boundaries(numbers: Numbers, path: Path) -> None:
         shades = {"cmap": tints, "alpha": 0.45, "vmin": 0, "vmax": 1}
         axis.contourf(first, second, values, 21, **shades)
         axis.contour(first, second, values, [0.5], colors=[INK], linewidths=1.6)
-        style = {"s": 16, "edgecolors": "white", "linewidths": 0.4}
+        style = {"s": 22, "edgecolors": "white", "linewidths": 0.4}
         axis.scatter(*X[y == 0].T, c=BLUE, marker="o", **style)
         axis.scatter(*X[y == 1].T, c=ORANGE, marker="^", **style)
         axis.grid(visible=False)
         length, seen, unseen = case["length"] / free, case["seen"], case["unseen"]
         text = f"{name}: boundary {length:.0%}, weights {case['weights']:.1f}\n"
         axis.set(title=f"{text}accuracy {seen:.0%}, on new points {unseen:.0%}")
+        axis.set(xlabel="first feature", ylabel="second feature")
+        axis.label_outer()
     save(figure, path)
 
 
@@ -165,9 +167,9 @@ def draw_dropout(numbers: Numbers, path: Path) -> None:
         style = {"color": INK, "linewidth": 2.4, "linestyle": "--"}
         axis.axvline(whole, 0, BARE, **style, label="all units, at test")
         axis.set(title=f"keep {keep:g}, {DRAWS:,} draws", xlabel="sum in the next unit")
+        axis.set_ylabel("draws")
         axis.set_ylim(top=axis.get_ylim()[1] / BARE)
         axis.legend(loc="upper right")
-    axes[0].set(ylabel="draws")
     save(figure, path)
 
 

@@ -14,7 +14,7 @@ from gdopt.guide.pictures.trajectories import TINTS, WIDTHS, compute_saddle
 from gdopt.imports import load_extra
 
 EVERY = 3  # steps from one frame to the next
-REST = 1200  # milliseconds more that show the end
+REST = 4000  # milliseconds more that show the end
 PAUSE = 100  # milliseconds from one frame to the next
 DPI = 64
 
@@ -67,6 +67,7 @@ def _stage(numbers: Numbers) -> tuple[Any, Any]:
     for name in numbers["trajectories"]:
         axis.plot([], [], "o", color=TINTS[name], markersize=10, label=name)
     axis.legend(loc="lower right")
+    axis.set(xlabel="first parameter", ylabel="second parameter")
     agg.FigureCanvasAgg(figure).draw()
     still = np.array(figure.canvas.buffer_rgba())
     place, x, y = axis.get_position(), axis.get_xlim(), axis.get_ylim()

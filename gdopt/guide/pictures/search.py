@@ -70,9 +70,9 @@ def draw_random_search(numbers: Numbers, path: Path) -> None:
         text = f"{name}: {len(np.unique(points[:, 0]))} values (ticks below)"
         limits = {"xlim": (0, 1), "ylim": (-0.06, 1)}
         axis.set(title=text, xlabel="the setting that matters", **limits)
+        axis.set_ylabel("the setting that hardly matters")
         axis.grid(visible=False)
-    axes[0].set(ylabel="the setting that hardly matters")
-    text = f"best found in 25 trials, {SEARCHES:,} searches"
+    text = f"best of 25, {SEARCHES:,} searches"
     _draw_found(axes[2], text, numbers["found"], INK, BLUE)
     save(figure, path)
 
@@ -116,7 +116,7 @@ def draw_scales(numbers: Numbers, path: Path) -> None:
     text = f"{DRAWS} learning rates from 0.0001 to 1"
     left.set(title=text, xlabel="learning rate")
     _draw_strips(right, *numbers["rests"].values())
-    text = "1 - beta; the average is over 1 / (1 - beta) values"
+    text = "1 - beta"
     right.set(title=f"{DRAWS} betas from 0.9 to 0.999", xlabel=text)
     save(figure, path)
 
@@ -125,7 +125,7 @@ def _draw_strips(axis: Any, even: Any, by_decades: Any, edges: Any) -> None:
     logarithmic(axis, "x")
     scatter = np.random.default_rng(1).uniform(-0.16, 0.16, DRAWS)
     for draws, height, colour in ((even, 1.0, ORANGE), (by_decades, 0.0, BLUE)):
-        style = {"color": colour, "markersize": 4, "alpha": 0.6, "mew": 0}
+        style = {"color": colour, "markersize": 5, "alpha": 0.6, "mew": 0}
         axis.plot(draws, height + scatter, "o", **style)
         shares = np.histogram(draws, edges)[0] / DRAWS
         for low, share in zip(edges[:-1], shares, strict=True):
@@ -135,7 +135,7 @@ def _draw_strips(axis: Any, even: Any, by_decades: Any, edges: Any) -> None:
     for edge in edges:
         axis.axvline(edge, color=FAINT, linewidth=1.2, zorder=0)
     axis.set_yticks([1.0, 0.0], ["evenly", "evenly\nby decades"], color=INK)
-    axis.set(xticks=edges, ylim=(-0.35, 1.5))
+    axis.set(xticks=edges, ylim=(-0.35, 1.5), ylabel="how they are drawn")
     axis.grid(visible=False)
 
 
@@ -195,10 +195,9 @@ def draw_coarse_to_fine(numbers: Numbers, path: Path) -> None:
     figure, axes = figure_grid(title, (13, 4.9), columns=3)
     _draw_trials(axes[0], f"{TRIALS} at once", numbers, "more", BLUE)
     _draw_trials(axes[1], "16 coarse, 16 fine", numbers, "fine", GREEN)
-    axes[0].set(ylabel="lambda of L2")
     (x, y), (u, v) = (10.0**corner for corner in numbers["box"])
     axes[1].plot([x, u, u, x, x], [y, y, v, v, y], color=GREEN, linewidth=1.8)
-    text = f"best found in {TRIALS} trials, {SEARCHES:,} searches"
+    text = f"best of {TRIALS}, {SEARCHES:,} searches"
     _draw_found(axes[2], text, numbers["found"], BLUE, GREEN)
     save(figure, path)
 
@@ -214,7 +213,7 @@ def _draw_trials(axis: Any, title: str, numbers: Numbers, *later: str) -> None:
     axis.plot(*10.0 ** numbers["best"], "x", color=ORANGE, markersize=11, mew=2.5)
     logarithmic(axis, "x", "y")
     axis.grid(visible=False)
-    axis.set(title=title, xlabel="learning rate")
+    axis.set(title=title, xlabel="learning rate", ylabel="lambda of L2")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -78,9 +78,8 @@ def draw_normalization(numbers: Numbers, path: Path) -> None:
         canvas.mark_start(axis, problem.start)
         condition = numbers["conditions"][name]
         text = f"x {name}: condition {condition:,.0f}"
-        axis.set(title=text, xlabel="weight w", aspect="equal")
+        axis.set(title=text, xlabel="weight w", ylabel="bias b", aspect="equal")
         axis.legend(loc="upper right")
-    axes[0].set(ylabel="bias b")
     save(figure, path)
 
 
@@ -111,7 +110,7 @@ def draw_depth(numbers: dict[str, dict[str, LayerNorms]], path: Path) -> None:
         for axis, kind in zip(column, ROWS, strict=True):
             _draw_norms(axis, lines, kind)
         left = [f"{name} {lines[name].forward:.2g}" for name in ("he", "xavier")]
-        text = f"{activation}, what is left of a signal: {', '.join(left)}"
+        text = f"{activation}, left of a signal: {', '.join(left)}"
         column[0].set(title=text.replace("relu", "ReLU"))
         column[-1].set(xlabel="layer")
     for axis, text in zip(axes[:, 0], ROWS.values(), strict=True):

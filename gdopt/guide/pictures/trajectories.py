@@ -138,6 +138,7 @@ def draw_races(
     for (left, right), (panel_title, numbers) in zip(axes, races.items(), strict=True):
         canvas.draw_contours(left, numbers["problem"], by_decades=by_decades)
         left.set(title=panel_title, aspect="equal" if len(races) > 1 else "auto")
+        left.set(xlabel="first parameter", ylabel="second parameter")
         _draw_race(left, right, numbers["problem"], numbers["trajectories"])
     save(figure, path)
 
@@ -151,7 +152,7 @@ def _draw_race(
         until, colour = one.arrived or longest, TINTS[name]
         draw_path(left, one, until)
         above = np.maximum(one.values - problem.least, 1e-12)
-        right.plot(above[: longest + 1], color=colour, linewidth=1.4)
+        right.plot(above[: longest + 1], color=colour, linewidth=1.8)
         mark = {"color": colour, "label": legend_label(one), "zorder": 3}
         right.plot(until, above[until], "o", **mark)
     canvas.mark_start(left, problem.start)
@@ -160,8 +161,8 @@ def _draw_race(
     if longest > 1000:
         logarithmic(right, "x")
         right.set_xlim(left=1)
-    text = f"f(x) - f*; dot: from here on within {NEAR} of a minimum"
-    right.set(title=text, xlabel="step")
+    text = f"dot: from here on within {NEAR} of a minimum"
+    right.set(title=text, xlabel="step", ylabel="f(x) - f*, above the minimum")
     right.legend(loc="upper right")
 
 
@@ -199,7 +200,7 @@ def compute_saddle() -> Numbers:
     """
     along = replace(problems.bounded_saddle(steepness=20.0), start=(-1.5, 1e-4))
     turned = along.turned(math.pi / 4)
-    text = "a saddle between two minima"
+    text = "a saddle"
     return {
         f"{text}, along the axes": race(along, 500, level=-0.5),
         f"{text}, turned by 45 degrees": race(turned, 500, level=-0.5),
@@ -243,6 +244,7 @@ def draw_many_minima(numbers: Numbers, path: Path) -> None:
     figure, (left, right) = figure_grid(title, (12, 5.4), columns=2)
     canvas.draw_contours(left, problem, points=401)
     left.set(title="paths from one start; the cross is the global minimum")
+    left.set(xlabel="first parameter", ylabel="second parameter")
     shares = (np.arange(STARTS) + 1) / STARTS
     values = np.sort(problem.value(numbers["starts"]))
     right.plot(values, shares, color=FAINT, linewidth=6, label="at the start")
@@ -254,8 +256,8 @@ def draw_many_minima(numbers: Numbers, path: Path) -> None:
         style = {"color": TINTS[name], "linewidth": 1.4 * WIDTHS[name]}
         right.plot(np.sort(problem.value(ends)), shares, label=text, **style)
     canvas.mark_start(left, problem.start)
-    text = f"share of {STARTS} random starts that end at or below a value"
-    right.set(title=text, xlabel="value", xlim=(0, 150), ylim=(0, 1.02))
+    right.set(title=f"where {STARTS} random starts end", xlim=(0, 200), ylim=(0, 1.02))
+    right.set(xlabel="value", ylabel="share of the starts at or below it")
     right.legend(loc="lower right")
     save(figure, path)
 

@@ -3,7 +3,7 @@
 # Loggers in five lines
 
 A callback is a function of a `Record`: the step, and what was measured at it. So a logger needs no plug-in: a few
-lines send a record wherever you want it. Here it is a CSV file, which is there while the run goes on.
+lines send a record wherever you want it. Here it is a CSV file, written during the run.
 """
 
 # %%

@@ -2,12 +2,12 @@
 """
 # Averages of sensor data with gaps
 
-A sensor reports at irregular times, and fails now and then. An exponentially weighted average of its values should
+A sensor reports at irregular times, and fails sometimes. An exponentially weighted average of its values should
 forget by time, not by count: `times=` and `halflife=` do that, as in pandas. A gap is a NaN, and three answers to it
 are possible:
 
 - by default a NaN stays in all later averages, so that a fault is seen;
-- `ignore_na=False`: it is skipped, but time goes on, and older values fade;
+- `ignore_na=False`: it is skipped, but older values fade with time;
 - `ignore_na=True`: it is skipped as if it had not been there.
 """
 

@@ -84,13 +84,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class OneBlasThread(Uninterrupted):
-    """A context, which may be nested, in which BLAS has one thread and Ctrl-C waits."""
+    """A context, which may be nested, in which BLAS has one thread and signals wait."""
 
     __slots__ = ()
 
     def __enter__(self) -> None:
         super().__enter__()
-        LIMIT.enter()
+        try:
+            LIMIT.enter()
+        except BaseException:
+            super().__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
         LIMIT.leave()

@@ -134,7 +134,8 @@ class Blocks:
         self._spares: dict[int, list[Any]] = {}  # scratch that no thread has, by length
         self._lock = threading.Lock()
         self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
-        self._packed = struct.Struct(f"{len(program.hoisted)}{self.dtype.char}")
+        self._hoisted = len(program.hoisted)
+        self._packed = struct.Struct(f"{self._hoisted}{self.dtype.char}")
         self._operations = sum(n.operation != "copy" for n in program.instructions)
         live = (len(program.inputs) + len(self._booleans)) * self.dtype.itemsize
         fitting = 2 * cache_bytes() // live  # twice: fewer calls outweigh some misses
@@ -172,6 +173,7 @@ class Blocks:
     def reserve(self, shape: Sequence[int]) -> None:
         """Make the scratch of a run on arrays of a shape."""
         size = math.prod(shape)
+        self._round([1.0] * self._hoisted)
         if POOL.shares(size, self._operations):
             block, threads = min(4 * self.size, LARGEST_BLOCK), POOL.size
             self._scratch(min(size, block), block, threads)

@@ -40,7 +40,7 @@ MANY = {ROW: "count", COLUMN: "columns"}  # kinds of several values in a unit
 HEAD = """from numba import float32, float64, uint64
 {flush}
 
-options = dict(cache={cache}, error_model="numpy", nogil=True)
+options = dict(error_model="numpy", nogil=True)
 jit, inlined = numba.njit(**options), numba.njit(forceinline=True, **options)
 """
 LONGEST = f"""
@@ -70,9 +70,9 @@ def run(table, values, {buffers}):
 """
 
 
-def print_jit_head(name: str, *, flush: bool, cache: bool) -> str:
+def print_jit_head(name: str, *, flush: bool) -> str:
     """Print a module up to its own functions: imports, and what joins terms."""
-    head = HEAD.format(cache=cache, flush=FLUSH if flush else "")
+    head = HEAD.format(flush=FLUSH if flush else "")
     return IMPORTS.format(name=name) + head + print_helpers()
 
 
@@ -99,10 +99,10 @@ class Printer:
         self.vectors, self.terms, self.of_columns = 0, 1, False
         self.body = self.print_units()
 
-    def print(self, *, cache: bool) -> str:
+    def print(self) -> str:
         """Print the module."""
         program, lines = self.program, self.body
-        text = print_jit_head(program.name, flush=self.flush, cache=cache)
+        text = print_jit_head(program.name, flush=self.flush)
         bounded = program.by_rows or not self.vectors
         constant = f"    longest, depth = {SEGMENT if program.by_rows else 1}, 2"
         return text + RUN.format(

@@ -1,26 +1,21 @@
 """Prints programs as Numba loops, at the speed of a compiler.
 
-The text is written to a cache folder by its hash, so that Numba can keep what it
-compiled (.3 to .6 s) for the next process. No fast-math: the bits are NumPy's.
+What Numba compiled (.3 to .6 s) is kept for the next process; see `LoopCache`. No
+fast-math: the bits are NumPy's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import os
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from gdopt.arrays.backend import Arrays
-from gdopt.files import cache_folder, write_whole
 from gdopt.kernels.cpu.flush import can_flush
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.kernels.packing import cast, flat_view
@@ -37,7 +32,7 @@ from numpy import exp, expm1, inf, log, log1p, nan, sqrt, tanh
 FLUSH = "from gdopt.kernels.cpu.numba_calls import enter, leave"
 HALF = "from gdopt.kernels.cpu.numba_calls import narrow as narrow_, widen as widen_\n"
 SERIAL = """
-@numba.njit(cache={cache}, error_model="numpy", nogil=True)
+@numba.njit(error_model="numpy", nogil=True)
 def serial({parameters}, scalars_):
 """
 # A step in one call: Python's handlers, as that of Ctrl-C, run before or after it.
@@ -45,8 +40,8 @@ COUNTED = """
 serial_ = serial
 
 
-@numba.njit(cache={cache}, error_model="numpy", nogil=True)
-def counted({parameters}, scalars_, settings_, count_{more}):
+@numba.njit(error_model="numpy", nogil=True)
+def counted({others}scalars_, settings_, count_{more}, {gradient}):
 {body}
     serial_({parameters}, scalars_)
     count_[0] += 1
@@ -83,10 +78,10 @@ def print_element(
     return body, names
 
 
-def print_head(program: Program, *, flush: bool, cache: bool, **values: str) -> str:
+def print_head(program: Program, *, flush: bool, **values: str) -> str:
     """Print a module up to the loop."""
     imports = IMPORTS.format(name=program.name) + (FLUSH + "\n" if flush else "")
-    head = imports + SERIAL.format(cache=cache, **values)
+    head = imports + SERIAL.format(**values)
     lines = [f"    s{k} = scalars_[{k}]" for k in range(len(program.hoisted))]
     lines += ["    mode = enter()"] if flush else []
     return head + "\n".join(lines)
@@ -96,19 +91,18 @@ def print_loop(
     program: Program,
     *,
     flush: bool,
-    cache: bool,
     norm: str | None = None,
     half: Collection[str] = (),
 ) -> str:
     """Print a program as a module with a Numba loop; `norm` is that of `take_norm`."""
     body, _ = print_element(program, half=half)
     listed = ", ".join(program.arguments)
-    head = print_head(program, flush=flush, cache=cache, parameters=listed)
+    head = print_head(program, flush=flush, parameters=listed)
     lines = [f"\n    for i in range({program.arguments[0]}.size):"]
     lines += [f"        {line}" for line in body or ["pass"]]
     lines += ["    leave(mode)"] if flush else []
     text = head + "\n".join(lines) + "\n"
-    return HALF + text if half else text + print_counted(program, norm, cache=cache)
+    return HALF + text if half else text + print_counted(program, norm)
 
 
 def _is_countable(nodes: Iterable[Symbol]) -> bool:
@@ -127,23 +121,26 @@ def _is_countable(nodes: Iterable[Symbol]) -> bool:
     )
 
 
-def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
+def print_counted(program: Program, norm: str | None) -> str:
     """Print the loop that computes its own values and counts its steps."""
     takes_norm = "norm" in program.scalars
-    if not _is_countable(program.hoisted) or (takes_norm and norm is None):
+    names, place = program.arguments, len(program.results)
+    countable = _is_countable(program.hoisted) and place < len(names)
+    if not countable or (takes_norm and norm is None):
         return ""
+    gradient = names[place]
     lines, values = print_host(program.hoisted, expression)
     sources = {name: f"settings_[{k}]" for k, name in enumerate(program.settings)}
     sources["t"] = "count_[0] + 1.0"
     if takes_norm:
-        gradient = program.arguments[len(program.results)]
         sources["norm"] = f"take_norm_({gradient}, segments_, sums_, firsts_)"
     body = [f"    {VALUE.format(s)} = {sources[s]}" for s in program.scalars]
     body += [*lines, *(f"    scalars_[{k}] = {v}" for k, v in enumerate(values))]
     body += [f"    norm_[0] = {VALUE.format('norm')}"] if takes_norm else []
     text = COUNTED.format(
-        cache=cache,
-        parameters=", ".join(program.arguments),
+        parameters=", ".join(names),
+        others="".join(f"{name}, " for name in names if name != gradient),
+        gradient=gradient,
         more=", segments_, sums_, firsts_, norm_" if takes_norm else "",
         body="\n".join(body),
     )
@@ -152,85 +149,21 @@ def print_counted(program: Program, norm: str | None, *, cache: bool) -> str:
     ) + text
 
 
-def _store(source: str, name: str) -> Path:
-    """Write the text under its hash unless it is there; return its path.
-
-    Raises:
-        OSError: the folder is another user's, or cannot be written.
-        RuntimeError: there is no home.
-    """
-    folder = cache_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-        message = f"'{folder}' belongs to another user"
-        raise PermissionError(message)
-    if not os.access(folder, os.W_OK):
-        message = f"'{folder}' cannot be written"
-        raise PermissionError(message)
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    path = folder / f"gdopt_{name}_{digest}.py"
-    if not path.is_file() or path.read_bytes() != source.encode():
-        write_whole(path, source)
-    return path
-
-
-def _import(source: str, path: Path) -> Any:
-    """Make a module of a text, whose compiled functions Numba keeps next to a path."""
-    module = ModuleType(path.stem)
-    sys.modules[path.stem] = module  # Numba finds its cached code by the module's name
-    exec(compile(source, path, "exec"), vars(module))  # noqa: S102 - a printed text
-    return module
-
-
-def _warn(error: Exception) -> None:
-    if not _warned:
-        _warned.append(error)
-        warnings.warn(
-            f"compiled loops could not be cached on disk: {error!r}; "
-            "GDOPT_CACHE_DIR names another folder",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-
-
-_warned: list[Exception] = []  # one warning is enough
-
-
-def _tolerant(cache: Any) -> None:
-    """Let a function compile where its code cannot be read from disk, or kept there."""
-    load, save = cache.load_overload, cache.save_overload
-
-    def load_overload(*given: Any) -> Any:
-        try:
-            return load(*given)
-        except Exception as error:  # noqa: BLE001 - whatever damaged files raise
-            _warn(error)
-        with contextlib.suppress(OSError):
-            cache.flush()  # what is damaged is not read again
-        return None
-
-    def save_overload(*given: Any) -> None:
-        try:
-            save(*given)
-        except Exception as error:  # noqa: BLE001 - as of a full disk
-            _warn(error)
-
-    cache.load_overload, cache.save_overload = load_overload, save_overload
-
-
 def compile_module(text: Callable[..., str], name: str) -> tuple[str, Any]:
-    """Import a text of loops, kept in the cache folder if it can be; return both."""
-    try:
-        source = text(cache=True)
-        module = _import(source, _store(source, name))
-    except (OSError, RuntimeError) as error:  # Numba's, too, without a place
-        _warn(error)
-        source = text(cache=False)
-        digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-        return source, _import(source, Path(f"gdopt_{name}_{digest}"))
+    """Import a text of loops, whose compiled functions are kept; return both."""
+    from gdopt.kernels.cpu.loop_cache import LoopCache  # noqa: PLC0415 - Numba
+
+    source = text()
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    module = ModuleType(f"gdopt_{name}_{digest}")
+    sys.modules[module.__name__] = module  # Numba finds code by the module's name
+    exec(compile(source, module.__name__, "exec"), vars(module))  # noqa: S102 - printed
     for function in vars(module).values():
-        if type(cache := getattr(function, "_cache", None)).__name__ == "FunctionCache":
-            _tolerant(cache)
+        own = getattr(function, "__module__", None) == module.__name__
+        options = getattr(function, "targetoptions", {"forceinline": True})
+        if own and not options.get("forceinline"):
+            named = f"{module.__name__}.{function.__name__}"
+            function._cache = LoopCache(named, source)  # noqa: SLF001 - Numba has no other
     return source, module
 
 
@@ -255,6 +188,13 @@ class Loop:
         self.source, module = compile_module(text, program.name)
         self._serial = module.serial
         self._counted = getattr(module, "counted", None)
+
+    @staticmethod
+    def mover(*given: Any) -> Any:
+        """Return what copies small arrays together; see `moves.mover`."""
+        from gdopt.kernels.cpu.moves import mover  # noqa: PLC0415 - few need it
+
+        return mover(*given)
 
     def cast(self, scalars: Sequence[float]) -> Any:
         """Round the hoisted values once to the dtype of the arithmetic."""
@@ -282,7 +222,7 @@ class Loop:
         call = functools.partial(self._counted, *views[: len(before)])
         scalars = np.empty(self._values, self.dtype)
         rest = (*views[len(before) :], scalars, settings, count, *norm)
-        return lambda one: call(one, *rest)
+        return functools.partial(call, *rest)
 
     def _shares(self, array: Any) -> bool:
         return POOL.shares(array.size, self._operations)

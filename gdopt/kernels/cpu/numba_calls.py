@@ -58,6 +58,21 @@ def leave(_: Any, before: Any) -> Any:
     return types.void(before), generate
 
 
+@intrinsic
+def copy_bytes(_: Any, target: Any, source: Any, count: Any) -> Any:
+    """Copy bytes from one address to another."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        *addresses, size = arguments
+        kind = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(address, kind) for address in addresses)
+        copy: Any = cgutils.raw_memcpy
+        copy(builder, target, source, size, 1)
+        return None
+
+    return types.void(target, source, count), generate
+
+
 @numba.njit
 def widen(half: Any) -> Any:
     """Return the float32 of the bits of a bfloat16."""

@@ -7,7 +7,6 @@ spins: both matter next to BLAS and on busy machines.
 
 from __future__ import annotations
 
-import _signal
 import contextvars
 import itertools
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from gdopt.interrupt import Uninterrupted
+from gdopt.interrupt import Uninterrupted, start_thread
 from gdopt.kernels.cpu.flush import flushes, set_flush
 
 CHUNK = 1 << 18  # elements: at a quarter of that, two threads take a third longer
@@ -155,7 +154,7 @@ class Pool:
         """Run a generator and the tasks that it yields; return what it returns.
 
         The generator continues when all of them are done, in any thread, unless one has
-        raised an error. The caller has to hold back Ctrl-C meanwhile.
+        raised an error. The caller has to hold back signals meanwhile.
         """
         try:
             if self.size > 1:
@@ -181,12 +180,9 @@ class Pool:
         with self._lock:
             while len(self._inboxes) < count:
                 inbox: SimpleQueue[tuple[_Job, _Phase]] = SimpleQueue()
-                thread = threading.Thread(
-                    target=_serve, args=(inbox,), name="gdopt", daemon=True
-                )
                 try:
-                    thread.start()
-                except RuntimeError:  # the system has no more threads
+                    start_thread(_serve, inbox)
+                except (RuntimeError, MemoryError):  # the system has no more threads
                     return  # those that there are, and the caller, do everything
                 self._inboxes.append(inbox)
 
@@ -207,9 +203,7 @@ class Pool:
 
 
 def _serve(inbox: SimpleQueue[tuple[_Job, _Phase]]) -> None:
-    """Help with one job after the other; signals go to the caller's threads."""
-    if hasattr(_signal, "pthread_sigmask"):
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+    """Help with one job after the other."""
     while True:
         job, phase = inbox.get()
         job.help(phase, inbox)

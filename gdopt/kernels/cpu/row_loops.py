@@ -33,7 +33,6 @@ def print_row_loop(
     program: Program,
     *,
     flush: bool,
-    cache: bool,
     taken: Collection[int],
     norm: str | None = None,  # noqa: ARG001 - the loop does not compute it
 ) -> str:
@@ -41,7 +40,7 @@ def print_row_loop(
     names = program.arguments
     body = print_element(program, "a_{}_[i]")[0]
     listed = ", ".join([*names, "rows_"])
-    lines = [print_head(program, flush=flush, cache=cache, parameters=listed)]
+    lines = [print_head(program, flush=flush, parameters=listed)]
     lines += ["    for k in range(rows_.size):"]
     for j, name in enumerate(names):
         lines += [f"        {name}_ = {name}[{'k' if j in taken else 'rows_[k]'}]"]
@@ -64,11 +63,11 @@ def row_loop(
     return Loop(program, dtype, printer).run_rows
 
 
-def print_sums(dtype: str, *, cache: bool) -> str:
+def print_sums(dtype: str) -> str:
     """Print the loop that adds up gradients of the same row, in order."""
     flush = dtype == "float32" and can_flush()
     enter, leave = ("mode = enter()", "leave(mode)") if flush else ("", "")
-    head = print_jit_head("rows", flush=flush, cache=cache)
+    head = print_jit_head("rows", flush=flush)
     return head + SUMS.format(enter=enter, leave=leave)
 
 

@@ -31,7 +31,7 @@ MATRIX = """
 
 
 def print_matrix(
-    program: Program, vectors: Sequence[str], *, summed: bool, flush: bool, cache: bool
+    program: Program, vectors: Sequence[str], *, summed: bool, flush: bool
 ) -> str:
     """Print a program as a module with a loop over some columns of matrices' rows.
 
@@ -41,7 +41,7 @@ def print_matrix(
     rows = [name for name in parameters if name not in vectors]
     body, names = print_element(program, "{}_[i]")
     listed = ", ".join([*parameters, "total_", "low_", "high_"])
-    head = print_head(program, flush=flush, cache=cache, parameters=listed)
+    head = print_head(program, flush=flush, parameters=listed)
     body += [f"lane_[i] += {names[program.results[0]]}"] if summed else []
     loop = MATRIX.format(
         first=parameters[0],
@@ -62,7 +62,7 @@ ROWS = """
     total_[0] = combine_(totals_)
 {tail}
 
-@numba.njit(cache={cache}, error_model="numpy", nogil=True)
+@numba.njit(error_model="numpy", nogil=True)
 def combine_(lanes_):
     half_ = {lanes}
     while half_ > 1:
@@ -108,15 +108,13 @@ class NumbaRows(RowPrinter):
         return f"{mine} = {value} if {value} > {mine} or {value} != {value} else {mine}"
 
 
-def print_rows(
-    program: Program, vectors: Collection[str], *, flush: bool, cache: bool
-) -> str:
+def print_rows(program: Program, vectors: Collection[str], *, flush: bool) -> str:
     """Print a loss: gradient, each row's loss and, into total_, the sum of those."""
     printer = NumbaRows(program, vectors)
     gradient, loss = program.results
     parameters = [s.name for s in program.inputs if s.name != "column"]
     listed = ", ".join([*parameters, "total_"])
-    head = print_head(program, flush=flush, cache=cache, parameters=listed)
+    head = print_head(program, flush=flush, parameters=listed)
     body = printer.read_vectors("r_")
     body += printer.loops(program.instructions, {"gradient": gradient})
     result = printer.names[loss]
@@ -126,5 +124,4 @@ def print_rows(
         sums=len(program.instructions),
         body="\n".join(f"        {line}" for line in body),
         tail="    leave(mode)" if flush else "",
-        cache=cache,
     )

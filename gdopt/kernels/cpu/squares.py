@@ -38,7 +38,7 @@ def take_norm(g, segments, sums, firsts):
 """
 
 
-def print_squares(dtype: str, *, cache: bool) -> str:
+def print_squares(dtype: str) -> str:
     """Print loops that add up the squares of a buffer's segments, and join the sums."""
     flush = dtype == "float32" and can_flush()
     one = Sum(Symbol("norm"), range(3 if dtype == "float64" else 1))
@@ -61,7 +61,7 @@ def print_squares(dtype: str, *, cache: bool) -> str:
     )
     if flush:
         body = ["mode = enter()", *body, "leave(mode)"]
-    return print_jit_head("norm", flush=flush, cache=cache) + LOOPS.format(
+    return print_jit_head("norm", flush=flush) + LOOPS.format(
         size=len(one.places) * LANES, body="\n".join(f"    {line}" for line in body)
     )
 

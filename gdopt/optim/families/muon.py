@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Unpack
 
@@ -36,6 +35,7 @@ from gdopt.optim.options import SharedOptions, refuse_keywords
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.patterns import refuse_groups
 from gdopt.optim.plans import weakly
+from gdopt.optim.row_executor import norm_of
 from gdopt.optim.rows import refuse_part
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import INNER, MISSING
@@ -131,7 +131,8 @@ class Muon(Optimizer):
             message = "bias_correction needs nesterov, got False"
             raise ArgumentError(message)
         check_choice("adjust_lr", adjust_lr, RATIOS)
-        if not callable(others):
+        kind = others if isinstance(others, type) else Optimizer
+        if not (callable(others) and issubclass(kind, Optimizer)):
             message = f"others must be a class of optimizers, got {shown(others)}"
             raise ArgumentTypeError(message)
         if options.get("state_dtype") is not None:
@@ -257,13 +258,12 @@ class Muon(Optimizer):
         takes = [name for name in BEFORE if name in before.options]
         one = {name: self._follow(name)(t) for name in takes}
         if "clip_norm" in before.options:
-            p, squares = self._all.arrays, partial(np.square, dtype=np.float64)
+            p, own = self._all.arrays, dict(named)
             if before.measures:
-                norms = [squares(before.norm(p[n], g, one)) for n, g in named.items()]
-            else:
-                norms = [squares(g).sum() for g in named.values()]
-            norm = executor.grad_norm = np.sqrt(sum(norms))
-            one["norm"] = shared["norm"] = norm
+                own = {n: before.clipped(p[n], g, one) for n, g in named.items()}
+            norm = norm_of(self._all.backend, self._all.device, own)
+            executor.grad_norm = norm
+            one["norm"] = shared["norm"] = self._all.backend.xp.asarray(norm)[()]
         results = {}
         for name, g in named.items():
             if name in self._parameters.arrays:
@@ -305,9 +305,8 @@ class Muon(Optimizer):
         """Bytes of memory that the state takes, padding included."""
         return sum(arena.nbytes for arena in self.state_arenas.values())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Copy everything that a resumed run needs; see `Optimizer.state_dict`."""
-        saved = super().state_dict()
+    def _saved(self) -> dict[str, Any]:
+        saved = super()._saved()
         saved["others"] = self.others.state_dict() if self.others else {}
         if self._sums is not None:
             to_host = self._all.backend.to_host
@@ -436,6 +435,7 @@ class MatrixExecutor:
     update: Callable[[MatrixExecutor, Arena | list[Array]], bool]
     parameters: Parameters
     grad_norm: Any = None
+    direct = False
 
     def run(self, grads: Arena | list[Array]) -> bool:
         """Do one step with checked gradients; return whether it was done."""

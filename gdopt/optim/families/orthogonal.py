@@ -91,9 +91,14 @@ def orthogonalize(
         run_step(backend, multiply(backend, Product(left, right, out, COLUMNS)))
         return out
 
+    if not u.size:
+        return u
     rows, columns = u.shape
     x = u if rows <= columns else u.T
-    x = x / (np.sqrt((x * x).sum()) + eps)
+    power = -backend.xp.frexp(abs(x).max())[1]  # so that no square overflows
+    x = backend.xp.ldexp(x, power)
+    eps_scaled = backend.xp.ldexp(x.dtype.type(eps), power)
+    x /= np.sqrt((x * x).sum()) + eps_scaled
     for _ in range(steps):
         gram = product(x, x.T)
         x = a * x + product(b * gram + c * product(gram, gram), x)
