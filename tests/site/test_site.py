@@ -31,7 +31,7 @@ def test_nothing_is_loaded_from_another_host(pages):
 def test_pages_show_without_errors_and_ask_for_nothing_elsewhere(
     pages, address, browser
 ):
-    # Pages of the reference are of one make: the links of all are checked, and three shown.
+    # Pages of the reference are of one make: all links are checked, three pages shown.
     shown = [n for n in pages if not n.startswith("reference/") or n in REFERENCE]
     wrong = []
     for name in shown:
