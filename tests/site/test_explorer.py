@@ -54,7 +54,7 @@ def point(row):
     return [float(row["x"]), float(row["y"])]
 
 
-def test_each_rule_descends_to_where_numpy_gets(page):
+def test_each_rule_descends_to_where_numpy_gets(page, numpy_engine):
     rules, names = explorer.explorer_rules(), list(explorer.PROBLEMS)
     pairs = [(names[k % len(names)], rule) for k, rule in enumerate(rules)]
     pairs += [(name, "adam") for name in names]
