@@ -231,7 +231,7 @@ def test_no_records_are_refused(tmp_path):
 def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    message = r'drawing needs matplotlib, .* pip install "gdopt\[train\]"'
+    message = r'drawing needs matplotlib, .* pip install -e "\.\[train\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
         curves(make(2), tmp_path / "curves.png")
 

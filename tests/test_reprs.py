@@ -170,6 +170,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     ),
     "log_one_minus": (lambda: tune.log_one_minus(0.9, 0.999), "high=0.999"),
     "log_uniform": (lambda: tune.log_uniform(0.1, 1), "low=0.1"),
+    "log_uniform_int": (lambda: tune.log_uniform_int(1, 100), "low=1"),
     "per_epoch": (
         lambda: schedules.per_epoch(schedules.constant(1), steps=5),
         "steps=5",

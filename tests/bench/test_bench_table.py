@@ -8,7 +8,7 @@ import table
 from machine import HERE
 
 TEXT = (HERE / "README.md").read_text(encoding="utf-8")
-FILES = ["ratios", "ratios", "speed", "averages", "estimators", "notes"]
+FILES = ["ratios", "ratios", "speed", "averages", "estimators", "notes", "notes"]
 FILES += ["summary"] * 2  # of each GPU
 ROW = {
     "what": "fresh arrays",

@@ -205,7 +205,7 @@ def test_a_gpu_that_is_not_there_leaves_no_folder(run, suite):
 
 def test_without_its_extra_the_error_names_it(run, suite, gpu, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytest", None)
-    with pytest.raises(gdopt.MissingExtraError, match=r"gdopt\[bench\]"):
+    with pytest.raises(gdopt.MissingExtraError, match=r"\.\[bench\]"):
         run("--suite", suite())
     assert not names()
 

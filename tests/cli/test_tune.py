@@ -61,7 +61,7 @@ def test_the_digits_are_searched_with_a_table_json_and_a_picture(run, tmp_path):
     assert lines[2].split()[:4] == ["trial", "score", "learning_rate", "beta"]
     assert lines[-1] == "picture tune-digits.png"
     told = read(tmp_path / "found.json")
-    assert told.keys() == {"settings", "search"}
+    assert told.keys() == {"sha256", "settings", "search"}
     assert told["settings"]["optimizer"] == "momentum"
     trials = told["search"]["trials"]
     best = max(trial["score"] for trial in trials)
@@ -173,7 +173,7 @@ def test_a_file_that_is_not_there_is_an_error(run):
 
 def test_without_optuna_the_error_names_the_extra(run, monkeypatch):
     monkeypatch.setitem(tune.sys.modules, "optuna", None)
-    message = r'gdopt tune needs optuna, .* pip install "gdopt\[tune\]"'
+    message = r'gdopt tune needs optuna, .* pip install -e "\.\[tune\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
         run("digits", *FEW)
 

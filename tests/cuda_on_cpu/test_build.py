@@ -36,7 +36,7 @@ def test_what_the_machine_lacks_is_named(name, replaced, words, monkeypatch):
 
 def test_a_header_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(build.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(Unavailable, match=r"header cuda\.h is not installed"):
+    with pytest.raises(Unavailable, match=r"header cuda\.h is not there"):
         build.cuda_headers(13)
 
 

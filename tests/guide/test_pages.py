@@ -96,9 +96,9 @@ def run_gdopt(words, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.peers("pandas")
 @pytest.mark.parametrize("text", blocks(""))
 def test_the_lines_of_a_shell_are_commands_that_work(text, folder, capsys):
-    pytest.importorskip("pandas")
     for words in lines(text):
         assert known(words), words
         if words[0] == "gdopt":

@@ -152,11 +152,13 @@ def test_ratings_are_explained_down_to_their_noise(run):
     assert found.touched < 0.3 * (found.USERS + found.FILMS)
 
 
+@pytest.mark.peers("pandas")
 def test_after_a_gap_the_average_by_time_is_nearer(run):
+    import pandas as pd
+
     sensor = run("sensor_gaps")
     assert sensor.errors["by time"] < 0.6 * sensor.errors["by count"]
-    pandas = pytest.importorskip("pandas")
-    series = pandas.Series(sensor.degrees)
+    series = pd.Series(sensor.degrees)
     mean = series.ewm(alpha=0.1, ignore_na=True).mean()
     np.testing.assert_allclose(sensor.by_count, mean, rtol=1e-12)
 

@@ -176,7 +176,7 @@ def test_a_script_runs_as_a_module_and_draws_only_under_main():
 
 def test_without_matplotlib_the_error_names_the_extra(script, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    message = r'drawing needs matplotlib, .* pip install "gdopt\[train\]"'
+    message = r'drawing needs matplotlib, .* pip install -e "\.\[train\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
         script.main([str(tmp_path / "new")])
     assert not list(tmp_path.iterdir())

@@ -130,7 +130,7 @@ def test_the_engine_is_chosen_by_a_variable(monkeypatch):
         cpu_engine()
     monkeypatch.setenv("GDOPT_CPU_ENGINE", "numba")
     monkeypatch.setattr("gdopt.kernels.kernel.numba_installed", lambda: False)
-    with pytest.raises(gdopt.MissingExtraError, match=r"gdopt\[numba\]"):
+    with pytest.raises(gdopt.MissingExtraError, match=r"\.\[numba\]"):
         cpu_engine()
     monkeypatch.delenv("GDOPT_CPU_ENGINE")
     assert cpu_engine() == "numpy"

@@ -168,13 +168,12 @@ def test_no_average_is_refused_by_name():
         _ = gdopt.SGD(np.zeros(2)).average
 
 
-def test_a_user_s_state_called_average_is_refused_with_the_option():
+def test_a_user_s_state_called_average_is_refused():
     def averaged(p, average, g, *, lr):
         return p - lr * g, average
 
-    gdopt.Optimizer(np.zeros(2), averaged, lr=1.0)
-    with pytest.raises(gdopt.RuleError, match="'average' is an option's name"):
-        gdopt.Optimizer(np.zeros(2), averaged, lr=1.0, ema=0.9)
+    with pytest.raises(gdopt.RuleError, match="'average' is a state of the options"):
+        gdopt.Optimizer(np.zeros(2), averaged, lr=1.0)
 
 
 @pytest.mark.parametrize(

@@ -399,7 +399,7 @@ def test_wrong_arguments_are_refused(unchanged):
         "optimizer must update network.params": (network, other, batches),
         "must be gdopt.minibatches": (network, optimizer, [(X, labels)]),
         "without axis": (network, optimizer, columns),
-        "fg must be a function": (3, optimizer, batches),
+        "objective must be a function, got 3": (3, optimizer, batches),
         "data must be batches": (mean_square, other, iter(batches)),
     }
     for message, given in wrong.items():

@@ -114,7 +114,7 @@ def test_a_table_of_pandas_has_a_row_for_each_record(tmp_path):
 
 def test_without_pandas_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    message = r'History.to_pandas needs pandas, .* pip install "gdopt\[pandas\]"'
+    message = r'History.to_pandas needs pandas, .* pip install -e "\.\[pandas\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
         made().to_pandas()
 

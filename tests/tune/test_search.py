@@ -187,6 +187,6 @@ def test_without_optuna_the_error_names_the_extra(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    message = r'tuning needs optuna, .* pip install "gdopt\[tune\]"'
+    message = r'tuning needs optuna, .* pip install -e "\.\[tune\]"'
     with pytest.raises(gdopt.MissingExtraError, match=message):
         tune(near, {"x": log_uniform(1, 2)}, trials=1, seed=0)

@@ -124,8 +124,10 @@ def test_a_score_is_what_float_takes(score):
     json.dumps(outcome.to_dict())
 
 
+@pytest.mark.peers("torch")
 def test_a_score_may_be_of_torch():
-    torch = pytest.importorskip("torch")
+    import torch
+
     for score in (torch.tensor(0.5), torch.tensor([0.5], requires_grad=True)):
         assert evaluate(lambda _, s=score: s, Trial(0, {})).score == 0.5
 
