@@ -53,11 +53,11 @@ def is_reserved(name: str) -> bool:
     """Return whether a name is not one for an argument of a rule.
 
     CuPy gives i and n to the kernel and keeps names that begin with an underscore;
-    names that end with one or begin with gdopt, and x or s with a number, are the
+    names that end with one or begin with gdopt_, and x or s with a number, are the
     printers' own. Numba's texts have a prefix before the names of a rule.
     """
     own = name in {"i", "n"} or (name[0] in "xs" and name[1:].isdigit())
-    return own or name in WORDS or name.startswith(("_", "gdopt")) or name[-1] == "_"
+    return own or name in WORDS or name.startswith(("_", "gdopt_")) or name[-1] == "_"
 
 
 @dataclass(frozen=True)

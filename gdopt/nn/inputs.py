@@ -139,3 +139,28 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
         message = f"keep_prob must name {hidden} hidden layers, got {got}"
         raise ArgumentError(message)
     return check_each(check, "keep_prob", keep_prob)
+
+
+def check_answers(y: Array, shape: tuple[int, int], dtype: Any, output: str) -> None:
+    """Refuse labels or targets whose shape or dtype does not fit m rows of outputs."""
+    if output == "linear":
+        check_targets(y, shape, dtype)
+    else:
+        m = shape[0]
+        check_labels(y, ((m,),) if output == "softmax" else ((m,), (m, 1)))
+
+
+def check_values(y: Array, outputs: int, output: str) -> None:
+    """Refuse unknown classes, or targets that are not finite; a GPU has to wait."""
+    if output == "linear":
+        check_finite(y.reshape(len(y), -1), "targets")
+    else:
+        check_classes(y, max(outputs, 2))
+
+
+def kind_of(array: Any) -> tuple[Any, ...]:
+    """Return what the checks of a batch depend on, but for its numbers."""
+    if not hasattr(array, "dtype"):
+        return (type(array),)  # refused
+    device = getattr(array, "device", None)
+    return type(array), array.shape, array.dtype, str(device)

@@ -29,14 +29,14 @@ from gdopt.nn import formulas
 from gdopt.nn.forward import Layers, Statistics, phases, run
 from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
-    check_classes,
+    check_answers,
     check_examples,
     check_finite,
     check_keep_prob,
-    check_labels,
     check_sizes,
-    check_targets,
+    check_values,
     check_weights,
+    kind_of,
 )
 from gdopt.nn.losses import logistic, penalize, softmax
 
@@ -275,7 +275,7 @@ class Network:
         """
         self._check_batch(x, y)
         if check_flag("validate", validate):
-            self._check_values(y)
+            check_values(y, self.sizes[-1], self.output)
         check_optional(check_function, "layer", layer)
         if weights is not None:
             check_weights(weights, x, validate=False)
@@ -418,29 +418,17 @@ class Network:
 
     def _check_labelled(self, x: Array, y: Array) -> None:
         self._check_batch(x, y)
-        self._check_values(y)
+        check_values(y, self.sizes[-1], self.output)
 
     def _check_batch(self, x: Array, y: Array) -> None:
         """Refuse what does not fit by its shape, dtype or device; once for each."""
-        kind = tuple(map(_kind, (x, y)))
+        kind = tuple(map(kind_of, (x, y)))
         if kind in self._checked:
             return
         self._check_x(x)
         common_backend((("x", x), ("y", y)))
-        if self.output == "linear":
-            check_targets(y, (len(x), self.sizes[-1]), self.dtype)
-        else:
-            column = (len(x), 1)
-            softmax = self.output == "softmax"
-            check_labels(y, (column[:1],) if softmax else (column[:1], column))
+        check_answers(y, (len(x), self.sizes[-1]), self.dtype, self.output)
         self._checked.add(kind)
-
-    def _check_values(self, y: Array) -> None:
-        """Refuse unknown classes, or targets that are not finite; a GPU has to wait."""
-        if self.output == "linear":
-            check_finite(y.reshape(len(y), -1), "targets")
-        else:
-            check_classes(y, max(self.sizes[-1], 2))
 
     def _loss(
         self, outputs: Array, y: Array, weights: Array | None = None
@@ -508,11 +496,3 @@ class Network:
             what = "statistics of a network without batch normalization"
             check_state(what, state["statistics"])
         self.batches_seen = state["batches_seen"]
-
-
-def _kind(array: Any) -> tuple[Any, ...]:
-    """Return what the checks of a batch depend on, but for its numbers."""
-    if not hasattr(array, "dtype"):
-        return (type(array),)  # refused
-    device = getattr(array, "device", None)
-    return type(array), array.shape, array.dtype, str(device)
