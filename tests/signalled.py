@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1)
 SIGNALS += (signal.SIGVTALRM, signal.SIGRTMIN + 3)
 
 
-class Signalled(Exception):  # noqa: N818 - it is no error
+class Signalled(Exception):  # noqa: N818 - not an error
     """What handlers raise."""
 
 
