@@ -41,6 +41,10 @@ class StateError(GdoptError, ValueError):
     """A saved state does not fit the object it is loaded into."""
 
 
+class ParallelError(GdoptError, RuntimeError):
+    """Ranks differ or were not started together, or another one did not go on."""
+
+
 class DivergenceError(GdoptError, ArithmeticError):
     """The loss is not a finite number, so that training cannot continue.
 

@@ -1,0 +1,1 @@
+"""Training on several ranks: processes, machines or GPUs, with equal bits."""

@@ -1,0 +1,54 @@
+"""Who moves bytes between ranks: nobody, MPI, or NCCL. Engines move and never add."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+Move = tuple[int, Any]  # the other rank, and a contiguous array
+
+
+class Communicator(Protocol):
+    """What moves arrays between ranks, all of which make the same calls in order."""
+
+    rank: int
+    size: int
+    sent: int  # bytes to other ranks so far
+
+    def swap(self, sends: Sequence[Move], receives: Sequence[Move]) -> None:
+        """Send to and receive from several ranks at once."""
+
+    def gather(self, buffer: Any, bounds: Sequence[int]) -> None:
+        """Fill a buffer of which rank r has written bounds[r] to bounds[r + 1]."""
+
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """Stack small host arrays of every rank: of equal shapes and dtypes."""
+
+    def allreduce(self, buffer: Any) -> None:
+        """Add up the buffers of all ranks in place, in an order of the engine's own."""
+
+
+class Single:
+    """One rank alone.
+
+    >>> single = Single()
+    >>> single.rank, single.size, single.share(np.arange(2)).tolist()
+    (0, 1, [[0, 1]])
+    """
+
+    rank, size, sent = 0, 1, 0
+
+    def swap(self, sends: Sequence[Move], receives: Sequence[Move]) -> None:
+        """Move nothing: there is no other rank."""
+
+    def gather(self, buffer: Any, bounds: Sequence[int]) -> None:
+        """Leave the buffer, all of which is this rank's."""
+
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """Return the values of the one rank."""
+        return np.array(values)[None]
+
+    def allreduce(self, buffer: Any) -> None:
+        """Leave the buffer, which is the sum."""
