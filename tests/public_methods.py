@@ -44,6 +44,7 @@ METHODS = {  # arguments that a method needs, from its object
     "Arena.__getitem__": lambda _: {"name": "b"},
     "Arena.__setitem__": lambda _: {"name": "b", "value": np.ones(3)},
     "Arena.of": lambda _: {"arrays": {"W": np.ones((2, 3)), "b": np.ones(3)}},
+    "Arena.over": lambda one: {"layout": one.layout, "buffers": dict(one.buffers)},
     "Augment.__call__": lambda _: {"images": np.ones((3, 4, 4))},
     "Schedule.__call__": lambda _: {"step": 3},
     "EWA.update": lambda _: {"x": 1.0},

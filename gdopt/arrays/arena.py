@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -19,10 +20,13 @@ from gdopt.arrays.backend import (
     on_their_device,
 )
 from gdopt.arrays.containers import LoneName, named_arrays, refuse_other_kinds
-from gdopt.arrays.dtypes import COMPLEX, is_float
+from gdopt.arrays.dtypes import COMPLEX, as_dtype, check_dtype, is_float
 from gdopt.checks import (
     check_choice,
+    check_int,
+    check_kind,
     check_like,
+    check_mapping,
     listed,
     name_differences,
     refuse_masked,
@@ -54,6 +58,7 @@ def refuse_other_names(
         raise ArgumentError(message)
 
 
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
 PADDING = 64  # numbers: every view starts on 64 bytes or more, whatever its dtype
 
 
@@ -65,6 +70,7 @@ class Slot:
     group: str
     start: int
     stop: int
+    first: int = 0  # of a piece: the number of its first element in the array
 
     @property
     def end(self) -> int:
@@ -75,10 +81,25 @@ class Slot:
 
 @dataclass(frozen=True)
 class Layout:
-    """Names, shapes and places of the arrays of an arena; one group per dtype."""
+    """Names, shapes and places of the arrays of an arena; one group per dtype.
+
+    Attributes:
+        slots: the place of each array, by name.
+        sizes: the number of elements of each buffer, padding included.
+        origin: of a part that `cut` made, where its buffers start in those of the
+            whole, for all groups of the whole.
+        whole: the layout that a part was cut from.
+    """
 
     slots: dict[str, Slot]
     sizes: dict[str, int]
+    origin: dict[str, int] = field(default_factory=dict)
+    whole: Layout | None = field(default=None, repr=False)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all arrays, of a part those of the whole."""
+        return (self.whole or self).slots.keys()
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
@@ -100,6 +121,68 @@ class Layout:
             sizes[group] = slots[name].end
         return cls(slots, sizes)
 
+    def cut(self, parts: int) -> list[Layout]:
+        """Cut every buffer into nearly equal slices, at multiples of 64 elements.
+
+        A part holds flat pieces of the arrays in its slices: `first` of a slot is the
+        number of a piece's first element in its array, in C order. Arrays and buffers
+        of which a part has no element are not in it; those of size 0 are in the first.
+        `Arena.over` makes an arena of the slices.
+
+        Raises:
+            ArgumentError: fewer than one part.
+            ArgumentTypeError: the number is not whole, or arrays are complex.
+
+        >>> import gdopt
+        >>> import numpy as np
+        >>> layout = gdopt.Arena.of({"W": np.ones((10, 20)), "b": np.ones(3)}).layout
+        >>> for part in layout.cut(2):
+        ...     print(part.origin, part.sizes, part.slots["W"].first, list(part.slots))
+        {'float64': 0} {'float64': 128} 0 ['W']
+        {'float64': 128} {'float64': 192} 128 ['W', 'b']
+        """
+        check_int("parts", parts, least=1)
+        if wrong := [n for n, slot in self.slots.items() if slot.group in COMPLEX]:
+            message = f"cut needs real arrays, but {array_label(wrong[0])} is "
+            raise ArgumentTypeError(message + self.slots[wrong[0]].group)
+        return [self._part(k, parts) for k in range(parts)]
+
+    def _part(self, k: int, parts: int) -> Layout:
+        """Return a part that `cut` makes."""
+        slots, sizes, bounds = {}, dict[str, int](), {}
+        for group, size in self.sizes.items():
+            blocks = -(-size // PADDING)
+            ends = [blocks * n // parts * PADDING for n in (k, k + 1)]
+            bounds[group] = [min(end, size) for end in ends]
+        for name, slot in self.slots.items():
+            low, high = bounds[slot.group]
+            start, stop = (min(max(at, low), high) for at in (slot.start, slot.stop))
+            if start < stop or (k == 0 and slot.start == slot.stop):
+                first = slot.first + max(start - slot.start, 0)
+                place = start - low, stop - low, first
+                slots[name] = Slot((stop - start,), slot.group, *place)
+                sizes[slot.group] = high - low
+        origin = {
+            group: self.origin.get(group, 0) + bounds.get(group, [0])[0]
+            for group in self.origin or self.sizes
+        }
+        return Layout(slots, sizes, origin, self.whole or self)
+
+    def only(self, names: Collection[str]) -> Layout:
+        """Place some arrays, of a part by the names of the whole, without gaps."""
+        slots, sizes = {}, dict[str, int]()
+        whole = self.whole and self.whole.only(names)
+        origin = {} if whole is None else dict.fromkeys(whole.sizes, 0)
+        for name, slot in self.slots.items():
+            if name in names:
+                start = sizes.get(slot.group, 0)
+                stop = start + slot.stop - slot.start
+                slots[name] = replace(slot, start=start, stop=stop)
+                sizes[slot.group] = slots[name].end
+                if whole is not None and slot.start < slot.stop:
+                    origin[slot.group] = whole.slots[name].start + slot.first - start
+        return Layout(slots, sizes, origin, whole)
+
 
 class Arena(Mapping[str, Array]):
     """Named arrays that are views of one flat buffer per dtype.
@@ -108,7 +191,8 @@ class Arena(Mapping[str, Array]):
     boundaries. The padding between them starts as zero, and no built-in rule changes
     that of parameters; a user's rule that moves zeros writes there, and so does a
     state that grows from zero gradients. ``arena["W"] = value`` copies into the view.
-    Make one with `Arena.of`, and its gradients with `like`.
+    Make one with `Arena.of`, or over memory that there is with `over`, and its
+    gradients with `like`.
 
     >>> import numpy as np
     >>> params = Arena.of({"W": np.ones((2, 3)), "b": np.zeros(3)})
@@ -166,9 +250,49 @@ class Arena(Mapping[str, Array]):
             arena[name] = array
         return arena
 
-    def like(self) -> Arena:
-        """Make an arena of zeros with the same names, shapes, dtypes and places."""
-        return Arena(self.layout, self.backend, self.device)
+    @classmethod
+    def over(cls, layout: Layout, buffers: Mapping[str, Array]) -> Self:
+        """Make an arena whose arrays are views of buffers that there are.
+
+        Args:
+            layout: names, shapes and places, such as a part that `Layout.cut` made.
+            buffers: a flat, contiguous array for each dtype of the layout, by its name,
+                of the layout's size; all on one device, on a GPU from 64 bytes on.
+
+        Raises:
+            ArgumentError: other names or sizes; buffers that are not contiguous or
+                share memory.
+            ArgumentTypeError: something is not an array, or of another dtype.
+            BackendError: the buffers are on several devices.
+
+        >>> import gdopt
+        >>> import numpy as np
+        >>> params = gdopt.Arena.of({"W": np.ones((10, 20)), "b": np.ones(3)})
+        >>> _, part = params.layout.cut(2)
+        >>> own = gdopt.Arena.over(part, {"float64": params.flat[128:]})
+        >>> gdopt.SGD(own, lr=1.0).step({"W": np.ones(72), "b": np.ones(3)})
+        True
+        >>> int(params["W"].sum()), params["b"]
+        (128, array([0., 0., 0.]))
+        """
+        refuse_other_buffers(layout, buffers)
+        backend = backend_of(*buffers.values())
+        device = backend.device(next(iter(buffers.values())))
+        return cls(layout, backend, device, buffers=dict(buffers))
+
+    def like(self, dtype: Any = None) -> Arena:
+        """Make an arena of zeros with the same names, shapes and places.
+
+        Its dtypes are the same as well, or all the given one, for sums that are wider
+        than what is added up. Its buffers keep their names; `Optimizer` takes such
+        arrays neither for parameters nor for gradients.
+        """
+        if dtype is None:
+            dtypes = {group: b.dtype for group, b in self.buffers.items()}
+        else:
+            dtype = check_dtype("dtype", dtype, DTYPES)
+            dtypes = dict.fromkeys(self.layout.sizes, dtype)
+        return Arena(self.layout, self.backend, self.device, dtypes)
 
     @property
     def flat(self) -> Array:
@@ -185,7 +309,7 @@ class Arena(Mapping[str, Array]):
         return sum(int(buffer.nbytes) for buffer in self.buffers.values())
 
     def __reduce__(self) -> Any:
-        return type(self).of, (dict(self),)  # views of a buffer of the copy's own
+        return _copied, (type(self), self.layout, self.buffers)
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
@@ -214,15 +338,49 @@ class Arena(Mapping[str, Array]):
 
     def __repr__(self) -> str:
         shapes = listed(f"{name}{view.shape}" for name, view in self.items())
-        return f"Arena({shapes}; {', '.join(self.buffers)} on {self.device})"
+        dtypes = dict.fromkeys(buffer.dtype.name for buffer in self.buffers.values())
+        return f"Arena({shapes}; {', '.join(dtypes)} on {self.device})"
+
+
+def _copied(kind: type[Arena], layout: Layout, buffers: Mapping[str, Array]) -> Arena:
+    """Make an arena with memory of its own, which starts where views must."""
+    backend = backend_of(*buffers.values())
+    device = backend.device(next(iter(buffers.values())))
+    dtypes = {group: buffer.dtype for group, buffer in buffers.items()}
+    arena = kind(layout, backend, device, dtypes)
+    with backend.on(device):
+        for group, buffer in buffers.items():
+            arena.buffers[group][...] = buffer
+    return arena
+
+
+def refuse_other_buffers(layout: Layout, buffers: Mapping[str, Array]) -> None:
+    """Refuse memory that is not what an arena of a layout needs."""
+    check_kind("layout", layout, Layout, "a gdopt.arrays.Layout")
+    check_mapping("buffers", buffers)
+    if wrong := name_differences([*layout.sizes], buffers):
+        message = f"buffers must have the dtypes of the layout: {wrong}"
+        raise ArgumentError(message)
+    labelled = {f"buffers[{group!r}]": buffer for group, buffer in buffers.items()}
+    refuse_other_kinds(labelled)
+    backend = common_backend(labelled.items())
+    for group, (label, buffer) in zip(buffers, labelled.items(), strict=True):
+        size = layout.sizes[group]
+        check_like(label, buffer, SimpleNamespace(shape=(size,), dtype=as_dtype(group)))
+        if not buffer.flags.c_contiguous:
+            message = f"{label} must be contiguous, got strides {buffer.strides}"
+            raise ArgumentError(message)
+        if backend.name != "numpy" and size and backend.address(buffer) % 64:
+            message = f"{label} must start at a multiple of 64 bytes, got address "
+            raise ArgumentError(message + str(backend.address(buffer)))
+    refuse_overlap(backend, labelled, "buffers")
 
 
 def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -> None:
     """Refuse what gradient descent cannot update: integers, objects, foreign bytes."""
     dtype = np.dtype(dtype)
     if not is_float(dtype) and not (complex_too and dtype.name in COMPLEX):
-        known = ["float16", "bfloat16", "float32", "float64"]
-        known += COMPLEX if complex_too else []
+        known = [*DTYPES, *(COMPLEX if complex_too else [])]
         names = f"{', '.join(known[:-1])} or {known[-1]}"
         message = f"{name} must be {names}, got {dtype}"
         raise ArgumentTypeError(message)

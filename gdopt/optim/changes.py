@@ -68,13 +68,14 @@ class Changeable(Resumable):
 
     @frozen.setter
     def frozen(self, frozen: str | Sequence[str]) -> None:
-        names = frozen_names(frozen, self._every.named)
+        every = self._every
+        names = frozen_names(frozen, every.names, every.arrays)
         with self._between_steps("frozen"):
             self._refuse_sums("frozen")
-            known = {*self._every.arrays, *names}
-            if fresh := [name for name in self._every.named if name not in known]:
-                without = [n for n in self._every.named if n not in self._every.arrays]
-                self._rebind([n for n in without if n not in fresh], {})
+            without = [n for n in every.names if n not in every.layout.names]
+            still = [name for name in without if name in names]
+            if still != without:
+                self._rebind(still, {})
             self._freeze([name for name in self._every.arrays if name in names])
 
     def _freeze(self, names: Sequence[str]) -> None:

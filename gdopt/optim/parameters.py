@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -49,6 +49,12 @@ class Parameters:
         return self.named if arena else MappingProxyType(self.named)
 
     @property
+    def names(self) -> Collection[str]:
+        """The names of all arrays, of a part of an arena those of the whole."""
+        arena = isinstance(self.named, Arena)
+        return self.named.layout.names if arena else self.named.keys()
+
+    @property
     def axes(self) -> set[int]:
         """The numbers of axes that the arrays have."""
         return {len(slot.shape) for slot in self.layout.slots.values()}
@@ -64,7 +70,7 @@ class Parameters:
         return replace(
             self,
             arrays={name: self.arrays[name] for name in slots},
-            layout=Layout(slots, self.layout.sizes),
+            layout=replace(self.layout, slots=slots),
             arena=self.arena if self.backend.name == "numpy" else None,
             has_gaps=True,
         )
@@ -82,11 +88,20 @@ class Parameters:
             container.refuse_changed()
         backend = common_backend(labelled.items())
         device = backend.device(next(iter(named.values())))
-        stay = frozen_names(frozen, named)
+        names = named.keys() if arena is None else arena.layout.names
+        stay = frozen_names(frozen, names, named)
         updated = {n: array for n, array in named.items() if n not in stay}
         for name, array in updated.items():
             label = array_label(name)
             refuse_unusable_dtype(label, array.dtype, complex_too=True)
+            group = (
+                array.dtype.name if arena is None else arena.layout.slots[name].group
+            )
+            if array.dtype.name != group:
+                message = f"{label} must be {group}, as in the layout of params, got "
+                raise ArgumentTypeError(
+                    message + f"{array.dtype}: take Arena.of(params)"
+                )
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
                 if "jax" in sys.modules:
@@ -99,8 +114,10 @@ class Parameters:
             return cls(arena, backend, device, arena.layout, arena, arena, None, arena)
         refuse_overlap(backend, labelled, "params")
         own = arena if backend.name == "numpy" else None  # a GPU's pass takes it whole
-        layout = Layout.of(updated)
-        if arena is not None:  # its views cannot be replaced, nor resized
+        if arena is None:
+            layout = Layout.of(updated)
+        else:  # its views cannot be replaced, nor resized
+            layout = arena.layout.only({*names} - stay)
             gaps = own is not None
             views = arena, None, arena
             made = updated, backend, device, layout, own, *views
@@ -125,11 +142,14 @@ class Parameters:
         return self.backend.on(self.device)
 
 
-def frozen_names(frozen: Any, named: Mapping[str, Array]) -> set[str]:
-    """Return what a name or a pattern, or a list of them, stands for: not for all."""
+def frozen_names(frozen: Any, names: Collection[str], own: Collection[str]) -> set[str]:
+    """Return what a name or a pattern, or a list of them, stands for: not for all.
+
+    Of a part of an arena, names and patterns are for the arrays of the whole.
+    """
     keys = [frozen] if isinstance(frozen, str) else check_sequence("frozen", frozen)
-    stay = {*key_of_each("frozen", keys, named)}
-    if len(stay) == len(named):
+    stay = {*key_of_each("frozen", keys, names)}
+    if stay.issuperset(own):
         message = f"frozen must leave an array to update, got {shown(frozen)}"
         raise ArgumentError(message)
     return stay

@@ -169,13 +169,13 @@ class Resumable(AveragedParameters):
         """Return what `_restore` takes, and the state."""
         ours = [k for k in type(self).__mro__ if k.__module__.startswith("gdopt.")]
         known = {n for kind in ours for n in getattr(kind, "__annotations__", ())}
-        named, updated = self._parameters.named, self._parameters.arrays
+        own = self._parameters
         return {
             "rule": self.rule.inner or self.rule,
             "options": self.options,
             "transforms": self._transforms,
-            "params": named,
-            "frozen": [name for name in named if name not in updated],
+            "params": own.named,
+            "frozen": [name for name in own.names if name not in own.layout.names],
             "left_out": self._frozen,
             "settings": self.hyper.settings,
             "dynamic": self._dynamic is not None,
