@@ -32,6 +32,7 @@ from gdopt.errors import (
     DivergenceError as DivergenceError,
     GdoptError as GdoptError,
     MissingExtraError as MissingExtraError,
+    ParallelError as ParallelError,
     PathError as PathError,
     PlanError as PlanError,
     RuleError as RuleError,
@@ -51,7 +52,7 @@ from gdopt.optim.families import *
 
 # Imported when first asked for: an optimizer's step does not need them.
 _LAZY = {
-    "gdopt": "data estimators gradient_check nn planner plots problems rules "
+    "gdopt": "data estimators gradient_check nn parallel planner plots problems rules "
     "schedules training tune",
     "gdopt.data": "MiniBatches Normalizer Split minibatches prefetch split",
     "gdopt.estimators": "MLPClassifier MLPRegressor",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         data as data,
         gradient_check as gradient_check,
         nn as nn,
+        parallel as parallel,
         planner as planner,
         plots as plots,
         problems as problems,
@@ -114,6 +116,7 @@ else:  # for a type checker, what is imported with * is exported
         "Kernel",
         "MissingExtraError",
         "Optimizer",
+        "ParallelError",
         "PathError",
         "PlanError",
         "Rule",

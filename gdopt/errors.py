@@ -42,7 +42,7 @@ class StateError(GdoptError, ValueError):
 
 
 class ParallelError(GdoptError, RuntimeError):
-    """Ranks differ or were not started together, or another one did not go on."""
+    """Ranks were started wrongly or differ, or one of them is late or has failed."""
 
 
 class DivergenceError(GdoptError, ArithmeticError):

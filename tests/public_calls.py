@@ -280,6 +280,7 @@ LEFT_OUT = {
     "gdopt.averages.average": "a formula takes whatever has operators",
     "gdopt.arrays.Backend": "a type",
     "gdopt.arrays.Layout": "Arena.of makes it",
+    "gdopt.parallel.Ranks": "world makes it",
     "gdopt.training.TrainingGraph": "needs a GPU",
 }
 

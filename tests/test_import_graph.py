@@ -17,7 +17,7 @@ LAYERS = """
     training
     plots
     planner
-    gradient_check rules
+    gradient_check parallel rules
     nn optim
     data problems schedules averages
     kernels

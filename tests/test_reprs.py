@@ -76,6 +76,11 @@ def checked():
     return gdopt.check_gradient(lambda w: ((w**2).sum(), 2 * w), np.ones(2))
 
 
+def ranks():
+    with gdopt.parallel.world(timeout=5) as made:
+        return made
+
+
 def norms():
     return diagnosis.layer_norms(network(), X, Y)
 
@@ -139,6 +144,7 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
     "Plan": (plan, "batch_size="),
     "Problem": (gdopt.problems.saddle, "saddle"),
     "RMSprop": (lambda: gdopt.RMSprop(np.zeros(2)), "beta=0.9"),
+    "Ranks": (ranks, "Ranks(rank=0, size=1, timeout=5)"),
     "Record": (lambda: gdopt.training.Record(2, 1, 0.5, 0.5, 0.1), "step=2"),
     "ReduceOnPlateau": (
         gdopt.training.ReduceOnPlateau,

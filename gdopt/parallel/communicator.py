@@ -1,4 +1,4 @@
-"""Who moves bytes between ranks: nobody, MPI, or NCCL. Engines move and never add."""
+"""What moves bytes between ranks: engines move them, and add nothing up."""
 
 from __future__ import annotations
 
@@ -52,3 +52,9 @@ class Single:
 
     def allreduce(self, buffer: Any) -> None:
         """Leave the buffer, which is the sum."""
+
+    def leave(self) -> None:
+        """Wait for no other rank."""
+
+    def fail(self, error: BaseException) -> None:
+        """Let the error be raised: it ends no other rank."""
