@@ -23,6 +23,7 @@ from gdopt.kernels.complex import on_parts
 from gdopt.kernels.symbol import BY_SHAPE, Symbol
 from gdopt.kernels.trace import Signature, trace
 from gdopt.optim.executors import Binding, Executor
+from gdopt.optim.known import Known
 from gdopt.optim.options import COMPLEX_MODES, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import RuleRunner
@@ -324,8 +325,8 @@ def surround(
 ) -> None:
     """Let an executor take parts of gradients, and do something after each step."""
 
-    def around(run: Callable[[Any], Any], grads: Any) -> Any:
-        done = run(before(grads))
+    def around(run: Callable[..., Any], grads: Any, *known: Known) -> Any:
+        done = run(before(grads), *known)
         if after is not None:
             after()
         return done

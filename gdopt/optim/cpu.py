@@ -18,6 +18,7 @@ from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import Rounding, Scratch, flat_view
 from gdopt.kernels.symbol import reduced_shape
 from gdopt.optim.hyper import Values
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
 
@@ -149,12 +150,14 @@ class CpuExecutor(RuleRunner):
         self.direct = view is not None and not self.hyper.calls
         return view is not None
 
-    def run(self, grads: Arena | list[Array]) -> bool:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
         step = self.counter.t
         values = self.hyper.at(step)
         own: dict[str, Any] = {"t": step + 1}
-        if self._norm is not None:
+        if known.norm is not None:
+            own["norm"] = self.grad_norm = known.norm
+        elif self._norm is not None:
             given = grads
             if self.parameters.has_gaps and not isinstance(grads, list):
                 given = [grads[name] for name in self.parameters.arrays]

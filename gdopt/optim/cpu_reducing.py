@@ -13,6 +13,7 @@ from gdopt.arrays.backend import Array
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import rows_and_columns
 from gdopt.optim.cpu import CpuExecutor, Segment, random_streams
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.options import MASTER
 
 
@@ -84,10 +85,10 @@ class CpuReducingExecutor(CpuExecutor):
         for segment in segments:
             segment.reserve(segment.gradient(grads))
 
-    def run(self, grads: Arena | list[Array]) -> bool:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
         try:
-            return super().run(grads)
+            return super().run(grads, known)
         finally:
             self._scratch.clear()
 

@@ -17,6 +17,7 @@ from gdopt.optim import state
 from gdopt.optim.cpu import CpuExecutor
 from gdopt.optim.cpu_reducing import CpuReducingExecutor
 from gdopt.optim.hyper import StepCounter
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.options import MASTER, Options
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import RuleRunner
@@ -33,7 +34,7 @@ class Executor(Protocol):
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Do a step that is one compiled call; return whether there is one."""
 
-    def run(self, grads: Arena | list[Array]) -> bool | Array:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool | Array:
         """Do one step with checked gradients; return whether it was done."""
 
 

@@ -14,6 +14,7 @@ from gdopt.errors import ArgumentTypeError, RuleError
 from gdopt.optim.executors import Executor
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
+from gdopt.optim.known import Known, run_step
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.plans import Plans
 from gdopt.optim.rows import Rows
@@ -95,7 +96,7 @@ class StepHyper(Hyper):
         return self._slots[name]
 
     def run(
-        self, grads: Arena | list[Array], left_out: tuple[str, ...]
+        self, grads: Arena | list[Array], left_out: tuple[str, ...], known: Known
     ) -> tuple[Any, Any]:
         """Do a step; return whether it was done, and its norm."""
         executor, own = self.plans.of(left_out), self._parameters.arrays
@@ -109,8 +110,7 @@ class StepHyper(Hyper):
         else:
             self.given = dict(self.arrays)
         try:
-            done = executor.run_compiled(grads) or executor.run(grads)
-            return done, executor.grad_norm
+            return run_step(executor, grads, known), executor.grad_norm
         finally:
             self.given = {}
 

@@ -297,7 +297,7 @@ RESERVED.update(
     dir(Optimizer),
     *(getattr(kind, "__annotations__", ()) for kind in Optimizer.__mro__),
 )
-RESERVED.update({"grads", "at", "params", "rule", "self"})
+RESERVED.update({"grads", "at", "finite", "params", "rule", "self"})
 RESERVED.update({*(Optimizer.__init__.__kwdefaults__ or {})} - {"weight_decay"})
 
 

@@ -16,6 +16,7 @@ from gdopt.optim.executors import Executor
 from gdopt.optim.gradients import Gradients
 from gdopt.optim.hyper import Hyper
 from gdopt.optim.inputs import StepHyper, StepInputs
+from gdopt.optim.known import UNKNOWN, Known, run_step
 from gdopt.optim.options import refuse_inputs
 from gdopt.optim.overflow import overflown, safe_magnitude
 from gdopt.optim.parameters import Parameters
@@ -93,7 +94,15 @@ class Stepping(Changeable):
             own = replace(own, arrays={n: a.real for n, a in own.arrays.items()})
         return Plans(own, lambda some: Gradients(some, states, name))
 
-    def step(self, grads: Any = None, *, at: Any = None, **given: Any) -> bool | Array:
+    def step(
+        self,
+        grads: Any = None,
+        *,
+        at: Any = None,
+        norm: Any = None,
+        finite: Any = None,
+        **given: Any,
+    ) -> bool | Array:
         """Update all parameters once, in place; signals and threads wait meanwhile.
 
         Whatever the Python handler of a signal raises comes before the update or after
@@ -119,6 +128,14 @@ class Stepping(Changeable):
                 that are not named, and their state and average, stay as they are, and
                 neither decay nor count in a norm; `t` counts this step as any other.
                 Gradients of the same row are added up first, in the order given.
+            norm: that of all gradients, where these are a part of them: it takes the
+                place of the one that is computed for ``clip_norm``, or for a rule that
+                takes it, and is `grad_norm`; a number of at least 0, NaN or infinity,
+                or a 0-d array. It is that of gradients as they are given, so it does
+                not go with options that change them before the norm is taken.
+            finite: whether all gradients are finite, where these are a part of them;
+                ``non_finite`` other than ``"ignore"`` goes by it, and these are not
+                looked at, nor for what would make state infinite.
             given: hyper-parameters for this step alone, ``step(grads, scale=s)``: a
                 number, a 0-d array, or arrays in the form of gradients and checked like
                 these, whose elements may be out of range; those of complex parameters
@@ -145,13 +162,15 @@ class Stepping(Changeable):
                 or resized, or is torch's and lies in other memory than before; a row is
                 not there, or the rule or an option takes the whole of an array that
                 `at` names.
-            ArgumentTypeError: a gradient is not an array, or of another dtype.
-            BackendError: a gradient is on another device.
+            ArgumentTypeError: a gradient is not an array, or of another dtype; `norm`
+                is not a number, or `finite` is not a truth value.
+            BackendError: a gradient or `norm` is on another device.
             GdoptError: a schedule has called this; another thread's step does not end
                 for ten seconds; or the parameters hold averages.
         """
         executor: Any = self.executor
-        if executor.direct and not (given or self._around) and at is None:
+        plain = at is norm is finite is None
+        if executor.direct and plain and not (given or self._around):
             turns = self._turns
             with turns.lock:  # not `turns`, which cost as much: signals do not wait
                 turns.count = count = turns.count + 1
@@ -165,14 +184,18 @@ class Stepping(Changeable):
         with self._turns:
             if self._held is not None:
                 raise GdoptError(WITHIN.format("step"))
-            if given or self._required or at is not None:
-                return self._step_with(grads, at, given)
+            if given or self._required or not plain:
+                own = self._transforms, self._parameters
+                known = Known.of(norm, finite, at, *own)
+                return self._step_with(grads, at, given, known)
             checked = self._gradients.check(grads)
             if self._around:
                 return self._step_around(checked)
             return self._run(checked, self._frozen + self._gradients.missing)
 
-    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> bool | Array:
+    def _step_with(
+        self, grads: Any, at: Any, given: Mapping[str, Any], known: Known
+    ) -> bool | Array:
         """Do a step with hyper-parameters of its own, or on rows."""
         refuse_inputs(type(self), self.rule, given, self._required)
         rows = {} if at is None else find_rows(at, self._parameters)
@@ -180,7 +203,8 @@ class Stepping(Changeable):
         try:
             if at is not None:
                 return self._step_at(grads, rows, hyper)
-            return self._step_around(self._gradients.check(grads), hyper=hyper)
+            checked = self._gradients.check(grads)
+            return self._step_around(checked, hyper=hyper, known=known)
         finally:
             if hyper is not None:
                 hyper.arrays = {}
@@ -213,15 +237,16 @@ class Stepping(Changeable):
         grads: Arena | list[Array],
         left_out: tuple[str, ...],
         hyper: Hyper | None = None,
+        known: Known = UNKNOWN,
     ) -> bool | Array:
         """Update all arrays but those that are frozen or have no gradient."""
         if isinstance(hyper, StepHyper):
-            done, self.executor.grad_norm = hyper.run(grads, left_out)
+            done, self.executor.grad_norm = hyper.run(grads, left_out, known)
             return done
         if left_out == self._frozen:
-            return self.executor.run_compiled(grads) or self.executor.run(grads)
+            return run_step(self.executor, grads, known)
         executor = self._plans.of(left_out)
-        done = executor.run_compiled(grads) or executor.run(grads)
+        done = run_step(executor, grads, known)
         self.executor.grad_norm = executor.grad_norm
         return done
 
@@ -243,21 +268,22 @@ class Stepping(Changeable):
         rows: Executor | None = None,
         *,
         hyper: Hyper | None = None,
+        known: Known = UNKNOWN,
     ) -> bool | Array:
         """Do a step of several calls, of scaled gradients, of rows, or of tensors."""
         accumulation, dynamic = self._accumulation, self._dynamic
         waits = self.host_skips or rows is not None
         non_finite = self.options.non_finite != "ignore"
-        if non_finite and self._has_non_finite(grads, waits=waits):
+        if non_finite and self._has_non_finite(grads, known, waits=waits):
             return self._skip()
         given = self._frozen + self._gradients.missing
         now, left_out, every = hyper or self.hyper, given, grads
         updates = accumulation is None or accumulation.full
-        careful = non_finite and self._may_overflow(now)
+        careful = non_finite and known.finite is None and self._may_overflow(now)
         if accumulation is not None and (updates or careful):
             left_out = accumulation.left_out(given)
             every = self._completed(left_out, grads) if left_out != given else grads
-        run = partial(self._run, every, left_out, hyper)
+        run = partial(self._run, every, left_out, hyper, known)
         run = partial(rows.run, every) if rows else run
         if careful:
             run = partial(self._run_or_undo, run, updates=updates)
@@ -266,8 +292,8 @@ class Stepping(Changeable):
         if accumulation is not None and not updates:
             accumulation.add(grads, given)
             return False
-        known = None if now.changes else now.at(0).shared
-        self._norm_scale = known and known.get("loss_scale")
+        shared = None if now.changes else now.at(0).shared
+        self._norm_scale = shared and shared.get("loss_scale")
         done = run()
         if done is False:
             return self._skip()
@@ -287,8 +313,13 @@ class Stepping(Changeable):
                 self._accumulation.count = 0
         return False
 
-    def _has_non_finite(self, grads: Any, *, waits: bool) -> bool:
+    def _has_non_finite(self, grads: Any, known: Known, *, waits: bool) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
+        if known.finite is False and self.non_finite == "raise":
+            message = "grads must be finite, got finite=False"
+            raise ArgumentError(message)
+        if known.finite is not None:
+            return not known.finite
         skips = self.options.non_finite == "skip"
         on_device = self._parameters.backend.name != "numpy"
         if skips and on_device and not waits:

@@ -143,7 +143,6 @@ BAD = {
     "missing": ({}, "step needs scale: the rule takes it and it was not given when "),
     "unknown": ({"scal": 1.0}, "unknown keyword 'scal'; did you mean scale"),
     "t": ({"t": 1, "scale": 1.0}, "step must not be given t"),
-    "norm": ({"norm": 1.0, "scale": 1.0}, "step must not be given norm"),
     "out of range": ({"scale": -1.0}, r"scale must be in \[0, inf\) and"),
     "a schedule": ({"scale": lambda t: 1.0}, "scale must be a number or an array"),
     "text": ({"scale": "1"}, "scale must be a number"),

@@ -30,6 +30,7 @@ from gdopt.optim.executors import Executor, start_state
 from gdopt.optim.families.adam import AdamW
 from gdopt.optim.families.orthogonal import RATIOS, muon_rule
 from gdopt.optim.hyper import Hyper
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.optimizer import Optimizer, with_options
 from gdopt.optim.options import SharedOptions, refuse_keywords
 from gdopt.optim.parameters import Parameters
@@ -187,7 +188,9 @@ class Muon(Optimizer):
     def _every(self) -> Parameters:
         return self._all
 
-    def _step_with(self, grads: Any, at: Any, given: Mapping[str, Any]) -> Any:
+    def _step_with(
+        self, grads: Any, at: Any, given: Mapping[str, Any], known: Known
+    ) -> Any:
         """Do a step whose other arrays have hyper-parameters of their own."""
         if at is not None:
             named = at if isinstance(at, Mapping) and at else self._all.arrays
@@ -200,7 +203,7 @@ class Muon(Optimizer):
         refuse_keywords(type(self), self.rule if others is None else others.rule, given)
         self._given = given
         try:
-            return self._step_around(self._gradients.check(grads))
+            return self._step_around(self._gradients.check(grads), known=known)
         finally:
             self._given = {}
 
@@ -220,7 +223,9 @@ class Muon(Optimizer):
             self._sums = made[ACCUMULATED]
         return self._sums
 
-    def _update(self, executor: MatrixExecutor, grads: Arena | list[Array]) -> bool:
+    def _update(
+        self, executor: MatrixExecutor, grads: Arena | list[Array], known: Known
+    ) -> bool:
         """Do one step with checked gradients; return whether it was done."""
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
@@ -230,7 +235,7 @@ class Muon(Optimizer):
         named = dict(zip(own, given, strict=True))
         with self._all.on_device(), np.errstate(all="ignore"):
             with in_step(parameters.backend):
-                results = self._compute(executor, named, t)
+                results = self._compute(executor, named, t, known)
             if others is not None:  # first, as it may raise
                 rest = {name: named.get(name) for name in others.params}
                 if any(g is not None for g in rest.values()):
@@ -245,7 +250,7 @@ class Muon(Optimizer):
         return True
 
     def _compute(
-        self, executor: MatrixExecutor, named: dict[str, Array], t: int
+        self, executor: MatrixExecutor, named: dict[str, Array], t: int, known: Known
     ) -> dict[str, tuple[Array, ...]]:
         """Return the new parameter and states of each matrix; scale other gradients."""
         values = self.hyper.at(t)
@@ -261,7 +266,9 @@ class Muon(Optimizer):
             p, own = self._all.arrays, dict(named)
             if before.measures:
                 own = {n: before.clipped(p[n], g, one) for n, g in named.items()}
-            norm = norm_of(self._all.backend, self._all.device, own)
+            norm = known.norm
+            if norm is None:
+                norm = norm_of(self._all.backend, self._all.device, own)
             executor.grad_norm = norm
             one["norm"] = shared["norm"] = self._all.backend.xp.asarray(norm)[()]
         results = {}
@@ -432,14 +439,14 @@ class Followed:
 class MatrixExecutor:
     """Runs a step that is a method of its optimizer."""
 
-    update: Callable[[MatrixExecutor, Arena | list[Array]], bool]
+    update: Callable[[MatrixExecutor, Arena | list[Array], Known], bool]
     parameters: Parameters
     grad_norm: Any = None
     direct = False
 
-    def run(self, grads: Arena | list[Array]) -> bool:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool:
         """Do one step with checked gradients; return whether it was done."""
-        return self.update(self, grads)
+        return self.update(self, grads, known)
 
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Return False: a step is many calls."""

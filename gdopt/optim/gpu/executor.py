@@ -18,6 +18,7 @@ from gdopt.kernels.norm import join_norms
 from gdopt.optim.gpu.group import DtypeGroup, GradNorm
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter, HoistedScalars
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.overflow import (
     MOST,
     PEAKS,
@@ -104,11 +105,11 @@ class GpuExecutor(RuleRunner):
             self._device_counter = self.counter.device = shared
             self._version = -1
 
-    def run(self, grads: Arena | list[Array]) -> bool | Array:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool | Array:
         """Do one step; return True, or a 0-d truth value on the device that decides."""
         with self.parameters.on_device():
             self.prepare()
-            done = self.launch(grads)
+            done = self.launch(grads, known)
             self.count()
             return done
 
@@ -141,23 +142,36 @@ class GpuExecutor(RuleRunner):
             values.take(steps)
         self._device_counter.start(step, len(steps), sent)
 
-    def launch(self, grads: Arena | list[Array]) -> Any:
+    def launch(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> Any:
         """Launch the step's kernels; the values have been sent."""
         own = self.parameters.arrays
         if isinstance(grads, Arena) and len(grads) != len(own):  # has other places
             grads = [grads[name] for name in own]
         located = [group.locate(grads) for group in self._groups]
         shared = self._shared_arguments()
-        if self._sum is not None:
+        decides = self._skip and known.finite is None
+        if self._sum is not None and (decides or known.norm is None):
             for group, arguments in zip(self._groups, located, strict=True):
                 group.add_squares(self._sum, arguments)
             self._sum.finish(shared)
+        if known is not UNKNOWN:
+            self._take_known(known, shared)
         if self.norms is not None:
             self._take_norm(grads, shared)
-        if self._tries:
+        if self._tries and decides:
             self._find_overflow(grads, shared)
         launch_all(calls_of(self._groups, located, shared))
         return shared["done_"].reshape(()) if self._skip else True
+
+    def _take_known(self, known: Known, shared: Mapping[str, Any]) -> None:
+        """Take what is known in place of what the launches before it compute."""
+        if known.norm is not None:
+            array = self.parameters.backend.xp.array
+            self.grad_norm = array(known.norm, np.float64)
+            if "norm_" in shared:
+                shared["norm_"][0] = self.grad_norm
+        if known.finite and "norm_" in shared:
+            shared["norm_"][1] = 0
 
     def _take_norm(self, grads: Arena | list[Array], shared: dict[str, Any]) -> None:
         """Compute the norm of the transformed gradients, for the groups' prologues."""
