@@ -167,7 +167,7 @@ def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:
 
 def described(method: Optimizer | Descent) -> dict[str, Any]:
     """Return the settings of a method, for a comparison with those of another run."""
-    if not isinstance(method, Optimizer):
+    if isinstance(method, Descent):
         box = method._box  # noqa: SLF001 - the bounds, laid out
         ends = {} if box is None else {"lower": box.lower, "upper": box.upper}
         return {"method": method.name, **_described(ends)}

@@ -1,0 +1,433 @@
+"""ZeRO-1: every rank updates its slice of the parameters, and keeps its state alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from gdopt.arrays import Arena, Array, Layout
+from gdopt.arrays.arena import array_label
+from gdopt.checks import check_choice, check_kind, check_state, listed
+from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.optim import Optimizer
+from gdopt.optim.attributes import HyperAttributes
+from gdopt.optim.executors import start_state
+from gdopt.optim.gradients import Gradients, largest
+from gdopt.optim.options import Options
+from gdopt.optim.overflow import safe_magnitude
+from gdopt.optim.parameters import Parameters
+from gdopt.optim.rule import Rule
+from gdopt.optim.transforms import Transforms
+from gdopt.parallel.batches import Part
+from gdopt.parallel.communicator import Communicator
+from gdopt.parallel.hyper import ShardedHyper
+from gdopt.parallel.reduction import Bounds, Reduction
+from gdopt.parallel.tree import REPLICAS, TreeSum, check_replicas, share_of
+from gdopt.training.methods import described
+
+if TYPE_CHECKING:
+    from gdopt.kernels.norm import NormParts
+    from gdopt.parallel.world import Ranks
+
+ORDERS = ("tree", "any")
+NOT_FINITE = "be finite, got NaN or infinity in"
+WHOLE = {  # options that take whole arrays, with what to do
+    "frozen": "make the arena of the arrays that are trained",
+    "accumulate": "a replica is a micro-batch: more replicas accumulate",
+    "clip_each": "use clip_norm or clip_value",
+    "agc": "use clip_norm or clip_value",
+    "complex_mode": "parameters must be real",
+}
+
+
+class Sharded(HyperAttributes):
+    """An optimizer of which every rank keeps the state of its slice of the parameters.
+
+    A step adds up the gradients of all replicas of a global batch, in the order of one
+    binary tree. Each rank updates its slice of the arena, and then all have all of it
+    (ZeRO, stage 1). Parameters and state have the same bits on any number of ranks:
+    those of one optimizer that takes the sum. It is made by `Ranks.sharded`.
+
+    Attributes:
+        params: the arena of all parameters.
+        replicas: number of parts of a global batch.
+        optimizer: that of this rank's slice.
+        hyper: the hyper-parameters, which are attributes as well.
+
+    Source: Rajbhandari et al. 2020, ZeRO, section 5.1. torch's ZeroRedundancyOptimizer
+    gives whole arrays to ranks, and takes the mean over ranks, whatever their numbers
+    of examples, in an order that depends on how many there are.
+
+    >>> import gdopt
+    >>> import numpy as np
+    >>> from gdopt import parallel
+    >>> params = gdopt.Arena.of({"w": np.array([4.0, 2.0])})
+    >>> x = np.array([[1.0, 0.0], [0.0, 4.0], [2.0, 2.0]])
+    >>> with parallel.world() as ranks:  # one rank, where mpirun has not started more
+    ...     opt = ranks.sharded(gdopt.SGD, params, replicas=2, lr=0.5)
+    ...     for parts in ranks.minibatches(x, batch_size=3, replicas=2):
+    ...         for part in parts:
+    ...             opt.add({"w": part.arrays[0].mean(axis=0)}, part)
+    ...         opt.step()
+    True
+    >>> params["w"], opt.t
+    (array([3.5, 1. ]), 1)
+    """
+
+    hyper: Any
+    params: Arena
+    replicas: int
+    optimizer: Optimizer
+    _added: int  # parts since the last step
+    _bounds: dict[str, list[Bounds]]  # of what each rank takes of the sum
+    _checks: Gradients
+    _comm: Communicator
+    _grads: Arena  # the sum, of this rank's slice
+    _layout: Layout  # of this rank's slice
+    _norms: NormParts | None
+    _order: str
+    _own: range  # this rank's replicas
+    _owns: bool  # whether there is an element in its slice
+    _parameters: Parameters
+    _parts: list[Layout]
+    _ranks: Ranks
+    _reduction: Reduction
+    _sums: TreeSum
+    _totals: dict[str, Array]  # the sum, as far as this rank takes it
+
+    def __init__(
+        self,
+        ranks: Ranks,
+        kind: type[Optimizer],
+        params: Arena,
+        *,
+        replicas: int = REPLICAS,
+        order: str = "tree",
+        **options: Any,
+    ) -> None:
+        check_kind("params", params, Arena, "a gdopt.Arena: gdopt.Arena.of(params)")
+        check_choice("order", order, ORDERS)
+        for name in options.keys() & WHOLE:
+            message = f"{name} must not be given here: {WHOLE[name]}"
+            raise ArgumentTypeError(message)
+        self.params, self.replicas = params, check_replicas(replicas, ranks.size)
+        self._ranks, self._order = ranks, order
+        self._comm = comm = ranks.communicator(params.backend.name)
+        self._parameters = Parameters.of(params)
+        self._parts = params.layout.cut(comm.size)
+        owners = [share_of(rank, comm.size, replicas) for rank in range(comm.size)]
+        self._own, self._added = owners[comm.rank], 0
+        self._layout = self._parts[comm.rank]
+        # A rank without elements follows the first slice, for t and for schedules.
+        self._owns = bool(self._layout.slots)
+        layout = self._layout if self._owns else self._parts[0]
+        shard = Arena(layout, params.backend, params.device)
+        if self._owns:
+            shard = Arena.over(layout, _slices(layout, params.buffers))
+
+        def cut(name: str, value: Any) -> Any:
+            if isinstance(value, Mapping) or getattr(value, "ndim", 0):
+                raise NotImplementedError(name)
+            return value
+
+        self.optimizer = kind(shard, **{n: cut(n, v) for n, v in options.items()})
+        self._refuse_rule()
+        vars(self)["hyper"] = ShardedHyper(self.optimizer.hyper, cut, options)
+        self._sums, self._reduction = TreeSum(params), Reduction(comm, owners, order)
+        self._checks = Gradients(self._parameters, {})
+        self._norms, self._bounds = None, self._cuts()
+        if self.optimizer._transforms.takes_norm or self._careful:
+            from gdopt.kernels.norm import NormParts
+
+            self._norms = NormParts(params.layout, self._parts)
+            self._bounds = self._norms.bounds
+        self._totals = {
+            group: params.backend.zeros(high - low, group, params.device)
+            for group, bounds in self._bounds.items()
+            for low, high in [bounds[comm.rank]]
+        }
+        self._grads = shard.like()
+        if self._owns:
+            starts = {g: self._totals[g][:n] for g, n in layout.sizes.items()}
+            self._grads = Arena.over(layout, starts)
+        self._agree(kind)
+
+    @property
+    def _careful(self) -> bool:
+        """Whether gradients that are not finite are looked for."""
+        return self.optimizer.non_finite != "ignore"
+
+    def _cuts(self) -> dict[str, list[Bounds]]:
+        """Return from and to which element of a buffer each rank updates it."""
+        starts = [(part.origin, part.sizes) for part in self._parts]
+        return {
+            group: [(at[group], at[group] + own.get(group, 0)) for at, own in starts]
+            for group in self.params.layout.sizes
+        }
+
+    def _refuse_rule(self) -> None:
+        """Refuse what needs whole arrays, of which a rank has pieces."""
+        optimizer = self.optimizer
+        rule, transforms = optimizer.rule, optimizer._transforms  # noqa: SLF001
+        name = (rule.inner or rule).name
+        inner = type(optimizer)._bind is not Optimizer._bind  # noqa: SLF001
+        if rule.per or rule.kernel.by_shape or inner:
+            message = "rule must work element by element, as ranks have pieces of "
+            message += f"arrays, but {name} takes whole arrays: use gdopt.AdamW, or "
+            raise ArgumentTypeError(message + "one process")
+        if transforms.measures:
+            message = "clip_norm must be given without clip_value, which changes the "
+            raise ArgumentTypeError(message + "gradients that ranks measure")
+
+    def _agree(self, kind: type[Optimizer]) -> None:
+        """Refuse ranks that differ in what they were given."""
+        agree = self._ranks.agree
+        agree("replicas", self.replicas)
+        agree("order", self._order)
+        agree("the optimizer", {"class": kind.__name__, **described(self)})
+        agree("the parameter", dict(self.params))
+
+    @property
+    def rule(self) -> Rule:
+        """The rule, with what goes around it."""
+        return self.optimizer.rule
+
+    @property
+    def options(self) -> Options:
+        """The options that are not hyper-parameters."""
+        return self.optimizer.options
+
+    @property
+    def _transforms(self) -> Transforms:
+        return self.optimizer._transforms  # noqa: SLF001
+
+    @property
+    def t(self) -> int:
+        """Number of updates done; the next one is step `t` of a schedule."""
+        return self.optimizer.t
+
+    @property
+    def grad_norm(self) -> Any:
+        """The norm of the last gradients that ``clip_norm`` compared, of all ranks."""
+        return self.optimizer.grad_norm
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of state on this rank, padding included."""
+        return self.optimizer.state_bytes if self._owns else 0
+
+    def add(self, grads: Any, part: Part) -> None:
+        """Add the gradients of the mean loss of a part; a step takes those of all.
+
+        Args:
+            grads: as `gdopt.Optimizer.step` takes them, of all parameters; None for a
+                part that has no examples.
+            part: this rank's next one.
+
+        Raises:
+            ArgumentError: the part is another one, or a gradient does not fit.
+            ArgumentTypeError: a gradient is not an array, or of another dtype.
+        """
+        check_kind("part", part, Part, "one that ranks.minibatches(...) yields")
+        rest = self._own[self._added :]
+        if part.replica not in rest[:1]:
+            due = f"that of replica {rest[0]}" if rest else "added after step()"
+            message = f"part must be {due}, got that of replica {part.replica}"
+            raise ArgumentError(message)
+        named = None
+        if part.weight or grads is not None:
+            named = self._checks.named(grads)
+        with self._parameters.on_device():
+            self._sums.add(part.replica, named if part.weight else None, part.weight)
+        self._added += 1
+
+    def discard(self) -> None:
+        """Forget the gradients that were added since the last step."""
+        self._sums.clear()
+        self._added = 0
+
+    def step(self) -> bool:
+        """Add up the gradients of all ranks, and update all parameters once, in place.
+
+        All ranks call it, after they have added their parts.
+
+        Returns:
+            Whether the update was done: False on all ranks where ``non_finite="skip"``
+            skipped it.
+
+        Raises:
+            ArgumentError: a part was not added; gradients are not finite, on all ranks,
+                and ``non_finite="raise"``.
+            ParallelError: another rank did not come to this step.
+        """
+        if rest := self._own[self._added :]:
+            message = f"add must be called before step for replicas {listed(rest)}"
+            raise ArgumentError(message)
+        with self._parameters.on_device():
+            for group, total in self._totals.items():
+                sums = [(n, arena.buffers[group]) for n, arena in self._sums.done]
+                self._reduction.reduce(sums, self._bounds[group], total)
+            self.discard()
+            updated = self._update()
+            if updated:
+                self._gather(self.params.buffers)
+        return updated
+
+    def _update(self) -> bool:
+        """Update this rank's slice, unless gradients of a rank are not finite."""
+        if self._norms is None:
+            return bool(self.optimizer.step(self._grads))
+        nodes = self._norms.nodes(self._comm.rank, self._totals)
+        own = (
+            [largest(b) for b in self._grads.buffers.values()] if self._careful else []
+        )
+        peak = math.nan if any(map(math.isnan, own)) else max(own, default=0.0)
+        shared = self._comm.share(np.append(nodes, peak))
+        norm = self._norms.norm(shared[:, :-1].reshape(-1, *nodes.shape))
+        if not self._careful:
+            return bool(self.optimizer.step(self._grads, norm=norm))
+        peak = float(shared[:, -1].max())  # NaN is the largest
+        finite, own = math.isfinite(peak), self.optimizer
+        if not finite:
+            shard = Parameters.of(own.params)
+            names = Gradients(shard, {}).not_finite(self._grads)
+            own._refuse(self._on_any_rank(names), NOT_FINITE)  # noqa: SLF001
+        run = partial(own.step, self._grads, norm=norm, finite=finite)
+        if not finite or peak <= self._safe():
+            return bool(run())
+        done = own._run_or_undo(run, updates=True, agree=self._on_any_rank)  # noqa: SLF001
+        return bool(done) or own._skip()  # noqa: SLF001
+
+    def _safe(self) -> float:
+        """Return up to which magnitude no gradient makes state infinite."""
+        own = self.optimizer
+        return safe_magnitude(own.rule, self._parameters, own.hyper)
+
+    def _on_any_rank(self, names: Sequence[str]) -> list[str]:
+        """Return the arrays that any rank has named."""
+        flags = np.array([name in names for name in self.params])
+        found = self._comm.share(flags).any(axis=0)
+        return [name for name, any_ in zip(self.params, found, strict=True) if any_]
+
+    def _gather(self, buffers: Mapping[str, Array]) -> None:
+        """Fill buffers of which every rank has written its slice."""
+        for group, buffer in buffers.items():
+            starts = [part.origin[group] for part in self._parts]
+            self._comm.gather(buffer, [*starts, len(buffer)])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the parameters hold their averages within a block, on all ranks.
+
+        Raises:
+            ArgumentError: as `gdopt.Optimizer.averaged`.
+        """
+        buffers = self.params.buffers
+        with self._parameters.on_device():
+            kept = {group: buffer.copy() for group, buffer in buffers.items()}
+        try:
+            with self.optimizer.averaged():
+                self._gather(buffers)
+                yield
+        finally:
+            with self._parameters.on_device():
+                for group, buffer in buffers.items():
+                    buffer[...] = kept[group]
+
+    def slices(self) -> dict[str, Any]:
+        """Copy this rank's state: for each array the piece that it updates.
+
+        Returns:
+            by the names of the arrays ``start`` and ``stop``, the numbers of a piece's
+            elements in its array, and the state's arrays.
+        """
+        if not self._owns:
+            return {}
+        state, slots = self.optimizer.state_dict()["state"], self._layout.slots
+        return {
+            name: {"start": slot.first, "stop": slot.first + slot.stop - slot.start}
+            | state[name]
+            for name, slot in slots.items()
+        }
+
+    def head(self) -> dict[str, Any]:
+        """Return what `state_dict` holds besides the state's arrays."""
+        own = self.optimizer.state_dict()
+        return own | {"hyper": own["hyper"] | self.hyper.numbers(), "state": {}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy the whole state, as one optimizer of all parameters would; on all ranks.
+
+        Each rank has all of it then: a checkpoint of a run takes `slices` instead.
+        """
+        own = self.optimizer
+        whole = start_state(own.rule, self._parameters, own.options)
+        for name, arena in whole.items():
+            mine = own.state_arenas[name].buffers
+            for group, bounds in self._cuts().items():
+                low, high = bounds[self._comm.rank]
+                if low < high:
+                    arena.buffers[group][low:high] = mine[group]
+            self._gather(arena.buffers)
+        to_host = self.params.backend.to_host
+        state = {
+            key: {name: np.array(to_host(arena[key])) for name, arena in whole.items()}
+            for key in self.params
+        }
+        return self.head() | {"state": state}
+
+    def load_state_dict(self, saved: Mapping[str, Any], *, hyper: bool = True) -> Self:
+        """Take over the state of one optimizer of all parameters; all or nothing.
+
+        Args:
+            saved: what `state_dict` gave on any number of ranks, or an optimizer's.
+            hyper: whether to take over the hyper-parameters that are numbers.
+
+        Raises:
+            StateError: another rule, other names, shapes or dtypes.
+        """
+        saved = check_state("the saved state", saved, None)
+        cut = {"state": self._pieces("state", saved.get("state"))}
+        if "params" in saved:  # it was saved while parameters held averages
+            held = check_state("params", saved["params"], None)
+            whole = self._pieces("params", {n: {"p": a} for n, a in held.items()})
+            cut["params"] = {name: parts["p"] for name, parts in whole.items()}
+        given = check_state("hyper", saved.get("hyper"), None)
+        cut["hyper"] = {n: self.hyper.cut(n, value) for n, value in given.items()}
+        self.optimizer.load_state_dict(saved | cut, hyper=hyper)
+        if hyper:
+            self.hyper.note(given)
+        if "params" in saved:
+            self._gather(self.params.buffers)
+        return self
+
+    def _pieces(self, what: str, saved: Any) -> dict[str, dict[str, np.ndarray]]:
+        """Return of the arrays of each parameter this rank's piece."""
+        slots = self.params.layout.slots
+        for key, arrays in check_state(what, saved, slots).items():
+            for name, array in check_state(f"{what} of {key!r}", arrays, None).items():
+                if np.shape(array) != slots[key].shape:
+                    message = f"{name} of {key!r} must have shape {slots[key].shape}, "
+                    message += f"as the parameter, got {np.shape(array)}"
+                    raise StateError(message)
+        own = self.optimizer.params.layout.slots
+        return {
+            key: {
+                name: np.asarray(array).reshape(-1)[slot.first :][
+                    : slot.stop - slot.start
+                ]
+                for name, array in saved[key].items()
+            }
+            for key, slot in own.items()
+        }
+
+
+def _slices(layout: Layout, buffers: Mapping[str, Array]) -> dict[str, Array]:
+    """Return a part's slices of whole buffers."""
+    origin = layout.origin
+    return {g: buffers[g][origin[g] : origin[g] + n] for g, n in layout.sizes.items()}
