@@ -123,9 +123,10 @@ class Sharded(HyperAttributes):
         owners = [share_of(rank, comm.size, replicas) for rank in range(comm.size)]
         self._own, self._added = owners[comm.rank], 0
         self._layout = self._parts[comm.rank]
-        # A rank without elements follows the first slice, for t and for schedules.
+        # A rank without elements follows another slice, for t and for schedules.
         self._owns = bool(self._layout.slots)
-        layout = self._layout if self._owns else self._parts[0]
+        some = [part for part in self._parts if part.slots]
+        layout = self._layout if self._owns else some[0]
         shard = Arena(layout, params.backend, params.device)
         if self._owns:
             shard = Arena.over(layout, _slices(layout, params.buffers))
