@@ -98,8 +98,8 @@ class NormParts:
         held: list[Node] = []
         for low, high, place in nodes:
             held.append((low, high, place))
-            while len(held) > 1 and _are_neighbours(*held[-2:]):
-                self._add(held)
+            while len(held) > 1 and _length(held[-2]) == _length(held[-1]):
+                self._add(held)  # neighbours, as shorter ones follow longer ones
         while len(held) > 1:
             self._add(held)
         return held[0][2] if held else -1
@@ -154,10 +154,8 @@ class NormParts:
         return root(*totals)
 
 
-def _are_neighbours(one: Node, other: Node) -> bool:
-    """Return whether two nodes are added to one."""
-    length = one[1] - one[0]
-    return other[1] - other[0] == length and one[0] % (2 * length) == 0
+def _length(node: Node) -> int:
+    return node[1] - node[0]
 
 
 def _norm_of(grads: Arena) -> Any:
