@@ -19,9 +19,8 @@ and NaN, are taken as they are. `root` joins the three, so the norm does not van
 overflows only if it is itself beyond float64's range. It is NaN if an element is NaN,
 and otherwise infinite if one is.
 
-A segment's sum depends on its elements alone, so processes that hold parts of an array,
-cut at multiples of 4,096 elements, need to exchange one float64 for each segment, or
-three if the array is float64.
+A segment's sum depends on its elements alone, so processes that hold parts of arrays
+need to exchange sums only: see `gdopt.kernels.norm_parts`.
 """
 
 from __future__ import annotations
@@ -78,13 +77,15 @@ class NormPlan:
             rows[:, 4] = np.unique(rows[:, 4], return_inverse=True)[1]
             self.segments[group] = rows
         ends, firsts = [0, array.size], []
-        while counts.sum() > 1:
-            if counts.max() == 1:  # one sum for each array: these are neighbours now
+        for of_arrays in (True, False):
+            while counts.max() > 1:
+                offsets = ends[-2] + np.cumsum(counts) - counts
+                counts, run, start = _cut(counts, fan)
+                firsts.append(offsets[run] + start)
+                ends.append(ends[-1] + run.size)
+            if of_arrays:  # one sum for each array: these are neighbours now
+                self.arrays = slice(*ends[-2:])
                 counts = np.array([counts.size])
-            offsets = ends[-2] + np.cumsum(counts) - counts
-            counts, run, start = _cut(counts, fan)
-            firsts.append(offsets[run] + start)
-            ends.append(ends[-1] + run.size)
         # Where the segments' sums end, and those of each level of neighbours; for each
         # of the latter the first of those it adds up, until the next one's first.
         self.ends = np.array(ends[1:], np.int32)

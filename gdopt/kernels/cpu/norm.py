@@ -33,6 +33,15 @@ class CpuNorm:
 
     def __call__(self, grads: Arena | Sequence[Any]) -> float:
         """Return the norm of all arrays together."""
+        return self._add(grads)[1]
+
+    def of_arrays(self, grads: Arena) -> np.ndarray:
+        """Return the sums of squares of each array: (1 or 3, arrays)."""
+        sums: np.ndarray = self._add(grads)[0][:, self._plan.arrays]
+        return sums
+
+    def _add(self, grads: Arena | Sequence[Any]) -> tuple[np.ndarray, float]:
+        """Return the sums of the segments, and of neighbours; and the norm."""
         plan = self._plan
         sums = np.zeros((plan.sums, plan.ends[-1]))
         if not self._loops:
@@ -41,7 +50,7 @@ class CpuNorm:
             for low, high in itertools.pairwise(plan.ends):
                 firsts = plan.firsts[low - plan.ends[0] : high - plan.ends[0]]
                 sums[:, low:high] = np.add.reduceat(sums[:, :low], firsts, axis=1)
-            return root(*sums[:, -1].tolist())
+            return sums, root(*sums[:, -1].tolist())
         if isinstance(grads, Arena):
             for group, loops in self._loops.items():
                 buffer, rows = grads.buffers[group], plan.segments[group]
@@ -49,8 +58,7 @@ class CpuNorm:
         else:
             for (add_squares, rows), array in zip(self._arrays, grads, strict=True):
                 add_squares(array.reshape(-1), rows, 0, sums)
-        norm: float = next(iter(self._loops.values())).join(sums, plan.firsts)
-        return norm
+        return sums, next(iter(self._loops.values())).join(sums, plan.firsts)
 
     def tables(self, group: str) -> list[np.ndarray]:
         """Return what `take_norm` takes after a buffer, where all is in that one."""

@@ -1,4 +1,4 @@
-"""Prints the two launches that compute the norm, in the order of `gdopt.kernels.norm`.
+"""The two launches that compute the norm, in the order of `gdopt.kernels.norm`.
 
 A warp adds up a segment: a thread owns four lanes, and reads them in each row of 128
 elements at once, so a warp's reads follow each other in memory. Lanes are folded by
@@ -9,7 +9,15 @@ level, 16 neighbours a thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdopt.arrays.arena import Arena, Layout
+from gdopt.arrays.backend import Array, Backend
 from gdopt.arrays.dtypes import Storage
+from gdopt.kernels.cuda.engine import Launch, as_bits
 from gdopt.kernels.cuda.text import (
     ELEMENT_TYPES,
     NORM,
@@ -21,6 +29,7 @@ from gdopt.kernels.cuda.text import (
     STRIDED,
     KernelText,
 )
+from gdopt.kernels.norm import NormPlan
 from gdopt.kernels.sums import SEGMENT
 
 WARP, BLOCK = 32, 1024
@@ -136,3 +145,57 @@ if (i == 0) {{
         preamble=NORM,
         block=BLOCK,
     )
+
+
+class GradNorm:
+    """Computes the norm of the gradients of every dtype on the device."""
+
+    def __init__(self, backend: Backend, device: str, layout: Layout) -> None:
+        plan, self._backend = NormPlan(layout, FAN), backend
+        self._plan, self._nodes = plan, np.int32(plan.ends[-1])
+        self._sums = backend.zeros(int(self._nodes) * plan.sums, np.float64, device)
+        self._tables = {
+            group: backend.from_host(rows.reshape(-1), device)
+            for group, rows in plan.segments.items()
+        }
+        fixed = {"depth_": np.int32(len(plan.ends) - 1), "nodes_": self._nodes}
+        fixed |= {"levels_": backend.from_host(plan.ends, device), "sums_": self._sums}
+        fixed["firsts_"] = backend.from_host(plan.firsts, device)
+        self.finish = Launch(print_norm(sums=plan.sums), BLOCK, fixed)
+        self._launches: dict[Any, Launch] = {}
+
+    def add(
+        self,
+        group: str,
+        gradients: Mapping[str, Any],
+        *,
+        columns: int = 1,
+        column: int = 0,
+    ) -> None:
+        """Launch the sums of a dtype: of the buffer g, or of a column of pointers."""
+        separate, strided = "pointers_" in gradients, "axes_" in gradients
+        key = group, columns, column, separate, strided
+        if key not in self._launches:
+            stored = Storage(group, separate=separate)
+            at = {"columns": columns, "column": column}
+            text = print_segments(stored, **at, strided=strided)
+            fixed = {"segments_": self._tables[group], "sums_": self._sums}
+            fixed["nodes_"] = self._nodes
+            threads = WARP * len(self._plan.segments[group])
+            self._launches[key] = Launch(text, threads, fixed)
+        self._launches[key](dict(gradients))
+
+    def __call__(self, grads: Arena) -> Array:
+        """Return the norm of gradients in an arena, a 0-d array on the device."""
+        for group, buffer in grads.buffers.items():
+            self.add(group, {"g": as_bits(buffer)})
+        norm = self._backend.xp.empty(2, np.float64)
+        self.finish({"norm_": norm})
+        return norm[0]
+
+    def of_arrays(self, grads: Arena) -> np.ndarray:
+        """Return the sums of squares of each array, on the host: (1 or 3, arrays)."""
+        with self._backend.on(grads.device):
+            self(grads)
+            sums = self._sums.reshape(self._plan.sums, -1)[:, self._plan.arrays]
+            return self._backend.to_host(sums)

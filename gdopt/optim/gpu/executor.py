@@ -12,10 +12,11 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.kernels.cuda.engine import Call, Launch, launch_all
+from gdopt.kernels.cuda.norm import GradNorm
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.kernels.norm import join_norms
-from gdopt.optim.gpu.group import DtypeGroup, GradNorm
+from gdopt.optim.gpu.group import DtypeGroup
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter, HoistedScalars
 from gdopt.optim.known import UNKNOWN, Known

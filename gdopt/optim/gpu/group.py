@@ -9,57 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Layout
-from gdopt.arrays.backend import Array, Backend
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.engine import Call, Launch, as_bits
 from gdopt.kernels.cuda.fused import KernelVariant, print_fused
-from gdopt.kernels.cuda.norm import BLOCK, FAN, WARP, print_norm, print_segments
+from gdopt.kernels.cuda.norm import GradNorm
 from gdopt.kernels.cuda.prologue import PrologueOptions
-from gdopt.kernels.norm import NormPlan
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_owners
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
-
-
-class GradNorm:
-    """Computes the norm of the gradients of every dtype on the device."""
-
-    def __init__(self, backend: Backend, device: str, layout: Layout) -> None:
-        plan = NormPlan(layout, FAN)
-        self._plan, self._nodes = plan, np.int32(plan.ends[-1])
-        self._sums = backend.zeros(int(self._nodes) * plan.sums, np.float64, device)
-        self._tables = {
-            group: backend.from_host(rows.reshape(-1), device)
-            for group, rows in plan.segments.items()
-        }
-        fixed = {"depth_": np.int32(len(plan.ends) - 1), "nodes_": self._nodes}
-        fixed |= {"levels_": backend.from_host(plan.ends, device), "sums_": self._sums}
-        fixed["firsts_"] = backend.from_host(plan.firsts, device)
-        self.finish = Launch(print_norm(sums=plan.sums), BLOCK, fixed)
-        self._launches: dict[Any, Launch] = {}
-
-    def add(
-        self,
-        group: str,
-        gradients: Mapping[str, Any],
-        *,
-        columns: int = 1,
-        column: int = 0,
-    ) -> None:
-        """Launch the sums of a dtype: of the buffer g, or of a column of pointers."""
-        separate, strided = "pointers_" in gradients, "axes_" in gradients
-        key = group, columns, column, separate, strided
-        if key not in self._launches:
-            stored = Storage(group, separate=separate)
-            at = {"columns": columns, "column": column}
-            text = print_segments(stored, **at, strided=strided)
-            fixed = {"segments_": self._tables[group], "sums_": self._sums}
-            fixed["nodes_"] = self._nodes
-            threads = WARP * len(self._plan.segments[group])
-            self._launches[key] = Launch(text, threads, fixed)
-        self._launches[key](dict(gradients))
 
 
 class DtypeGroup:

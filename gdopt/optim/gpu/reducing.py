@@ -16,11 +16,11 @@ from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage, compute_name
 from gdopt.kernels.cuda.engine import Call
 from gdopt.kernels.cuda.fused import KernelVariant
+from gdopt.kernels.cuda.norm import GradNorm
 from gdopt.kernels.cuda.passes import PassLaunches
 from gdopt.kernels.cuda.prologue import PrologueOptions
 from gdopt.kernels.packing import rows_and_columns
 from gdopt.kernels.passes import ReducingProgram
-from gdopt.optim.gpu.group import GradNorm
 from gdopt.optim.gpu.values import HoistedScalars, PointerTable, block_counts
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner

@@ -9,9 +9,9 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
-from gdopt.kernels.cuda.engine import Launch, as_bits
+from gdopt.kernels.cuda.engine import Launch
+from gdopt.kernels.cuda.norm import GradNorm
 from gdopt.kernels.cuda.text import ELEMENT_TYPES, KernelText
-from gdopt.optim.gpu.group import GradNorm
 
 SUM = """const ptrdiff_t row_ = i / width_, column_ = i % width_;
 {kind} sum_ = g[order_[firsts_[row_]] * width_ + column_];
@@ -40,11 +40,6 @@ def add_rows(backend: Backend, g: Array, order: np.ndarray, firsts: np.ndarray) 
 def device_norm(backend: Backend, device: str, grads: Mapping[str, Array]) -> Array:
     """Return the norm of gradients of any shapes, a 0-d array on the device."""
     arena = Arena(Layout.of(grads), backend, device)
-    total = GradNorm(backend, device, arena.layout)
     for name, g in grads.items():
         arena[name] = g
-    for group, buffer in arena.buffers.items():
-        total.add(group, {"g": as_bits(buffer)})
-    norm = backend.xp.empty(2, np.float64)
-    total.finish({"norm_": norm})
-    return norm[0]
+    return GradNorm(backend, device, arena.layout)(arena)
