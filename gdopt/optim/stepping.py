@@ -344,7 +344,13 @@ class Stepping(Changeable):
         safe = safe_magnitude(self.rule, self._real, hyper)
         return not self._gradients.largest <= safe
 
-    def _run_or_undo(self, run: Callable[[], Any], *, updates: bool) -> Any:
+    def _run_or_undo(
+        self,
+        run: Callable[[], Any],
+        *,
+        updates: bool = True,
+        agree: Callable[[list[str]], list[str]] = list,
+    ) -> Any:
         """Do a step; undo it where it makes state infinite, or where it is a trial.
 
         Return what the step does, or False where state has overflowed.
@@ -357,7 +363,7 @@ class Stepping(Changeable):
             for sums in self._accumulated.buffers.values() if first else ():
                 sums[...] = 0
         done = run()
-        names = overflown(own, arenas)
+        names = agree(overflown(own, arenas))  # with those of other processes
         if names or not updates:
             with own.on_device():
                 for array, before in kept:

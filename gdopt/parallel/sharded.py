@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gdopt.arrays import Arena, Array, Layout
-from gdopt.arrays.arena import array_label
 from gdopt.checks import check_choice, check_kind, check_state, listed
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.kernels.norm_parts import NormParts
 from gdopt.optim import Optimizer
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.executors import start_state
@@ -31,7 +31,6 @@ from gdopt.parallel.tree import REPLICAS, TreeSum, check_replicas, share_of
 from gdopt.training.methods import described
 
 if TYPE_CHECKING:
-    from gdopt.kernels.norm import NormParts
     from gdopt.parallel.world import Ranks
 
 ORDERS = ("tree", "any")
@@ -142,11 +141,11 @@ class Sharded(HyperAttributes):
         self._sums, self._reduction = TreeSum(params), Reduction(comm, owners, order)
         self._checks = Gradients(self._parameters, {})
         self._norms, self._bounds = None, self._cuts()
-        if self.optimizer._transforms.takes_norm or self._careful:
-            from gdopt.kernels.norm import NormParts
-
-            self._norms = NormParts(params.layout, self._parts)
-            self._bounds = self._norms.bounds
+        if self._transforms.takes_norm or self._careful:
+            self._norms = NormParts(params.layout, comm.size)
+            for group, ends in self._norms.bounds.items():
+                starts = [low for low, _ in self._bounds[group]]
+                self._bounds[group] = list(zip(starts, ends, strict=True))
         self._totals = {
             group: params.backend.zeros(high - low, group, params.device)
             for group, bounds in self._bounds.items()
@@ -284,11 +283,10 @@ class Sharded(HyperAttributes):
         if self._norms is None:
             return bool(self.optimizer.step(self._grads))
         nodes = self._norms.nodes(self._comm.rank, self._totals)
-        own = (
-            [largest(b) for b in self._grads.buffers.values()] if self._careful else []
-        )
-        peak = math.nan if any(map(math.isnan, own)) else max(own, default=0.0)
-        shared = self._comm.share(np.append(nodes, peak))
+        peaks = [0.0]
+        if self._careful:
+            peaks += [largest(buffer) for buffer in self._grads.buffers.values()]
+        shared = self._comm.share(np.append(nodes, np.max(peaks)))
         norm = self._norms.norm(shared[:, :-1].reshape(-1, *nodes.shape))
         if not self._careful:
             return bool(self.optimizer.step(self._grads, norm=norm))
@@ -301,7 +299,7 @@ class Sharded(HyperAttributes):
         run = partial(own.step, self._grads, norm=norm, finite=finite)
         if not finite or peak <= self._safe():
             return bool(run())
-        done = own._run_or_undo(run, updates=True, agree=self._on_any_rank)  # noqa: SLF001
+        done = own._run_or_undo(run, agree=self._on_any_rank)  # noqa: SLF001
         return bool(done) or own._skip()  # noqa: SLF001
 
     def _safe(self) -> float:
