@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gdopt.arrays import Arena, Array, Layout
-from gdopt.checks import check_choice, check_kind, check_state, listed
-from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
+from gdopt.arrays.dtypes import as_dtype
+from gdopt.checks import (
+    check_choice,
+    check_kind,
+    check_saved_array,
+    check_state,
+    listed,
+    shown,
+)
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.norm_parts import NormParts
-from gdopt.optim import Optimizer
+from gdopt.optim import Muon, Optimizer
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.executors import start_state
 from gdopt.optim.gradients import Gradients, largest
+from gdopt.optim.hyper import Hyper
 from gdopt.optim.options import Options
 from gdopt.optim.overflow import safe_magnitude
 from gdopt.optim.parameters import Parameters
@@ -25,7 +34,6 @@ from gdopt.optim.rule import Rule
 from gdopt.optim.transforms import Transforms
 from gdopt.parallel.batches import Part
 from gdopt.parallel.communicator import Communicator
-from gdopt.parallel.hyper import ShardedHyper
 from gdopt.parallel.reduction import Bounds, Reduction
 from gdopt.parallel.tree import REPLICAS, TreeSum, check_replicas, share_of
 from gdopt.training.methods import described
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 
 ORDERS = ("tree", "any")
 NOT_FINITE = "be finite, got NaN or infinity in"
+PIECES = "kind must work element by element, as ranks have pieces of arrays, got {}"
 WHOLE = {  # options that take whole arrays, with what to do
     "frozen": "make the arena of the arrays that are trained",
     "accumulate": "a replica is a micro-batch: more replicas accumulate",
@@ -78,7 +87,7 @@ class Sharded(HyperAttributes):
     (array([3.5, 1. ]), 1)
     """
 
-    hyper: Any
+    hyper: Hyper
     params: Arena
     replicas: int
     optimizer: Optimizer
@@ -109,6 +118,11 @@ class Sharded(HyperAttributes):
         order: str = "tree",
         **options: Any,
     ) -> None:
+        if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+            message = f"kind must be a class such as gdopt.Adam, got {shown(kind)}"
+            raise ArgumentTypeError(message)
+        if issubclass(kind, Muon):
+            raise ArgumentTypeError(PIECES.format(kind.__name__))
         check_kind("params", params, Arena, "a gdopt.Arena: gdopt.Arena.of(params)")
         check_choice("order", order, ORDERS)
         for name in options.keys() & WHOLE:
@@ -130,14 +144,9 @@ class Sharded(HyperAttributes):
         if self._owns:
             shard = Arena.over(layout, _slices(layout, params.buffers))
 
-        def cut(name: str, value: Any) -> Any:
-            if isinstance(value, Mapping) or getattr(value, "ndim", 0):
-                raise NotImplementedError(name)
-            return value
-
-        self.optimizer = kind(shard, **{n: cut(n, v) for n, v in options.items()})
-        self._refuse_rule()
-        vars(self)["hyper"] = ShardedHyper(self.optimizer.hyper, cut, options)
+        self.optimizer = kind(shard, **options)
+        self._refuse_rule(kind)
+        self.hyper = self.optimizer.hyper
         self._sums, self._reduction = TreeSum(params), Reduction(comm, owners, order)
         self._checks = Gradients(self._parameters, {})
         self._norms, self._bounds = None, self._cuts()
@@ -170,19 +179,14 @@ class Sharded(HyperAttributes):
             for group in self.params.layout.sizes
         }
 
-    def _refuse_rule(self) -> None:
-        """Refuse what needs whole arrays, of which a rank has pieces."""
-        optimizer = self.optimizer
-        rule, transforms = optimizer.rule, optimizer._transforms  # noqa: SLF001
-        name = (rule.inner or rule).name
-        inner = type(optimizer)._bind is not Optimizer._bind  # noqa: SLF001
-        if rule.per or rule.kernel.by_shape or inner:
-            message = "rule must work element by element, as ranks have pieces of "
-            message += f"arrays, but {name} takes whole arrays: use gdopt.AdamW, or "
-            raise ArgumentTypeError(message + "one process")
-        if transforms.measures:
-            message = "clip_norm must be given without clip_value, which changes the "
-            raise ArgumentTypeError(message + "gradients that ranks measure")
+    def _refuse_rule(self, kind: type[Optimizer]) -> None:
+        """Refuse what needs whole arrays, of which ranks have pieces."""
+        rule = self.rule
+        if rule.per or rule.kernel.by_shape:
+            raise ArgumentTypeError(PIECES.format(kind.__name__))
+        if self._transforms.measures:
+            message = "clip_norm must be given without clip_value, which changes what "
+            raise ArgumentTypeError(message + "is measured: give one of them")
 
     def _agree(self, kind: type[Optimizer]) -> None:
         """Refuse ranks that differ in what they were given."""
@@ -287,7 +291,9 @@ class Sharded(HyperAttributes):
         if self._careful:
             peaks += [largest(buffer) for buffer in self._grads.buffers.values()]
         shared = self._comm.share(np.append(nodes, np.max(peaks)))
-        norm = self._norms.norm(shared[:, :-1].reshape(-1, *nodes.shape))
+        norm = None
+        if self._transforms.takes_norm:
+            norm = self._norms.norm(shared[:, :-1].reshape(-1, *nodes.shape))
         if not self._careful:
             return bool(self.optimizer.step(self._grads, norm=norm))
         peak = float(shared[:, -1].max())  # NaN is the largest
@@ -356,8 +362,7 @@ class Sharded(HyperAttributes):
 
     def head(self) -> dict[str, Any]:
         """Return what `state_dict` holds besides the state's arrays."""
-        own = self.optimizer.state_dict()
-        return own | {"hyper": own["hyper"] | self.hyper.numbers(), "state": {}}
+        return self.optimizer.state_dict() | {"state": {}}
 
     def state_dict(self) -> dict[str, Any]:
         """Copy the whole state, as one optimizer of all parameters would; on all ranks.
@@ -390,40 +395,40 @@ class Sharded(HyperAttributes):
         Raises:
             StateError: another rule, other names, shapes or dtypes.
         """
-        saved = check_state("the saved state", saved, None)
-        cut = {"state": self._pieces("state", saved.get("state"))}
+        saved, own = check_state("the saved state", saved, None), self.optimizer
+        of_state, states = own.options.state_dtype_of, own.state_arenas
+        cut = {"state": self._pieces("state", saved.get("state"), states, of_state)}
         if "params" in saved:  # it was saved while parameters held averages
             held = check_state("params", saved["params"], None)
-            whole = self._pieces("params", {n: {"p": a} for n, a in held.items()})
-            cut["params"] = {name: parts["p"] for name, parts in whole.items()}
-        given = check_state("hyper", saved.get("hyper"), None)
-        cut["hyper"] = {n: self.hyper.cut(n, value) for n, value in given.items()}
-        self.optimizer.load_state_dict(saved | cut, hyper=hyper)
-        if hyper:
-            self.hyper.note(given)
+            each = {name: {"p": array} for name, array in held.items()}
+            each = self._pieces("params", each, ["p"], lambda _, group: group)
+            cut["params"] = {name: parts["p"] for name, parts in each.items()}
+        own.load_state_dict(saved | cut, hyper=hyper)
         if "params" in saved:
             self._gather(self.params.buffers)
         return self
 
-    def _pieces(self, what: str, saved: Any) -> dict[str, dict[str, np.ndarray]]:
-        """Return of the arrays of each parameter this rank's piece."""
-        slots = self.params.layout.slots
-        for key, arrays in check_state(what, saved, slots).items():
-            for name, array in check_state(f"{what} of {key!r}", arrays, None).items():
-                if np.shape(array) != slots[key].shape:
-                    message = f"{name} of {key!r} must have shape {slots[key].shape}, "
-                    message += f"as the parameter, got {np.shape(array)}"
-                    raise StateError(message)
-        own = self.optimizer.params.layout.slots
-        return {
-            key: {
-                name: np.asarray(array).reshape(-1)[slot.first :][
-                    : slot.stop - slot.start
-                ]
-                for name, array in saved[key].items()
-            }
-            for key, slot in own.items()
-        }
+    def _pieces(
+        self,
+        what: str,
+        saved: Any,
+        names: Collection[str],
+        dtype_of: Callable[[str, str], str],
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Check arrays of all parameters on each rank, and return this one's pieces."""
+        pieces, own = {}, self.optimizer.params.layout.slots
+        check_state(what, saved, self.params.layout.slots)
+        for key, slot in self.params.layout.slots.items():
+            check_state(f"{what} of {key!r}", saved[key], names)
+            for name, array in saved[key].items():
+                zero = np.zeros((), as_dtype(dtype_of(name, slot.group)))
+                like = np.broadcast_to(zero, slot.shape)
+                check_saved_array(f"the {name} of {key!r}", array, like)
+        for key, slot in own.items():
+            piece = slice(slot.first, slot.first + slot.stop - slot.start)
+            flat = {n: np.asarray(a).reshape(-1) for n, a in saved[key].items()}
+            pieces[key] = {name: array[piece] for name, array in flat.items()}
+        return pieces
 
 
 def _slices(layout: Layout, buffers: Mapping[str, Array]) -> dict[str, Array]:
