@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.backend import Array
-from gdopt.checks import check_flag, check_int, check_state, shows
+from gdopt.arrays.backend import Array, get_backend
+from gdopt.checks import check_count, check_flag, check_int, check_state, shows
 from gdopt.copies import running
 from gdopt.data.gather import (
     axis_hint,
@@ -38,17 +38,21 @@ class MiniBatches:
     within an epoch: with the batch after the last one that was handed out when the
     state was taken (`state_dict`).
 
+    A whole number in place of arrays is a number of examples that are not held here:
+    batches are then the numbers of their rows, int64 on the host, for those who read
+    the rows themselves. Of `arrays` there are then none.
+
     `arrays`, `axis` and `batch_size` are as given. A batch is not overwritten as long
     as anything refers to it or to a view of it; its memory is reused after that.
 
     Args:
         *arrays: arrays on one device, with equally many examples along `axis`; in an
-            array of one dimension every element is an example.
+            array of one dimension every element is an example. Or a number of examples.
         batch_size: examples in a batch, 1 to m.
         seed: a whole number of at least 0; by default 0, so that a call without it is
             reproducible.
         axis: 0 where rows are examples; 1 for the course's layout, (n_x, m), where
-            columns are.
+            columns are. Of a number of examples there is none.
         shuffle: False keeps the order of the data. Batches are then views of the
             arrays, not copies: writing to one writes to the data.
         drop_last: leave out the last batch of an epoch where it is smaller.
@@ -57,7 +61,8 @@ class MiniBatches:
 
     Raises:
         ArgumentError: there is no array, or one without dimension; their numbers of
-            examples differ; a number is out of its range; the data are not finite.
+            examples differ; a number is out of its range; the data are not finite; an
+            option has no meaning for a number of examples.
         ArgumentTypeError: an argument is of the wrong kind.
         BackendError: the arrays are on several devices.
 
@@ -76,6 +81,8 @@ class MiniBatches:
     (2, 2) [2 6]
     >>> [part.shape for part in minibatches(X.T, batch_size=5, seed=0, axis=1)]
     [(2, 5), (2, 5)]
+    >>> [rows.tolist() for rows in minibatches(10, batch_size=4, seed=0)]
+    [[4, 9, 8, 7], [5, 3, 0, 1], [2, 6]]
     >>> batches = minibatches(np.arange(6), batch_size=2, seed=0)
     >>> for batch in batches:
     ...     print(batch)
@@ -90,7 +97,7 @@ class MiniBatches:
 
     def __init__(
         self,
-        *arrays: Array,
+        *arrays: Array | int,
         batch_size: int,
         seed: int = 0,
         axis: int = 0,
@@ -102,18 +109,22 @@ class MiniBatches:
         self._shuffle = check_flag("shuffle", shuffle)
         self._drop_last = check_flag("drop_last", drop_last)
         self.batch_size = check_int("batch_size", batch_size, 1)
-        self._backend, self._count = check_arrays(arrays, self.axis)
+        self.arrays: tuple[Array, ...] = arrays
+        if len(arrays) == 1 and isinstance(arrays[0], int | np.integer):
+            self.arrays, self._backend = (), get_backend("numpy")
+            self._count = _check_rows(arrays[0], axis=self.axis, allow_nan=allow_nan)
+        else:
+            self._backend, self._count = check_arrays(arrays, self.axis)
         if self.batch_size > self._count:
             most = f"at most the number of examples, {self._count}"
-            hint = axis_hint(arrays, self.axis, self.batch_size)
+            hint = axis_hint(self.arrays, self.axis, self.batch_size)
             message = f"batch_size must be {most}, got {self.batch_size}{hint}"
             raise ArgumentError(message)
         if not check_flag("allow_nan", allow_nan):
             hint = "; allow_nan=True lets it through"
-            for k, array in enumerate(arrays):
+            for k, array in enumerate(self.arrays):
                 refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
         self._seed = check_int("seed", seed, least=0)
-        self.arrays = arrays
         self._epoch = self._position = 0
         self._resuming = False
         self._latest = object()
@@ -136,10 +147,17 @@ class MiniBatches:
 
     def _gathered(self, epoch: int) -> Callable[[int], Any]:
         """Return what gathers the batches of an epoch, by their numbers."""
+        if not self.arrays:
+            return self._rows(epoch)
         order = self.order(epoch) if self._shuffle else None
         how = self.arrays, self.axis, self.batch_size
         batch = gathered(self._backend, *how, order)
         return lambda number: _one_or_tuple(batch(number))
+
+    def _rows(self, epoch: int) -> Callable[[int], Array]:
+        """Return what cuts the rows of batches from an epoch's order."""
+        order, size = self.order(epoch), self.batch_size
+        return lambda number: order[number * size : (number + 1) * size]
 
     def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but yield epoch and number of batches.
@@ -176,6 +194,8 @@ class MiniBatches:
             # A spawn key, as [seed, 0] would repeat the stream of the seed alone.
             entropy = np.random.SeedSequence(self._seed, spawn_key=(number,))
             order = np.random.default_rng(entropy).permutation(self._count)
+        if not self.arrays:
+            return order
         return self._backend.from_host(order, self._backend.device(self.arrays[0]))
 
     def _settings(self) -> dict[str, int | bool]:
@@ -220,6 +240,16 @@ class MiniBatches:
         self._epoch, self._position = checked["epoch"], position
         self._resuming = True
         self._latest = object()
+
+
+def _check_rows(count: Any, *, axis: int, allow_nan: bool) -> int:
+    """Return a number of examples; refuse options that need their arrays."""
+    for name, given, default in (("axis", axis, 0), ("allow_nan", allow_nan, False)):
+        if given != default:
+            rule = f"{name} must be {default} for a number of examples"
+            message = f"{rule}, whose rows are not held here, got {given}"
+            raise ArgumentError(message)
+    return check_count("number of examples", count)
 
 
 def _one_or_tuple(parts: tuple[Array, ...]) -> Any:

@@ -26,9 +26,12 @@ STREAMS, GOLDEN = 3, 0x9E3779B1  # of a word; 2**32 over the golden ratio, a pri
 
 def _mix(x: Any) -> Any:
     """Spread 32 bits over 32 bits, one to one (C. Wellons, lowbias32)."""
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return x ^ (x >> np.uint32(16))
+    x = x ^ (x >> np.uint32(16))  # a new array, which the rest works in
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x
 
 
 def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
@@ -39,10 +42,19 @@ def random_bits(seed: int, t: int, index: np.ndarray) -> Any:
     >>> random_bits(0, 1, np.arange(2)).tolist()
     [604019821, 3412962653]
     """
+    keys = random_keys(seed, t, (index >> 32).astype(np.uint32))
+    return random_words(keys, (index & WORD).astype(np.uint32))
+
+
+def random_keys(seed: int, t: int, high: Any) -> Any:
+    """Return what the bits of elements share by the upper halves of their indices."""
     with np.errstate(all="ignore"):
-        start = _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD)))
-        key = _mix((index >> 32).astype(np.uint32) ^ start)
-        return _mix((index & WORD).astype(np.uint32) ^ key)
+        return _mix(high ^ _mix(np.uint32(t & WORD) ^ _mix(np.uint32(seed & WORD))))
+
+
+def random_words(keys: Any, low: Any) -> Any:
+    """Return the bits of elements by keys and lower halves, uint32, which broadcast."""
+    return _mix(low ^ keys)
 
 
 def random_noise(seed: int, t: int, index: np.ndarray, stream: int) -> Any:

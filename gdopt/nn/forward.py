@@ -7,102 +7,20 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gdopt.arrays import Arena, Array
 from gdopt.arrays.backend import on_their_device
-from gdopt.averages import EWA
-from gdopt.averages.formula import BETA
-from gdopt.checks import (
-    check_flag,
-    check_kind,
-    check_number,
-    check_saved_array,
-    check_state,
-)
+from gdopt.checks import check_kind
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
-from gdopt.nn.layers import Backprop, activated, dense, dense_activated, dropout, whole
+from gdopt.nn.inputs import Part, check_part
+from gdopt.nn.layers import Backprop, activated, dense, dense_activated, scaled, whole
+from gdopt.nn.masks import DropoutMasks
 from gdopt.nn.normalization import batch_norm, layer_norm, standardized
+from gdopt.nn.statistics import Pair, Statistics
 
 if TYPE_CHECKING:
     from gdopt.nn.network import Network
-
-
-Pair = tuple[Array, Array]
-
-
-class Statistics:
-    """Exponentially weighted averages of mean and variance, layer by layer.
-
-    Before anything was seen they are 0 and 1, from which they start without correction.
-    `fix` puts others in their place, as those of the whole training set, until the next
-    batch is seen.
-    """
-
-    def __init__(
-        self, sizes: tuple[int, ...], params: Arena, settings: dict[str, Any]
-    ) -> None:
-        self._sizes, self._params, self._settings = sizes, params, settings
-        check_flag("statistics_bias_correction", settings["bias_correction"])
-        check_number("statistics_beta", settings["beta"], BETA)
-        self._averages = [self._pair() for _ in sizes]
-        self._fixed: list[Pair] | None = None
-
-    def _pair(self) -> tuple[EWA, EWA]:
-        start = "zero" if self._settings["bias_correction"] else 1.0
-        return EWA(**self._settings), EWA(**self._settings, initial=start)
-
-    def update(self, layers: list[Pair]) -> None:
-        """Take in mean and variance of a batch, for every layer."""
-        self._fixed = None
-        for pair, seen in zip(self._averages, layers, strict=True):
-            for average, value in zip(pair, seen, strict=True):
-                average.update(value)
-
-    def fix(self, layers: list[Pair]) -> None:
-        """Use these until the next batch is seen."""
-        self._fixed = layers
-
-    def of(self, place: int) -> Pair:
-        """Return mean and variance of a layer, by its place."""
-        if self._fixed is not None:
-            return self._fixed[place]
-        mean, variance = (average.value for average in self._averages[place])
-        if mean is not None:
-            return mean, variance
-        params, dtype = self._params, next(iter(self._params.buffers))
-        zeros = params.backend.zeros(self._sizes[place], dtype, params.device)
-        return zeros, zeros + 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """Copy the averages, by the numbers of their layers."""
-        return self._settings | {
-            str(place): {"mean": mean.state_dict(), "variance": variance.state_dict()}
-            for place, (mean, variance) in enumerate(self._averages, start=1)
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over averages of the same layers and settings; else change nothing."""
-        numbers = [str(place + 1) for place in range(len(self._averages))]
-        state = check_state("statistics", state, numbers, same=self._settings)
-        loaded = [self._loaded(place, state[n]) for place, n in enumerate(numbers)]
-        self._averages, self._fixed = loaded, None
-
-    def _loaded(self, place: int, saved: Any) -> tuple[EWA, EWA]:
-        """Make the averages of a layer from saved ones."""
-        names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
-        what = f"statistics of layer {place + 1}"
-        saved = check_state(what, saved, names)
-        averages = self._pair()
-        for name, average in zip(names, averages, strict=True):
-            part = check_state(f"{what}, {name}", saved[name], ("t", "value"))
-            if part["value"] is not None:
-                array = check_saved_array(f"{what}, {name}", part["value"], own)
-                part["value"] = params.backend.from_host(array, params.device)
-            average.load_state_dict(part)
-        return averages
 
 
 @dataclass(frozen=True)
@@ -110,7 +28,7 @@ class Layers:
     """What the layers of a network are."""
 
     activations: tuple[str | None, ...]  # keys of `ACTIVATIONS`; None for the last one
-    keep_prob: tuple[float, ...]  # for each hidden layer
+    masks: DropoutMasks
     params: Arena
     grads: Arena
     statistics: Statistics | None  # of the hidden layers, with batch normalization
@@ -118,7 +36,16 @@ class Layers:
     @property
     def drops(self) -> bool:
         """Return whether units are dropped."""
-        return any(keep < 1 for keep in self.keep_prob)
+        return bool(self.masks.layers)
+
+    def begin(
+        self, part: Part | None, seen: int, rows: int
+    ) -> tuple[int, dict[int, Array] | None]:
+        """Return the number of a batch, and masks for rows of it, where units drop."""
+        batch, first = (seen, 0) if part is None else check_part(part)
+        if part is not None and self.statistics is not None:
+            self.statistics.check_part(batch, rows)
+        return batch, self.masks.draw(batch, first, rows) if self.drops else None
 
 
 @dataclass
@@ -154,25 +81,25 @@ def phases(
     *,
     layer: Any = None,
     training: bool = False,
-    generator: np.random.Generator | None = None,
+    masks: Mapping[int, Array] | None = None,
 ) -> Phases:
     """Run forward from x (m, n), to use what was learned or to train; return a `Pass`.
 
     `layer` makes the dense layers, as `gdopt.nn.dense` does; without it they are
     activated in the same pass, to the same bits. In training, batches are normalized by
-    their own statistics. A generator drops units.
+    their own statistics. Masks, by the layers' numbers, drop units.
     """
     done = Pass(x)
     params, grads = layers.params, layers.grads
     normalizes = "gamma1" in params
     fused = layer is None and not normalizes
     back: Any = None  # of the layer before, where no pass comes between
+    masks = masks or {}
     for k, activation in enumerate(layers.activations, start=1):
         last = activation is None
         W, b = f"W{k}", f"b{k}"
         bias, d_bias = (params[b], grads[b]) if b in params else (None, None)
         arrays = done.output, params[W], bias, grads[W], d_bias
-        drops = not last and generator is not None and layers.keep_prob[k - 1] < 1
         if layer is None:
             output, backprop, back = yield from dense_activated(
                 *arrays,
@@ -182,7 +109,7 @@ def phases(
                 input_back=back,
             )
             done.append((output, backprop))
-            if last or not fused or drops:
+            if last or not fused or k in masks:
                 done.backprops.append(functools.partial(whole, back))
                 back = None
         else:
@@ -193,9 +120,8 @@ def phases(
             _normalize(done, layers, k, training=training)
         if not fused:
             done.append(activated(done.output, activation, in_place=True))
-        if generator is not None and drops:
-            keep_prob = layers.keep_prob[k - 1]
-            done.append(dropout(done.output, keep_prob=keep_prob, generator=generator))
+        if k in masks:
+            done.append(scaled(done.output, masks[k]))
     return done
 
 

@@ -4,17 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Backend, common_backend
-from gdopt.checks import Range, check_count, check_each, check_number, shown
+from gdopt.checks import (
+    Range,
+    check_count,
+    check_each,
+    check_int,
+    check_number,
+    shown,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
+SHARE = Range.parse("(0, 1]")  # of the examples of a batch, in one of its parts
+
+
+class Part(Protocol):
+    """A part of a batch, as `gdopt.parallel` cuts it."""
+
+    @property
+    def batch(self) -> int:
+        """Number of the batch, from 0."""
+
+    @property
+    def first(self) -> int:
+        """Number of the part's first example in the batch."""
+
+    @property
+    def weight(self) -> float:
+        """The part's share of the batch's examples."""
+
+
+def check_part(part: Any) -> tuple[int, int]:
+    """Return the numbers of a part's batch and of its first example."""
+    for name in ("batch", "first", "weight"):
+        if not hasattr(part, name):
+            message = f"part must have batch, first and weight, got {shown(part)}"
+            raise ArgumentTypeError(message)
+    check_number("part.weight", part.weight, SHARE)
+    batch = check_int("part.batch", part.batch, least=0)
+    return batch, check_int("part.first", part.first, least=0)
+
+
+class InputChecks:
+    """Refuses batches that do not fit a network; each kind of batch is checked once."""
+
+    def __init__(self, weights: Array, sizes: tuple[int, ...], output: str) -> None:
+        self._weights, self._sizes, self._output = weights, sizes, output
+        self._checked: set[Any] = set()  # kinds of batches that were found to fit
+
+    def x(self, x: Array) -> None:
+        """Refuse examples of another shape, dtype or device."""
+        common_backend((("W1", self._weights), ("x", x)))
+        check_examples(x, self._sizes[0], self._weights.dtype)
+
+    def batch(self, x: Array, y: Array) -> None:
+        """Refuse what does not fit by its shape, dtype or device."""
+        kind = tuple(map(kind_of, (x, y)))
+        if kind in self._checked:
+            return
+        self.x(x)
+        common_backend((("x", x), ("y", y)))
+        shape = len(x), self._sizes[-1]
+        check_answers(y, shape, self._weights.dtype, self._output)
+        self._checked.add(kind)
+
+    def labelled(self, x: Array, y: Array) -> None:
+        """Refuse what does not fit, values of labels and targets included."""
+        self.batch(x, y)
+        check_values(y, self._sizes[-1], self._output)
+
+    def classifies(self, name: str, instead: str) -> None:
+        """Refuse a method that needs classes where the output is linear."""
+        if self._output == "linear":
+            rule = "needs output='softmax' or 'sigmoid', got 'linear'"
+            message = f"{name} {rule}: use {instead}"
+            raise ArgumentError(message)
 
 
 def check_floats(name: str, array: Array, **others: Array) -> Backend:

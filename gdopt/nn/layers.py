@@ -260,7 +260,12 @@ def dropout(
     check_kind("generator", generator, np.random.Generator)
     backend = check_floats("a", a)
     kept: Any = generator.random(a.shape) < keep_prob
-    scale = backend.from_host((kept / keep_prob).astype(a.dtype), backend.device(a))
+    scale = (kept / keep_prob).astype(a.dtype)
+    return scaled(a, backend.from_host(scale, backend.device(a)))
+
+
+def scaled(a: Array, scale: Array) -> tuple[Array, Backprop]:
+    """Multiply units, and backwards their gradients."""
 
     @on_their_device
     def backprop(d_output: Array) -> Array:

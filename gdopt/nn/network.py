@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import Arena, Array, get_backend
-from gdopt.arrays.backend import common_backend, on_their_device
+from gdopt.arrays.backend import on_their_device
 from gdopt.arrays.dtypes import check_dtype
 from gdopt.checks import (
     check_choice,
@@ -26,19 +26,20 @@ from gdopt.interrupt import Uninterrupted, uninterrupted
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
 from gdopt.nn import formulas
-from gdopt.nn.forward import Layers, Statistics, phases, run
+from gdopt.nn.forward import Layers, phases, run
 from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
-    check_answers,
-    check_examples,
+    InputChecks,
+    Part,
     check_finite,
     check_keep_prob,
     check_sizes,
     check_values,
     check_weights,
-    kind_of,
 )
 from gdopt.nn.losses import logistic, penalize, softmax
+from gdopt.nn.masks import DropoutMasks
+from gdopt.nn.statistics import Share, Statistics
 
 LOSSES = {
     "softmax": formulas.softmax_cross_entropy,
@@ -76,8 +77,9 @@ class Network:
         seed: whole number, at least 0; the same weights on every backend. By default 0,
             so that a call without it is reproducible.
         keep_prob: probability to keep a hidden unit, in (0, 1], for all hidden layers
-            or one for each; 1 turns dropout off. Which are dropped depends on `seed`
-            and on how many batches were seen.
+            or one for each; 1 turns dropout off. Which are dropped depends on `seed`,
+            on how many batches were seen, and on the number of the example in its
+            batch.
         batch_norm: whether hidden layers are normalized over a batch before their
             activation; their biases are then replaced by ``gamma`` and ``beta``.
         layer_norm: whether they are normalized over the units of an example instead,
@@ -163,7 +165,7 @@ class Network:
             raise ArgumentError(message)
         self.l2, self.l1 = l2, l1
         self._lambdas()
-        self._seed = check_int("seed", seed, least=0)
+        check_int("seed", seed, least=0)
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host
@@ -172,17 +174,17 @@ class Network:
         )
         self.grads = self.params.like()
         self.batches_seen = 0
-        self._checked: set[Any] = set()  # kinds of batches that were found to fit
-        self._layers = self._make_layers(
-            activation, beta=statistics_beta, bias_correction=statistics_bias_correction
-        )
+        self._checks = InputChecks(self.params["W1"], self.sizes, self.output)
+        how = {"beta": statistics_beta, "bias_correction": statistics_bias_correction}
+        self._layers = self._make_layers(seed, how)
 
-    def _make_layers(self, activation: str, **averages: Any) -> Layers:
+    def _make_layers(self, seed: int, averages: dict[str, Any]) -> Layers:
         """Make the hidden layers and the last one, whose activation is its loss's."""
-        statistics = Statistics(self.sizes[1:-1], self.params, averages)
+        hidden = self.sizes[1:-1]
+        statistics = Statistics(hidden, self.params, averages)
         return Layers(
-            (activation,) * (len(self.sizes) - 2) + (None,),
-            self.keep_prob,
+            (self.activation,) * len(hidden) + (None,),
+            DropoutMasks(hidden, self.keep_prob, seed, self.params),
             self.params,
             self.grads,
             statistics if self.batch_norm else None,
@@ -209,6 +211,7 @@ class Network:
         *,
         batch_size: int | None = None,
         validate: bool = True,
+        part: Part | None = None,
     ) -> tuple[Array, Arena]:
         """Return the loss of a batch, and write its gradients into `grads`.
 
@@ -228,6 +231,9 @@ class Network:
                 by default the number of these examples.
             validate: whether to check labels or targets and weights, for which a GPU
                 has to wait; False where `check_data` has seen them.
+            part: of the batch that x is: with `batch`, the number of the batch, from 0;
+                `first`, that of its first example in it; and `weight`, its share of the
+                examples. By default the batch is whole, and its number `batches_seen`.
 
         Returns:
             The loss, a 0-d array of the backend (a NumPy scalar on the CPU), which is
@@ -247,7 +253,7 @@ class Network:
             check_weights(weights, x, validate=validate)
             scale = weights.mean()
             weights = weights / scale
-        loss = self.propagate(x, y, weights=weights, validate=validate)
+        loss = self.propagate(x, y, weights=weights, validate=validate, part=part)
         if l2 or l1:
             m = (m or len(x)) * (1 if scale is None else scale)
             loss = penalize(loss, self.params, self.grads, l2=l2, l1=l1, m=m)
@@ -266,6 +272,7 @@ class Network:
         weights: Array | None = None,
         layer: Any = None,
         validate: bool = True,
+        part: Part | None = None,
     ) -> Array:
         """Run forward and back without penalties; return the loss, write into `grads`.
 
@@ -273,21 +280,17 @@ class Network:
         as `gdopt.nn.dense` does: one that looks at what passes may take its place. All
         else is as in `loss_and_grads`.
         """
-        self._check_batch(x, y)
+        self._checks.batch(x, y)
         if check_flag("validate", validate):
             check_values(y, self.sizes[-1], self.output)
         check_optional(check_function, "layer", layer)
         if weights is not None:
             check_weights(weights, x, validate=False)
-        generator = None
-        if self._layers.drops:
-            key = (self.batches_seen,)
-            entropy = np.random.SeedSequence(self._seed, spawn_key=key)
-            generator = np.random.default_rng(entropy)
+        batch, masks = self._layers.begin(part, self.batches_seen, len(x))
 
         def step() -> Phases:
             done = yield from phases(
-                self._layers, x, layer=layer, training=True, generator=generator
+                self._layers, x, layer=layer, training=True, masks=masks
             )
             loss, gradient = self._loss(done.output, y, weights)
             yield from done.back(gradient)
@@ -296,8 +299,8 @@ class Network:
         loss, seen = run_step(self.params.backend, step())
         with Uninterrupted():
             if self._layers.statistics is not None:
-                self._layers.statistics.update(seen)
-            self.batches_seen += 1
+                self._layers.statistics.see(seen, part)
+            self.batches_seen = batch + 1
         return loss
 
     @on_their_device
@@ -316,7 +319,7 @@ class Network:
         Raises:
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        self._check_labelled(x, y)
+        self._checks.labelled(x, y)
         total, right = 0.0, 0
         classifies, several = self.output != "linear", self.output == "softmax"
         for rows, logits in self._outputs(x):
@@ -361,7 +364,7 @@ class Network:
             ArgumentError: the output is linear.
             GdoptError: x does not fit, as in `loss_and_grads`.
         """
-        self._check_classifies("predict_proba", "predict(x)")
+        self._checks.classifies("predict_proba", "predict(x)")
         if self.output == "softmax":
             return self._of_outputs(x, softmax)
         return self._of_outputs(x, lambda logits: logistic(logits[:, 0]))
@@ -391,8 +394,8 @@ class Network:
                 `loss`.
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        self._check_classifies("accuracy", "loss(x, y)")
-        self._check_labelled(x, y)
+        self._checks.classifies("accuracy", "loss(x, y)")
+        self._checks.labelled(x, y)
         return float((self.predict(x) == y.reshape(-1)).mean())
 
     @on_their_device
@@ -403,32 +406,8 @@ class Network:
             ArgumentError: x, or targets, hold NaN or infinities.
             GdoptError: x or y does not fit, as in `loss_and_grads`.
         """
-        self._check_labelled(x, y)
+        self._checks.labelled(x, y)
         check_finite(x)
-
-    def _check_x(self, x: Array) -> None:
-        common_backend((("W1", self.params["W1"]), ("x", x)))
-        check_examples(x, self.sizes[0], self.dtype)
-
-    def _check_classifies(self, name: str, instead: str) -> None:
-        if self.output == "linear":
-            rule = "needs output='softmax' or 'sigmoid', got 'linear'"
-            message = f"{name} {rule}: use {instead}"
-            raise ArgumentError(message)
-
-    def _check_labelled(self, x: Array, y: Array) -> None:
-        self._check_batch(x, y)
-        check_values(y, self.sizes[-1], self.output)
-
-    def _check_batch(self, x: Array, y: Array) -> None:
-        """Refuse what does not fit by its shape, dtype or device; once for each."""
-        kind = tuple(map(kind_of, (x, y)))
-        if kind in self._checked:
-            return
-        self._check_x(x)
-        common_backend((("x", x), ("y", y)))
-        check_answers(y, (len(x), self.sizes[-1]), self.dtype, self.output)
-        self._checked.add(kind)
 
     def _loss(
         self, outputs: Array, y: Array, weights: Array | None = None
@@ -449,7 +428,7 @@ class Network:
     def _of_outputs(
         self, x: Array, function: Callable[[Array], Array], layer: int | None = None
     ) -> Array:
-        self._check_x(x)
+        self._checks.x(x)
         parts = [function(outputs) for _, outputs in self._outputs(x, layer)]
         return self.params.backend.xp.concatenate(parts)
 
@@ -464,11 +443,31 @@ class Network:
             ArgumentError: the network has no batch normalization.
             GdoptError: x does not fit, as in `loss_and_grads`.
         """
-        self._check_x(x)
+        self._checks.x(x)
+        statistics = self._statistics("use_statistics_of")
+        statistics.fix(run(self._layers, x, training=True).seen)
+
+    def share_statistics(self, share: Share | None = None) -> None:
+        """Update the averages of batch normalization by all parts of a batch, once.
+
+        Those of mean and variance take in their means over the parts, weighted by the
+        parts' shares of the examples. Until then they stay as they are.
+
+        Args:
+            share: takes the rows of the parts that this network has seen, (parts, n)
+                float64, and returns those of the parts on every rank, in the order of
+                the parts, and maybe rows of zeros. By default there are no others.
+
+        Raises:
+            ArgumentError: the network has no batch normalization; no part was seen.
+        """
+        self._statistics("share_statistics").share(share)
+
+    def _statistics(self, name: str) -> Statistics:
         if self._layers.statistics is None:
-            message = "use_statistics_of needs a network with batch_norm=True"
+            message = f"{name} needs a network with batch_norm=True"
             raise ArgumentError(message)
-        self._layers.statistics.fix(run(self._layers, x, training=True).seen)
+        return self._layers.statistics
 
     def state_dict(self) -> dict[str, Any]:
         """Copy what a resumed run needs in addition to the parameters."""
