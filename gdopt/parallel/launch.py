@@ -1,12 +1,22 @@
-"""How this process was started: by which launcher, and as one of how many ranks."""
+"""How this process was started, and what of its surroundings its bits depend on."""
 
 from __future__ import annotations
 
+import faulthandler
+import importlib.metadata
 import os
+import platform
 import sys
 from typing import Any
 
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
+
+from gdopt import __version__
+from gdopt.arrays import get_backend
+from gdopt.arrays.backend import cuda_extra
 from gdopt.errors import ParallelError
+from gdopt.kernels.cpu.blas import THREADS, can_limit_blas, describe_blas
+from gdopt.kernels.kernel import cpu_engine
 from gdopt.parallel.communicator import Single
 from gdopt.parallel.mpi import Mpi
 
@@ -33,7 +43,7 @@ def connect(timeout: float) -> Single | Mpi:
     if count == 1 and (mpi is None or mpi.COMM_WORLD.size == 1):
         _refuse_torchrun()
         return Single()
-    host = Mpi(timeout)
+    host = _wait_for_all_ranks_to_come_to_world(timeout)
     if host.size == 1:
         library = sys.modules["mpi4py.MPI"].Get_library_version().split(",")[0]
         message = (
@@ -45,12 +55,21 @@ def connect(timeout: float) -> Single | Mpi:
     return host
 
 
+def _wait_for_all_ranks_to_come_to_world(timeout: float) -> Mpi:
+    """Initialize MPI, whose waits have no end and hold the interpreter meanwhile."""
+    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    try:
+        return Mpi(timeout)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def launched() -> tuple[int, str]:
     """Return how many processes a launcher of MPI has started, and its name."""
     for name, launcher in LAUNCHERS.items():
         if os.environ.get(name, "").isdecimal():
             return int(os.environ[name]), launcher
-    if int(os.environ.get("PMIX_RANK", "0")) > 0:  # all that PMIx itself sets
+    if os.environ.get("PMIX_RANK", "0") != "0":  # PMIx itself says no more
         return int(os.environ["PMIX_RANK"]) + 1, "a launcher with PMIx"
     return 1, ""
 
@@ -63,3 +82,54 @@ def _refuse_torchrun() -> None:
             f"start them with mpirun -n {count} python ..."
         )
         raise ParallelError(message)
+
+
+def choose_device(host: Mpi) -> None:
+    """Make the GPU with this rank's number on its machine the current one."""
+    if cuda_extra() is not None:
+        cuda = get_backend("cupy").xp.cuda
+        count = cuda.runtime.getDeviceCount()
+        cuda.Device(host.node.index(host.rank) % count).use()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that must be the same on all ranks."""
+    found = {"gdopt": __version__, "Python": platform.python_version()}
+    names = ["numpy", *(["numba", "llvmlite"] if cpu_engine() == "numba" else [])]
+    return found | {name: importlib.metadata.version(name) for name in names}
+
+
+def device() -> tuple[int, str]:
+    """Return the number of the current GPU, and which ones this process sees."""
+    number = get_backend("cupy").xp.cuda.Device().id
+    return number, os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+
+
+def arithmetic(backend: str) -> dict[str, str]:
+    """Return what decides the bits of a backend's results.
+
+    Raises:
+        ParallelError: the number of BLAS's threads is not known.
+    """
+    if backend == "cupy":
+        cupy = get_backend("cupy").xp
+        properties = cupy.cuda.runtime.getDeviceProperties(device()[0])
+        cuda = cupy.cuda.runtime.runtimeGetVersion()
+        return {
+            "the GPU": properties["name"].decode(),
+            "the version of CuPy": cupy.__version__,
+            "the version of CUDA": f"{cuda}",
+        }
+    if not can_limit_blas() and not any(name in os.environ for name in THREADS):
+        message = (
+            f"the number of threads of BLAS must be set, as bits depend on it, but "
+            f"{describe_blas()} is left to itself: mpirun -x OMP_NUM_THREADS=1 ..."
+        )
+        raise ParallelError(message)
+    has = _multiarray_umath.__cpu_features__
+    instructions = [n for n in _multiarray_umath.__cpu_dispatch__ if has[n]]
+    return {
+        "the engine of kernels": cpu_engine(),
+        "BLAS": describe_blas(),
+        "NumPy's instructions": ", ".join(instructions),
+    }

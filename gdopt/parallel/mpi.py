@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,9 +21,9 @@ from gdopt.errors import ParallelError
 from gdopt.imports import load_extra
 from gdopt.parallel.communicator import Move
 
-KINDS = ("swap", "gather", "share", "allreduce", "the end of the block", "failure")
-END, FAILURE = KINDS[-2:]
-TAGS = 1 << 15  # MPI promises that many
+KINDS = ("swap", "gather", "share", "allreduce", "GPU work", "the end", "failure")
+GPU, END, FAILURE = KINDS[-3:]
+TAGS = (1 << 15) // len(KINDS)  # calls until a tag comes again: MPI has 32,768 tags
 SILENCE = 0.2  # seconds after which a rank that waits says so
 KILLED = 2.0  # seconds within which a launcher kills the ranks of a job that failed
 
@@ -31,12 +31,13 @@ KILLED = 2.0  # seconds within which a launcher kills the ranks of a job that fa
 class Mpi:
     """Moves NumPy arrays by MPI; a rank that waits `timeout` seconds says for what."""
 
-    def __init__(self, timeout: float = 300.0) -> None:
+    def __init__(self, timeout: float) -> None:
         self._mpi = load_extra("mpi4py.MPI", "mpi", "training on several ranks")
-        self._timeout = timeout
-        self._comm = self._mpi.COMM_WORLD.Dup()
-        self._notices = self._mpi.COMM_WORLD.Dup()  # small messages about calls
-        self.rank, self.size = self._comm.rank, self._comm.size
+        world, self._timeout = self._mpi.COMM_WORLD, timeout
+        self._comm, self._notices = world.Dup(), world.Dup()  # the latter: of calls
+        self.rank, self.size = world.rank, world.size
+        node = world.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self.node = node.allgather(self.rank)  # the ranks on this machine
         self._others = [rank for rank in range(self.size) if rank != self.rank]
         self.sent = self.calls = 0
         self._kind = ""
@@ -52,13 +53,15 @@ class Mpi:
     def gather(self, buffer: Any, bounds: Sequence[int]) -> None:
         """Fill a buffer of which rank r has written bounds[r] to bounds[r + 1]."""
         flat = buffer.reshape(-1)
-        parts = [flat[low:high] for low, high in itertools.pairwise(bounds)]
-        own = [(rank, parts[self.rank]) for rank in self._others]
-        self._exchange("gather", own, [(rank, parts[rank]) for rank in self._others])
+        self._to_all("gather", [flat[a:b] for a, b in itertools.pairwise(bounds)])
 
-    def share(self, values: np.ndarray) -> np.ndarray:
+    def share(self, values: Any, kind: str = "share") -> np.ndarray:
         """Stack small host arrays of every rank: of equal shapes and dtypes."""
-        return self._share("share", values)
+        values = np.array(values, order="C")
+        out = np.empty((self.size, *values.shape), values.dtype)
+        out[self.rank] = values
+        self._to_all(kind, out.reshape(self.size, -1))
+        return out
 
     def allreduce(self, buffer: Any) -> None:
         """Add up the buffers of all ranks in place, in an order of MPI's own."""
@@ -66,44 +69,17 @@ class Mpi:
         def begin(_: int) -> list[Any]:
             return [self._comm.Iallreduce(self._mpi.IN_PLACE, buffer)]
 
-        self._finish("allreduce", [], [], begin)
+        self._finish("allreduce", (), (), begin)
         self.sent += 2 * (self.size - 1) * buffer.nbytes // self.size
 
     def leave(self) -> None:
         """Wait until all ranks have come to the end."""
-        self._share(END, np.zeros(1))
+        self.share(0, END)
 
-    def fail(self, error: BaseException) -> NoReturn:
-        """End all ranks, after the error has been shown once.
-
-        Where several ranks fail, the lowest one shows its error.
-        """
-        with contextlib.suppress(self._mpi.Exception):
-            if not self._follows:
-                self._say(FAILURE)
-                self._hear_for(SILENCE)
-        failed = {rank for rank, (_, kind) in self._heard.items() if kind == FAILURE}
-        alive = [rank for rank in range(self.size) if rank not in self._dead]
-        first = min(failed | {self.rank}) if not self._dead else min(alive)
-        if self._follows or first < self.rank:
-            time.sleep(KILLED)
-        else:
-            _show(self.rank, error)
-        sys.stdout.flush()
-        with contextlib.suppress(Exception):  # under ULFM, those who wait hear of it
-            self._comm.Revoke()
-        code = error.code if isinstance(error, SystemExit) else 1
-        self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)
-        os._exit(1)  # where the launcher does not listen
-
-    def _share(self, kind: str, values: np.ndarray) -> np.ndarray:
-        values = np.array(values, order="C")
-        out = np.empty((self.size, *values.shape), values.dtype)
-        out[self.rank] = values
-        rows = out.reshape(self.size, -1)
-        own = [(rank, rows[self.rank]) for rank in self._others]
-        self._exchange(kind, own, [(rank, rows[rank]) for rank in self._others])
-        return out
+    def _to_all(self, kind: str, parts: Sequence[Any]) -> None:
+        """Send this rank's part to all others, and receive theirs."""
+        sends = [(rank, parts[self.rank]) for rank in self._others]
+        self._exchange(kind, sends, [(rank, parts[rank]) for rank in self._others])
 
     def _exchange(
         self, kind: str, sends: Sequence[Move], receives: Sequence[Move]
@@ -126,31 +102,47 @@ class Mpi:
         sends: Sequence[Move],
         begin: Callable[[int], list[Any]],
     ) -> None:
-        """Start what `begin` does with a tag, and wait for it: at most `timeout`."""
-        self.calls += 1
-        self._kind = kind
-        number = self.calls % (TAGS // len(KINDS))
-        statuses: list[Any] = []
+        """Start what `begin` does with a tag, and wait until it is done."""
+        moves, statuses = [*receives, *sends], []
+        self.count(kind)
         try:
-            self._hear()  # what others said while this rank did not wait
-            requests = begin(number * len(KINDS) + KINDS.index(kind))
-            statuses += [self._mpi.Status() for _ in requests]
-            start, silent = time.monotonic(), True
-            while not self._mpi.Request.Testall(requests, statuses):
-                waited = time.monotonic() - start
-                if waited > SILENCE:
-                    if silent:
-                        self._say(kind)
-                    silent = False
-                    self._hear()
-                    self._compare()
-                if waited > self._timeout:
-                    self._give_up([*receives, *sends], requests)
-                os.sched_yield()
+            requests = begin(self.calls % TAGS * len(KINDS) + KINDS.index(kind))
+            statuses = [self._mpi.Status() for _ in requests]
+            self.wait(
+                lambda: bool(self._mpi.Request.Testall(requests, statuses)),
+                lambda: [
+                    rank
+                    for (rank, _), request in zip(moves, requests, strict=False)
+                    if not request.Test()
+                ],
+            )
         except self._mpi.Exception as error:
             self._check_sizes(receives, statuses)
             self._explain(error)
         self._check_sizes(receives, statuses)
+
+    def count(self, kind: str) -> None:
+        """Begin a call."""
+        self.calls += 1
+        self._kind = kind
+
+    def wait(
+        self, done: Callable[[], bool], missing: Callable[[], Iterable[int]]
+    ) -> None:
+        """Wait for a call for at most `timeout`, and so that Ctrl-C is heard."""
+        self._hear()  # what others said while this rank did not wait
+        start, silent = time.monotonic(), True
+        while not done():
+            waited = time.monotonic() - start
+            if waited > SILENCE:
+                if silent:
+                    self._say(self._kind)
+                silent = False
+                self._hear()
+                self._compare()
+            if waited > self._timeout:
+                self._give_up(missing())
+            os.sched_yield()
 
     def _say(self, kind: str) -> None:
         """Send all others the number and the kind of this rank's call."""
@@ -165,12 +157,6 @@ class Mpi:
             notice = np.empty(2, np.int64)
             self._notices.Recv(notice, status.source)
             self._heard[status.source] = int(notice[0]), KINDS[notice[1]]
-
-    def _hear_for(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._hear()
-            os.sched_yield()
 
     def _compare(self) -> None:
         """Do not wait for a rank that has failed, or is in another call."""
@@ -187,25 +173,23 @@ class Mpi:
                 )
                 raise ParallelError(message)
 
-    def _give_up(self, moves: Sequence[Move], requests: list[Any]) -> NoReturn:
+    def _give_up(self, missing: Iterable[int]) -> NoReturn:
         """Raise an error that names the ranks that are missing."""
-        pairs = zip(moves, requests, strict=False)  # allreduce names no ranks
-        waiting = {rank for (rank, _), request in pairs if not request.Test()}
-        missing = []
-        for rank in sorted(waiting or self._others):
+        named = []
+        for rank in sorted(set(missing)) or self._others:  # allreduce knows none
             number, kind = self._heard.get(rank, (0, ""))
-            if number == self.calls - 1:
-                missing.append(f"rank {rank} (which waits in {_call(number, kind)})")
-            elif number < self.calls:
-                missing.append(f"rank {rank}")
+            if number != self.calls:
+                waits = abs(number - self.calls) < len(KINDS)
+                where = f" (which waits in {_call(number, kind)})" if waits else ""
+                named.append(f"rank {rank}{where}")
         message = (
             f"rank {self.rank}: all ranks must come to {self._call} within "
-            f"{self._timeout:g} s, but {', '.join(missing) or 'some'} did not: see "
+            f"{self._timeout:g} s, but {', '.join(named) or 'some'} did not: see "
             "what it does there, or give world a longer timeout"
         )
         raise ParallelError(message)
 
-    def _check_sizes(self, receives: Sequence[Move], statuses: list[Any]) -> None:
+    def _check_sizes(self, receives: Sequence[Move], statuses: Sequence[Any]) -> None:
         """Refuse a message that has another size than the array that it fills."""
         for (rank, array), status in zip(receives, statuses, strict=False):
             more = status.error == self._mpi.ERR_TRUNCATE
@@ -223,7 +207,6 @@ class Mpi:
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             failed, own = self._comm.Get_failed(), self._comm.Get_group()
             self._dead = [*failed.Translate_ranks(range(failed.size), own)]
-        with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             self._comm.Revoke()  # those who wait for others than the dead hear of it
         dead = ", ".join(f"rank {rank}" for rank in self._dead) or "another rank"
         message = f"rank {self.rank}: {dead} died before {self._call}: {error}"
@@ -232,6 +215,30 @@ class Mpi:
     @property
     def _call(self) -> str:
         return _call(self.calls, self._kind)
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """End all ranks, after the error has been shown once.
+
+        Where several ranks fail, the lowest one shows its error.
+        """
+        if not self._follows:
+            with contextlib.suppress(self._mpi.Exception):
+                self._say(FAILURE)
+                end = time.monotonic() + SILENCE
+                while time.monotonic() < end:
+                    self._hear()
+        failed = {rank for rank, (_, kind) in self._heard.items() if kind == FAILURE}
+        if self._dead:  # with ULFM, all others notice
+            failed = {*range(self.size)} - {*self._dead}
+        if self._follows or min({*failed, self.rank}) < self.rank:
+            time.sleep(KILLED)
+        _show(self.rank, error)
+        sys.stdout.flush()
+        with contextlib.suppress(self._mpi.Exception, NotImplementedError):
+            self._comm.Revoke()  # with ULFM, those who wait hear of nothing else
+        code = error.code if isinstance(error, SystemExit) else 1
+        self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)
+        os._exit(1)  # where the launcher does not listen
 
 
 def _call(number: int, kind: str) -> str:
@@ -249,6 +256,6 @@ def _show(rank: int, error: BaseException) -> None:
     elif isinstance(error.code, str):
         sys.stderr.write(f"{error.code}\n")
     else:
-        message = f"gdopt: rank {rank} left the block of world by sys.exit"
-        sys.stderr.write(f"{message}({error.code}), which ends all ranks\n")
+        where = "inside the block of gdopt.parallel.world, which ends all ranks"
+        sys.stderr.write(f"rank {rank} called sys.exit({error.code}) {where}\n")
     sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ import numpy as np
 from gdopt.arrays.backend import NAMES, is_on_device
 from gdopt.checks import Range, check_choice, check_kind, check_number
 from gdopt.errors import ParallelError
+from gdopt.kernels.cpu.blas import LIMIT, THREADS
+from gdopt.parallel import launch
 from gdopt.parallel.communicator import Communicator, Single
-from gdopt.parallel.launch import connect
 from gdopt.parallel.mpi import Mpi
+from gdopt.parallel.nccl import Nccl
 
 if TYPE_CHECKING:
     from gdopt.parallel.batches import ReplicaBatches
@@ -33,7 +36,7 @@ class Ranks:
     """
 
     def __init__(self, host: Single | Mpi, timeout: float) -> None:
-        self._host = host
+        self._host, self._nccl = host, None
         self.rank, self.size, self.timeout = host.rank, host.size, timeout
 
     def __repr__(self) -> str:
@@ -44,10 +47,39 @@ class Ranks:
         """Whether this is rank 0, which reports and writes files."""
         return self.rank == 0
 
-    def communicator(self, backend: str) -> Communicator:
-        """Return what moves arrays of a backend between ranks."""
-        check_choice("backend", backend, ("numpy",) if self.size > 1 else NAMES)
-        return self._host
+    def communicator(self, backend: str, order: str = "tree") -> Communicator:
+        """Return what moves arrays of a backend between ranks: MPI, or NCCL for CuPy.
+
+        Args:
+            backend: ``"numpy"`` or ``"cupy"``.
+            order: ``"tree"`` refuses ranks whose arithmetic may give other bits, by
+                BLAS, the number of its threads, or the GPU; ``"any"`` permits them.
+
+        Raises:
+            ParallelError: ranks differ, or two have one GPU.
+            MissingExtraError: NCCL is missing.
+        """
+        check_choice("backend", backend, NAMES[1:])
+        if check_choice("order", order, ("tree", "any")) == "tree" and self.size > 1:
+            self.agree('with order="tree",', launch.arithmetic(backend))
+        if backend == "numpy" or isinstance(self._host, Single):
+            return self._host
+        if self._nccl is None:
+            self._refuse_shared_device(*launch.device())
+            self._nccl = Nccl(self._host, self.timeout)
+        return self._nccl
+
+    def _refuse_shared_device(self, number: int, visible: str) -> None:
+        own = f"{self._host.node[0]}/{visible}/{number}"
+        found = self._texts(own)
+        for rank, other in enumerate(found[: self.rank]):
+            if other == own:
+                message = (
+                    f"each rank must have a GPU of its own, but rank {rank} and rank "
+                    f"{self.rank} have device {number}: start as many ranks on a "
+                    "machine as it has GPUs, or set CUDA_VISIBLE_DEVICES for each"
+                )
+                raise ParallelError(message)
 
     def share(self, values: np.ndarray) -> np.ndarray:
         """Stack small host arrays of every rank: of equal shapes and dtypes.
@@ -57,7 +89,8 @@ class Ranks:
         ...     ranks.share(np.array([1.5, 2.5])).shape == (ranks.size, 2)
         True
         """
-        return self._host.share(check_kind("values", values, np.ndarray))
+        check_kind("values", values, np.ndarray, "a NumPy array")
+        return self._host.share(values)
 
     def agree(self, what: str, value: Any) -> None:
         """Refuse what is not the same on all ranks.
@@ -69,35 +102,30 @@ class Ranks:
         Raises:
             ParallelError: it differs; on all ranks, with the values of two of them.
         """
-        known = {check_kind("what", what, str): value}
+        named = {check_kind("what", what, str, "a string"): value}
         if isinstance(value, Mapping):
-            known = {f"{what} {key}": item for key, item in value.items()}
-        text = json.dumps({name: _described(item) for name, item in known.items()})
-        texts = self._texts(text)
-        if len(set(texts)) == 1:
-            return
-        found = [json.loads(other) for other in texts]
-        for rank, other in enumerate(found):
-            for name in found[0] | other:
-                ours, theirs = found[0].get(name), other.get(name)
+            named = {f"{what} {key}": item for key, item in value.items()}
+        own = {name: _described(item) for name, item in named.items()}
+        first, *others = map(json.loads, self._texts(json.dumps(own)))
+        for rank, other in enumerate(others, 1):
+            for name in first | other:
+                ours, theirs = first.get(name, "none"), other.get(name, "none")
                 if ours != theirs:
                     message = (
-                        f"{name} must be the same on all ranks, got "
-                        f"{ours or 'none'} on rank 0 and {theirs or 'none'} on rank "
-                        f"{rank}"
+                        f"{name} must be the same on all ranks, got {ours} on rank 0 "
+                        f"and {theirs} on rank {rank}"
                     )
                     raise ParallelError(message)
 
     def _texts(self, own: str) -> list[str]:
-        """Share texts; those that are equal, by their hashes alone."""
+        """Share texts: by their hashes alone, if all are equal."""
         text = own.encode()
-        digest = hashlib.sha256(text).digest()
-        digests = self.share(np.frombuffer(digest, np.uint8))
+        digests = self.share(np.frombuffer(hashlib.sha256(text).digest(), np.uint8))
         if (digests == digests[0]).all():
             return [own] * self.size
-        lengths = self.share(np.array([len(text)]))[:, 0]
-        padded = np.frombuffer(text.ljust(lengths.max()), np.uint8)
-        return [row.tobytes().decode() for row in self.share(padded)]
+        most = self.share(np.array([len(text)])).max()
+        padded = self.share(np.frombuffer(text.ljust(most), np.uint8))
+        return [row.tobytes().decode().rstrip() for row in padded]
 
     def sharded(self, kind: type, params: Any, **options: Any) -> Sharded:
         """Make an optimizer of which each rank holds a part of the state."""
@@ -117,13 +145,17 @@ def _described(value: Any) -> str:
     if is_on_device(value):
         value = value.get()
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        digest = hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(value).view(np.uint8)).hexdigest()
         return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"
     return value if isinstance(value, str) else repr(value)
 
 
 def world(timeout: float = 300.0) -> AbstractContextManager[Ranks]:
     """Meet the ranks that ``mpirun`` or ``srun`` has started; alone, there is one.
+
+    Within the block BLAS has one thread, as the bits of products depend on the number;
+    ``OPENBLAS_NUM_THREADS`` and its like set another one. Where machines have several
+    GPUs, the current one is that with the rank's number on its machine.
 
     An error that leaves the block in one rank ends all ranks, as does ``sys.exit``:
     it is shown once, and the code after the block does not run.
@@ -132,7 +164,7 @@ def world(timeout: float = 300.0) -> AbstractContextManager[Ranks]:
         timeout: seconds after which a rank that waits for others raises an error.
 
     Raises:
-        ParallelError: processes were started that would not meet, or ranks differ.
+        ParallelError: processes were started that would not meet, or versions differ.
         MissingExtraError: there are several ranks, and mpi4py is missing.
 
     >>> import gdopt
@@ -145,10 +177,20 @@ def world(timeout: float = 300.0) -> AbstractContextManager[Ranks]:
 
 @contextlib.contextmanager
 def _block(timeout: float) -> Iterator[Ranks]:
-    host = connect(timeout)
+    host = launch.connect(timeout)
+    limited = not any(name in os.environ for name in THREADS)
+    if limited:
+        LIMIT.enter()
     try:
-        yield Ranks(host, timeout)
+        ranks = Ranks(host, timeout)
+        if isinstance(host, Mpi):
+            launch.choose_device(host)
+            ranks.agree("the version of", launch.versions())
+        yield ranks
         host.leave()
     except BaseException as error:
         host.fail(error)
         raise
+    finally:
+        if limited:
+            LIMIT.leave()

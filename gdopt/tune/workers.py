@@ -16,12 +16,12 @@ from typing import Any
 from gdopt.checks import shown
 from gdopt.errors import ArgumentTypeError, GdoptError
 from gdopt.interrupt import start_thread
+from gdopt.kernels.cpu.blas import THREADS
 from gdopt.tune.space import Space
 from gdopt.tune.storage import handle_of, load_study, opened, quiet
 from gdopt.tune.study import FAILED, Outcome, Trial, evaluate
 
 Objective = Callable[[Trial], float]
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_trial(objective: Objective, space: Space, study: Any, number: int) -> Outcome:

@@ -13,26 +13,45 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from gdopt.interrupt import Uninterrupted
 
 PREFIXES, SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "")  # of builds
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 OPENMP = 2  # as openblas_get_parallel returns it: each thread has a setting of its own
 
 
 @functools.cache
-def _functions() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
-    """Find OpenBLAS's functions in what NumPy has loaded; None with another BLAS."""
+def _finder() -> Callable[[str], Any] | None:
+    """Return what finds OpenBLAS's functions in what NumPy has loaded, by name."""
     library = ctypes.CDLL(_multiarray_umath.__file__)
     for prefix, suffix in itertools.product(PREFIXES, SUFFIXES):
         if hasattr(library, f"{prefix}_set_num_threads{suffix}"):
-            get, put, kind = (
-                library[f"{prefix}_{name}{suffix}"]
-                for name in ("get_num_threads", "set_num_threads", "get_parallel")
-            )
-            return None if kind() == OPENMP else (get, put)
+            return lambda name: library[f"{prefix}_{name}{suffix}"]
     return None
+
+
+@functools.cache
+def _functions() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
+    """Find what gets and sets OpenBLAS's threads; None with another BLAS."""
+    find = _finder()
+    if find is None or find("get_parallel")() == OPENMP:
+        return None
+    return find("get_num_threads"), find("set_num_threads")
+
+
+def describe_blas() -> str:
+    """Return what the bits of products depend on: library, kernels and threads."""
+    find = _finder()
+    if find is None:
+        built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        threads = [f"{name}={os.environ.get(name)}" for name in THREADS]
+        return " ".join([built["name"], built["version"], *threads])
+    config = find("get_config")
+    config.restype = ctypes.c_char_p
+    return f"{config().decode()}, threads: {find('get_num_threads')()}"
 
 
 def can_limit_blas() -> bool:
