@@ -117,7 +117,7 @@ INNER = {
     *("Backend", "Layout", "NetworkStep", "Rule", "ParameterCheck", "TrainingGraph"),
     *("EarlyStopping.begin", "EarlyStopping.end", "ReduceOnPlateau.begin"),
     *("EarlyStopping.__call__", "ReduceOnPlateau.__call__", "Dataset.of"),
-    "Network.propagate",
+    *("Network.propagate", "Network.share_statistics"),
     *("Kernel.program", "Kernel.element_program", "Kernel.step", "Space.draw"),
     *("Space.read", "choice", "log_one_minus", "log_uniform", "power_of_two"),
     *("uniform", "uniform_int", "log_uniform_int"),

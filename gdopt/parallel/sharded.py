@@ -64,6 +64,7 @@ class Sharded(HyperAttributes):
     Attributes:
         params: the arena of all parameters.
         replicas: number of parts of a global batch.
+        ranks: that share the state.
         optimizer: that of this rank's slice.
         hyper: the hyper-parameters, which are attributes as well.
 
@@ -90,6 +91,7 @@ class Sharded(HyperAttributes):
     hyper: Hyper
     params: Arena
     replicas: int
+    ranks: Ranks
     optimizer: Optimizer
     _added: int  # parts since the last step
     _bounds: dict[str, list[Bounds]]  # of what each rank takes of the sum
@@ -103,7 +105,6 @@ class Sharded(HyperAttributes):
     _owns: bool  # whether there is an element in its slice
     _parameters: Parameters
     _parts: list[Layout]
-    _ranks: Ranks
     _reduction: Reduction
     _sums: TreeSum
     _totals: dict[str, Array]  # the sum, as far as this rank takes it
@@ -129,7 +130,7 @@ class Sharded(HyperAttributes):
             message = f"{name} must not be given here: {WHOLE[name]}"
             raise ArgumentTypeError(message)
         self.params, self.replicas = params, check_replicas(replicas, ranks.size)
-        self._ranks, self._order = ranks, order
+        self.ranks, self._order = ranks, order
         self._comm = comm = ranks.communicator(params.backend.name)
         self._parameters = Parameters.of(params)
         self._parts = params.layout.cut(comm.size)
@@ -190,7 +191,7 @@ class Sharded(HyperAttributes):
 
     def _agree(self, kind: type[Optimizer]) -> None:
         """Refuse ranks that differ in what they were given."""
-        agree = self._ranks.agree
+        agree = self.ranks.agree
         agree("replicas", self.replicas)
         agree("order", self._order)
         agree("the optimizer", {"class": kind.__name__, **described(self)})

@@ -15,12 +15,14 @@ from typing import Any, Self
 
 from gdopt.errors import ArgumentError, DataWarning, StateError
 from gdopt.files import check_path, made_folder
-from gdopt.training.checkpoint import load, save
+from gdopt.training.checkpoint import save
+from gdopt.training.shards import head_name, load_whole
 
 KEPT = 2
 SOON = 1.0  # seconds after which the first checkpoint is written
 NAME = "checkpoint-{:012d}.npz"
 NAMES = NAME.replace("{:012d}", "[0-9]" * 12)  # other files are left alone
+SHARDS = NAMES.replace(".npz", ".*-of-*.npz")  # of ranks
 IN_USE: set[Path] = set()  # folders of this process: its own locks do not exclude it
 
 
@@ -42,12 +44,15 @@ class CheckpointFolder:
         self.path, self._seconds = check_path("checkpoint", path), seconds
         self._written_at = time.monotonic()
         self._soon = True
+        self.loaded = -1  # the step of what `load` has returned
         with ExitStack() as stack:
             try:
                 stack.enter_context(made_folder(self.path))
                 self._lock(stack)
-                for left in self.path.glob(f".{NAMES}.*.tmp"):
-                    left.unlink()
+                for name in (NAMES, SHARDS):
+                    for left in self.path.glob(f".{name}.*.tmp"):
+                        left.unlink()
+                self._remove_orphans()
             except OSError as error:
                 message = f"checkpoint must name a folder that can be written: {error}"
                 raise ArgumentError(message) from error
@@ -94,7 +99,7 @@ class CheckpointFolder:
         damaged: list[StateError] = []
         for file in reversed(self._files()):
             try:
-                found = load(file)
+                found = load_whole(file)
             except StateError as error:
                 damaged.append(error)
                 continue
@@ -103,7 +108,7 @@ class CheckpointFolder:
                 warnings.warn(message, DataWarning, stacklevel=2)
             if not damaged:
                 self._prune(file)
-            self._soon = False
+            self._soon, self.loaded = False, int(file.stem[-12:])
             return found
         if damaged:
             raise damaged[0]
@@ -136,6 +141,13 @@ class CheckpointFolder:
         kept = files[: files.index(newest) + 1][-KEPT:]  # later ones are damaged
         for other in set(files).difference(kept):
             other.unlink(missing_ok=True)
+        self._remove_orphans()
+
+    def _remove_orphans(self) -> None:
+        """Remove files of ranks whose head was not written, or was removed."""
+        for file in self.path.glob(SHARDS):
+            if not file.with_name(head_name(file.name)).exists():
+                file.unlink(missing_ok=True)
 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -152,13 +164,15 @@ class SignalsSave:
 
     Args:
         save: saves the state between two updates.
+        alone: whether this is the one process of the run. Others must have heard of a
+            signal before it is answered.
 
     Attributes:
         between: whether the run is between two updates, in the caller's own code.
     """
 
-    def __init__(self, save: Callable[[], None]) -> None:
-        self._save = save
+    def __init__(self, save: Callable[[], None], *, alone: bool = True) -> None:
+        self._save, self._alone = save, alone
         self.between = False
         self._noted: tuple[int, FrameType | None] | None = None
         self._before: dict[int, Any] = {}
@@ -192,12 +206,22 @@ class SignalsSave:
         if first is not None:
             self._pass_on()
             self._noted = first
-        elif self.between:
+        elif self.between and self._alone:
             self.answer()
 
-    def answer(self) -> None:
-        """Save the state and pass on the signal that was noted, if one was."""
-        if self._noted is None:
+    @property
+    def noted(self) -> int:
+        """The number of the signal that waits, or 0."""
+        return 0 if self._noted is None else self._noted[0]
+
+    def answer(self, heard: int = 0) -> None:
+        """Save the state and pass on the signal that was noted, if one was.
+
+        Of a run on several ranks, the signal that all have heard of is passed on.
+        """
+        if heard and self._noted is None:
+            self._noted = heard, None
+        if self._noted is None or not (heard or self._alone):
             return
         try:
             self._save()
@@ -218,7 +242,7 @@ class SignalsSave:
         if self._noted is None:
             return
         (number, frame), self._noted = self._noted, None
-        before = self._before[number]
+        before = self._before.get(number, signal.getsignal(number))
         if callable(before):
             before(number, frame)
         else:

@@ -14,13 +14,14 @@ from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.optim.options import suggest
 from gdopt.training.graph import TrainingGraph, check_pair
-from gdopt.training.methods import make_method, refuse_others
+from gdopt.training.methods import ShardedOptimizer, make_method, refuse_others
 from gdopt.training.objectives import (
     Function,
     ModelObjective,
     NetworkLoss,
     Objective,
 )
+from gdopt.training.parts import check_parts
 from gdopt.training.records import Record, Result
 from gdopt.training.run import Callback, Run, check_dev
 from gdopt.training.sources import refuse_iterators
@@ -221,7 +222,7 @@ for public in (minimize, steps):  # which show the options by name
 
 def fit(
     network: Any,
-    optimizer: Optimizer,
+    optimizer: Optimizer | ShardedOptimizer,
     batches: Any,
     *,
     epochs: int,
@@ -299,7 +300,8 @@ def fit(
     >>> result.nit, result.history["dev_accuracy"][-1]
     (100, np.float64(1.0))
     """
-    check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
+    if not isinstance(optimizer, ShardedOptimizer):
+        check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
     graph = None
     refuse_iterators("batches", batches)
     objective = objective_of(network, optimizer, batches, validate=validate)
@@ -339,7 +341,11 @@ def _check_dev_pair(network: Any, dev: Any, *, validate: bool) -> None:
 
 
 def objective_of(
-    network: Any, optimizer: Optimizer, batches: Any, *, validate: bool = True
+    network: Any,
+    optimizer: Optimizer | ShardedOptimizer,
+    batches: Any,
+    *,
+    validate: bool = True,
 ) -> ModelObjective:
     """Return a model, of whose parameters the optimizer is, as an objective.
 
@@ -348,9 +354,11 @@ def objective_of(
     """
     check_flag("validate", validate)
     objective = ModelObjective(network)
+    check_parts(optimizer, batches)
     if isinstance(network, Network):
-        check_kind("batches", batches, MiniBatches, "gdopt.minibatches")
-        size = batches.batch_size * optimizer.accumulate
+        whole = getattr(batches, "global_batches", batches)
+        check_kind("batches", whole, MiniBatches, "gdopt.minibatches")
+        size = whole.batch_size * getattr(optimizer, "accumulate", 1)
         objective = NetworkLoss(network, batches, batch_size=size, validate=validate)
     refuse_others(optimizer, network.params, "network.params")
     return objective

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -25,13 +25,39 @@ from gdopt.training.objectives import read_value
 from gdopt.training.point import Evaluate, Point
 
 
-def make_method(
-    method: Any, params: Any, *, lr: Any = None, bounds: Any = None
-) -> Optimizer | Descent:
+@runtime_checkable
+class ShardedOptimizer(Protocol):
+    """An optimizer whose state ranks share, as `gdopt.parallel` makes it.
+
+    It adds up gradients of the parts of a global batch, and has the other attributes of
+    an optimizer.
+    """
+
+    replicas: int  # number of parts
+    ranks: Any
+    optimizer: Optimizer  # of this rank's slice
+
+    def add(self, grads: Any, part: Any) -> None:
+        """Add the gradients of this rank's next part."""
+
+    def step(self) -> bool:
+        """Update by all parts of all ranks."""
+
+    def discard(self) -> None:
+        """Forget what was added since the last step."""
+
+    def head(self) -> dict[str, Any]:
+        """Return the state but for its arrays."""
+
+    def slices(self) -> dict[str, Any]:
+        """Return this rank's pieces of the state's arrays."""
+
+
+def make_method(method: Any, params: Any, *, lr: Any = None, bounds: Any = None) -> Any:
     """Return what updates the parameters: a line search, or an optimizer."""
     given = {"lr": lr, "bounds": bounds}
     given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(method, Optimizer):
+    if isinstance(method, Optimizer | ShardedOptimizer):
         refuse_others(method, params, "params")
         for name in given:
             message = f"{name} must be given to the optimizer, where method is one"
@@ -62,7 +88,7 @@ def make_method(
     return made
 
 
-def refuse_others(optimizer: Optimizer, params: Any, what: str) -> None:
+def refuse_others(optimizer: Any, params: Any, what: str) -> None:
     """Refuse an optimizer of other arrays than those of a container."""
     own = parameters_of(optimizer).given
     named, _ = read_arrays(params, what)
@@ -121,11 +147,12 @@ class FirstOrder:
         return max_norm(xp, projected)
 
 
-def parameters_of(method: Optimizer | Descent) -> Parameters:
+def parameters_of(method: Any) -> Parameters:
     """Return what an optimizer or a line search updates."""
     if isinstance(method, Optimizer):
         return method._every  # noqa: SLF001 - which Muon's inner optimizer is of, too
-    return method._parameters  # noqa: SLF001
+    found: Parameters = method._parameters  # noqa: SLF001
+    return found
 
 
 def named_gradients(optimizer: Optimizer, given: Any) -> dict[str, Array]:
@@ -165,7 +192,7 @@ def sums(xp: Any, gradients: Mapping[str, Array]) -> dict[str, list[float]]:
     return found
 
 
-def described(method: Optimizer | Descent) -> dict[str, Any]:
+def described(method: Any) -> dict[str, Any]:
     """Return the settings of a method, for a comparison with those of another run."""
     if isinstance(method, Descent):
         box = method._box  # noqa: SLF001 - the bounds, laid out
@@ -192,12 +219,13 @@ def _described(setting: Any) -> Any:
     return f"{shown(host)}, SHA-256 {digest(np.ascontiguousarray(host))[:8]}"
 
 
-def varying(method: Optimizer | Descent) -> dict[str, Any]:
+def varying(method: Any) -> dict[str, Any]:
     """Return what schedules and 0-d arrays were at the last update, to 9 digits."""
-    if not isinstance(method, Optimizer) or not method.hyper.changes:
+    hyper = getattr(method, "optimizer", method).hyper
+    if isinstance(method, Descent) or not hyper.changes:
         return {}
-    values = method.hyper.at(max(method.t - 1, 0))
-    fixed = {*method.hyper.state_dict(), *method.hyper.on_device}
+    values = hyper.at(max(method.t - 1, 0))
+    fixed = {*hyper.state_dict(), *hyper.on_device}
     found: dict[str, Any] = {}
     found |= {n: _rounded(v) for n, v in values.shared.items() if n not in fixed}
     for name, parts in values.by_name.items():

@@ -31,10 +31,15 @@ class Objective:
         self.params = params
         self.evaluations = 0  # calls for a gradient
 
-    def evaluate(self, batch: tuple[Any, ...] = ()) -> tuple[Any, Any]:
-        """Return the value and the gradients at the parameters as they are."""
+    def evaluate(
+        self, batch: tuple[Any, ...] = (), part: Any = None
+    ) -> tuple[Any, Any]:
+        """Return the value and the gradients at the parameters as they are.
+
+        Of a run on several ranks, the batch is a part of one.
+        """
         self.evaluations += 1
-        found = self._call(batch)
+        found = self._call(batch) if part is None else self._call_part(batch, part)
         if isinstance(found, tuple | list) and len(found) == 2:
             return found[0], found[1]
         rule = f"{self._name} must return a pair (value, gradients)"
@@ -43,6 +48,12 @@ class Objective:
 
     def _call(self, batch: tuple[Any, ...]) -> Any:
         return self._fg(self.params, *batch)
+
+    def _call_part(self, batch: tuple[Any, ...], _part: Any) -> Any:
+        return self._call(batch)
+
+    def share(self, rows: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Share with other ranks what was learned besides the gradients."""
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """Return what is measured on the dev examples, by the names of a record."""
@@ -119,14 +130,27 @@ class NetworkLoss(ModelObjective):
             raise ArgumentError(message)
         examples, _ = check_pair(batches.arrays)
         last = len(examples) - (len(batches) - 1) * batches.batch_size
-        if network.batch_norm and last == 1:
-            size = batches.batch_size
-            message = (
-                "batch_norm needs 2 examples or more in every batch, but the last "
-            )
-            message += f"one of {len(examples)} examples in batches of {size} holds one"
-            message += ": write minibatches(..., drop_last=True)"
+        last = min(last, batches.batch_size)
+        replicas = getattr(batches, "replicas", 1)
+        if network.batch_norm and last < 2 * replicas:
+            size, of = batches.batch_size, "batch"
+            got = f"the last one of {len(examples)} examples in batches of {size} holds"
+            got, fix = f"{got} one", "minibatches(..., drop_last=True)"
+            if replicas > 1:
+                of, fix = "part", f"fewer replicas, or {fix} and a larger batch_size"
+                got = f"a batch of {last} in {replicas} replicas has parts of one"
+            rule = f"batch_norm needs 2 examples or more in every {of}"
+            message = f"{rule}, but {got}: write {fix}"
             raise ArgumentError(message)
+
+    def _call_part(self, batch: tuple[Any, ...], part: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return self._fg(*batch, part=part, **self._options)
+
+    def share(self, rows: Callable[[np.ndarray], np.ndarray]) -> None:
+        """See `Objective.share`."""
+        if self.model.batch_norm:
+            self.model.share_statistics(rows)
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""

@@ -31,8 +31,12 @@ COUNTERS = (
 PARTS = ("params", "method", "sampler", "objective", "callbacks", "history", "average")
 
 
-def state_of(run: Run) -> dict[str, Any]:
-    """Copy everything that a resumed run needs."""
+def state_of(run: Run, *, whole: bool = True) -> dict[str, Any]:
+    """Copy everything that a resumed run needs.
+
+    Of a run on several ranks, the arrays of the optimizer's state are left out unless
+    `whole`, which is a call for all ranks.
+    """
     own = run.parameters
     with own.on_device():
         params = {n: np.array(own.backend.to_host(a)) for n, a in own.arrays.items()}
@@ -43,7 +47,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "counters": {name: getattr(run, name) for name in COUNTERS},
         "evaluations": run.objective.evaluations,
         "params": params,
-        "method": run.optimizer.state_dict(),
+        "method": (run.optimizer.state_dict if whole else run.optimizer.head)(),
         "norm": _norm(run),
         "sampler": run.source.state_dict(),
         "objective": run.objective.state_dict(),
@@ -60,6 +64,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         **described(run.optimizer),
         **{array_label(name): f"{a.dtype} {a.shape}" for name, a in arrays},
         "data": run.data is not None,
+        "replicas": getattr(run.optimizer, "replicas", None),
         "smoothing": run.average.beta,
         "callbacks": [_described(callback) for callback in _with_state(run)],
     }
@@ -71,12 +76,14 @@ def with_evidence(run: Run, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evidence(run: Run) -> dict[str, Any]:
-    evidence = {"varying": varying(run.optimizer), "value": None, "sums": {}}
+    evidence: dict[str, Any] = {"value": None, "sums": {}}
+    evidence["varying"] = varying(run.optimizer)
     found = run.source.evidence()
     if found is not None:
         with run.parameters.on_device():
             xp = run.parameters.backend.xp
-            evidence |= {"value": found[0], "sums": sums(xp, found[1])}
+            own = None if found[1] is None else sums(xp, found[1])
+            evidence |= {"value": found[0], "sums": own}
     return evidence
 
 
@@ -209,16 +216,37 @@ def _refuse_other(
 
 def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Refuse other settings than those at the start, or what they have become."""
-    before, became = saved["settings"], saved["method"].get("hyper", {})
+    before, became = dict(saved["settings"]), saved["method"].get("hyper", {})
+    replicas, ours = before.pop("replicas", None), own.get("replicas")
+    own = {name: value for name, value in own.items() if name != "replicas"}
+    if None not in {replicas, ours} and replicas != ours:
+        rule = f"replicas, which decide the bits, must be {replicas}, got {ours}"
+        message = f"{rule}: give replicas={replicas} to go on"
+        raise StateError(message)
     kept = {n: before.get(n) for n, v in became.items() if n in own and own[n] == v}
     _refuse_other(before, {**own, **kept})
 
 
+def _shared(*evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave out of values by name those of arrays of which one rank has nothing."""
+    one, other = evidence
+    both = {
+        name: one[name].keys() & other[name].keys()
+        for name in one.keys() & other.keys()
+        if isinstance(one[name], Mapping) and isinstance(other[name], Mapping)
+    }
+    return [
+        {n: {k: v[k] for k in both[n]} if n in both else v for n, v in found.items()}
+        for found in evidence
+    ]
+
+
 def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     """Refuse another value or gradient; the last digits may be another machine's."""
-    _refuse_other(saved["varying"], own["varying"], f" at step {run.step}")
+    _refuse_other(*_shared(saved["varying"], own["varying"]), f" at step {run.step}")
     value, now = saved["value"], own["value"]
-    check_state("sums", saved["sums"], None if now is None else own["sums"])
+    if saved["sums"] is not None and own["sums"] is not None:
+        check_state("sums", saved["sums"], None if now is None else own["sums"])
     if value is None or now is None or not math.isfinite(value):
         return
     first = np.abs(run.history["loss"][:1]).max(initial=0)
@@ -226,7 +254,9 @@ def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     if not math.isclose(value, now, rel_tol=TOLERANCE, abs_tol=rounding):
         message = f"at its parameters the value was {value:.6g}, now {now:.6g}"
         raise StateError(message)
-    for key, (total, size) in own["sums"].items():
+    if saved["sums"] is None:  # no rank had all of the gradients
+        return
+    for key, (total, size) in (own["sums"] or {}).items():
         before = saved["sums"].get(key, [math.inf, math.inf])
         near = abs(total - before[0]) <= TOLERANCE * size
         if not near or not math.isclose(size, before[1], rel_tol=TOLERANCE):

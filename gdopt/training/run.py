@@ -20,9 +20,16 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.files import check_path
 from gdopt.optim import Optimizer
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
+from gdopt.training.descent import Descent
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.methods import FirstOrder, max_norm, parameters_of
+from gdopt.training.methods import (
+    FirstOrder,
+    ShardedOptimizer,
+    max_norm,
+    parameters_of,
+)
 from gdopt.training.objectives import Objective, not_finite_in
+from gdopt.training.parts import Exchange, Parts, check_parts
 from gdopt.training.records import History, Record, Result
 from gdopt.training.resume import (
     put_back,
@@ -31,6 +38,7 @@ from gdopt.training.resume import (
     state_of,
     with_evidence,
 )
+from gdopt.training.sharded_folder import ShardedFolder
 from gdopt.training.sources import Batches, Replays, Update, WholeProblem
 from gdopt.training.stops import Stops
 
@@ -130,15 +138,24 @@ class Run:
         self.settings = settings_of(self)
         self._cadence = Cadence.of(record_every)
         self._checkpoint = _check_checkpoint(checkpoint, data), checkpoint_seconds
-        self._folder: CheckpointFolder | None = None
+        self._folder: CheckpointFolder | ShardedFolder | None = None
+        check_parts(method, data)
+        sharded = isinstance(method, ShardedOptimizer)
+        self._exchange = Exchange(method) if sharded else None
+        self._signals: SignalsSave | None = None
+        self._clock = _Clock(self._exchange)
         if data is None:
             if isinstance(method, Optimizer):
                 method = FirstOrder(method, measure_change=stops.xtol is not None)
             self.source: Any = WholeProblem(objective, method, self._check)
-        elif not isinstance(method, Optimizer):
+        elif isinstance(method, Descent):
             name = type(method).__name__
             message = f"data must be None for {name}, whose line search compares values"
             raise ArgumentError(message)
+        elif self._exchange is not None:
+            self._exchange.tell = self._tell
+            given = objective, method, data, self._check
+            self.source = Parts(*given, exchange=self._exchange)
         elif graph is not None:
             self.source = Replays(objective, method, data, self._check, graph=graph)
         else:
@@ -151,20 +168,21 @@ class Run:
         with ExitStack() as stack:
             # It refers to the run, whose arrays are let go at the end.
             stack.callback(setattr, self, "source", None)
-            signals = None
-            if path is not None:
+            if path is not None and self._exchange is None:
                 self._folder = stack.enter_context(CheckpointFolder(path, seconds))
+            elif path is not None:
+                folder = ShardedFolder(path, seconds, self.optimizer)
+                self._folder = stack.enter_context(folder)
             for callback in self.callbacks:
                 getattr(callback, "begin", _nothing)(self)
                 stack.callback(getattr(callback, "end", _nothing), self)
             if self._folder is not None:
                 resume(self, self._folder)
-                signals = stack.push(
-                    SignalsSave(self._save)
-                )  # before it sets a handler
-                signals.__enter__()
+                saves = SignalsSave(self._save, alone=self._exchange is None)
+                self._signals = stack.push(saves)  # before it sets a handler
+                self._signals.__enter__()
             try:
-                yield from self._updates(signals)
+                yield from self._updates()
             except GeneratorExit:
                 self._save()
                 raise
@@ -190,14 +208,14 @@ class Run:
             self.params, fun, grad_norm, *counts, reason, self.success, self.history
         )
 
-    def _updates(self, signals: SignalsSave | None) -> Iterator[Record]:
-        clock, begun = _Clock(self.seconds), self.step
+    def _updates(self) -> Iterator[Record]:
+        clock, begun = self._clock, self.step
+        clock.begin(self.seconds)
         if self.data is None and self.step == 0:
             self._note(self.source.at_start())
-            yield from self._shared(self._record(clock), signals)
+            yield from self._shared(self._record(clock))
         while self.reason is None:
-            if signals is not None:
-                signals.answer()
+            self._answer()
             self._save_if_due()
             self.source.prepare()
             ends, self.seconds = self.source.ends_epoch, clock.seconds
@@ -209,14 +227,29 @@ class Run:
             self._note(update)
             if due or (self.reason is not None and not math.isnan(update.loss)):
                 record = self._record(clock, lr, ends_epoch=ends)
-                yield from self._shared(record, signals)
+                yield from self._shared(record)
         if self.step > begun:
             if self.data is not None:
                 self._check_parameters()
             self._save()
 
-    def _shared(self, record: Record, signals: SignalsSave | None) -> Iterator[Record]:
+    def _answer(self) -> None:
+        """Save, and pass a signal on, where one has come; on ranks, if all know it."""
+        if self._signals is None:
+            return
+        heard = 0
+        if self._exchange is not None:
+            heard, self._exchange.signal = self._exchange.signal, 0
+        self._signals.answer(heard)
+
+    def _tell(self) -> tuple[float, float, bool, int]:
+        """Return what other ranks must know at a step; see `Exchange`."""
+        due = self._folder is not None and self._folder.due(ended_epoch=self.epoch > 0)
+        return *self._clock.own(), due, self._signals.noted if self._signals else 0
+
+    def _shared(self, record: Record) -> Iterator[Record]:
         """Pass a record to the callbacks, and to the caller."""
+        signals = self._signals
         self.history.append(record)
         for callback in self.callbacks:
             stop = callback(record)
@@ -333,7 +366,11 @@ class Run:
     def _save_if_due(self) -> None:
         if self._folder is not None and self.step:
             ended = self.data is not None and self.epoch > 0
-            if self._folder.due(ended_epoch=ended):
+            if self._exchange is None:
+                due = self._folder.due(ended_epoch=ended)
+            else:
+                due = self._exchange.is_save_due
+            if due:
                 self._save(last=False)
 
     def _save(self, *, last: bool = True) -> None:
@@ -345,18 +382,31 @@ class Run:
         """
         if self._folder is None or self.step == 0:
             return
-        state = state_of(self)
+        state = state_of(self, whole=self._exchange is None)
         self._folder.write(self.step, with_evidence(self, state))
+        if self._exchange is not None:
+            self._exchange.is_save_due, self._exchange.signal = False, 0
         if last:
             put_back(self, state)
 
 
 class _Clock:
-    """Seconds of a run, and examples since its last record."""
+    """Seconds of a run, and examples since its last record; on ranks, rank 0's."""
 
-    def __init__(self, before: float) -> None:
+    def __init__(self, exchange: Exchange | None) -> None:
+        self._exchange = exchange
+
+    def begin(self, before: float) -> None:
+        """Start, after earlier parts of the run."""
         self._begin = time.perf_counter() - before
+        if self._exchange is not None:
+            self._exchange.seconds = before
         self.restart()
+
+    def own(self) -> tuple[float, float]:
+        """Return the seconds since the start of the run, and since the last record."""
+        now = time.perf_counter()
+        return now - self._begin, now - self._since
 
     def restart(self) -> None:
         """Start counting again."""
@@ -369,12 +419,12 @@ class _Clock:
     @property
     def seconds(self) -> float:
         """Since the start of the run."""
-        return time.perf_counter() - self._begin
+        return self.own()[0] if self._exchange is None else self._exchange.seconds
 
     @property
     def waited(self) -> float:
         """Since the last record."""
-        return time.perf_counter() - self._since
+        return self.own()[1] if self._exchange is None else self._exchange.waited
 
     def speed(self) -> float:
         """Examples a second since the last record."""
