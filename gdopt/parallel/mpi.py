@@ -117,9 +117,10 @@ class Mpi:
                 ],
             )
         except self._mpi.Exception as error:
-            self._check_sizes(receives, statuses)
-            self._explain(error)
-        self._check_sizes(receives, statuses)
+            self._explain(error, receives, statuses)
+        for (rank, array), status in zip(receives, statuses, strict=False):
+            if status.count != array.nbytes:
+                self._refuse_size(rank, array, status.count)
 
     def count(self, kind: str) -> None:
         """Begin a call."""
@@ -177,9 +178,9 @@ class Mpi:
         """Raise an error that names the ranks that are missing."""
         named = []
         for rank in sorted(set(missing)) or self._others:  # allreduce knows none
-            number, kind = self._heard.get(rank, (0, ""))
-            if number != self.calls:
-                waits = abs(number - self.calls) < len(KINDS)
+            number, kind = self._heard.get(rank, (-1, ""))
+            if (number, kind) != (self.calls, self._kind):
+                waits = number >= self.calls - 1  # else it was heard long ago
                 where = f" (which waits in {_call(number, kind)})" if waits else ""
                 named.append(f"rank {rank}{where}")
         message = (
@@ -189,21 +190,20 @@ class Mpi:
         )
         raise ParallelError(message)
 
-    def _check_sizes(self, receives: Sequence[Move], statuses: Sequence[Any]) -> None:
-        """Refuse a message that has another size than the array that it fills."""
-        for (rank, array), status in zip(receives, statuses, strict=False):
-            more = status.error == self._mpi.ERR_TRUNCATE
-            if more or (status.source == rank and status.count != array.nbytes):
-                got = "more" if more else status.count
-                message = (
-                    f"rank {self.rank} must get {array.nbytes} bytes from rank {rank} "
-                    f"in {self._call}, got {got}: arrays must have the same shapes on "
-                    "all ranks"
-                )
-                raise ParallelError(message)
+    def _refuse_size(self, rank: int, array: Any, got: object) -> NoReturn:
+        message = (
+            f"rank {self.rank} must get {array.nbytes} bytes from rank {rank} in "
+            f"{self._call}, got {got}: arrays must have the same shapes on all ranks"
+        )
+        raise ParallelError(message)
 
-    def _explain(self, error: Exception) -> NoReturn:
-        """Raise an error that names the ranks that have died, where MPI knows them."""
+    def _explain(
+        self, error: Exception, receives: Sequence[Move], statuses: Sequence[Any]
+    ) -> NoReturn:
+        """Raise an error that names what was wrong, or the ranks that have died."""
+        for (rank, array), status in zip(receives, statuses, strict=False):
+            if status.error == self._mpi.ERR_TRUNCATE:
+                self._refuse_size(rank, array, "more")
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             failed, own = self._comm.Get_failed(), self._comm.Get_group()
             self._dead = [*failed.Translate_ranks(range(failed.size), own)]
@@ -221,8 +221,10 @@ class Mpi:
 
         Where several ranks fail, the lowest one shows its error.
         """
-        if not self._follows:
-            with contextlib.suppress(self._mpi.Exception):
+        world, code = self._mpi.COMM_WORLD, getattr(error, "code", 1)
+        sys.stdout.flush()
+        with contextlib.suppress(self._mpi.Exception):
+            if not self._follows:
                 self._say(FAILURE)
                 end = time.monotonic() + SILENCE
                 while time.monotonic() < end:
@@ -230,14 +232,14 @@ class Mpi:
         failed = {rank for rank, (_, kind) in self._heard.items() if kind == FAILURE}
         if self._dead:  # with ULFM, all others notice
             failed = {*range(self.size)} - {*self._dead}
-        if self._follows or min({*failed, self.rank}) < self.rank:
-            time.sleep(KILLED)
-        _show(self.rank, error)
-        sys.stdout.flush()
+        if not self._follows and min({*failed, self.rank}) == self.rank:
+            _show(self.rank, error)
+            time.sleep(SILENCE if self._dead else 0)  # with ULFM, Abort kills nobody
+        else:
+            time.sleep(3 * SILENCE if self._dead else KILLED)
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             self._comm.Revoke()  # with ULFM, those who wait hear of nothing else
-        code = error.code if isinstance(error, SystemExit) else 1
-        self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)
+        world.Abort(code if isinstance(code, int) and code else 1)
         os._exit(1)  # where the launcher does not listen
 
 

@@ -36,7 +36,9 @@ class Ranks:
     """
 
     def __init__(self, host: Single | Mpi, timeout: float) -> None:
-        self._host, self._nccl = host, None
+        self._host = host
+        self._nccl: Nccl | None = None
+        self._compared: set[str] = set()  # backends whose arithmetic is the same
         self.rank, self.size, self.timeout = host.rank, host.size, timeout
 
     def __repr__(self) -> str:
@@ -60,8 +62,10 @@ class Ranks:
             MissingExtraError: NCCL is missing.
         """
         check_choice("backend", backend, NAMES[1:])
-        if check_choice("order", order, ("tree", "any")) == "tree" and self.size > 1:
+        check_choice("order", order, ("tree", "any"))
+        if order == "tree" and backend not in self._compared and self.size > 1:
             self.agree('with order="tree",', launch.arithmetic(backend))
+            self._compared.add(backend)
         if backend == "numpy" or isinstance(self._host, Single):
             return self._host
         if self._nccl is None:

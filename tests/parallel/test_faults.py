@@ -1,0 +1,43 @@
+"""A rank that fails ends all ranks, with one error that says why.
+
+`often.py` does the same many times, and measures how long the ends take.
+"""
+
+import pytest
+from parallel.ranks import is_open_mpi, run
+
+LONG = 300  # seconds: a launch that ends sooner was not ended by the timeout
+BOTH = r"rank \d has come to (\w+), call 18, and rank \d to (\w+|the end), call 18"
+FAULTS = {  # each with the timeout of the ranks, and with what is shown
+    "raises": (LONG, "ValueError: the user's own error"),
+    "exits": (LONG, r"rank 1 called sys.exit\(0\) inside the block of gdopt"),
+    "interrupted": (LONG, "KeyboardInterrupt"),
+    "killed": (LONG, "signal 9|SIGNALED: Killed|KILLED BY SIGNAL: 9"),
+    "stopped": (3, r"swap, call 18 within 3 s, but rank 1 did not: see what"),
+    "one call less": (LONG, BOTH),
+    "another call": (LONG, BOTH),
+    "another shape": (LONG, "rank 1 must get 7992 bytes from rank 0 in swap"),
+    "does not come": (3, "in _wait_for_all_ranks_to_come_to_world"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_ranks_end_and_one_says_why(fault):
+    timeout, shown = FAULTS[fault]
+    job = run(4, "one_fault.py", fault, timeout)
+    assert job.code != 0
+    assert job.finds(shown), job.text
+    assert job.text.count("Traceback (most recent") <= 1, job.text
+    assert "DONE" not in job.text
+    assert "FAULT" in job.text
+
+
+def test_with_ulfm_all_others_hear_which_rank_died():
+    if not is_open_mpi():
+        pytest.skip("ULFM is Open MPI's")
+    job = run(4, "one_fault.py", "killed", LONG, options=("--with-ft", "ulfm"))
+    assert job.code != 0
+    noticed = job.lines("NOTICED")
+    assert len(noticed) == 3, job.text
+    assert all("rank 1 died before" in line for line in noticed), noticed
+    assert job.text.count("Traceback (most recent") <= 2, job.text  # MPI's, gdopt's
