@@ -15,7 +15,9 @@ from gdopt.files import free_name
 from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.optim import OPTIMIZERS
+from gdopt.parallel import world
 from gdopt.planner import NetworkStep, Plan, plan_batch_size
+from gdopt.planner.devices import describe_devices, device_rows, measure_exchange
 from gdopt.planner.request import SIZES
 from gdopt.tables import write
 
@@ -31,6 +33,7 @@ examples:
   gdopt plan digits --json plan.json
   gdopt plan points.csv --hidden 512,256 --sizes 128,256,512,1024,2048
   gdopt plan train-images-idx3-ubyte.gz --backend cupy --memory 8GB
+  mpirun -n 2 gdopt plan digits --devices 8
 """
 
 
@@ -49,6 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
     text = "to keep free: 1GB (the larger of 5 %% and 256 MiB)"
     how("--margin", metavar="BYTES", help=text)
+    text = "say whether so many are faster than fewer; needs several ranks (mpirun)"
+    how("--devices", type=flags.count, metavar="N", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,10 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt plan")
     problem, network = make_network(arguments)
+    exchange = None
+    if arguments.devices is not None:
+        with world() as ranks:
+            exchange = measure_exchange(ranks, network.params)
+        if not ranks.is_main:
+            return 0
     limits = {"memory": arguments.memory, "margin": arguments.margin}
     found = plan(arguments, problem, network, arguments.sizes, **limits)
     write(f"{problem.name}: {problem.counts['train']:,} training examples\n")
     write(f"{found}\n")
+    if exchange is not None:
+        rows = device_rows(found, exchange, arguments.devices)
+        write(f"\n{describe_devices(rows, exchange)}\n")
     if arguments.json is not None:
         found.save(arguments.json)
     picture = arguments.picture or free_name(f"plan-{problem.name}", ".png")

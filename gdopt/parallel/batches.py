@@ -31,10 +31,10 @@ class Part:
 
     replica: int
     weight: float
-    first: int
-    batch: int
-    rows: Array
-    arrays: tuple[Array, ...]
+    first: int = 0
+    batch: int = 0
+    rows: Array = ()
+    arrays: tuple[Array, ...] = ()
 
 
 class ReplicaBatches:

@@ -36,7 +36,6 @@ from gdopt.parallel.batches import Part
 from gdopt.parallel.communicator import Communicator
 from gdopt.parallel.reduction import Bounds, Reduction
 from gdopt.parallel.tree import REPLICAS, TreeSum, check_replicas, share_of
-from gdopt.training.methods import described
 
 if TYPE_CHECKING:
     from gdopt.parallel.world import Ranks
@@ -65,6 +64,7 @@ class Sharded(HyperAttributes):
         params: the arena of all parameters.
         replicas: number of parts of a global batch.
         ranks: that share the state.
+        own_replicas: those of this rank.
         optimizer: that of this rank's slice.
         hyper: the hyper-parameters, which are attributes as well.
 
@@ -92,6 +92,7 @@ class Sharded(HyperAttributes):
     params: Arena
     replicas: int
     ranks: Ranks
+    own_replicas: range
     optimizer: Optimizer
     _added: int  # parts since the last step
     _bounds: dict[str, list[Bounds]]  # of what each rank takes of the sum
@@ -101,7 +102,6 @@ class Sharded(HyperAttributes):
     _layout: Layout  # of this rank's slice
     _norms: NormParts | None
     _order: str
-    _own: range  # this rank's replicas
     _owns: bool  # whether there is an element in its slice
     _parameters: Parameters
     _parts: list[Layout]
@@ -135,7 +135,7 @@ class Sharded(HyperAttributes):
         self._parameters = Parameters.of(params)
         self._parts = params.layout.cut(comm.size)
         owners = [share_of(rank, comm.size, replicas) for rank in range(comm.size)]
-        self._own, self._added = owners[comm.rank], 0
+        self.own_replicas, self._added = owners[comm.rank], 0
         self._layout = self._parts[comm.rank]
         # A rank without elements follows another slice, for t and for schedules.
         self._owns = bool(self._layout.slots)
@@ -191,6 +191,8 @@ class Sharded(HyperAttributes):
 
     def _agree(self, kind: type[Optimizer]) -> None:
         """Refuse ranks that differ in what they were given."""
+        from gdopt.training.methods import described  # noqa: PLC0415 - a cycle
+
         agree = self.ranks.agree
         agree("replicas", self.replicas)
         agree("order", self._order)
@@ -239,7 +241,7 @@ class Sharded(HyperAttributes):
             ArgumentTypeError: a gradient is not an array, or of another dtype.
         """
         check_kind("part", part, Part, "one that ranks.minibatches(...) yields")
-        rest = self._own[self._added :]
+        rest = self.own_replicas[self._added :]
         if part.replica not in rest[:1]:
             due = f"that of replica {rest[0]}" if rest else "added after step()"
             message = f"part must be {due}, got that of replica {part.replica}"
@@ -270,7 +272,7 @@ class Sharded(HyperAttributes):
                 and ``non_finite="raise"``.
             ParallelError: another rank did not come to this step.
         """
-        if rest := self._own[self._added :]:
+        if rest := self.own_replicas[self._added :]:
             message = f"add must be called before step for replicas {listed(rest)}"
             raise ArgumentError(message)
         with self._parameters.on_device():
