@@ -76,12 +76,18 @@ def test_a_batch_of_all_devices_is_of_different_examples():
         ((1, 1.9, 3.0), "train on 4 devices: 3 times as fast as 1\n"),
         (
             (1, 1.9, 0.5),
-            "train on 2 devices: 1.9 times as fast as 1; 4 would be slower, 0.5 times\n",
+            (
+                "train on 2 devices: 1.9 times as fast as 1; "
+                "4 would be slower, 0.5 times\n"
+            ),
         ),
         ((1, 0.5, 0.2), "train on 1 device: 4 would be slower, 0.2 times\n"),
         (
             (1, 1.9, 1.951),
-            "train on 2 devices: 1.9 times as fast as 1; 4 would be hardly faster, 2 ",
+            (
+                "train on 2 devices: 1.9 times as fast as 1; "
+                "4 would be hardly faster, 2 times\n"
+            ),
         ),
     ],
 )
