@@ -17,6 +17,8 @@ from gdopt.files import write_json
 from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
+from gdopt.parallel.batches import ReplicaBatches
+from gdopt.parallel.sharded import Sharded
 from gdopt.plots import curves
 from gdopt.tables import aligned, printable, write
 from gdopt.training import EarlyStopping, Evaluation, Record, fit
@@ -145,8 +147,8 @@ class Session:
 
     problem: PreparedData
     network: Network
-    optimizer: Optimizer
-    batches: MiniBatches
+    optimizer: Optimizer | Sharded
+    batches: MiniBatches | ReplicaBatches
     settings: dict[str, Any]
     stopping: EarlyStopping | None = None
     watch: Watch | None = None

@@ -16,9 +16,10 @@ from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import make_network
+from gdopt.cli.ranks import agree, shared_path, shown_once
 from gdopt.cli.session import CHECKPOINTS, Session
 from gdopt.cli.tune import best_settings
-from gdopt.data import minibatches
+from gdopt.data import MiniBatches, minibatches
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.files import (
     empty_folder,
@@ -29,10 +30,14 @@ from gdopt.files import (
 )
 from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
+from gdopt.parallel import Ranks, world
+from gdopt.parallel.batches import ReplicaBatches
+from gdopt.parallel.tree import REPLICAS
 from gdopt.schedules import Schedule
 from gdopt.tables import write
 from gdopt.training import EarlyStopping
 from gdopt.training.checkpoints import NAMES
+from gdopt.training.sharded_folder import together
 
 SETTINGS = "settings.json"
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
@@ -53,6 +58,7 @@ examples:
   gdopt train points.csv --from tune.json
   gdopt train --resume runs/points --epochs 300
   gdopt train train-images-idx3-ubyte.gz --batch-size 128 --epochs 10 --backend cupy
+  mpirun -n 4 gdopt train digits --replicas 8
 """
 
 
@@ -113,6 +119,11 @@ def _add_method(add: Callable[..., Any]) -> None:
         "weights (early stopping; if not given, all epochs are run)"
     )
     add("--patience", type=flags.count, metavar="N", help=text)
+    text = (
+        "parts of each mini-batch, a power of two: the same bits on up to N ranks, "
+        f"which mpirun starts ({REPLICAS} there; else a mini-batch is whole)"
+    )
+    add("--replicas", type=flags.count, metavar="N", help=text)
 
 
 def _batch_size(text: str) -> int | None:
@@ -129,7 +140,35 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
-    session = _prepare(arguments)
+    with world() as ranks, shown_once(ranks):
+        stopped = _train(arguments, _prepare(arguments, ranks), ranks)
+        if stopped is not None:
+            raise stopped
+    return 0
+
+
+def _train(
+    arguments: argparse.Namespace, session: Session, ranks: Ranks
+) -> BaseException | None:
+    """Train and write the folder of the run, by rank 0; return what has stopped it."""
+    made = together(ranks, lambda: ranks.is_main and _folder(arguments, session))
+    path, before = made or (None, None)
+    path = shared_path(ranks, path)
+    write(session.describe())
+    sys.stdout.flush()
+    try:
+        stopped = session.train(path)
+    except GdoptError:
+        if before is not None:  # its checkpoints are of another problem
+            write_whole(path / SETTINGS, before)
+        raise
+    if ranks.is_main:
+        session.finish(path, stopped)
+    return stopped
+
+
+def _folder(arguments: argparse.Namespace, session: Session) -> tuple[Path, str | None]:
+    """Make the folder of a run; return it, and the settings that were in it before."""
     before = None
     folder: AbstractContextManager[Path]
     if arguments.resume is not None:
@@ -141,21 +180,10 @@ def run(arguments: argparse.Namespace) -> int:
         folder = nullcontext(empty_folder("--out: path", arguments.out))
     with folder as path:
         write_json(path / SETTINGS, session.settings)
-    write(session.describe())
-    sys.stdout.flush()
-    try:
-        stopped = session.train(path)
-    except GdoptError:
-        if before is not None:  # its checkpoints are of another problem
-            write_whole(path / SETTINGS, before)
-        raise
-    session.finish(path, stopped)
-    if stopped is not None:
-        raise stopped
-    return 0
+    return path, before
 
 
-def _prepare(arguments: argparse.Namespace) -> Session:
+def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
     """Make the parts of a run from the command's arguments.
 
     Raises:
@@ -163,6 +191,9 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     """
     problem, network = make_network(arguments)
     size, planned = arguments.batch_size, None
+    if size is None and ranks.size > 1:
+        message = "--batch-size must be a number on several ranks, got auto: run gdopt "
+        raise ArgumentError(message + "plan first, which measures on one")
     if size is None:
         planned = plan(arguments, problem, network)
         size = planned.micro_batch_size
@@ -173,7 +204,13 @@ def _prepare(arguments: argparse.Namespace) -> Session:
             f"training examples, got {size}"
         )
         raise ArgumentError(message)
-    batches = minibatches(*problem.train, batch_size=size, seed=arguments.seed)
+    replicas = arguments.replicas or (REPLICAS if ranks.size > 1 else None)
+    how: dict[str, Any] = {"batch_size": size, "seed": arguments.seed}
+    batches: MiniBatches | ReplicaBatches
+    if replicas is None:
+        batches = minibatches(*problem.train, **how)
+    else:
+        batches = ranks.minibatches(*problem.train, replicas=replicas, **how)
     name, lr = arguments.optimizer, arguments.lr
     lr = LEARNING_RATES[name] if lr is None else lr
     lengths = _lengths(arguments, len(batches))
@@ -182,6 +219,7 @@ def _prepare(arguments: argparse.Namespace) -> Session:
         **vars(arguments),
         "data": arguments.data,
         "batch_size": size,
+        "replicas": replicas,
         "lengths": lengths,
         "plan": planned and planned.to_dict(),
         "lr": lr,
@@ -194,7 +232,13 @@ def _prepare(arguments: argparse.Namespace) -> Session:
     }
     if arguments.data != "digits":
         settings["data"] = str(Path(arguments.data).resolve())
-    optimizer = OPTIMIZERS[name](network.params, lr=rate, **arguments.betas)
+    agree(ranks, settings, problem)
+    kind, given = OPTIMIZERS[name], {"lr": rate, **arguments.betas}
+    optimizer: Any
+    if replicas is None:
+        optimizer = kind(network.params, **given)
+    else:
+        optimizer = ranks.sharded(kind, network.params, replicas=replicas, **given)
     stopping = None
     if arguments.patience is not None:
         stopping = EarlyStopping(arguments.patience)

@@ -54,6 +54,10 @@ class Exchange:
         self.seconds = self.waited = 0.0
         self.is_save_due, self.signal = False, 0
 
+    def agree(self, what: str, settings: Mapping[str, Any]) -> None:
+        """Refuse ranks that differ in something; see `gdopt.parallel.Ranks`."""
+        self._ranks.agree(what, settings)
+
     def step(self, losses: list[float], examples: int) -> tuple[float, int]:
         """Return the sum of all replicas' losses, in their order, and all examples."""
         own = np.array([*self.tell(), examples, *losses])

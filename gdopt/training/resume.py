@@ -174,7 +174,8 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
     run.average.load_state_dict(state["average"])
     own.write(params)
     if state["norm"] is not None:
-        run.optimizer.executor.grad_norm = state["norm"]
+        own_optimizer = getattr(run.optimizer, "optimizer", run.optimizer)
+        own_optimizer.executor.grad_norm = state["norm"]
     vars(run).update(counters)
     run.objective.evaluations = state["evaluations"]
     run.source.load_state_dict(state["sampler"])

@@ -165,6 +165,13 @@ class Run:
     def records(self) -> Iterator[Record]:
         """Run, and yield the records."""
         path, seconds = self._checkpoint
+        if self._exchange is not None:
+            how = {"record_every": self._cadence, "checkpoint": path and str(path)}
+            how |= {"checkpoint_seconds": seconds} | self.settings | vars(self.stops)
+            self._exchange.agree("of the run,", how)
+            for name, arrays in (("data", self.data.arrays), ("dev", self.dev or ())):
+                named = {f"array {k}": array for k, array in enumerate(arrays)}
+                self._exchange.agree(f"of {name},", named)
         with ExitStack() as stack:
             # It refers to the run, whose arrays are let go at the end.
             stack.callback(setattr, self, "source", None)
@@ -395,6 +402,7 @@ class _Clock:
 
     def __init__(self, exchange: Exchange | None) -> None:
         self._exchange = exchange
+        self.begin(0.0)
 
     def begin(self, before: float) -> None:
         """Start, after earlier parts of the run."""
