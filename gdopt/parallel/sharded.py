@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -106,6 +106,7 @@ class Sharded(HyperAttributes):
     _parameters: Parameters
     _parts: list[Layout]
     _reduction: Reduction
+    _shard: Arena  # the parameters in its slice
     _sums: TreeSum
     _totals: dict[str, Array]  # the sum, as far as this rank takes it
 
@@ -137,35 +138,43 @@ class Sharded(HyperAttributes):
         owners = [share_of(rank, comm.size, replicas) for rank in range(comm.size)]
         self.own_replicas, self._added = owners[comm.rank], 0
         self._layout = self._parts[comm.rank]
-        # A rank without elements follows another slice, for t and for schedules.
-        self._owns = bool(self._layout.slots)
-        some = [part for part in self._parts if part.slots]
-        layout = self._layout if self._owns else some[0]
-        shard = Arena(layout, params.backend, params.device)
-        if self._owns:
-            shard = Arena.over(layout, _slices(layout, params.buffers))
-
-        self.optimizer = kind(shard, **options)
+        self._make_shard()
+        self.optimizer = kind(self._shard, **options)
         self._refuse_rule(kind)
         self.hyper = self.optimizer.hyper
         self._sums, self._reduction = TreeSum(params), Reduction(comm, owners, order)
         self._checks = Gradients(self._parameters, {})
+        self._make_totals()
+        self._agree(kind)
+
+    def _make_shard(self) -> None:
+        """Make what the optimizer updates: slices of all parameters' memory."""
+        own, params = self._layout, self.params
+        self._owns = bool(own.slots)
+        if self._owns:
+            self._shard = Arena.over(own, _slices(own, params.buffers))
+        else:  # it follows another rank's slice, for t and for schedules
+            own = next(part for part in self._parts if part.slots)
+            self._shard = Arena(own, params.backend, params.device)
+
+    def _make_totals(self) -> None:
+        """Make memory for what this rank takes of the sum of all gradients."""
+        own, params = self._layout, self.params
         self._norms, self._bounds = None, self._cuts()
         if self._transforms.takes_norm or self._careful:
-            self._norms = NormParts(params.layout, comm.size)
+            self._norms = NormParts(params.layout, self._comm.size)
             for group, ends in self._norms.bounds.items():
                 starts = [low for low, _ in self._bounds[group]]
                 self._bounds[group] = list(zip(starts, ends, strict=True))
         self._totals = {
             group: params.backend.zeros(high - low, group, params.device)
             for group, bounds in self._bounds.items()
-            for low, high in [bounds[comm.rank]]
+            for low, high in [bounds[self._comm.rank]]
         }
-        self._grads = shard.like()
+        self._grads = self._shard.like()
         if self._owns:
-            starts = {g: self._totals[g][:n] for g, n in layout.sizes.items()}
-            self._grads = Arena.over(layout, starts)
-        self._agree(kind)
+            buffers = {g: self._totals[g][:n] for g, n in own.sizes.items()}
+            self._grads = Arena.over(own, buffers)
 
     @property
     def _careful(self) -> bool:
@@ -319,8 +328,8 @@ class Sharded(HyperAttributes):
     def _on_any_rank(self, names: Sequence[str]) -> list[str]:
         """Return the arrays that any rank has named."""
         flags = np.array([name in names for name in self.params])
-        found = self._comm.share(flags).any(axis=0)
-        return [name for name, any_ in zip(self.params, found, strict=True) if any_]
+        found = self._comm.share(flags).sum(axis=0)
+        return [name for name, count in zip(self.params, found, strict=True) if count]
 
     def _gather(self, buffers: Mapping[str, Array]) -> None:
         """Fill buffers of which every rank has written its slice."""
@@ -357,11 +366,11 @@ class Sharded(HyperAttributes):
         if not self._owns:
             return {}
         state, slots = self.optimizer.state_dict()["state"], self._layout.slots
-        return {
-            name: {"start": slot.first, "stop": slot.first + slot.stop - slot.start}
-            | state[name]
-            for name, slot in slots.items()
-        }
+        found: dict[str, Any] = {}
+        for name, slot in slots.items():
+            stop = slot.first + slot.stop - slot.start
+            found[name] = {"start": slot.first, "stop": stop, **state[name]}
+        return found
 
     def head(self) -> dict[str, Any]:
         """Return what `state_dict` holds besides the state's arrays."""
@@ -398,40 +407,27 @@ class Sharded(HyperAttributes):
         Raises:
             StateError: another rule, other names, shapes or dtypes.
         """
-        saved, own = check_state("the saved state", saved, None), self.optimizer
-        of_state, states = own.options.state_dtype_of, own.state_arenas
-        cut = {"state": self._pieces("state", saved.get("state"), states, of_state)}
-        if "params" in saved:  # it was saved while parameters held averages
-            held = check_state("params", saved["params"], None)
-            each = {name: {"p": array} for name, array in held.items()}
-            each = self._pieces("params", each, ["p"], lambda _, group: group)
-            cut["params"] = {name: parts["p"] for name, parts in each.items()}
-        own.load_state_dict(saved | cut, hyper=hyper)
-        if "params" in saved:
-            self._gather(self.params.buffers)
+        saved = check_state("the saved state", saved, None)
+        saved["state"] = self._pieces(saved.get("state"))
+        self.optimizer.load_state_dict(saved, hyper=hyper)
         return self
 
-    def _pieces(
-        self,
-        what: str,
-        saved: Any,
-        names: Collection[str],
-        dtype_of: Callable[[str, str], str],
-    ) -> dict[str, dict[str, np.ndarray]]:
-        """Check arrays of all parameters on each rank, and return this one's pieces."""
-        pieces, own = {}, self.optimizer.params.layout.slots
-        check_state(what, saved, self.params.layout.slots)
+    def _pieces(self, saved: Any) -> dict[str, dict[str, np.ndarray]]:
+        """Check the state of all parameters, on every rank; return its own pieces."""
+        own, dtype_of = self.optimizer, self.options.state_dtype_of
+        check_state("state", saved, self.params)
         for key, slot in self.params.layout.slots.items():
-            check_state(f"{what} of {key!r}", saved[key], names)
+            check_state(f"the state of {key!r}", saved[key], own.state_arenas)
             for name, array in saved[key].items():
                 zero = np.zeros((), as_dtype(dtype_of(name, slot.group)))
                 like = np.broadcast_to(zero, slot.shape)
                 check_saved_array(f"the {name} of {key!r}", array, like)
-        for key, slot in own.items():
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key, slot in self._shard.layout.slots.items():
             piece = slice(slot.first, slot.first + slot.stop - slot.start)
             flat = {n: np.asarray(a).reshape(-1) for n, a in saved[key].items()}
-            pieces[key] = {name: array[piece] for name, array in flat.items()}
-        return pieces
+            found[key] = {name: array[piece] for name, array in flat.items()}
+        return found
 
 
 def _slices(layout: Layout, buffers: Mapping[str, Array]) -> dict[str, Array]:
