@@ -101,6 +101,11 @@ class Layout:
         """The names of all arrays, of a part those of the whole."""
         return (self.whole or self).slots.keys()
 
+    @property
+    def groups(self) -> Collection[str]:
+        """The names of all dtypes, of a part those of the whole."""
+        return (self.whole or self).sizes.keys()
+
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
         """Place arrays one behind the other, each padded to whole blocks."""
@@ -127,7 +132,8 @@ class Layout:
         A part holds flat pieces of the arrays in its slices: `first` of a slot is the
         number of a piece's first element in its array, in C order. Arrays and buffers
         of which a part has no element are not in it; those of size 0 are in the first.
-        `Arena.over` makes an arena of the slices.
+        `Arena.over` makes an arena of the slices. An optimizer of it takes settings as
+        that of the whole: by the names of all arrays, and in their shapes.
 
         Raises:
             ArgumentError: fewer than one part.
@@ -164,7 +170,7 @@ class Layout:
                 sizes[slot.group] = high - low
         origin = {
             group: self.origin.get(group, 0) + bounds.get(group, [0])[0]
-            for group in self.origin or self.sizes
+            for group in self.groups
         }
         return Layout(slots, sizes, origin, self.whole or self)
 

@@ -69,7 +69,7 @@ class Changeable(Resumable):
     @frozen.setter
     def frozen(self, frozen: str | Sequence[str]) -> None:
         every = self._every
-        names = frozen_names(frozen, every.names, every.arrays)
+        names = frozen_names(frozen, every.names, every.named)
         with self._between_steps("frozen"):
             self._refuse_sums("frozen")
             without = [n for n in every.names if n not in every.layout.names]

@@ -32,7 +32,7 @@ class Segment:
 
     name: str  # of the first parameter
     group: str
-    start: int  # in the arena
+    start: int  # of its random bits: in the arena, of a part in that of the whole
     step: Step
     call: Callable[..., None]
     reserve: Callable[[Any], None]  # scratch for a gradient
@@ -342,7 +342,8 @@ class CpuExecutor(RuleRunner):
         bound = self._bind(step, self._inputs(step, take, parameter), half, taker)
         calls = step, *bound, gradient, before
         streams = self._random_streams[group]
-        return Segment(names[0], group, start, *calls, after, streams)
+        place = start + self.origin_of(group)
+        return Segment(names[0], group, place, *calls, after, streams)
 
     def _space(self, group: str, kind: str, size: int) -> Array:
         """Return scratch that segments share, one after the other."""

@@ -77,7 +77,7 @@ class CpuReducingExecutor(CpuExecutor):
             take = operator.itemgetter(first)
             inputs = self._inputs(step, take, take(own))
             call, reserve = self._bind(step, inputs, half, lambda _: gradient)
-        place = first, slot.group, slot.start
+        place = first, slot.group, slot.start + self.origin_of(slot.group)
         return Segment(*place, step, call, reserve, gradient, None, None, streams)
 
     def _reserve(self, segments: Sequence[Segment], grads: Any) -> None:

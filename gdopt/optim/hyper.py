@@ -199,22 +199,25 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         low, high = (new if n == new.name else self._settings.get(n) for n in BOUNDS)
         if low is None or high is None or not (low.parts and high.parts):
             return
-        for name in self._parameters.arrays:
-            ends = [s.elements[name] if s.elements else s.of(name) for s in (low, high)]
+        for name in self._parameters.layout.names:
+            both = (low, high)
+            ends = [s.elements.get(name) if s.elements else s.of(name) for s in both]
             if not any(map(is_read, ends)):
                 _refuse_crossed(ends, f" for {array_label(name)}")
 
     def _check_bounds_at(self, values: Values, step: int) -> None:
         """Refuse such bounds where one of them is read at every step, on the host."""
         low, high = (self._settings[name] for name in BOUNDS)
-        for name in self._parameters.arrays if low.changes or high.changes else ():
+        names = self._parameters.layout.names
+        for name in names if low.changes or high.changes else ():
             ends: list[Any] = []
             for setting in (low, high):
                 shared = values.shared.get(setting.name)
                 by_name = values.by_name.get(setting.name, {})
                 own = setting.elements or by_name
-                ends.append(own[name] if own else shared)
-            if not any(map(is_on_device, ends)):
+                ends.append(own.get(name) if own else shared)
+            known = not any(end is None or is_on_device(end) for end in ends)
+            if known:  # and not of another part
                 _refuse_crossed(ends, f" for {array_label(name)} at step {step}")
 
     def at(self, step: int) -> Values:
@@ -246,7 +249,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         else:
             value = setting.at(self._counter.t)
         if isinstance(setting.given, dict) and not isinstance(value, dict):
-            return dict.fromkeys(self._parameters.arrays, value)
+            return dict.fromkeys(self._parameters.layout.names, value)
         return value
 
     def __repr__(self) -> str:

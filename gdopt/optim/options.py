@@ -118,7 +118,7 @@ class Options:
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse options that do not fit the parameters' dtypes."""
-        for name, slot in layout.slots.items():
+        for name, slot in (layout.whole or layout).slots.items():
             if self.master_weights and slot.group not in STORED_HALF:
                 message = "master_weights needs float16 or bfloat16 parameters, but "
                 message += f"{array_label(name)} is {slot.group}"

@@ -28,7 +28,7 @@ BUILT_IN_POWER, OTHER_POWER = 3 / 8, 1 / 8  # others may take higher powers than
 def safe_magnitude(rule: Rule, parameters: Parameters, hyper: Hyper) -> float:
     """Return up to which magnitude no gradient makes state infinite."""
     built_in = isinstance(rule.inner or rule, BuiltInRule)
-    dtypes = map(compute_dtype, parameters.layout.sizes)
+    dtypes = map(compute_dtype, parameters.layout.groups)
     most = min(float(np.finfo(dtype).max) for dtype in dtypes)
     scale = hyper.settings.get("loss_scale", 1.0)
     known = type(scale) in NUMBERS

@@ -38,8 +38,12 @@ class RuleRunner:
 
     def seed_of(self, group: str) -> int:
         """Return the seed of the random bits for arrays of a dtype."""
-        number = list(self.parameters.layout.sizes).index(group)
+        number = list(self.parameters.layout.groups).index(group)
         return group_seed(self.options.seed, number)
+
+    def origin_of(self, group: str) -> int:
+        """Return from where on such bits are counted: the start in a whole arena."""
+        return self.parameters.layout.origin.get(group, 0)
 
 
 def weakly(method: Callable[..., Any]) -> Callable[..., Any]:

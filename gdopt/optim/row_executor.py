@@ -201,7 +201,8 @@ class RowExecutor(RuleRunner):
         for axis, cut in enumerate(() if where is ... else cuts):
             axes[axis] = axes[axis][cut]
         index = np.ravel_multi_index(np.ix_(*axes), slot.shape) if axes else np.zeros(1)
-        index = slot.start + index.reshape(-1).astype(np.int64)
+        index = index.reshape(-1).astype(np.int64)
+        index += slot.start + self.origin_of(slot.group)
         index = backend.from_host(index, self.parameters.device)
         seed = self.seed_of(slot.group)
         return {k: random_noise(seed, t, index, own) for k, own in streams.items()}

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, array_label
+from gdopt.arrays.arena import Arena, Slot, array_label
 from gdopt.arrays.backend import Array, common_backend, is_on_device
 from gdopt.arrays.dtypes import compute_dtype
 from gdopt.checks import Range, as_scalar, check_function, check_number, listed, shown
@@ -31,7 +31,7 @@ class Setting:
     """A setting of one hyper-parameter, checked; `assigned` makes the next one."""
 
     def __init__(self, name: str, bounds: Range, parameters: Parameters) -> None:
-        computed = [compute_dtype(group) for group in parameters.layout.sizes]
+        computed = [compute_dtype(group) for group in parameters.layout.groups]
         self.name, self._bounds, self._parameters = name, bounds, parameters
         self._dtype = min(computed, key=lambda dtype: dtype.itemsize)
         self.low, self.high = bounds.closed(self._dtype)
@@ -74,8 +74,8 @@ class Setting:
         """Return the key of each parameter; add a part for those without one."""
         order = (*parts,)
         if self._matched is None or self._matched[0] != order:
-            named, own = self._parameters.named, self._parameters.arrays
-            found: dict[str, Key] = dict(key_of_each(self.name, parts, named))
+            names, own = self._parameters.names, self._parameters.layout.names
+            found: dict[str, Key] = dict(key_of_each(self.name, parts, names))
             missing = [repr(name) for name in own if name not in found]
             if missing and self.name not in UNMATCHED:
                 message = f"{self.name} must have the names of the parameters: missing "
@@ -147,19 +147,23 @@ class Setting:
         dtypes = {group: compute_dtype(group) for group in layout.sizes}
         backend, device = self._parameters.backend, self._parameters.device
         arena = Arena(layout, backend, device, dtypes)
-        for name, view in arena.items():
+        for name, slot in (layout.whole or layout).slots.items():
             part = parts[None if self.keys is None else self.keys[name]]
             paired = name in self._parameters.pairs
+            shape = slot.shape[:-1] if paired else slot.shape
             if is_read(part):
                 message = f"{self.name} must not mix arrays with schedules or 0-d "
                 message += f"arrays, got {shown(part)} for {array_label(name)}"
                 raise ArgumentTypeError(message)
             try:
-                view[...] = part[..., None] if paired and np.ndim(part) else part
+                if layout.whole is not None and np.ndim(part):
+                    part = _piece(backend.xp, part, slot.shape, layout.slots.get(name))
+                if name in arena:
+                    pairs = paired and np.ndim(part)
+                    arena[name][...] = part[..., None] if pairs else part
             except ValueError:
                 message = f"{self.name} must broadcast to {array_label(name)} of shape "
-                message += f"{view.shape[:-1] if paired else view.shape}, got shape "
-                message += f"{part.shape}"
+                message += f"{shape}, got shape {part.shape}"
                 raise ArgumentError(message) from None
         for slot in layout.slots.values():  # a zero eps would give NaN in the padding
             buffer = arena.buffers[slot.group]
@@ -217,6 +221,19 @@ class Setting:
 def is_read(part: Any) -> bool:
     """Return whether a setting is read at every step."""
     return type(part) not in NUMBERS and not _is_array(part, least=1)
+
+
+def _piece(xp: Any, part: Any, shape: tuple[int, ...], slot: Slot | None) -> Any:
+    """Return what of an array, spread over a whole parameter, is for a piece of it."""
+    extra = max(np.ndim(part) - len(shape), 0)
+    if extra and set(part.shape[:extra]) == {1}:  # as an assignment takes it
+        part = part.reshape(part.shape[extra:])
+    spread = xp.broadcast_to(part, shape or (1,))
+    if slot is None or not spread.size:
+        return spread[..., :0].reshape(-1)
+    stop, row = slot.first + slot.stop - slot.start, spread[0].size
+    rows = spread[slot.first // row : -(-stop // row)].reshape(-1)
+    return rows[slot.first % row :][: stop - slot.first]
 
 
 def _calls(part: Any) -> bool:

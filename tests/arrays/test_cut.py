@@ -7,39 +7,14 @@ import pickle
 import ml_dtypes
 import numpy as np
 import pytest
+from cuts import arrays, over, slices
 
 import gdopt
 from gdopt import Arena
 from gdopt.arrays import Layout
 
-SHAPES = {"W": (37, 11), "none": (0, 3), "b": (11,), "scale": (), "U": (130,)}
 DTYPES = ("float32", "float64", "float16", ml_dtypes.bfloat16)
 PARTS = (1, 2, 3, 7, 40)
-
-
-def arrays(*dtypes, seed=0):
-    generator = np.random.default_rng(seed)
-    return {
-        f"{name} {np.dtype(dtype).name}": generator.standard_normal(shape).astype(dtype)
-        if shape
-        else np.array(generator.standard_normal(), dtype)
-        for name, shape in SHAPES.items()
-        for dtype in dtypes
-    }
-
-
-def slices(part, arena):
-    """Return the buffers of a part of an arena's layout."""
-    return {
-        group: arena.buffers[group][part.origin[group] :][:size]
-        for group, size in part.sizes.items()
-    }
-
-
-def over(arena, parts):
-    """Return arenas over the parts of an arena that hold an array."""
-    cuts = arena.layout.cut(parts)
-    return [Arena.over(cut, slices(cut, arena)) for cut in cuts if cut.slots]
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -224,23 +199,3 @@ def test_copies_keep_layout_dtypes_and_padding_in_memory_of_their_own(copied):
             assert other.backend.address(other.buffers[group]) % 64 == 0
         other[next(iter(other))][...] = 3
         assert (arena[next(iter(arena))] != 3).any()
-
-
-@pytest.mark.parametrize("parts", PARTS)
-def test_optimizers_of_the_parts_have_the_bits_of_the_whole(parts, engine):
-    start = arrays("float32", "float64", "float16")
-    whole, cut = Arena.of(start), Arena.of(start)
-    plain = gdopt.AdamW(whole, lr=0.1, ema=0.9)
-    optimizers = [gdopt.AdamW(part, lr=0.1, ema=0.9) for part in over(cut, parts)]
-    grads = whole.like()
-    pieces = over(grads, parts)
-    for seed in range(3):
-        for name, array in arrays("float32", "float64", "float16", seed=seed).items():
-            grads[name] = array
-        plain.step(grads)
-        for optimizer, piece in zip(optimizers, pieces, strict=True):
-            optimizer.step(piece)
-    for group, buffer in whole.buffers.items():
-        assert cut.buffers[group].tobytes() == buffer.tobytes()
-    spread = sum(optimizer.state_bytes for optimizer in optimizers)
-    assert spread == plain.state_bytes

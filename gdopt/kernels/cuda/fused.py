@@ -104,16 +104,17 @@ class KernelVariant:
     def random_inputs(self) -> list[str]:
         """Print the kernel's inputs by which something is rounded at random."""
         count = "raw int64 counter_" if self.device_counter else "uint32 t_"
-        return ["uint32 seed_", count] if self.random else []
+        return ["uint32 seed_, int64 origin_", count] if self.random else []
 
 
 def print_fused(program: Program, variant: KernelVariant) -> KernelText:
     """Print a program as the text of a pass over a layout.
 
     Besides the buffers named like the program's inputs, the kernel takes: s0, s1, ...
-    or scalars_ (rows, hoisted); rows_ (blocks,); done_ (1,); seed_ and t_, or counter_,
-    for random rounding; copy_; and for separate arrays blocks_ (blocks,), slots_
-    (arrays, 2 or more) and pointers_ (arrays, separate).
+    or scalars_ (rows, hoisted); rows_ (blocks,); done_ (1,); for random rounding seed_,
+    origin_, the place of the first element, and t_ or counter_; copy_; and for separate
+    arrays blocks_ (blocks,), slots_ (arrays, 2 or more) and pointers_ (arrays,
+    separate).
     """
     return KernelText(
         ", ".join(_inputs(program, variant)),
@@ -203,10 +204,9 @@ def _prelude(program: Program, variant: KernelVariant) -> list[str]:
         lines += _read_hoisted(program, kind, "row_")
     if variant.random and variant.device_counter:
         lines.append("const unsigned t_ = (unsigned)counter_[0];")
-    lines += [
-        f"const unsigned key{word}_ = gdopt_random_key(seed_ + {word}u, t_, first_);"
-        for word in variant.random_words
-    ]
+    for word in variant.random_words:
+        key = f"gdopt_random_key(seed_ + {word}u, t_, origin_ + first_)"
+        lines.append(f"const unsigned key{word}_ = {key};")
     pairs = zip(program.inputs, variant.stored, strict=True)
     for place, (symbol, stored) in enumerate(pairs):
         if program.reads(symbol):
@@ -236,7 +236,7 @@ def _element_loop(program: Program, variant: KernelVariant) -> list[str]:
             value = variant.value(place)
             lines.append(f"  const {kind} {names[symbol]} = {value};")
     inner = print_statements(program.instructions, names, kind)
-    inner += print_stores(outs, names, variant.random_words, "first_")
+    inner += print_stores(outs, names, variant.random_words, "origin_ + first_")
     lines += [*("  " + line for line in inner), "}"]
     numbers = _numbers(variant)
     for k, stored, _ in outs:

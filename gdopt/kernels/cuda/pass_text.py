@@ -95,7 +95,7 @@ class PassPrinter(EndPrinter):
     (arrays, 4): rows, columns, place in rows_, and where its part of scratch_ begins;
     work_ (blocks, 4): array, kind of loop, number in it, blocks of that array;
     scratch_; counters_ (arrays,), all zero before and after; s0, s1, ... or scalars_
-    (rows, hoisted), in float64; rows_ and done_, seed_, t_ and counter_ as of
+    (rows, hoisted), in float64; rows_, done_, seed_, origin_, t_ and counter_ as of
     `print_fused`. Every array is reached by a pointer; the separate ones may have
     strides.
     """
@@ -240,8 +240,9 @@ class PassPrinter(EndPrinter):
                     lines.append(f"const auto in{k}_ = {self._access(k)};")
         lines += [f"gdopt_pack<{self._type(k)}, 4> out{k}_;" for k, _, _ in outs]
         words = variant.random_words if outs else range(0)
+        place = "origin_ + slot_[0] + index_"
         for w in words:
-            key = f"gdopt_random_key(seed_ + {w}u, t_, slot_[0] + index_)"
+            key = f"gdopt_random_key(seed_ + {w}u, t_, {place})"
             lines.append(f"const unsigned key{w}_ = {key};")
         lines += [
             "ptrdiff_t row_at_ = row_, column_at_ = column_;",
@@ -252,7 +253,7 @@ class PassPrinter(EndPrinter):
             "if (++column_at_ == column_count_) column_at_ = 0, ++row_at_;",
         ]
         lines += self._values(one, names)
-        lines += print_stores(outs, names, words, "slot_[0] + index_")
+        lines += print_stores(outs, names, words, place)
         several = len(kinds_of(one)) > 1
         for j, value in enumerate(one.reductions):
             only = f"if (kind_ == {KINDS[value.kind]}) " if several else ""

@@ -57,6 +57,7 @@ class DtypeGroup:
             if arena is not None
         }
         self._fixed["seed_"] = np.uint32(run.seed_of(group))
+        self._fixed["origin_"] = np.int64(run.origin_of(group))
         if self._copies and parameters.arena is not None:
             self._fixed["copy_"] = as_bits(parameters.arena.buffers[group])
         self._prologue_options = prologue_options

@@ -55,7 +55,10 @@ class ReducingGroup:
         self._slots = {n: s for n, s in slots.items() if s.group == group}
         places = [k for k, name in enumerate(slots) if name in self._slots]
         self._column = itemgetter(*places, places[0])  # a tuple, also of one array
-        self._fixed = {"seed_": np.uint32(run.seed_of(group))}
+        self._fixed = {
+            "seed_": np.uint32(run.seed_of(group)),
+            "origin_": np.int64(run.origin_of(group)),
+        }
         self._gradient = len(rule.states) + 1
         taken = hyper.elements_of(rule)
         self._open = [name for name in taken if name in hyper.open]
