@@ -22,7 +22,7 @@ from gdopt.checks import (
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.norm_parts import NormParts
-from gdopt.optim import Muon, Optimizer
+from gdopt.optim import Adafactor, Muon, Optimizer
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.executors import start_state
 from gdopt.optim.gradients import Gradients, largest
@@ -123,7 +123,7 @@ class Sharded(HyperAttributes):
         if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
             message = f"kind must be a class such as gdopt.Adam, got {shown(kind)}"
             raise ArgumentTypeError(message)
-        if issubclass(kind, Muon):
+        if issubclass(kind, Adafactor | Muon):  # which look at shapes when made
             raise ArgumentTypeError(PIECES.format(kind.__name__))
         check_kind("params", params, Arena, "a gdopt.Arena: gdopt.Arena.of(params)")
         check_choice("order", order, ORDERS)

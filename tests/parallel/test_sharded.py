@@ -7,6 +7,7 @@ import pytest
 from parallel.threads import on_ranks
 
 import gdopt
+from gdopt.arrays.dtypes import as_dtype
 from gdopt.parallel.batches import Part
 from gdopt.parallel.tree import TreeSum, share_of
 
@@ -97,6 +98,7 @@ OPTIONS = [
     {"bounds": (-0.5, 0.5), "ema": 0.9},
     {"lookahead": (2, 0.5), "swa_start": 1},
     {"lr": {"W": np.linspace(0.1, 0.2, 70), "*": 0.01}},
+    {"weight_decay": np.float32(0.5), "rounding": "stochastic", "seed": 3},
 ]
 
 
@@ -106,6 +108,54 @@ def test_any_number_of_ranks_has_the_bits_of_one_process(options):
     for size in SIZES:
         for found, _, _ in on_ranks(size, lambda ranks: train(ranks, **options)):
             assert same(list(found), list(expected)), size
+
+
+def halves(ranks=None):
+    """Train bfloat16 parameters with masters, and float32 ones with bfloat16 state."""
+    rng, found = np.random.default_rng(2), []
+    for dtype, options in (
+        ("bfloat16", {"master_weights": True, "rounding": "stochastic"}),
+        ("bfloat16", {"rounding": "stochastic", "state_dtype": "bfloat16"}),
+        ("float32", {"state_dtype": "bfloat16", "seed": 5, "clip_norm": 0.5}),
+    ):
+        start = {n: as_dtype_array(START[n], dtype) for n in "Wb"}
+        params = gdopt.Arena.of(start)
+        given = {"lr": 0.01, **options}
+        make = ranks.sharded if ranks else lambda kind, *args, **kw: kind(*args, **kw)
+        opt = make(gdopt.Adam, params, **given)
+        for _ in range(3):
+            grads = [
+                {
+                    n: as_dtype_array(rng.standard_normal(a.shape), dtype)
+                    for n, a in start.items()
+                }
+                for _ in range(REPLICAS)
+            ]
+            if ranks:
+                for replica in share_of(ranks.rank, ranks.size, REPLICAS):
+                    opt.add(grads[replica], part_of(replica))
+                opt.step()
+            else:
+                tree = TreeSum(params)
+                for replica, one in enumerate(grads):
+                    tree.add(replica, one, 1 / 8)
+                total = params.like()
+                for group, buffer in total.buffers.items():
+                    buffer[...] = tree.done[0][1].buffers[group]
+                opt.step(total)
+        found += [{n: a.copy() for n, a in params.items()}, opt.state_dict()]
+    return found
+
+
+def as_dtype_array(array, dtype):
+    return np.asarray(array, as_dtype(dtype))
+
+
+def test_rounding_at_random_does_not_depend_on_the_ranks():
+    expected = halves()
+    for size in (1, 2, 3, 8):
+        for found in on_ranks(size, halves):
+            assert same(found, expected), size
 
 
 def test_state_takes_its_share_on_every_rank():
