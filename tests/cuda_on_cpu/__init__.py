@@ -7,8 +7,9 @@ own, which are loaded before CuPy looks for them. Kernels are compiled by g++ fr
 CuPy generates. All else is CuPy as it is shipped: arrays, memory pools, streams,
 graphs, errors.
 
-What it does not show: races inside a kernel, a GPU's own arithmetic, NCCL's order, CUB and Thrust
-(NumPy sorts in its place), and the time that anything takes.
+What it does not show: races inside a kernel, a GPU's own arithmetic, the order of
+NCCL's sums, CUB and Thrust (NumPy sorts in its place), and the time that anything
+takes.
 
 Environment:
     GDOPT_CUDA_SCHEDULE: when work is done: ``eager`` (the default), ``lazy``, which is
