@@ -12,11 +12,22 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import get_backend
+from gdopt.arrays.backend import cuda_extra
 from gdopt.errors import MissingExtraError, ParallelError
 from gdopt.imports import install, load_extra
 from gdopt.interrupt import start_thread
 from gdopt.parallel.communicator import Move, on_host
 from gdopt.parallel.mpi import GPU, SILENCE, Mpi
+
+
+def _load() -> Any:
+    """Import CuPy's bindings, or say which extra brings the library."""
+    extra = "nccl12x" if cuda_extra() == "cuda12x" else "nccl"
+    nccl = load_extra("cupy.cuda.nccl", extra, "several GPUs")
+    if not nccl.available:
+        message = f"several GPUs need NCCL, which is not installed: {install(extra)}"
+        raise MissingExtraError(message, name="nccl")
+    return nccl
 
 
 class Nccl:
@@ -27,10 +38,7 @@ class Nccl:
     """
 
     def __init__(self, host: Mpi, timeout: float) -> None:
-        self._nccl = load_extra("cupy.cuda.nccl", "nccl", "several GPUs")
-        if not self._nccl.available:
-            message = f"several GPUs need NCCL, which is not there: {install('nccl')}"
-            raise MissingExtraError(message, name="nccl")
+        self._nccl = _load()
         self.rank, self.size, self.sent = host.rank, host.size, 0
         self._host, self._timeout = host, timeout
         self._backend = get_backend("cupy")
