@@ -7,7 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gdopt.arrays.backend import is_on_device
+
 Move = tuple[int, Any]  # the other rank, and a contiguous array
+
+
+def on_host(values: Any) -> np.ndarray:
+    """Copy an array of any device, or a number, to a NumPy array."""
+    host: Any = values.get() if is_on_device(values) else values
+    return np.array(host, order="C")
 
 
 class Communicator(Protocol):
@@ -23,8 +31,11 @@ class Communicator(Protocol):
     def gather(self, buffer: Any, bounds: Sequence[int]) -> None:
         """Fill a buffer of which rank r has written bounds[r] to bounds[r + 1]."""
 
-    def share(self, values: np.ndarray) -> np.ndarray:
-        """Stack small host arrays of every rank: of equal shapes and dtypes."""
+    def share(self, values: Any) -> np.ndarray:
+        """Stack small arrays of every rank, as NumPy's: of equal shapes and dtypes.
+
+        This waits for the values of all ranks, and for what was moved before.
+        """
 
     def allreduce(self, buffer: Any) -> None:
         """Add up the buffers of all ranks in place, in an order of the engine's own."""
@@ -46,9 +57,9 @@ class Single:
     def gather(self, buffer: Any, bounds: Sequence[int]) -> None:
         """Leave the buffer, all of which is this rank's."""
 
-    def share(self, values: np.ndarray) -> np.ndarray:
+    def share(self, values: Any) -> np.ndarray:
         """Return the values of the one rank."""
-        return np.array(values)[None]
+        return on_host(values)[None]
 
     def allreduce(self, buffer: Any) -> None:
         """Leave the buffer, which is the sum."""

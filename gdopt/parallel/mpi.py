@@ -19,7 +19,7 @@ import numpy as np
 
 from gdopt.errors import ParallelError
 from gdopt.imports import load_extra
-from gdopt.parallel.communicator import Move
+from gdopt.parallel.communicator import Move, on_host
 
 KINDS = ("swap", "gather", "share", "allreduce", "GPU work", "the end", "failure")
 GPU, END, FAILURE = KINDS[-3:]
@@ -56,8 +56,8 @@ class Mpi:
         self._to_all("gather", [flat[a:b] for a, b in itertools.pairwise(bounds)])
 
     def share(self, values: Any, kind: str = "share") -> np.ndarray:
-        """Stack small host arrays of every rank: of equal shapes and dtypes."""
-        values = np.array(values, order="C")
+        """Stack small arrays of every rank, as NumPy's: of equal shapes and dtypes."""
+        values = on_host(values)
         out = np.empty((self.size, *values.shape), values.dtype)
         out[self.rank] = values
         self._to_all(kind, out.reshape(self.size, -1))

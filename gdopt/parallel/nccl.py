@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays import get_backend
-from gdopt.arrays.backend import is_on_device
+from gdopt.arrays.backend import cuda_extra
 from gdopt.errors import MissingExtraError, ParallelError
 from gdopt.imports import install, load_extra
 from gdopt.interrupt import start_thread
-from gdopt.parallel.communicator import Move
+from gdopt.parallel.communicator import Move, on_host
 from gdopt.parallel.mpi import GPU, SILENCE, Mpi
+
+
+def _load() -> Any:
+    """Import CuPy's bindings, or say which extra brings the library."""
+    extra = "nccl12x" if cuda_extra() == "cuda12x" else "nccl"
+    nccl = load_extra("cupy.cuda.nccl", extra, "several GPUs")
+    if not nccl.available:
+        message = f"several GPUs need NCCL, which is not installed: {install(extra)}"
+        raise MissingExtraError(message, name="nccl")
+    return nccl
 
 
 class Nccl:
@@ -28,20 +38,18 @@ class Nccl:
     """
 
     def __init__(self, host: Mpi, timeout: float) -> None:
-        self._nccl = load_extra("cupy.cuda.nccl", "nccl", "several GPUs")
-        if not self._nccl.available:
-            message = f"several GPUs need NCCL, which is not there: {install('nccl')}"
-            raise MissingExtraError(message, name="nccl")
+        self._nccl = _load()
         self.rank, self.size, self.sent = host.rank, host.size, 0
         self._host, self._timeout = host, timeout
         self._backend = get_backend("cupy")
         self._cuda = self._backend.xp.cuda
         self._device = self._cuda.Device().id
         self._begun: deque[list[Any]] = deque()  # calls, each with its event
+        self._open = True
         start_thread(self._watch)
         key = self._nccl.get_unique_id() if host.rank == 0 else bytes(128)
         key = host.share(np.frombuffer(key, np.uint8))[0].tobytes()
-        with self._call("share"):
+        with self._watched("share"):
             self._comm = self._nccl.NcclCommunicator(self.size, key, self.rank)
 
     def swap(self, sends: Sequence[Move], receives: Sequence[Move]) -> None:
@@ -72,7 +80,7 @@ class Nccl:
         self.sent += 2 * (self.size - 1) * buffer.nbytes // self.size
 
     def share(self, values: Any) -> np.ndarray:
-        """Wait for the stream; stack small arrays of every rank, as NumPy's."""
+        """Stack small arrays of every rank, as NumPy's; wait for the stream first."""
         self._host.count(GPU)
         with self._on_device():
             there = self._cuda.get_current_stream().record()
@@ -81,26 +89,38 @@ class Nccl:
             except ParallelError:
                 self._comm.abort()
                 raise
-        if is_on_device(values):
-            values = self._backend.to_host(values)
+            values = on_host(values)
+        self.sent += (self.size - 1) * values.nbytes
         return self._host.share(values)
+
+    def leave(self) -> None:
+        """Wait until all is done, and end NCCL."""
+        self.share(0)
+        self._open = False
+        self._comm.destroy()
 
     def _on_device(self) -> Any:
         return self._backend.on(f"cuda:{self._device}")
 
     @contextlib.contextmanager
-    def _call(self, kind: str) -> Iterator[int]:
-        """Group what is called in the block, and watch it until it is done."""
+    def _watched(self, kind: str) -> Iterator[None]:
+        """Watch what is called in the block until the stream has done it."""
         self._host.count(kind)
         under_way = [f"{kind}, call {self._host.calls}", None]
         with self._on_device():
             self._begun.append(under_way)
+            yield
+            under_way[1] = self._cuda.get_current_stream().record()
+
+    @contextlib.contextmanager
+    def _call(self, kind: str) -> Iterator[int]:
+        """Group what is called in the block on the stream, whose pointer it gets."""
+        with self._watched(kind):
             self._nccl.groupStart()
             try:
                 yield self._cuda.get_current_stream().ptr
             finally:
                 self._nccl.groupEnd()
-            under_way[1] = self._cuda.get_current_stream().record()
 
     def _bytes(self, array: Any) -> tuple[int, int, int]:
         if array.data.device_id != self._device:
@@ -114,7 +134,7 @@ class Nccl:
     def _watch(self) -> None:
         """End all ranks if a call is not done in time."""
         since = time.monotonic()
-        while True:
+        while self._open:
             time.sleep(SILENCE / 4)
             while self._begun and self._begun[0][1] and self._begun[0][1].done:
                 self._begun.popleft()

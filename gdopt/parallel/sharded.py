@@ -132,7 +132,7 @@ class Sharded(HyperAttributes):
             raise ArgumentTypeError(message)
         self.params, self.replicas = params, check_replicas(replicas, ranks.size)
         self.ranks, self._order = ranks, order
-        self._comm = comm = ranks.communicator(params.backend.name)
+        self._comm = comm = ranks.communicator(params.backend.name, order)
         self._parameters = Parameters.of(params)
         self._parts = params.layout.cut(comm.size)
         owners = [share_of(rank, comm.size, replicas) for rank in range(comm.size)]

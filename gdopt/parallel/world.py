@@ -17,7 +17,7 @@ from gdopt.checks import Range, check_choice, check_kind, check_number
 from gdopt.errors import ParallelError
 from gdopt.kernels.cpu.blas import LIMIT, THREADS
 from gdopt.parallel import launch
-from gdopt.parallel.communicator import Communicator, Single
+from gdopt.parallel.communicator import Communicator, Single, on_host
 from gdopt.parallel.mpi import Mpi
 from gdopt.parallel.nccl import Nccl
 
@@ -72,6 +72,12 @@ class Ranks:
             self._refuse_shared_device(*launch.device())
             self._nccl = Nccl(self._host, self.timeout)
         return self._nccl
+
+    def leave(self) -> None:
+        """Wait until all ranks have come to the end of the block, and GPUs are done."""
+        if self._nccl is not None:
+            self._nccl.leave()
+        self._host.leave()
 
     def _refuse_shared_device(self, number: int, visible: str) -> None:
         own = f"{self._host.node[0]}/{visible}/{number}"
@@ -146,10 +152,9 @@ class Ranks:
 
 def _described(value: Any) -> str:
     """Return a text that is the same for equal values alone."""
-    if is_on_device(value):
-        value = value.get()
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        digest = hashlib.sha256(np.ascontiguousarray(value).view(np.uint8)).hexdigest()
+    if is_on_device(value) or getattr(value, "dtype", np.dtype("O")) != "O":
+        value = on_host(value)
+        digest = hashlib.sha256(value.reshape(-1).view(np.uint8)).hexdigest()
         return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"
     return value if isinstance(value, str) else repr(value)
 
@@ -191,7 +196,7 @@ def _block(timeout: float) -> Iterator[Ranks]:
             launch.choose_device(host)
             ranks.agree("the version of", launch.versions())
         yield ranks
-        host.leave()
+        ranks.leave()
     except BaseException as error:
         host.fail(error)
         raise

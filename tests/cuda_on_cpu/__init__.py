@@ -2,13 +2,14 @@
 
 CuPy's wheel links the CUDA runtime into one extension, `RUNTIME`. That extension is
 built again, from CuPy's source distribution of the same version, against the runtime in
-``cpp``, and takes the wheel's place. cuBLAS and the driver are libraries of their own,
-which are loaded before CuPy looks for them. Kernels are compiled by g++ from what CuPy
-generates. All else is CuPy as it is shipped: arrays, memory pools, streams, graphs,
-errors.
+``cpp``, and takes the wheel's place. cuBLAS, NCCL and the driver are libraries of their
+own, which are loaded before CuPy looks for them. Kernels are compiled by g++ from what
+CuPy generates. All else is CuPy as it is shipped: arrays, memory pools, streams,
+graphs, errors.
 
-What it does not show: races inside a kernel, a GPU's own arithmetic, CUB and Thrust
-(NumPy sorts in its place), and the time that anything takes.
+What it does not show: races inside a kernel, a GPU's own arithmetic, the order of
+NCCL's sums, CUB and Thrust (NumPy sorts in its place), and the time that anything
+takes.
 
 Environment:
     GDOPT_CUDA_SCHEDULE: when work is done: ``eager`` (the default), ``lazy``, which is
@@ -16,6 +17,8 @@ Environment:
     GDOPT_CUDA_MEMORY: of each of the two devices, in bytes; 4 GiB by default.
     GDOPT_CUDA_POOL: ``off`` takes every array from the runtime, whose memory ends where
         it cannot be touched and is never used again.
+    GDOPT_NCCL_FOLDER: where processes exchange NCCL's messages, as files; ``/tmp`` by
+        default.
     GDOPT_TEST_CACHE: the folder of what was built; ``~/.cache/gdopt-tests`` by default.
 """
 

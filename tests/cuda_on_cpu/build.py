@@ -1,4 +1,4 @@
-"""Builds the runtime: CuPy's own extension, the device, and cuBLAS."""
+"""Builds the runtime: CuPy's own extension, the device, cuBLAS and NCCL."""
 
 import functools
 import importlib.metadata
@@ -155,7 +155,8 @@ def _find_or_build():
         f"runtime-{key}", lambda folder: _Build(cupy, headers, folder).make()
     )
     major = cupy.major
-    names = ("libcuda.so.1", f"libcublasLt.so.{major}", f"libcublas.so.{major}")
+    names = ["libcuda.so.1", f"libcublasLt.so.{major}", f"libcublas.so.{major}"]
+    names.append("libnccl.so.2")
     return Built(tuple(built / name for name in names), built / "runtime.so")
 
 
@@ -173,6 +174,7 @@ class _Build:
             extension = self._compile_extension()
             self._link_device(extension)
             self._link_cublas()
+            self._link_nccl()
         device = self._folder / "libcuda.so.1"
         self._link(self._folder / "runtime.so", [extension, device])
         extension.unlink()
@@ -275,6 +277,14 @@ class _Build:
             if objects:
                 objects.append(self._folder / "libcuda.so.1")
             self._link(self._folder / soname, objects, *options)
+
+    def _link_nccl(self):
+        (user,) = self._cupy.folder.glob("cupy_backends/cuda/libs/nccl.*.so")
+        own = self._compile(HERE / "nccl.cpp")
+        objects = [own, self._refuse_rest(user, [own], "nccl")]
+        objects.append(self._folder / "libcuda.so.1")
+        options = ["-Wl,-soname,libnccl.so.2"]
+        self._link(self._folder / "libnccl.so.2", objects, *options)
 
 
 def _symbols(path, kind, start):

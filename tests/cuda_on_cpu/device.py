@@ -11,7 +11,7 @@ class Device:
     """The runtime's own side: counts, schedules, errors made to order."""
 
     def __init__(self, libraries):
-        library, _, cublas = libraries
+        library, _, cublas, _ = libraries
         self._library = library
         for name in ("sim_launched", "sim_nodes", "sim_fault"):
             getattr(library, name).restype = ctypes.c_char_p

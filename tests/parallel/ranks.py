@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from dataclasses import dataclass
@@ -64,14 +65,22 @@ def is_open_mpi():
     return Path(launcher()).with_name("ompi_info").exists()
 
 
-def run(ranks, script, *arguments, options=(), limit=60, **environment):
-    """Run a script of this folder on that many ranks."""
+def run(ranks, script, *arguments, options=(), limit=60, gpus=False, **environment):
+    """Run a script of this folder on that many ranks, each with a GPU of its own."""
     job = uuid.uuid4().hex
     words = [sys.executable, HERE / script, *arguments]
+    if gpus:
+        number = "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}"
+        words = ["sh", "-c", f'CUDA_VISIBLE_DEVICES={number} exec "$0" "$@"', *words]
     if ranks > 1:
         words = [launcher(), *options, "-n", ranks, *words]
     paths = [HERE.parent, Path(gdopt.__file__).parents[1]]
-    known = {"PYTHONPATH": os.pathsep.join(map(str, paths)), MARK: job}
+    messages = tempfile.TemporaryDirectory()  # of NCCL on the CPU
+    known = {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "GDOPT_NCCL_FOLDER": messages.name,
+        MARK: job,
+    }
     start = time.time()
     process = subprocess.Popen(
         [*map(str, words)],
@@ -94,6 +103,7 @@ def run(ranks, script, *arguments, options=(), limit=60, **environment):
         time.sleep(0.05)  # a launcher may end before the last of its ranks
     ended = time.time()
     left = kill_processes_of(job)
+    messages.cleanup()
     assert not left, f"processes were left: {left}\n{text}"
     return Job(process.returncode, text, ended)
 

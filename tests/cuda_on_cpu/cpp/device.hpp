@@ -11,6 +11,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -49,6 +50,8 @@ struct Event {
   bool timed = true, recorded = false, captured = false;
   TaskPointer task;
   std::shared_ptr<double> time;  // in milliseconds, written by the task
+  std::thread::id recorder;
+  int asked = 0;  // by that thread, since it was recorded
 };
 
 enum class Schedule { eager, lazy, random };

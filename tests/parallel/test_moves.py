@@ -1,0 +1,51 @@
+"""Engines move what they are given, between any number of ranks."""
+
+import pytest
+from parallel.ranks import run
+
+KINDS = ("swap", "gather", "share", "allreduce")
+
+
+def sent(job):
+    """Return what each rank has sent, by the kind of call."""
+    assert job.code == 0, job.text
+    found = {kind: job.lines(f"check_{kind} sent") for kind in KINDS}
+    return {kind: eval(lines[0]) for kind, lines in found.items()}  # noqa: S307 - ours
+
+
+def expected(ranks):
+    """Return the bytes of what moves.py moves."""
+    others = ranks - 1
+    return {
+        "swap": [others * (8 * (1000 + rank) + 14) for rank in range(ranks)],
+        "gather": [others * 4 * 5 * rank for rank in range(ranks)],
+        "share": [2 * others * 8 * 7] * ranks,
+        "allreduce": [2 * others * 200 // ranks + 2 * others * 400 // ranks] * ranks,
+    }
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_mpi_moves_arrays_and_counts_bytes(ranks):
+    assert sent(run(ranks, "moves.py", "numpy")) == expected(ranks)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_nccl_moves_arrays_and_counts_bytes(ranks, cuda):
+    assert sent(run(ranks, "moves.py", "cupy", gpus=True)) == expected(ranks)
+
+
+@pytest.mark.gpu
+def test_two_ranks_on_one_gpu_are_refused(cuda):
+    job = run(2, "moves.py", "cupy")
+    assert job.code != 0
+    assert job.finds("a GPU of its own, but rank 0 and rank 1 have device 0"), job.text
+    assert job.text.count("Traceback (most recent") == 1
+
+
+@pytest.mark.gpu
+def test_work_of_nccl_that_never_ends_ends_all_ranks(cuda):
+    eager = {"GDOPT_CUDA_SCHEDULE": "eager"}  # as NCCL moves bytes in this process
+    job = run(2, "moves.py", "cupy", "rank 1 stops", gpus=True, **eager)
+    assert job.code != 0
+    assert job.finds(r"swap, call \d+, of NCCL is not done after 3 s"), job.text
