@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from gdopt import __version__
 from gdopt.errors import ArgumentError, GdoptError
@@ -76,6 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
+    if given[:1] != ["train"]:
+        return _answer(given)
+    from gdopt.cli.ranks import shown_once  # noqa: PLC0415 - of this command alone
+    from gdopt.parallel import world  # noqa: PLC0415
+
+    with world() as ranks, shown_once(ranks):
+        return _answer(given, ranks)
+
+
+def _answer(given: list[str], *ranks: Any) -> int:
     parser = _parser(given)
     if not given:
         parser.print_help()
@@ -90,7 +101,7 @@ def _run(given: list[str]) -> int:
         chosen = parser.parse_args(given)
     except SystemExit as done:  # argparse has said why
         return done.code if isinstance(done.code, int) else WRONG
-    code: int = vars(chosen).pop("run")(chosen)
+    code: int = vars(chosen).pop("run")(chosen, *ranks)
     return code
 
 

@@ -16,7 +16,7 @@ from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import make_network
-from gdopt.cli.ranks import agree, shared_path, shown_once
+from gdopt.cli.ranks import agree, shared_path
 from gdopt.cli.session import CHECKPOINTS, Session
 from gdopt.cli.tune import best_settings
 from gdopt.data import MiniBatches, minibatches
@@ -30,7 +30,7 @@ from gdopt.files import (
 )
 from gdopt.imports import load_extra
 from gdopt.optim import OPTIMIZERS
-from gdopt.parallel import Ranks, world
+from gdopt.parallel import Ranks
 from gdopt.parallel.batches import ReplicaBatches
 from gdopt.parallel.tree import REPLICAS
 from gdopt.schedules import Schedule
@@ -131,8 +131,8 @@ def _batch_size(text: str) -> int | None:
     return None if text == "auto" else flags.count(text)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train, and write a folder with everything about the run.
+def run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Train, on these ranks, and write a folder with everything about the run.
 
     Raises:
         DivergenceError: the loss is no longer finite; the folder shows how.
@@ -140,10 +140,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
-    with world() as ranks, shown_once(ranks):
-        stopped = _train(arguments, _prepare(arguments, ranks), ranks)
-        if stopped is not None:
-            raise stopped
+    stopped = _train(arguments, _prepare(arguments, ranks), ranks)
+    if stopped is not None:
+        raise stopped
     return 0
 
 
