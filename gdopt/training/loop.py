@@ -314,6 +314,9 @@ def fit(
         target=target,
     )
     if check_flag("cuda_graph", cuda_graph):
+        if isinstance(optimizer, ShardedOptimizer):
+            message = "cuda_graph must be False for an optimizer by ranks.sharded: the "
+            raise ArgumentError(message + "host exchanges gradients at every step")
         graph = TrainingGraph(network, optimizer, batches)
         if validate:
             network.check_data(*batches.arrays)
