@@ -1,17 +1,18 @@
-"""Times a step on several ranks against torch's, both in turns in the same processes.
+r"""Times a step on several ranks against torch's, both in turns in the same processes.
 
-    mpirun -n 2 python bench/ranks.py [--sizes 1e6,1e7] [--rounds 60] [--json FILE]
+    OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+        mpirun -n 2 python bench/ranks.py [--sizes 1e6,1e7] [--rounds 60] [--json FILE]
 
 All sides get a gradient that is there already: "backward" is one copy. gdopt's shares
 memory by MPI; torch's DistributedDataParallel uses gloo, its engine for CPUs, which
-goes through the loopback device. One thread each.
+goes through the loopback device. One thread each: OPENBLAS_NUM_THREADS and
+NUMBA_NUM_THREADS must be 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import time
@@ -19,19 +20,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-for threads in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")
-
 import numpy as np
 import torch
 import torch.distributed as dist
-from machine import environment
+from machine import describe
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 import gdopt
 from gdopt import parallel
-from gdopt.parallel.batches import Part
+from gdopt.files import write_json
+from gdopt.parallel import Part
+from gdopt.tables import write
 
 PEER = "torch DDP, fused Adam"
 TARGET = 2.0  # times as fast as torch
@@ -74,8 +74,7 @@ def of_gdopt(
     params = gdopt.Arena.of({"w": start})
     grads = params.like()
     opt = ranks.sharded(gdopt.Adam, params, replicas=ranks.size, lr=LR, **options)
-    nothing = np.empty(0, np.int64)
-    part = Part(ranks.rank, 1 / ranks.size, ranks.rank, 0, nothing, ())
+    part = Part(ranks.rank, 1 / ranks.size)
 
     def step() -> None:
         grads["w"] = gradient
@@ -169,6 +168,21 @@ def gloo(ranks: Any) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def described(size: int, ranks: int, found: dict[str, dict[str, float]]) -> str:
+    """Return the times as text, with how many times as long torch takes."""
+    lines, peer = (
+        [f"{size:g} float32 parameters, {ranks} ranks, ms of a step"],
+        found[PEER],
+    )
+    for name, each in found.items():
+        ratios = "  ".join(f"{peer[k] / each[k]:5.2f}" for k in ("median", "min"))
+        lines.append(
+            f"  {name:36} median {each['median']:8.2f}  min {each['min']:8.2f}"
+            f"  DDP / this {ratios}"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measure, and print on rank 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -181,19 +195,11 @@ def main() -> None:
     with parallel.world(timeout=120) as ranks, gloo(ranks):
         for size in (int(float(text)) for text in options.sizes.split(",")):
             figures[f"{size:g}"] = found = measure(ranks, size, options.rounds)
-            if not ranks.is_main:
-                continue
-            peer = found[PEER]
-            print(f"{size:g} float32 parameters, {ranks.size} ranks, ms of a step")
-            for name, each in found.items():
-                ratios = [peer[kind] / each[kind] for kind in ("median", "min")]
-                print(
-                    f"  {name:36} median {each['median']:8.2f}  min {each['min']:8.2f}"
-                    f"  DDP / this {ratios[0]:5.2f} {ratios[1]:5.2f}"
-                )
+            if ranks.is_main:
+                write(described(size, ranks.size, found))
         if ranks.is_main and options.json:
-            told = {"ranks": ranks.size, "environment": environment()}
-            options.json.write_text(json.dumps({**told, "figures": figures}, indent=1))
+            told = {"ranks": ranks.size, "environment": describe()}
+            write_json(options.json, {**told, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
 
 
@@ -35,6 +37,13 @@ def check_path(name: str, value: Any, rule: str = "a path") -> Path:
         message = f"{name} must be a path that can exist, got {value!r:.200}"
         raise ArgumentError(message)
     return Path(value)
+
+
+def digest(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array: of its dtype, its shape and its elements."""
+    sha256 = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    sha256.update(array.reshape(-1).view(np.uint8).data)
+    return sha256.hexdigest()
 
 
 def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Path:

@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how("--memory", metavar="BYTES", help="of another device than this: 8GB")
     text = "to keep free: 1GB (the larger of 5 %% and 256 MiB)"
     how("--margin", metavar="BYTES", help=text)
-    text = "say whether so many are faster than fewer; needs several ranks (mpirun)"
+    text = "devices up to which to say what is fastest; needs several ranks (mpirun)"
     how("--devices", type=flags.count, metavar="N", help=text)
 
 

@@ -25,7 +25,7 @@ KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
 SHARE = Range.parse("(0, 1]")  # of the examples of a batch, in one of its parts
 
 
-class Part(Protocol):
+class PartOfBatch(Protocol):
     """A part of a batch, as `gdopt.parallel` cuts it."""
 
     @property

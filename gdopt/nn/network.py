@@ -30,7 +30,7 @@ from gdopt.nn.forward import Layers, phases, run
 from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
     InputChecks,
-    Part,
+    PartOfBatch,
     check_finite,
     check_keep_prob,
     check_sizes,
@@ -211,7 +211,7 @@ class Network:
         *,
         batch_size: int | None = None,
         validate: bool = True,
-        part: Part | None = None,
+        part: PartOfBatch | None = None,
     ) -> tuple[Array, Arena]:
         """Return the loss of a batch, and write its gradients into `grads`.
 
@@ -272,7 +272,7 @@ class Network:
         weights: Array | None = None,
         layer: Any = None,
         validate: bool = True,
-        part: Part | None = None,
+        part: PartOfBatch | None = None,
     ) -> Array:
         """Run forward and back without penalties; return the loss, write into `grads`.
 

@@ -24,6 +24,7 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.norm_parts import NormParts
 from gdopt.optim import Adafactor, Muon, Optimizer
 from gdopt.optim.attributes import HyperAttributes
+from gdopt.optim.comparison import described_optimizer
 from gdopt.optim.executors import start_state
 from gdopt.optim.gradients import Gradients, largest
 from gdopt.optim.hyper import Hyper
@@ -200,12 +201,10 @@ class Sharded(HyperAttributes):
 
     def _agree(self, kind: type[Optimizer]) -> None:
         """Refuse ranks that differ in what they were given."""
-        from gdopt.training.methods import described  # noqa: PLC0415 - a cycle
-
         agree = self.ranks.agree
         agree("replicas", self.replicas)
         agree("order", self._order)
-        agree("the optimizer", {"class": kind.__name__, **described(self)})
+        agree("the optimizer", {"class": kind.__name__, **described_optimizer(self)})
         agree("the parameter", dict(self.params))
 
     @property

@@ -27,7 +27,7 @@ HEADER = ("devices", "each", "batch", "compute", "exchange", "speedup", "device-
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ExchangeCost:
     """How long ranks exchange gradients and parameters: measured, and for others.
 
     ``seconds = (N - 1) latency + 2 (N - 1) / N bytes / rate`` for N ranks, which each
@@ -46,12 +46,12 @@ class Exchange:
     rate: float
 
     def seconds(self, devices: int) -> float:
-        """Return what a step on so many devices takes for it."""
+        """Return what a step on some number of devices takes for it."""
         sent = 2 * (devices - 1) / devices * self.bytes
         return (devices - 1) * self.latency + sent / self.rate
 
 
-def measure_exchange(ranks: Ranks, params: Arena) -> Exchange:
+def measure_exchange(ranks: Ranks, params: Arena) -> ExchangeCost:
     """Time the exchange of a sharded step between ranks: of few elements, and of all.
 
     Raises:
@@ -70,7 +70,7 @@ def measure_exchange(ranks: Ranks, params: Arena) -> Exchange:
     many = zeros(max(MANY, params.nbytes // 4))
     sent = 2 * others / ranks.size * many.nbytes
     rest = _seconds(ranks, many) - others * latency
-    return Exchange(ranks.size, params.nbytes, latency, sent / max(rest, 1e-9))
+    return ExchangeCost(ranks.size, params.nbytes, latency, sent / max(rest, 1e-9))
 
 
 def _seconds(ranks: Ranks, params: Arena) -> float:
@@ -115,7 +115,7 @@ class DeviceRow:
     speedup: float
 
 
-def device_rows(plan: Plan, exchange: Exchange, devices: int) -> list[DeviceRow]:
+def device_rows(plan: Plan, exchange: ExchangeCost, devices: int) -> list[DeviceRow]:
     """Return the best batch size for 1, 2, 4, ... devices, and how fast they learn.
 
     The time to a loss is ``(1 + B_noise / B) (compute + exchange)``, B being the batch
@@ -140,7 +140,7 @@ def device_rows(plan: Plan, exchange: Exchange, devices: int) -> list[DeviceRow]
     return rows
 
 
-def describe_devices(rows: Sequence[DeviceRow], exchange: Exchange) -> str:
+def describe_devices(rows: Sequence[DeviceRow], exchange: ExchangeCost) -> str:
     """Return a table, after the number of devices to use and why."""
     best = max(rows, key=lambda row: row.speedup)
     few = next(row for row in rows if row.speedup * (1 + NEAR) >= best.speedup)

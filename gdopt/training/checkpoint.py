@@ -17,7 +17,7 @@ from gdopt.arrays.dtypes import as_dtype
 from gdopt.checks import check_format, listed, name_differences
 from gdopt.data.npz import members_of, read_member, refusing
 from gdopt.errors import ArgumentError, ArgumentTypeError, StateError
-from gdopt.files import check_path, existing_file, replacing
+from gdopt.files import check_path, digest, existing_file, replacing
 
 FORMAT = 1
 ARRAY = "$array"  # {"$array": name} is in the header where the tree has an array
@@ -68,13 +68,6 @@ def unpack(
             raise StateError(message)
     tree: dict[str, Any] = _insert_arrays(content["tree"], arrays)
     return tree
-
-
-def digest(array: np.ndarray) -> str:
-    """Return the SHA-256 of an array: of its dtype, its shape and its elements."""
-    sha256 = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    sha256.update(array.reshape(-1).view(np.uint8).data)
-    return sha256.hexdigest()
 
 
 def _extract_arrays(

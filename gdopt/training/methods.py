@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
+from gdopt.arrays import Array
 from gdopt.arrays.containers import read_arrays
 from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -17,8 +17,6 @@ from gdopt.optim import OPTIMIZERS, Optimizer, Rule
 from gdopt.optim.hyper import BOUNDS
 from gdopt.optim.options import suggest
 from gdopt.optim.parameters import Parameters
-from gdopt.optim.settings import NUMBERS, is_read
-from gdopt.training.checkpoint import digest
 from gdopt.training.descent import Descent
 from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 from gdopt.training.objectives import read_value
@@ -197,26 +195,8 @@ def described(method: Any) -> dict[str, Any]:
     if isinstance(method, Descent):
         box = method._box  # noqa: SLF001 - the bounds, laid out
         ends = {} if box is None else {"lower": box.lower, "upper": box.upper}
-        return {"method": method.name, **_described(ends)}
-    transforms = asdict(method._transforms)  # noqa: SLF001 - what it was made with
-    for own in ("options", "rule_norm"):  # are seen elsewhere
-        del transforms[own]
-    settings = {n: _described(v) for n, v in method.hyper.settings.items()}
-    name = (method.rule.inner or method.rule).name
-    return {"method": name, **asdict(method.options), **transforms, **settings}
-
-
-def _described(setting: Any) -> Any:
-    """Return numbers, or text that is the same in another process."""
-    if isinstance(setting, Mapping):
-        return {name: _described(part) for name, part in setting.items()}
-    if type(setting) in NUMBERS:
-        return float(setting)
-    if is_read(setting):
-        text = repr(setting) if callable(setting) else type(setting).__name__
-        return type(setting).__name__ if " at 0x" in text else text
-    host = backend_of(setting).to_host(setting)
-    return f"{shown(host)}, SHA-256 {digest(np.ascontiguousarray(host))[:8]}"
+        return {"method": method.name, **described_setting(ends)}
+    return described_optimizer(method)
 
 
 def varying(method: Any) -> dict[str, Any]:

@@ -108,6 +108,8 @@ def test_the_lines_of_a_shell_are_commands_that_work(text, folder, capsys):
 def known(words):
     """Return whether a command is one that is checked, and names what is there."""
     program = words[0].rpartition("/")[2]
+    if program in {"mpirun", "srun"}:  # -n N, perhaps --host, and a command
+        return words[1] == "-n" and known(words[5 if words[3] == "--host" else 3 :])
     if program in {"pip", "docker"}:
         extras = re.findall(r"\.\[([\w,-]+)\]", " ".join(words))
         named = [w for w in words if w.startswith("docker/")]

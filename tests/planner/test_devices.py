@@ -9,7 +9,7 @@ from parallel.threads import on_ranks
 import gdopt
 from gdopt.planner.devices import (
     DeviceRow,
-    Exchange,
+    ExchangeCost,
     describe_devices,
     device_rows,
     measure_exchange,
@@ -30,7 +30,7 @@ def row(size, rate, *, fits=True):
 
 
 def test_an_exchange_grows_with_others_and_with_bytes():
-    exchange = Exchange(2, bytes=1000, latency=1.0, rate=100.0)
+    exchange = ExchangeCost(2, bytes=1000, latency=1.0, rate=100.0)
     assert exchange.seconds(1) == 0
     assert exchange.seconds(2) == 1 + 2 * 500 / 100
     assert exchange.seconds(4) == 3 + 2 * 750 / 100
@@ -38,7 +38,7 @@ def test_an_exchange_grows_with_others_and_with_bytes():
 
 def test_the_time_to_a_loss_counts_steps_and_their_seconds():
     """Worked by hand: 1 + B_noise / B steps, each of compute and exchange."""
-    exchange = Exchange(2, bytes=100, latency=0.0, rate=100.0)
+    exchange = ExchangeCost(2, bytes=100, latency=0.0, rate=100.0)
     found = device_rows(plan([row(10, 10.0)], noise=30.0), exchange, 3)
     assert [one.devices for one in found] == [1, 2, 3]
     one, two, three = (
@@ -51,7 +51,7 @@ def test_the_time_to_a_loss_counts_steps_and_their_seconds():
 
 
 def test_each_number_of_devices_takes_its_own_best_batch():
-    exchange = Exchange(2, bytes=0, latency=0.0, rate=1.0)
+    exchange = ExchangeCost(2, bytes=0, latency=0.0, rate=1.0)
     rows = [row(8, 800.0), row(64, 3200.0), row(512, 1e9, fits=False)]
     found = device_rows(plan(rows, noise=16.0), exchange, 8)
     # One step takes 10 ms of 8 examples and 20 ms of 64.
@@ -65,7 +65,7 @@ def test_each_number_of_devices_takes_its_own_best_batch():
 
 
 def test_a_batch_of_all_devices_is_of_different_examples():
-    exchange = Exchange(2, bytes=0, latency=0.0, rate=1.0)
+    exchange = ExchangeCost(2, bytes=0, latency=0.0, rate=1.0)
     found = device_rows(plan([row(100, 1.0)], 10.0, examples=300), exchange, 8)
     assert [one.devices for one in found] == [1, 2]
 
@@ -93,7 +93,7 @@ def test_a_batch_of_all_devices_is_of_different_examples():
 )
 def test_a_larger_number_is_recommended_where_it_is_faster(speedups, head):
     rows = [DeviceRow(2**k, 8, 0.01, 0.001 * k, s) for k, s in enumerate(speedups)]
-    text = describe_devices(rows, Exchange(2, 10**6, 1e-5, 1e9))
+    text = describe_devices(rows, ExchangeCost(2, 10**6, 1e-5, 1e9))
     assert text.startswith(head)
     assert "measured between 2" in text
     line = next(line for line in text.splitlines() if line.startswith("4 "))
