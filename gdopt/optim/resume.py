@@ -45,10 +45,8 @@ class Resumable(AveragedParameters):
         copied = {
             n: np.array(to_host(array)) for n, array in (self._held or {}).items()
         }
-        rule, inner = self.rule, self.rule.inner
         saved: dict[str, Any] = {"params": copied} if copied else {}
-        saved |= {"format": state.FORMAT, "rule": rule.name}
-        saved |= {} if inner is None else {state.INNER: inner.name}
+        saved |= {"format": state.FORMAT, **state.names_of(self.rule)}
         saved |= {"t": self.t, **self._counts, "hyper": self.hyper.state_dict()}
         arenas = self._named_state.items()
         saved["state"] = {
@@ -80,9 +78,12 @@ class Resumable(AveragedParameters):
 
         Args:
             saved: what `state_dict` gave.
-            hyper: whether to take over the hyper-parameters that are numbers. Without
-                them schedules may differ, and options: what these add to the state is
-                left out if it is not here, and stays as it is if it is here alone.
+            hyper: whether to take over the hyper-parameters that are numbers; those of
+                options that are not here are left out, and those of options that are
+                here alone stay. Without it schedules may differ, and the options that
+                decide what the state is, such as `ema`, `lookahead` or `accumulate`:
+                what these add to it is left out if it is not here, and stays as it is
+                if it is here alone.
             strict: whether all must fit. Otherwise what matches by the names of
                 parameter and state, shape and dtype is loaded, and a
                 `gdopt.StateWarning` names the rest; the rule must still be the same.
@@ -113,6 +114,7 @@ class Resumable(AveragedParameters):
                 to_host, arrays = held.backend.to_host, held.arrays.items()
                 own["params"] = {name: to_host(a) for name, a in arrays}
             saved, *rest = state.fit(saved, own)
+        saved = state.with_own_count(saved, self._counts)
         self._checked(saved, hyper=hyper, same_options=hyper and strict)()
         return rest
 
@@ -124,8 +126,6 @@ class Resumable(AveragedParameters):
         if self._accumulation is not None and isinstance(saved, Mapping):
             missing = saved.get(MISSING)
             saved = {key: part for key, part in saved.items() if key != MISSING}
-            own = self._every.arrays if isinstance(missing, Mapping) else ()
-            check_state(MISSING, missing, [name for name in own if name in missing])
         owned = self.hyper, self._named_state, self._parameters
         counts, held, write = state.checked(
             saved,
@@ -135,6 +135,8 @@ class Resumable(AveragedParameters):
             with_hyper=hyper,
             same_options=same_options,
         )
+        own = self._every.arrays if isinstance(missing, Mapping) else ()
+        check_state(MISSING, missing, [name for name in own if name in missing])
         if self._held is not None and not held:
             held = self._copy_parameters()
 

@@ -11,15 +11,27 @@ import numpy as np
 
 from gdopt.arrays.arena import Layout, array_label
 from gdopt.arrays.backend import Array
-from gdopt.checks import as_number, check_format, check_saved_array, check_state
+from gdopt.checks import (
+    as_number,
+    as_scalar,
+    check_format,
+    check_saved_array,
+    check_state,
+)
 from gdopt.errors import GdoptError, StateError
 from gdopt.kernels.symbol import ELEMENT, reduced_shape
 from gdopt.optim.hyper import Hyper
-from gdopt.optim.options import EXACT
+from gdopt.optim.options import DECAY_MODES, EXACT
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
+from gdopt.optim.transforms import HYPER
 
-FORMAT = 1
+FORMAT = 2  # in format 1 the rule was named with all options
+FORMS = {"accumulate", "ema", "lookahead", "swa"}  # options that decide what state is
+OTHERS = HYPER.keys() - FORMS  # options that do not
+SETTINGS = {name for option in OTHERS for name in HYPER[option]}
+WORDS = {word for option in OTHERS for word in option.split("_")}
+WORDS |= {"maximize", *DECAY_MODES}
 MISSING = "missing"  # arrays without a gradient, of those that are accumulated
 OF_OPTIONS = {*EXACT, "calls", "finite_steps", MISSING}  # what options add to a state
 INNER = "inner_rule"  # the rule without what the options add to it
@@ -44,8 +56,9 @@ def checked(
     keys = ["format", "rule", "hyper", "state"]
     if isinstance(saved, Mapping):
         keys += [key for key in ("params", INNER) if key in saved]
+        if "rule" in saved:  # first, as its form decides what else there is
+            _check_rule(saved, rule, same_options=same_options)
     saved = check_state("the saved state", saved, keys, counts=counts)
-    _check_rule(saved, rule, same_options=same_options)
     check_format("the state", saved["format"], FORMAT)
     check_state("state", saved["state"], parameters.arrays)
     for key, arrays in saved["state"].items():
@@ -59,7 +72,7 @@ def checked(
         check_saved_array(array_label(key), array, parameters.arrays[key])
     backend, device = parameters.backend, parameters.device
     to_device = functools.partial(backend.from_host, device=device)
-    settings = _checked_hyper(hyper, saved["hyper"]) if with_hyper else {}
+    settings = _checked_hyper(hyper, saved["hyper"], rule) if with_hyper else {}
     with parameters.on_device():
         held = {key: to_device(array) for key, array in held.items()}
         moved = [
@@ -78,14 +91,30 @@ def checked(
     return {name: saved[name] for name in counts}, held, write
 
 
+def form_of(name: str, inner: str) -> str:
+    """Name a rule with those of the options around it that decide what state is."""
+    if not name.startswith(f"{inner}_"):
+        return name
+    words = name.removeprefix(f"{inner}_").split("_")
+    return "_".join([inner, *(word for word in words if word not in WORDS)])
+
+
+def names_of(rule: Rule) -> dict[str, str]:
+    """Return what a saved state says of its rule."""
+    inner = (rule.inner or rule).name
+    form = form_of(rule.name, inner)
+    return {"rule": form} | ({} if form == inner else {INNER: inner})
+
+
 def _check_rule(saved: Mapping[str, Any], rule: Rule, *, same_options: bool) -> None:
-    """Refuse another rule, and other options around the same one if they count."""
-    name, own = saved["rule"], rule.inner or rule
-    theirs = {"rule": saved.get(INNER, name)}
-    if same_options and np.array_equal(theirs["rule"], own.name):
+    """Refuse another rule, and other forms of the same one if they count."""
+    own = names_of(rule)
+    inner, theirs = own.get(INNER, own["rule"]), saved.get(INNER, saved["rule"])
+    if same_options and np.array_equal(theirs, inner):
+        form = {"rule": form_of(str(as_scalar(saved["rule"])), inner)}
         with _suggesting():
-            check_state("the saved state", {"rule": name}, same={"rule": rule.name})
-    check_state("the saved state", theirs, same={"rule": own.name})
+            check_state("the saved state", form, same={"rule": own["rule"]})
+    check_state("the saved state", {"rule": theirs}, same={"rule": inner})
 
 
 @contextmanager
@@ -138,10 +167,30 @@ def fit(
     return fitted, missing, unexpected
 
 
+def with_own_count(saved: Any, own: Mapping[str, int]) -> Any:
+    """Return a saved state with the count of a dynamic loss scale where one is."""
+    key = "finite_steps"
+    if not isinstance(saved, Mapping) or (key in saved) == (key in own):
+        return saved
+    kept = {name: part for name, part in saved.items() if name != key}
+    return kept | {name: count for name, count in own.items() if name == key}
+
+
 @_suggesting()
-def _checked_hyper(hyper: Hyper, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Set saved settings to see whether they can be, and set those before again."""
-    saved = check_state("hyper", saved, hyper.state_dict())
+def _checked_hyper(
+    hyper: Hyper, saved: Mapping[str, Any], rule: Rule
+) -> dict[str, Any]:
+    """Set saved settings to see whether they can be, and set those before again.
+
+    Those of options may be missing, or are left out where the option is not here.
+    """
+    of_options = SETTINGS.difference((rule.inner or rule).scalars)
+    own = [*hyper.state_dict()]
+    if isinstance(saved, Mapping):
+        absent = of_options.difference(hyper)
+        saved = {name: part for name, part in saved.items() if name not in absent}
+        own = [name for name in own if name in saved or name not in of_options]
+    saved = check_state("hyper", saved, own)
     before = dict(hyper.settings)
     try:
         for name, given in saved.items():

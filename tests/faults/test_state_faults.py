@@ -52,7 +52,7 @@ MISFITS = {
         lambda s: {**s, "rule": "adam"},
         "rule of the saved state must be 'adamw' .* got 'adam'",
     ),
-    "a newer format": (lambda s: {**s, "format": 2}, "format 1 or older, got 2"),
+    "a newer format": (lambda s: {**s, "format": 3}, "format 2 or older, got 3"),
     "a format that never was": (lambda s: {**s, "format": 0}, "format .* got 0"),
     "a format that is a truth value": (
         lambda s: {**s, "format": True},

@@ -73,8 +73,19 @@ def test_without_settings_a_state_fits_other_settings(case, before, numpy_engine
 SUGGESTED = {
     "a schedule for a number": ({}, {"lr": lambda _: 0.5}, "unknown 'lr'"),
     "a number for a schedule": ({"lr": lambda _: 0.5}, {}, "missing 'lr'"),
-    "an option more": ({}, {"clip_norm": 1.0}, "rule of the saved state must be"),
-    "an option less": ({"clip_norm": 1.0}, {}, "rule of the saved state must be"),
+    "a form more": ({}, {"ema": 0.5}, "must be 'adam_ema' to match, got 'adam'"),
+    "a form less": ({"lookahead": (2, 0.5)}, {}, "be 'adam' to match, got 'adam_look"),
+    "another form": ({"swa_start": 1}, {"ema": 0.5}, "'adam_ema' .* got 'adam_swa'"),
+    "a schedule for the number of an option": (
+        {"clip_norm": 1.0},
+        {"clip_norm": lambda _: 0.5},
+        "unknown 'clip_norm'",
+    ),
+    "a number for the schedule of a form": (
+        {"ema": lambda _: 0.5},
+        {"ema": 0.5},
+        "missing 'ema'",
+    ),
     "names that are not there": (
         {"lr": {"W": 0.1, "b": 0.2}},
         {"params": {"W": np.zeros((3, 2))}},
@@ -97,6 +108,107 @@ def test_an_error_about_settings_suggests_to_leave_them(case, unchanged, numpy_e
         second.load_state_dict(saved)
     second.load_state_dict(saved, hyper=False)
     assert second.t == 4
+
+
+NOT_COMPARED = {
+    "clip_norm": ({"clip_norm": 1.0}, {}),
+    "several": (
+        {"clip_value": 1.0, "maximize": True},
+        {"agc": 0.1, "unit_axis": 0, "clip_each": 2.0, "loss_scale": 4.0},
+    ),
+    "weight decay": (
+        {"weight_decay": 0.1, "decay_mode": "coupled"},
+        {"weight_decay": 0.2, "decay_mode": "decoupled", "bounds": (-1, 1)},
+    ),
+    "a dynamic loss scale": ({"loss_scale": "dynamic"}, {"non_finite": "skip"}),
+    "around a form": (
+        {"ema": 0.5, "lookahead": (2, 0.5), "clip_norm": 1.0},
+        {"ema": 0.5, "lookahead": (2, 0.5), "maximize": True, "bounds": (-9, 9)},
+    ),
+    "several gradients": (
+        {"accumulate": 2, "loss_scale": 2.0},
+        {"accumulate": 2, "clip_value": 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("case", NOT_COMPARED)
+def test_options_that_do_not_decide_what_state_is_may_differ(
+    case, turned, numpy_engine
+):
+    before, after = NOT_COMPARED[case][:: -1 if turned else 1]
+    first, second = trained(lr=0.5, **before), make(**after)
+    own = dict(second.hyper)
+    assert second.load_state_dict(first.state_dict()) is second
+    assert_same_state(second, first)
+    assert (second.t, second.lr) == (first.t, 0.5)
+    for name in own:  # settings of options on both sides are taken over
+        theirs = first.hyper if name in first.hyper else own
+        assert second.hyper[name] == theirs[name]
+
+
+def test_a_state_names_neither_options_nor_their_rule(numpy_engine):
+    options = {"clip_norm": 1.0, "maximize": True, "loss_scale": 2.0}
+    saved = trained(**options).state_dict()
+    assert (saved["rule"], "inner_rule" in saved) == ("adam", False)
+    saved = trained(**options, ema=0.5).state_dict()
+    assert (saved["rule"], saved["inner_rule"]) == ("adam_ema", "adam")
+
+
+def test_the_decay_that_a_rule_has_of_its_own_is_compared(unchanged, numpy_engine):
+    saved = trained(gdopt.AdamW).state_dict()
+    second = make(gdopt.AdamW, weight_decay=lambda _: 0.1)
+    with unchanged(second), pytest.raises(gdopt.StateError, match="unknown 'weight_d"):
+        second.load_state_dict(saved)
+    saved = second.state_dict()
+    with pytest.raises(gdopt.StateError, match="missing 'weight_decay'"):
+        make(gdopt.AdamW).load_state_dict(saved)
+
+
+FORMAT_1 = {
+    "adam_clip_norm_loss_scale": {"clip_norm": 1.0, "loss_scale": 2.0},
+    "adam_accumulate_decoupled_weight_decay_ema": {
+        "accumulate": 2,
+        "weight_decay": 0.1,
+        "decay_mode": "decoupled",
+        "ema": 0.5,
+    },
+    "adam_agc_bounds_clip_each_clip_value_lookahead_maximize_swa": {
+        "agc": 1.0,
+        "unit_axis": 0,
+        "bounds": (-9, 9),
+        "clip_each": 1.0,
+        "clip_value": 1.0,
+        "lookahead": (2, 0.5),
+        "maximize": True,
+        "swa_start": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("rule", FORMAT_1)
+def test_a_state_of_format_1_that_names_all_options_is_loaded(
+    rule, unchanged, numpy_engine
+):
+    first = trained(**FORMAT_1[rule])
+    assert first.rule.name == rule
+    saved = first.state_dict() | {"format": 1, "rule": rule, "inner_rule": "adam"}
+    second = make(**FORMAT_1[rule]).load_state_dict(saved)
+    assert_same_state(second, first)
+    other = make(beta1=0.5, ema=0.25, lookahead=(3, 0.5), accumulate=3)
+    wanted = "must be 'adam_accumulate_ema_lookahead' to match, got 'adam"
+    with unchanged(other), pytest.raises(gdopt.StateError, match=wanted):
+        other.load_state_dict(saved)
+
+
+@pytest.mark.parametrize("rule", ["adamw", "adam_more", "adam_", 3, None])
+def test_a_damaged_name_of_a_rule_is_refused(rule, unchanged, numpy_engine):
+    saved = trained(clip_norm=1.0).state_dict()
+    for damage in ({"rule": rule}, {"rule": rule, "inner_rule": "adam"}):
+        second = make(clip_norm=1.0)
+        with unchanged(second), pytest.raises(gdopt.StateError, match="rule of the sa"):
+            second.load_state_dict(saved | damage)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +327,7 @@ def test_damage_is_refused_even_where_not_all_must_fit(unchanged, numpy_engine):
     for damaged in (
         None,
         {**saved, "t": -1},
-        {**saved, "format": 2},
+        {**saved, "format": 3},
         {**saved, "state": None},
         {**saved, "hyper": {**saved["hyper"], "lr": -1.0}},
     ):

@@ -94,7 +94,7 @@ def test_a_state_holds_numbers_and_numpy_arrays_by_name(numpy_engine):
     saved = optimizer.state_dict()
     moments = saved.pop("state")
     assert saved == {
-        "format": 1,
+        "format": 2,
         "rule": "adamw",
         "t": 1,
         # The rate is a schedule, which comes with the code.
