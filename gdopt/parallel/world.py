@@ -153,9 +153,9 @@ class Ranks:
 def _described(value: Any) -> str:
     """Return a text that is the same for equal values alone."""
     if is_on_device(value) or getattr(value, "dtype", np.dtype("O")) != "O":
-        value = on_host(value)
-        digest = hashlib.sha256(value.reshape(-1).view(np.uint8)).hexdigest()
-        return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"
+        value = np.ascontiguousarray(on_host(value))
+        sha256 = digest(value)[:16]
+        return f"{value.dtype} of shape {value.shape} with SHA-256 {sha256}"
     return value if isinstance(value, str) else repr(value)
 
 

@@ -14,6 +14,7 @@ from gdopt.arrays.containers import read_arrays
 from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim import OPTIMIZERS, Optimizer, Rule
+from gdopt.optim.comparison import described_optimizer, described_setting
 from gdopt.optim.hyper import BOUNDS
 from gdopt.optim.options import suggest
 from gdopt.optim.parameters import Parameters

@@ -13,8 +13,8 @@ import numpy as np
 from gdopt.data import minibatches
 from gdopt.guide.pictures.canvas import Numbers, figure_grid, output_folder, save
 from gdopt.nn import Network
-from gdopt.nn.forward import Statistics
 from gdopt.nn.normalization import standardized
+from gdopt.nn.statistics import Statistics
 from gdopt.optim import Adam
 from gdopt.plots.series import INK, ORANGE
 from gdopt.training import fit
