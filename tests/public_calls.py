@@ -262,6 +262,7 @@ NEW = {  # what a call needs without having a default
     },
     "gdopt.tune.Trial": lambda: {"number": 0, "values": {"x": 1.5}},
     "gdopt.tune.choice": lambda: {"options": [1, 2]},
+    "gdopt.parallel.Part": lambda: {"replica": 0, "weight": 0.5},
     "gdopt.tune.log_one_minus": lambda: {"low": 0.9, "high": 0.999},
     "gdopt.tune.log_uniform_int": lambda: {"low": 1, "high": 9},
     "gdopt.tune.log_uniform": lambda: {"low": 0.1, "high": 1.0},
@@ -281,6 +282,8 @@ LEFT_OUT = {
     "gdopt.arrays.Backend": "a type",
     "gdopt.arrays.Layout": "Arena.of makes it",
     "gdopt.parallel.Ranks": "world makes it",
+    "gdopt.parallel.ReplicaBatches": "Ranks.minibatches makes it",
+    "gdopt.parallel.Sharded": "Ranks.sharded makes it",
     "gdopt.training.TrainingGraph": "needs a GPU",
 }
 

@@ -96,7 +96,18 @@ METHODS = {  # arguments that a method needs, from its object
     "Problem.turned": lambda _: {"angle": 0.5},
     "Ranks.agree": lambda _: {"what": "lr", "value": 0.1},
     "Ranks.communicator": lambda _: {"backend": "numpy"},
+    "Ranks.minibatches": lambda _: {"*": [X], "batch_size": 8},
+    "Ranks.sharded": lambda _: {
+        "kind": gdopt.SGD,
+        "params": gdopt.Arena.of(np.ones(2)),
+    },
     "Ranks.share": lambda _: {"values": np.ones(2)},
+    "Sharded.add": lambda one: {
+        "grads": np.ones(2),
+        "part": gdopt.parallel.Part(0, 0.125),
+    },
+    "Sharded.step": added,
+    "Sharded.load_state_dict": lambda one: {"saved": one.state_dict()},
     "RangeTest.plot": lambda _: {"path": Path("e.png")},
     "Space.__getitem__": lambda _: {"name": "x"},
     "Trial.__getitem__": lambda _: {"name": "x"},
@@ -160,6 +171,12 @@ def methods_of(kind):
 def call_of(make, name, needed):
     one = make()
     return getattr(one, name), one, needed(one)
+
+
+def added(one):
+    for replica in one.own_replicas:
+        one.add(np.ones(2), gdopt.parallel.Part(replica, 0.125))
+    return {}
 
 
 def own_state(one):

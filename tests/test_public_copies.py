@@ -35,7 +35,7 @@ MADE_BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [n for n in EXAMPLES if n != "Sharded"])
 def test_everything_public_is_copied(name, numpy_engine):
     one = EXAMPLES[name][0]()
     for way in WAYS.values():
@@ -133,13 +133,17 @@ def uncopied(name):
         "prefetched": lambda: gdopt.prefetch(batches, backend="numpy"),
         "training graph": lambda: object.__new__(gdopt.training.TrainingGraph),
         "captured": lambda: object.__new__(Captured),
+        "sharded": lambda: object.__new__(gdopt.parallel.Sharded),
     }[name]()
 
 
 @pytest.mark.parametrize("way", [copy.copy, *WAYS.values()])
 @pytest.mark.parametrize(
     "name",
-    ["steps", "batches", "positions", "prefetched", "training graph", "captured"],
+    [
+        *("steps", "batches", "positions", "prefetched", "training graph", "captured"),
+        "sharded",
+    ],
 )
 def test_what_runs_is_not_copied(name, way):
     with pytest.raises(gdopt.ArgumentTypeError, match="not copied: copy "):

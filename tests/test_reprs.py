@@ -140,12 +140,17 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
         "Optimizer(lr=cosine(start=1",
     ),
     "Outcome": (lambda: study().trials[0], "state='complete'"),
+    "Part": (lambda: gdopt.parallel.Part(3, 0.25), "Part(replica=3, weight=0.25"),
     "ParameterCheck": (lambda: checked().worst, "error="),
     "Plan": (plan, "batch_size="),
     "Problem": (gdopt.problems.saddle, "saddle"),
     "RMSprop": (lambda: gdopt.RMSprop(np.zeros(2)), "beta=0.9"),
     "Ranks": (ranks, "Ranks(rank=0, size=1, timeout=5)"),
     "Record": (lambda: gdopt.training.Record(2, 1, 0.5, 0.5, 0.1), "step=2"),
+    "ReplicaBatches": (
+        lambda: ranks().minibatches(X, batch_size=8),
+        "ReplicaBatches(global_batches=MiniBatches(count=60, batch_size=8",
+    ),
     "ReduceOnPlateau": (
         gdopt.training.ReduceOnPlateau,
         "factor=0.1, patience=10, best=None, waited=0, cooldown_left=0",
@@ -157,6 +162,10 @@ EXAMPLES = {  # a way to make one of each public class, and what its repr shows
         "Rule(descent(p, g, *, lr), initial={}, ranges={'lr': '[0, 1)'})",
     ),
     "SGD": (lambda: gdopt.SGD(np.zeros(2)), "SGD(lr=0.001; 1 arrays, 2 elements on cp"),
+    "Sharded": (
+        lambda: ranks().sharded(gdopt.SGD, gdopt.Arena.of(np.zeros(2)), lr=0.5),
+        "Sharded(SGD(lr=0.5; 1 arrays, 2 elements on cpu, t=0); replicas=8, rank 0 of",
+    ),
     "Space": (lambda: tune.Space({"x": tune.uniform(0, 1)}), "x=uniform(low=0.0"),
     "Split": (lambda: gdopt.split(X, Y, seed=0), "train="),
     "Study": (study, "Study("),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gdopt.arrays import Array
+from gdopt.checks import Range, check_int, check_number, shows
 from gdopt.copies import running
 from gdopt.data import MiniBatches
 from gdopt.data.gather import examples_at
@@ -14,6 +15,9 @@ from gdopt.parallel.tree import REPLICAS, check_replicas, share_of
 
 if TYPE_CHECKING:
     from gdopt.parallel.world import Ranks
+
+
+WEIGHT = Range.parse("[0, 1]")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,14 @@ class Part:
     rows: Array = ()
     arrays: tuple[Array, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("replica", "first", "batch"):
+            check_int(name, getattr(self, name), least=0)
+        check_number("weight", self.weight, WEIGHT)
 
+
+@shows("global_batches", "replicas")
 class ReplicaBatches:
     """Mini-batches of which each rank takes its replicas' parts.
 

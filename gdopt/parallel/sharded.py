@@ -20,6 +20,7 @@ from gdopt.checks import (
     listed,
     shown,
 )
+from gdopt.copies import NotCopied
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.norm_parts import NormParts
 from gdopt.optim import Adafactor, Muon, Optimizer
@@ -53,7 +54,7 @@ WHOLE = {  # options that take whole arrays, with what to do
 }
 
 
-class Sharded(HyperAttributes):
+class Sharded(NotCopied, HyperAttributes):
     """An optimizer of which every rank keeps the state of its slice of the parameters.
 
     A step adds up the gradients of all replicas of a global batch, in the order of one
@@ -89,6 +90,7 @@ class Sharded(HyperAttributes):
     (array([3.5, 1. ]), 1)
     """
 
+    _instead = "what ranks share is not copied: copy its state_dict()"
     hyper: Hyper
     params: Arena
     replicas: int
@@ -147,6 +149,10 @@ class Sharded(HyperAttributes):
         self._checks = Gradients(self._parameters, {})
         self._make_totals()
         self._agree(kind)
+
+    def __repr__(self) -> str:
+        place = f"rank {self._comm.rank} of {self._comm.size}"
+        return f"Sharded({self.optimizer!r}; replicas={self.replicas}, {place})"
 
     def _make_shard(self) -> None:
         """Make what the optimizer updates: slices of all parameters' memory."""
