@@ -17,8 +17,6 @@ Environment:
     GDOPT_CUDA_MEMORY: of each of the two devices, in bytes; 4 GiB by default.
     GDOPT_CUDA_POOL: ``off`` takes every array from the runtime, whose memory ends where
         it cannot be touched and is never used again.
-    GDOPT_NCCL_FOLDER: where processes exchange NCCL's messages, as files; ``/tmp`` by
-        default.
     GDOPT_TEST_CACHE: the folder of what was built; ``~/.cache/gdopt-tests`` by default.
 """
 

@@ -6,13 +6,13 @@ Run it from the checkout with PYTHONPATH=tests, by an interpreter that has the M
 import re
 import sys
 
-from parallel.ranks import is_open_mpi, run
+from parallel.ranks import is_open_mpi, launcher, run
 from parallel.test_faults import FAULTS, LONG
 
 
 def seconds_until_the_end(fault, timeout, *options):
     """Make a fault; return the seconds until all has ended, and until others notice."""
-    job = run(4, "one_fault.py", fault, timeout, options=options)
+    job = run(4, "one_fault.py", fault, timeout, launch=[launcher(), *options])
     assert job.code != 0, job.text
     times = {
         word: [float(seconds) for seconds in re.findall(rf"{word} ([\d.]+)", job.text)]

@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
     "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
+    "GDOPT_CPU_ENGINE": "numpy",  # starts in half the time
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 MARK = "GDOPT_TEST_JOB"  # in the environment of all processes of a launch
@@ -65,45 +65,50 @@ def is_open_mpi():
     return Path(launcher()).with_name("ompi_info").exists()
 
 
-def run(ranks, script, *arguments, options=(), limit=60, gpus=False, **environment):
-    """Run a script of this folder on that many ranks, each with a GPU of its own."""
+def run(ranks, script, *arguments, launch=(), limit=60, gpus=False, **environment):
+    """Run a script of this folder on that many ranks.
+
+    Args:
+        ranks: how many; one is started without a launcher.
+        script: a file of this folder, and its arguments.
+        launch: the words that start a launcher, with options; `launcher()` by default.
+        limit: seconds after which all is killed, and the test fails.
+        gpus: whether each rank has a GPU of its own.
+        environment: variables.
+    """
     job = uuid.uuid4().hex
     words = [sys.executable, HERE / script, *arguments]
     if gpus:
         number = "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}"
         words = ["sh", "-c", f'CUDA_VISIBLE_DEVICES={number} exec "$0" "$@"', *words]
     if ranks > 1:
-        words = [launcher(), *options, "-n", ranks, *words]
+        words = [*(launch or [launcher()]), "-n", ranks, *words]
     paths = [HERE.parent, Path(gdopt.__file__).parents[1]]
-    messages = tempfile.TemporaryDirectory()  # of NCCL on the CPU
-    known = {
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "GDOPT_NCCL_FOLDER": messages.name,
-        MARK: job,
-    }
+    known = {"PYTHONPATH": os.pathsep.join(map(str, paths)), MARK: job}
     start = time.time()
-    process = subprocess.Popen(
-        [*map(str, words)],
-        env=os.environ | ENVIRONMENT | known | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        text, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        kill_processes_of(job)  # a launcher gives its ranks groups of their own
-        text, _ = process.communicate()
-        pytest.fail(f"{script} on {ranks} ranks hung for {limit} s:\n{text}")
-    while processes_of(job) and time.time() < start + limit:
-        time.sleep(0.05)  # a launcher may end before the last of its ranks
-    ended = time.time()
-    left = kill_processes_of(job)
-    messages.cleanup()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [*map(str, words)],
+            env=os.environ | ENVIRONMENT | known | environment,
+            cwd=folder,  # into which NCCL on the CPU writes its messages
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            text, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            kill_processes_of(job)  # a launcher gives its ranks groups of their own
+            text, _ = process.communicate()
+            pytest.fail(f"{script} on {ranks} ranks hung for {limit} s:\n{text}")
+        while processes_of(job) and time.time() < start + limit:
+            time.sleep(0.05)  # a launcher may end before the last of its ranks
+        ended = time.time()
+        left = kill_processes_of(job)
     assert not left, f"processes were left: {left}\n{text}"
     return Job(process.returncode, text, ended)
 

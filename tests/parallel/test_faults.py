@@ -4,7 +4,7 @@
 """
 
 import pytest
-from parallel.ranks import is_open_mpi, run
+from parallel.ranks import is_open_mpi, launcher, run
 
 LONG = 300  # seconds: a launch that ends sooner was not ended by the timeout
 BOTH = r"rank \d has come to (\w+), call 18, and rank \d to (\w+|the end), call 18"
@@ -35,7 +35,9 @@ def test_all_ranks_end_and_one_says_why(fault):
 def test_with_ulfm_all_others_hear_which_rank_died():
     if not is_open_mpi():
         pytest.skip("ULFM is Open MPI's")
-    job = run(4, "one_fault.py", "killed", LONG, options=("--with-ft", "ulfm"))
+    job = run(
+        4, "one_fault.py", "killed", LONG, launch=[launcher(), "--with-ft", "ulfm"]
+    )
     assert job.code != 0
     noticed = job.lines("NOTICED")
     assert len(noticed) == 3, job.text

@@ -1,4 +1,4 @@
-// NCCL in one folder of files: a message is a file, which the receiver removes.
+// NCCL in one folder, made in the current one: a message is a file, which the receiver removes.
 //
 // As on a GPU, work waits in its stream for the other ranks, and the call returns before
 // (under the eager schedule, after). What a group holds is done at once, in any order;
@@ -148,8 +148,9 @@ API int ncclGetVersion(int* version) {
 
 API int ncclGetUniqueId(Id* id) {
   ENTER(ncclGetUniqueId);
-  const char* place = getenv("GDOPT_NCCL_FOLDER");
-  snprintf(id->folder, sizeof id->folder, "%s/nccl-on-cpu-XXXXXX", place ? place : "/tmp");
+  char here[100] = "";
+  if (!getcwd(here, sizeof here)) return system_error;
+  snprintf(id->folder, sizeof id->folder, "%s/nccl-XXXXXX", here);
   return mkdtemp(id->folder) ? success : system_error;
 }
 
