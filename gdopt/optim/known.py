@@ -19,19 +19,11 @@ class Known(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        norm: Any,
-        finite: Any,
-        at: Any,
-        transforms: Transforms,
-        parameters: Parameters,
+        cls, norm: Any, finite: Any, transforms: Transforms, parameters: Parameters
     ) -> Known:
         """Check what a step is given."""
         if norm is finite is None:
             return UNKNOWN
-        if at is not None:
-            message = "norm and finite must not be given with at, whose gradients are "
-            raise ArgumentError(message + "for rows")
         finite = None if finite is None else check_flag("finite", finite)
         if norm is None:
             return cls(None, finite)
