@@ -20,10 +20,10 @@ from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.norm import root
 from gdopt.kernels.sums import SEGMENT, neighbours
 
-Node = tuple[int, int, int]  # from and to which segment, and its place among all
+Run = tuple[int, int]  # from and to which segment
 
 
-def tree_nodes(low: int, high: int, count: int) -> Iterator[tuple[int, int]]:
+def tree_nodes(low: int, high: int, count: int) -> Iterator[Run]:
     """Cut a run of an array's segments, of which there are `count`, into nodes.
 
     >>> list(tree_nodes(3, 9, 9)), list(tree_nodes(0, 6, 9))
@@ -32,7 +32,7 @@ def tree_nodes(low: int, high: int, count: int) -> Iterator[tuple[int, int]]:
     most = 1 << (count - 1).bit_length()
     end = most if high == count else high
     while low < high:
-        length = low & -low or most
+        length = low & -low or most  # the largest that begins there
         while low + length > end:
             length //= 2
         yield low, low + length
@@ -63,26 +63,24 @@ class NormParts:
 
     def __init__(self, layout: Layout, parts: int) -> None:
         self.bounds: dict[str, list[int]] = {group: [] for group in layout.sizes}
-        self._lengths: list[dict[str, int]] = []  # of the gradients that parts need
         self._layouts: list[Layout] = []  # of each part's nodes, as if they were arrays
         self._norms: dict[int, Any] = {}
-        found: dict[str, list[Node]] = {name: [] for name in layout.slots}
+        sizes = {name: slot.stop - slot.start for name, slot in layout.slots.items()}
+        found: dict[str, dict[Run, int]] = {name: {} for name in sizes}  # places
         for k, cut in enumerate(layout.cut(parts)):
             slots, ends = dict[str, Slot](), dict(cut.sizes)
             for name, slot in cut.slots.items():
                 start = slot.start - slot.first  # of the array, perhaps before the part
-                size = layout.slots[name].stop - layout.slots[name].start
                 piece = slot.first, slot.first + slot.stop - slot.start
-                segments = (-(-end // SEGMENT) for end in (*piece, size))
+                segments = (-(-end // SEGMENT) for end in (*piece, sizes[name]))
                 for low, high in tree_nodes(*segments):
-                    ends_at = start + min(high * SEGMENT, size)
-                    first = start + low * SEGMENT
-                    node = Slot((ends_at - first,), slot.group, first, ends_at)
-                    found[name].append((low, high, k + parts * len(slots)))
-                    slots[str(len(slots))] = node
+                    first = low * SEGMENT
+                    size = min(high * SEGMENT, sizes[name]) - first
+                    place = start + first, start + first + size
+                    found[name][low, high] = k + parts * len(slots)
+                    node = slots[str(len(slots))] = Slot((size,), slot.group, *place)
                     ends[slot.group] = max(ends[slot.group], node.end)
             taken = {slot.group for slot in slots.values()}
-            self._lengths.append(ends)
             own = {group: end for group, end in ends.items() if group in taken}
             self._layouts.append(Layout(slots, own))
             for group, bounds in self.bounds.items():
@@ -91,25 +89,23 @@ class NormParts:
         self.shape = 3 if "float64" in layout.sizes else 1, most
         self._parts = parts
         self._pairs: list[tuple[int, int]] = []  # of sums that are added, one by one
-        self._places = np.array([self._join(nodes) for nodes in found.values()])
+        places = []  # of the sums of the arrays; of those without elements the last
+        for name, nodes in found.items():
+            count = -(-sizes[name] // SEGMENT)
+            every = 0, 1 << count.bit_length(), count
+            places.append(self._place(nodes, *every) if count else -1)
+        self._places = np.array(places)
 
-    def _join(self, nodes: Sequence[Node]) -> int:
-        """Note what is added to the sum of an array; return its place, or -1 for 0."""
-        held: list[Node] = []
-        for low, high, place in nodes:
-            held.append((low, high, place))
-            while len(held) > 1 and _length(held[-2]) == _length(held[-1]):
-                self._add(held)  # neighbours, as shorter ones follow longer ones
-        while len(held) > 1:
-            self._add(held)
-        return held[0][2] if held else -1
-
-    def _add(self, held: list[Node]) -> None:
-        """Note that the last two are added."""
-        (low, _, one), (_, high, other) = held[-2:]
-        place = self.shape[1] * self._parts + len(self._pairs)
-        self._pairs.append((one, other))
-        held[-2:] = [(low, high, place)]
+    def _place(self, nodes: Mapping[Run, int], low: int, high: int, count: int) -> int:
+        """Note what is added to the sum of a node of the tree; return its place."""
+        if (low, high) in nodes:
+            return nodes[low, high]
+        middle = (low + high) // 2
+        place = self._place(nodes, low, middle, count)
+        if middle >= count:
+            return place
+        self._pairs.append((place, self._place(nodes, middle, high, count)))
+        return self.shape[1] * self._parts + len(self._pairs) - 1
 
     def nodes(self, part: int, buffers: Mapping[str, Array]) -> np.ndarray:
         """Return the sums of squares of a part's nodes, float64, with zeros behind.
@@ -152,10 +148,6 @@ class NormParts:
             with np.errstate(all="ignore"):
                 totals.append(float(neighbours("sum", np.array(sums)[self._places])))
         return root(*totals)
-
-
-def _length(node: Node) -> int:
-    return node[1] - node[0]
 
 
 def _norm_of(grads: Arena) -> Any:

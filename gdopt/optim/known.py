@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gdopt.arrays.backend import is_on_device
-from gdopt.checks import as_number, check_flag, shown
-from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
+from gdopt.checks import as_number, check_flag
+from gdopt.errors import ArgumentError, BackendError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.transforms import Transforms
 
@@ -19,19 +19,11 @@ class Known(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        norm: Any,
-        finite: Any,
-        at: Any,
-        transforms: Transforms,
-        parameters: Parameters,
+        cls, norm: Any, finite: Any, transforms: Transforms, parameters: Parameters
     ) -> Known:
         """Check what a step is given."""
         if norm is finite is None:
             return UNKNOWN
-        if at is not None:
-            message = "norm and finite must not be given with at, whose gradients are "
-            raise ArgumentError(message + "for rows")
         finite = None if finite is None else check_flag("finite", finite)
         if norm is None:
             return cls(None, finite)
@@ -39,15 +31,12 @@ class Known(NamedTuple):
             message = "norm must not be given here: it is that of the gradients as "
             message += "given, and what limits it is that after accumulate, clip_value"
             raise ArgumentError(message + ", clip_each, agc or complex_mode='modulus'")
-        if not is_on_device(norm):
+        if not is_on_device(norm) or norm.ndim or norm.dtype.kind not in "iuf":
             norm = as_number("norm", norm)
             if norm < 0:
                 message = f"norm must be at least 0, got {norm}"
                 raise ArgumentError(message)
             return cls(norm, finite)
-        if norm.ndim or norm.dtype.kind not in "iuf":
-            message = f"norm must be a number, got {shown(norm)}"
-            raise ArgumentTypeError(message)
         own = parameters.backend
         device = own.device(norm) if own.is_array(norm) else "another device"
         if device != parameters.device:

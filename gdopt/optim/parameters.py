@@ -51,8 +51,8 @@ class Parameters:
     @property
     def names(self) -> Collection[str]:
         """The names of all arrays, of a part of an arena those of the whole."""
-        arena = isinstance(self.named, Arena)
-        return self.named.layout.names if arena else self.named.keys()
+        own = self.named
+        return own.layout.names if isinstance(own, Arena) else own.keys()
 
     @property
     def axes(self) -> set[int]:

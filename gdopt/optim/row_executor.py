@@ -19,6 +19,7 @@ from gdopt.kernels.norm import join_norms
 from gdopt.kernels.packing import Scratch, adopt, random_noise, round_by
 from gdopt.kernels.symbol import ARRAY
 from gdopt.optim.cpu import random_streams, rehearse
+from gdopt.optim.known import UNKNOWN, Known
 from gdopt.optim.options import MASTER
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rows import Rows
@@ -44,7 +45,7 @@ class RowExecutor(RuleRunner):
     where: dict[str, Any] = field(default_factory=dict)  # as in `rows`, or once
     scratch: Scratch = field(default_factory=Scratch)
 
-    def run(self, grads: Arena | list[Array]) -> bool:
+    def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
         names = list(self.parameters.arrays)
         given = [grads[n] for n in names] if isinstance(grads, Arena) else grads
@@ -61,8 +62,10 @@ class RowExecutor(RuleRunner):
             values = self.hyper.at(t - 1)
             shared, by = values.shared | {"t": t}, values.by_name.items()
             scalars = {n: shared | {key: of[n] for key, of in by} for n in named}
+            self.grad_norm = known.norm
             if takes_norm:
-                self.grad_norm = self._norm(named, scalars)
+                if known.norm is None:
+                    self.grad_norm = self._norm(named, scalars)
                 for one in scalars.values():
                     one["norm"] = float(self.grad_norm)
             updates = [

@@ -186,7 +186,7 @@ class Stepping(Changeable):
                 raise GdoptError(WITHIN.format("step"))
             if given or self._required or not plain:
                 own = self._transforms, self._parameters
-                known = Known.of(norm, finite, at, *own)
+                known = Known.of(norm, finite, *own)
                 return self._step_with(grads, at, given, known)
             checked = self._gradients.check(grads)
             if self._around:
@@ -202,7 +202,7 @@ class Stepping(Changeable):
         hyper = self._inputs.take(given, self._frozen, rows) if given else None
         try:
             if at is not None:
-                return self._step_at(grads, rows, hyper)
+                return self._step_at(grads, rows, hyper, known)
             checked = self._gradients.check(grads)
             return self._step_around(checked, hyper=hyper, known=known)
         finally:
@@ -210,7 +210,11 @@ class Stepping(Changeable):
                 hyper.arrays = {}
 
     def _step_at(
-        self, grads: Any, rows: Mapping[str, Rows], hyper: StepHyper | None
+        self,
+        grads: Any,
+        rows: Mapping[str, Rows],
+        hyper: StepHyper | None,
+        known: Known,
     ) -> bool | Array:
         """Do a step on the named rows of some arrays."""
         refuse_whole(rows, self.rule, self._transforms, self.hyper, self._parameters)
@@ -227,7 +231,7 @@ class Stepping(Changeable):
             steps=self._row_steps,
         )
         self._binding.take_rows(executor)
-        done = self._step_around(checked, executor, hyper=hyper)
+        done = self._step_around(checked, executor, hyper=hyper, known=known)
         if executor.grad_norm is not None:
             self.executor.grad_norm = executor.grad_norm
         return done
@@ -284,7 +288,7 @@ class Stepping(Changeable):
             left_out = accumulation.left_out(given)
             every = self._completed(left_out, grads) if left_out != given else grads
         run = partial(self._run, every, left_out, hyper, known)
-        run = partial(rows.run, every) if rows else run
+        run = partial(rows.run, every, known) if rows else run
         if careful:
             run = partial(self._run_or_undo, run, updates=updates)
             if not updates and not run():

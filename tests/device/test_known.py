@@ -82,6 +82,13 @@ def test_a_norm_elsewhere_is_refused(cp):
         optimizer.step(cp.ones(3), norm=cp.ones(1))
 
 
+def test_rows_of_a_part_of_all_gradients(cp):
+    optimizer = gdopt.SGD(cp.ones((3, 2)), lr=1.0, clip_norm=1.0)
+    assert optimizer.step(cp.full((1, 2), 4.0), at=[1], norm=cp.array(8.0))
+    assert optimizer.params["0"].tolist() == [[1, 1], [0.5, 0.5], [1, 1]]
+    assert float(optimizer.grad_norm) == 8
+
+
 def test_complex_parameters(cp):
     z = np.array([1 + 1j, 2.0])
     host = gdopt.SGD(z.copy(), lr=1.0, clip_norm=1.0)

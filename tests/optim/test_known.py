@@ -139,11 +139,14 @@ def test_a_norm_is_refused_where_gradients_change_before_it_is_taken(options):
     gdopt.SGD(np.ones(2), **options).step(np.ones(2), norm=1.0)
 
 
-@pytest.mark.parametrize("known", [{"norm": 1.0}, {"finite": True}])
-def test_rows_go_with_neither(known):
-    optimizer = gdopt.SGD(np.ones((3, 2)))
-    with pytest.raises(gdopt.ArgumentError, match="must not be given with at"):
-        optimizer.step(np.ones((1, 2)), at=[1], **known)
+def test_rows_of_a_part_of_all_gradients(engine):
+    optimizer = gdopt.SGD(np.ones((3, 2)), lr=1.0, clip_norm=1.0, non_finite="skip")
+    assert optimizer.step(np.full((1, 2), 4.0), at=[1], norm=8.0)
+    assert optimizer.params["0"].tolist() == [[1, 1], [0.5, 0.5], [1, 1]]
+    assert optimizer.grad_norm == 8
+    assert not optimizer.step(np.ones((1, 2)), at=[1], finite=False)
+    optimizer.step(np.full((1, 2), np.nan), at=[2], finite=True)
+    assert np.isnan(optimizer.params["0"][2]).all()
 
 
 @pytest.mark.parametrize("place", PLACES)
