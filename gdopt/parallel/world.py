@@ -15,6 +15,7 @@ import numpy as np
 from gdopt.arrays.backend import NAMES, is_on_device
 from gdopt.checks import Range, check_choice, check_kind, check_number
 from gdopt.errors import ParallelError
+from gdopt.files import digest
 from gdopt.kernels.cpu.blas import LIMIT, THREADS
 from gdopt.parallel import launch
 from gdopt.parallel.communicator import Communicator, Single, on_host
