@@ -244,10 +244,10 @@ class Run:
         """Save, and pass a signal on, where one has come; on ranks, if all know it."""
         if self._signals is None:
             return
-        heard = 0
-        if self._exchange is not None:
-            heard, self._exchange.signal = self._exchange.signal, 0
-        self._signals.answer(heard)
+        exchange = self._exchange
+        self._signals.answer(0 if exchange is None else exchange.signal)
+        if exchange is not None:  # the handler lets the run continue
+            exchange.signal = 0
 
     def _tell(self) -> tuple[float, float, bool, int]:
         """Return what other ranks must know at a step; see `Exchange`."""
@@ -392,7 +392,7 @@ class Run:
         state = state_of(self, whole=self._exchange is None)
         self._folder.write(self.step, with_evidence(self, state))
         if self._exchange is not None:
-            self._exchange.is_save_due, self._exchange.signal = False, 0
+            self._exchange.is_save_due = False
         if last:
             put_back(self, state)
 
