@@ -13,6 +13,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.dtypes import Storage, as_dtype
+from gdopt.kernels.cpu.chain import OPEN, Chain
 from gdopt.kernels.cpu.norm import CpuNorm
 from gdopt.kernels.kernel import Step
 from gdopt.kernels.packing import Rounding, Scratch, flat_view
@@ -106,6 +107,8 @@ class CpuExecutor(RuleRunner):
         self._group, *_ = layout.sizes
         self._dtype = np.dtype(self._group)
         self._counted: Any = None  # one call, bound in C: no signal comes before it
+        self._chain: Chain | None = None  # with NumPy,
+        self._until_chain = 0  # steps until it is made; 0 for never
         self._scalars: list[str] = []  # in the order of what the counted call reads
         self._settings = np.zeros(len(self.rule.scalars))
         self._last_norm = np.array([NONE_YET])
@@ -128,6 +131,8 @@ class CpuExecutor(RuleRunner):
         hyper, in_arena = self.hyper, self.parameters.arena is not None
         if self._counted is None or self._version != hyper.version:
             return None
+        if self._chain is not None:
+            return self._chained(self._chain, grads)
         if isinstance(grads, list):
             view = None if in_arena else flat_view(grads[0], self._dtype)
         else:
@@ -140,15 +145,43 @@ class CpuExecutor(RuleRunner):
             self.revision = revision
         return view
 
+    def _chained(self, chain: Chain, grads: Arena | list[Array]) -> Any:
+        """Return what the calls of NumPy take, if they take such gradients."""
+        flat, t = not isinstance(grads, list), self.counter.t
+        if flat != (self.parameters.arena is not None):
+            return None
+        revision, step = self.hyper.revision, self._steps[self._group]
+        own: dict[str, Any] = {"t": t + 1}
+        last = [(self.counter.array.__setitem__, 0, t + 1)]
+        if self._norm is not None:
+            own["norm"] = norm = self._norm(grads)
+            last.append((self._last_norm.__setitem__, 0, norm))
+        values = step.values(self.hyper.at(t).shared | own)
+        given = grads if isinstance(grads, list) else [grads.buffers[self._group]]
+        self.revision = revision
+        return chain.fill(given, values, *last)
+
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Do a step that is one compiled call; return whether there is one."""
         if self._version != self.hyper.version:
             self._prepare()
+        elif self._until_chain:  # it is not worth making where settings change often
+            self._until_chain -= 1
+            self._chain = None if self._until_chain else self._make_chain()
+            self._counted = self._chain and self._chain.run
         view = self.compiled_view(grads)
         if view is not None:
-            self._counted(view)
+            try:
+                self._counted(view)
+            finally:
+                self.restore_mode()
         self.direct = view is not None and not self.hyper.calls
         return view is not None
+
+    def restore_mode(self) -> None:
+        """Restore the processor's mode, as the compiled call may have failed."""
+        if self._chain is not None:
+            self._chain.restore()
 
     def run(self, grads: Arena | list[Array], known: Known = UNKNOWN) -> bool:
         """Do one step with checked gradients; return True, as it is done."""
@@ -222,25 +255,67 @@ class CpuExecutor(RuleRunner):
     def _bind_counted(self) -> None:
         """Bind the one call that is a whole step, where there is such a call."""
         parameters, layout = self.parameters, self.parameters.layout
-        self._counted = None
-        flat = parameters.arena is not None
-        one = len(layout.sizes if flat else layout.slots) == 1
-        group, norm = self._group, self._norm
+        self._counted, self._chain, self._until_chain = None, None, 0
+        flat, group, norm = parameters.arena is not None, self._group, self._norm
         others = self.options.master_weights or not isinstance(norm, CpuNorm | None)
         others = others or parameters.has_gaps or bool(self.hyper.open)
-        if not one or others or self.hyper.classes or self._random_streams[group]:
+        others = others or len(layout.sizes) > 1 or bool(self.hyper.classes)
+        if others or self._random_streams[group]:
             return
-        take, step = self._take(list(layout.slots), flat=flat), self._steps[group]
-        self._scalars = step.program.settings
-        self._settings = np.zeros(len(self._scalars))
-        before, after = self._inputs(step, take, take(parameters.arrays))
-        bind = getattr(step.engine, "bind_counted", None)
-        if bind is not None:
-            taken: tuple[Array, ...] = ()
-            if isinstance(norm, CpuNorm):
-                taken = (*norm.tables(group), self._last_norm)
-            count = self.counter.array
-            self._counted = bind(before, after, self._settings, count, taken)
+        step = self._steps[group]
+        if hasattr(step.engine, "chain"):
+            self._until_chain = 2
+        elif hasattr(step.engine, "bind_counted") and (flat or len(layout.slots) == 1):
+            take = self._take(list(layout.slots), flat=flat)
+            self._scalars = step.program.settings
+            self._settings = np.zeros(len(self._scalars))
+            inputs = self._inputs(step, take, take(parameters.arrays))
+            tables = [*norm.tables(group), self._last_norm] if norm else []
+            own = self._settings, self.counter.array, tables
+            self._counted = step.engine.bind_counted(*inputs, *own)
+
+    def _make_chain(self) -> Chain | None:
+        """Return all calls of a step by NumPy, where they can be one."""
+        arrays, arena = self.parameters.arrays, self.parameters.arena
+        layout, order = self.parameters.layout, list(arrays)
+        step = self._steps[self._group]
+        chain: Chain | None = step.engine.chain(layout.sizes[self._group])
+        if chain is None:
+            return None
+        runs = self._merge_neighbours({}, in_arena=False) if arena is None else [order]
+        for names in runs:
+            gathered = arena is None and len(names) > 1
+            take = self._take(names, flat=gathered or arena is not None)
+            gradient, first = OPEN, order.index(names[0])
+            own = [arrays[name] for name in names]
+            if gathered:
+                parameter, parts, rest = self._gathered("the parameter", names)
+                gradient, taken, more = self._gathered("the gradient", names)
+                chain.copy(parts, own)
+                chain.copy(taken, slice(first, first + len(names)))
+                chain.copy([*rest, *more], [0.0] * 2 * len(rest))
+            else:
+                parameter = take(arrays if arena is None else arena)
+            before, after = self._inputs(step, take, parameter)
+            if not chain.update([*before, gradient, *after], first):
+                return None
+            if gathered:
+                chain.copy(own, parts)
+        return chain
+
+    def _gathered(
+        self, kind: str, names: Sequence[str]
+    ) -> tuple[Array, list[Array], list[Array]]:
+        """Return flat scratch, its parts for the arrays of neighbours, and padding."""
+        slots = [self.parameters.layout.slots[name] for name in names]
+        start, end = slots[0].start, slots[-1].end
+        flat = self._space(slots[0].group, kind, end - start)
+        parts = [
+            flat[slot.start - start : slot.stop - start].reshape(slot.shape)
+            for slot in slots
+        ]
+        between = [flat[slot.stop - start : slot.end - start] for slot in slots]
+        return flat, parts, [part for part in between if part.size]
 
     def _take(self, names: Sequence[str], *, flat: bool) -> Take:
         """Return what takes neighbours from an arena: a flat part, or a lone view."""
@@ -315,14 +390,10 @@ class CpuExecutor(RuleRunner):
         if owned or not flat:
             parameter = take(arrays)
         else:
-            parameter = self._space(group, "the parameter", end - start)
+            parameter, parts, _ = self._gathered("the parameter", names)
             own = [arrays[name] for name in names]
             places = [(s.start - start, s.stop - start, s.end - start) for s in slots]
             mover = getattr(self._steps[group].engine, "mover", lambda *_: None)
-            parts = [
-                parameter[low:high].reshape(slot.shape)
-                for (low, high, _), slot in zip(places, slots, strict=True)
-            ]
             before, after = mover(parameter, own, places) or (
                 functools.partial(gather, parameter, padding, own),
                 functools.partial(scatter, own, parts),

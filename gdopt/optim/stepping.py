@@ -179,7 +179,11 @@ class Stepping(Changeable):
                     same = executor.revision == self.hyper.revision
                     # A handler that has run here meanwhile may have changed anything.
                     if view is not None and same and turns.count == count:
-                        executor._counted(view)  # noqa: SLF001 - in one call
+                        try:
+                            executor._counted(view)  # noqa: SLF001 - in one call
+                        except BaseException:
+                            executor.restore_mode()
+                            raise
                         return True
         with self._turns:
             if self._held is not None:

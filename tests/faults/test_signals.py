@@ -22,10 +22,10 @@ AT = {name: np.full((1, 2) if name == "b" else s, 0.5) for name, s in SHAPES.ite
 
 
 def make(kind=gdopt.Adam, arrays=dict, **options):
-    """Make an optimizer that has done two steps, with all that these compile."""
+    """Make an optimizer that has done steps, with all that these compile."""
     params = {name: np.full(shape, 1.0) for name, shape in SHAPES.items()}
     optimizer = kind(np.ones(3) if arrays is None else arrays(params), **options)
-    for _ in range(2):
+    for _ in range(4):
         optimizer.step(grads_of(optimizer))
     return optimizer
 

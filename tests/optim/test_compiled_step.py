@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from norm_order import ordered_norm, scattered
 from oracles import CASES
 
 import gdopt
+from gdopt.kernels.cpu import blocks
+from gdopt.kernels.cpu.flush import flushes
 from gdopt.kernels.cpu.pool import POOL
 
 GENERATOR = np.random.default_rng(21)
@@ -161,12 +164,65 @@ def test_scalars_of_any_rule_have_the_bits_of_pythons(rule, dtype, monkeypatch):
     assert ends[0] == ends[1]
 
 
+def steps(make, start, rows, *, direct):
+    """Return the bits that steps by NumPy leave, as one call each or by their blocks."""
+    optimizer = make({name: array.copy() for name, array in start.items()})
+    for row in rows:
+        optimizer.step(row)
+        optimizer.executor._until_chain *= direct
+    assert optimizer.executor.direct == direct
+    arrays = [*optimizer.params.values()]
+    arrays += [one for own in optimizer.state.values() for one in own.values()]
+    return [array.tobytes() for array in arrays], optimizer.grad_norm
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("sizes", [(3,), (3, 5000, 130, 1, 40_000), (60_000,)])
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.5, "ema": 0.9}])
+def test_one_call_of_numpy_has_the_bits_of_its_blocks(
+    options, sizes, dtype, monkeypatch
+):
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numpy")
+    monkeypatch.setattr(POOL, "size", 1)
+    monkeypatch.setattr(blocks, "cache_bytes", lambda: 1 << 20)
+    start, *rows = (
+        {f"a{n}": GENERATOR.standard_normal(n).astype(dtype) for n in sizes}
+        for _ in range(5)
+    )
+    name = next(iter(start))
+    rows[2][name] = np.repeat(rows[2][name], 2)[::2]
+    make = partial(gdopt.Adam, **options)
+    ends = [steps(make, start, rows, direct=direct) for direct in (True, False)]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("kind", FLOATS)
+def test_a_failed_call_of_numpy_restores_the_processors_mode(kind, monkeypatch):
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", "numpy")
+    optimizer, g = gdopt.SGD(np.ones(3, kind), lr=0.5), np.ones(3, kind)
+    for _ in range(3):
+        optimizer.step(g)
+    assert optimizer.executor.direct
+    for step in (optimizer.step, lambda g: optimizer.executor.run_compiled([g])):
+        monkeypatch.setattr(optimizer.executor._chain, "_calls", [(math.sqrt, -1)])
+        monkeypatch.setattr(optimizer.executor._chain, "_open", [])
+        with pytest.raises(ValueError, match="math domain"):
+            step(g)
+        assert not flushes()
+
+
 @pytest.mark.parametrize("limits", [{}, {"clip_norm": 8.0}])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, limits, monkeypatch):
-    p = np.ones(3)
+@pytest.mark.parametrize("engine", ["numba", "numpy"])
+def test_ctrl_c_comes_before_a_compiled_step_or_after_it(
+    engine, when, limits, monkeypatch
+):
+    monkeypatch.setenv("GDOPT_CPU_ENGINE", engine)
+    p = np.full(3, 2.0)
     optimizer = gdopt.SGD(p, lr=0.5, **limits)
-    optimizer.step(np.ones(3))
+    for _ in range(3):
+        optimizer.step(np.ones(3))
+    assert optimizer.executor.direct
     call = optimizer.executor._counted
 
     def interrupted(gradient):
@@ -179,12 +235,12 @@ def test_ctrl_c_comes_before_a_compiled_step_or_after_it(when, limits, monkeypat
     with pytest.raises(KeyboardInterrupt):
         optimizer.step(np.full(3, 2.0))
     after = when == "after"
-    assert optimizer.t == 1 + after
+    assert optimizer.t == 3 + after
     assert p.tolist() == [0.5 - after] * 3
     assert optimizer.grad_norm == (math.sqrt(12 if after else 3) if limits else None)
     monkeypatch.undo()
     assert optimizer.step(np.ones(3))  # the lock was given back
-    assert optimizer.t == 2 + after
+    assert optimizer.t == 4 + after
 
 
 def test_a_schedule_that_fails_or_is_out_of_range_changes_nothing(unchanged):

@@ -10,7 +10,7 @@ import functools
 import math
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Arrays, get_backend
+from gdopt.kernels.cpu.chain import Chain
 from gdopt.kernels.cpu.clips import clip, find_clips, order
 from gdopt.kernels.cpu.flush import FlushToZero
 from gdopt.kernels.cpu.pool import POOL
@@ -27,6 +28,7 @@ from gdopt.kernels.symbol import Symbol, is_among
 from gdopt.kernels.trace import Program
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 12, 1 << 17
+MOST_BLOCKS = 4  # of a step that is one call
 
 
 @functools.cache
@@ -129,11 +131,15 @@ class Blocks:
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
         scope["_clip"] = clip
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
-        self._block: Callable[..., tuple[Any, ...]] = scope["block"]
+        self._block: Any = scope["block"]
         self._local = threading.local()
         self._spares: dict[int, list[Any]] = {}  # scratch that no thread has, by length
         self._lock = threading.Lock()
         self._mode = FlushToZero if self.dtype == np.float32 else nullcontext
+        self._is_simple = "_copy(" not in self.source and all(
+            isinstance(OPERATIONS[str(node.operation)].numpy, np.ufunc)
+            for node in program.instructions
+        )
         self._hoisted = len(program.hoisted)
         self._packed = struct.Struct(f"{self._hoisted}{self.dtype.char}")
         self._operations = sum(n.operation != "copy" for n in program.instructions)
@@ -169,6 +175,15 @@ class Blocks:
                 parts = [array[start : start + block] for array in arrays]
                 scratch = self._scratch(parts[0].size, block, threads)
                 self._block(*parts, *values, *scratch)
+
+    def chain(self, size: int) -> Chain | None:
+        """Start a step of `size` elements that is one call; None where it cannot be."""
+        if not self._is_simple or size > MOST_BLOCKS * self.size:
+            return None
+        values, rounded = self._make_values()
+        fixed = *rounded, *self._make_scratch(min(size, self.size))
+        take = functools.partial(self._round_into, values)
+        return Chain(self._block, fixed, take, self.size, self.dtype)
 
     def reserve(self, shape: Sequence[int]) -> None:
         """Make the scratch of a run on arrays of a shape."""
@@ -215,15 +230,21 @@ class Blocks:
         """Round the hoisted values once, to this thread's own 0-d arrays."""
         local = self._local.__dict__
         if "values" not in local:
-            values = np.zeros(len(scalars), self.dtype)
-            local["values"] = values, [values[k, ...] for k in range(len(scalars))]
+            local["values"] = self._make_values()
         rounded: list[Any]
         values, rounded = local["values"]
+        self._round_into(values, scalars)
+        return rounded
+
+    def _make_values(self) -> tuple[np.ndarray, list[Any]]:
+        values = np.zeros(self._hoisted, self.dtype)
+        return values, [values[k, ...] for k in range(self._hoisted)]
+
+    def _round_into(self, values: np.ndarray, scalars: Sequence[float]) -> None:
         try:
             self._packed.pack_into(values, 0, *scalars)
         except OverflowError:  # beyond the dtype's range they become infinite
             values[:] = cast(scalars, self.dtype)
-        return rounded
 
     def _scratch(self, count: int, block: int, threads: int = 1) -> list[Any]:
         """Return this thread's scratch arrays, cut to the length of the block.

@@ -15,6 +15,8 @@ import threading
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from gdopt.interrupt import Uninterrupted
+
 FLUSH = 0x8040  # MXCSR: flush results to zero, take denormal operands as zero
 MXCSR_OFFSET = 28  # its place in glibc's fenv_t on x86-64
 FENV_BYTES = 64  # more than sizeof(fenv_t)
@@ -39,8 +41,8 @@ def can_flush() -> bool:
     return _environment() is not None
 
 
-class _ThreadMode(threading.local):
-    """A thread's own copy of the floating-point environment, and the word in it."""
+class _Mode:
+    """A copy of the floating-point environment, and the word in it."""
 
     def __init__(self) -> None:
         self.environment = ctypes.create_string_buffer(FENV_BYTES)
@@ -48,15 +50,23 @@ class _ThreadMode(threading.local):
         self.mode = ctypes.c_uint32.from_buffer(self.environment, MXCSR_OFFSET)
 
 
+class _ThreadMode(threading.local, _Mode):
+    """A thread's own copy."""
+
+
 _thread = _ThreadMode()
 
 
-class FlushToZero:
-    """A context in which the calling thread flushes denormals, where it can."""
+class FlushToZero(Uninterrupted):
+    """A context in which the calling thread flushes denormals, where it can.
+
+    No handler of a signal runs within it: one that raises could skip its end.
+    """
 
     __slots__ = ("_before", "_mode", "_place", "_put")
 
     def __enter__(self) -> None:
+        super().__enter__()
         functions = _environment()
         self._put = functions and functions[1]
         if functions is not None:
@@ -70,6 +80,31 @@ class FlushToZero:
         if self._put is not None:
             self._mode.value = self._before
             self._put(self._place)
+        super().__exit__()
+
+
+class FlushedCalls:
+    """Calls of C functions between which denormals are flushed, where they can be."""
+
+    def __init__(self) -> None:
+        self._before, self._flushed = _Mode(), _Mode()
+
+    def around(self, calls: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the calls with those that set and restore the mode around them."""
+        functions = _environment()
+        if functions is None:
+            return calls
+        get, put = functions
+        get(self._before.place)
+        get(self._flushed.place)
+        self._flushed.mode.value |= FLUSH
+        return [(put, self._flushed.place), *calls, (put, self._before.place)]
+
+    def restore(self) -> None:
+        """Restore the mode, as one of the calls has raised an error."""
+        functions = _environment()
+        if functions is not None:
+            functions[1](self._before.place)
 
 
 def flushing(dtype: Any) -> AbstractContextManager[None]:
