@@ -165,7 +165,7 @@ def test_scalars_of_any_rule_have_the_bits_of_pythons(rule, dtype, monkeypatch):
 
 
 def steps(make, start, rows, *, direct):
-    """Return the bits that steps by NumPy leave, as one call each or by their blocks."""
+    """Return the bits that steps by NumPy leave, as one call each or by blocks."""
     optimizer = make({name: array.copy() for name, array in start.items()})
     for row in rows:
         optimizer.step(row)
