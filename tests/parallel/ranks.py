@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -65,7 +66,16 @@ def is_open_mpi():
     return Path(launcher()).with_name("ompi_info").exists()
 
 
-def run(ranks, script, *arguments, launch=(), limit=60, gpus=False, **environment):
+def run(
+    ranks,
+    script,
+    *arguments,
+    launch=(),
+    limit=60,
+    stuck=False,
+    gpus=False,
+    **environment,
+):
     """Run a script of this folder on that many ranks.
 
     Args:
@@ -73,6 +83,8 @@ def run(ranks, script, *arguments, launch=(), limit=60, gpus=False, **environmen
         script: a file of this folder, and its arguments.
         launch: the words that start a launcher, with options; `launcher()` by default.
         limit: seconds after which all is killed, and the test fails.
+        stuck: whether the launcher does not end by itself: it is killed when no rank
+            is left.
         gpus: whether each rank has a GPU of its own.
         environment: variables.
     """
@@ -98,6 +110,8 @@ def run(ranks, script, *arguments, launch=(), limit=60, gpus=False, **environmen
             errors="replace",
             start_new_session=True,
         )
+        if stuck:
+            threading.Thread(target=kill_launcher_without_ranks, args=[job]).start()
         try:
             text, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -132,3 +146,14 @@ def kill_processes_of(job):
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return [*found.values()]
+
+
+def kill_launcher_without_ranks(job):
+    """Wait until all ranks have ended, and kill what is left."""
+    seen = False
+    while found := processes_of(job):
+        ranks = [c for c in found.values() if c.startswith(sys.executable.encode())]
+        if seen and not ranks:
+            kill_processes_of(job)
+        seen = seen or bool(ranks)
+        time.sleep(0.1)
