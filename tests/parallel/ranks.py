@@ -52,11 +52,12 @@ class Job:
 
 
 def launcher():
-    """Return the path of mpirun, or skip the test; in CI its absence is a failure."""
+    """Return the path of mpirun, or skip the test; its absence in CI is a failure."""
     beside = Path(sys.executable).with_name("mpirun")
     found = str(beside) if beside.exists() else shutil.which("mpirun")
     if not found or not importlib.util.find_spec("mpi4py"):
-        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        always = os.environ.get("CI") and sys.platform == "linux"
+        stop = pytest.fail if always else pytest.skip
         stop("needs mpi4py and an MPI: the extra test brings them")
     return found
 

@@ -22,6 +22,7 @@ FAULTS = {  # each with the timeout of the ranks, and with what is shown
 }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("fault", FAULTS)
 def test_all_ranks_end_and_one_says_why(fault):
     timeout, shown = FAULTS[fault]
@@ -46,6 +47,7 @@ def test_with_ulfm_all_others_hear_which_rank_died():
     assert job.text.count("Traceback (most recent") <= 2, job.text  # MPI's, gdopt's
 
 
+@pytest.mark.newest
 def test_ranks_end_where_the_link_to_another_host_is_down(tmp_path):
     if not is_open_mpi():
         pytest.skip("the hosts are started by Open MPI's mpirun")
