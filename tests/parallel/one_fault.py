@@ -1,7 +1,9 @@
-"""Four ranks, of which rank 1 does one thing wrong: one_fault.py FAULT TIMEOUT."""
+"""Four ranks, one of which does one thing wrong: one_fault.py FAULT TIMEOUT."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -9,8 +11,6 @@ import numpy as np
 
 import gdopt
 from gdopt import parallel
-
-VICTIM = 1
 
 
 def say(word, *more):
@@ -25,7 +25,8 @@ def steps(ranks, fault):
     engine = ranks.communicator("numpy")
     others = [rank for rank in range(ranks.size) if rank != ranks.rank]
     for step in range(10):
-        if ranks.rank == VICTIM and step == 5:
+        victim = 3 if fault == "unplugged" else 1
+        if ranks.rank == victim and step == 5:
             say("FAULT")
             if not go_wrong(engine, fault):
                 return
@@ -49,6 +50,9 @@ def go_wrong(engine, fault):
             signal.raise_signal(signal.SIGINT)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "unplugged":  # the link of its host goes down
+            words = [shutil.which("ip"), "link", "set", "eth0", "down"]
+            subprocess.run(words, check=True)
         case "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
         case "another call":

@@ -22,6 +22,7 @@ def alone(engine="numpy"):
     return found
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("ranks", [2, 3, 4, 8])
 def test_ranks_of_mpi_have_the_bits_of_one_process(ranks):
     assert bits(run(ranks, "bits.py")) == [alone()] * ranks
@@ -40,6 +41,7 @@ def test_ranks_of_nccl_have_the_bits_of_one_process(ranks, cuda):
     assert bits(job) == [alone("numba")] * ranks
 
 
+@pytest.mark.newest
 def test_two_hosts_with_two_ranks_each_have_the_bits_of_one_process(tmp_path):
     if not is_open_mpi():
         pytest.skip("the hosts are started by Open MPI's mpirun")

@@ -4,6 +4,7 @@
 """
 
 import pytest
+from parallel.hosts import two_hosts
 from parallel.ranks import is_open_mpi, launcher, run
 
 LONG = 300  # seconds: a launch that ends sooner was not ended by the timeout
@@ -21,6 +22,7 @@ FAULTS = {  # each with the timeout of the ranks, and with what is shown
 }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("fault", FAULTS)
 def test_all_ranks_end_and_one_says_why(fault):
     timeout, shown = FAULTS[fault]
@@ -43,3 +45,15 @@ def test_with_ulfm_all_others_hear_which_rank_died():
     assert len(noticed) == 3, job.text
     assert all("rank 1 died before" in line for line in noticed), noticed
     assert job.text.count("Traceback (most recent") <= 2, job.text  # MPI's, gdopt's
+
+
+@pytest.mark.newest
+def test_ranks_end_where_the_link_to_another_host_is_down(tmp_path):
+    if not is_open_mpi():
+        pytest.skip("the hosts are started by Open MPI's mpirun")
+    with two_hosts(tmp_path) as launch:
+        job = run(4, "one_fault.py", "unplugged", 3, launch=launch, stuck=True)
+    noticed = job.lines("NOTICED")  # by those that can still be heard
+    assert len(noticed) == 2, job.text
+    assert all("within 3 s, but rank " in line for line in noticed), noticed
+    assert all("rank 3 did not" in line for line in noticed), noticed
