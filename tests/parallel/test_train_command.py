@@ -22,7 +22,9 @@ def losses(folder):
     ]
 
 
-def test_a_run_has_the_bits_of_one_process_and_continues_without_ranks(tmp_path):
+def test_a_run_has_the_bits_of_one_process_and_continues_without_ranks(
+    tmp_path, numpy_engine
+):
     one, many = tmp_path / "one", tmp_path / "many"
     first = ["train", "digits", *SMALL, "--epochs=2"]
     job = run(2, "command.py", *first, "--out", many)
