@@ -138,13 +138,41 @@ class Ranks:
         return [row.tobytes().decode().rstrip() for row in padded]
 
     def sharded(self, kind: type, params: Any, **options: Any) -> Sharded:
-        """Make an optimizer of which each rank holds a part of the state."""
+        """Make an optimizer of which each rank keeps the state of a slice.
+
+        Args:
+            kind: an optimizer's class, such as `gdopt.Adam`, whose rule works element
+                by element.
+            params: a `gdopt.Arena` of real arrays, with equal values on all ranks.
+            **options: ``replicas``, a power of two, at least the number of ranks; by
+                default 8. Equal bits need equal replicas. ``order``: ``"tree"``, or
+                ``"any"`` to add gradients in the engine's own order, which depends on
+                the number of ranks. All others are those of `kind`, but for options
+                that take whole arrays.
+
+        Raises:
+            ArgumentError: a number is out of its range.
+            ArgumentTypeError: an argument is of the wrong kind; the rule or an option
+                takes whole arrays, of which ranks have pieces.
+            ParallelError: parameters, options or replicas differ between ranks.
+        """
         from gdopt.parallel.sharded import Sharded  # noqa: PLC0415 - imports this
 
         return Sharded(self, kind, params, **options)
 
     def minibatches(self, *arrays: Any, **options: Any) -> ReplicaBatches:
-        """Cut each global batch into the parts of all replicas."""
+        """Cut each global batch into the parts of all replicas.
+
+        Args:
+            *arrays: all examples, on every rank; or how many there are, for batches of
+                their numbers.
+            **options: ``replicas``, as of the optimizer, by default 8; ``batch_size``
+                and all others are those of `gdopt.minibatches`.
+
+        Raises:
+            GdoptError: as `gdopt.minibatches` does.
+            ParallelError: options, or numbers of examples, differ between ranks.
+        """
         from gdopt.parallel.batches import ReplicaBatches  # noqa: PLC0415 - as above
 
         return ReplicaBatches(self, *arrays, **options)
