@@ -80,6 +80,8 @@ def test_a_norm_elsewhere_is_refused(cp):
         gdopt.SGD(np.ones(3), clip_norm=1.0).step(np.ones(3), norm=cp.array(1.0))
     with pytest.raises(gdopt.ArgumentTypeError, match="norm must be a number, got"):
         optimizer.step(cp.ones(3), norm=cp.ones(1))
+    with pytest.raises(gdopt.ArgumentTypeError, match="norm must be a number, got"):
+        optimizer.step(cp.ones(3), norm=cp.array(True))
 
 
 def test_rows_of_a_part_of_all_gradients(cp):

@@ -94,6 +94,9 @@ def test_a_norm_goes_with_hyper_parameters_for_one_step_and_missing_gradients(en
     plain.step(grads)
     told.step(grads, norm=plain.grad_norm)
     same(plain, told)
+    for given in ({"lr": 0.25}, {}):
+        told.step(grads, norm=1e3, **given)
+        assert told.grad_norm == 1e3
 
 
 @pytest.mark.parametrize("mode", ["split", "modulus"])
