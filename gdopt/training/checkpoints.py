@@ -52,7 +52,6 @@ class CheckpointFolder:
                 for name in (NAMES, SHARDS):
                     for left in self.path.glob(f".{name}.*.tmp"):
                         left.unlink()
-                self._remove_orphans()
             except OSError as error:
                 message = f"checkpoint must name a folder that can be written: {error}"
                 raise ArgumentError(message) from error

@@ -11,7 +11,7 @@ from parallel.threads import on_ranks
 
 import gdopt
 from gdopt.errors import StateError
-from gdopt.training import EarlyStopping, sharded_folder
+from gdopt.training import EarlyStopping, checkpoints, sharded_folder
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((130, 6))
@@ -180,36 +180,45 @@ def test_another_number_of_replicas_is_refused(saved):
     assert on_ranks(2, load) == [0, 0]
 
 
-@pytest.mark.parametrize("fails", ["the file of a rank", "the head"])
-def test_a_full_disk_of_one_rank_is_an_error_on_all(fails, saved, monkeypatch):
+@pytest.mark.parametrize("fails", ["write_shard", "save"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_full_disk_of_one_rank_is_an_error_on_all(fails, late, saved, monkeypatch):
     expected, before = on(2, saved / "unbroken"), names(saved)
-    where = sharded_folder if fails == "the file of a rank" else gdopt.training
-    full = OSError(errno.ENOSPC, "No space left on device")
+    module = sharded_folder if fails == "write_shard" else checkpoints
+    original, own = getattr(module, fails), threading.local()
 
-    def write(ranks):
-        def refuse(file, *rest):
-            if ranks.rank == 1 or where is not sharded_folder:
-                raise full
-            return original(file, *rest)
+    def write(*given):
+        own.calls = getattr(own, "calls", 0) + 1
+        if own.calls > late and own.rank == (fails == "write_shard"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*given)
 
+    def train_on(ranks):
+        own.rank = ranks.rank
         model, opt, batches = parts(ranks)
         how = {"dev": (X[:30], Y[:30]), "callback": EarlyStopping(9)}
         how |= {"checkpoint": saved, "checkpoint_seconds": 1e-9}
-        ranks.share(np.zeros(1))
-        own.write = refuse
         with pytest.raises(OSError, match=r"rank \d: .*No space left"):
             gdopt.fit(model, opt, batches, epochs=3, **how)
         return opt.t
 
-    own = threading.local()
-    name = "write_shard" if where is sharded_folder else "save"
-    module = sharded_folder if name == "write_shard" else gdopt.training.checkpoints
-    original = getattr(module, name)
-    monkeypatch.setattr(module, name, lambda *given: own.write(*given))  # noqa: PLW0108 - by thread
-    assert on_ranks(2, write) == [5, 5]
-    assert names(saved) == before
+    monkeypatch.setattr(module, fails, write)
+    assert on_ranks(2, train_on) == ([8, 8] if late else [6, 6])
+    six = ["006.0-of-2.npz", "006.1-of-2.npz", "006.npz"]
+    assert names(saved) == ([*before[3:], *six] if late else before)
     monkeypatch.undo()
     assert on(3, saved) == expected
+
+
+def test_a_loop_by_hand_may_follow_a_run(tmp_path):
+    def train_on(ranks):
+        model, opt, batches = parts(ranks)
+        gdopt.fit(model, opt, batches, epochs=1, checkpoint=tmp_path)
+        for part in next(iter(batches)):
+            opt.add(model.loss_and_grads(*part.arrays, part=part)[1], part)
+        return opt.step()
+
+    assert on_ranks(2, train_on) == [True, True]
 
 
 def test_what_a_killed_rank_left_is_removed_at_the_next_start(saved):

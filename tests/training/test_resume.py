@@ -80,6 +80,18 @@ def stop_clock(monkeypatch):
     monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
+def test_a_run_that_crashed_at_the_same_step_twice_continues(make_run, tmp_path):
+    expected = make_run()
+    train(expected, 3)
+    how = {"checkpoint": tmp_path, "checkpoint_seconds": 1e-9}
+    for _ in range(2):  # a checkpoint is due as soon as the second one continues
+        with pytest.raises(RuntimeError, match="switched off"):
+            train(make_run(), 3, callback=crash_at(6), **how)
+    run = make_run()
+    train(run, 3, **how)
+    assert bits(run) == bits(expected)
+
+
 def test_the_first_checkpoint_is_written_after_an_epoch(
     make_run, tmp_path, monkeypatch
 ):
