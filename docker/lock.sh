@@ -23,8 +23,8 @@ elif [ $# -gt 0 ]; then
 fi
 command -v uv > /dev/null || { echo "docker/lock.sh needs uv: pip install uv" >&2; exit 1; }
 python=$(sed -nE 's/^FROM .*python:([0-9]+\.[0-9]+)\..*/\1/p' docker/gpu.Dockerfile)
-cuda=(--extra cuda12x)
-common=(--extra numba --extra bfloat16 --extra train --extra tune)
+cuda=(--extra cuda12x --extra nccl12x)
+common=(--extra numba --extra bfloat16 --extra train --extra tune --extra mpi)
 
 compile() { # NAME, then what it is made from
   local name=$1
@@ -38,8 +38,8 @@ compile() { # NAME, then what it is made from
 }
 
 compile build "$locks/build.in"
-compile cpu "${common[@]}" --extra bench pyproject.toml
-compile gpu "${cuda[@]}" "${common[@]}" pyproject.toml "$locks/gpu.in"
+compile cpu "${common[@]}" --extra bench pyproject.toml "$locks/mpi.in"
+compile gpu "${cuda[@]}" "${common[@]}" pyproject.toml "$locks"/{gpu,mpi}.in
 compile optax --constraint "$target/gpu.txt" "$locks/optax.in"
 
 if [ "$target" != "$locks" ] && ! diff --recursive --brief --exclude='*.in' "$target" "$locks"; then

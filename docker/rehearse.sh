@@ -5,7 +5,7 @@
 #   docker/rehearse.sh [cpu] [gpu]   as root; both if none is named
 #   docker/rehearse.sh --check       looks at the files alone, and names missing tools
 #
-# Needs buildah and mmdebstrap (apt-get install both), Debian's packages and PyPI, by pip's
+# Needs buildah, mmdebstrap and iproute2 (apt-get install them), Debian's packages and PyPI, by pip's
 # own configuration. GDOPT_REHEARSAL names the folder for some 20 GB; all but the results
 # is removed at the end. GDOPT_REHEARSAL_TESTS=no leaves the tests out.
 set -euo pipefail
@@ -121,6 +121,8 @@ rehearse() {
   done
   cmp "$results/same-1/model.npz" "$results/same-2/model.npz"
   echo "two runs of one seed have the same bits: $(sha256sum < "$results/same-1/model.npz")"
+  say "$name: training on two hosts"
+  two_hosts
   say "$name: the benchmark, in a hurry"
   inside "${entry[@]}" bench --quick --backend numpy --out bench > "$results/bench.txt"
   for file in settings speed ratios averages estimators notes; do
@@ -133,6 +135,40 @@ rehearse() {
   fi
   image rm "$container" > /dev/null
   image rmi "$tag" > /dev/null
+}
+
+two_hosts() { # the image twice, in network namespaces; what stands in for ssh is a pipe
+  local addresses=(10.78.0.1 10.78.0.2) k host
+  hosts=("gdopt-one-$$" "gdopt-two-$$")
+  for host in "${hosts[@]}"; do ip netns add "$host"; done
+  ip link add eth0 netns "${hosts[0]}" type veth peer name eth0 netns "${hosts[1]}"
+  for k in 0 1; do
+    ip -n "${hosts[k]}" address add "${addresses[k]}/24" dev eth0
+    ip -n "${hosts[k]}" link set eth0 up
+    ip -n "${hosts[k]}" link set lo up
+  done
+  mkfifo --mode=666 "$results/command"
+  printf '#!/bin/sh\nshift\necho "$*" > /work/command\nexec sleep infinity\n' > "$results/agent"
+  chmod 755 "$results/agent"
+  on_host two sh -c "$(cat "$results/command")" &
+  on_host one mpirun --host "${addresses[0]}:2,${addresses[1]}:2" --map-by ppr:2:node:OVERSUBSCRIBE \
+    --prtemca plm_ssh_agent /work/agent --prtemca prte_if_include eth0 \
+    --mca btl_tcp_if_include eth0 --mca mpi_yield_when_idle true -n 4 \
+    gdopt train digits --seed 1 --replicas 4 --out two-hosts
+  kill %% 2> /dev/null || true
+  inside "${entry[@]}" train digits --seed 1 --replicas 4 --out one-host > /dev/null
+  cmp "$results/two-hosts/model.npz" "$results/one-host/model.npz"
+  echo "four ranks on two hosts have the bits of one: $(sha256sum < "$results/two-hosts/model.npz")"
+  for host in "${hosts[@]}"; do ip netns del "$host"; done
+  rm "$results/command" "$results/agent"
+}
+
+on_host() { # run a command in the image on a host, one or two
+  local host=$1
+  shift
+  ip netns exec "gdopt-$host-$$" buildah --root "$work/storage" --runroot "$work/run" \
+    --storage-driver vfs run --isolation chroot --hostname "$host" \
+    --volume "$results:/work" "$container" -- "$@"
 }
 
 look() { # at what the image is, by its own means
@@ -207,6 +243,7 @@ inside() { # run a command in the image, as its user, with its variables
 }
 
 cleanup() {
+  for name in one two; do ip netns del "gdopt-$name-$$" 2> /dev/null || true; done
   image rm --all > /dev/null 2>&1 || true
   rm -rf "$work/storage" "$work/run" "$work/tmp" "$work/pip.conf" "$work/root.tar" \
     "$work/as-the-image"
@@ -219,8 +256,8 @@ fi
 for name in "$@"; do
   [ -f "docker/$name.Dockerfile" ] || fail "no docker/$name.Dockerfile; --check, cpu or gpu"
 done
-for tool in buildah mmdebstrap; do
-  command -v "$tool" > /dev/null || fail "$tool is missing: apt-get install $tool"
+for tool in buildah mmdebstrap ip; do
+  command -v "$tool" > /dev/null || fail "$tool is missing: apt-get install buildah mmdebstrap iproute2"
 done
 [ "$(id -u)" -eq 0 ] || fail "mmdebstrap and chroot need root"
 [ $# -gt 0 ] || set -- cpu gpu

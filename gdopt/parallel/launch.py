@@ -57,7 +57,8 @@ def connect(timeout: float) -> Single | Mpi:
 
 def _wait_for_all_ranks_to_come_to_world(timeout: float) -> Mpi:
     """Initialize MPI, whose waits have no end and hold the interpreter meanwhile."""
-    faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    shown = sys.__stderr__ or sys.stderr
+    faulthandler.dump_traceback_later(timeout, exit=True, file=shown)
     try:
         return Mpi(timeout)
     finally:

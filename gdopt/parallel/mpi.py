@@ -60,7 +60,7 @@ class Mpi:
         values = on_host(values)
         out = np.empty((self.size, *values.shape), values.dtype)
         out[self.rank] = values
-        self._to_all(kind, out.reshape(self.size, -1))
+        self._to_all(kind, [*out.reshape(self.size, -1)])
         return out
 
     def allreduce(self, buffer: Any) -> None:
@@ -234,7 +234,7 @@ class Mpi:
             failed = {*range(self.size)} - {*self._dead}
         if not self._follows and min({*failed, self.rank}) == self.rank:
             _show(self.rank, error)
-            time.sleep(SILENCE if self._dead else 0)  # with ULFM, Abort kills nobody
+            time.sleep(SILENCE if self._dead else 0)  # as Abort kills no other
         else:
             time.sleep(3 * SILENCE if self._dead else KILLED)
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):

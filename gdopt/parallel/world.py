@@ -69,7 +69,7 @@ class Ranks:
         if backend == "numpy" or isinstance(self._host, Single):
             return self._host
         if self._nccl is None:
-            self._refuse_shared_device(*launch.device())
+            self._refuse_shared_device(self._host.node[0], *launch.device())
             self._nccl = Nccl(self._host, self.timeout)
         return self._nccl
 
@@ -79,8 +79,8 @@ class Ranks:
             self._nccl.leave()
         self._host.leave()
 
-    def _refuse_shared_device(self, number: int, visible: str) -> None:
-        own = f"{self._host.node[0]}/{visible}/{number}"
+    def _refuse_shared_device(self, node: int, number: int, visible: str) -> None:
+        own = f"{node}/{visible}/{number}"
         found = self._texts(own)
         for rank, other in enumerate(found[: self.rank]):
             if other == own:

@@ -12,8 +12,8 @@ utils = pytest.importorskip("packaging.utils")
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "docker" / "requirements"
 NAMES = ("build", "cpu", "gpu", "optax")
-COMMON = ("numba", "bfloat16", "train", "tune")
-EXTRAS = {"cpu": (*COMMON, "bench"), "gpu": ("cuda12x", *COMMON)}
+COMMON = ("numba", "bfloat16", "train", "tune", "mpi")
+EXTRAS = {"cpu": (*COMMON, "bench"), "gpu": ("cuda12x", "nccl12x", *COMMON)}
 LINUX = {"sys_platform": "linux", "platform_machine": "x86_64"}
 PIN = re.compile(r"([A-Za-z0-9._-]+)==([^\s;]+)(?: ; .*)?((?: --hash=sha256:\w{64})+)")
 every_lock = pytest.mark.parametrize("name", NAMES)
@@ -89,9 +89,12 @@ def test_the_images_fit_the_projects_bounds_and_extras(name):
     assert unmet(pins(name), needed(EXTRAS[name])) == []
 
 
-@pytest.mark.parametrize("name", ["build", "gpu", "optax"])
-def test_what_the_images_add_is_locked(name):
-    assert unmet(pins(name), written(name)) == []
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [*(2 * (name,) for name in ("build", "gpu", "optax")), ("cpu", "mpi"), ("gpu", "mpi")],
+)
+def test_what_the_images_add_is_locked(name, source):
+    assert unmet(pins(name), written(source)) == []
 
 
 def test_the_wheel_is_made_by_the_backend_that_the_project_names():
