@@ -221,7 +221,7 @@ class Mpi:
 
         Where several ranks fail, the lowest one shows its error.
         """
-        world, code = self._mpi.COMM_WORLD, getattr(error, "code", 1)
+        code = error.code if isinstance(error, SystemExit) else 1
         sys.stdout.flush()
         with contextlib.suppress(self._mpi.Exception):
             if not self._follows:
@@ -239,7 +239,7 @@ class Mpi:
             time.sleep(3 * SILENCE if self._dead else KILLED)
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             self._comm.Revoke()  # with ULFM, those who wait hear of nothing else
-        world.Abort(code if isinstance(code, int) and code else 1)
+        self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)
         os._exit(1)  # where the launcher does not listen
 
 

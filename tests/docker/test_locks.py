@@ -91,7 +91,11 @@ def test_the_images_fit_the_projects_bounds_and_extras(name):
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [*(2 * (name,) for name in ("build", "gpu", "optax")), ("cpu", "mpi"), ("gpu", "mpi")],
+    [
+        *(2 * (name,) for name in ("build", "gpu", "optax")),
+        ("cpu", "mpi"),
+        ("gpu", "mpi"),
+    ],
 )
 def test_what_the_images_add_is_locked(name, source):
     assert unmet(pins(name), written(source)) == []

@@ -1,4 +1,4 @@
-"""What an engine moves, compared with what NumPy makes: moves.py BACKEND [FAULT]."""
+"""What an engine moves, compared with what NumPy makes: moves.py BACKEND [HOW]."""
 
 import sys
 import time
@@ -9,12 +9,12 @@ import gdopt
 from gdopt import parallel
 
 
-def on_cpu():
-    """Show a device that runs on the CPU, another one to each rank."""
+def on_cpu(devices=1):
+    """Show devices that run on the CPU."""
     import cuda_on_cpu
 
     cuda_on_cpu.prepare()
-    cuda_on_cpu.get_device().show(1)
+    cuda_on_cpu.get_device().show(devices)
 
 
 def arrays_of(rank):
@@ -69,13 +69,15 @@ def check_allreduce(engine, backend):
         np.testing.assert_array_equal(backend.to_host(buffer), total)
 
 
-def main(name, fault=None):
+def main(name, how=None):
+    two = how == "two GPUs of this process"
     if name == "cupy":
-        on_cpu()
-    with parallel.world(timeout=3 if fault else 60) as ranks:
+        on_cpu(2 if two else 1)
+    stops = how == "rank 1 stops"
+    with parallel.world(timeout=3 if stops else 60) as ranks:
         backend = gdopt.get_backend(name)
-        engine = ranks.communicator(name)
-        if fault and ranks.rank == 1:
+        engine = ranks.communicator(name, order="any" if two else "tree")
+        if stops and ranks.rank == 1:
             time.sleep(60)
         for check in (check_swap, check_gather, check_share, check_allreduce):
             before = engine.sent

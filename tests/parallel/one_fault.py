@@ -58,7 +58,7 @@ def go_wrong(engine, fault):
         case "another call":
             engine.share(np.zeros(1))
         case "another shape":
-            engine.swap([], [(0, np.empty(999))])
+            engine.swap([(0, np.empty(999))], [(0, np.empty(999))])
     return fault != "one call less"
 
 

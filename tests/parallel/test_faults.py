@@ -8,7 +8,8 @@ from parallel.hosts import two_hosts
 from parallel.ranks import is_open_mpi, launcher, run
 
 LONG = 300  # seconds: a launch that ends sooner was not ended by the timeout
-BOTH = r"rank \d has come to (\w+), call 18, and rank \d to (\w+|the end), call 18"
+CALL = r"(swap|share|the end), call 18"
+BOTH = rf"rank \d has come to {CALL}, and rank \d to {CALL}"
 FAULTS = {  # each with the timeout of the ranks, and with what is shown
     "raises": (LONG, "ValueError: the user's own error"),
     "exits": (LONG, r"rank 1 called sys.exit\(0\) inside the block of gdopt"),
@@ -17,7 +18,6 @@ FAULTS = {  # each with the timeout of the ranks, and with what is shown
     "stopped": (3, r"swap, call 18 within 3 s, but rank 1 did not: see what"),
     "one call less": (LONG, BOTH),
     "another call": (LONG, BOTH),
-    "another shape": (LONG, "rank 1 must get 7992 bytes from rank 0 in swap"),
     "does not come": (3, "in _wait_for_all_ranks_to_come_to_world"),
 }
 
@@ -45,6 +45,13 @@ def test_with_ulfm_all_others_hear_which_rank_died():
     assert len(noticed) == 3, job.text
     assert all("rank 1 died before" in line for line in noticed), noticed
     assert job.text.count("Traceback (most recent") <= 2, job.text  # MPI's, gdopt's
+
+
+@pytest.mark.newest
+def test_arrays_that_are_shorter_or_longer_are_refused_on_both_sides():
+    noticed = run(4, "one_fault.py", "another shape", LONG).lines("NOTICED")
+    assert any("rank 0 must get 8000 bytes from rank 1" in line for line in noticed)
+    assert any("rank 1 must get 7992 bytes from rank 0" in line for line in noticed)
 
 
 @pytest.mark.newest

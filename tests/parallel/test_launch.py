@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import threadpoolctl
 from parallel.ranks import run
 
 import gdopt
@@ -116,11 +117,14 @@ def test_ranks_agree_or_all_say_what_differs():
         assert job.lines(f"rank {rank}:") == sorted(REFUSED), job.text
 
 
-def test_blas_has_one_thread_in_the_block_unless_a_number_is_set(monkeypatch):
-    before = describe_blas()
-    with gdopt.parallel.world():
-        assert describe_blas().endswith("threads: 1")
-    assert describe_blas() == before
+@pytest.mark.parametrize(("variable", "threads"), [(None, 1), ("OMP_NUM_THREADS", 2)])
+def test_blas_has_one_thread_in_the_block_unless_set(variable, threads, monkeypatch):
+    if variable:
+        monkeypatch.setenv(variable, "2")
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with gdopt.parallel.world():
+            assert describe_blas().endswith(f"threads: {threads}")
+        assert describe_blas().endswith("threads: 2")
 
 
 def test_importing_gdopt_and_its_ranks_imports_no_mpi():

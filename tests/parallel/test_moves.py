@@ -30,9 +30,15 @@ def test_mpi_moves_arrays_and_counts_bytes(ranks):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("ranks", [1, 4])
 def test_nccl_moves_arrays_and_counts_bytes(ranks, cuda):
     assert sent(run(ranks, "moves.py", "cupy", gpus=True)) == expected(ranks)
+
+
+@pytest.mark.gpu
+def test_a_rank_takes_the_gpu_with_its_number(cuda):
+    job = run(2, "moves.py", "cupy", "two GPUs of this process")
+    assert sent(job) == expected(2)
 
 
 @pytest.mark.gpu
