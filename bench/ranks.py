@@ -198,8 +198,8 @@ def main() -> None:
             if ranks.is_main:
                 write(described(size, ranks.size, found))
         if ranks.is_main and options.json:
-            told = {"ranks": ranks.size, "environment": describe()}
-            write_json(options.json, {**told, "figures": figures})
+            found = {"machine": describe(), "ranks": ranks.size, "figures": figures}
+            write_json(options.json, found, indent=1, sha256=False)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def tables(results: Sequence[Path]) -> str:
         ("speed.json", speed_section),
         ("averages.json", averages_section),
         ("estimators.json", estimators_section),
+        ("ranks.json", ranks_section),
         ("notes.json", notes_section),
         ("summary.json", gpu_section),
     ):
@@ -182,6 +183,28 @@ def estimators_section(found: dict[str, Any]) -> list[str]:
     if "folds" in found:
         parts.append(markdown(estimators.FOLD_HEAD, estimators.fold_rows(found)))
     return parts
+
+
+def ranks_section(found: dict[str, Any]) -> list[str]:
+    """Return the section on a step on several ranks, and torch's DDP."""
+    rows = []
+    for size, times in found["figures"].items():
+        (peer,) = [
+            each for name, each in times.items() if name.startswith("torch DDP, f")
+        ]
+        for name, each in times.items():
+            ratios = [f"{peer[kind] / each[kind]:.2f}" for kind in ("median", "min")]
+            rows.append(
+                (size, name, f"{each['median']:.2f}", f"{each['min']:.2f}", *ratios)
+            )
+    head = (
+        "parameters",
+        f"a step on {found['ranks']} ranks",
+        "median, ms",
+        "least, ms",
+    )
+    head += ("torch's DDP over it: medians", "least")
+    return ["Several ranks", describe(found["machine"]), markdown(head, rows)]
 
 
 def _tried(
