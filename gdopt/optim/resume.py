@@ -114,7 +114,7 @@ class Resumable(AveragedParameters):
                 to_host, arrays = held.backend.to_host, held.arrays.items()
                 own["params"] = {name: to_host(a) for name, a in arrays}
             saved, *rest = state.fit(saved, own)
-        saved = state.with_own_count(saved, self._counts)
+        saved = state.with_own_options(saved, self._counts, state.SCALING)
         self._checked(saved, hyper=hyper, same_options=hyper and strict)()
         return rest
 

@@ -213,11 +213,15 @@ class RowExecutor(RuleRunner):
 
 def norm_of(backend: Backend, device: str, grads: Mapping[str, Array]) -> Any:
     """Return the norm of gradients, a float or a 0-d array on their device."""
+    layout = Layout.of(grads)
     if backend.name == "numpy":
-        return CpuNorm(Layout.of(grads))(list(grads.values()))
-    from gdopt.optim.gpu.rows import device_norm  # noqa: PLC0415
+        return CpuNorm(layout)(list(grads.values()))
+    from gdopt.kernels.cuda.norm import GradNorm  # noqa: PLC0415
 
-    return device_norm(backend, device, grads)
+    arena = Arena(layout, backend, device)
+    for name, g in grads.items():
+        arena[name] = g
+    return GradNorm(backend, device, layout)(arena)
 
 
 def _row_loop(

@@ -33,7 +33,8 @@ SETTINGS = {name for option in OTHERS for name in HYPER[option]}
 WORDS = {word for option in OTHERS for word in option.split("_")}
 WORDS |= {"maximize", *DECAY_MODES}
 MISSING = "missing"  # arrays without a gradient, of those that are accumulated
-OF_OPTIONS = {*EXACT, "calls", "finite_steps", MISSING}  # what options add to a state
+SCALING = {"finite_steps"}  # what a dynamic loss scale counts
+OF_OPTIONS = {*EXACT, "calls", *SCALING, MISSING}  # what options add to a state
 INNER = "inner_rule"  # the rule without what the options add to it
 
 
@@ -128,16 +129,16 @@ def _suggesting() -> Iterator[None]:
         raise StateError(message) from error
 
 
-def with_own_options(saved: Any, own: Any) -> Any:
+def with_own_options(saved: Any, own: Any, names: set[str] = OF_OPTIONS) -> Any:
     """Return a saved state that holds of options what this optimizer has of them."""
     if not isinstance(saved, Mapping) or not isinstance(own, Mapping):
         return saved
     kept = {
-        key: with_own_options(part, own.get(key))
+        key: with_own_options(part, own.get(key), names)
         for key, part in saved.items()
-        if key in own or key not in OF_OPTIONS
+        if key in own or key not in names
     }
-    return kept | {key: own[key] for key in OF_OPTIONS & own.keys() - saved.keys()}
+    return kept | {key: own[key] for key in names & own.keys() - saved.keys()}
 
 
 def fit(
@@ -165,15 +166,6 @@ def fit(
         missing += rest[0]
         unexpected += rest[1]
     return fitted, missing, unexpected
-
-
-def with_own_count(saved: Any, own: Mapping[str, int]) -> Any:
-    """Return a saved state with the count of a dynamic loss scale where one is."""
-    key = "finite_steps"
-    if not isinstance(saved, Mapping) or (key in saved) == (key in own):
-        return saved
-    kept = {name: part for name, part in saved.items() if name != key}
-    return kept | {name: count for name, count in own.items() if name == key}
 
 
 @_suggesting()

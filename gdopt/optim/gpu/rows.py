@@ -1,16 +1,13 @@
-"""What steps that update some rows need on a GPU: sums of gradients, and their norm."""
+"""What steps that update some rows need on a GPU: sums of gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gdopt.arrays.arena import Arena, Layout
 from gdopt.arrays.backend import Array, Backend
 from gdopt.kernels.cuda.engine import Launch
-from gdopt.kernels.cuda.norm import GradNorm
 from gdopt.kernels.cuda.text import ELEMENT_TYPES, KernelText
 
 SUM = """const ptrdiff_t row_ = i / width_, column_ = i % width_;
@@ -35,11 +32,3 @@ def add_rows(backend: Backend, g: Array, order: np.ndarray, firsts: np.ndarray) 
     arguments["width_"] = g.size // len(g)
     Launch(text, total.size, {})(arguments)
     return total
-
-
-def device_norm(backend: Backend, device: str, grads: Mapping[str, Array]) -> Array:
-    """Return the norm of gradients of any shapes, a 0-d array on the device."""
-    arena = Arena(Layout.of(grads), backend, device)
-    for name, g in grads.items():
-        arena[name] = g
-    return GradNorm(backend, device, arena.layout)(arena)
