@@ -23,12 +23,13 @@ def steps(ranks, fault):
     buffer = np.zeros(ranks.size * 1000)
     bounds = [1000 * rank for rank in range(ranks.size + 1)]
     engine = ranks.communicator("numpy")
+    first = int(ranks.share(np.array([os.getpid()]))[0, 0])
     others = [rank for rank in range(ranks.size) if rank != ranks.rank]
     for step in range(10):
         victim = 3 if fault == "unplugged" else 1
         if ranks.rank == victim and step == 5:
             say("FAULT")
-            if not go_wrong(engine, fault):
+            if not go_wrong(engine, fault, first):
                 return
         received = {rank: np.empty(1000) for rank in others}
         own = buffer[bounds[ranks.rank] : bounds[ranks.rank + 1]]
@@ -38,7 +39,7 @@ def steps(ranks, fault):
         ranks.share(np.array([buffer.sum()]))
 
 
-def go_wrong(engine, fault):
+def go_wrong(engine, fault, first):
     """Do what is wrong; return whether to go on."""
     match fault:
         case "raises":
@@ -46,8 +47,10 @@ def go_wrong(engine, fault):
             raise ValueError(message)
         case "exits":
             sys.exit(0)
-        case "interrupted":
-            signal.raise_signal(signal.SIGINT)
+        case "another is interrupted":  # while it waits
+            time.sleep(0.5)
+            os.kill(first, signal.SIGINT)
+            time.sleep(60)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         case "unplugged":  # the link of its host goes down

@@ -8,14 +8,14 @@ from parallel.hosts import two_hosts
 from parallel.ranks import is_open_mpi, launcher, run
 
 LONG = 300  # seconds: a launch that ends sooner was not ended by the timeout
-CALL = r"(swap|share|the end), call 18"
+CALL = r"(swap|share|the end), call 19"
 BOTH = rf"rank \d has come to {CALL}, and rank \d to {CALL}"
 FAULTS = {  # each with the timeout of the ranks, and with what is shown
     "raises": (LONG, "ValueError: the user's own error"),
     "exits": (LONG, r"rank 1 called sys.exit\(0\) inside the block of gdopt"),
-    "interrupted": (LONG, "KeyboardInterrupt"),
+    "another is interrupted": (LONG, "KeyboardInterrupt"),
     "killed": (LONG, "signal 9|SIGNALED: Killed|KILLED BY SIGNAL: 9"),
-    "stopped": (3, r"swap, call 18 within 3 s, but rank 1 did not: see what"),
+    "stopped": (3, r"swap, call 19 within 3 s, but rank 1 did not: see what"),
     "one call less": (LONG, BOTH),
     "another call": (LONG, BOTH),
     "does not come": (3, "in _wait_for_all_ranks_to_come_to_world"),
@@ -62,5 +62,6 @@ def test_ranks_end_where_the_link_to_another_host_is_down(tmp_path):
         job = run(4, "one_fault.py", "unplugged", 3, launch=launch, stuck=True)
     noticed = job.lines("NOTICED")  # by those that can still be heard
     assert len(noticed) == 2, job.text
-    assert all("within 3 s, but rank " in line for line in noticed), noticed
-    assert all("rank 3 did not" in line for line in noticed), noticed
+    named = [line for line in noticed if "within 3 s, but rank " in line]
+    assert all("rank 3 did not" in line for line in named)
+    assert named, noticed  # where one of them was first, the other one says so
