@@ -40,9 +40,7 @@ class Known(NamedTuple):
         own = parameters.backend
         device = own.device(norm) if own.is_array(norm) else "another device"
         if device != parameters.device:
-            message = (
-                f"norm must be on {parameters.device}, got a 0-d array on {device}"
-            )
+            message = f"norm must be on {parameters.device}, got one on {device}"
             raise BackendError(message)
         return cls(norm, finite)
 
@@ -52,6 +50,6 @@ UNKNOWN = Known()
 
 def run_step(executor: Any, grads: Any, known: Known) -> Any:
     """Do a step, in one compiled call where it is one; return whether it was done."""
-    if known is UNKNOWN and executor.run_compiled(grads):
+    if known.norm is None and executor.run_compiled(grads):
         return True
     return executor.run(grads, known)
