@@ -32,6 +32,7 @@ class ShardedOptimizer(Protocol):
     an optimizer.
     """
 
+    params: Any  # an arena
     replicas: int  # number of parts
     ranks: Any
     optimizer: Optimizer  # of this rank's slice
