@@ -232,8 +232,8 @@ def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
     if arguments.data != "digits":
         settings["data"] = str(Path(arguments.data).resolve())
     agree(ranks, settings, problem)
-    kind, given = OPTIMIZERS[name], {"lr": rate, **arguments.betas}
-    optimizer: Any
+    kind: Any = OPTIMIZERS[name]
+    given = {"lr": rate, **arguments.betas}
     if replicas is None:
         optimizer = kind(network.params, **given)
     else:

@@ -32,6 +32,7 @@ class ShardedOptimizer(Protocol):
     an optimizer.
     """
 
+    params: Any  # an arena
     replicas: int  # number of parts
     ranks: Any
     optimizer: Optimizer  # of this rank's slice
@@ -202,8 +203,10 @@ def described(method: Any) -> dict[str, Any]:
 
 def varying(method: Any) -> dict[str, Any]:
     """Return what schedules and 0-d arrays were at the last update, to 9 digits."""
+    if isinstance(method, Descent):
+        return {}
     hyper = getattr(method, "optimizer", method).hyper
-    if isinstance(method, Descent) or not hyper.changes:
+    if not hyper.changes:
         return {}
     values = hyper.at(max(method.t - 1, 0))
     fixed = {*hyper.state_dict(), *hyper.on_device}

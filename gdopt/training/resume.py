@@ -20,6 +20,7 @@ from gdopt.training.objectives import read_value
 
 if TYPE_CHECKING:
     from gdopt.training.run import Run
+    from gdopt.training.sharded_folder import ShardedFolder
 
 FORMAT = 1
 TOLERANCE = 1e-3  # of float32, and of sums in another order
@@ -87,7 +88,7 @@ def _evidence(run: Run) -> dict[str, Any]:
     return evidence
 
 
-def resume(run: Run, folder: CheckpointFolder) -> None:
+def resume(run: Run, folder: CheckpointFolder | ShardedFolder) -> None:
     """Continue from the last checkpoint of a folder, if there is one.
 
     Raises:
@@ -244,7 +245,8 @@ def _shared(*evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     """Refuse another value or gradient; the last digits may be another machine's."""
-    _refuse_other(*_shared(saved["varying"], own["varying"]), f" at step {run.step}")
+    then, here = _shared(saved["varying"], own["varying"])
+    _refuse_other(then, here, f" at step {run.step}")
     value, now = saved["value"], own["value"]
     if saved["sums"] is not None and own["sums"] is not None:
         check_state("sums", saved["sums"], None if now is None else own["sums"])

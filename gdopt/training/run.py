@@ -372,7 +372,7 @@ class Run:
         raise error
 
     def _save_if_due(self) -> None:
-        if self._folder is not None and self.step > self._begun:
+        if self._folder is not None:
             ended = self.data is not None and self.epoch > 0
             if self._exchange is None:
                 due = self._folder.due(ended_epoch=ended)

@@ -89,6 +89,10 @@ class ShardedFolder:
             self._on_all(lambda: None)
         return found
 
+    def _write_head(self, step: int, state: dict[str, Any]) -> None:
+        if self._heads is not None:
+            self._heads.write(step, state)
+
     def write(self, step: int, state: dict[str, Any]) -> None:
         """Write a checkpoint: the ranks' files, and then the head that names them.
 
@@ -113,9 +117,7 @@ class ShardedFolder:
                 }
                 for rank, layout in enumerate(layouts)
             }
-            whole = state | {"shards": shards}
-            heads = self._heads
-            self._on_all(lambda: heads and heads.write(step, whole))
+            self._on_all(lambda: self._write_head(step, state | {"shards": shards}))
         except BaseException:
             if not (self.path / head).exists():
                 own.unlink(missing_ok=True)

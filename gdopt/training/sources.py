@@ -142,7 +142,7 @@ class Batches:
         self._check("loss", number, self._batch)
         return number
 
-    def evidence(self) -> tuple[float, Mapping[str, Array]] | None:
+    def evidence(self) -> tuple[float, Mapping[str, Array] | None] | None:
         """Return loss and gradients of the next batch."""
         self.prepare()
         loss, grads = self._drawn
