@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib.metadata
 import os
@@ -14,7 +15,7 @@ from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 from gdopt import __version__
 from gdopt.arrays import get_backend
 from gdopt.arrays.backend import cuda_extra
-from gdopt.errors import ParallelError
+from gdopt.errors import BackendError, ParallelError
 from gdopt.kernels.cpu.blas import THREADS, can_limit_blas, describe_blas
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.parallel.communicator import Single
@@ -86,11 +87,12 @@ def _refuse_torchrun() -> None:
 
 
 def choose_device(host: Mpi) -> None:
-    """Make the GPU with this rank's number on its machine the current one."""
+    """Make the GPU with this rank's number on its machine the current one, if any."""
     if cuda_extra() is not None:
-        cuda = get_backend("cupy").xp.cuda
-        count = cuda.runtime.getDeviceCount()
-        cuda.Device(host.node.index(host.rank) % count).use()
+        with contextlib.suppress(BackendError):  # there may be a driver without CuPy
+            cuda = get_backend("cupy").xp.cuda
+            count = cuda.runtime.getDeviceCount()
+            cuda.Device(host.node.index(host.rank) % count).use()
 
 
 def versions() -> dict[str, str]:

@@ -24,6 +24,7 @@ from gdopt.parallel.communicator import Move, on_host
 KINDS = ("swap", "gather", "share", "allreduce", "GPU work", "the end", "failure")
 GPU, END, FAILURE = KINDS[-3:]
 TAGS = (1 << 15) // len(KINDS)  # calls until a tag comes again: MPI has 32,768 tags
+LONGEST = 1 << 30  # elements of a message: a C int counts them
 SILENCE = 0.2  # seconds after which a rank that waits says so
 KILLED = 2.0  # seconds within which a launcher kills the ranks of a job that failed
 
@@ -65,11 +66,9 @@ class Mpi:
 
     def allreduce(self, buffer: Any) -> None:
         """Add up the buffers of all ranks in place, in an order of MPI's own."""
-
-        def begin(_: int) -> list[Any]:
-            return [self._comm.Iallreduce(self._mpi.IN_PLACE, buffer)]
-
-        self._finish("allreduce", (), (), begin)
+        add, here = self._comm.Iallreduce, self._mpi.IN_PLACE
+        parts = _pieces(buffer.reshape(-1))
+        self._finish("allreduce", lambda _: [add(here, part) for part in parts])
         self.sent += 2 * (self.size - 1) * buffer.nbytes // self.size
 
     def leave(self) -> None:
@@ -84,30 +83,28 @@ class Mpi:
     def _exchange(
         self, kind: str, sends: Sequence[Move], receives: Sequence[Move]
     ) -> None:
-        comm = self._comm
+        comm, sends, receives = self._comm, _in_pieces(sends), _in_pieces(receives)
 
         def begin(tag: int) -> list[Any]:
-            return [
-                *(comm.Irecv(_bytes(array), source, tag) for source, array in receives),
-                *(comm.Isend(_bytes(array), target, tag) for target, array in sends),
-            ]
+            requests = [comm.Irecv(part, source, tag) for source, part in receives]
+            return requests + [comm.Isend(part, to, tag) for to, part in sends]
 
-        self._finish(kind, receives, sends, begin)
-        self.sent += sum(array.nbytes for _, array in sends)
+        self._finish(kind, begin, receives, sends)
+        self.sent += sum(part.nbytes for _, part in sends)
 
     def _finish(
         self,
         kind: str,
-        receives: Sequence[Move],
-        sends: Sequence[Move],
         begin: Callable[[int], list[Any]],
+        receives: Sequence[Move] = (),
+        sends: Sequence[Move] = (),
     ) -> None:
         """Start what `begin` does with a tag, and wait until it is done."""
-        moves, statuses = [*receives, *sends], []
         self.count(kind)
+        moves, requests, statuses = [*receives, *sends], list[Any](), list[Any]()
         try:
-            requests = begin(self.calls % TAGS * len(KINDS) + KINDS.index(kind))
-            statuses = [self._mpi.Status() for _ in requests]
+            requests += begin(self.calls % TAGS * len(KINDS) + KINDS.index(kind))
+            statuses += [self._mpi.Status() for _ in requests]
             self.wait(
                 lambda: bool(self._mpi.Request.Testall(requests, statuses)),
                 lambda: [
@@ -118,9 +115,9 @@ class Mpi:
             )
         except self._mpi.Exception as error:
             self._explain(error, receives, statuses)
-        for (rank, array), status in zip(receives, statuses, strict=False):
-            if status.count != array.nbytes:
-                self._refuse_size(rank, array, status.count)
+        for (rank, part), status in zip(receives, statuses, strict=False):
+            if status.count != part.nbytes:
+                self._refuse_size(rank, part, status.count)
 
     def count(self, kind: str) -> None:
         """Begin a call."""
@@ -148,8 +145,8 @@ class Mpi:
     def _say(self, kind: str) -> None:
         """Send all others the number and the kind of this rank's call."""
         notice = np.array([self.calls, KINDS.index(kind)])
-        self._mpi.Request.Testall(self._sending)
-        self._sending = [self._notices.Isend(notice, rank) for rank in self._others]
+        self._sending = [sent for sent in self._sending if not sent.Test()]
+        self._sending += [self._notices.Isend(notice, rank) for rank in self._others]
 
     def _hear(self) -> None:
         """Receive the notices that have come."""
@@ -190,9 +187,9 @@ class Mpi:
         )
         raise ParallelError(message)
 
-    def _refuse_size(self, rank: int, array: Any, got: object) -> NoReturn:
+    def _refuse_size(self, rank: int, part: Any, got: object) -> NoReturn:
         message = (
-            f"rank {self.rank} must get {array.nbytes} bytes from rank {rank} in "
+            f"rank {self.rank} must get {part.nbytes} bytes from rank {rank} in "
             f"{self._call}, got {got}: arrays must have the same shapes on all ranks"
         )
         raise ParallelError(message)
@@ -201,9 +198,9 @@ class Mpi:
         self, error: Exception, receives: Sequence[Move], statuses: Sequence[Any]
     ) -> NoReturn:
         """Raise an error that names what was wrong, or the ranks that have died."""
-        for (rank, array), status in zip(receives, statuses, strict=False):
+        for (rank, part), status in zip(receives, statuses, strict=False):
             if status.error == self._mpi.ERR_TRUNCATE:
-                self._refuse_size(rank, array, "more")
+                self._refuse_size(rank, part, "more")
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             failed, own = self._comm.Get_failed(), self._comm.Get_group()
             self._dead = [*failed.Translate_ranks(range(failed.size), own)]
@@ -247,8 +244,14 @@ def _call(number: int, kind: str) -> str:
     return f"{kind}, call {number}"
 
 
-def _bytes(array: Any) -> list[Any]:
-    return [array.reshape(-1).view(np.uint8), array.nbytes, "B"]
+def _in_pieces(moves: Sequence[Move]) -> list[Move]:
+    """Return the bytes to move, of each array in as few messages as can be."""
+    flat = [(rank, array.reshape(-1).view(np.uint8)) for rank, array in moves]
+    return [(rank, part) for rank, whole in flat for part in _pieces(whole)]
+
+
+def _pieces(flat: Any) -> list[Any]:
+    return [flat[k : k + LONGEST] for k in range(0, max(1, len(flat)), LONGEST)]
 
 
 def _show(rank: int, error: BaseException) -> None:

@@ -45,6 +45,7 @@ class Nccl:
         self._cuda = self._backend.xp.cuda
         self._device = self._cuda.Device().id
         self._begun: deque[list[Any]] = deque()  # calls, each with its event
+        self._comm: Any = None
         self._open = True
         start_thread(self._watch)
         key = self._nccl.get_unique_id() if host.rank == 0 else bytes(128)
@@ -147,5 +148,6 @@ class Nccl:
                     f"{self._timeout:g} s: see what other ranks do there, or give "
                     "world a longer timeout"
                 )
-                self._comm.abort()
+                if self._comm:  # else it is being made
+                    self._comm.abort()
                 self._host.fail(ParallelError(message))

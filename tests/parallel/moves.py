@@ -7,6 +7,7 @@ import numpy as np
 
 import gdopt
 from gdopt import parallel
+from gdopt.parallel import mpi
 
 
 def on_cpu(devices=1):
@@ -73,6 +74,7 @@ def main(name, how=None):
     two = how == "two GPUs of this process"
     if name == "cupy":
         on_cpu(2 if two else 1)
+    mpi.LONGEST = 1000  # arrays are cut
     stops = how == "rank 1 stops"
     with parallel.world(timeout=3 if stops else 60) as ranks:
         backend = gdopt.get_backend(name)

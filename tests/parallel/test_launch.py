@@ -79,6 +79,16 @@ def test_the_launcher_of_another_mpi_is_refused(name, count, launcher, monkeypat
         gdopt.parallel.world().__enter__()
 
 
+def test_ranks_on_the_cpu_need_no_cupy_where_there_is_a_driver(monkeypatch):
+    def missing(_):
+        message = "CuPy is missing"
+        raise gdopt.BackendError(message)
+
+    monkeypatch.setattr(launch, "cuda_extra", lambda: "cuda13x")
+    monkeypatch.setattr(launch, "get_backend", missing)
+    launch.choose_device(None)
+
+
 def test_each_process_of_another_launcher_is_refused_by_its_own_mpi():
     job = run(1, "moves.py", "numpy", SLURM_STEP_NUM_TASKS="2")
     assert job.code != 0
