@@ -13,8 +13,9 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.optim.options import suggest
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.graph import TrainingGraph, check_pair
-from gdopt.training.methods import ShardedOptimizer, make_method, refuse_others
+from gdopt.training.methods import make_method, refuse_others
 from gdopt.training.objectives import (
     Function,
     ModelObjective,
@@ -222,7 +223,7 @@ for public in (minimize, steps):  # which show the options by name
 
 def fit(
     network: Any,
-    optimizer: Optimizer | ShardedOptimizer,
+    optimizer: Optimizer | Sharded,
     batches: Any,
     *,
     epochs: int,
@@ -300,7 +301,7 @@ def fit(
     >>> result.nit, result.history["dev_accuracy"][-1]
     (100, np.float64(1.0))
     """
-    if not isinstance(optimizer, ShardedOptimizer):
+    if not isinstance(optimizer, Sharded):
         check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
     graph = None
     refuse_iterators("batches", batches)
@@ -314,7 +315,7 @@ def fit(
         target=target,
     )
     if check_flag("cuda_graph", cuda_graph):
-        if isinstance(optimizer, ShardedOptimizer):
+        if isinstance(optimizer, Sharded):
             message = "cuda_graph must be False for an optimizer by ranks.sharded: the "
             raise ArgumentError(message + "host exchanges gradients at every step")
         graph = TrainingGraph(network, optimizer, batches)
@@ -345,7 +346,7 @@ def _check_dev_pair(network: Any, dev: Any, *, validate: bool) -> None:
 
 def objective_of(
     network: Any,
-    optimizer: Optimizer | ShardedOptimizer,
+    optimizer: Optimizer | Sharded,
     batches: Any,
     *,
     validate: bool = True,

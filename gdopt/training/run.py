@@ -19,12 +19,12 @@ from gdopt.copies import running
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.files import check_path
 from gdopt.optim import Optimizer
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.descent import Descent
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.methods import (
     FirstOrder,
-    ShardedOptimizer,
     max_norm,
     parameters_of,
 )
@@ -140,7 +140,7 @@ class Run:
         self._checkpoint = _check_checkpoint(checkpoint, data), checkpoint_seconds
         self._folder: CheckpointFolder | ShardedFolder | None = None
         check_parts(method, data)
-        sharded = isinstance(method, ShardedOptimizer)
+        sharded = isinstance(method, Sharded)
         self._exchange = Exchange(method) if sharded else None
         self._signals: SignalsSave | None = None
         self._clock = _Clock(self._exchange)
