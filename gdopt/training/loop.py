@@ -66,7 +66,8 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
             updated in place, and is `Result.x`. Others must not change it during a run
             without data.
         data: batches, such as ``gdopt.minibatches(X, y, batch_size=64)``: each loop
-            over it is an epoch.
+            over it is an epoch. On several ranks, by `Ranks.minibatches`: ``fg`` is
+            called with each part, and the `method` is by `Ranks.sharded`.
         method: of an optimizer the name, such as ``"adam"``, class or instance; a rule;
             ``"l-bfgs"``, ``"cg"`` (nonlinear conjugate gradients) or ``"gd"`` (gradient
             descent), which search along a line for a step that fulfils the strong Wolfe
@@ -250,7 +251,8 @@ def fit(
             ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev examples,
             and ``state_dict()`` and ``load_state_dict(state)`` save what else it has
             learned.
-        optimizer: of ``network.params``.
+        optimizer: of ``network.params``; on several ranks, by `Ranks.sharded`, with
+            batches by `Ranks.minibatches`.
         batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``,
             times the optimizer's ``accumulate``, is m of the network's L2 and L1 terms,
             also in a smaller last batch.

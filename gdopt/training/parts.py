@@ -36,10 +36,6 @@ class Exchange:
 
     The clock and the folder of rank 0 decide for all. A signal to one is one to all.
 
-    Args:
-        optimizer: of the ranks.
-        seconds: that the run has taken so far.
-
     Attributes:
         tell: returns the seconds of this rank since the start, and since the last
             record; whether a checkpoint is due; and the number of a signal, or 0.
@@ -54,10 +50,6 @@ class Exchange:
         self.tell: Callable[[], tuple[float, float, bool, int]]
         self.seconds = self.waited = 0.0
         self.is_save_due, self.signal = False, 0
-
-    def agree(self, what: str, settings: Mapping[str, Any]) -> None:
-        """Refuse ranks that differ in something; see `gdopt.parallel.Ranks`."""
-        self._ranks.agree(what, settings)
 
     def step(self, losses: list[float], examples: int) -> tuple[float, int]:
         """Return the sum of all replicas' losses, in their order, and all examples."""

@@ -166,12 +166,13 @@ class Run:
         """Run, and yield the records."""
         path, seconds = self._checkpoint
         if self._exchange is not None:
+            agree = self.optimizer.ranks.agree
             how = {"record_every": self._cadence, "checkpoint": path and str(path)}
             how |= {"checkpoint_seconds": seconds} | self.settings | vars(self.stops)
-            self._exchange.agree("of the run,", how)
+            agree("of the run,", how)
             for name, arrays in (("data", self.data.arrays), ("dev", self.dev or ())):
                 named = {f"array {k}": array for k, array in enumerate(arrays)}
-                self._exchange.agree(f"of {name},", named)
+                agree(f"of {name},", named)
         with ExitStack() as stack:
             # It refers to the run, whose arrays are let go at the end.
             stack.callback(setattr, self, "source", None)
