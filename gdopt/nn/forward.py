@@ -13,7 +13,7 @@ from gdopt.checks import check_kind
 from gdopt.errors import ArgumentError
 from gdopt.kernels.cpu.pool import Phases
 from gdopt.kernels.products import run_step
-from gdopt.nn.inputs import PartOfBatch, check_part
+from gdopt.nn.inputs import check_part
 from gdopt.nn.layers import Backprop, activated, dense, dense_activated, scaled, whole
 from gdopt.nn.masks import DropoutMasks
 from gdopt.nn.normalization import batch_norm, layer_norm, standardized
@@ -39,7 +39,7 @@ class Layers:
         return bool(self.masks.layers)
 
     def begin(
-        self, part: PartOfBatch | None, seen: int, rows: int
+        self, part: Any, seen: int, rows: int
     ) -> tuple[int, dict[int, Array] | None]:
         """Return the number of a batch, and masks for rows of it, where units drop."""
         batch, first = (seen, 0) if part is None else check_part(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +23,6 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
 SHARE = Range.parse("(0, 1]")  # of the examples of a batch, in one of its parts
-
-
-class PartOfBatch(Protocol):
-    """A part of a batch, as `gdopt.parallel` cuts it."""
-
-    @property
-    def batch(self) -> int:
-        """Number of the batch, from 0."""
-
-    @property
-    def first(self) -> int:
-        """Number of the part's first example in the batch."""
-
-    @property
-    def weight(self) -> float:
-        """The part's share of the batch's examples."""
 
 
 def check_part(part: Any) -> tuple[int, int]:

@@ -21,11 +21,7 @@ class DropoutMasks:
     Which units of an example are dropped does not depend on which other examples of the
     batch are drawn with it, nor on the backend.
 
-    Args:
-        sizes: of the hidden layers.
-        keep_prob: of each of them; those with 1 have no mask.
-        seed: of the bits.
-        params: arena of the network.
+    Hidden layers that keep all units have no mask.
     """
 
     def __init__(
@@ -50,13 +46,7 @@ class DropoutMasks:
         return self._params.backend.from_host(array, self._params.device)
 
     def draw(self, batch: int, first: int, rows: int) -> dict[int, Array]:
-        """Return the masks of examples of a batch, (rows, n), by their layers' numbers.
-
-        Args:
-            batch: its number.
-            first: number of the first example in the batch.
-            rows: of examples.
-        """
+        """Return masks (rows, n) by layers, of examples of a batch from `first` on."""
         backend, columns = self._params.backend, len(self._units)
         xp, most = backend.xp, DRAWN if backend.name == "numpy" else DRAWN_ON_GPU
         examples = (np.arange(first, first + rows) & WORD).astype(np.uint32)

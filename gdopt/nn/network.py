@@ -30,7 +30,6 @@ from gdopt.nn.forward import Layers, phases, run
 from gdopt.nn.initialization import Std, draw
 from gdopt.nn.inputs import (
     InputChecks,
-    PartOfBatch,
     check_finite,
     check_keep_prob,
     check_sizes,
@@ -211,7 +210,7 @@ class Network:
         *,
         batch_size: int | None = None,
         validate: bool = True,
-        part: PartOfBatch | None = None,
+        part: Any = None,
     ) -> tuple[Array, Arena]:
         """Return the loss of a batch, and write its gradients into `grads`.
 
@@ -272,7 +271,7 @@ class Network:
         weights: Array | None = None,
         layer: Any = None,
         validate: bool = True,
-        part: PartOfBatch | None = None,
+        part: Any = None,
     ) -> Array:
         """Run forward and back without penalties; return the loss, write into `grads`.
 

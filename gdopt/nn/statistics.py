@@ -13,7 +13,6 @@ from gdopt.averages.formula import BETA
 from gdopt.checks import check_flag, check_number, check_saved_array, check_state
 from gdopt.errors import ArgumentError
 from gdopt.interrupt import Uninterrupted
-from gdopt.nn.inputs import PartOfBatch
 
 Pair = tuple[Array, Array]
 Share = Callable[[np.ndarray], np.ndarray]  # from rows of a rank's parts to all rows
@@ -56,7 +55,7 @@ class Statistics:
             )
             raise ArgumentError(message)
 
-    def see(self, layers: list[Pair], part: PartOfBatch | None) -> None:
+    def see(self, layers: list[Pair], part: Any) -> None:
         """Take in mean and variance of a batch, for every layer, or keep a part's."""
         if part is None:
             self._update(layers)

@@ -13,8 +13,9 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Optimizer
 from gdopt.optim.options import suggest
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.graph import TrainingGraph, check_pair
-from gdopt.training.methods import ShardedOptimizer, make_method, refuse_others
+from gdopt.training.methods import make_method, refuse_others
 from gdopt.training.objectives import (
     Function,
     ModelObjective,
@@ -65,7 +66,8 @@ def minimize(fg: Function, params: Any, **options: Unpack[RunOptions]) -> Result
             updated in place, and is `Result.x`. Others must not change it during a run
             without data.
         data: batches, such as ``gdopt.minibatches(X, y, batch_size=64)``: each loop
-            over it is an epoch.
+            over it is an epoch. On several ranks, by `Ranks.minibatches`: ``fg`` is
+            called with each part, and the `method` is by `Ranks.sharded`.
         method: of an optimizer the name, such as ``"adam"``, class or instance; a rule;
             ``"l-bfgs"``, ``"cg"`` (nonlinear conjugate gradients) or ``"gd"`` (gradient
             descent), which search along a line for a step that fulfils the strong Wolfe
@@ -222,7 +224,7 @@ for public in (minimize, steps):  # which show the options by name
 
 def fit(
     network: Any,
-    optimizer: Optimizer | ShardedOptimizer,
+    optimizer: Optimizer | Sharded,
     batches: Any,
     *,
     epochs: int,
@@ -249,7 +251,8 @@ def fit(
             ``accuracy(*dev)``, or else ``loss(*dev)``, measures on the dev examples,
             and ``state_dict()`` and ``load_state_dict(state)`` save what else it has
             learned.
-        optimizer: of ``network.params``.
+        optimizer: of ``network.params``; on several ranks, by `Ranks.sharded`, with
+            batches by `Ranks.minibatches`.
         batches: of examples and labels, from `gdopt.minibatches`; their ``batch_size``,
             times the optimizer's ``accumulate``, is m of the network's L2 and L1 terms,
             also in a smaller last batch.
@@ -300,7 +303,7 @@ def fit(
     >>> result.nit, result.history["dev_accuracy"][-1]
     (100, np.float64(1.0))
     """
-    if not isinstance(optimizer, ShardedOptimizer):
+    if not isinstance(optimizer, Sharded):
         check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
     graph = None
     refuse_iterators("batches", batches)
@@ -314,7 +317,7 @@ def fit(
         target=target,
     )
     if check_flag("cuda_graph", cuda_graph):
-        if isinstance(optimizer, ShardedOptimizer):
+        if isinstance(optimizer, Sharded):
             message = "cuda_graph must be False for an optimizer by ranks.sharded: the "
             raise ArgumentError(message + "host exchanges gradients at every step")
         graph = TrainingGraph(network, optimizer, batches)
@@ -345,7 +348,7 @@ def _check_dev_pair(network: Any, dev: Any, *, validate: bool) -> None:
 
 def objective_of(
     network: Any,
-    optimizer: Optimizer | ShardedOptimizer,
+    optimizer: Optimizer | Sharded,
     batches: Any,
     *,
     validate: bool = True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -18,46 +18,18 @@ from gdopt.optim.comparison import described_optimizer, described_setting
 from gdopt.optim.hyper import BOUNDS
 from gdopt.optim.options import suggest
 from gdopt.optim.parameters import Parameters
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.descent import Descent
 from gdopt.training.lbfgs import LINE_SEARCH_METHODS
 from gdopt.training.objectives import read_value
 from gdopt.training.point import Evaluate, Point
 
 
-@runtime_checkable
-class ShardedOptimizer(Protocol):
-    """An optimizer whose state ranks share, as `gdopt.parallel` makes it.
-
-    It adds up gradients of the parts of a global batch, and has the other attributes of
-    an optimizer.
-    """
-
-    params: Any  # an arena
-    replicas: int  # number of parts
-    ranks: Any
-    optimizer: Optimizer  # of this rank's slice
-
-    def add(self, grads: Any, part: Any) -> None:
-        """Add the gradients of this rank's next part."""
-
-    def step(self) -> bool:
-        """Update by all parts of all ranks."""
-
-    def discard(self) -> None:
-        """Forget what was added since the last step."""
-
-    def head(self) -> dict[str, Any]:
-        """Return the state but for its arrays."""
-
-    def slices(self) -> dict[str, Any]:
-        """Return this rank's pieces of the state's arrays."""
-
-
 def make_method(method: Any, params: Any, *, lr: Any = None, bounds: Any = None) -> Any:
     """Return what updates the parameters: a line search, or an optimizer."""
     given = {"lr": lr, "bounds": bounds}
     given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(method, Optimizer | ShardedOptimizer):
+    if isinstance(method, Optimizer | Sharded):
         refuse_others(method, params, "params")
         for name in given:
             message = f"{name} must be given to the optimizer, where method is one"
@@ -205,7 +177,8 @@ def varying(method: Any) -> dict[str, Any]:
     """Return what schedules and 0-d arrays were at the last update, to 9 digits."""
     if isinstance(method, Descent):
         return {}
-    hyper = getattr(method, "optimizer", method).hyper
+    sharded = isinstance(method, Sharded)
+    hyper = method.optimizer.hyper if sharded else method.hyper
     if not hyper.changes:
         return {}
     values = hyper.at(max(method.t - 1, 0))
@@ -213,7 +186,7 @@ def varying(method: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     found |= {n: _rounded(v) for n, v in values.shared.items() if n not in fixed}
     for name, parts in values.by_name.items():
-        if name not in fixed:
+        if name not in fixed and not sharded:  # a rank has some of the names
             found[name] = {n: _rounded(v) for n, v in parts.items()}
     return found
 

@@ -34,23 +34,17 @@ class Objective:
     def evaluate(
         self, batch: tuple[Any, ...] = (), part: Any = None
     ) -> tuple[Any, Any]:
-        """Return the value and the gradients at the parameters as they are.
-
-        Of a run on several ranks, the batch is a part of one.
-        """
+        """Return the value and the gradients at the parameters, maybe of a part."""
         self.evaluations += 1
-        found = self._call(batch) if part is None else self._call_part(batch, part)
+        found = self._call(batch, part)
         if isinstance(found, tuple | list) and len(found) == 2:
             return found[0], found[1]
         rule = f"{self._name} must return a pair (value, gradients)"
         message = f"{rule}, got {shown(found)}"
         raise ArgumentTypeError(message)
 
-    def _call(self, batch: tuple[Any, ...]) -> Any:
+    def _call(self, batch: tuple[Any, ...], _part: Any = None) -> Any:
         return self._fg(self.params, *batch)
-
-    def _call_part(self, batch: tuple[Any, ...], _part: Any) -> Any:
-        return self._call(batch)
 
     def share(self, rows: Callable[[np.ndarray], np.ndarray]) -> None:
         """Share with other ranks what was learned besides the gradients."""
@@ -89,7 +83,7 @@ class ModelObjective(Objective):
         if hasattr(model, "accuracy") and not linear:
             self.measures = "dev_accuracy"
 
-    def _call(self, batch: tuple[Any, ...]) -> Any:
+    def _call(self, batch: tuple[Any, ...], _part: Any = None) -> Any:
         # A network that diverges overflows first; its loss shows it.
         with np.errstate(all="ignore"):
             return self._fg(*batch, **self._options)
@@ -143,7 +137,7 @@ class NetworkLoss(ModelObjective):
             message = f"{rule}, but {got}: write {fix}"
             raise ArgumentError(message)
 
-    def _call_part(self, batch: tuple[Any, ...], part: Any) -> Any:
+    def _call(self, batch: tuple[Any, ...], part: Any = None) -> Any:
         with np.errstate(all="ignore"):
             return self._fg(*batch, part=part, **self._options)
 

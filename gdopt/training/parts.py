@@ -9,15 +9,16 @@ import numpy as np
 
 from gdopt.checks import shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
-from gdopt.training.methods import ShardedOptimizer
+from gdopt.parallel.batches import ReplicaBatches
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.objectives import read_value
 from gdopt.training.sources import Batches, Update
 
 
 def check_parts(method: Any, data: Any) -> None:
     """Refuse a sharded optimizer without batches in parts, and these without it."""
-    replicas, what = getattr(data, "replicas", None), "data must be ranks.minibatches("
-    sharded = isinstance(method, ShardedOptimizer)
+    replicas = data.replicas if isinstance(data, ReplicaBatches) else None
+    what, sharded = "data must be ranks.minibatches(", isinstance(method, Sharded)
     if sharded and replicas is None:
         message = f"{what}...) for an optimizer by ranks.sharded, got {shown(data)}"
         raise ArgumentTypeError(message)
@@ -35,10 +36,6 @@ class Exchange:
 
     The clock and the folder of rank 0 decide for all. A signal to one is one to all.
 
-    Args:
-        optimizer: of the ranks.
-        seconds: that the run has taken so far.
-
     Attributes:
         tell: returns the seconds of this rank since the start, and since the last
             record; whether a checkpoint is due; and the number of a signal, or 0.
@@ -47,16 +44,12 @@ class Exchange:
         signal: to any rank, or 0.
     """
 
-    def __init__(self, optimizer: ShardedOptimizer) -> None:
+    def __init__(self, optimizer: Sharded) -> None:
         self._ranks = optimizer.ranks
         self._most = -(-optimizer.replicas // self._ranks.size)  # replicas of a rank
         self.tell: Callable[[], tuple[float, float, bool, int]]
         self.seconds = self.waited = 0.0
         self.is_save_due, self.signal = False, 0
-
-    def agree(self, what: str, settings: Mapping[str, Any]) -> None:
-        """Refuse ranks that differ in something; see `gdopt.parallel.Ranks`."""
-        self._ranks.agree(what, settings)
 
     def step(self, losses: list[float], examples: int) -> tuple[float, int]:
         """Return the sum of all replicas' losses, in their order, and all examples."""

@@ -229,23 +229,10 @@ def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> 
     _refuse_other(before, {**own, **kept})
 
 
-def _shared(*evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Leave out of values by name those of arrays of which one rank has nothing."""
-    one, other = evidence
-    both = {
-        name: one[name].keys() & other[name].keys()
-        for name in one.keys() & other.keys()
-        if isinstance(one[name], Mapping) and isinstance(other[name], Mapping)
-    }
-    return [
-        {n: {k: v[k] for k in both[n]} if n in both else v for n, v in found.items()}
-        for found in evidence
-    ]
-
-
 def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     """Refuse another value or gradient; the last digits may be another machine's."""
-    then, here = _shared(saved["varying"], own["varying"])
+    both = saved["varying"].keys() & own["varying"].keys()  # on ranks some are left out
+    then, here = ({n: one["varying"][n] for n in both} for one in (saved, own))
     _refuse_other(then, here, f" at step {run.step}")
     value, now = saved["value"], own["value"]
     if saved["sums"] is not None and own["sums"] is not None:

@@ -19,12 +19,12 @@ from gdopt.copies import running
 from gdopt.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from gdopt.files import check_path
 from gdopt.optim import Optimizer
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.descent import Descent
 from gdopt.training.graph import TrainingGraph
 from gdopt.training.methods import (
     FirstOrder,
-    ShardedOptimizer,
     max_norm,
     parameters_of,
 )
@@ -140,7 +140,7 @@ class Run:
         self._checkpoint = _check_checkpoint(checkpoint, data), checkpoint_seconds
         self._folder: CheckpointFolder | ShardedFolder | None = None
         check_parts(method, data)
-        sharded = isinstance(method, ShardedOptimizer)
+        sharded = isinstance(method, Sharded)
         self._exchange = Exchange(method) if sharded else None
         self._signals: SignalsSave | None = None
         self._clock = _Clock(self._exchange)
@@ -166,12 +166,13 @@ class Run:
         """Run, and yield the records."""
         path, seconds = self._checkpoint
         if self._exchange is not None:
+            agree = self.optimizer.ranks.agree
             how = {"record_every": self._cadence, "checkpoint": path and str(path)}
             how |= {"checkpoint_seconds": seconds} | self.settings | vars(self.stops)
-            self._exchange.agree("of the run,", how)
+            agree("of the run,", how)
             for name, arrays in (("data", self.data.arrays), ("dev", self.dev or ())):
                 named = {f"array {k}": array for k, array in enumerate(arrays)}
-                self._exchange.agree(f"of {name},", named)
+                agree(f"of {name},", named)
         with ExitStack() as stack:
             # It refers to the run, whose arrays are let go at the end.
             stack.callback(setattr, self, "source", None)

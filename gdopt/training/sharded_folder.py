@@ -9,8 +9,8 @@ import numpy as np
 
 from gdopt.errors import ArgumentError, GdoptError, StateError
 from gdopt.files import check_path
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import NAME, CheckpointFolder
-from gdopt.training.methods import ShardedOptimizer
 from gdopt.training.shards import load_whole, shard_name, write_shard
 
 TEXT = 1000  # bytes of an error's text that other ranks show
@@ -52,7 +52,7 @@ class ShardedFolder:
             another run uses it.
     """
 
-    def __init__(self, path: Any, seconds: float, optimizer: ShardedOptimizer) -> None:
+    def __init__(self, path: Any, seconds: float, optimizer: Sharded) -> None:
         self.path, self._optimizer = check_path("checkpoint", path), optimizer
         self._ranks = ranks = optimizer.ranks
         self._heads: CheckpointFolder | None = self._on_all(
