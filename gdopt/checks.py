@@ -8,6 +8,7 @@ import itertools
 import math
 import operator
 import reprlib
+import sys
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -170,21 +171,22 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     return number
 
 
-def check_int(name: str, value: Any, least: int, most: float = math.inf) -> int:
+def check_int(name: str, value: Any, least: int, most: float = sys.maxsize) -> int:
     """Take a whole number from `least` to `most` as an int; refuse 3.0 and True."""
     if type(value) is int and least <= value <= most:  # a step checks some
         return value
-    bounds = f"at least {least}" + (f" and at most {most}" if most < math.inf else "")
-    rule = f"{name} must be a whole number of {bounds}, got {shown(value)}"
-    if isinstance(value, bool | np.bool_):
-        raise ArgumentTypeError(rule)
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentTypeError(rule) from None
-    if not least <= number <= most:
-        raise ArgumentError(rule)
-    return number
+    number: int | None = None
+    if not isinstance(value, bool | np.bool_):
+        with contextlib.suppress(TypeError):
+            number = operator.index(value)
+    if number is not None and least <= number <= most:
+        return number
+    rule = f"{name} must be a whole number of at least {least}"
+    if most < sys.maxsize or (number is not None and number > most):
+        rule += f" and at most {most}"
+    kind = ArgumentTypeError if number is None else ArgumentError
+    message = f"{rule}, got {shown(value)}"
+    raise kind(message)
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -399,6 +401,7 @@ def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T |
 check_text = functools.partial(check_kind, kind=str, what="text")
 check_mapping = functools.partial(check_kind, kind=Mapping, what="a mapping")
 check_count = functools.partial(check_int, least=1)
+check_seed = functools.partial(check_int, "seed", least=0, most=math.inf)
 check_finite = functools.partial(check_number, bounds=FINITE)
 check_not_negative = functools.partial(check_number, bounds=NOT_NEGATIVE)
 check_positive = functools.partial(check_number, bounds=POSITIVE)

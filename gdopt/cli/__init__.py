@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gdopt import __version__
@@ -47,6 +48,8 @@ WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for an error, 130 for Ctrl-C.
 
+    A reader of its output that leaves, such as ``head``, is no error.
+
     Args:
         arguments: without the program's name; by default the process's own.
 
@@ -54,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gdopt ...
     0
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - until the end
+            setattr(sys, name, nowhere)
+    code, said = 0, ""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", module="gdopt")
@@ -63,17 +71,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        write(f"gdopt: interrupted {interrupt}".rstrip() + "\n", error=True)
-        return INTERRUPTED
+        code, said = INTERRUPTED, f"interrupted {interrupt}".rstrip()
     except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe; Python would fail again at
-        # exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _discard_output()
+    except SystemExit as left:  # as rich raises
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        _discard_output()
     except (GdoptError, OSError) as error:
-        write(f"gdopt: error: {error}\n", error=True)
-        return WRONG
+        code, said = WRONG, f"error: {error}"
+    except MemoryError as error:
+        code, said = WRONG, f"error: out of memory: {error}".removesuffix(": ")
+    try:
+        write(f"gdopt: {said}\n" if said else "", error=True)
+    except BrokenPipeError:
+        _discard_output()
     return code
+
+
+def _discard_output() -> None:
+    """Send output nowhere, as its reader has left: Python would fail again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def _run(given: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -105,13 +106,17 @@ def number(rule: str, bounds: Range) -> Callable[[str], float]:
     return reader(float, f"be {rule}", bounds.__contains__)
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers of at least `least`."""
-    rule = f"be a whole number of at least {least}"
-    return reader(int, rule, lambda value: value >= least)
+def count(text: str) -> int:
+    """Read a whole number of at least 1, which can be counted to."""
+    found = from_one(text)
+    if found > sys.maxsize:
+        message = f"must be at most {sys.maxsize}, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return found
 
 
-count = whole_number(least=1)
+from_one = reader(int, "be a whole number of at least 1", lambda value: value >= 1)
+seed = reader(int, "be a whole number of at least 0", lambda value: value >= 0)
 positive = number("a positive number", POSITIVE)
 not_negative = number("a number of at least 0", NOT_NEGATIVE)
 sizes = reader(
@@ -127,7 +132,7 @@ def add_problem(add: Callable[..., Any]) -> None:
     add("data", nargs="?", default="digits", metavar="digits | FILE", help=text)
     add_backend(add)
     text = "of split, weights and mini-batches (%(default)s)"
-    add("--seed", type=whole_number(least=0), default=SEED, metavar="N", help=text)
+    add("--seed", type=seed, default=SEED, metavar="N", help=text)
     text = "of CSV: what is learned, by name or number from 1 (the last column, if no "
     add("--target", metavar="NAME | N", help=text + "other one can hold classes)")
     text = "of CSV: classes or numbers as target (default: found out where it is clear)"

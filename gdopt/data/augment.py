@@ -30,6 +30,7 @@ from gdopt.checks import (
     check_int,
     check_kind,
     check_number,
+    check_seed,
     check_sequence,
     check_state,
     shows,
@@ -143,7 +144,7 @@ class Augment:
             check_function(f"transforms[{place}]", transform)
         functions = (getattr(one, "func", one) for one in self.transforms)
         self._names = [getattr(f, "__name__", type(f).__name__) for f in functions]
-        self.seed = check_int("seed", seed, least=0)
+        self.seed = check_seed(seed)
         self.calls = 0
 
     @on_their_device

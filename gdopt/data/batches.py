@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, get_backend
-from gdopt.checks import check_count, check_flag, check_int, check_state, shows
+from gdopt.checks import (
+    check_count,
+    check_flag,
+    check_int,
+    check_seed,
+    check_state,
+    shows,
+)
 from gdopt.copies import running
 from gdopt.data.gather import (
     axis_hint,
@@ -124,7 +131,7 @@ class MiniBatches:
             hint = "; allow_nan=True lets it through"
             for k, array in enumerate(self.arrays):
                 refuse_nan(f"array {k}", array, self.axis, self._backend, hint)
-        self._seed = check_int("seed", seed, least=0)
+        self._seed = check_seed(seed)
         self._epoch = self._position = 0
         self._resuming = False
         self._latest = object()

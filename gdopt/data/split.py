@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack, overloa
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
-from gdopt.checks import check_flag, check_int, shown
+from gdopt.checks import check_flag, check_int, check_seed, shown
 from gdopt.data.distribution import classes_of, differences
 from gdopt.data.gather import check_arrays, check_axis, examples_at
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
@@ -117,7 +117,7 @@ def split(
     shuffle = check_flag("shuffle", shuffle)
     backend, count = check_arrays(arrays, axis)
     sizes = _part_sizes(count, train, dev, test)
-    seed = check_int("seed", seed, least=0)
+    seed = check_seed(seed)
     order = np.arange(count)
     if shuffle:
         order = np.random.default_rng(seed).permutation(count)

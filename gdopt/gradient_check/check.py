@@ -15,9 +15,9 @@ from gdopt.checks import (
     check_count,
     check_flag,
     check_function,
-    check_int,
     check_optional,
     check_positive,
+    check_seed,
     listed,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -339,7 +339,7 @@ def check_gradient(
     check_function("loss_and_grads", loss_and_grads)
     step = check_optional(check_positive, "step", step)
     directions = check_optional(check_count, "directions", directions)
-    generator = np.random.default_rng(check_int("seed", seed, least=0))
+    generator = np.random.default_rng(check_seed(seed))
     check_flag("nominal_step", nominal_step)
     probe = Probe(loss_and_grads, params, nominal_step=nominal_step)
     with probe.backend.on(probe.device), probe:

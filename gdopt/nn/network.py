@@ -16,9 +16,9 @@ from gdopt.checks import (
     check_count,
     check_flag,
     check_function,
-    check_int,
     check_not_negative,
     check_optional,
+    check_seed,
     check_state,
 )
 from gdopt.errors import ArgumentError
@@ -164,7 +164,7 @@ class Network:
             raise ArgumentError(message)
         self.l2, self.l1 = l2, l1
         self._lambdas()
-        check_int("seed", seed, least=0)
+        check_seed(seed)
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host

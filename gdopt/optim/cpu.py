@@ -152,7 +152,7 @@ class CpuExecutor(RuleRunner):
             return None
         revision, step = self.hyper.revision, self._steps[self._group]
         own: dict[str, Any] = {"t": t + 1}
-        last = [(self.counter.array.__setitem__, 0, t + 1)]
+        last: list[Any] = [(self.counter.array.__setitem__, 0, t + 1)]
         if self._norm is not None:
             own["norm"] = norm = self._norm(grads)
             last.append((self._last_norm.__setitem__, 0, norm))
@@ -270,8 +270,10 @@ class CpuExecutor(RuleRunner):
             self._scalars = step.program.settings
             self._settings = np.zeros(len(self._scalars))
             inputs = self._inputs(step, take, take(parameters.arrays))
-            tables = [*norm.tables(group), self._last_norm] if norm else []
-            own = self._settings, self.counter.array, tables
+            taken: list[Array] = []
+            if isinstance(norm, CpuNorm):
+                taken = [*norm.tables(group), self._last_norm]
+            own = self._settings, self.counter.array, taken
             self._counted = step.engine.bind_counted(*inputs, *own)
 
     def _make_chain(self) -> Chain | None:

@@ -17,6 +17,7 @@ from gdopt.checks import (
     check_choice,
     check_flag,
     check_int,
+    check_seed,
     check_sequence,
     listed,
     shown,
@@ -114,7 +115,7 @@ class Options:
                 message = f"{name} must be one of {allowed}, got {shown(value)}"
                 raise ArgumentError(message)
         check_flag("master_weights", self.master_weights)
-        check_int("seed", self.seed, least=0)
+        check_seed(self.seed)
 
     def check_layout(self, layout: Layout) -> None:
         """Refuse options that do not fit the parameters' dtypes."""

@@ -17,6 +17,7 @@ from gdopt.checks import (
     check_int,
     check_mapping,
     check_optional,
+    check_seed,
     check_text,
 )
 from gdopt.errors import ArgumentError
@@ -34,6 +35,7 @@ from gdopt.tune.storage import (
 from gdopt.tune.study import COMPLETE, DIRECTIONS, Outcome, Study
 from gdopt.tune.workers import Objective, check_pickles, run_in_processes, run_trial
 
+MOST_JOBS = 1024  # more processes start no work before the memory is full
 Progress = Callable[[Outcome, int, int], None]
 
 
@@ -83,7 +85,8 @@ def tune(
             dashboard shows. While the search runs, a lock on ``STORAGE.lock`` keeps
             others out.
         name: of the search in that file, which may hold several.
-        jobs: 1, or the number of processes that run trials at the same time. The
+        jobs: 1, or the number of processes, at most 1024, that run trials at the same
+            time. The
             objective must then be picklable, and each process has its share of the
             cores, so that sums in matrix products may be rounded otherwise than alone.
             With ``"tpe"`` and with pruning, the result then depends on which trials
@@ -117,14 +120,15 @@ def tune(
     check_function("objective", objective, "a function of a trial")
     check_optional(check_function, "progress", progress)
     space = space if isinstance(space, Space) else Space(check_mapping("space", space))
-    trials, jobs = check_count("trials", trials), check_count("jobs", jobs)
+    trials = check_count("trials", trials)
+    jobs = check_int("jobs", jobs, least=1, most=MOST_JOBS)
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
     if not check_text("name", name):
         message = f"name must be text that is not empty, got {name!r}"
         raise ArgumentError(message)
     settings = {
-        "seed": check_int("seed", seed, least=0),
+        "seed": check_seed(seed),
         "method": method,
         "prune": check_flag("prune", prune),
         "direction": direction,
@@ -140,7 +144,7 @@ def tune(
             ended = (run_trial(objective, space, study, number) for number in numbers)
         else:
             search = objective, space, path, name, settings
-            ended = run_in_processes(jobs, numbers, *search)
+            ended = run_in_processes(min(jobs, trials), numbers, *search)
         with closing(ended):
             for outcome in ended:
                 stored = store(study, outcome)

@@ -2,6 +2,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,53 @@ def test_a_reader_that_leaves_is_no_error():
     )
     os.close(writing)
     assert (found.returncode, found.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the reader of a pipe is closed")
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [("info", 0), ("--help", 0), ("trian", 2), ("plan digits --sizes 16", 0)],
+)
+def test_a_reader_of_errors_and_output_that_leaves_changes_no_exit_code(
+    given, code, tmp_path
+):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gdopt", *given.split()]
+    options = {"stdout": writing, "stderr": writing, "cwd": tmp_path}
+    assert subprocess.run(command, check=False, **options).returncode == code
+    os.close(writing)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes output")
+@pytest.mark.parametrize(("given", "code"), [("info", 0), ("trian", 2)])
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_changes_no_exit_code(given, code, closed):
+    command = f"{shlex.quote(sys.executable)} -m gdopt {given} {closed}"
+    found = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False)
+    assert found.returncode == code
+    assert b"Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["train", "digits", "--epochs", "9" * 30], "--epochs: must be at most"),
+        (["tune", "digits", "--fine", "9" * 30], "--fine: must be at most"),
+        (["tune", "digits", "--trials", "9" * 30], "--trials: must be at most"),
+        (["tune", "digits", "--jobs", "9999"], "jobs must be a whole number of at"),
+        (
+            ["train", "digits", "--hidden", "9" * 12],
+            "out of memory: Unable to allocate",
+        ),
+    ],
+)
+def test_work_without_end_and_memory_that_is_not_there_are_refused(
+    command, given, message
+):
+    found = command(*given)
+    assert found.code == 2
+    assert message in found.err
 
 
 def test_info_tells_engines_devices_versions_and_environment(command, monkeypatch):

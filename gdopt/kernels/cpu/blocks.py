@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ class Blocks:
         scope: dict[str, Any] = {f"_{n}": row.numpy for n, row in OPERATIONS.items()}
         scope["_clip"] = clip
         exec(self.source, scope)  # noqa: S102 - the text is printed from a program
-        self._block: Any = scope["block"]
+        self._block: FunctionType = scope["block"]
         self._local = threading.local()
         self._spares: dict[int, list[Any]] = {}  # scratch that no thread has, by length
         self._lock = threading.Lock()
@@ -220,7 +221,8 @@ class Blocks:
         """Run one block in the caller's floating-point mode; return what is kept."""
         shape = parts[0].shape
         scratch = [own.reshape(shape) for own in self.scratch_of(parts[0].size)]
-        return self._block(*parts, *values, *scratch)
+        kept: tuple[Any, ...] = self._block(*parts, *values, *scratch)
+        return kept
 
     def scratch_of(self, size: int) -> list[Any]:
         """Return the scratch of a block of `size` elements in `compute`."""
@@ -240,7 +242,7 @@ class Blocks:
         values = np.zeros(self._hoisted, self.dtype)
         return values, [values[k, ...] for k in range(self._hoisted)]
 
-    def _round_into(self, values: np.ndarray, scalars: Sequence[float]) -> None:
+    def _round_into(self, values: Any, scalars: Sequence[float]) -> None:
         try:
             self._packed.pack_into(values, 0, *scalars)
         except OverflowError:  # beyond the dtype's range they become infinite

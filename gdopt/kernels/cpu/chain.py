@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat, starmap
 from operator import call, setitem
@@ -45,8 +45,8 @@ class Chain:
         self._open: list[tuple[int, int, slice]] = []  # calls that take a gradient
         self._copies: list[tuple[int, Sequence[Any], Any]] = []
         self._flushed = FlushedCalls() if dtype == np.float32 else None
-        self._do = deque[Any](maxlen=0).extend
-        self.run = partial(_QUIET.copy().run, self._do)
+        self._do: Callable[[Iterable[Any]], None] = deque[Any](maxlen=0).extend
+        self.run: Any = partial(_QUIET.copy().run, self._do)  # type: ignore[call-arg]
 
     def copy(self, targets: Sequence[Any], sources: Sequence[Any] | slice) -> None:
         """Add copies between arrays, or of a slice of all gradients."""
