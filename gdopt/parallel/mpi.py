@@ -231,9 +231,12 @@ class Mpi:
             failed = {*range(self.size)} - {*self._dead}
         if not self._follows and min({*failed, self.rank}) == self.rank:
             _show(self.rank, error)
-            time.sleep(SILENCE if self._dead else 0)  # as Abort kills no other
+            time.sleep(SILENCE if self._dead else 0)
+        elif self._dead:  # Abort kills no other rank, and each has its time to say so
+            time.sleep(3 * SILENCE)
         else:
-            time.sleep(3 * SILENCE if self._dead else KILLED)
+            time.sleep(KILLED)
+            _show(self.rank, error)  # the one that failed first has ended nobody
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             self._comm.Revoke()  # with ULFM, those who wait hear of nothing else
         self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)
