@@ -154,9 +154,9 @@ two_hosts() { # the image twice, in network namespaces; what stands in for ssh i
   on_host one mpirun --host "${addresses[0]}:2,${addresses[1]}:2" --map-by ppr:2:node:OVERSUBSCRIBE \
     --prtemca plm_ssh_agent /work/agent --prtemca prte_if_include eth0 \
     --mca btl_tcp_if_include eth0 --mca mpi_yield_when_idle true -n 4 \
-    gdopt train digits --seed 1 --replicas 4 --out two-hosts
+    gdopt train digits --seed 1 --replicas 4 --epochs 3 --out two-hosts
   kill %% 2> /dev/null || true
-  inside "${entry[@]}" train digits --seed 1 --replicas 4 --out one-host > /dev/null
+  inside "${entry[@]}" train digits --seed 1 --replicas 4 --epochs 3 --out one-host > /dev/null
   cmp "$results/two-hosts/model.npz" "$results/one-host/model.npz"
   echo "four ranks on two hosts have the bits of one: $(sha256sum < "$results/two-hosts/model.npz")"
   for host in "${hosts[@]}"; do ip netns del "$host"; done
