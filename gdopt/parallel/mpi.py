@@ -26,6 +26,7 @@ GPU, END, FAILURE = KINDS[-3:]
 TAGS = (1 << 15) // len(KINDS)  # calls until a tag comes again: MPI has 32,768 tags
 LONGEST = 1 << 30  # elements of a message: a C int counts them
 SILENCE = 0.2  # seconds after which a rank that waits says so
+YIELD = getattr(os, "sched_yield", lambda: time.sleep(0))  # not on Windows
 KILLED = 2.0  # seconds within which a launcher kills the ranks of a job that failed
 
 
@@ -140,7 +141,7 @@ class Mpi:
                 self._compare()
             if waited > self._timeout:
                 self._give_up(missing())
-            os.sched_yield()
+            YIELD()
 
     def _say(self, kind: str) -> None:
         """Send all others the number and the kind of this rank's call."""
