@@ -8,11 +8,13 @@ long says in which call, so that errors can name both calls, or who is missing.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import itertools
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -219,7 +221,6 @@ class Mpi:
 
         Where several ranks fail, the lowest one shows its error.
         """
-        code = error.code if isinstance(error, SystemExit) else 1
         sys.stdout.flush()
         with contextlib.suppress(self._mpi.Exception):
             if not self._follows:
@@ -238,6 +239,12 @@ class Mpi:
         else:
             time.sleep(KILLED)
             _show(self.rank, error)  # the one that failed first has ended nobody
+        with Path(os.devnull).open("w") as nowhere:  # Abort may hang
+            faulthandler.dump_traceback_later(KILLED, exit=True, file=nowhere)
+            self._end(error)
+
+    def _end(self, error: BaseException) -> NoReturn:
+        code = error.code if isinstance(error, SystemExit) else 1
         with contextlib.suppress(self._mpi.Exception, NotImplementedError):
             self._comm.Revoke()  # with ULFM, those who wait hear of nothing else
         self._mpi.COMM_WORLD.Abort(code if isinstance(code, int) and code else 1)

@@ -76,7 +76,8 @@ def main(name, how=None):
         on_cpu(2 if two else 1)
     mpi.LONGEST = 1000  # arrays are cut
     stops = how == "rank 1 stops"
-    with parallel.world(timeout=3 if stops else 60) as ranks:
+    with parallel.world(timeout=60) as ranks:
+        ranks.timeout = 0.5 if stops else 60
         backend = gdopt.get_backend(name)
         engine = ranks.communicator(name, order="any" if two else "tree")
         if stops and ranks.rank == 1:

@@ -116,10 +116,11 @@ def run(
         try:
             text, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            kill_processes_of(job)  # a launcher gives its ranks groups of their own
+            hung = kill_processes_of(
+                job
+            )  # a launcher gives its ranks groups of their own
             text, _ = process.communicate()
-            pytest.fail(f"{script} on {ranks} ranks hung for {limit} s:\n{text}")
+            pytest.fail(f"{script} on {ranks} ranks hung for {limit} s: {hung}\n{text}")
         while processes_of(job) and time.time() < start + limit:
             time.sleep(0.05)  # a launcher may end before the last of its ranks
         ended = time.time()

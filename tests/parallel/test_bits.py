@@ -14,9 +14,9 @@ def bits(job):
 
 
 @functools.cache
-def alone(engine="numpy"):
+def alone():
     """Return the bits of one process: of parameters, state and norms."""
-    (found,) = bits(run(1, "bits.py", GDOPT_CPU_ENGINE=engine))
+    (found,) = bits(run(1, "bits.py"))
     clipped = int(found.split()[3])
     assert 0 < clipped < 12  # of 12 steps
     return found
@@ -28,17 +28,10 @@ def test_ranks_of_mpi_have_the_bits_of_one_process(ranks):
     assert bits(run(ranks, "bits.py")) == [alone()] * ranks
 
 
-def test_so_have_those_that_compile():
-    pytest.importorskip("numba", exc_type=ImportError)
-    job = run(2, "bits.py", GDOPT_CPU_ENGINE="numba")
-    assert bits(job) == [alone("numba")] * 2
-
-
 @pytest.mark.gpu
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_ranks_of_nccl_have_the_bits_of_one_process(ranks, cuda):
-    job = run(ranks, "bits.py", "cupy", gpus=True)
-    assert bits(job) == [alone("numba")] * ranks
+def test_ranks_of_nccl_have_the_bits_of_one_process(cuda):
+    (expected,) = bits(run(1, "bits.py", "cupy"))
+    assert bits(run(4, "bits.py", "cupy", gpus=True)) == [expected] * 4
 
 
 @pytest.mark.newest
