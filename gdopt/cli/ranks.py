@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -27,9 +28,8 @@ def shown_once(ranks: Ranks) -> Iterator[None]:
     try:
         with ExitStack() as stack:
             if not ranks.is_main:
-                nowhere = stack.enter_context(Path(os.devnull).open("w"))
-                stack.enter_context(redirect_stdout(nowhere))
-                stack.enter_context(redirect_stderr(nowhere))
+                stack.enter_context(redirect_stdout(io.StringIO()))
+                stack.enter_context(redirect_stderr(io.StringIO()))
             yield
     except KeyboardInterrupt as interrupt:
         message = f"gdopt: interrupted {interrupt}".rstrip()

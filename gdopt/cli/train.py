@@ -140,46 +140,37 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     """
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt train")
-    stopped = _train(arguments, _prepare(arguments, ranks), ranks)
+    session = _prepare(arguments, ranks)
+    made, before = None, None
+    if ranks.is_main:
+        folder, before = _folder(arguments, session.problem.name)
+        with folder as made:
+            write_json(made / SETTINGS, session.settings)
+    path = shared_path(ranks, made)
+    write(session.describe())
+    sys.stdout.flush()
+    try:
+        stopped = session.train(path)
+    except GdoptError:  # its checkpoints are of another problem
+        together(ranks, lambda: before and write_whole(path / SETTINGS, before))
+        raise
+    # The others wait: an error that they raise would end rank 0 before its files.
+    together(ranks, lambda: ranks.is_main and session.finish(path, stopped))
     if stopped is not None:
         raise stopped
     return 0
 
 
-def _train(
-    arguments: argparse.Namespace, session: Session, ranks: Ranks
-) -> BaseException | None:
-    """Train and write the folder of the run, by rank 0; return what has stopped it."""
-    made = together(ranks, lambda: ranks.is_main and _folder(arguments, session))
-    path, before = made or (None, None)
-    path = shared_path(ranks, path)
-    write(session.describe())
-    sys.stdout.flush()
-    try:
-        stopped = session.train(path)
-    except GdoptError:
-        if before is not None:  # its checkpoints are of another problem
-            write_whole(path / SETTINGS, before)
-        raise
-    if ranks.is_main:
-        session.finish(path, stopped)
-    return stopped
-
-
-def _folder(arguments: argparse.Namespace, session: Session) -> tuple[Path, str | None]:
-    """Make the folder of a run; return it, and the settings that were in it before."""
-    before = None
-    folder: AbstractContextManager[Path]
+def _folder(
+    arguments: argparse.Namespace, name: str
+) -> tuple[AbstractContextManager[Path], str | None]:
+    """Return the folder of a run, and the settings that are in it already."""
     if arguments.resume is not None:
-        folder = nullcontext(Path(arguments.resume))
-        before = Path(arguments.resume, SETTINGS).read_text(encoding="utf-8")
-    elif arguments.out is None:
-        folder = numbered_folder(Path("runs", session.problem.name))
-    else:
-        folder = nullcontext(empty_folder("--out: path", arguments.out))
-    with folder as path:
-        write_json(path / SETTINGS, session.settings)
-    return path, before
+        path = Path(arguments.resume)
+        return nullcontext(path), (path / SETTINGS).read_text(encoding="utf-8")
+    if arguments.out is not None:
+        return nullcontext(empty_folder("--out: path", arguments.out)), None
+    return numbered_folder(Path("runs", name)), None
 
 
 def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:

@@ -14,6 +14,7 @@ from gdopt.arrays.arena import array_label
 from gdopt.checks import check_format, check_saved_array, check_state, shown
 from gdopt.errors import StateError
 from gdopt.interrupt import uninterrupted
+from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder
 from gdopt.training.methods import described, sums, varying
 from gdopt.training.objectives import read_value
@@ -60,14 +61,14 @@ def state_of(run: Run, *, whole: bool = True) -> dict[str, Any]:
 
 def settings_of(run: Run) -> dict[str, Any]:
     """Describe the problem and how it is solved, for a comparison."""
-    arrays = run.parameters.arrays.items()
+    arrays, method = run.parameters.arrays.items(), run.optimizer
     return {
-        **described(run.optimizer),
+        **described(method),
         **{array_label(name): f"{a.dtype} {a.shape}" for name, a in arrays},
         "data": run.data is not None,
-        "replicas": getattr(run.optimizer, "replicas", None),
         "smoothing": run.average.beta,
         "callbacks": [_described(callback) for callback in _with_state(run)],
+        **({"replicas": method.replicas} if isinstance(method, Sharded) else {}),
     }
 
 
@@ -106,11 +107,11 @@ def resume(run: Run, folder: CheckpointFolder | ShardedFolder) -> None:
         _check_parts(saved, run)
         _refuse_other_settings(saved, run.settings)
         _restore(run, saved)
-        _refuse_other_evidence(run, saved["evidence"], _evidence(run))
+        whole = "replicas" not in {**saved["settings"], **run.settings}
+        _refuse_other_evidence(run, saved["evidence"], _evidence(run), whole=whole)
         if saved["stops"] != vars(run.stops):
             _take_new_stops(run, saved["stops"], name)
-        if run.data is None or run.reason is not None:  # no update has used it
-            put_back(run, saved)
+        put_back(run, saved)
     except BaseException as error:
         _restore(run, before)
         if not isinstance(error, StateError):
@@ -229,13 +230,18 @@ def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> 
     _refuse_other(before, {**own, **kept})
 
 
-def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
-    """Refuse another value or gradient; the last digits may be another machine's."""
-    both = saved["varying"].keys() & own["varying"].keys()  # on ranks some are left out
-    then, here = ({n: one["varying"][n] for n in both} for one in (saved, own))
+def _refuse_other_evidence(run: Run, saved: Any, own: Any, *, whole: bool) -> None:
+    """Refuse another value or gradient; the last digits may be another machine's.
+
+    Unless `whole`, a rank has neither all gradients nor what varies by their names.
+    """
+    then, here = saved["varying"], own["varying"]
+    if not whole:
+        then = {name: value for name, value in then.items() if name in here}
+        here = {name: value for name, value in here.items() if name in then}
     _refuse_other(then, here, f" at step {run.step}")
     value, now = saved["value"], own["value"]
-    if saved["sums"] is not None and own["sums"] is not None:
+    if whole:
         check_state("sums", saved["sums"], None if now is None else own["sums"])
     if value is None or now is None or not math.isfinite(value):
         return
@@ -244,9 +250,7 @@ def _refuse_other_evidence(run: Run, saved: Any, own: Any) -> None:
     if not math.isclose(value, now, rel_tol=TOLERANCE, abs_tol=rounding):
         message = f"at its parameters the value was {value:.6g}, now {now:.6g}"
         raise StateError(message)
-    if saved["sums"] is None:  # no rank had all of the gradients
-        return
-    for key, (total, size) in (own["sums"] or {}).items():
+    for key, (total, size) in own["sums"].items() if whole else ():
         before = saved["sums"].get(key, [math.inf, math.inf])
         near = abs(total - before[0]) <= TOLERANCE * size
         if not near or not math.isclose(size, before[1], rel_tol=TOLERANCE):

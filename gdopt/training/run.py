@@ -128,7 +128,7 @@ class Run:
         self.callbacks, self.data, self.dev = callbacks, data, check_dev(dev)
         self.history = History()
         self.average = EWA(check_number("smoothing", smoothing, BETA))
-        self.step = self.epoch = self._begun = 0
+        self.step = self.epoch = 0
         self.seconds = 0.0
         self.reason: str | None = None
         self.success = False
@@ -217,9 +217,8 @@ class Run:
         )
 
     def _updates(self) -> Iterator[Record]:
-        clock = self._clock
+        clock, begun = self._clock, self.step
         clock.begin(self.seconds)
-        self._begun = self.step
         if self.data is None and self.step == 0:
             self._note(self.source.at_start())
             yield from self._shared(self._record(clock))
@@ -237,7 +236,7 @@ class Run:
             if due or (self.reason is not None and not math.isnan(update.loss)):
                 record = self._record(clock, lr, ends_epoch=ends)
                 yield from self._shared(record)
-        if self.step > self._begun:
+        if self.step > begun:
             if self.data is not None:
                 self._check_parameters()
             self._save()
@@ -373,7 +372,7 @@ class Run:
         raise error
 
     def _save_if_due(self) -> None:
-        if self._folder is not None:
+        if self._folder is not None and self.step:
             ended = self.data is not None and self.epoch > 0
             if self._exchange is None:
                 due = self._folder.due(ended_epoch=ended)
@@ -389,8 +388,8 @@ class Run:
         Of a run with data they are those of the next batch. If the `last` checkpoint
         needs them, sampler and objective are restored.
         """
-        if self._folder is None or self.step == self._begun:
-            return  # the batch that is compared with the checkpoint's has been drawn
+        if self._folder is None or self.step == 0:
+            return
         state = state_of(self, whole=self._exchange is None)
         self._folder.write(self.step, with_evidence(self, state))
         if self._exchange is not None:

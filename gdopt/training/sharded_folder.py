@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -120,5 +121,6 @@ class ShardedFolder:
             self._on_all(lambda: self._write_head(step, state | {"shards": shards}))
         except BaseException:
             if not (self.path / head).exists():
-                own.unlink(missing_ok=True)
+                with suppress(OSError):  # else the next start removes it
+                    own.unlink()
             raise

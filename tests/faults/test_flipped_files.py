@@ -10,6 +10,7 @@ import pytest
 import gdopt
 from gdopt import files
 from gdopt.cli import train, tune
+from gdopt.training import shards
 from gdopt.tune import Outcome, Space, Study, log_uniform
 
 FOLDER = Path(gdopt.__file__).parent
@@ -65,10 +66,21 @@ def search(folder):
     return path, lambda: tune.best_settings(path)
 
 
+def shard(folder):
+    path = folder / "checkpoint-000000000005.0-of-1.npz"
+    pieces = {"w": {"start": 0, "stop": 3, "m": np.arange(3.0)}}
+    sha256 = shards.write_shard(path, pieces).hex()
+    head = folder / "checkpoint-000000000005.npz"
+    named = {path.name: {"sha256": sha256, "holds": {"w": [0, 3]}}}
+    gdopt.save(head, {"params": {"w": np.zeros(3)}, "method": {}, "shards": named})
+    return path, lambda: shards.load_whole(head)
+
+
 READ = {
     "training.checkpoint.save": save,
     "training.model.save": model,
     "training.checkpoints.write": checkpoint,
+    "training.shards.write_shard": shard,
     "cli.train.run": settings,
     "cli.tune.run": search,
 }

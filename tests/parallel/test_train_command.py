@@ -54,6 +54,16 @@ def test_what_is_refused_is_said_once_and_writes_nothing(tmp_path):
     assert not out.exists()
 
 
+def test_a_run_that_diverges_ends_all_ranks_after_its_files_are_written(tmp_path):
+    how = ["--optimizer=sgd", "--lr=1e30", "--hidden=8", "--out", tmp_path / "out"]
+    job = run(2, "command.py", "train", "digits", *how)
+    assert job.code != 0
+    said = "gdopt: error: loss must stay finite"
+    assert job.text.count(said) == job.text.count("run folder") == 1, job.text
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["stopped"].startswith("DivergenceError")
+
+
 def test_a_batch_size_is_not_planned_on_several_ranks():
     with pytest.raises(gdopt.ArgumentError, match="got auto: run gdopt plan first"):
         cli._answer(["train", "digits", "--batch-size=auto"], SimpleNamespace(size=2))
