@@ -12,6 +12,7 @@ from test_reprs import EXAMPLES, PACKAGES, X, Y, descent
 
 import gdopt
 from gdopt import schedules, tune
+from gdopt.kernels.symbol import ELEMENT, reduced_shape
 
 LABELS = np.array(["no", "yes"])[Y]
 
@@ -278,7 +279,6 @@ NEW = {  # what a call needs without having a default
 LEFT_OUT = {
     "gdopt.Arena": "Arena.of makes it",
     "gdopt.arrays.Array": "a type",
-    "gdopt.averages.average": "a formula takes whatever has operators",
     "gdopt.arrays.Backend": "a type",
     "gdopt.arrays.Layout": "Arena.of makes it",
     "gdopt.parallel.Ranks": "world makes it",
@@ -305,8 +305,8 @@ def is_called(name, thing):
     """Return whether a public name is one that these tests call."""
     if inspect.isclass(thing):
         own = not issubclass(thing, BaseException) and not inspect.isabstract(thing)
-    else:  # a formula takes whatever has operators
-        own = not isinstance(thing, gdopt.Rule)
+    else:
+        own = True
     return own and name not in LEFT_OUT
 
 
@@ -325,6 +325,8 @@ def function_calls():
             continue
         optimizer = inspect.isclass(thing) and issubclass(thing, gdopt.Optimizer)
         given = NEW.get(name, params if optimizer else None)
+        if isinstance(thing, gdopt.Rule):
+            given = partial(operands, thing)
         if given is None and required(thing):
             missing.append(name)
             continue
@@ -334,6 +336,13 @@ def function_calls():
 
 def call(thing, given):
     return thing, None, given()
+
+
+def operands(rule):
+    signature = rule.kernel.signature
+    shapes = [reduced_shape(rule.per.get(n, ELEMENT), (2, 3)) for n in signature.arrays]
+    arrays = [np.full(shape, 0.5) for shape in shapes]
+    return {"*": arrays} | dict.fromkeys(signature.scalars, 0.5)
 
 
 def params():

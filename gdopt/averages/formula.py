@@ -16,6 +16,7 @@ from gdopt.checks import (
 )
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
+from gdopt.kernels.ops import check_operand
 
 BETA = Range.parse("[0, 1)")
 WINDOW = Range.parse("[1, inf)")
@@ -43,6 +44,8 @@ def average(v: Any, x: Any, *, beta: Any) -> Any:
     >>> average(0.0, 40.0, beta=0.98)  # the course's first day at 40 degrees
     0.8000000000000007
     """
+    for name, value in (("v", v), ("x", x), ("beta", beta)):
+        check_operand(name, value)
     return beta * v + (1 - beta) * x
 
 

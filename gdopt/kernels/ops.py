@@ -10,9 +10,14 @@ import functools
 import math
 import operator
 from collections.abc import Callable
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from gdopt.arrays.dtypes import is_float
+from gdopt.checks import shown
+from gdopt.errors import ArgumentTypeError
 
 
 def select(condition: Any, chosen: Any, other: Any, out: Any) -> None:
@@ -203,6 +208,18 @@ OPERATIONS = {
         "", "", lambda x, k: np.take_along_axis(x, k, axis=1), lambda x, _: x
     ),
 }
+
+
+def check_operand(name: str, value: Any) -> None:
+    """Refuse what a formula does not compute with: it takes numbers and arrays."""
+    if hasattr(type(value), "record"):  # a symbol, or what stands for several
+        return
+    dtype = getattr(value, "dtype", None)
+    fits = isinstance(value, Number) if dtype is None else dtype.kind in "iufc"
+    fits = fits or (dtype is not None and is_float(dtype))
+    if not fits or isinstance(value, bool | np.ma.MaskedArray):
+        message = f"{name} must be a number or an array, got {shown(value)}"
+        raise ArgumentTypeError(message)
 
 
 def apply(operation: str, *arguments: Any) -> Any:

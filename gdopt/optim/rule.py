@@ -13,8 +13,9 @@ from typing import Any, Self, overload
 import numpy as np
 
 from gdopt.checks import FINITE, Range, check_kind, check_mapping, listed
-from gdopt.errors import RuleError
+from gdopt.errors import ArgumentTypeError, RuleError
 from gdopt.kernels.kernel import Kernel
+from gdopt.kernels.ops import check_operand
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
 from gdopt.kernels.trace import ENGINES_OWN
 
@@ -117,8 +118,21 @@ class Rule:
         return f"{self!r}\n\n{self.kernel}"
 
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
-        """Apply the formula to numbers, or to symbols within another rule."""
-        return self.function(*arrays, **{**self.defaults, **scalars})
+        """Apply the formula to numbers or arrays, or to symbols within another rule.
+
+        Raises:
+            ArgumentTypeError: one of them is something else, is missing, or is unknown.
+        """
+        given = {**self.defaults, **scalars}
+        try:
+            named = inspect.signature(self.function).bind(*arrays, **given).arguments
+        except TypeError as error:
+            message = f"{self.name}: the arguments must be those of {self.name}"
+            message += f"{self.kernel.signature}, got others: {error}"
+            raise ArgumentTypeError(message) from None
+        for name, value in named.items():
+            check_operand(f"{self.name}: {name}", value)
+        return self.function(*arrays, **given)
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self
