@@ -224,7 +224,7 @@ def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> 
     own = {name: value for name, value in own.items() if name != "replicas"}
     if None not in {replicas, ours} and replicas != ours:
         rule = f"replicas, which decide the bits, must be {replicas}, got {ours}"
-        message = f"{rule}: give replicas={replicas} to go on"
+        message = f"{rule}: give replicas={replicas} to continue"
         raise StateError(message)
     kept = {n: before.get(n) for n, v in became.items() if n in own and own[n] == v}
     _refuse_other(before, {**own, **kept})
