@@ -48,7 +48,7 @@ WRONG, INTERRUPTED = 2, 130  # exit codes: argparse's, and the shells' for Ctrl-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 for an error, 130 for Ctrl-C.
 
-    A reader of its output that leaves, such as ``head``, is no error.
+    A reader of its output that leaves, such as ``head``, is not an error.
 
     Args:
         arguments: without the program's name; by default the process's own.

@@ -217,7 +217,7 @@ def check_operand(name: str, value: Any) -> None:
     dtype = getattr(value, "dtype", None)
     fits = isinstance(value, Number) if dtype is None else dtype.kind in "iufc"
     fits = fits or (dtype is not None and is_float(dtype))
-    if not fits or isinstance(value, bool | np.ma.MaskedArray):
+    if not fits or isinstance(value, bool | np.ma.MaskedArray | np.matrix):
         message = f"{name} must be a number or an array, got {shown(value)}"
         raise ArgumentTypeError(message)
 

@@ -115,7 +115,6 @@ class Gradients:
         self._arena: weakref.ref[Arena] | None = None  # which `named` has checked
         self.missing: tuple[str, ...] = ()  # arrays without a gradient in this step
         self._owner_of = parameters.backend.owner
-        self._seen = SeenArrays()
         self.largest = 0.0  # magnitude of an element that `not_finite` has found
         self._seen = SeenArrays()
 

@@ -52,4 +52,4 @@ def run_step(executor: Any, grads: Any, known: Known) -> Any:
     """Do a step, in one compiled call where it is one; return whether it was done."""
     if known.norm is None and executor.run_compiled(grads):
         return True
-    return executor.run(grads, known)
+    return executor.run(grads, *([] if known is UNKNOWN else [known]))

@@ -13,7 +13,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from gdopt.checks import FINITE, Range, check_kind, check_mapping, listed
-from gdopt.errors import ArgumentTypeError, RuleError
+from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, RuleError
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.ops import check_operand
 from gdopt.kernels.symbol import ARRAY, COLUMN, ELEMENT, ROW, own_kind
@@ -122,17 +122,25 @@ class Rule:
 
         Raises:
             ArgumentTypeError: one of them is something else, is missing, or is unknown.
+            ArgumentError: a built-in formula does not compute with such shapes.
         """
         given = {**self.defaults, **scalars}
         try:
             named = inspect.signature(self.function).bind(*arrays, **given).arguments
         except TypeError as error:
-            message = f"{self.name}: the arguments must be those of {self.name}"
-            message += f"{self.kernel.signature}, got others: {error}"
-            raise ArgumentTypeError(message) from None
+            message = (
+                f"{self.name}{self.kernel.signature} must have its arguments, got "
+            )
+            raise ArgumentTypeError(message + f"others: {error}") from None
         for name, value in named.items():
             check_operand(f"{self.name}: {name}", value)
-        return self.function(*arrays, **given)
+        try:
+            return self.function(*arrays, **given)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            if isinstance(error, GdoptError) or not isinstance(self, BuiltInRule):
+                raise
+            message = f"{self.name}{self.kernel.signature} must have arguments that "
+            raise ArgumentError(message + f"fit, got {error}") from error
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self

@@ -10,6 +10,8 @@ import pytest
 import gdopt
 from gdopt.kernels import kernel
 
+pytestmark = pytest.mark.newest
+
 
 class Failing:
     """Raises at the k-th call that is counted."""

@@ -14,7 +14,10 @@ SCENARIOS = [(name, False) for name in FRESH] + [
     (name, True) for name in (*FRESH, "history as CSV", "history as JSON", "plan")
 ]
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are killed")
+pytestmark = [
+    pytest.mark.newest,
+    pytest.mark.skipif(os.name != "posix", reason="processes are killed"),
+]
 
 
 @pytest.fixture(scope="module")

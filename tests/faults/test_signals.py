@@ -14,7 +14,9 @@ import gdopt
 from gdopt.nn import Network
 from gdopt.optim import turns
 
-PLACES = 25  # instructions at which a signal comes, of each call
+pytestmark = pytest.mark.newest
+
+PLACES = 12  # instructions at which a signal comes, of each call
 SHAPES = {"a": (3,), "b": (2, 2), "c": (), "d": (5,)}
 FLAWED = {name: np.full(shape, np.nan) for name, shape in SHAPES.items()}
 ROWS = {"b": np.array([1])}

@@ -12,6 +12,8 @@ from gdopt.kernels.cpu import flush
 from gdopt.kernels.cpu.pool import POOL
 from gdopt.optim.rule import RESERVED
 
+pytestmark = pytest.mark.newest
+
 WORD = re.compile(r"(?<![\w.\"'])[A-Za-z_]\w*")
 FORMULA = """
 def formula(p, state, g, *, rate):

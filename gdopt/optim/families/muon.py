@@ -147,11 +147,7 @@ class Muon(Optimizer):
         given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         refuse_groups(type(self), params, given)
         self._all = Parameters.of(params, options.pop("frozen", ()))
-        for name, slot in self._all.layout.slots.items():
-            if slot.group not in {"float32", "float64"}:
-                label = array_label(name)
-                message = f"Muon needs float32 or float64, but {label} is {slot.group}"
-                raise ArgumentError(message)
+        _check_dtypes(self._all)
         matrices, rest = _divide(arrays, self._all.arrays)
         ahead = "corrected" if corrected else "nesterov" if nesterov else "mean"
         ns_steps = check_int("ns_steps", ns_steps, least=1)
@@ -451,6 +447,15 @@ class MatrixExecutor:
     def run_compiled(self, grads: Arena | list[Array]) -> bool:
         """Return False: a step is many calls."""
         return False
+
+
+def _check_dtypes(parameters: Parameters) -> None:
+    """Refuse half precision, and complex numbers."""
+    for name, slot in parameters.layout.slots.items():
+        if slot.group not in {"float32", "float64"}:
+            label = array_label(name)
+            message = f"Muon needs float32 or float64, but {label} is {slot.group}"
+            raise ArgumentError(message)
 
 
 def _divide(
