@@ -80,6 +80,14 @@ class Threads:
         self._meeting.leave()
 
 
+class ThreadRanks(Ranks):
+    """Ranks of one process, whose arithmetic is that of all."""
+
+    def communicator(self, backend: str, order: str = "tree") -> Any:
+        """Return what moves arrays between threads."""
+        return self._host
+
+
 def on_ranks(size: int, function: Callable[[Ranks], Any]) -> list[Any]:
     """Return what a function returns on each of so many ranks."""
     meeting = Meeting(size)
@@ -87,7 +95,7 @@ def on_ranks(size: int, function: Callable[[Ranks], Any]) -> list[Any]:
     def call(rank: int) -> Any:
         host: Any = Threads(rank, size, meeting)
         try:
-            return function(Ranks(host, LIMIT))
+            return function(ThreadRanks(host, LIMIT))
         except BaseException:
             meeting.abort()
             raise
