@@ -151,11 +151,13 @@ def run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     sys.stdout.flush()
     try:
         stopped = session.train(path)
-    except GdoptError:  # its checkpoints are of another problem
-        together(ranks, lambda: before and write_whole(path / SETTINGS, before))
+    except GdoptError:
+        if arguments.resume is not None:  # its checkpoints are of another problem
+            restore = partial(write_whole, path / SETTINGS, before or "")
+            together(ranks, restore, on_main=True)
         raise
     # The others wait: an error that they raise would end rank 0 before its files.
-    together(ranks, lambda: ranks.is_main and session.finish(path, stopped))
+    together(ranks, partial(session.finish, path, stopped), on_main=True)
     if stopped is not None:
         raise stopped
     return 0

@@ -18,11 +18,11 @@ TEXT = 1000  # bytes of an error's text that other ranks show
 ERRORS = OSError, StateError, ArgumentError  # that one rank may have, and all raise
 
 
-def together(ranks: Any, work: Callable[[], Any]) -> Any:
-    """Do something on every rank; if it fails on one, raise its error on all."""
+def together(ranks: Any, work: Callable[[], Any], *, on_main: bool = False) -> Any:
+    """Do something on every rank, or on rank 0; if it fails, raise its error on all."""
     found, raised = None, None
     try:
-        found = work()
+        found = work() if ranks.is_main or not on_main else None
     except (GdoptError, OSError) as error:
         raised = error
     kinds = [k for k, kind in enumerate(ERRORS, start=1) if isinstance(raised, kind)]
@@ -56,8 +56,8 @@ class ShardedFolder:
     def __init__(self, path: Any, seconds: float, optimizer: Sharded) -> None:
         self.path, self._optimizer = check_path("checkpoint", path), optimizer
         self._ranks = ranks = optimizer.ranks
-        self._heads: CheckpointFolder | None = self._on_all(
-            lambda: CheckpointFolder(path, seconds) if ranks.is_main else None
+        self._heads: CheckpointFolder | None = together(
+            ranks, lambda: CheckpointFolder(path, seconds), on_main=True
         )
 
     def _on_all(self, work: Callable[[], Any]) -> Any:
