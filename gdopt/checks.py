@@ -137,8 +137,7 @@ def as_number(name: str, value: Any) -> float:
     time = isinstance(given, np.timedelta64) or getattr(given, "dtype", None) == "m8"
     if not number or time or isinstance(value, bool):
         kind = type(given).__name__
-        message = f"{name} must be a number, got {shown(given)} ({kind})"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be a number, got {shown(given)} ({kind})")
     try:
         return float(value)
     except OverflowError:
@@ -150,16 +149,14 @@ def check_number(name: str, value: Any, bounds: Range, dtype: Any = None) -> flo
     """Take a number within a range, also as the dtype of the arithmetic rounds it."""
     number = as_number(name, value)
     if number not in bounds:
-        message = f"{name} must be in {bounds}, got {value!r}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must be in {bounds}, got {value!r}")
     if dtype is not None and not bounds.holds_low and number > bounds.low:
         smallest = float(np.finfo(dtype).tiny)
         if bounds.low == 0 and number < smallest:
-            message = (
+            raise ArgumentError(
                 f"{name} must not vanish in {np.dtype(dtype)}, whose smallest normal "
                 f"number is {smallest:.3g}, got {value!r}"
             )
-            raise ArgumentError(message)
     open_above = dtype is not None and not bounds.holds_high
     if open_above and bounds.closed(dtype)[1] < number < bounds.high < math.inf:
         kind = np.dtype(dtype)
@@ -185,8 +182,7 @@ def check_int(name: str, value: Any, least: int, most: float = sys.maxsize) -> i
     if most < sys.maxsize or (number is not None and number > most):
         rule += f" and at most {most}"
     kind = ArgumentTypeError if number is None else ArgumentError
-    message = f"{rule}, got {shown(value)}"
-    raise kind(message)
+    raise kind(f"{rule}, got {shown(value)}")
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -195,8 +191,7 @@ def check_flag(name: str, value: Any) -> bool:
         return value
     value = as_scalar(value)
     if not isinstance(value, bool):
-        message = f"{name} must be True or False, got {shown(value)}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -213,8 +208,7 @@ def check_function(name: str, value: T, rule: str = "a function") -> T:
     """Take what can be called, but not a class, whose object is meant."""
     if not callable(value) or isinstance(value, type):
         made = f": write {value.__name__}(...)" if isinstance(value, type) else ""
-        message = f"{name} must be {rule}, got {shown(value)}{made}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be {rule}, got {shown(value)}{made}")
     return value
 
 
@@ -225,8 +219,7 @@ def host_array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
         return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
     rule = "be an array of numbers or of text in UTF-8"
-    message = f"{name} must {rule}, got {shown(value)}"
-    raise ArgumentTypeError(message)
+    raise ArgumentTypeError(f"{name} must {rule}, got {shown(value)}")
 
 
 def holds_numbers(value: Any) -> bool:
@@ -280,8 +273,7 @@ def check_increasing(
     """Take strictly increasing numbers as a tuple: counts, or what `check` takes."""
     numbers = check_each(check or check_count, name, values)
     if any(low >= high for low, high in itertools.pairwise(numbers)):
-        message = f"{name} must be strictly increasing, got {shown(numbers)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must be strictly increasing, got {shown(numbers)}")
     return numbers
 
 
@@ -314,11 +306,9 @@ def check_state(
         keys = saved if isinstance(saved, Mapping) else ()
     expected = sorted({*keys, *counts, *same})
     if not isinstance(saved, Mapping):
-        message = f"{name} must be a mapping, got {type(saved).__name__}"
-        raise StateError(message)
+        raise StateError(f"{name} must be a mapping, got {type(saved).__name__}")
     if wrong := name_differences(expected, saved):
-        message = f"{name} must have the expected keys: {wrong}"
-        raise StateError(message)
+        raise StateError(f"{name} must have the expected keys: {wrong}")
     for key, own in same.items():
         found = as_scalar(saved[key])  # as a file may hold arrays of shape ()
         flags = isinstance(found, bool) == isinstance(own, bool | np.bool_)
@@ -331,12 +321,10 @@ def check_state(
             refuse_masked(key, part)
         counted = {key: check_int(key, saved[key], least=0) for key in counts}
     except GdoptError as error:
-        message = f"{name} is damaged: {error}"
-        raise StateError(message) from error
+        raise StateError(f"{name} is damaged: {error}") from error
     for key, count in counted.items():
         if count > MOST:
-            message = f"{key} must be at most {MOST}, got {count}"
-            raise StateError(message)
+            raise StateError(f"{key} must be at most {MOST}, got {count}")
     return {**saved, **counted}
 
 
@@ -347,30 +335,25 @@ def check_format(name: str, found: Any, newest: int) -> None:
     if not whole or not 1 <= found <= newest:
         newer = ": a newer gdopt wrote it" if whole and found > newest else ""
         rule = f"must be of format {newest} or older"
-        message = f"{name} {rule}, got {shown(found)}{newer}"
-        raise StateError(message)
+        raise StateError(f"{name} {rule}, got {shown(found)}{newer}")
 
 
 def check_like(name: str, array: Any, model: Any) -> None:
     """Refuse an array whose shape or dtype is not another's; nothing is broadcast."""
     if array.shape != model.shape:
-        message = f"{name} must have shape {model.shape}, got {array.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must have shape {model.shape}, got {array.shape}")
     if array.dtype != model.dtype:
-        message = f"{name} must be {model.dtype}, got {array.dtype}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be {model.dtype}, got {array.dtype}")
 
 
 def check_saved_array(name: str, saved: Any, own: Any) -> Any:
     """Take a saved array that has the dtype and shape of the array it replaces."""
     array = saved if hasattr(saved, "dtype") else np.asarray(saved)
     if isinstance(array, np.ma.MaskedArray):
-        message = f"{name} must be a plain array, got a masked one"
-        raise StateError(message)
+        raise StateError(f"{name} must be a plain array, got a masked one")
     here, there = (f"{one.dtype} of shape {one.shape}" for one in (own, array))
     if here != there:
-        message = f"{name} must be {here} to match, got {there}"
-        raise StateError(message)
+        raise StateError(f"{name} must be {here} to match, got {there}")
     return array
 
 

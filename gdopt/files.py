@@ -27,15 +27,13 @@ from gdopt.errors import ArgumentError, ArgumentTypeError, PathError
 def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     """Take a path: text, or an object that stands for one."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
-        message = f"{name} must be {rule}, got {value!r:.200}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be {rule}, got {value!r:.200}")
     try:
         unnamed = b"\0" in (os.fsencode(value) or b"\0")
     except UnicodeEncodeError:
         unnamed = True
     if unnamed:
-        message = f"{name} must be a path that can exist, got {value!r:.200}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must be a path that can exist, got {value!r:.200}")
     return Path(value)
 
 
@@ -55,8 +53,7 @@ def existing_file(path: str | os.PathLike[str], sha256: str | None = None) -> Pa
         raise PathError(message)
     if sha256 is not None:
         if not isinstance(sha256, str) or not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-            message = f"sha256 must be 64 hexadecimal digits, got {sha256!r}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"sha256 must be 64 hexadecimal digits, got {sha256!r}")
         with found.open("rb") as file:
             own = hashlib.file_digest(file, "sha256").hexdigest()
         if own != sha256.lower():
@@ -88,15 +85,13 @@ def empty_folder(name: str, folder: str | os.PathLike[str]) -> Path:
     """Take a folder that is new or empty; nothing that is there is overwritten."""
     path = check_path(name, folder)
     if path.exists() and not path.is_dir():
-        message = f"{name} must name a new folder, got a file: '{path}'"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must name a new folder, got a file: '{path}'")
     remove_left(path)
     if there := sorted(entry.name for entry in path.glob("*")):
-        message = (
+        raise ArgumentError(
             f"{name} must name a new or empty folder, got '{path}' with "
             f"{', '.join(there[:3])} in it"
         )
-        raise ArgumentError(message)
     return path
 
 
@@ -230,8 +225,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         return
     path = Path(os.path.realpath(path))
     if path.is_dir() or not path.parent.is_dir():
-        message = f"path must name a file in a folder that exists, got '{path}'"
-        raise PathError(message)
+        raise PathError(f"path must name a file in a folder that exists, got '{path}'")
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     old = path.stat() if path.exists() else None
@@ -330,8 +324,7 @@ def read_json(
         message = f"{path} must be a file of JSON by gdopt, got {found!r:.200}"
         raise ArgumentError(message)
     if missing := [name for name in ("sha256", *names) if name not in found]:
-        message = f"{rule}, got none of {', '.join(missing)} in '{path}'"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got none of {', '.join(missing)} in '{path}'")
     own = f"{found.pop('sha256')}"
     empty = content.replace(_utf8(f'"{own}"'), b'""', 1)
     if hashlib.sha256(empty).hexdigest() != own:

@@ -59,8 +59,7 @@ def parse_bytes(name: str, value: Any) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*", value)
     if not found or found[2].lower() not in BY_NAME:
         rule = f"{name} must be bytes, or a number with one of the units"
-        message = f"{rule} {', '.join(UNITS)}, got {shown(value)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule} {', '.join(UNITS)}, got {shown(value)}")
     return int(float(found[1]) * BY_NAME[found[2].lower()])
 
 

@@ -45,8 +45,7 @@ def refuse_other_count(expected: int, got: int, what: str = "grads") -> None:
     """Refuse gradients that are more or fewer than the parameters."""
     if got != expected:
         rule = f"{what} must hold {expected} arrays, one for each parameter"
-        message = f"{rule}, got {got}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {got}")
 
 
 def refuse_other_names(
@@ -54,8 +53,7 @@ def refuse_other_names(
 ) -> None:
     """Refuse a mapping whose names differ from those expected, naming both sides."""
     if wrong := name_differences(expected, got):
-        message = f"{what} must have the names of the parameters: {wrong}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{what} must have the names of the parameters: {wrong}")
 
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -305,8 +303,7 @@ class Arena(Mapping[str, Array]):
         """The one buffer, padding included; refused where there are several dtypes."""
         if len(self.buffers) != 1:
             rule, found = "flat needs arrays of one dtype", ", ".join(self.buffers)
-            message = f"{rule}, but the arena has {found}: use .buffers"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, but the arena has {found}: use .buffers")
         return next(iter(self.buffers.values()))
 
     @property
@@ -327,11 +324,10 @@ class Arena(Mapping[str, Array]):
         if value is view:  # arena["W"] -= step has already written to the view
             return
         if not self.backend.is_array(value):
-            message = (
+            raise ArgumentTypeError(
                 f"{name} must be a {self.backend.name} array, got "
                 f"{type(value).__name__}; for a number write arena[{name!r}][...] = it"
             )
-            raise ArgumentTypeError(message)
         refuse_masked(name, value)
         check_like(name, value, view)
         view[...] = value
@@ -365,8 +361,7 @@ def refuse_other_buffers(layout: Layout, buffers: Mapping[str, Array]) -> None:
     check_kind("layout", layout, Layout, "a gdopt.arrays.Layout")
     check_mapping("buffers", buffers)
     if wrong := name_differences([*layout.sizes], buffers):
-        message = f"buffers must have the dtypes of the layout: {wrong}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"buffers must have the dtypes of the layout: {wrong}")
     labelled = {f"buffers[{group!r}]": buffer for group, buffer in buffers.items()}
     refuse_other_kinds(labelled)
     backend = common_backend(labelled.items())
@@ -388,8 +383,7 @@ def refuse_unusable_dtype(name: str, dtype: Any, *, complex_too: bool = False) -
     if not is_float(dtype) and not (complex_too and dtype.name in COMPLEX):
         known = [*DTYPES, *(COMPLEX if complex_too else [])]
         names = f"{', '.join(known[:-1])} or {known[-1]}"
-        message = f"{name} must be {names}, got {dtype}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{name} must be {names}, got {dtype}")
     if not dtype.isnative:
         message = f"{name} must be in this machine's byte order, got {dtype.str!r}"
         raise ArgumentTypeError(message)

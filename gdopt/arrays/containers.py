@@ -202,8 +202,7 @@ def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | N
     if container is not None:
         named = container.named()
     if not named:
-        message = f"{what} must hold at least one array, got none"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{what} must hold at least one array, got none")
     return named, container
 
 

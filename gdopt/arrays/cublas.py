@@ -54,8 +54,7 @@ class Cublas:
         status = getattr(self._library, name)(*arguments)
         if status:
             reason = STATUSES.get(status, f"status {status}")
-            message = f"cuBLAS failed: {name} gave {reason}"
-            raise BackendError(message)
+            raise BackendError(f"cuBLAS failed: {name} gave {reason}")
 
     def _follow(self) -> None:
         """Send what comes to the current stream; each has a workspace of its own."""

@@ -25,23 +25,20 @@ def _load() -> Any:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         reason = "is missing" if absent else f"cannot be imported ({error})"
         extra = cuda_extra() or "cuda13x"
-        message = f"CuPy {reason}: {install(extra)}"
-        raise BackendError(message) from error
+        raise BackendError(f"CuPy {reason}: {install(extra)}") from error
     if cupy.is_available():
         return cupy
     if cuda_extra() is None:
-        message = (
+        raise BackendError(
             "the NVIDIA driver is missing: CuPy is installed, but libcuda is not on "
             "this machine; in a container, run it with --gpus all"
         )
-        raise BackendError(message)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     hint = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
-    message = (
+    raise BackendError(
         f"a CUDA device is missing{hint}: the driver is installed, but shows none that "
         f"CuPy {cupy.__version__} can use; `nvidia-smi` lists them"
     )
-    raise BackendError(message)
 
 
 def raise_if_cuda_error(error: Exception, where: str) -> None:
@@ -51,8 +48,7 @@ def raise_if_cuda_error(error: Exception, where: str) -> None:
     """
     library = type(error).__module__.partition(".")[0]
     if library in LIBRARIES and not isinstance(error, MemoryError | Warning):
-        message = f"CUDA failed {where}: {error}"
-        raise BackendError(message) from error
+        raise BackendError(f"CUDA failed {where}: {error}") from error
 
 
 class OnDevice:
@@ -178,8 +174,7 @@ class CupyBackend(Backend):
             if out is None:
                 out = self.xp.empty(shape, a.dtype)
             elif out.shape != shape:  # CuPy would fill it in any other shape
-                message = f"out must have shape {shape}, got {out.shape}"
-                raise ArgumentError(message)
+                raise ArgumentError(f"out must have shape {shape}, got {out.shape}")
             if not self._cublas[device.id].multiply(a, b, out):
                 return self.xp.matmul(a, b, out=out)
         return out

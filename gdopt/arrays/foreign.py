@@ -139,11 +139,10 @@ def parameter_view(array: Any, label: str) -> Array:
     if isinstance(array, np.ndarray) or not is_exported(array):
         return array
     if is_jax(array):
-        message = (
+        raise ArgumentTypeError(
             "jax arrays cannot be updated in place: keep the parameters as "
             f"np.array(w), and pass jnp.asarray(w) to the loss; {label} is one"
         )
-        raise ArgumentTypeError(message)
     return view_of(array.detach() if is_tensor(array) else array, label)
 
 
@@ -152,21 +151,18 @@ def gradient_view(array: Any, label: str, library: str, device: str) -> Array:
     tensor = is_tensor(array)
     jax = not tensor and is_jax(array)
     if tensor and array.is_sparse:
-        message = (
+        raise ArgumentTypeError(
             f"{label} must be dense, got a sparse tensor: write g = p.grad.coalesce(); "
             "opt.step(g.values(), at=g.indices()[0])"
         )
-        raise ArgumentTypeError(message)
     if jax and isinstance(array, sys.modules["jax"].core.Tracer):
-        message = (
+        raise ArgumentTypeError(
             "opt.step cannot run inside jax.jit: return the gradients and call it "
             f"outside; {label} is a {kind_of(array)}"
         )
-        raise ArgumentTypeError(message)
     if (found := device_of(array)) != device:
         rule = f"{label} must be a {library} array on {device}"
-        message = f"{rule}, got a {kind_of(array)} on {found}"
-        raise BackendError(message)
+        raise BackendError(f"{rule}, got a {kind_of(array)} on {found}")
     if jax and device == "cpu":
         return np.asarray(array)  # waits for the result
     if tensor:
@@ -208,12 +204,11 @@ class Tensors:
             return
         now, before = zip(*facts, strict=True), zip(*self._memory, strict=True)
         moved = [n for n, a, b in zip(self.named, now, before, strict=True) if a != b]
-        message = (
+        raise ArgumentError(
             f"the parameter {array_label(moved[0])} has other memory than when the "
             "optimizer was made: make it after .to(), .half(), share_memory() or "
             "p.data = ..."
         )
-        raise ArgumentError(message)
 
     def grads(self, names: Iterable[str]) -> dict[str, Any]:
         """Return the gradients that parameters carry; at least one has one."""
@@ -222,10 +217,9 @@ class Tensors:
             raise ArgumentTypeError(message)
         grads = {name: self.named[name].grad for name in names}
         if all(grad is None for grad in grads.values()):
-            message = (
+            raise ArgumentError(
                 "no parameter has a gradient: call loss.backward() before opt.step()"
             )
-            raise ArgumentError(message)
         return grads
 
     def views(self, tensors: list[Any]) -> list[Array]:

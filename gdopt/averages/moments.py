@@ -48,10 +48,9 @@ class Lines:
             try:
                 x = np.asarray(series)
             except ValueError as error:
-                message = (
+                raise ArgumentTypeError(
                     f"series must be a list of numbers, got {shown(series)}: {error}"
-                )
-                raise ArgumentTypeError(message) from error
+                ) from error
         backend = common_backend([("series", x)])
         if x.dtype.kind in "iu":
             x = x.astype(np.float64)
@@ -132,11 +131,10 @@ def weighted(
     """
     zero = starts_from_zero(check_initial(initial))
     if not isinstance(initial, str) or (zero and not bias_correction):
-        message = (
+        raise ArgumentError(
             "gaps, times and variances need bias_correction=True or initial='first', "
             f"got bias_correction={bias_correction}, initial={shown(initial)}"
         )
-        raise ArgumentError(message)
     in_gaps = not check_optional(check_flag, "ignore_na", ignore_na)
     backend, device = lines.backend, lines.backend.device(lines.rows)
     xp, steps = backend.xp, len(lines.rows)

@@ -82,8 +82,7 @@ def ewa(
     lines, given = Lines.of(series, axis), beta is not None or window is not None
     if times is None and halflife is not None:
         rule = "halflife needs times; without them, beta is 0.5 ** (1 / halflife)"
-        message = f"{rule}, got halflife={shown(halflife)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got halflife={shown(halflife)}")
     decay: Any = check_beta(beta, window) if given or times is None else 0.5
     if ignore_na is None and times is None:
         return _average(lines, decay, check_initial(initial), bias_correction)

@@ -119,21 +119,18 @@ class EWA:
         t, raw = checked["t"], checked["value"]
         if (raw is None) != (t == 0):
             rule = "must have a value where t is above 0"
-            message = f"state {rule}, got {shown(checked)}"
-            raise StateError(message)
+            raise StateError(f"state {rule}, got {shown(checked)}")
         own = self._raw
         try:
             raw = None if raw is None else _copied(raw)
             both = own is not None and raw is not None
             if both and isinstance(own, float) != isinstance(raw, float):
                 rule = "must be a number or an array as the values here are"
-                message = f"value {rule}, got {shown(raw)}"
-                raise ArgumentTypeError(message)
+                raise ArgumentTypeError(f"value {rule}, got {shown(raw)}")
             if own is not None and hasattr(raw, "shape"):
                 check_like("value", raw, own)
         except GdoptError as error:
-            message = f"state is damaged: {error}"
-            raise StateError(message) from error
+            raise StateError(f"state is damaged: {error}") from error
         self.t, self._raw = t, raw
 
     def _first(self, number: float) -> float:
@@ -160,8 +157,7 @@ class EWA:
         if out is None:
             out = backend.xp.empty(x.shape, x.dtype)
         elif out is not x and backend.xp.shares_memory(out, x):
-            message = "out must be x itself or share no memory with it"
-            raise ArgumentError(message)
+            raise ArgumentError("out must be x itself or share no memory with it")
         divisor = self._divisor(self.t + 1)
         with Uninterrupted():
             averaged_kernel(raw, out, x, beta=self.beta, divisor=divisor)

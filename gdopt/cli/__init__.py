@@ -115,8 +115,7 @@ def _answer(given: list[str], *ranks: Any) -> int:
         near = difflib.get_close_matches(given[0], COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         rule = f"COMMAND must be one of {', '.join(COMMANDS)}"
-        message = f"{rule}, got {given[0]!r}{hint}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {given[0]!r}{hint}")
     try:
         chosen = parser.parse_args(given)
     except SystemExit as done:  # argparse has said why

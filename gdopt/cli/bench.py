@@ -108,12 +108,11 @@ def find_suite(given: str | None = None) -> Path:
         origin, folder = VARIABLE, Path(named)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        message = (
+        raise ArgumentError(
             f"{origin} must be the folder bench of a checkout of gdopt, got "
             f"'{folder}' without {' and '.join(missing)}: the suite is not in the "
             f"wheel; name it with --suite FOLDER or {VARIABLE}"
         )
-        raise ArgumentError(message)
     return folder.resolve()
 
 
@@ -151,8 +150,7 @@ def _wait(command: list[str], variables: dict[str, str], folder: Path) -> int:
             code = process.wait()
         except KeyboardInterrupt:
             _interrupt(process)
-            message = f"; what was measured is in {folder}"
-            raise KeyboardInterrupt(message) from None
+            raise KeyboardInterrupt(f"; what was measured is in {folder}") from None
     return 128 - code if code < 0 else code
 
 

@@ -94,8 +94,7 @@ def reader(
         except ValueError:
             fits = False
         if not fits:
-            message = f"must {rule}, got {text!r}"
-            raise argparse.ArgumentTypeError(message)
+            raise argparse.ArgumentTypeError(f"must {rule}, got {text!r}")
         return value
 
     return read
@@ -110,8 +109,7 @@ def count(text: str) -> int:
     """Read a whole number of at least 1, which can be counted to."""
     found = from_one(text)
     if found > sys.maxsize:
-        message = f"must be at most {sys.maxsize}, got {text!r}"
-        raise argparse.ArgumentTypeError(message)
+        raise argparse.ArgumentTypeError(f"must be at most {sys.maxsize}, got {text!r}")
     return found
 
 

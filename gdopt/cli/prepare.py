@@ -148,8 +148,7 @@ def load_problem(
 
 def _digits(**options: Any) -> Dataset:
     if options:
-        message = f"--{next(iter(options))} is of a CSV file, got digits"
-        raise ArgumentError(message)
+        raise ArgumentError(f"--{next(iter(options))} is of a CSV file, got digits")
     datasets = load_extra("sklearn.datasets", "train", "gdopt train digits")
     X, y = datasets.load_digits(return_X_y=True)
     return Dataset(X.astype(np.uint8), y, "digits", None, tuple("0123456789"))
@@ -165,19 +164,17 @@ def _file(source: str, **options: Any) -> Dataset:
         write(f"{source}: {len(y):,} rows, {schema.task}\n")
         write("\n".join(aligned(_columns(schema))) + "\n")
     if y.ndim != 1:
-        message = f"{source}: targets must be of shape (m,), got {y.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{source}: targets must be of shape (m,), got {y.shape}")
     if schema is None and y.dtype.kind in "iu":
         found, y = np.unique(y, return_inverse=True)
         names: Any = data.classes or found.tolist()
         data = Dataset(data.X, y, source, None, tuple(map(str, names)))
     classes = data.classes
     if classes is not None and not 2 <= len(classes) <= len(y) / 2:
-        message = (
+        raise ArgumentError(
             f"{source}: targets must be of 2 classes or more, each of 2 examples or "
             f"more on average, got {len(classes)} in {len(y)} examples"
         )
-        raise ArgumentError(message)
     return data
 
 

@@ -32,11 +32,9 @@ def shown_once(ranks: Ranks) -> Iterator[None]:
                 stack.enter_context(redirect_stderr(io.StringIO()))
             yield
     except KeyboardInterrupt as interrupt:
-        message = f"gdopt: interrupted {interrupt}".rstrip()
-        raise SystemExit(message) from interrupt
+        raise SystemExit(f"gdopt: interrupted {interrupt}".rstrip()) from interrupt
     except (GdoptError, OSError) as error:
-        message = f"gdopt: error: {error}"
-        raise SystemExit(message) from error
+        raise SystemExit(f"gdopt: error: {error}") from error
 
 
 def agree(ranks: Ranks, settings: Mapping[str, Any], problem: PreparedData) -> None:

@@ -191,11 +191,10 @@ def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
         size = planned.micro_batch_size
         write(f"{planned.headline()}\n")
     if size > problem.counts["train"]:
-        message = (
+        raise ArgumentError(
             f"--batch-size must be at most {problem.counts['train']}, the number of "
             f"training examples, got {size}"
         )
-        raise ArgumentError(message)
     replicas = arguments.replicas or (REPLICAS if ranks.size > 1 else None)
     how: dict[str, Any] = {"batch_size": size, "seed": arguments.seed}
     batches: MiniBatches | ReplicaBatches

@@ -200,8 +200,7 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             "betas": {name: values[name] for name in BETAS if name in values},
         }
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        message = f"{rule}, got '{path}'"
-        raise ArgumentError(message) from error
+        raise ArgumentError(f"{rule}, got '{path}'") from error
 
 
 def _draw(

@@ -49,14 +49,12 @@ def as_images(images: Array, shape: Any, generator: Any) -> tuple[Backend, Array
     if shape is None:
         if images.ndim not in (3, 4):
             rule = "images must be (m, h, w) or (m, h, w, c), or flat with a shape"
-            message = f"{rule}, got {images.shape}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, got {images.shape}")
         return backend, images
     sizes = check_each(check_count, "shape", shape)
     if len(sizes) not in (2, 3) or images.shape[1:] != (math.prod(sizes),):
         rule = "images must be (m, h * w * c) with shape = (h, w) or (h, w, c)"
-        message = f"{rule}, got {images.shape} with {shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {images.shape} with {shape}")
     return backend, images.reshape(images.shape[0], *sizes)
 
 
@@ -138,8 +136,7 @@ class Augment:
     def __init__(self, transforms: Sequence[Transform], *, seed: int = 0) -> None:
         self.transforms = tuple(check_sequence("transforms", transforms))
         if not self.transforms:
-            message = "transforms must hold at least one, got none"
-            raise ArgumentError(message)
+            raise ArgumentError("transforms must hold at least one, got none")
         for place, transform in enumerate(self.transforms):
             check_function(f"transforms[{place}]", transform)
         functions = (getattr(one, "func", one) for one in self.transforms)

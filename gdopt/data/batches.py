@@ -254,8 +254,7 @@ def _check_rows(count: Any, *, axis: int, allow_nan: bool) -> int:
     for name, given, default in (("axis", axis, 0), ("allow_nan", allow_nan, False)):
         if given != default:
             rule = f"{name} must be {default} for a number of examples"
-            message = f"{rule}, whose rows are not held here, got {given}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, whose rows are not held here, got {given}")
     return check_count("number of examples", count)
 
 

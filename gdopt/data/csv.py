@@ -84,11 +84,9 @@ def _check_form(delimiter: Any, decimal: Any) -> None:
     if delimiter is not None and (
         not isinstance(delimiter, str) or len(delimiter) != 1
     ):
-        message = f"delimiter must be one character, got {shown(delimiter)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"delimiter must be one character, got {shown(delimiter)}")
     if decimal not in {None, ".", ","}:
-        message = f"decimal must be '.' or ',', got {shown(decimal)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"decimal must be '.' or ',', got {shown(decimal)}")
 
 
 def _content(file: Path) -> bytes:

@@ -45,8 +45,7 @@ def check_arrays(
 ) -> tuple[Backend, int]:
     """Return the backend of arrays and the number of examples that all of them hold."""
     if not arrays:
-        message = "at least one array must be given, got none"
-        raise ArgumentError(message)
+        raise ArgumentError("at least one array must be given, got none")
     backend = common_backend((name.format(k), array) for k, array in enumerate(arrays))
     counts = []
     for k, array in enumerate(arrays):
@@ -55,13 +54,12 @@ def check_arrays(
             raise ArgumentError(message)
         counts.append(int(array.shape[example_axis(array, axis)]))
         if counts[k] != counts[0]:
-            message = (
+            raise ArgumentError(
                 "arrays must hold equally many examples along axis "
                 f"{axis}: {name.format(0)} holds {counts[0]}, {name.format(k)} holds "
                 f"{counts[k]} (shapes {tuple(arrays[0].shape)} and "
                 f"{tuple(array.shape)}){axis_hint(arrays, axis)}"
             )
-            raise ArgumentError(message)
     return backend, counts[0]
 
 
@@ -110,8 +108,7 @@ def refuse_nan(  # noqa: PLR0917
         bad, what = bad_in(array), "NaN" if kind == "isnan" else "infinity"
         first = np.unravel_index(int(xp.argmax(bad)), array.shape)
         found = f"{int(bad.sum())}, the first at {[int(k) for k in first]}"
-        message = f"{name} must not contain {what}, got {found}{hint}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{name} must not contain {what}, got {found}{hint}")
 
 
 # A loop holds its last batch while the next is made, and often the one before it too.

@@ -158,22 +158,19 @@ class Normalizer:
             axis, dtype = check_axis(int(state["axis"])), np.dtype(str(state["dtype"]))
             skipna = check_flag("skipna", state.get("skipna", False))
         except (GdoptError, TypeError, ValueError) as error:
-            message = f"state is damaged: {error}"
-            raise StateError(message) from error
+            raise StateError(f"state is damaged: {error}") from error
         right = mean.shape == scale.shape and np.isfinite(mean).all()
         if not (right and np.isfinite(scale).all() and (scale > 0).all()):
-            message = (
+            raise StateError(
                 "mean and scale in state must be finite, of one shape, and scale "
                 f"positive, got shapes {mean.shape} and {scale.shape}"
             )
-            raise StateError(message)
         return cls(mean, scale, axis, dtype, skipna)
 
     def _refuse_others(self, X: Array, dtype: Any) -> Backend:
         backend, _ = check_arrays((X,), self.axis, "X")
         if X.dtype != dtype:
-            message = f"X must be {np.dtype(dtype)}, got {X.dtype}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"X must be {np.dtype(dtype)}, got {X.dtype}")
         examples = example_axis(X, self.axis)
         if X.shape[:examples] + X.shape[examples + 1 :] != self.mean.shape:
             rule = f"X must have examples of shape {self.mean.shape}"

@@ -67,19 +67,15 @@ def members_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
     found = {entry.filename.removesuffix(".npy"): entry for entry in entries}
     if len(found) != len(entries):
-        message = "it must hold every name once, got duplicates"
-        raise ValueError(message)
+        raise ValueError("it must hold every name once, got duplicates")
     for name, entry in found.items():
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            message = f"names must not lead out of a folder, got {name!r}"
-            raise ValueError(message)
+            raise ValueError(f"names must not lead out of a folder, got {name!r}")
         if entry.file_size > RATIOS.get(entry.compress_type, 0) * entry.compress_size:
-            message = f"{name} cannot unpack to {entry.file_size} bytes"
-            raise ValueError(message)
+            raise ValueError(f"{name} cannot unpack to {entry.file_size} bytes")
     if sum(entry.compress_size for entry in entries) > archive.start_dir:
-        message = "its members claim more bytes than it holds"
-        raise ValueError(message)
+        raise ValueError("its members claim more bytes than it holds")
     return found
 
 
@@ -95,20 +91,17 @@ def read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in HEADERS:
-            message = f"its format must be npy 1.0 or 2.0, got {version}"
-            raise ValueError(message)
+            raise ValueError(f"its format must be npy 1.0 or 2.0, got {version}")
         shape, by_columns, dtype = HEADERS[version](stream)
         if dtype.hasobject:
-            message = "Object arrays cannot be loaded: they are pickles"
-            raise ValueError(message)
+            raise ValueError("Object arrays cannot be loaded: they are pickles")
         size, left = math.prod(shape) * dtype.itemsize, entry.file_size - stream.tell()
         if size != left or min(shape, default=0) < 0:
             message = f"{dtype} of shape {shape} must be {size} bytes, got {left}"
             raise ValueError(message)
         array = np.empty(shape, dtype, order="F" if by_columns else "C")
         if fill(array, stream) < size:
-            message = "it is truncated"
-            raise EOFError(message)
+            raise EOFError("it is truncated")
         stream.read(1)  # compares the checksum of an empty array, too
     return array
 

@@ -126,6 +126,5 @@ def _checked(arrays: tuple[Any, ...]) -> list[np.ndarray]:
     for k, array in enumerate(arrays):
         if not isinstance(array, np.ndarray) or array.ndim == 0:
             rule = f"array {k} of a batch must be a NumPy array of examples"
-            message = f"{rule}, got {type(array).__name__}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"{rule}, got {type(array).__name__}")
     return list(arrays)

@@ -57,14 +57,12 @@ class Schema:
         }
         if not columns:
             rule = "must have a feature in addition to the target"
-            message = f"{table.source}: {rule}, got none"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{table.source}: {rule}, got none")
         size = 8 * len(goal.codes) * sum(len(c) for c in columns.values() if c)
         if size > MOST_BYTES:
             most = max(columns, key=lambda name: len(columns[name] or ()))
             rule = f"one-hot columns must fit 1 GiB, got {size:,} bytes"
-            message = f"{table.source}: {rule}; exclude {most!r}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{table.source}: {rule}; exclude {most!r}")
         task = choose_task(goal, task)
         classes = goal.categories() if task == "classification" else None
         ignored = tuple(n for n in table.columns if n not in {*columns, goal.name})

@@ -165,8 +165,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
             raise ArgumentError(message)
     elif not all(broken):
         rule = "parts must be all fractions or all whole numbers of examples"
-        message = f"{rule}, got {together}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {together}")
     else:
         sizes = _rounded(asked, count, together)
     return [sizes["train"], sizes.get("dev", 0), sizes["test"]]
@@ -176,19 +175,16 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
     """Turn fractions into numbers of examples, the rest going to training."""
     for name, share in asked.items():
         if not 0 < share < 1:
-            message = f"{name} must be a fraction in (0, 1), got {share}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} must be a fraction in (0, 1), got {share}")
     if not math.isclose(sum(asked.values()), 1, abs_tol=1e-9):
-        message = f"fractions must add up to 1, got {together}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"fractions must add up to 1, got {together}")
     sizes = {name: round(share * count) for name, share in asked.items()}
     sizes["train"] = 0
     sizes["train"] = count - sum(sizes.values())
     for name, size in sizes.items():
         if size < 1:
             rule = f"{name} must get at least one example"
-            message = f"{rule}, got {asked[name]} of {count} examples"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, got {asked[name]} of {count} examples")
     return sizes
 
 
@@ -198,16 +194,14 @@ def _numbers(name: str, labels: Array, count: int) -> np.ndarray:
     backend = common_backend(((name, labels),))
     if labels.size != count:
         rule = f"{name} must hold one label for each of the {count} examples"
-        message = f"{rule}, got shape {tuple(labels.shape)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got shape {tuple(labels.shape)}")
     flat, kind = labels.reshape(-1), labels.dtype.kind
     xp = backend.xp
     whole = kind == "f" and (xp.isfinite(flat) & (flat == xp.floor(flat))).all()
     text = kind == "O" and all(isinstance(label, str) for label in flat)
     if not (kind in "biuSUT" or whole or text):
         rule = f"{name} must hold whole numbers, truth values or text"
-        message = f"{rule}, got {labels.dtype}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {labels.dtype}")
     found: np.ndarray = backend.to_host(xp.unique(flat, return_inverse=True)[1])
     return found
 
@@ -232,8 +226,7 @@ def _by_group(
     if any(size and not part.size for size, part in zip(sizes, chosen, strict=True)):
         rule = "groups must be small enough for an example in every part"
         got = f"{len(lengths)}, the largest of {lengths.max()} examples"
-        message = f"{rule}, got {got}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {got}")
     return chosen
 
 

@@ -132,8 +132,7 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         with unchanged_on_error(self) as undo:
             settings = settings_of(self)
             if part and settings.early_stopping:
-                message = "partial_fit does not support early_stopping=True"
-                raise ArgumentError(message)
+                raise ArgumentError("partial_fit does not support early_stopping=True")
             fresh = not (hasattr(self, "_model") and (part or settings.warm_start))
             how = {"reset": fresh, "part": part, **options}
             X, targets, outputs = self._check_training_data(X, y, **how)
@@ -180,11 +179,10 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         """Return a model with the parameters there are, and its optimizer or a new."""
         hidden = self._model.network.sizes[1:-1]
         if hidden != settings.hidden_layer_sizes:
-            message = (
+            raise ArgumentError(
                 f"hidden_layer_sizes must stay {hidden} if training continues, "
                 f"got {settings.hidden_layer_sizes}"
             )
-            raise ArgumentError(message)
         if part and self._model.optimizer is not None:
             return copy.deepcopy(self._model)
         return self._model.continued(settings)
@@ -197,11 +195,10 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         if by_class is None:
             return None if given is None else check_weights(given, X)
         if part and by_class == "balanced":
-            message = (
+            raise ArgumentError(
                 "class_weight must hold weights for partial_fit, which sees a part of "
                 "the examples, got 'balanced'"
             )
-            raise ArgumentError(message)
         y = self.classes_[targets]
         factors = class_weight.compute_sample_weight(by_class, y)
         return check_weights(check_weights(given, X) * factors, X)
@@ -219,11 +216,10 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             raise ArgumentError(message) from error
         train, kept = tuple(parts[::2]), tuple(parts[1::2])
         if len(kept[0]) < 2:
-            message = (
+            raise ArgumentError(
                 "The validation set is too small. Increase 'validation_fraction' or "
                 "the size of your dataset."
             )
-            raise ArgumentError(message)
         return train, kept
 
     def _describe(self, judge: EpochJudge, *, fresh: bool) -> None:

@@ -177,27 +177,24 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
         if classes is None and reset:
             classes = found
         elif classes is None and not part and list(found) != list(self.classes_):
-            message = (
+            raise ArgumentError(
                 "warm_start can only be used where `y` has the same classes as in the "
                 f"previous call to fit. Previously got {self.classes_}, `y` has {found}"
             )
-            raise ArgumentError(message)
         if not reset and classes is not None and list(classes) != list(self.classes_):
-            message = (
+            raise ArgumentError(
                 f"classes must be those of the first call, {listed(self.classes_)}, "
                 f"got {listed(classes)}"
             )
-            raise ArgumentError(message)
         known = classes if reset else self.classes_
         unknown = found[~np.isin(found, known)]
         if unknown.size:
             message = f"y must hold only {listed(known)}, got {unknown.tolist()[0]!r}"
             raise ArgumentError(message)
         if len(known) < 2:
-            message = (
+            raise ArgumentError(
                 f"y must hold 2 classes or more, got one class: {known.tolist()[0]!r}"
             )
-            raise ArgumentError(message)
         self.classes_: np.ndarray = known
         outputs = 1 if len(known) == 2 else len(known)
         return X, np.searchsorted(known, y), outputs

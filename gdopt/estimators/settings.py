@@ -175,8 +175,7 @@ def settings_of(estimator: Any) -> SimpleNamespace:
     changes = settings.solver == "sgd" and settings.learning_rate != "constant"
     if changes and callable(settings.learning_rate_init):
         rule = "learning_rate must be 'constant' where learning_rate_init is a schedule"
-        message = f"{rule}, got {settings.learning_rate!r}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {settings.learning_rate!r}")
     return settings
 
 

@@ -59,11 +59,10 @@ class Comparison:
         sizes = [np.dtype(array.dtype).itemsize for array in probe.arrays.values()]
         self.eps = EPS[min(probe.loss_dtype.itemsize, *sizes)]
         if changed := probe.changed():
-            message = (
+            raise ArgumentError(
                 "loss_and_grads must not change params, but it changes "
                 f"{array_label(changed[0])}: leave the optimizer's step out"
             )
-            raise ArgumentError(message)
         self._refuse_other_gradients(self._same_loss())
 
     def run(self, directions: int | None) -> GradientCheck:
@@ -96,12 +95,11 @@ class Comparison:
         loss, grads = self.probe.call("at the parameters as they are")
         scale = max(abs(loss), abs(self.loss))
         if abs(loss - self.loss) > SAME_LOSS * self.eps * scale:
-            message = (
+            raise ArgumentError(
                 "loss_and_grads must give the same loss for the same parameters, got "
                 f"{self.loss!r} and then {loss!r}: for the check turn off dropout, and "
                 "all else that is random, or use the same seed in every call"
             )
-            raise ArgumentError(message)
         return grads
 
     def _refuse_other_gradients(self, grads: object) -> None:
@@ -109,12 +107,11 @@ class Comparison:
         second = self.probe.gradients(grads)
         for name, first in self.gradient.items():
             if relative_error(first, second[name]) > SAME_GRADIENT * self.eps:
-                message = (
+                raise ArgumentError(
                     "loss_and_grads must give the same gradients for the same "
                     f"parameters, but that of {array_label(name)} differs from call to "
                     "call: are gradients accumulated, or is dropout on?"
                 )
-                raise ArgumentError(message)
 
     @functools.cached_property
     def noise(self) -> float:
@@ -355,8 +352,7 @@ def check_gradient(
 def _refuse_coarse(what: str, dtype: Any) -> None:
     """Refuse what 1e-7 is too small a step for."""
     if dtype == np.complex64 or (is_float(dtype) and np.dtype(dtype).itemsize < 8):
-        message = (
+        raise ArgumentTypeError(
             f"step must be given, as {what} is {np.dtype(dtype)}, where {STEP:g} is "
             "lost in rounding: use float64 parameters and data for the check"
         )
-        raise ArgumentTypeError(message)

@@ -88,8 +88,7 @@ class Probe:
             raise ArgumentTypeError(message)
         loss = self._number(result[0])
         if not math.isfinite(loss):
-            message = f"the loss must be finite, got {loss} {where}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"the loss must be finite, got {loss} {where}")
         return loss, result[1]
 
     def _number(self, loss: Any) -> float:
@@ -99,8 +98,7 @@ class Probe:
         real = is_float(dtype) or np.dtype(dtype).kind in "fiu"
         if loss.shape != () or not real:
             got = f"{dtype} of shape {loss.shape}"
-            message = f"the loss must be one real number, got {got}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"the loss must be one real number, got {got}")
         if is_float(dtype):
             self.loss_dtype = np.dtype(dtype)
         return float(loss)
@@ -121,8 +119,7 @@ class Probe:
             gradient = np.asarray(gradient)
         device = common_backend([(what, gradient)]).device(gradient)
         if device != self.device:
-            message = f"{what} must be on {self.device}, got one on {device}"
-            raise BackendError(message)
+            raise BackendError(f"{what} must be on {self.device}, got one on {device}")
         check_like(what, gradient, self.given[name])
         host = np.array(self.backend.to_host(gradient))
         non_finite = ~np.isfinite(host)
@@ -166,11 +163,10 @@ class Probe:
             losses.append(self.call(f"with {place} moved by {move:+g}")[0])
         array[index] = middle
         if ends[0] == ends[1]:
-            message = (
+            raise ArgumentError(
                 f"step must move every parameter, but {step:g} leaves {place} = "
                 f"{float(middle):g} as it is in {middle.dtype}"
             )
-            raise ArgumentError(message)
         moved = 2 * step if self.nominal_step else ends[0] - ends[1]
         jump = (losses[0] - loss) - (loss - losses[1])
         return (losses[0] - losses[1]) / moved, jump / step
@@ -192,8 +188,7 @@ class Probe:
         moves = {name: high[name] - low[name] for name in direction}
         if not any(move.any() for move in moves.values()):
             rule = "step must move the parameters"
-            message = f"{rule}, but {step:g} leaves them unchanged"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, but {step:g} leaves them unchanged")
         if self.nominal_step:
             moves = {name: 2 * step * part for name, part in direction.items()}
         by_gradient = sum(float((gradient[n] * moves[n]).sum()) for n in direction)

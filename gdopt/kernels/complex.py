@@ -50,11 +50,10 @@ class ComplexSymbol(Symbol):
 
     def as_real(self) -> Symbol:
         """Refuse what only real values are used for."""
-        message = (
+        raise RuleError(
             "complex values in a rule are not compared, and have no sign, minimum, "
             "maximum, root, exp or log: take np.abs(z), z.real or z.imag"
         )
-        raise RuleError(message)
 
     def __add__(self, other: Any) -> ComplexSymbol:
         if isinstance(other, ComplexSymbol):
@@ -94,8 +93,7 @@ class ComplexSymbol(Symbol):
         known: Any = getattr(exponent, "value", exponent)
         if known not in POWERS:
             rule = f"take powers 1 to {POWERS[-1]}"
-            message = f"complex values in a rule {rule}, got {known!r}"
-            raise RuleError(message)
+            raise RuleError(f"complex values in a rule {rule}, got {known!r}")
         return self if known == 1 else self * self ** (known - 1)
 
     def __abs__(self) -> Modulus:

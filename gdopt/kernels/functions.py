@@ -67,22 +67,20 @@ def _reduce(
     if not axes:
         return one, []
     if x.axes < trace.axes or axes not in {(0,), tuple(range(1, x.axes))}:
-        message = (
+        raise RuleError(
             f"{name} in a rule is over all axes, over the first (axis=0) or over all "
             f"but the first (axis={tuple(range(1, trace.axes))}, keepdims=True), got "
             f"axis={axis}"
         )
-        raise RuleError(message)
     if axes == (0,):
         kind = {ELEMENT: COLUMN, ROW: ARRAY, COLUMN: COLUMN}[x.kind]
         count = [] if x.kind == COLUMN else ["rows_"]
     else:
         if not keepdims:
-            message = (
+            raise RuleError(
                 f"{name} over rows needs keepdims=True: without it, one value for each "
                 f"row is not taken as such by the operations on rows, got axis={axis}"
             )
-            raise RuleError(message)
         kind = {ELEMENT: ROW, COLUMN: ARRAY, ROW: ROW}[x.kind]
         count = [] if x.kind == ROW else ["columns_"]
     if not count:
@@ -98,8 +96,7 @@ def _axes_of(name: str, x: Symbol, axis: Any) -> tuple[int, ...]:
     for one in axes:
         if not isinstance(one, int) or not -x.axes <= one < x.axes:
             rule = f"{name} takes axes from {-x.axes} to {x.axes - 1}"
-            message = f"{rule} of an array of {x.axes} axes, got axis={axis!r}"
-            raise RuleError(message)
+            raise RuleError(f"{rule} of an array of {x.axes} axes, got axis={axis!r}")
     return tuple(sorted({one % x.axes for one in axes}))
 
 
@@ -206,11 +203,10 @@ def _unknown(what: str) -> str:
 
 def _refuse_keywords(name: str, keywords: Iterable[str]) -> None:
     if given := ", ".join(f"{keyword}=" for keyword in keywords):
-        message = (
+        raise RuleError(
             f"{name} takes no {given} in a rule: write y = {name}(...), as values are "
             "new ones, for all elements, in the dtype of the arithmetic"
         )
-        raise RuleError(message)
 
 
 def _array_ufunc(
@@ -240,8 +236,7 @@ def _array_function(
             f"{keyword}=" for keyword in keywords if keyword not in known.parameters
         ]
         got = ", ".join(other) or f"{len(arguments)} values"
-        message = f"{name} takes ({form}) in a rule, got {got}"
-        raise RuleError(message) from None
+        raise RuleError(f"{name} takes ({form}) in a rule, got {got}") from None
     return FUNCTIONS[function](*arguments, **keywords)
 
 

@@ -61,8 +61,7 @@ def cpu_engine() -> str:
     if name is None:
         return "numba" if numba_installed() else "numpy"
     if name not in CPU_ENGINES:
-        message = f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"GDOPT_CPU_ENGINE must be numpy or numba, got {name!r}")
     if name == "numba" and not numba_installed():
         message = f"GDOPT_CPU_ENGINE=numba needs Numba: {install('numba')}"
         raise MissingExtraError(message, name="numba")
@@ -365,8 +364,7 @@ class Kernel:
 
 def _refuse_real(name: str) -> NoReturn:
     """Refuse an array that a formula makes complex."""
-    message = f"{name} must be a complex array, as its result is complex"
-    raise ArgumentTypeError(message)
+    raise ArgumentTypeError(f"{name} must be a complex array, as its result is complex")
 
 
 def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
@@ -377,12 +375,10 @@ def _check_alike(named: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
             rule = f"the shape of {first}, {array.shape}"
             if shape != array.shape:
                 rule = f"shape {shape}, one value for each {kinds[name]} of {first}"
-            message = f"{name} must have {rule}, got {other.shape}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} must have {rule}, got {other.shape}")
         if kinds[name] != ELEMENT and other.dtype != np.float64:
             what = f"{name}, one value for each {kinds[name]}, must be float64"
-            message = f"{what}, got {other.dtype}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"{what}, got {other.dtype}")
         if kinds[name] == ELEMENT and (other.dtype != dtype or not is_float(dtype)):
             message = f"{name} must be of the float dtype of {first}, {dtype}, got "
             raise ArgumentTypeError(message + str(other.dtype))
@@ -413,8 +409,7 @@ def _check_apart(
         if near and backend.xp.shares_memory(named[name], named[other]):
             why = "a formula that reduces reads arrays again after it has written some"
             why = "other elements of it would be written" if by_element else why
-            message = f"{name} must not share memory with {other}: {why}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} must not share memory with {other}: {why}")
 
 
 def build_engine(

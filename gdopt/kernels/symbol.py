@@ -191,20 +191,18 @@ class Symbol:
     __rxor__ = __xor__
 
     def __bool__(self) -> bool:
-        message = (
+        raise RuleError(
             "a rule cannot branch on a value, as it is traced once for all elements: "
             "write np.where(condition, x, y) for if, & | ~ for and, or, not, "
             "(x == a) | (x == b) for x in (a, b), (a < x) & (x < b) for a < x < b, "
             "np.minimum(x, y) for min(x, y), np.maximum(x, y) for max(x, y)"
         )
-        raise RuleError(message)
 
     def __float__(self) -> float:
-        message = (
+        raise RuleError(
             "a rule cannot turn a value into a Python number: write np.sqrt(x), "
             "np.exp(x), ... for math.sqrt(x), math.exp(x), ..."
         )
-        raise RuleError(message)
 
     __int__ = __index__ = __complex__ = __float__
     __hash__ = object.__hash__  # by identity: dictionaries and sets do not call ==

@@ -83,26 +83,23 @@ class Signature:
                 message = f"{name}: a rule names its arguments, got *{parameter.name}"
                 raise RuleError(message)
             if is_reserved(parameter.name):
-                message = (
+                raise RuleError(
                     f"{name}: {parameter.name!r} is a reserved name (i, n, x0, s0, "
                     "words of C++, an underscore at either end): choose another"
                 )
-                raise RuleError(message)
             if parameter.kind is parameter.KEYWORD_ONLY:
                 scalars.append(parameter.name)
                 if parameter.default is not parameter.empty:
                     defaults[parameter.name] = parameter.default
             elif parameter.default is not parameter.empty:
-                message = (
+                raise RuleError(
                     f"{name}: {parameter.name!r} has a default, but positional "
                     "arguments are arrays; put hyper-parameters after a *"
                 )
-                raise RuleError(message)
             else:
                 arrays.append(parameter.name)
         if not arrays:
-            message = f"{name}: a rule takes at least one array by position"
-            raise RuleError(message)
+            raise RuleError(f"{name}: a rule takes at least one array by position")
         return cls(tuple(arrays), tuple(scalars), defaults)
 
     def put_on(self, function: Any) -> None:
@@ -261,11 +258,10 @@ def trace(
         returned = function(*arrays, **scalars)
         values = returned if isinstance(returned, tuple) else (returned,)
         if not 1 <= len(values) <= len(arrays):
-            message = (
+            raise RuleError(
                 f"{name} must return one value for each of its first arrays, at most "
                 f"{len(arrays)} ({listed(signature.arrays)}), got {len(values)}"
             )
-            raise RuleError(message)
         results = tuple(
             _own_result(name, array, value)
             for array, value in zip(arrays, values, strict=False)
@@ -288,11 +284,10 @@ def _own_result(name: str, array: Symbol, value: Any) -> Symbol:
         message = f"{name} must return numbers, got a comparison for {array.name!r}"
         raise RuleError(message)
     if join_kinds((array.kind, result.kind)) != array.kind:
-        message = (
+        raise RuleError(
             f"{name}: {array.name!r} holds one value for each {array.kind}, got one "
             f"for each {result.kind}: reduce it, or declare per={{{array.name!r}: ...}}"
         )
-        raise RuleError(message)
     own = result.kind == array.kind and result.operation in OPERATIONS
     return (
         result if own or result is array else Symbol("copy", (result,), kind=array.kind)

@@ -189,11 +189,10 @@ def example_gradients(
             message = f"along must be laid out like network.params, got {along}"
             raise ArgumentError(message)
     if not network.plain:
-        message = (
+        raise ArgumentError(
             "network must have neither dropout nor batch normalization nor layer "
             "normalization: gradients of single examples are known without them alone"
         )
-        raise ArgumentError(message)
     squares: list[Array] = []
     dots: list[Array] = []
     names = iter(range(1, len(network.sizes)))

@@ -68,8 +68,7 @@ class InputChecks:
         """Refuse a method that needs classes where the output is linear."""
         if self._output == "linear":
             rule = "needs output='softmax' or 'sigmoid', got 'linear'"
-            message = f"{name} {rule}: use {instead}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} {rule}: use {instead}")
 
 
 def check_floats(name: str, array: Array, **others: Array) -> Backend:
@@ -86,8 +85,7 @@ def check_examples(x: Array, features: int, dtype: Any) -> None:
         hint = ": write x.T" if x.shape[:1] == (features,) and x.ndim == 2 else ""
         raise ArgumentError(message + hint)
     if x.shape[0] == 0:
-        message = f"x must hold at least one example, got shape {x.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"x must hold at least one example, got shape {x.shape}")
     check_dtype("x", x, dtype)
 
 
@@ -116,8 +114,7 @@ def _check_all(fits: Array, array: Array, rule: str) -> None:
     if not fits.all():
         row, column = divmod(int(fits.argmin()), array.shape[1])
         value = float(array[row, column])
-        message = f"{rule}, got {value} in row {row}, column {column}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {value} in row {row}, column {column}")
 
 
 def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
@@ -127,8 +124,7 @@ def check_targets(targets: Array, shape: tuple[int, ...], dtype: Any) -> None:
     if targets.shape not in shapes:
         rule = f"have shape {' or '.join(map(str, shapes))}, one row per example"
         hint = ": write y.T" if targets.shape == shape[::-1] else ""
-        message = f"targets must {rule}, got {targets.shape}{hint}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"targets must {rule}, got {targets.shape}{hint}")
     check_dtype("targets", targets, dtype)
 
 
@@ -136,8 +132,7 @@ def check_weights(weights: Array, x: Array, *, validate: bool) -> None:
     """Refuse weights that are not one positive number for each example."""
     common_backend((("x", x), ("weights", weights)))
     if weights.shape != (len(x),):
-        message = f"weights must have shape ({len(x)},), got {weights.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"weights must have shape ({len(x)},), got {weights.shape}")
     check_dtype("weights", weights, x.dtype)
     if validate:
         rule = "weights must be above 0 and finite: leave out examples of weight 0"
@@ -151,12 +146,10 @@ def check_labels(labels: Array, shapes: Collection[tuple[int, ...]]) -> None:
         rule = f"have shape {' or '.join(map(str, shapes))}, one per example"
         flat = labels.ndim == 2 and (labels.size,) in shapes
         hint = ": write y.ravel()" if flat else ""
-        message = f"labels must {rule}, got {labels.shape}{hint}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"labels must {rule}, got {labels.shape}{hint}")
     if labels.dtype.kind not in "iu":
         rule = "be class numbers of an integer dtype"
-        message = f"labels must {rule}, got {labels.dtype}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"labels must {rule}, got {labels.dtype}")
 
 
 def check_classes(labels: Array, classes: int) -> None:
@@ -164,8 +157,7 @@ def check_classes(labels: Array, classes: int) -> None:
     for label in (int(labels.min()), int(labels.max())):
         if not 0 <= label < classes:
             rule = f"labels must be class numbers from 0 to {classes - 1}"
-            message = f"{rule}, as there are {classes} classes, got {label}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, as there are {classes} classes, got {label}")
 
 
 def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
@@ -176,8 +168,7 @@ def check_sizes(sizes: Sequence[int], output: str) -> tuple[int, ...]:
         message = f"sizes must name the input and at least one layer, got {got}"
         raise ArgumentError(message)
     if output == "sigmoid" and checked[-1] != 1:
-        message = f"sizes must end with 1 for a sigmoid output, got {got}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"sizes must end with 1 for a sigmoid output, got {got}")
     if output == "softmax" and checked[-1] < 2:
         message = f"sizes must end with 2 classes or more for softmax, got {got}"
         raise ArgumentError(message)
@@ -191,8 +182,7 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
         return (check("keep_prob", keep_prob),) * hidden
     if len(keep_prob) != hidden:
         got = f"{len(keep_prob)} numbers"
-        message = f"keep_prob must name {hidden} hidden layers, got {got}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"keep_prob must name {hidden} hidden layers, got {got}")
     return check_each(check, "keep_prob", keep_prob)
 
 

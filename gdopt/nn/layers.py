@@ -159,8 +159,7 @@ def activated(z: Array, name: str, *, in_place: bool) -> tuple[Array, Backprop]:
     """Return an activation's output, by its name, and its backprop."""
     passes, backend = ACTIVATIONS[name], check_floats("z", z)
     if check_flag("in_place", in_place) and not backend.writeable(z):
-        message = "z must be writeable, got a read-only array"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError("z must be writeable, got a read-only array")
     output = z if in_place else z.copy()
     passes.apply(output)
 

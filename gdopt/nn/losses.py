@@ -206,8 +206,7 @@ def squared_error(
     check_floats("predictions", predictions, targets=targets)
     if predictions.ndim not in (1, 2) or predictions.size == 0:
         rule = "predictions must have shape (m, outputs) or (m,), not empty"
-        message = f"{rule}, got {predictions.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {predictions.shape}")
     check_like("targets", targets, predictions)
     if check_flag("validate", validate):
         check_finite(targets.reshape(len(targets), -1), "targets")

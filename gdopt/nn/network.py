@@ -464,8 +464,7 @@ class Network:
 
     def _statistics(self, name: str) -> Statistics:
         if self._layers.statistics is None:
-            message = f"{name} needs a network with batch_norm=True"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} needs a network with batch_norm=True")
         return self._layers.statistics
 
     def state_dict(self) -> dict[str, Any]:

@@ -128,14 +128,12 @@ def layer_norm(
 def _check_scale(z: Array, least: int, **others: Array) -> None:
     backend = check_floats("z", z, **others)
     if least > 1 and z.shape[:1] < (least,):
-        message = (
+        raise ArgumentError(
             f"z must hold at least {least} examples to be normalized over them, got "
             f"shape {z.shape}; drop_last=True leaves a smaller last batch out"
         )
-        raise ArgumentError(message)
     if z.ndim != 2 or 0 in z.shape:
-        message = f"z must have shape (m, n), not empty, got {z.shape}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"z must have shape (m, n), not empty, got {z.shape}")
     for name, array in others.items():
         check_like(name, array, z[0])
     grads = {name: others[name] for name in ("d_gamma", "d_beta")}

@@ -88,8 +88,7 @@ class AveragedParameters(HyperAttributes):
         try:
             with self._turns.change("averaged"), self._parameters.on_device():
                 if self._held is not None:
-                    message = "averaged must not be entered within averaged()"
-                    raise GdoptError(message)
+                    raise GdoptError("averaged must not be entered within averaged()")
                 shown = self.averages()
                 self._held, entered = self._copy_parameters(), True
                 self._every.write(shown)

@@ -158,8 +158,7 @@ class Changeable(Resumable):
             message = f"{label} must have {old.ndim} axes, got shape {view.shape}"
             raise ArgumentError(message)
         if view.dtype != old.dtype:
-            message = f"{label} must be {old.dtype}, got {view.dtype}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"{label} must be {old.dtype}, got {view.dtype}")
         if state is not None:
             check_kind("state", state, Mapping, "a mapping of arrays by name")
         frozen = [n for n in every.named if n not in every.arrays]
@@ -215,8 +214,7 @@ class Changeable(Resumable):
             check_choice("state", key, own)
             label = f"the state {key!r} of {array_label(name)}"
             if not self._parameters.backend.is_array(value):
-                message = f"{label} must be an array, got {shown(value)}"
-                raise ArgumentTypeError(message)
+                raise ArgumentTypeError(f"{label} must be an array, got {shown(value)}")
             check_like(label, value, own[key])
             with self._parameters.on_device():
                 own[key][...] = value

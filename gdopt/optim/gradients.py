@@ -374,8 +374,7 @@ class Gradients:
         common_backend([(label, array)])  # such as masked arrays
         check_like(label, array, SimpleNamespace(shape=shape, dtype=parameter.dtype))
         if (device := backend.device(array)) != home:
-            message = f"{label} must be on {home}, got one on {device}"
-            raise BackendError(message)
+            raise BackendError(f"{label} must be on {home}, got one on {device}")
         return array
 
     def _reached(self, lows: Any, highs: Any) -> tuple[Any, Any]:
@@ -423,8 +422,7 @@ class Gradients:
                 raise ArgumentTypeError(message)
             return view
         if hasattr(array, "__array__") and not isinstance(array, np.generic):
-            message = f"{wanted} on {home}, got a {kind_of(array)}"
-            raise BackendError(message)
+            raise BackendError(f"{wanted} on {home}, got a {kind_of(array)}")
         message = f"{wanted}, got {kind_of(array)}"
         if parameter.shape == () and type(array) in {int, float}:
             library = "ml_dtypes" if parameter.dtype.name == "bfloat16" else "np"

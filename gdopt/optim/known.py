@@ -34,8 +34,7 @@ class Known(NamedTuple):
         if not is_on_device(norm) or norm.ndim or norm.dtype.kind not in "iuf":
             norm = as_number("norm", norm)
             if norm < 0:
-                message = f"norm must be at least 0, got {norm}"
-                raise ArgumentError(message)
+                raise ArgumentError(f"norm must be at least 0, got {norm}")
             return cls(norm, finite)
         own = parameters.backend
         device = own.device(norm) if own.is_array(norm) else "another device"

@@ -84,8 +84,7 @@ def _find(given: Any, array: Array, name: str, prefix: str) -> Rows:
         raise ArgumentTypeError(message)
     if rows.size and rows.astype(np.uint64).max() >= len(array):  # as negative ones are
         wrong = rows[(rows < 0) | (rows >= len(array))][0]
-        message = f"{prefix}rows must be in [0, {len(array)}), got {wrong}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{prefix}rows must be in [0, {len(array)}), got {wrong}")
     rows = rows.astype(np.int64, copy=False)
     increasing, repeats = bool((rows[1:] > rows[:-1]).all()), False
     if not increasing and len(array) < SPARSE * rows.size:
@@ -108,8 +107,7 @@ def _find_slices(parts: tuple[Any, ...], array: Array, prefix: str) -> Rows:
         message = f"{prefix}at must hold rows or slices alone, got {shown(parts)}"
         raise ArgumentTypeError(message)
     if any((part.step or 1) < 0 for part in parts):
-        message = f"{prefix}slices must step forwards, got {shown(parts)}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{prefix}slices must step forwards, got {shown(parts)}")
     return Rows(parts, shape)
 
 

@@ -105,8 +105,7 @@ class Rule:
         for name in check_mapping(what, given):
             if name not in known:
                 wanted = listed(known) or "nothing"
-                message = f"{self.name}: {what} may name {wanted}, got {name!r}"
-                raise RuleError(message)
+                raise RuleError(f"{self.name}: {what} may name {wanted}, got {name!r}")
 
     def __repr__(self) -> str:
         ranges = {name: bounds.text for name, bounds in self.ranges.items()}

@@ -130,8 +130,7 @@ class Setting:
         device = backend.device(part)
         if device != home and (part.ndim or device != "cpu"):
             got = f"a {backend.name} array on {device}"
-            message = f"{label} must be on {home}, got {got}"
-            raise BackendError(message)
+            raise BackendError(f"{label} must be on {home}, got {got}")
         if part.dtype.kind not in "iuf":
             message = f"{label} must be an array of numbers, got {part.dtype}"
             raise ArgumentTypeError(message)

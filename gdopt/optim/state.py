@@ -125,8 +125,7 @@ def _suggesting() -> Iterator[None]:
         yield
     except StateError as error:
         hint = "load_state_dict(state, hyper=False) keeps the settings and options here"
-        message = f"{error}; {hint}"
-        raise StateError(message) from error
+        raise StateError(f"{error}; {hint}") from error
 
 
 def with_own_options(saved: Any, own: Any, names: set[str] = OF_OPTIONS) -> Any:

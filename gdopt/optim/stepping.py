@@ -324,8 +324,7 @@ class Stepping(Changeable):
     def _has_non_finite(self, grads: Any, known: Known, *, waits: bool) -> bool:
         """Return whether the host has to skip a step, or refuse its gradients."""
         if known.finite is False and self.non_finite == "raise":
-            message = "grads must be finite, got finite=False"
-            raise ArgumentError(message)
+            raise ArgumentError("grads must be finite, got finite=False")
         if known.finite is not None:
             return not known.finite
         skips = self.options.non_finite == "skip"
@@ -341,8 +340,7 @@ class Stepping(Changeable):
         """Refuse gradients by name, unless their step is skipped."""
         if names and self.non_finite == "raise":
             found = f"the gradients of {listed(map(array_label, names))}"
-            message = f"grads must {rule} {found}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"grads must {rule} {found}")
 
     def _may_overflow(self, hyper: Hyper) -> bool:
         """Return whether gradients are so large that a step could overflow its state.

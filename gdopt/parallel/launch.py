@@ -47,12 +47,11 @@ def connect(timeout: float) -> Single | Mpi:
     host = _wait_for_all_ranks_to_come_to_world(timeout)
     if host.size == 1:
         library = sys.modules["mpi4py.MPI"].Get_library_version().split(",")[0]
-        message = (
+        raise ParallelError(
             f"{launcher} has started {count} processes, but each is alone for the MPI "
             f"of mpi4py, which is {library.splitlines()[0].strip()}: start them with "
             "its mpiexec, or install mpi4py for the MPI of this launcher"
         )
-        raise ParallelError(message)
     return host
 
 
@@ -79,11 +78,10 @@ def launched() -> tuple[int, str]:
 def _refuse_torchrun() -> None:
     count = os.environ.get("WORLD_SIZE", "1")
     if count != "1" and {"RANK", "LOCAL_RANK"} & os.environ.keys():
-        message = (
+        raise ParallelError(
             f"torchrun has started {count} processes, which only torch would let meet: "
             f"start them with mpirun -n {count} python ..."
         )
-        raise ParallelError(message)
 
 
 def choose_device(host: Mpi) -> None:
@@ -124,11 +122,10 @@ def arithmetic(backend: str) -> dict[str, str]:
             "the version of CUDA": f"{cuda}",
         }
     if not can_limit_blas() and not any(name in os.environ for name in THREADS):
-        message = (
+        raise ParallelError(
             f"the number of threads of BLAS must be set, as bits depend on it, but "
             f"{describe_blas()} is left to itself: mpirun -x OMP_NUM_THREADS=1 ..."
         )
-        raise ParallelError(message)
     has = _multiarray_umath.__cpu_features__
     instructions = [n for n in _multiarray_umath.__cpu_dispatch__ if has[n]]
     return {

@@ -167,12 +167,11 @@ class Mpi:
                 message = f"rank {self.rank}: rank {rank} failed before {self._call}"
                 raise ParallelError(message)
             if number == self.calls and kind != self._kind:
-                message = (
+                raise ParallelError(
                     "all ranks must make the same calls in the same order, but rank "
                     f"{self.rank} has come to {self._call}, and rank {rank} to "
                     f"{_call(number, kind)}"
                 )
-                raise ParallelError(message)
 
     def _give_up(self, missing: Iterable[int]) -> NoReturn:
         """Raise an error that names the ranks that are missing."""
@@ -183,19 +182,17 @@ class Mpi:
                 waits = number >= self.calls - 1  # else it was heard long ago
                 where = f" (which waits in {_call(number, kind)})" if waits else ""
                 named.append(f"rank {rank}{where}")
-        message = (
+        raise ParallelError(
             f"rank {self.rank}: all ranks must come to {self._call} within "
             f"{self._timeout:g} s, but {', '.join(named) or 'some'} did not: see "
             "what it does there, or give world a longer timeout"
         )
-        raise ParallelError(message)
 
     def _refuse_size(self, rank: int, part: Any, got: object) -> NoReturn:
-        message = (
+        raise ParallelError(
             f"rank {self.rank} must get {part.nbytes} bytes from rank {rank} in "
             f"{self._call}, got {got}: arrays must have the same shapes on all ranks"
         )
-        raise ParallelError(message)
 
     def _explain(
         self, error: Exception, receives: Sequence[Move], statuses: Sequence[Any]
@@ -238,8 +235,8 @@ class Mpi:
             time.sleep(3 * SILENCE)
         else:
             time.sleep(KILLED)
-            _show(self.rank, error)  # the one that failed first has ended nobody
-        with Path(os.devnull).open("w") as nowhere:  # Abort may hang
+            _show(self.rank, error)  # the rank that failed first did not end this one
+        with Path(os.devnull).open("w") as nowhere:  # as Abort may hang
             faulthandler.dump_traceback_later(KILLED, exit=True, file=nowhere)
             self._end(error)
 

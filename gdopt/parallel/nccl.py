@@ -125,11 +125,10 @@ class Nccl:
 
     def _bytes(self, array: Any) -> tuple[int, int, int]:
         if array.data.device_id != self._device:
-            message = (
+            raise ParallelError(
                 f"rank {self.rank}: arrays must be on cuda:{self._device}, where NCCL "
                 f"was started, got one on cuda:{array.data.device_id}"
             )
-            raise ParallelError(message)
         return array.data.ptr, array.nbytes, self._nccl.NCCL_INT8
 
     def _watch(self) -> None:

@@ -131,8 +131,7 @@ class Sharded(NotCopied, HyperAttributes):
         check_kind("params", params, Arena, "a gdopt.Arena: gdopt.Arena.of(params)")
         check_choice("order", order, ORDERS)
         for name in options.keys() & WHOLE:
-            message = f"{name} must not be given here: {WHOLE[name]}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"{name} must not be given here: {WHOLE[name]}")
         self.params, self.replicas = params, check_replicas(replicas, ranks.size)
         self.ranks, self._order = ranks, order
         self._comm = comm = ranks.communicator(params.backend.name, order)

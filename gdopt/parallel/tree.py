@@ -26,8 +26,7 @@ def check_replicas(replicas: Any, size: int) -> int:
     number = check_int("replicas", replicas, least=1)
     if number & (number - 1) or number < size:
         rule = f"a power of two, at least {size}, the number of ranks"
-        message = f"replicas must be {rule}, got {number}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"replicas must be {rule}, got {number}")
     return number
 
 

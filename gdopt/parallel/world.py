@@ -84,12 +84,11 @@ class Ranks:
         found = self._texts(own)
         for rank, other in enumerate(found[: self.rank]):
             if other == own:
-                message = (
+                raise ParallelError(
                     f"each rank must have a GPU of its own, but rank {rank} and rank "
                     f"{self.rank} have device {number}: start as many ranks on a "
                     "machine as it has GPUs, or set CUDA_VISIBLE_DEVICES for each"
                 )
-                raise ParallelError(message)
 
     def share(self, values: np.ndarray) -> np.ndarray:
         """Stack small host arrays of every rank: of equal shapes and dtypes.
@@ -121,11 +120,10 @@ class Ranks:
             for name in first | other:
                 ours, theirs = first.get(name, "none"), other.get(name, "none")
                 if ours != theirs:
-                    message = (
+                    raise ParallelError(
                         f"{name} must be the same on all ranks, got {ours} on rank 0 "
                         f"and {theirs} on rank {rank}"
                     )
-                    raise ParallelError(message)
 
     def _texts(self, own: str) -> list[str]:
         """Share texts: by their hashes alone, if all are equal."""

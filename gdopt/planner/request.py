@@ -171,8 +171,7 @@ def plan_batch_size(
 
 def _check_sizes(sizes: Any) -> Any:
     if not (found := check_sequence("sizes", sizes)):
-        message = "sizes must name at least one size, got none"
-        raise ArgumentError(message)
+        raise ArgumentError("sizes must name at least one size, got none")
     return check_increasing("sizes", found)
 
 

@@ -80,11 +80,10 @@ class Snapshot:
         """
         changed = {name: None for name, same in self._unnamed if not same()}
         if changed:
-            message = (
+            raise ArgumentError(
                 "state must name everything that the step changes, but it changed "
                 f"{', '.join(changed)} too; everything is again as it was"
             )
-            raise ArgumentError(message)
 
     def restore(self) -> None:
         """Restore everything, whatever fails; Ctrl-C waits until it is done."""
@@ -126,19 +125,17 @@ class Snapshot:
             load = thing.load_state_dict  # which may keep what it is given
             self._restores.append(lambda: load(copy.deepcopy(saved)))
         else:
-            message = (
+            raise ArgumentTypeError(
                 f"{name} must be an array, an optimizer, a random generator, anything "
                 "with state_dict and load_state_dict, or a container of these, got "
                 f"{type(thing).__name__}"
             )
-            raise ArgumentTypeError(message)
 
     def _keep_array(self, name: str, array: Array) -> None:
         try:
             backend = backend_of(array)
         except GdoptError as error:
-            message = f"{name}: {error}"
-            raise ArgumentTypeError(message) from error
+            raise ArgumentTypeError(f"{name}: {error}") from error
         if self._root and any(_overlap(_span(array), other) for other in self._known):
             return
         (self.apart if self._root else self.arrays).append(array)

@@ -211,8 +211,7 @@ class NetworkStep:
         self.validate = check_flag("validate", validate)
         if dev is not None:
             if len(check_sequence("dev", dev)) != 2:
-                message = f"dev must be (examples, labels), got {shown(dev)}"
-                raise ArgumentError(message)
+                raise ArgumentError(f"dev must be (examples, labels), got {shown(dev)}")
             network.check_data(*dev)
         self.dev = dev
         self.planned_state = (network, optimizer)

@@ -87,8 +87,7 @@ def save(figure: Any, path: str | os.PathLike[str], title: str) -> None:
     final = check_path("path", path)
     known = figure.canvas.get_supported_filetypes()
     if final.is_dir() or final.suffix[1:] not in {"", *known}:
-        message = f"path must name a picture, {listed(known)}, got '{final}'"
-        raise ArgumentError(message)
+        raise ArgumentError(f"path must name a picture, {listed(known)}, got '{final}'")
     final = final if final.suffix else final.with_name(f"{final.name}.png")
     with replacing(final) as file:
         figure.savefig(file, dpi=150, format=final.suffix[1:])
@@ -188,8 +187,7 @@ def _values(series: Array) -> np.ndarray:
     if wrong.any():
         place = int(wrong.argmax())
         rule = "series must hold finite numbers, and NaN for gaps"
-        message = f"{rule}, got {values[place]} at [{place}]"
-        raise ArgumentError(message)
+        raise ArgumentError(f"{rule}, got {values[place]} at [{place}]")
     return values
 
 

@@ -105,8 +105,7 @@ class per_epoch(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.first > 1:
-            message = f"first must be 0 or 1, got {self.first}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"first must be 0 or 1, got {self.first}")
 
     def _at(self, step: int) -> float:
         return value_at(self.schedule, self.first + step // self.steps)

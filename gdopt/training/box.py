@@ -21,8 +21,7 @@ class Box:
         self._xp = parameters.backend.xp
         if parameters.pairs:
             label = array_label(min(parameters.pairs))
-            message = f"bounds need real parameters, but {label} is complex"
-            raise ArgumentError(message)
+            raise ArgumentError(f"bounds need real parameters, but {label} is complex")
         ends = []
         for name, given in split_bounds(bounds).items():
             limits = Range.parse(HYPER["bounds"][name])

@@ -30,8 +30,7 @@ ROOM = 64  # for the SHA-256 of the file, at its end
 def pack(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Take the arrays out of a tree, and add the header that says where they are."""
     if not isinstance(tree, Mapping):
-        message = f"tree must be a dictionary, got {type(tree).__name__}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"tree must be a dictionary, got {type(tree).__name__}")
     arrays: dict[str, np.ndarray] = {}
     stripped = _extract_arrays(tree, (), arrays)
     digests = {name: digest(array) for name, array in arrays.items()}
@@ -48,8 +47,7 @@ def parse(header: np.ndarray) -> dict[str, Any]:
     check_format("it", known, FORMAT)
     if set(content) != {"format", "sha256", "tree"}:
         got = listed(sorted(content))
-        message = f"header must hold format, sha256 and tree, got {got}"
-        raise StateError(message)
+        raise StateError(f"header must hold format, sha256 and tree, got {got}")
     return dict(content)
 
 
@@ -60,8 +58,7 @@ def unpack(
     expected = content["sha256"]
     if set(expected) != set(arrays):
         wrong = name_differences(sorted(expected), sorted(arrays))
-        message = f"arrays must be those that its header names: {wrong}"
-        raise StateError(message)
+        raise StateError(f"arrays must be those that its header names: {wrong}")
     for name, array in arrays.items():
         if digest(array) != expected[name]:
             message = f"the SHA-256 of {name} must match the header's: it is damaged"
@@ -78,11 +75,9 @@ def _extract_arrays(
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                message = f"keys of {at} must be text, got {key!r}"
-                raise ArgumentTypeError(message)
+                raise ArgumentTypeError(f"keys of {at} must be text, got {key!r}")
             if key.startswith("$"):
-                message = f"keys must not begin with $, got {key!r} in {at}"
-                raise ArgumentError(message)
+                raise ArgumentError(f"keys must not begin with $, got {key!r} in {at}")
         return {k: _extract_arrays(v, (*place, k), arrays) for k, v in value.items()}
     if isinstance(value, list | tuple):
         parts = enumerate(value)
@@ -209,18 +204,15 @@ def load(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str
         try:
             return _read(content, archive)
         except StateError as error:
-            message = f"{file}: {error}"
-            raise StateError(message) from error
+            raise StateError(f"{file}: {error}") from error
 
 
 def _read(file: BinaryIO, archive: zipfile.ZipFile) -> dict[str, Any]:
     members = members_of(archive)
     if HEADER not in members or HEADER_DIGEST not in members:
-        message = f"must be a checkpoint of gdopt, got no {HEADER} in it"
-        raise StateError(message)
+        raise StateError(f"must be a checkpoint of gdopt, got no {HEADER} in it")
     if any(m.compress_type != zipfile.ZIP_STORED for m in members.values()):
-        message = "must hold its arrays uncompressed, got compressed ones"
-        raise StateError(message)
+        raise StateError("must hold its arrays uncompressed, got compressed ones")
     arrays = {name: read_member(archive, m) for name, m in members.items()}
     whole = _frame_digest(file, archive, arrays.values())
     header, own = arrays.pop(HEADER), arrays.pop(HEADER_DIGEST)
@@ -229,8 +221,7 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile) -> dict[str, Any]:
         raise StateError(message)
     tree = unpack(parse(header), arrays)
     if whole != archive.comment:
-        message = (
+        raise StateError(
             "must be a whole checkpoint, but its SHA-256 is not that in its comment"
         )
-        raise StateError(message)
     return tree

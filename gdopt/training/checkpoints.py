@@ -69,8 +69,7 @@ class CheckpointFolder:
             try:  # unlike that of flock, it ends with this process, not its children
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                message = f"{used}, or cannot be locked: {error}"
-                raise ArgumentError(message) from error
+                raise ArgumentError(f"{used}, or cannot be locked: {error}") from error
         if os.name == "posix" and not os.fstat(file.fileno()).st_nlink:
             raise ArgumentError(used)  # a run that has just ended removed it
         IN_USE.add(key)

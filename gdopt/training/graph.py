@@ -133,8 +133,7 @@ class TrainingGraph(NotCopied):
             message = "optimizer must update network.params, got one of other arrays"
             raise ArgumentTypeError(message)
         if not isinstance(executor, GraphExecutor):
-            message = "a graph needs a network on a GPU, got one on the CPU"
-            raise BackendError(message)
+            raise BackendError("a graph needs a network on a GPU, got one on the CPU")
         hyper = set(optimizer.hyper)
         if given := [n for n in optimizer.rule.scalars if n not in hyper]:
             message = f"a graph needs all hyper-parameters, but steps are given {given}"

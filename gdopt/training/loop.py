@@ -160,8 +160,7 @@ def refuse_unknown(name: str, options: Collection[str]) -> None:
     for option in options:
         if option not in known:
             near = "".join(f"; did you mean {n}?" for n in suggest(option, known)[:1])
-            message = f"{name} got an unknown keyword {option!r}{near}"
-            raise ArgumentTypeError(message)
+            raise ArgumentTypeError(f"{name} got an unknown keyword {option!r}{near}")
 
 
 def make_run(

@@ -54,8 +54,7 @@ def make_method(method: Any, params: Any, *, lr: Any = None, bounds: Any = None)
     made = method(params, **given) if callable(method) and not other else None
     if not isinstance(made, Optimizer):
         rule = "must be a name, a rule, an optimizer, or a function that returns one"
-        message = f"method {rule}, got {shown(method)}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"method {rule}, got {shown(method)}")
     refuse_others(made, params, "params")
     return made
 

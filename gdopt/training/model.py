@@ -61,8 +61,7 @@ class Model:
         """
         path = check_path("run", run) / FILE
         if not path.is_file():
-            message = f"run must be a folder with {FILE} in it, got '{run}'"
-            raise ArgumentError(message)
+            raise ArgumentError(f"run must be a folder with {FILE} in it, got '{run}'")
         state = check_state(str(path), load(path), PARTS)
         settings = check_state("network", state["network"], SETTINGS)
         network = Network(**settings, backend="numpy")
@@ -142,14 +141,12 @@ class Model:
             raise ArgumentError(message)
         if self.classes is None:
             if not holds_numbers(truth):
-                message = f"y must be numbers, got {shown(y)}"
-                raise ArgumentTypeError(message)
+                raise ArgumentTypeError(f"y must be numbers, got {shown(y)}")
             return Evaluation(truth.astype(np.float64), predicted, None)
         names = truth.astype(str)
         if unknown := sorted({*names.tolist()} - {*self.classes}):
             rule = f"y must be of the classes {listed(self.classes)}"
-            message = f"{rule}, got {listed(unknown)}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, got {listed(unknown)}")
         return Evaluation(names, predicted, self.classes)
 
     def _call(self, method: str, X: np.ndarray) -> np.ndarray:
@@ -185,14 +182,12 @@ class Model:
         wanted = self.network.sizes[0]
         if X.ndim != 2 or X.shape[1] != wanted or X.dtype.kind not in "biuf":
             rule = f"data must be real numbers of shape (m, {wanted})"
-            message = f"{rule}, got {X.dtype} of shape {X.shape}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, got {X.dtype} of shape {X.shape}")
         finite = np.isfinite(X)
         if not finite.all():
             row, column = np.argwhere(~finite)[0]
             place = f"row {row}, feature {column}"
-            message = f"data must be finite, got {X[row, column]} in {place}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"data must be finite, got {X[row, column]} in {place}")
         return X
 
 

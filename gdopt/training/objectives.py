@@ -40,8 +40,7 @@ class Objective:
         if isinstance(found, tuple | list) and len(found) == 2:
             return found[0], found[1]
         rule = f"{self._name} must return a pair (value, gradients)"
-        message = f"{rule}, got {shown(found)}"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"{rule}, got {shown(found)}")
 
     def _call(self, batch: tuple[Any, ...], _part: Any = None) -> Any:
         return self._fg(self.params, *batch)
@@ -134,8 +133,7 @@ class NetworkLoss(ModelObjective):
                 of, fix = "part", f"fewer replicas, or {fix} and a larger batch_size"
                 got = f"a batch of {last} in {replicas} replicas has parts of one"
             rule = f"batch_norm needs 2 examples or more in every {of}"
-            message = f"{rule}, but {got}: write {fix}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{rule}, but {got}: write {fix}")
 
     def _call(self, batch: tuple[Any, ...], part: Any = None) -> Any:
         with np.errstate(all="ignore"):

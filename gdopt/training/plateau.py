@@ -184,8 +184,7 @@ class ReduceOnPlateau:
         try:
             best = check_optional(as_number, "best", state["best"])
         except GdoptError as error:
-            message = f"state is damaged: {error}"
-            raise StateError(message) from error
+            raise StateError(f"state is damaged: {error}") from error
         self.best = best
         self.waited, self.cooldown_left = (state[name] for name in counts)
 

@@ -155,11 +155,9 @@ def lr_finder(
     low, high = check_positive("low", low), check_positive("high", high)
     factor = check_number("factor", factor, FACTOR)
     if high <= low:
-        message = f"high must be above low={low:g}, got {high:g}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"high must be above low={low:g}, got {high:g}")
     if check_count("steps", steps) < 2:
-        message = f"steps must be at least 2, got {steps}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"steps must be at least 2, got {steps}")
     if "lr" not in optimizer.hyper:
         message = f"optimizer must have a learning rate, lr, got {optimizer!r}"
         raise ArgumentError(message)

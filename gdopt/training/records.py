@@ -180,10 +180,9 @@ class History(Mapping[str, np.ndarray]):
         ]
         for name, values in zip(NUMBERS, saved, strict=True):
             if name in COUNTS and not all(map(float.is_integer, values.tolist())):
-                message = (
+                raise StateError(
                     f"{name} of history must be whole numbers, got {shown(values)}"
                 )
-                raise StateError(message)
         warnings = state["warnings"]
         try:
             kinds = {(type(step), type(text)) for step, text in warnings}

@@ -116,11 +116,10 @@ def resume(run: Run, folder: CheckpointFolder | ShardedFolder) -> None:
         _restore(run, before)
         if not isinstance(error, StateError):
             raise
-        message = (
+        raise StateError(
             f"{name} holds a run of another problem: {error}; take another folder, or "
             "delete this one to start over"
-        )
-        raise StateError(message) from error
+        ) from error
 
 
 def _check_parts(saved: Mapping[str, Any], run: Run) -> None:
@@ -224,8 +223,7 @@ def _refuse_other_settings(saved: Mapping[str, Any], own: Mapping[str, Any]) -> 
     own = {name: value for name, value in own.items() if name != "replicas"}
     if None not in {replicas, ours} and replicas != ours:
         rule = f"replicas, which decide the bits, must be {replicas}, got {ours}"
-        message = f"{rule}: give replicas={replicas} to continue"
-        raise StateError(message)
+        raise StateError(f"{rule}: give replicas={replicas} to continue")
     kept = {n: before.get(n) for n, v in became.items() if n in own and own[n] == v}
     _refuse_other(before, {**own, **kept})
 
@@ -248,8 +246,7 @@ def _refuse_other_evidence(run: Run, saved: Any, own: Any, *, whole: bool) -> No
     first = np.abs(run.history["loss"][:1]).max(initial=0)
     rounding = ROUNDING * float(first)
     if not math.isclose(value, now, rel_tol=TOLERANCE, abs_tol=rounding):
-        message = f"at its parameters the value was {value:.6g}, now {now:.6g}"
-        raise StateError(message)
+        raise StateError(f"at its parameters the value was {value:.6g}, now {now:.6g}")
     for key, (total, size) in own["sums"].items() if whole else ():
         before = saved["sums"].get(key, [math.inf, math.inf])
         near = abs(total - before[0]) <= TOLERANCE * size

@@ -70,8 +70,7 @@ class Cadence:
         if found and float(found[1]) > 0:
             return cls(seconds=float(found[1]))
         rule = "a number of steps, 'epoch', or seconds such as '2.5 s'"
-        message = f"record_every must be {rule}, got {every!r}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"record_every must be {rule}, got {every!r}")
 
     def is_due(self, step: int, waited: float, *, ends_epoch: bool) -> bool:
         """Return whether there is a record of a step."""
@@ -450,11 +449,10 @@ def _check_checkpoint(path: Any, data: Any) -> Any:
         return None
     check_path("checkpoint", path, "the path of a folder")
     if data is not None and not hasattr(data, "load_state_dict"):
-        message = (
+        raise ArgumentTypeError(
             "data must have state_dict() and load_state_dict(state) where there is a "
             f"checkpoint, as gdopt.minibatches has, got {type(data).__name__}"
         )
-        raise ArgumentTypeError(message)
     return path
 
 

@@ -33,8 +33,7 @@ def together(ranks: Any, work: Callable[[], Any], *, on_main: bool = False) -> A
     for rank, (kind, *letters) in enumerate(ranks.share(own).tolist()):
         if kind:
             said = bytes(letters).decode(errors="replace").rstrip()
-            message = f"rank {rank}: {said}"
-            raise ERRORS[kind - 1](message) from raised
+            raise ERRORS[kind - 1](f"rank {rank}: {said}") from raised
     return found
 
 

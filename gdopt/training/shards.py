@@ -64,8 +64,7 @@ def _read(file: Path, sha256: str, holds: Mapping[str, Any]) -> dict[str, Any]:
         pieces_of = [f"{key}[{start}:{stop}]" for key, (start, stop) in holds.items()]
         rule = f"{file} must hold the state of {listed(pieces_of)}"
         why = error if file.exists() else "there is no such file"
-        message = f"{rule}, as {head_name(file.name)} says: {why}"
-        raise StateError(message) from error
+        raise StateError(f"{rule}, as {head_name(file.name)} says: {why}") from error
     return pieces
 
 

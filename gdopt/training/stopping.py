@@ -254,8 +254,7 @@ def _best_of(state: Mapping[str, Any]) -> tuple[float | None, Record | None]:
             if name not in COUNTS and not (name in OPTIONAL and record[name] is None):
                 record[name] = as_number(name, record[name])
     except GdoptError as error:
-        message = f"state is damaged: {error}"
-        raise StateError(message) from error
+        raise StateError(f"state is damaged: {error}") from error
     if not isinstance(record["warning"], str | None):
         message = f"warning must be text or None, got {shown(record['warning'])}"
         raise StateError(message)

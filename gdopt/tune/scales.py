@@ -57,8 +57,7 @@ class Interval(Scale):
         for name in ("low", "high"):
             object.__setattr__(self, name, self._check(name, getattr(self, name)))
         if self.low > self.high:
-            message = f"low must be at most high, got {self}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"low must be at most high, got {self}")
 
     def _check(self, name: str, end: Any) -> Any:
         return check_number(name, end, self.bounds)
@@ -198,8 +197,7 @@ class power_of_two(Interval):
     def _check(self, name: str, end: Any) -> int:
         number = check_count(name, end)
         if number & (number - 1):
-            message = f"{name} must be a power of two, got {number}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"{name} must be a power of two, got {number}")
         return number
 
     def _drawn(self, value: Any) -> Any:
@@ -225,8 +223,7 @@ class choice(Scale):
     def __post_init__(self) -> None:
         options = tuple(check_sequence("options", self.options))
         if not options:
-            message = "options must hold at least one, got none"
-            raise ArgumentError(message)
+            raise ArgumentError("options must hold at least one, got none")
         for option in options:
             if not isinstance(option, str | bool | int | float | None):
                 rule = "options must be text, numbers, True, False or None"
@@ -234,8 +231,7 @@ class choice(Scale):
                 raise ArgumentTypeError(message)
         # Optuna compares options by ==, for which 1 and True are equal.
         if len(set(options)) < len(options) or any(o != o for o in options):  # noqa: PLR0124 - NaN
-            message = f"options must all be different, got {shown(options)}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"options must all be different, got {shown(options)}")
         object.__setattr__(self, "options", options)
 
     def draw(self, trial: Any, label: str) -> Any:

@@ -125,8 +125,7 @@ def tune(
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
     if not check_text("name", name):
-        message = f"name must be text that is not empty, got {name!r}"
-        raise ArgumentError(message)
+        raise ArgumentError(f"name must be text that is not empty, got {name!r}")
     settings = {
         "seed": check_seed(seed),
         "method": method,

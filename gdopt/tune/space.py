@@ -41,25 +41,21 @@ class Space(Mapping[str, Scale]):
             message = f"scales must be a mapping from names to scales, got {kind}"
             raise ArgumentTypeError(message)
         if not scales:
-            message = "scales must hold at least one, got none"
-            raise ArgumentError(message)
+            raise ArgumentError("scales must hold at least one, got none")
         for name, scale in scales.items():
             if not isinstance(name, str):
                 message = f"scales must have text for names, got {name!r}"
                 raise ArgumentTypeError(message)
             if not name:
-                message = "scales must have names that are not empty, got ''"
-                raise ArgumentError(message)
+                raise ArgumentError("scales must have names that are not empty, got ''")
             if not isinstance(scale, Scale):
                 rule = f"scales[{name!r}] must be a scale"
                 line = "gdopt.tune.log_uniform(1e-4, 1)"
-                message = f"{rule}, as {line}, got {shown(scale)}"
-                raise ArgumentTypeError(message)
+                raise ArgumentTypeError(f"{rule}, as {line}, got {shown(scale)}")
         labels = [scale.prefix + name for name, scale in scales.items()]
         for label in labels:
             if labels.count(label) > 1:
-                message = f"scales must not keep two numbers as {label!r}"
-                raise ArgumentError(message)
+                raise ArgumentError(f"scales must not keep two numbers as {label!r}")
         self._scales = dict(scales)
 
     def __getitem__(self, name: str) -> Scale:

@@ -120,13 +120,11 @@ def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
         return study
     if saved is None:
         got = f"another program's: {name!r}"
-        message = f"name must be that of a gdopt search, got {got}"
-        raise StateError(message)
+        raise StateError(f"name must be that of a gdopt search, got {got}")
     for key, value in settings.items():
         if saved.get(key) != value:
             began = f"{shown(saved.get(key))}, as when the search {name!r} began"
-            message = f"{key} must be {began}, got {shown(value)}"
-            raise StateError(message)
+            raise StateError(f"{key} must be {began}, got {shown(value)}")
     return study
 
 

@@ -66,8 +66,7 @@ class Trial(Mapping[str, Any]):
         score = as_score("score", score)
         step = check_int("step", step, least=0)
         if self._should_prune is not None and self._should_prune(score, step):
-            message = f"trial {self.number} is worse than the median at step {step}"
-            raise Pruned(message)
+            raise Pruned(f"trial {self.number} is worse than the median at step {step}")
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

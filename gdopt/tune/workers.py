@@ -44,11 +44,10 @@ def check_pickles(objective: Objective) -> None:
     try:
         ForkingPickler.dumps(objective)
     except Exception as error:
-        message = (
+        raise ArgumentTypeError(
             "objective must be picklable if jobs is above 1, as is a function at the "
             f"top level of a module, got {shown(objective)}: {error}"
-        )
-        raise ArgumentTypeError(message) from error
+        ) from error
 
 
 def run_in_processes(
@@ -107,12 +106,11 @@ class _Worker:
         try:
             self._ready.result()
         except BrokenProcessPool:
-            message = (
+            raise GdoptError(
                 f"a process for trials exited while starting, with code {self.join()}: "
                 "a script that tunes with jobs above 1 must do its work under "
                 '`if __name__ == "__main__":`'
-            )
-            raise GdoptError(message) from None
+            ) from None
 
     def outcome(self, future: Future[Outcome], number: int) -> Outcome:
         """Return how a trial has ended."""

@@ -86,8 +86,7 @@ def _parts(node: ast.expr) -> tuple[str, int]:
         case ast.Call():
             found = _call(node)
         case _:
-            message = f"no way to write {ast.unparse(node)}"
-            raise ValueError(message)
+            raise ValueError(f"no way to write {ast.unparse(node)}")
     return found
 
 

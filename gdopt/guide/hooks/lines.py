@@ -61,8 +61,7 @@ def _body(function: Callable[..., Any]) -> list[ast.stmt]:
     ):
         if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno:
             return [ast.Return(node.body)]
-    message = f"no source for {function!r}"
-    raise ValueError(message)
+    raise ValueError(f"no source for {function!r}")
 
 
 def names(value: ast.AST) -> set[str]:

@@ -87,11 +87,9 @@ def _refuse_foreign(folder: Path) -> None:
         return
     found = folder.stat()
     if found.st_uid != os.getuid():
-        message = f"'{folder}' belongs to another user"
-        raise PermissionError(message)
+        raise PermissionError(f"'{folder}' belongs to another user")
     if found.st_mode & stat.S_IWOTH:
-        message = f"'{folder}' may be written by others"
-        raise PermissionError(message)
+        raise PermissionError(f"'{folder}' may be written by others")
 
 
 def _read(place: Path) -> bytes:
@@ -99,8 +97,7 @@ def _read(place: Path) -> bytes:
     sums = {name: hashlib.sha256(text).hexdigest() for name, text in contents.items()}
     sums.pop(MANIFEST, None)
     if json.loads(contents.get(MANIFEST, b"null")) != sums or CODE not in sums:
-        message = f"'{place}' is damaged"
-        raise ValueError(message)
+        raise ValueError(f"'{place}' is damaged")
     return contents[CODE]
 
 

@@ -190,8 +190,7 @@ def choose(
     bias_correction = check_flag("bias_correction", bias_correction)
     amsgrad, nesterov = check_flag("amsgrad", amsgrad), check_flag("nesterov", nesterov)
     if amsgrad and nesterov:
-        message = "nesterov must be False with amsgrad, got True for both"
-        raise ArgumentError(message)
+        raise ArgumentError("nesterov must be False with amsgrad, got True for both")
     flag = f"amsgrad, form {form}," if amsgrad else "nesterov" * nesterov
     key = flag, eps_mode, bias_correction
     if key not in FORMS:

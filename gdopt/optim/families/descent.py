@@ -58,8 +58,7 @@ class SGD(Optimizer):
             message = "nesterov needs momentum above 0 and dampening 0, got "
             raise ArgumentError(message + f"{momentum!r} and {dampening!r}")
         if without_momentum and not undampened:
-            message = f"dampening needs momentum above 0, got {momentum!r}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"dampening needs momentum above 0, got {momentum!r}")
         if without_momentum:
             super().__init__(params, sgd, lr=lr, **options)
             return

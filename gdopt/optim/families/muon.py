@@ -129,8 +129,7 @@ class Muon(Optimizer):
         nesterov = check_flag("nesterov", nesterov)
         corrected = check_flag("bias_correction", bias_correction)
         if corrected and not nesterov:
-            message = "bias_correction needs nesterov, got False"
-            raise ArgumentError(message)
+            raise ArgumentError("bias_correction needs nesterov, got False")
         check_choice("adjust_lr", adjust_lr, RATIOS)
         kind = others if isinstance(others, type) else Optimizer
         if not (callable(others) and issubclass(kind, Optimizer)):
@@ -138,8 +137,7 @@ class Muon(Optimizer):
             raise ArgumentTypeError(message)
         if options.get("state_dtype") is not None:
             got = repr(options["state_dtype"])
-            message = f"state_dtype must be None for Muon, got {got}"
-            raise ArgumentError(message)
+            raise ArgumentError(f"state_dtype must be None for Muon, got {got}")
         coefficients = check_each(as_number, "ns_coefficients", ns_coefficients)
         if len(coefficients) != 3:
             message = f"ns_coefficients must be 3 numbers, got {shown(ns_coefficients)}"
