@@ -15,7 +15,7 @@ from gdopt.cli import flags
 from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
-from gdopt.cli.prepare import make_network
+from gdopt.cli.prepare import PreparedData, make_network
 from gdopt.cli.ranks import agree, shared_path
 from gdopt.cli.session import CHECKPOINTS, Session
 from gdopt.cli.tune import best_settings
@@ -29,10 +29,12 @@ from gdopt.files import (
     write_whole,
 )
 from gdopt.imports import load_extra
+from gdopt.nn import Network
 from gdopt.optim import OPTIMIZERS
 from gdopt.parallel import Ranks
 from gdopt.parallel.batches import ReplicaBatches
 from gdopt.parallel.tree import REPLICAS
+from gdopt.planner import Plan
 from gdopt.schedules import Schedule
 from gdopt.tables import write
 from gdopt.training import EarlyStopping
@@ -175,13 +177,10 @@ def _folder(
     return numbered_folder(Path("runs", name)), None
 
 
-def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
-    """Make the parts of a run from the command's arguments.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
-    problem, network = make_network(arguments)
+def _batch_size_of(
+    arguments: argparse.Namespace, ranks: Ranks, problem: PreparedData, network: Network
+) -> tuple[int, Plan | None]:
+    """Return the examples of a batch, and the plan that says so if there is one."""
     size, planned = arguments.batch_size, None
     if size is None and ranks.size > 1:
         message = "--batch-size must be a number on several ranks, got auto: run gdopt "
@@ -195,6 +194,17 @@ def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
             f"--batch-size must be at most {problem.counts['train']}, the number of "
             f"training examples, got {size}"
         )
+    return size, planned
+
+
+def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
+    """Make the parts of a run from the command's arguments.
+
+    Raises:
+        GdoptError: the data cannot be read, or do not fit the arguments.
+    """
+    problem, network = make_network(arguments)
+    size, planned = _batch_size_of(arguments, ranks, problem, network)
     replicas = arguments.replicas or (REPLICAS if ranks.size > 1 else None)
     how: dict[str, Any] = {"batch_size": size, "seed": arguments.seed}
     batches: MiniBatches | ReplicaBatches

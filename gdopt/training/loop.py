@@ -316,12 +316,7 @@ def fit(
         target=target,
     )
     if check_flag("cuda_graph", cuda_graph):
-        if isinstance(optimizer, Sharded):
-            message = "cuda_graph must be False for an optimizer by ranks.sharded: the "
-            raise ArgumentError(message + "host exchanges gradients at every step")
-        graph = TrainingGraph(network, optimizer, batches)
-        if validate:
-            network.check_data(*batches.arrays)
+        graph = _graph_of(network, optimizer, batches, validate=validate)
     return Run(
         objective,
         optimizer,
@@ -335,6 +330,19 @@ def fit(
         checkpoint_seconds=check_positive("checkpoint_seconds", checkpoint_seconds),
         graph=graph,
     ).finish()
+
+
+def _graph_of(
+    network: Any, optimizer: Any, batches: Any, *, validate: bool
+) -> TrainingGraph:
+    """Return what replays the steps, whose batches are not checked one by one."""
+    if isinstance(optimizer, Sharded):
+        message = "cuda_graph must be False for an optimizer by ranks.sharded: the "
+        raise ArgumentError(message + "host exchanges gradients at every step")
+    graph = TrainingGraph(network, optimizer, batches)
+    if validate:
+        network.check_data(*batches.arrays)
+    return graph
 
 
 def _check_dev_pair(network: Any, dev: Any, *, validate: bool) -> None:

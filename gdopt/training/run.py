@@ -143,22 +143,25 @@ class Run:
         self._exchange = Exchange(method) if sharded else None
         self._signals: SignalsSave | None = None
         self._clock = _Clock(self._exchange)
+        self.source: Any = self._make_source(method, graph)
+
+    def _make_source(self, method: Any, graph: TrainingGraph | None) -> Any:
+        """Return where the gradients come from."""
+        data, exchange = self.data, self._exchange
         if data is None:
             if isinstance(method, Optimizer):
-                method = FirstOrder(method, measure_change=stops.xtol is not None)
-            self.source: Any = WholeProblem(objective, method, self._check)
-        elif isinstance(method, Descent):
+                change = self.stops.xtol is not None
+                method = FirstOrder(method, measure_change=change)
+            return WholeProblem(self.objective, method, self._check)
+        if isinstance(method, Descent):
             name = type(method).__name__
             message = f"data must be None for {name}, whose line search compares values"
             raise ArgumentError(message)
-        elif self._exchange is not None:
-            self._exchange.tell = self._tell
-            given = objective, method, data, self._check
-            self.source = Parts(*given, exchange=self._exchange)
-        elif graph is not None:
-            self.source = Replays(objective, method, data, self._check, graph=graph)
-        else:
-            self.source = Batches(objective, method, data, self._check)
+        given = self.objective, method, data, self._check
+        if exchange is not None:
+            exchange.tell = self._tell
+            return Parts(*given, exchange=exchange)
+        return Batches(*given) if graph is None else Replays(*given, graph=graph)
 
     @running
     def records(self) -> Iterator[Record]:
