@@ -77,7 +77,7 @@ MISFITS = {
     "t negative": (lambda s: {**s, "t": -1}, "t must be .* at least 0, got -1"),
     "t beyond 64 bits": (
         lambda s: {**s, "t": 1 << 63},
-        "t must be at most 9223372036854775807, got 9223372036854775808",
+        "t must be .* at most 9223372036854775807, got 9223372036854775808",
     ),
     "t not whole": (lambda s: {**s, "t": 1.0}, "t must be a whole number .* got 1.0"),
     "t a truth value": (lambda s: {**s, "t": True}, "t must be .* got True"),
