@@ -13,7 +13,7 @@ from parallel.threads import on_ranks
 
 import gdopt
 from gdopt.kernels.cpu.blas import THREADS, describe_blas
-from gdopt.parallel import launch
+from gdopt.parallel import Ranks, launch
 
 NAMES = [*launch.LAUNCHERS, "PMIX_RANK", "WORLD_SIZE", "RANK", "LOCAL_RANK", *THREADS]
 
@@ -158,7 +158,7 @@ def test_arithmetic_that_differs_is_refused_unless_the_order_is_any(monkeypatch)
         'order="tree", BLAS must .* that of rank 0 on rank 0 and that of rank 1 on'
     )
     with pytest.raises(gdopt.ParallelError, match=message):
-        on_ranks(2, compare)
+        on_ranks(2, compare, Ranks)
 
 
 @pytest.mark.parametrize(("variable", "threads"), [(None, 1), ("OMP_NUM_THREADS", 2)])

@@ -88,14 +88,16 @@ class ThreadRanks(Ranks):
         return self._host
 
 
-def on_ranks(size: int, function: Callable[[Ranks], Any]) -> list[Any]:
-    """Return what a function returns on each of so many ranks."""
+def on_ranks(
+    size: int, function: Callable[[Ranks], Any], kind: type[Ranks] = ThreadRanks
+) -> list[Any]:
+    """Return what a function returns on each of a number of ranks."""
     meeting = Meeting(size)
 
     def call(rank: int) -> Any:
         host: Any = Threads(rank, size, meeting)
         try:
-            return function(ThreadRanks(host, LIMIT))
+            return function(kind(host, LIMIT))
         except BaseException:
             meeting.abort()
             raise

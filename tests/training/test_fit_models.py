@@ -85,8 +85,9 @@ def test_what_a_model_saves_is_continued(kind, tmp_path):
         run(kind(), tmp_path, crash)
     run(rest, tmp_path, lambda _: None)
     assert rest.params["w"].tobytes() == whole.params["w"].tobytes()
-    # Steps 5 to 9, and one by which the last checkpoint knows the problem.
-    assert rest.seen == (9 if kind is WithState else 6)
+    # Steps 5 to 9, one by which the problem is known again, and one for its last
+    # checkpoint.
+    assert rest.seen == (9 if kind is WithState else 7)
 
 
 @pytest.mark.parametrize("missing", ["params", "loss_and_grads"])
