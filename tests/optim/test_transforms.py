@@ -231,7 +231,7 @@ def test_all_are_saved_and_loaded(kind, calls, numpy_engine):
         steps(twin, 1 + calls, 4)
     assert bytes_of(whole) == bytes_of(other)
     assert (whole.t, whole.hyper["loss_scale"]) == (other.t, other.hyper["loss_scale"])
-    with pytest.raises(gdopt.StateError, match="unknown 'calls'|rule of the saved"):
+    with pytest.raises(gdopt.StateError, match=r"unknown 'calls'|rule of the saved"):
         make(kind=kind).load_state_dict(whole.state_dict())
 
 
