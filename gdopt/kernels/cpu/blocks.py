@@ -29,7 +29,7 @@ from gdopt.kernels.symbol import Symbol, is_among
 from gdopt.kernels.trace import Program
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 1 << 12, 1 << 17
-MOST_BLOCKS = 4  # of a step that is one call
+MOST_BLOCKS = 2  # of a step that is one call
 
 
 @functools.cache
