@@ -8,8 +8,8 @@ import table
 from machine import HERE
 
 TEXT = (HERE / "README.md").read_text(encoding="utf-8")
-FILES = ["ratios", "ratios", "speed", "averages", "estimators", "notes", "notes"]
-FILES += ["summary"] * 2  # of each GPU
+FILES = ["ratios", "ratios", "speed", "averages", "estimators", "ranks"]
+FILES += ["notes"] * 2 + ["summary"] * 2  # the latter of each GPU
 ROW = {
     "what": "fresh arrays",
     "one": "gdopt NumPy",
