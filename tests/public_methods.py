@@ -33,6 +33,7 @@ def seen():
 
 OBJECTS = {  # whose methods are called; by default, the example
     "Optimizer": stepped,
+    "Rule": lambda: gdopt.rules.momentum,  # another's own errors pass
     "Muon": lambda: gdopt.Muon({"W": np.ones((2, 3)), "b": np.ones(3)}),
     "MLPClassifier": lambda: fitted(gdopt.MLPClassifier),
     "MLPRegressor": lambda: fitted(gdopt.MLPRegressor),

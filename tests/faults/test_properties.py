@@ -36,7 +36,7 @@ ALIASES = {
     "exclude": "feature",
     "columns": "feature",
     "evaluate": "NetworkStep",
-    "function": "a rule",
+    "function": "a rule|a function",
     "gradient": "NetworkStep",
     "initial": "state",
     "initial_accumulator": "beta",
