@@ -13,10 +13,12 @@ from gdopt.checks import (
     FINITE,
     POSITIVE,
     Range,
+    as_scalar,
     check_count,
     check_int,
     check_number,
     check_sequence,
+    check_text,
     shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -58,6 +60,8 @@ class Interval(Scale):
             object.__setattr__(self, name, self._check(name, getattr(self, name)))
         if self.low > self.high:
             raise ArgumentError(f"low must be at most high, got {self}")
+        if math.isinf(self.high - self.low):
+            raise ArgumentError(f"high - low must be finite, got {self}")
 
     def _check(self, name: str, end: Any) -> Any:
         return check_number(name, end, self.bounds)
@@ -221,10 +225,12 @@ class choice(Scale):
     options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        options = tuple(check_sequence("options", self.options))
+        options = tuple(map(as_scalar, check_sequence("options", self.options)))
         if not options:
             raise ArgumentError("options must hold at least one, got none")
         for option in options:
+            if isinstance(option, str):
+                check_text("options", option)
             if not isinstance(option, str | bool | int | float | None):
                 rule = "options must be text, numbers, True, False or None"
                 message = f"{rule}, got {option!r} ({type(option).__name__})"

@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gdopt.checks import (
     Range,
     as_number,
+    check_choice,
+    check_each,
     check_int,
     check_kind,
     check_mapping,
@@ -164,6 +167,11 @@ class Study:
     space: Space
     trials: Sequence[Outcome]
     direction: str = "maximize"
+
+    def __post_init__(self) -> None:
+        check_kind("space", self.space, Space)
+        check_each(partial(check_kind, kind=Outcome), "trials", self.trials)
+        check_choice("direction", self.direction, DIRECTIONS)
 
     @property
     def ranked(self) -> list[Outcome]:
