@@ -9,7 +9,7 @@ import math
 import operator
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -205,10 +205,11 @@ def check_flag(name: str, value: Any) -> bool:
 def check_choice(name: str, value: T, choices: Collection[str]) -> T:
     """Take a name that is one of the choices."""
     value = as_scalar(value)
-    if not isinstance(value, str) or value not in choices:
-        message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
-        raise ArgumentError(message)
-    return value
+    with contextlib.suppress(TypeError):  # of a hash, or of pandas' NA
+        if isinstance(value, Hashable) and value in choices:
+            return value
+    message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
+    raise ArgumentError(message)
 
 
 def check_function(name: str, value: T, rule: str = "a function") -> T:
