@@ -249,15 +249,21 @@ def check_kind(name: str, value: T, kind: type, what: str = "") -> T:
     return value
 
 
-def check_text(name: str, value: Any) -> str:
-    """Take text that UTF-8 can hold, as files and pictures do."""
-    text: str = check_kind(name, value, str, "text")
+def check_utf8(name: str, value: Any) -> str:
+    """Take text that UTF-8 can hold, as a database does."""
+    text: str = check_text(name, value)
     try:
         text.encode()
     except UnicodeEncodeError:
         message = f"{name} must be text that UTF-8 can hold, got {shown(value)}"
         raise ArgumentError(message) from None
     return text
+
+
+def has_axes(value: Any) -> bool:
+    """Return whether a value is an array of one axis or more."""
+    axes = getattr(value, "ndim", 0)  # of a class, it is no number
+    return isinstance(axes, int) and axes > 0
 
 
 def refuse_masked(name: str, value: Any) -> None:
@@ -397,6 +403,7 @@ def check_optional(check: Callable[[str, Any], T], name: str, value: Any) -> T |
     return None if value is None else check(name, value)
 
 
+check_text = functools.partial(check_kind, kind=str, what="text")
 check_mapping = functools.partial(check_kind, kind=Mapping, what="a mapping")
 check_count = functools.partial(check_int, least=1)
 check_seed = functools.partial(check_int, "seed", least=0, most=math.inf)

@@ -84,7 +84,9 @@ def scores(
     total, squares, in_dev, in_test, used = sums
     score = np.abs(total) / np.sqrt(np.where(squares > 0, squares, 1))
     used = np.maximum(used, 1)
-    rows = zip(names, in_dev / used, in_test / used, score, strict=True)
+    with np.errstate(invalid="ignore"):  # sums that have overflowed
+        means = in_dev / used, in_test / used
+    rows = zip(names, *means, score, strict=True)
     return [(name, kind, *numbers) for name, *numbers in rows]
 
 

@@ -249,6 +249,6 @@ def _copy(part: Any) -> Any:
 
 
 def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
-    is_array = hasattr(value, "dtype") and isinstance(getattr(value, "ndim", 0.0), int)
+    is_array = hasattr(value, "dtype") and isinstance(getattr(value, "ndim", None), int)
     is_array = is_array and not isinstance(value, np.generic)
     return is_array and least <= value.ndim <= most

@@ -19,7 +19,6 @@ from gdopt.checks import (
     check_int,
     check_number,
     check_sequence,
-    check_text,
     shown,
 )
 from gdopt.errors import ArgumentError, ArgumentTypeError
@@ -231,8 +230,6 @@ class choice(Scale):
         if not options:
             raise ArgumentError("options must hold at least one, got none")
         for option in options:
-            if isinstance(option, str):
-                check_text("options", option)
             if not isinstance(option, str | bool | int | float | None):
                 rule = "options must be text, numbers, True, False or None"
                 message = f"{rule}, got {option!r} ({type(option).__name__})"

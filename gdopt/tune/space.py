@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_count, check_flag, check_text, shown
+from gdopt.checks import check_count, check_flag, check_utf8, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -43,7 +43,7 @@ class Space(Mapping[str, Scale]):
         if not scales:
             raise ArgumentError("scales must hold at least one, got none")
         for name, scale in scales.items():
-            if not check_text("name in scales", name):
+            if not check_utf8("name in scales", name):
                 raise ArgumentError("scales must have names that are not empty, got ''")
             if not isinstance(scale, Scale):
                 rule = f"scales[{name!r}] must be a scale"

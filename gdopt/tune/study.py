@@ -18,6 +18,7 @@ from gdopt.checks import (
     check_kind,
     check_mapping,
     check_number,
+    has_axes,
     refuse_masked,
 )
 from gdopt.errors import ArgumentError, GdoptError
@@ -115,8 +116,7 @@ class Outcome:
 def as_score(name: str, score: Any) -> float:
     """Take a number of any library, also in an array of one element."""
     refuse_masked(name, score)
-    dimensions = getattr(score, "ndim", 0)
-    if dimensions and math.prod(score.shape) == 1 and hasattr(score, "item"):
+    if has_axes(score) and math.prod(score.shape) == 1 and hasattr(score, "item"):
         score = score.item()
     return as_number(name, score)
 
