@@ -262,7 +262,7 @@ def check_utf8(name: str, value: Any) -> str:
 
 def has_axes(value: Any) -> bool:
     """Return whether a value is an array of one axis or more."""
-    axes = getattr(value, "ndim", 0)  # of a class, it is no number
+    axes = getattr(value, "ndim", 0)  # that of a class is a descriptor
     return isinstance(axes, int) and axes > 0
 
 

@@ -234,6 +234,13 @@ def test_what_is_no_choice_is_refused(value):
         gdopt.Momentum(np.ones(2), form=value)
 
 
+@pytest.mark.parametrize("dtype", ["S", "U"])
+def test_text_is_no_target_of_a_regression(dtype, numpy_engine):
+    pytest.importorskip("sklearn")
+    with pytest.raises(gdopt.ArgumentTypeError, match="y must be numbers, got"):
+        gdopt.MLPRegressor().fit(X, Y.astype(dtype))
+
+
 UNPRINTABLE = {
     "a name of a scale": lambda t: gdopt.tune.Space({t: gdopt.tune.uniform(0, 1)}),
     "a search": lambda t: gdopt.tune.tune(len, SPACE, trials=1, name=t),
