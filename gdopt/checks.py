@@ -119,12 +119,21 @@ def as_scalar(value: Any) -> Any:
     >>> as_scalar(np.array(2)), as_scalar(fractions.Fraction(1, 2)), as_scalar("2")
     (2, 0.5, '2')
     """
-    if isinstance(value, np.ma.MaskedArray):  # whose item is there also where masked
+    # The item of a masked array is there also where masked; that of a time is a count.
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if isinstance(value, type | np.ma.MaskedArray) or kind in ("m", "M"):
         return value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
+        value = value.item()
     number = isinstance(value, int | float) or not hasattr(value, "__float__")
-    return value if number or hasattr(value, "ndim") else float(value)
+    if number or hasattr(value, "ndim"):
+        return value
+    try:
+        return float(value)
+    except OverflowError:  # of a fraction, as a decimal number would be
+        return math.copysign(math.inf, 1 if value > 0 else -1)
+    except (TypeError, ValueError):  # of a symbol, or a signaling NaN
+        return value
 
 
 def as_number(name: str, value: Any) -> float:
@@ -133,8 +142,7 @@ def as_number(name: str, value: Any) -> float:
         return value
     given, value = value, as_scalar(value)
     number = isinstance(value, int | float | np.integer | np.floating)
-    time = isinstance(given, np.timedelta64) or getattr(given, "dtype", None) == "m8"
-    if not number or time or isinstance(value, bool):
+    if not number or isinstance(value, bool | np.timedelta64):
         kind = type(given).__name__
         raise ArgumentTypeError(f"{name} must be a number, got {shown(given)} ({kind})")
     try:
@@ -197,10 +205,11 @@ def check_flag(name: str, value: Any) -> bool:
 def check_choice(name: str, value: T, choices: Collection[str]) -> T:
     """Take a name that is one of the choices."""
     value = as_scalar(value)
-    if not isinstance(value, Hashable) or value not in choices:
-        message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
-        raise ArgumentError(message)
-    return value
+    with contextlib.suppress(TypeError):  # of a hash, or of pandas' NA
+        if isinstance(value, Hashable) and value in choices:
+            return value
+    message = f"{name} must be one of {listed(choices)}, got {shown(value)}"
+    raise ArgumentError(message)
 
 
 def check_function(name: str, value: T, rule: str = "a function") -> T:
@@ -238,6 +247,23 @@ def check_kind(name: str, value: T, kind: type, what: str = "") -> T:
         message = f"{name} must be {rule}, got {shown(value) if what else got}"
         raise ArgumentTypeError(message)
     return value
+
+
+def check_utf8(name: str, value: Any) -> str:
+    """Take text that UTF-8 can hold, as a database does."""
+    text: str = check_text(name, value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = f"{name} must be text that UTF-8 can hold, got {shown(value)}"
+        raise ArgumentError(message) from None
+    return text
+
+
+def has_axes(value: Any) -> bool:
+    """Return whether a value is an array of one axis or more."""
+    axes = getattr(value, "ndim", 0)  # that of a class is a descriptor
+    return isinstance(axes, int) and axes > 0
 
 
 def refuse_masked(name: str, value: Any) -> None:

@@ -28,10 +28,13 @@ def check_path(name: str, value: Any, rule: str = "a path") -> Path:
     """Take a path: text, or an object that stands for one."""
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise ArgumentTypeError(f"{name} must be {rule}, got {value!r:.200}")
+    unnamed = not os.fspath(value)
     try:
-        unnamed = b"\0" in (os.fsencode(value) or b"\0")
-    except UnicodeEncodeError:
+        os.lstat(value)
+    except ValueError:  # a null, or what the file system cannot encode
         unnamed = True
+    except OSError as error:
+        unnamed |= error.errno == errno.ENAMETOOLONG
     if unnamed:
         raise ArgumentError(f"{name} must be a path that can exist, got {value!r:.200}")
     return Path(value)

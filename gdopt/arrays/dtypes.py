@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -36,10 +37,9 @@ def is_float(dtype: Any) -> bool:
 
 def check_dtype(name: str, value: Any, known: Collection[str]) -> Any:
     """Take one of the known dtypes, or what NumPy makes one of."""
-    try:
-        dtype = as_dtype(value)
-    except (TypeError, ValueError):
-        dtype = None
+    dtype = None
+    with contextlib.suppress(TypeError, ValueError):
+        dtype = None if value is None else as_dtype(value)
     if dtype is None or dtype.name not in known or not dtype.isnative:
         message = f"{name} must be {' or '.join(known)}, got {shown(value)}"
         raise ArgumentTypeError(message)

@@ -18,7 +18,15 @@ from gdopt.averages.formula import (
     initial_row,
     starts_from_zero,
 )
-from gdopt.checks import as_number, check_flag, check_like, check_state, shown, shows
+from gdopt.checks import (
+    as_number,
+    check_flag,
+    check_like,
+    check_state,
+    has_axes,
+    shown,
+    shows,
+)
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, StateError
 from gdopt.interrupt import Uninterrupted, uninterrupted
 
@@ -84,7 +92,7 @@ class EWA:
                 `out` is read-only, or given with a number.
             BackendError: `x`, `out` and the average are on several devices.
         """
-        if hasattr(x, "dtype") and getattr(x, "ndim", 0) > 0:
+        if hasattr(x, "dtype") and has_axes(x):
             return self._update_array(x, out)
         number = as_number("x", x)
         raw = self._first(number) if self._raw is None else self._raw

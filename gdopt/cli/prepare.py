@@ -109,7 +109,7 @@ def make_network(arguments: argparse.Namespace) -> tuple[PreparedData, Network]:
 def table_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `gdopt.data.read_csv` that were given."""
     given = {name: getattr(arguments, name) for name in OF_TABLES}
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def load_problem(

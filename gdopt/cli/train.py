@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -42,6 +43,10 @@ from gdopt.training.checkpoints import NAMES
 from gdopt.training.sharded_folder import together
 
 SETTINGS = "settings.json"
+WRITTEN = (  # options with one value, which a file may hold
+    *("optimizer", "epochs", "lr", "schedule", "batch_size", "patience"),
+    *("replicas", "l2", "l1", "keep_prob", "seed", "backend", "task"),
+)
 DESCRIPTION = "Train a network on examples split 60:20:20 into train, dev, test."
 EXAMPLES = f"""\
 learning rates, if --lr is not given:
@@ -95,8 +100,30 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
     except argparse.ArgumentError:
         return {}  # the command's own parser says what is wrong
     if chosen.resume is not None:
-        return _settings_of(Path(chosen.resume, SETTINGS))
-    return {} if chosen.start is None else best_settings(chosen.start)
+        path = Path(chosen.resume, SETTINGS)
+        return _checked(path, _settings_of(path))
+    if chosen.start is None:
+        return {}
+    return _checked(chosen.start, best_settings(chosen.start))
+
+
+def _checked(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Take options from a file that the command line would take."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    add_options(parser)
+    given = {n: found[n] for n in (*WRITTEN, "hidden") if n in found}
+    with contextlib.suppress(TypeError):
+        given["hidden"] = ",".join(str(units) for units in found["hidden"][0])
+    words = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in given.items()
+        if value not in ("", parser.get_default(name))
+    ]
+    try:
+        parser.parse_args(words)
+    except argparse.ArgumentError as error:
+        raise ArgumentError(f"{path}: {error}") from None
+    return found
 
 
 def _settings_of(path: Path) -> dict[str, Any]:

@@ -183,9 +183,9 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             (trial["score"], trial["values"])
             for study in studies
             for trial in study["trials"]
-            if trial["score"] is not None
+            if trial["score"] is not None and isinstance(trial["values"], dict)
         ]
-        choose = max if studies[0]["direction"] == "maximize" else min
+        choose = {"maximize": max, "minimize": min}[studies[0]["direction"]]
         values = choose(ranked, key=lambda pair: pair[0])[1]
         hidden = [values.get("hidden_units", UNITS)] * (
             values.get("layers", LAYERS) - 1
@@ -199,7 +199,7 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
             "decay_rate": values.get("decay_rate", 0.0),
             "betas": {name: values[name] for name in BETAS if name in values},
         }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(f"{rule}, got '{path}'") from error
 
 

@@ -85,7 +85,7 @@ def _check_form(delimiter: Any, decimal: Any) -> None:
         not isinstance(delimiter, str) or len(delimiter) != 1
     ):
         raise ArgumentError(f"delimiter must be one character, got {shown(delimiter)}")
-    if decimal not in {None, ".", ","}:
+    if decimal is not None and not (isinstance(decimal, str) and decimal in {".", ","}):
         raise ArgumentError(f"decimal must be '.' or ',', got {shown(decimal)}")
 
 

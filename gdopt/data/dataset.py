@@ -64,8 +64,11 @@ class Dataset:
         if y.dtype.kind == "U":
             names, numbers = np.unique(y, return_inverse=True)
             y, classes = numbers.reshape(y.shape), tuple(names.tolist())
-        # Unsigned class numbers would wrap around in a difference.
-        y = _native(y) if y.dtype.kind == "f" else y.astype(np.int64)
+        if y.dtype.kind != "f":  # unsigned numbers would wrap around in a difference
+            if y.dtype == np.uint64 and (y > np.iinfo(np.int64).max).any():
+                raise refusal(path, f"targets must fit int64, got {y.max()}")
+            y = y.astype(np.int64)
+        y = _native(y)
         X = _native(X).reshape(len(X), int(np.prod(X.shape[1:])))
         return cls(X, y, str(path), feature_names, classes)
 

@@ -82,7 +82,8 @@ def scores(
     else:
         return []
     total, squares, in_dev, in_test, used = sums
-    score = np.abs(total) / np.sqrt(np.where(squares > 0, squares, 1))
+    with np.errstate(invalid="ignore"):  # of sums that have overflowed
+        score = np.abs(total) / np.sqrt(np.where(squares > 0, squares, 1))
     used = np.maximum(used, 1)
     rows = zip(names, in_dev / used, in_test / used, score, strict=True)
     return [(name, kind, *numbers) for name, *numbers in rows]

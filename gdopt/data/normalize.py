@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, on_their_device
-from gdopt.checks import check_flag, check_state
+from gdopt.checks import as_scalar, check_flag, check_state, host_array, shown
 from gdopt.data.gather import (
     check_arrays,
     check_axis,
@@ -63,6 +64,26 @@ class Normalizer:
     dtype: np.dtype[Any]
     skipna: bool = False
 
+    def __post_init__(self) -> None:
+        mean, scale = (
+            host_array(name, getattr(self, name)) for name in ("mean", "scale")
+        )
+        numbers = {mean.dtype.kind, scale.dtype.kind} <= set("iuf")
+        right = numbers and mean.shape == scale.shape and np.isfinite(mean).all()
+        if not (right and np.isfinite(scale).all() and (scale > 0).all()):
+            rule = "mean and scale must be finite numbers of one shape, and scale "
+            got = f"positive, got shapes {mean.shape} and {scale.shape}"
+            raise ArgumentError(rule + got)
+        checked = {
+            "mean": mean.astype(np.float64),
+            "scale": scale.astype(np.float64),
+            "axis": check_axis(self.axis),
+            "dtype": _real("dtype", self.dtype),
+            "skipna": check_flag("skipna", self.skipna),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
     @classmethod
     @on_their_device
     def fit(cls, X: Array, axis: int = 0, *, skipna: bool = False) -> Self:
@@ -82,9 +103,7 @@ class Normalizer:
         """
         axis, skipna = check_axis(axis), check_flag("skipna", skipna)
         backend, count = check_arrays((X,), axis, "X")
-        if X.dtype.kind not in "biuf" or X.dtype.itemsize > 8:
-            message = f"X must hold real numbers of 8 bytes at most, got {X.dtype}"
-            raise ArgumentTypeError(message)
+        dtype = _real("X", X.dtype)
         if count == 0:
             message = f"X must hold at least one example, got shape {tuple(X.shape)}"
             raise ArgumentError(message)
@@ -100,7 +119,7 @@ class Normalizer:
             message = f"{rule} that are finite in float64, got up to {largest:g}"
             raise ArgumentError(message)
         scale = np.where(scale > 0, scale, 1.0)
-        return cls(mean, scale, axis, np.dtype(X.dtype), skipna)
+        return cls(mean, scale, axis, dtype, skipna)
 
     @on_their_device
     def transform(self, X: Array) -> Array:
@@ -154,18 +173,9 @@ class Normalizer:
         keys += ["skipna"] if isinstance(state, Mapping) and "skipna" in state else []
         state = check_state("state", state, keys)
         try:
-            mean, scale = (np.array(state[n], np.float64) for n in ("mean", "scale"))
-            axis, dtype = check_axis(int(state["axis"])), np.dtype(str(state["dtype"]))
-            skipna = check_flag("skipna", state.get("skipna", False))
-        except (GdoptError, TypeError, ValueError) as error:
+            return cls(**state)
+        except GdoptError as error:
             raise StateError(f"state is damaged: {error}") from error
-        right = mean.shape == scale.shape and np.isfinite(mean).all()
-        if not (right and np.isfinite(scale).all() and (scale > 0).all()):
-            raise StateError(
-                "mean and scale in state must be finite, of one shape, and scale "
-                f"positive, got shapes {mean.shape} and {scale.shape}"
-            )
-        return cls(mean, scale, axis, dtype, skipna)
 
     def _refuse_others(self, X: Array, dtype: Any) -> Backend:
         backend, _ = check_arrays((X,), self.axis, "X")
@@ -187,6 +197,18 @@ class Normalizer:
         for x, out in zip(blocks, example_blocks(result, self.axis), strict=True):
             out[...] = formula(x.astype(np.float64), mean, scale)
         return result
+
+
+def _real(name: str, value: Any) -> np.dtype[Any]:
+    """Take the dtype of real numbers, or its name."""
+    dtype: np.dtype[Any] | None = None
+    with contextlib.suppress(TypeError, ValueError):
+        dtype = None if value is None else np.dtype(as_scalar(value))
+    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize > 8:
+        got = value if isinstance(value, np.dtype) else shown(value)
+        message = f"{name} must hold real numbers of 8 bytes at most, got {got}"
+        raise ArgumentTypeError(message)
+    return dtype
 
 
 def _floating(dtype: Any) -> np.dtype[Any]:

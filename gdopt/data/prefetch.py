@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, get_backend
-from gdopt.checks import shown
+from gdopt.checks import refuse_masked, shown
 from gdopt.copies import running
 from gdopt.errors import ArgumentTypeError
 
@@ -124,6 +124,7 @@ def _arrived(home: Backend, is_tuple: bool, sent: tuple[list[Array], Any]) -> An
 
 def _checked(arrays: tuple[Any, ...]) -> list[np.ndarray]:
     for k, array in enumerate(arrays):
+        refuse_masked(f"array {k} of a batch", array)
         if not isinstance(array, np.ndarray) or array.ndim == 0:
             rule = f"array {k} of a batch must be a NumPy array of examples"
             raise ArgumentTypeError(f"{rule}, got {type(array).__name__}")

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack, overloa
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
-from gdopt.checks import check_flag, check_int, check_seed, shown
+from gdopt.checks import as_scalar, check_flag, check_int, check_seed, shown
 from gdopt.data.distribution import classes_of, differences
 from gdopt.data.gather import check_arrays, check_axis, examples_at
 from gdopt.errors import ArgumentError, ArgumentTypeError, DataWarning
@@ -150,6 +150,7 @@ def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
     asked = {"train": train, "dev": dev, "test": test}
     if dev is None:
         del asked["dev"]
+    asked = {name: as_scalar(share) for name, share in asked.items()}
     for name, share in asked.items():
         if isinstance(share, bool) or not isinstance(
             share, int | float | np.integer | np.floating
@@ -176,7 +177,7 @@ def _rounded(asked: dict[str, float], count: int, together: str) -> dict[str, in
     for name, share in asked.items():
         if not 0 < share < 1:
             raise ArgumentError(f"{name} must be a fraction in (0, 1), got {share}")
-    if not math.isclose(sum(asked.values()), 1, abs_tol=1e-9):
+    if not math.isclose(sum(asked.values()), 1, abs_tol=1e-6):  # float32 ones too
         raise ArgumentError(f"fractions must add up to 1, got {together}")
     sizes = {name: round(share * count) for name, share in asked.items()}
     sizes["train"] = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.checks import listed
+from gdopt.checks import as_scalar, listed
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 CODE = re.compile(r"0\d+", re.ASCII)  # 007, which is not 7
@@ -220,7 +220,7 @@ class Table:
         Raises:
             ArgumentError: there is no such column.
         """
-        names = list(self.columns)
+        names, given = list(self.columns), as_scalar(given)
         if isinstance(given, bool) or not isinstance(given, str | int):
             message = f"{what} must be a column's name or number, got {given!r}"
             raise ArgumentTypeError(message)

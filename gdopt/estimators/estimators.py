@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 
 from gdopt.checks import listed
-from gdopt.errors import ArgumentError
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.estimators.base import MLP, has_partial_fit
 from gdopt.estimators.settings import (
     base,
@@ -254,6 +254,8 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
         self, X: Any, y: Any, *, reset: bool, **_: Any
     ) -> tuple[Any, Any, int]:
         X, y = check_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
+        if y.dtype.kind not in "biuf":
+            raise ArgumentTypeError(f"y must be numbers, got {y.dtype}")
         if y.ndim == 2 and y.shape[1] == 1:
             y = validation.column_or_1d(y, warn=True)
         targets = y.reshape(len(y), -1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
-from gdopt.checks import as_number, as_scalar, check_mapping, listed
+from gdopt.checks import as_number, as_scalar, check_mapping, has_axes, listed
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -319,7 +319,7 @@ class Kernel:
             wanted, got = listed(self.signature.scalars), listed(scalars)
             message = f"scalars must be {wanted or 'none'}, got {got or 'none'}"
             raise ArgumentError(message)
-        elements = [n for n, v in scalars.items() if getattr(v, "ndim", 0) > 0]
+        elements = [n for n, v in scalars.items() if has_axes(v)]
         for name in scalars.keys() - elements:
             if not (isinstance(scalars[name], complex) or is_on_device(scalars[name])):
                 as_number(name, scalars[name])

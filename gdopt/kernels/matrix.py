@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, backend_of
-from gdopt.arrays.dtypes import compute_dtype
+from gdopt.arrays.dtypes import STORED_HALF, compute_dtype
 from gdopt.kernels.cpu.flush import flushing
 from gdopt.kernels.kernel import Kernel, build_engine, cpu_engine
 from gdopt.kernels.ops import lane_sums
@@ -73,7 +73,7 @@ class MatrixKernel:
         if key not in self._engines:
             program, compute = self._program, compute_dtype(dtype)
             calls = any(n.operation in LIBRARY_CALLS for n in program.instructions)
-            name = "numpy" if calls else key[0]
+            name = "numpy" if calls or dtype.name in STORED_HALF else key[0]
             if summed is None or name == "numpy":
                 engine = build_engine(program, name, (), compute)
             else:
@@ -139,7 +139,9 @@ class RowKernel:
     def _rows(self, outputs: Array, label: Array) -> tuple[Array, Array, Array]:
         """Return the rows' losses, (m, 1), their sum, and the gradient."""
         if isinstance(outputs, np.ndarray):
-            if cpu_engine() == "numba" and outputs.shape[1] <= COMPILED_COLUMNS:
+            half = outputs.dtype.name in STORED_HALF  # Numba has none
+            narrow = outputs.shape[1] <= COMPILED_COLUMNS and not half
+            if narrow and cpu_engine() == "numba":
                 return self._compiled(outputs, label)
             label = label.reshape(len(outputs), -1)
             column, dtype = np.arange(outputs.shape[1]), outputs.dtype

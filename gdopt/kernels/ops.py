@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from numbers import Number
+from numbers import Complex
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -215,8 +215,10 @@ def check_operand(name: str, value: Any) -> None:
     if hasattr(type(value), "record"):  # a symbol, or what stands for several
         return
     dtype = getattr(value, "dtype", None)
-    fits = isinstance(value, Number) if dtype is None else dtype.kind in "iufc"
-    fits = fits or (dtype is not None and is_float(dtype))
+    if isinstance(dtype, np.dtype):
+        fits = dtype.kind in "iufc" or is_float(dtype)
+    else:
+        fits = isinstance(value, Complex)
     if not fits or isinstance(value, bool | np.ma.MaskedArray | np.matrix):
         message = f"{name} must be a number or an array, got {shown(value)}"
         raise ArgumentTypeError(message)

@@ -205,7 +205,7 @@ def check_values(y: Array, outputs: int, output: str) -> None:
 
 def kind_of(array: Any) -> tuple[Any, ...]:
     """Return what the checks of a batch depend on, but for its numbers."""
-    if not hasattr(array, "dtype"):
+    if not (hasattr(array, "dtype") and hasattr(array, "shape")):
         return (type(array),)  # refused
     device = getattr(array, "device", None)
     return type(array), array.shape, array.dtype, str(device)

@@ -164,7 +164,7 @@ class Network:
             raise ArgumentError(message)
         self.l2, self.l1 = l2, l1
         self._lambdas()
-        check_seed(seed)
+        seed = check_seed(seed)
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host

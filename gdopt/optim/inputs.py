@@ -9,7 +9,7 @@ from typing import Any
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array, is_on_device
 from gdopt.arrays.containers import is_container
-from gdopt.checks import as_scalar, listed, shown
+from gdopt.checks import as_scalar, has_axes, listed, shown
 from gdopt.errors import ArgumentTypeError, RuleError
 from gdopt.optim.executors import Executor
 from gdopt.optim.gradients import Gradients
@@ -163,4 +163,4 @@ def _holds_arrays(value: Any) -> bool:
     if is_container(value):
         parts = value.values() if isinstance(value, Mapping) else value
         return not isinstance(value, Mapping) or any(map(_holds_arrays, parts))
-    return getattr(value, "ndim", 0) > 0
+    return has_axes(value)

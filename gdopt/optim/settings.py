@@ -21,9 +21,7 @@ Key = str | None  # in a mapping; None for one setting for all arrays
 ONE_FOR_ALL = ("clip_norm", "loss_scale")  # as the norm is of all gradients
 UNMATCHED = {"weight_decay": 0.0}  # of arrays that no key of a mapping matches
 NUMBERS = {int, float} | {
-    kind
-    for kind in np.sctypeDict.values()
-    if issubclass(kind, np.integer | np.floating)
+    np.dtype(code).type for code in np.typecodes["AllInteger"] + np.typecodes["Float"]
 }
 
 
@@ -251,6 +249,6 @@ def _copy(part: Any) -> Any:
 
 
 def _is_array(value: Any, least: int = 0, most: int = 64) -> bool:
-    is_array = hasattr(value, "ndim") and hasattr(value, "dtype")
+    is_array = hasattr(value, "dtype") and isinstance(getattr(value, "ndim", None), int)
     is_array = is_array and not isinstance(value, np.generic)
     return is_array and least <= value.ndim <= most

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdopt.arrays.backend import NAMES, is_on_device
-from gdopt.checks import Range, check_choice, check_kind, check_number
+from gdopt.checks import (
+    Range,
+    check_choice,
+    check_kind,
+    check_number,
+    refuse_masked,
+)
 from gdopt.errors import ParallelError
 from gdopt.kernels.cpu.blas import LIMIT, THREADS
 from gdopt.parallel import launch
@@ -98,7 +104,9 @@ class Ranks:
         ...     ranks.share(np.array([1.5, 2.5])).shape == (ranks.size, 2)
         True
         """
-        check_kind("values", values, np.ndarray, "a NumPy array")
+        refuse_masked(
+            "values", check_kind("values", values, np.ndarray, "a NumPy array")
+        )
         return self._host.share(values)
 
     def agree(self, what: str, value: Any) -> None:
@@ -178,7 +186,8 @@ class Ranks:
 
 def _described(value: Any) -> str:
     """Return a text that is the same for equal values alone."""
-    if is_on_device(value) or getattr(value, "dtype", np.dtype("O")) != "O":
+    plain = isinstance(value, np.ndarray | np.generic) and value.dtype != object
+    if plain or is_on_device(value):
         value = on_host(value)
         digest = hashlib.sha256(value.reshape(-1).view(np.uint8)).hexdigest()
         return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
-from gdopt.checks import check_state, holds_numbers, host_array, listed, shown
+from gdopt.checks import (
+    check_kind,
+    check_optional,
+    check_sequence,
+    check_state,
+    holds_numbers,
+    host_array,
+    listed,
+    shown,
+)
 from gdopt.data import Normalizer
 from gdopt.data.csv import read_table
 from gdopt.data.readers import read
@@ -50,6 +60,21 @@ class Model:
     classes: tuple[str, ...] | None = None
     scale: Normalizer | None = None
     schema: Schema | None = None
+
+    def __post_init__(self) -> None:
+        check_kind("network", self.network, Network)
+        check_kind("normalizer", self.normalizer, Normalizer)
+        check_optional(partial(check_kind, kind=Normalizer), "scale", self.scale)
+        check_optional(partial(check_kind, kind=Schema), "schema", self.schema)
+        if self.classes is None:
+            return
+        classes = tuple(map(str, check_sequence("classes", self.classes)))
+        outputs = max(self.network.sizes[-1], 2)
+        if len(classes) != outputs or self.network.output == "linear":
+            rule = f"classes must name the {outputs} classes of the network, or be None"
+            message = f"{rule} where its output is linear, got {shown(self.classes)}"
+            raise ArgumentError(message)
+        object.__setattr__(self, "classes", classes)
 
     @classmethod
     def load(cls, run: str | os.PathLike[str]) -> Self:
@@ -164,10 +189,13 @@ class Model:
             check_classes(outputs, len(self.classes))
             found = np.array(self.classes)[outputs]
         else:
-            scale = self.scale or Normalizer(
-                np.zeros(()), np.ones(()), 0, outputs.dtype
+            if outputs.dtype.kind not in "biuf":
+                message = f"outputs must be real numbers, got {outputs.dtype}"
+                raise ArgumentTypeError(message)
+            scale, mean = (
+                (self.scale.scale, self.scale.mean) if self.scale else (1.0, 0.0)
             )
-            found = outputs.astype(np.float64) * scale.scale + scale.mean
+            found = outputs.astype(np.float64) * scale + mean
         return found
 
     def _examples(self, data: Any) -> np.ndarray:
@@ -197,7 +225,8 @@ def normalized(normalizer: Normalizer, X: np.ndarray) -> np.ndarray:
     Raises:
         ArgumentError: they are not numbers of the dtype in training, as pixels are.
     """
-    cast = X.astype(normalizer.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # what differs is refused
+        cast = X.astype(normalizer.dtype)
     if normalizer.dtype.kind in "iu" and not np.array_equal(cast, X):
         message = f"data must be numbers of {normalizer.dtype}, as in training"
         raise ArgumentError(message)
@@ -220,6 +249,14 @@ class Evaluation:
     truth: np.ndarray
     predicted: np.ndarray
     classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("truth", "predicted"):
+            object.__setattr__(self, name, host_array(name, getattr(self, name)))
+        truth, predicted = self.truth.shape, self.predicted.shape
+        if truth != predicted or len(truth) != 1:
+            rule = "truth and predicted must be of one shape (m,)"
+            raise ArgumentError(f"{rule}, got {truth} and {predicted}")
 
     @property
     def metrics(self) -> dict[str, float]:

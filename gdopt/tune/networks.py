@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gdopt import schedules
 from gdopt.arrays import Array
 from gdopt.arrays.backend import backend_of
-from gdopt.checks import check_mapping
+from gdopt.checks import (
+    check_count,
+    check_int,
+    check_mapping,
+    check_not_negative,
+    check_optional,
+    check_seed,
+    check_sequence,
+    shown,
+)
 from gdopt.data import minibatches
+from gdopt.data.gather import check_arrays
+from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.nn import Network
 from gdopt.optim import Momentum, Optimizer
 from gdopt.training import Record, fit
@@ -58,6 +70,22 @@ class NetworkObjective:
     optimizer: Callable[..., Optimizer] = Momentum
     l2: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("train", "dev"):
+            part = check_sequence(name, getattr(self, name))
+            check_arrays(part, 0, f"{name}[{{}}]")
+            if len(part) != 2 or part[0].ndim != 2:
+                shapes = [array.shape for array in part]
+                rule = f"{name} must be examples (m, n) and their labels"
+                raise ArgumentError(f"{rule}, got shapes {shown(shapes)}")
+        check_optional(partial(check_int, least=2), "classes", self.classes)
+        check_count("epochs", self.epochs)
+        if not callable(self.optimizer):
+            message = f"optimizer must be a kind of optimizer, got {self.optimizer!r}"
+            raise ArgumentTypeError(message)
+        check_not_negative("l2", self.l2)
+        check_seed(self.seed)
 
     def __call__(self, trial: Trial) -> float:
         """Train, report each epoch, and return the score at the end.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdopt.imports import load_extra
-from gdopt.plots.series import INK, ORANGE, panels, save
+from gdopt.plots.series import INK, ORANGE, panels, plain, save
 from gdopt.tune import (
     Outcome,
     Scale,
@@ -110,13 +110,14 @@ def _draw_axis(panel: Any, place: int, name: str, scale: Scale, best: str) -> No
     """Draw the axis with its name above, its ticks, and the best value below."""
     panel.plot([place, place], [0, 1], color=INK, linewidth=1.2, zorder=3)
     text = {"fontsize": 12, "ha": "center"}
-    panel.text(place, 1.05, name.replace("_", "\n", 1), va="bottom", color=INK, **text)
-    panel.text(place, -0.1, best, color=ORANGE, **text)
+    name = plain(name).replace("_", "\n", 1)
+    panel.text(place, 1.05, name, va="bottom", color=INK, **text)
+    panel.text(place, -0.1, plain(best), color=ORANGE, **text)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
     text = {"fontsize": 11, "color": INK, "bbox": box, "ha": "right", "va": "center"}
     for height, label in ticks(scale).items():
         panel.plot([place - 0.04, place], [height] * 2, color=INK, zorder=3)
-        panel.text(place - 0.06, height, label, zorder=5, **text)
+        panel.text(place - 0.06, height, plain(label), zorder=5, **text)
 
 
 def ticks(scale: Scale) -> dict[float, str]:

@@ -13,6 +13,7 @@ from gdopt.checks import (
     FINITE,
     POSITIVE,
     Range,
+    as_scalar,
     check_choice,
     check_count,
     check_int,
@@ -59,6 +60,8 @@ class Interval(Scale):
             object.__setattr__(self, name, self._check(name, getattr(self, name)))
         if self.low > self.high:
             raise ArgumentError(f"low must be at most high, got {self}")
+        if math.isinf(self.high - self.low):
+            raise ArgumentError(f"high - low must be finite, got {self}")
 
     def _check(self, name: str, end: Any) -> Any:
         return check_number(name, end, self.bounds)
@@ -223,7 +226,7 @@ class choice(Scale):
     options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        options = tuple(check_sequence("options", self.options))
+        options = tuple(map(as_scalar, check_sequence("options", self.options)))
         if not options:
             raise ArgumentError("options must hold at least one, got none")
         for option in options:

@@ -18,7 +18,7 @@ from gdopt.checks import (
     check_mapping,
     check_optional,
     check_seed,
-    check_text,
+    check_utf8,
 )
 from gdopt.errors import ArgumentError
 from gdopt.files import check_path
@@ -124,7 +124,7 @@ def tune(
     jobs = check_int("jobs", jobs, least=1, most=MOST_JOBS)
     check_choice("direction", direction, DIRECTIONS)
     check_choice("method", method, SAMPLERS)
-    if not check_text("name", name):
+    if not check_utf8("name", name):
         raise ArgumentError(f"name must be text that is not empty, got {name!r}")
     settings = {
         "seed": check_seed(seed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdopt.checks import check_count, check_flag, shown
+from gdopt.checks import check_count, check_flag, check_utf8, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.tune.scales import (
     Scale,
@@ -43,10 +43,7 @@ class Space(Mapping[str, Scale]):
         if not scales:
             raise ArgumentError("scales must hold at least one, got none")
         for name, scale in scales.items():
-            if not isinstance(name, str):
-                message = f"scales must have text for names, got {name!r}"
-                raise ArgumentTypeError(message)
-            if not name:
+            if not check_utf8("name in scales", name):
                 raise ArgumentError("scales must have names that are not empty, got ''")
             if not isinstance(scale, Scale):
                 rule = f"scales[{name!r}] must be a scale"
@@ -138,7 +135,6 @@ def course_space(
 
 
 def _batch_sizes(examples: int | None) -> Scale:
-    if examples is None or check_count("examples", examples) >= LARGEST:
-        return power_of_two(LARGEST // 8, LARGEST)
-    most = 1 << (examples.bit_length() - 1)
+    count = LARGEST if examples is None else check_count("examples", examples)
+    most = min(1 << (count.bit_length() - 1), LARGEST)
     return power_of_two(max(1, most // 8), most)

@@ -6,15 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gdopt.checks import (
     Range,
     as_number,
+    check_choice,
+    check_each,
     check_int,
     check_kind,
     check_mapping,
     check_number,
+    has_axes,
     refuse_masked,
 )
 from gdopt.errors import ArgumentError, GdoptError
@@ -112,8 +116,7 @@ class Outcome:
 def as_score(name: str, score: Any) -> float:
     """Take a number of any library, also in an array of one element."""
     refuse_masked(name, score)
-    dimensions = getattr(score, "ndim", 0)
-    if dimensions and math.prod(score.shape) == 1 and hasattr(score, "item"):
+    if has_axes(score) and math.prod(score.shape) == 1 and hasattr(score, "item"):
         score = score.item()
     return as_number(name, score)
 
@@ -164,6 +167,11 @@ class Study:
     space: Space
     trials: Sequence[Outcome]
     direction: str = "maximize"
+
+    def __post_init__(self) -> None:
+        check_kind("space", self.space, Space)
+        check_each(partial(check_kind, kind=Outcome), "trials", self.trials)
+        check_choice("direction", self.direction, DIRECTIONS)
 
     @property
     def ranked(self) -> list[Outcome]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gdopt
+from gdopt.files import write_json
 
 for module in ("rich", "matplotlib", "pandas"):
     pytest.importorskip(module)
@@ -245,3 +246,45 @@ def test_a_regression_is_searched_and_planned_too(command, numpy_engine, tmp_pat
     assert "best dev loss" in found.out
     sizes = ("--sizes", "8,16", "--hidden", 4)
     assert command("plan", "d.csv", *target, *sizes).code == 0
+
+
+WRITTEN = [  # in a file of a search: where, what, and what is said of it
+    (("settings", "optimizer"), "new", "--optimizer: invalid choice: 'new'"),
+    (("settings", "optimizer"), None, "--optimizer: invalid choice: 'None'"),
+    (("settings", "epochs"), [], "--epochs: must be a whole number"),
+    (("settings", "l2"), float("nan"), "--l2: must be a number of at least 0"),
+    (("search", "direction"), "up", "--from must name a file by gdopt tune"),
+    (("search", "trials", 0, "values"), None, "--from must name a file by gdopt tune"),
+    (("search", "trials", 0, "values", "batch_size"), 8.0, "--batch-size: must be a"),
+    (("search", "trials", 0, "values", "hidden_units"), "x", "--hidden: must be whole"),
+    (("search", "trials", 0, "values", "layers"), 10**30, "--from must name a file by"),
+]
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_no_option_can_be_is_none_from_a_file(
+    command, numpy_engine, tmp_path, case
+):
+    (*path, last), value, message = case
+    write(tmp_path / "d.csv", rows_of(["side", "a", "b"], examples()))
+    values = {"learning_rate": 0.1, "hidden_units": 3, "batch_size": 8, "layers": 2}
+    search = {"direction": "maximize", "trials": [{"values": values, "score": 0.5}]}
+    content = {"settings": {"optimizer": "sgd", "epochs": 1, "l2": 0.0, "seed": 0}}
+    content["search"] = search
+    part = content
+    for key in path:
+        part = part[key]
+    part[last] = value
+    write_json(tmp_path / "t.json", content)
+    found = command("train", "d.csv", "--from", "t.json", "--target", "side")
+    assert (found.code, found.out) == (2, "")
+    assert message in found.err
+    assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize("option", ["--delimiter", "--decimal", "--target"])
+def test_an_option_without_text_is_refused(command, tmp_path, option):
+    write(tmp_path / "d.csv", rows_of(["side", "a", "b"], examples()))
+    found = command("train", "d.csv", option, "")
+    assert (found.code, found.out) == (2, "")
+    assert f"{option.strip('-')} must be" in found.err

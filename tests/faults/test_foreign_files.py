@@ -101,3 +101,16 @@ def test_labels_in_bytes_are_compared_as_text():
         model.evaluate(X, np.array([b"\xe9"] * 4))
     with pytest.raises(gdopt.ArgumentTypeError, match=r"y must .*mask"):
         model.evaluate(X, np.ma.masked_equal(np.arange(4), 2))
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    for use in (gdopt.load, gdopt.data.read_csv, lambda path: gdopt.save(path, {})):
+        with pytest.raises(gdopt.ArgumentError, match="path must be a path that can"):
+            use("x" * 5000)
+
+
+def test_labels_beyond_int64_are_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, X=np.zeros((2, 1)), y=np.array([1, 2**63], np.uint64))
+    with pytest.raises(gdopt.ArgumentError, match=r"data\.npz: targets must fit int64"):
+        gdopt.data.read_npz(path)

@@ -1,10 +1,14 @@
 """Overflow, denormals, float16 and arrays of any order give defined numbers."""
 
+import warnings
+
 import numpy as np
 import pytest
 from oracles import CASES
 
 import gdopt
+from gdopt import nn
+from gdopt.arrays.dtypes import as_dtype
 from gdopt.kernels.cpu.flush import can_flush
 
 STATEFUL = [  # of squares in v
@@ -175,3 +179,29 @@ def test_a_beta_of_an_average_that_rounds_to_1_is_refused(dtype):
         mean.update(x)
     assert mean.t == 0
     assert gdopt.EWA(beta).update(1.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_losses_of_half_precision_are_those_of_numpy(dtype, engine):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    x = np.arange(12.0).reshape(4, 3).astype(as_dtype(dtype)) / 8
+    ones, labels = np.ones_like(x), np.array([0, 1, 1, 0])
+    weights, bias = np.ones_like(x[:3, :2]), np.ones_like(x[0, :2])
+    output = nn.dense(x, weights, bias, weights.copy(), bias.copy())[0]
+    assert output.tolist() == [[1 + row.astype(float).sum()] * 2 for row in x]
+    for loss, gradient in (
+        nn.squared_error(x, ones),
+        nn.softmax_cross_entropy(x, labels),
+        nn.binary_cross_entropy(x[:, 0], labels),
+    ):
+        assert np.isfinite(float(loss))
+        assert np.isfinite(gradient.astype(float)).all()
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, np.inf])
+def test_a_split_of_numbers_whose_sums_overflow_raises_nothing(value):
+    x = np.where(np.arange(36).reshape(36, 1) > 8, [value] * 3, 1.0)
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("ignore", gdopt.DataWarning)
+        assert len(gdopt.split(x, seed=0).train) == 22

@@ -74,6 +74,7 @@ def test_a_switch_is_also_numpy_s(name, flag, numpy_engine):
     [
         *(5, np.float32(5), np.int8(5), np.array(5.0), np.array(5)),
         *(decimal.Decimal(5), fractions.Fraction(5)),
+        np.array(fractions.Fraction(5), object),
     ],
 )
 def test_what_float_takes_is_a_number(number):
@@ -81,13 +82,50 @@ def test_what_float_takes_is_a_number(number):
 
 
 @pytest.mark.parametrize(
-    "number", ["5", True, np.True_, None, 1j, np.array("5"), np.timedelta64(5, "ns")]
+    "number",
+    [
+        *("5", True, np.True_, None, 1j, np.array("5"), np.timedelta64(5, "ns")),
+        *(np.array(5, "m8[s]"), float, np.float32, decimal.Decimal("sNaN")),
+    ],
 )
 def test_what_is_no_number_is_refused(number):
     mean = gdopt.EWA(0.5)
     with pytest.raises(gdopt.ArgumentTypeError, match="x must be a number"):
         mean.update(number)
     assert mean.t == 0
+    with pytest.raises(gdopt.ArgumentTypeError, match=r"lr must be a"):
+        gdopt.SGD(np.ones(2), number)
+
+
+def test_a_fraction_beyond_every_float_is_not_finite():
+    for number in (fractions.Fraction(10**400), decimal.Decimal("1e400")):
+        with pytest.raises(gdopt.ArgumentError, match=r"lr must .*finite"):
+            gdopt.SGD(np.ones(2), number)
+
+
+HALF = [0.5, np.float32(0.5), np.array(0.5), decimal.Decimal("0.5")]
+
+
+@pytest.mark.parametrize("share", [*HALF, fractions.Fraction(1, 2)])
+def test_a_share_of_the_examples_is_any_number(share):
+    assert len(gdopt.split(np.arange(8.0), train=0.25, dev=share, test=0.25).dev) == 4
+    tenth = np.float32(0.1)
+    assert len(gdopt.split(np.arange(20.0), train=0.8, dev=tenth, test=tenth).dev) == 2
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.array])
+def test_numbers_of_numpy_are_counts_and_options(kind, tmp_path, numpy_engine):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,y\n1,2,no\n3,4,yes\n5,6,no\n", encoding="utf-8")
+    read = gdopt.data.read_csv(path, target=kind(2), columns=[kind(1)])
+    assert read.X.tolist() == [[2], [4], [6]]
+    assert gdopt.tune.choice([kind(2), kind(4)]).options == (2, 4)
+    space = gdopt.tune.course_space(examples=kind(100))
+    assert space["batch_size"] == gdopt.tune.power_of_two(8, 64)
+    drawn = Network((2, 2), seed=kind(3), backend="numpy").params["W1"]
+    np.testing.assert_array_equal(
+        drawn, Network((2, 2), seed=3, backend="numpy").params["W1"]
+    )
 
 
 def test_a_masked_number_is_refused():
@@ -125,7 +163,100 @@ def normalizer_of(mean):
     return gdopt.Normalizer.from_state_dict(state | {"mean": mean})
 
 
+def shared(values):
+    with gdopt.parallel.world() as ranks:
+        ranks.share(values)
+
+
+def objective(**other):
+    train = np.eye(4), np.arange(4) % 2
+    given = {"train": train, "dev": train, "classes": 2, "epochs": 1}
+    return gdopt.tune.NetworkObjective(**given | other)
+
+
+def model(**other):
+    network, normalizer = Network((2, 3), backend="numpy"), gdopt.Normalizer.fit(X)
+    return gdopt.Model(**{"network": network, "normalizer": normalizer} | other)
+
+
+def normalizer(**other):
+    given = {"mean": np.zeros(2), "scale": np.ones(2), "axis": 0, "dtype": "f4"}
+    return gdopt.Normalizer(**given | other)
+
+
+SPACE = gdopt.tune.Space({"x": gdopt.tune.uniform(0, 1)})
+OTHERS = {  # what is made wrongly, and the argument that the message names
+    "shapes": (lambda: normalizer(mean=np.zeros(3)), "mean and scale must"),
+    "no scale": (lambda: normalizer(scale=np.zeros(2)), "scale positive"),
+    "a mean of text": (lambda: normalizer(mean=["a", "b"]), "mean and scale must"),
+    "axis": (lambda: normalizer(axis=True), "axis must"),
+    "dtype": (lambda: normalizer(dtype="O"), "dtype must"),
+    "no dtype": (lambda: normalizer(dtype=None), "dtype must"),
+    "no dtype of a network": (
+        lambda: Network((2, 2), dtype=None, backend="numpy"),
+        "dtype must be float32 or float64, got None",
+    ),
+    "two of three classes": (lambda: model(classes=["a", "b"]), "classes must"),
+    "one text for classes": (lambda: model(classes="abc"), "classes must"),
+    "a scaler": (lambda: model(normalizer=object()), "normalizer must"),
+    "a network": (lambda: model(network="net"), "network must"),
+    "outputs": (lambda: model().in_units(["a"]), "outputs must be real numbers"),
+    "scores": (lambda: gdopt.training.Evaluation([1, 2], [1]), "of one shape"),
+    "train alone": (lambda: objective(train=X), "train"),
+    "flat examples": (lambda: objective(dev=(X[0], Y)), "dev must be examples"),
+    "classes": (lambda: objective(classes="2"), "classes must"),
+    "epochs": (lambda: objective(epochs=0), "epochs must"),
+    "an optimizer by name": (lambda: objective(optimizer="adam"), "optimizer must"),
+    "direction": (lambda: gdopt.tune.Study(SPACE, [], "up"), "direction must"),
+    "trials": (lambda: gdopt.tune.Study(SPACE, [1]), r"trials\[0\] must"),
+    "a range": (lambda: gdopt.tune.uniform(-1.7e308, 1.7e308), "high - low must"),
+    "a mark": (lambda: gdopt.data.read_csv(__file__, decimal=["."]), "decimal must"),
+    "a class as a dtype": (lambda: gdopt.averages.average(np.ndarray, 1, beta=0), "v "),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_made_of_other_parts_is_refused(name, numpy_engine):
+    make, message = OTHERS[name]
+    with pytest.raises(gdopt.GdoptError, match=message):
+        make()
+
+
+def test_parts_of_other_libraries_make_a_normalizer():
+    made = normalizer(mean=[1, 2], scale=np.ones(2, np.float32), dtype=np.dtype("f4"))
+    x = np.eye(2, dtype=np.float32)
+    np.testing.assert_array_equal(made.transform(x), x - [1, 2])
+
+
+@pytest.mark.parametrize("value", [decimal.Decimal("sNaN"), float, object(), [], {1}])
+def test_what_is_no_choice_is_refused(value):
+    with pytest.raises(gdopt.ArgumentError, match="form must be one of"):
+        gdopt.Momentum(np.ones(2), form=value)
+
+
+@pytest.mark.parametrize("dtype", ["S", "U"])
+def test_text_is_no_target_of_a_regression(dtype, numpy_engine):
+    pytest.importorskip("sklearn")
+    with pytest.raises(gdopt.ArgumentTypeError, match="y must be numbers, got"):
+        gdopt.MLPRegressor().fit(X, Y.astype(dtype))
+
+
+UNPRINTABLE = {
+    "a name of a scale": lambda t: gdopt.tune.Space({t: gdopt.tune.uniform(0, 1)}),
+    "a search": lambda t: gdopt.tune.tune(len, SPACE, trials=1, name=t),
+}
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE)
+def test_text_that_utf_8_cannot_hold_is_refused(name):
+    with pytest.raises(gdopt.ArgumentError, match="must be text that UTF-8 can hold"):
+        UNPRINTABLE[name]("\udcff")
+
+
 MASKS = {
+    "normalizer's mean": lambda: gdopt.Normalizer(MASKED, np.ones(3), 0, "f8"),
+    "scored": lambda: gdopt.training.Evaluation(WHOLE, np.ones(3)),
+    "shared": lambda: shared(MASKED),
     "series": lambda: gdopt.ewa(MASKED, 0.9),
     "times": lambda: gdopt.ewa([1.0, 2.0, 3.0], times=MASKED, halflife=1.0),
     "variance": lambda: gdopt.averages.ewa_var(MASKED, 0.9),

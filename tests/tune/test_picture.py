@@ -120,3 +120,10 @@ def test_nothing_that_is_complete_is_refused(tmp_path):
     with pytest.raises(gdopt.ArgumentError, match="best needs a trial"):
         parallel_coordinates(empty, tmp_path / "t.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_options_are_drawn_as_they_are_written(tmp_path):
+    options = ["\udcff", "$\\x$"]
+    trials = [Outcome(k, {"a$": o}, "complete", k) for k, o in enumerate(options)]
+    parallel_coordinates(Study(Space({"a$": choice(options)}), trials), tmp_path / "t")
+    assert (tmp_path / "t.png").stat().st_size > 1000

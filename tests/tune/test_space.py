@@ -63,7 +63,7 @@ def test_a_space_with_more_is_a_space():
         (
             {1: log_uniform(1, 2)},
             "ArgumentTypeError",
-            "must have text for names, got 1",
+            "name in scales must be text, got 1",
         ),
         (
             {"": log_uniform(1, 2)},
