@@ -184,6 +184,32 @@ def test_a_file_more_is_damage(kept):
     assert not all((place / "more").exists() for place in kept.iterdir())
 
 
+def test_the_code_of_another_loop_is_not_used(kept, monkeypatch):
+    """As where a folder was copied or renamed; both loops take the same arguments."""
+
+    def other(p, v, g, *, lr):
+        v = 0.75 * v - g
+        return p + lr * v, v
+
+    gdopt.Optimizer(np.arange(5.0), other, lr=0.5).step(np.ones(5))
+    first, second = ([*kept.glob(f"gdopt_{name}_*")] for name in ("rule", "other"))
+    for one, place in zip(sorted(first), sorted(second), strict=True):
+        for path in place.iterdir():
+            (one / path.name).write_bytes(path.read_bytes())
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        assert stepped() == EXPECTED
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
+def test_a_pipe_in_place_of_a_file_is_damage(kept):
+    for path in [*kept.rglob("code.nbc")]:
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        assert stepped() == EXPECTED
+    assert not any(path.is_fifo() for path in kept.rglob("*"))
+
+
 def children(count, folder, **settings):
     code = (
         "import numpy as np, gdopt\n"
