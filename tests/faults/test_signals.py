@@ -343,7 +343,7 @@ class Finder:
 within = []
 sys.meta_path.insert(0, Finder)
 calls = {
-    "numba.core": lambda: gdopt.Adam(np.ones(2)).step(np.ones(2)),
+    "numba.core": lambda: gdopt.Adam(np.ones(2), clip_norm=1.0),
     "optuna.storages": lambda: gdopt.tune.tune(len, {"x": scale}, trials=1),
 }
 scale = gdopt.tune.uniform(0, 1)
