@@ -201,7 +201,7 @@ def test_a_state_with_a_value_of_another_kind_is_refused(name, kind, numpy_engin
         assert repr(loader.state_dict()) == repr(state), path
 
 
-PARTS = ("stops", "counters", "evaluations", "norm", "callbacks")
+PARTS = ("stops", "counters", "evaluations", "norm", "callbacks", "evidence")
 
 
 @pytest.mark.parametrize("kind", ["an object", "another width", "bytes", "masked"])

@@ -13,9 +13,11 @@ import numpy as np
 from gdopt.arrays.arena import array_label
 from gdopt.checks import (
     as_number,
+    check_each,
     check_flag,
     check_format,
     check_kind,
+    check_mapping,
     check_optional,
     check_saved_array,
     check_state,
@@ -153,6 +155,10 @@ def _check_parts(saved: Mapping[str, Any], run: Run) -> None:
         for name in ("seconds", "fun", "grad_norm", "last_loss"):
             check_optional(as_number, name, counters[name])
         check_optional(as_number, "norm", saved["norm"])
+        check_optional(as_number, "value", evidence["value"])
+        for pair in dict(check_mapping("sums", evidence["sums"] or {})).values():
+            if len(check_each(as_number, "sums", pair)) != 2:
+                raise StateError(f"sums must hold pairs, got {shown(pair)}")
         check_flag("success", counters["success"])
         check_flag("has_warned", counters["has_warned"])
         check_kind("callbacks", saved["callbacks"], list, "a list")
