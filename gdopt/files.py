@@ -119,7 +119,11 @@ def numbered_folder(prefix: str | os.PathLike[str]) -> Iterator[Path]:
 def made_folder(path: Path, mode: int = 0o777) -> Iterator[None]:
     """Make a folder; if the block fails, those that were made and are empty vanish."""
     with _vanishing([one for one in (path, *path.parents) if not one.exists()]):
-        path.mkdir(mode, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            message = f"'{path}' must be a folder, or a place for a new one: {error}"
+            raise PathError(message) from error
         yield
 
 

@@ -8,13 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gdopt.errors import MissingExtraError
+from gdopt.interrupt import uninterrupted
+
+# A module whose import a signal has interrupted cannot be imported again.
+import_module = uninterrupted(importlib.import_module)
 
 
 def load_extra(module: str, extra: str, purpose: str) -> Any:
     """Import an optional module, or say which extra brings it, and for what purpose."""
     package = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != package:
             raise
@@ -59,12 +63,12 @@ def lazy_getattr(
     def load(name: str) -> Any:
         if name not in modules:
             message = f"module {package!r} has no attribute {name!r}"
-            lines = importlib.import_module(foreign).LINES if foreign else {}
+            lines = import_module(foreign).LINES if foreign else {}
             if name in lines:
                 message += f"; with gdopt.schedules, write {lines[name]}"
             raise AttributeError(message)
         if modules[name] == package:
-            return importlib.import_module(f"{package}.{name}")
-        return getattr(importlib.import_module(modules[name]), name)
+            return import_module(f"{package}.{name}")
+        return getattr(import_module(modules[name]), name)
 
     return load

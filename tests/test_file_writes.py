@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import gdopt
 from gdopt import files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="asks for processes")
@@ -129,6 +130,18 @@ def test_permissions_are_kept_and_never_wider_meanwhile(mode, tmp_path):
         meanwhile = {stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
         assert not any(one & ~(mode | stat.S_IWUSR) for one in meanwhile)
     assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("below", ["file/a", "file/new/a", "link/a"])
+def test_a_file_in_place_of_its_folder_is_named(below, tmp_path):
+    (tmp_path / "file").write_text("other")
+    (tmp_path / "link").symlink_to("nowhere")
+    for write in (files.write_whole, lambda path, _: gdopt.save(path, {})):
+        with pytest.raises(gdopt.PathError, match=r"file|nowhere"):
+            write(tmp_path / below, "text")
+    with pytest.raises(gdopt.PathError), files.numbered_folder(tmp_path / below):
+        pass
+    assert names(tmp_path) == ["file", "link"]
 
 
 def test_names_may_be_as_long_as_the_system_allows(tmp_path):

@@ -23,9 +23,9 @@ LAYERS = """
     kernels
     arrays
     tables
-    checks copies interrupt files
+    checks copies files
     imports
-    errors
+    errors interrupt
 """
 
 

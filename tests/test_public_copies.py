@@ -84,6 +84,68 @@ def test_copies_train_with_the_bits_of_the_original(options, numpy_engine):
             np.testing.assert_array_equal(found[name], array)
 
 
+HELD = {
+    "mapping": dict,
+    "list": lambda arrays: [*arrays.values()],
+    "nested": lambda arrays: {"layers": [arrays], "more": np.ones(2)},
+    "arena": gdopt.Arena.of,
+}
+
+
+def leaves(held):
+    if isinstance(held, np.ndarray):
+        return [held]
+    parts = held.values() if hasattr(held, "values") else held
+    return [array for part in parts for array in leaves(part)]
+
+
+@pytest.mark.parametrize("kind", [gdopt.Adam, gdopt.Muon])
+@pytest.mark.parametrize("held", HELD)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_holds_the_parameters_is_copied_with_them(way, held, kind, numpy_engine):
+    params = HELD[held]({"W": np.full((2, 3), 0.5), "b": np.ones(3)})
+    optimizer = kind(params)
+    grads = {n: np.ones_like(array) for n, array in optimizer.params.items()}
+    optimizer.step(grads)
+    other, copied = WAYS[way]((params, optimizer))
+    for one in (optimizer, copied):
+        one.step(grads)
+    for array, found in zip(leaves(params), leaves(other), strict=True):
+        np.testing.assert_array_equal(found, array)
+    if held in ("mapping", "list"):
+        key = 0 if held == "list" else "W"
+        other[key] = other[key] - 1
+        with pytest.raises(gdopt.ArgumentError, match="is another array"):
+            copied.step(grads)
+        with pytest.raises(gdopt.ArgumentError, match="is another array"):
+            WAYS[way](copied)
+
+
+@pytest.mark.parametrize("held", [*HELD, "alone"])
+def test_copies_in_read_only_memory_are_written_to(held, numpy_engine):
+    """As those of joblib's processes: arrays of more than a megabyte are maps."""
+    params = HELD.get(held, lambda arrays: arrays["W"])({"W": np.ones((2, 3))})
+    optimizer, buffers = gdopt.SGD(params, lr=1.0), []
+    sent = pickle.dumps((params, optimizer), protocol=5, buffer_callback=buffers.append)
+    views = [bytes(buffer.raw()) for buffer in buffers]
+    other, copied = pickle.loads(sent, buffers=views)  # noqa: S301 - our own
+    copied.step({n: np.ones_like(a) for n, a in copied.params.items()})
+    assert not any(array.any() for array in copied.params.values())
+    if held != "alone":
+        assert not any(array.any() for array in leaves(other))
+
+
+def test_an_entry_that_was_added_is_no_parameter_of_a_copy(numpy_engine):
+    params = {"W": np.ones(3), "b": np.ones(2)}
+    optimizer = gdopt.SGD(params, frozen="b")
+    params["c"] = np.ones(4)
+    for way in WAYS.values():
+        assert [*way(optimizer).params] == ["W", "b"]
+    optimizer.frozen = ()
+    optimizer.replace("W", np.ones(5))
+    assert [*optimizer.params] == ["W", "b"]
+
+
 def test_a_spawned_process_trains_with_the_bits_of_the_original():
     parts = training()
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -201,6 +201,25 @@ def test_a_state_with_a_value_of_another_kind_is_refused(name, kind, numpy_engin
         assert repr(loader.state_dict()) == repr(state), path
 
 
+PARTS = ("stops", "counters", "evaluations", "norm", "callbacks", "evidence")
+
+
+@pytest.mark.parametrize("kind", ["an object", "another width", "bytes", "masked"])
+def test_a_run_with_a_value_of_another_kind_is_refused(kind, numpy_engine):
+    loader = LOADERS["run"]()
+    state = loader.state_dict()
+    for path in leaves(state):
+        if path[0] not in PARTS:
+            continue
+        changed = inner = copy.deepcopy(state)
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = KINDS[kind]
+        with pytest.raises(gdopt.StateError):
+            loader.load_state_dict(changed)
+        assert repr(loader.state_dict()) == repr(state), path
+
+
 def test_numbers_of_a_state_may_be_arrays_of_no_dimension(numpy_engine):
     """As those that ``numpy.load`` reads."""
     for name in set(LOADERS) - {"run", "history"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,17 @@ class Container:
 
     An array is named by its path, such as ``"layers.0.W"``: keys of mappings, fields of
     named tuples and positions, in the order of the containers, depth first. `nested`
-    says whether it holds other containers.
+    says whether it holds other containers. With `keys`, it is read as when it was read
+    before: keys that have been added since are left out.
     """
 
-    def __init__(self, given: Any, place: str, outer: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        given: Any,
+        place: str,
+        outer: tuple[Any, ...] = (),
+        keys: Mapping[Any, Any] | None = None,
+    ) -> None:
         if any(given is one for one in outer):
             message = f"containers must not be inside themselves, but {place} is"
             raise ArgumentError(message)
@@ -29,7 +37,8 @@ class Container:
         self._is_mapping = isinstance(given, Mapping)
         named = isinstance(given, tuple)
         self._fields = getattr(given, "_fields", None) if named else None
-        self._keys = list(given) if self._is_mapping else list(range(len(given)))
+        own = list(given) if self._is_mapping else list(range(len(given)))
+        self._keys = own if keys is None else [key for key in keys if key in own]
         self._key_set = dict.fromkeys(self._keys).keys()
         self._parts = [self._part(key) for key in self._keys]
         self._held = [given[key] for key in self._keys]
@@ -38,12 +47,22 @@ class Container:
             message = f"{place} must not be a list of pairs: write dict({place})"
             raise ArgumentTypeError(message)
         self._inner = [
-            Container(entry, self._place_of(key), (*outer, given))
+            Container(entry, self._place_of(key), (*outer, given), keys and keys[key])
             if is_container(entry)
             else None
             for key, entry in zip(self._keys, self._held, strict=True)
         ]
         self.nested = any(self._inner)
+
+    def keys(self) -> dict[Any, Any]:
+        """Return the keys that were read, each with those of a container inside."""
+        pairs = zip(self._keys, self._inner, strict=True)
+        return {key: inner and inner.keys() for key, inner in pairs}
+
+    def __reduce__(self) -> Any:
+        given = self.given
+        given = dict(given) if isinstance(given, MappingProxyType) else given
+        return _read_again, (given, self._place, self.keys())
 
     def _part(self, key: Any) -> str:
         if self._fields is not None:
@@ -171,6 +190,22 @@ class Container:
         return False
 
 
+def _read_again(given: Any, place: str, keys: Mapping[Any, Any]) -> Container:
+    """Read a container that was copied, with arrays that can be written."""
+    container = Container(given, place, keys=keys)
+    for name, array in container.named().items():
+        own = writeable(array)
+        if own is not array:
+            container.put(name, own)
+    return container
+
+
+def writeable(array: Any) -> Any:
+    """Return an array that was sent by read-only memory, as joblib's, as a copy."""
+    flags = getattr(array, "flags", None)
+    return array if getattr(flags, "writeable", True) else np.array(array)
+
+
 def is_container(value: Any) -> bool:
     """Return whether a value holds arrays under keys, or in order."""
     return isinstance(value, Mapping | list | tuple)
@@ -191,7 +226,9 @@ LONE = LoneName("0")
 
 def read_arrays(arrays: Any, what: str) -> tuple[dict[str, Array], Container | None]:
     """Name every array by its path, or ``"0"``; return its container, too."""
-    container = Container(arrays, what) if is_container(arrays) else None
+    container = arrays if isinstance(arrays, Container) else None
+    if is_container(arrays):
+        container = Container(arrays, what)
     is_array = hasattr(arrays, "dtype") and hasattr(arrays, "shape")
     if container is None and not is_array:
         kind = "an unordered " if isinstance(arrays, set | frozenset) else "a "

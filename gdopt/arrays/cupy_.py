@@ -12,7 +12,7 @@ from gdopt.arrays.backend import Backend, cuda_extra
 from gdopt.arrays.cublas import Cublas
 from gdopt.checks import shows
 from gdopt.errors import ArgumentError, BackendError
-from gdopt.imports import install
+from gdopt.imports import import_module, install
 
 LIBRARIES = {"cupy", "cupy_backends"}  # whose errors are CUDA's, cuBLAS's, NVRTC's
 
@@ -20,7 +20,7 @@ LIBRARIES = {"cupy", "cupy_backends"}  # whose errors are CUDA's, cuBLAS's, NVRT
 def _load() -> Any:
     """Import CuPy, or say which of CuPy, the driver and the device is missing."""
     try:
-        import cupy  # noqa: PLC0415 - optional, and takes half a second
+        cupy = import_module("cupy")  # optional, and takes half a second
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         reason = "is missing" if absent else f"cannot be imported ({error})"

@@ -200,14 +200,6 @@ class Changeable(Resumable):
         """Return what `_restore` takes, with other arrays."""
         return given | {"params": self._source(arrays), "frozen": frozen}
 
-    def _source(self, arrays: Mapping[str, Array]) -> Any:
-        """Return what the caller holds the parameters in, or the lone array."""
-        container, given = self._every.container, self._every.given
-        if container is not None:
-            return container.given
-        lone = next(iter({**given, **arrays}.values()))
-        return given if isinstance(given, Arena) else lone
-
     def _write_state(self, name: str, state: Mapping[str, Array]) -> None:
         own = self.state.get(name, {})
         for key, value in state.items():

@@ -8,6 +8,8 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from gdopt.arrays.arena import Arena
+from gdopt.arrays.containers import Container, writeable
 from gdopt.checks import check_flag, check_state
 from gdopt.errors import ArgumentTypeError, StateWarning
 from gdopt.optim import state
@@ -176,7 +178,7 @@ class Resumable(AveragedParameters):
             "rule": self.rule.inner or self.rule,
             "options": self.options,
             "transforms": self._transforms,
-            "params": own.named,
+            "params": self._source({}),
             "frozen": [name for name in own.names if name not in own.layout.names],
             "left_out": self._frozen,
             "settings": self.hyper.settings,
@@ -185,12 +187,21 @@ class Resumable(AveragedParameters):
             "own": {n: value for n, value in vars(self).items() if n not in known},
         }
 
+    def _source(self, arrays: Mapping[str, Any]) -> Any:
+        """Return what the parameters are read from again, or the lone array."""
+        own = self._every
+        if own.container is not None:
+            own.container.refuse_changed(own.arrays)
+            return Container(own.container.given, "params", keys=own.container.keys())
+        lone = next(iter({**own.given, **arrays}.values()))
+        return own.given if isinstance(own.given, Arena) else lone
+
     def __copy__(self) -> NoReturn:
         message = "an optimizer is not copied without its arrays: use copy.deepcopy"
         raise ArgumentTypeError(message)
 
     def __setstate__(self, given: Mapping[str, Any]) -> None:
-        self._restore(given)
+        self._restore({**given, "params": writeable(given["params"])})
         self.load_state_dict(given["saved"], hyper=False)
 
     def _restore(self, given: Mapping[str, Any]) -> None:

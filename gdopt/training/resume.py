@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdopt.arrays.arena import array_label
-from gdopt.checks import check_format, check_saved_array, check_state, shown
-from gdopt.errors import StateError
+from gdopt.checks import (
+    as_number,
+    check_each,
+    check_flag,
+    check_format,
+    check_kind,
+    check_mapping,
+    check_optional,
+    check_saved_array,
+    check_state,
+    check_text,
+    shown,
+)
+from gdopt.errors import GdoptError, StateError
 from gdopt.interrupt import uninterrupted
 from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder
 from gdopt.training.methods import described, sums, varying
 from gdopt.training.objectives import read_value
+from gdopt.training.stops import Stops
 
 if TYPE_CHECKING:
     from gdopt.training.run import Run
@@ -101,7 +114,8 @@ def resume(run: Run, folder: CheckpointFolder | ShardedFolder) -> None:
     name = str(folder.path)
     check_format(name, saved.get("format"), FORMAT)
     keys = (*PARTS, "settings", "stops", "counters", "evaluations", "norm", "evidence")
-    saved = check_state(name, saved, keys, same={"format": FORMAT})
+    counts = ("evaluations",)
+    saved = check_state(name, saved, keys, counts=counts, same={"format": FORMAT})
     before = state_of(run)
     try:
         _check_parts(saved, run)
@@ -130,7 +144,27 @@ def _check_parts(saved: Mapping[str, Any], run: Run) -> None:
     check_state("evidence", evidence, ("varying", "value", "sums"))
     check_state("varying", evidence["varying"], None)
     method = check_state("method", saved["method"], None)
-    check_state("hyper", method.get("hyper", {}), None)
+    hyper = check_state("hyper", method.get("hyper", {}), None)
+    for part in (saved["settings"], evidence["varying"], hyper):
+        for name, value in part.items():
+            if hasattr(value, "dtype"):
+                raise StateError(f"{name} must not be an array, got {shown(value)}")
+    counters = check_state("counters", saved["counters"], COUNTERS)
+    try:
+        Stops(**saved["stops"])
+        for name in ("seconds", "fun", "grad_norm", "last_loss"):
+            check_optional(as_number, name, counters[name])
+        check_optional(as_number, "norm", saved["norm"])
+        check_optional(as_number, "value", evidence["value"])
+        for pair in dict(check_mapping("sums", evidence["sums"] or {})).values():
+            if len(check_each(as_number, "sums", pair)) != 2:
+                raise StateError(f"sums must hold pairs, got {shown(pair)}")
+        check_flag("success", counters["success"])
+        check_flag("has_warned", counters["has_warned"])
+        check_kind("callbacks", saved["callbacks"], list, "a list")
+        check_optional(check_text, "reason", counters["reason"])
+    except GdoptError as error:
+        raise StateError(str(error)) from error
 
 
 def _take_new_stops(run: Run, saved: Mapping[str, Any], name: str) -> None:

@@ -26,6 +26,7 @@ from gdopt.tune.space import Space
 from gdopt.tune.storage import (
     SAMPLERS,
     STATES,
+    ask,
     load_study,
     locked,
     opened,
@@ -172,7 +173,7 @@ def _numbers(study: Any, trials: int) -> Iterator[int]:
     before = study.get_trials(deepcopy=False)
     yield from (trial.number for trial in before if trial.state.name == "RUNNING")
     for _ in range(len(before), trials):
-        yield study.ask().number
+        yield ask(study)
 
 
 def _ended(study: Any) -> list[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from gdopt.checks import shown
 from gdopt.errors import ArgumentError, StateError
 from gdopt.imports import load_extra
+from gdopt.interrupt import uninterrupted
 from gdopt.tune.study import COMPLETE, FAILED, PRUNED, Outcome
 
 EXTRA, PURPOSE = "tune", "tuning"
@@ -98,6 +99,7 @@ def opened(path: Path | None) -> Iterator[Any]:
         storage.engine.dispose()
 
 
+@uninterrupted  # SQLAlchemy takes what a handler raises for a database's fault
 def load_study(storage: Any, name: str, settings: Mapping[str, Any]) -> Any:
     """Return the search of that name, created if it does not exist."""
     optuna = load_extra("optuna", EXTRA, PURPOSE)
@@ -155,6 +157,13 @@ def make_sampler(method: str, seed: int) -> Any:
     return Seeded()
 
 
+@uninterrupted
+def ask(study: Any) -> int:
+    """Begin a new trial of a study, and return its number."""
+    number: int = study.ask().number
+    return number
+
+
 def handle_of(study: Any, number: int) -> Any:
     """Return Optuna's handle of a stored trial."""
     optuna = load_extra("optuna", EXTRA, PURPOSE)
@@ -162,6 +171,7 @@ def handle_of(study: Any, number: int) -> Any:
     return optuna.trial.Trial(study, stored._trial_id)  # noqa: SLF001 - no other way
 
 
+@uninterrupted
 def store(study: Any, outcome: Outcome) -> Any:
     """Store how a trial ended, and return Optuna's record of it."""
     handle = handle_of(study, outcome.number)

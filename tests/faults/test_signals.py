@@ -1,5 +1,6 @@
 """What a handler raises, and what it calls, comes before an update or after it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -322,3 +323,45 @@ def test_alarms_with_other_threads_alive_tear_no_step(engine):
     ran = [sys.executable, "-c", STRESS]
     done = subprocess.run(ran, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+IMPORTS = """
+import signal, sys
+import numpy as np
+import gdopt
+
+def handle(number, frame):
+    raise InterruptedError
+signal.signal(signal.SIGTERM, handle)
+
+class Finder:
+    def find_spec(name, path, target=None):
+        if name in within:
+            within.remove(name)
+            signal.raise_signal(signal.SIGTERM)
+
+within = []
+sys.meta_path.insert(0, Finder)
+calls = {
+    "numba.core": lambda: gdopt.Adam(np.ones(2), clip_norm=1.0),
+    "optuna.storages": lambda: gdopt.tune.tune(len, {"x": scale}, trials=1),
+}
+scale = gdopt.tune.uniform(0, 1)
+within += calls
+for name, call in calls.items():
+    try:
+        call()
+    except InterruptedError:
+        assert name not in within, name
+        assert name.partition(".")[0] in sys.modules, name
+        call()
+    else:
+        raise AssertionError(name)
+"""
+
+
+def test_an_import_that_a_signal_interrupts_is_whole():
+    for extra in ("numba", "optuna"):
+        pytest.importorskip(extra)
+    environment = {**os.environ, "GDOPT_CPU_ENGINE": "numba"}
+    subprocess.run([sys.executable, "-c", IMPORTS], env=environment, check=True)

@@ -184,6 +184,70 @@ def test_a_file_more_is_damage(kept):
     assert not all((place / "more").exists() for place in kept.iterdir())
 
 
+def test_the_code_of_another_loop_is_not_used(kept, monkeypatch):
+    """As where a folder was copied or renamed; both loops take the same arguments."""
+
+    def other(p, v, g, *, lr):
+        v = 0.75 * v - g
+        return p + lr * v, v
+
+    gdopt.Optimizer(np.arange(5.0), other, lr=0.5).step(np.ones(5))
+    first, second = ([*kept.glob(f"gdopt_{name}_*")] for name in ("rule", "other"))
+    for one, place in zip(sorted(first), sorted(second), strict=True):
+        for path in place.iterdir():
+            (one / path.name).write_bytes(path.read_bytes())
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        assert stepped() == EXPECTED
+
+
+class Processor:
+    def __init__(self, *names):
+        self.magic_tuple = lambda: names
+
+
+def test_what_decides_the_code_of_a_loop_decides_its_place(folder, monkeypatch):
+    given = ("loop", "text"), ("float64",), ("x86", "avx2")
+    others = [("other", "text"), ("loop", "other")], [("float32",)], [("x86", "sse")]
+
+    def place(made, signature, processor):
+        return loop_cache.LoopCache(*made)._place(signature, Processor(*processor))
+
+    found = {place(*given)}
+    for k, changes in enumerate(others):
+        found |= {place(*given[:k], change, *given[k + 1 :]) for change in changes}
+    for module in (sys, loop_cache.numba, loop_cache.llvmlite, np):
+        name = "version" if module is sys else "__version__"
+        loop_cache._versions.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, "another")
+            found.add(place(*given))
+    loop_cache._versions.cache_clear()
+    with monkeypatch.context() as patch:  # of `numba_calls.py`, which texts import
+        patch.setattr(loop_cache.pkgutil, "get_data", lambda *_: b"another")
+        found.add(place(*given))
+    loop_cache._versions.cache_clear()
+    assert len(found) == 10
+    assert place(*given) in found
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_loops_that_another_user_could_have_written_are_not_loaded(inner, kept):
+    for place in kept.iterdir() if inner else [kept]:
+        place.chmod(0o777)
+    with pytest.warns(RuntimeWarning, match="may be written by others"):
+        assert stepped() == EXPECTED
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
+def test_a_pipe_in_place_of_a_file_is_damage(kept):
+    for path in [*kept.rglob("code.nbc")]:
+        path.unlink()
+        os.mkfifo(path)
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        assert stepped() == EXPECTED
+    assert not any(path.is_fifo() for path in kept.rglob("*"))
+
+
 def children(count, folder, **settings):
     code = (
         "import numpy as np, gdopt\n"

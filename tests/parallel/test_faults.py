@@ -29,7 +29,9 @@ def test_all_ranks_end_and_one_says_why(fault):
     job = run(3, "one_fault.py", fault, timeout)
     assert job.code != 0
     assert job.finds(shown), job.text
-    assert job.text.count("Traceback (most recent") <= 1, job.text
+    # Ranks that each find it by themselves may show it before they hear of another's.
+    most = 3 if shown is BOTH else 1
+    assert job.text.count("Traceback (most recent") <= most, job.text
     assert "DONE" not in job.text
     assert "FAULT" in job.text
 

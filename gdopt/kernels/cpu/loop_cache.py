@@ -2,7 +2,7 @@
 
 A function compiled for some types has a folder of its own, named by what decides its
 code: the text, the types, the versions and the processor. It holds the code, and a
-manifest of SHA-256 sums that is checked before the code is used.
+manifest of SHA-256 sums, of that name too, that is checked before the code is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import numba
 import numpy as np
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
 
 from gdopt.files import building, cache_folder, made_folder
+from gdopt.interrupt import Uninterrupted
+
+with Uninterrupted():  # see `imports.import_module`
+    import llvmlite
+    import numba
+    from numba.core.caching import NullCache
+    from numba.core.compiler import CompileResult
+    from numba.core.serialize import dumps
 
 REBUILD: Any = CompileResult._rebuild  # noqa: SLF001 - as Numba does
 DUMP: Any = dumps
@@ -93,16 +96,20 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _read(place: Path) -> bytes:
-    contents = {path.name: path.read_bytes() for path in place.iterdir()}
-    sums = {name: hashlib.sha256(text).hexdigest() for name, text in contents.items()}
-    sums.pop(MANIFEST, None)
-    if json.loads(contents.get(MANIFEST, b"null")) != sums or CODE not in sums:
+    files = [path for path in place.iterdir() if path.is_file()]  # a pipe would wait
+    contents = {path.name: path.read_bytes() for path in files}
+    manifest, code = contents.pop(MANIFEST, b"null"), contents.pop(CODE, b"")
+    if contents or json.loads(manifest) != _sums(place, code):
         raise ValueError(f"'{place}' is damaged")
-    return contents[CODE]
+    return code
+
+
+def _sums(place: Path, code: bytes) -> dict[str, str]:
+    return {CODE: hashlib.sha256(place.name.encode() + code).hexdigest()}
 
 
 def _write(place: Path, code: bytes) -> None:
-    manifest = json.dumps({CODE: hashlib.sha256(code).hexdigest()})
+    manifest = json.dumps(_sums(place, code))
     with made_folder(place.parent, 0o700):
         _refuse_foreign(place.parent)
         with building(place) as folder:

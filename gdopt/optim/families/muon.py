@@ -12,6 +12,7 @@ import numpy as np
 
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import Array
+from gdopt.arrays.containers import writeable
 from gdopt.checks import (
     as_number,
     check_choice,
@@ -318,25 +319,26 @@ class Muon(Optimizer):
 
     def _parts(self) -> dict[str, Any]:
         named, updated, others = self._all.named, self._all.arrays, self.others
-        given: dict[str, Any] = {"params": named, "others": type(others)}
+        given: dict[str, Any] = {"params": self._source({}), "others": type(others)}
         given["frozen"] = [name for name in named if name not in updated]
         if others is not None:
-            own = others._parts()  # noqa: SLF001
+            own = others._parts() | {"params": [*others.params]}  # noqa: SLF001
             given["own"], settings = own, own["settings"].items()
             kept = {n: v.name if isinstance(v, Followed) else [v] for n, v in settings}
             own["settings"] = kept
-        return super()._parts() | {"all": given}
+        return super()._parts() | {"params": [*self._parameters.arrays], "all": given}
 
     def _restore(self, given: Mapping[str, Any]) -> None:
         every = given["all"]
-        self._all = Parameters.of(every["params"], every["frozen"])
-        self.others = self._sums = None
-        super()._restore(given)
+        self._all = Parameters.of(writeable(every["params"]), every["frozen"])
+        self.others, self._sums, arrays = None, None, self._all.arrays
+        super()._restore({**given, "params": {n: arrays[n] for n in given["params"]}})
         if "own" in every:
             own, self.others = every["own"], every["others"].__new__(every["others"])
             settings, follow = own["settings"].items(), self._follow
             kept = {n: follow(v) if isinstance(v, str) else v[0] for n, v in settings}
-            own = own | {"settings": kept}
+            rest = {name: arrays[name] for name in own["params"]}
+            own = own | {"settings": kept, "params": rest}
             self.others._restore(own)  # noqa: SLF001
         self._bind_gradients()
         self._freeze(given["left_out"])
@@ -349,11 +351,7 @@ class Muon(Optimizer):
             message = "frozen must keep the arrays that were frozen when Muon was made"
             message += f", as they have no state, got {shown(frozen)}"
             raise ArgumentError(message)
-        if "own" in every:
-            own = every["own"]
-            every["own"] = own | {"params": {**own["params"], **_among(arrays, own)}}
-        params = {**given["params"], **_among(arrays, given)}
-        return given | {"params": params, "all": every}
+        return given | {"all": every}
 
     def _rebind(self, *given: Any) -> None:
         others = self.others
@@ -478,11 +476,6 @@ def _divide(
         {name: array for name, array in named.items() if name in chosen},
         {name: array for name, array in named.items() if name not in chosen},
     )
-
-
-def _among(arrays: Mapping[str, Array], given: Mapping[str, Any]) -> dict[str, Array]:
-    """Return those of the arrays that take the place of one of an optimizer's."""
-    return {name: array for name, array in arrays.items() if name in given["params"]}
 
 
 def _check_others(others: Any, rest: Mapping[str, Array]) -> None:
