@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from gdopt import (
     arrays as arrays,
     averages as averages,
+    errors,
     kernels as kernels,
     optim as optim,
 )
@@ -24,21 +25,7 @@ from gdopt.averages import (
     ewa_weights as ewa_weights,
     ewa_window as ewa_window,
 )
-from gdopt.errors import (
-    ArgumentError as ArgumentError,
-    ArgumentTypeError as ArgumentTypeError,
-    BackendError as BackendError,
-    DataWarning as DataWarning,
-    DivergenceError as DivergenceError,
-    GdoptError as GdoptError,
-    MissingExtraError as MissingExtraError,
-    ParallelError as ParallelError,
-    PathError as PathError,
-    PlanError as PlanError,
-    RuleError as RuleError,
-    StateError as StateError,
-    StateWarning as StateWarning,
-)
+from gdopt.errors import *
 from gdopt.imports import lazy_getattr, public_dir
 from gdopt.kernels import (
     Kernel as Kernel,
@@ -106,23 +93,10 @@ else:  # for a type checker, what is imported with * is exported
     __getattr__ = lazy_getattr(__name__, _LAZY, foreign="gdopt.schedules.names")
     __all__ = [
         "Arena",
-        "ArgumentError",
-        "ArgumentTypeError",
-        "BackendError",
-        "DataWarning",
-        "DivergenceError",
         "EWA",
-        "GdoptError",
         "Kernel",
-        "MissingExtraError",
         "Optimizer",
-        "ParallelError",
-        "PathError",
-        "PlanError",
         "Rule",
-        "RuleError",
-        "StateError",
-        "StateWarning",
         "__version__",
         "arrays",
         "as_array",
@@ -138,6 +112,7 @@ else:  # for a type checker, what is imported with * is exported
         "optim",
         "rule",
         "use",
+        *errors.__all__,
         *optim.families.__all__,
         *(name for names in _LAZY.values() for name in names.split()),
     ]
