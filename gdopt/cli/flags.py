@@ -36,6 +36,9 @@ LEARNING_RATES: dict[str, float] = {
 }
 
 
+Make = Callable[[float, int, int], schedules.Schedule]
+
+
 @dataclass(frozen=True)
 class Decay:
     """A schedule: its formula, and how to make it.
@@ -46,27 +49,21 @@ class Decay:
     """
 
     formula: str
-    make: Callable[[float, int, int], schedules.Schedule]
+    make: Make
 
 
-def inverse_time_by_epoch(
-    lr: float, _epochs: int, steps: int, decay: float = 0.1
-) -> schedules.Schedule:
-    """Return the rate ``lr / (1 + decay e)`` in epoch e."""
-    return per_epoch(schedules.inverse_time(lr, rate=decay), steps)
+def by_epoch(kind: Callable[..., schedules.Schedule], **how: float) -> Make:
+    """Return what makes a schedule that changes once an epoch."""
+    return lambda lr, _epochs, steps: per_epoch(kind(lr, **how), steps)
 
 
 SCHEDULES = {
     "constant": Decay("lr", lambda lr, _epochs, _steps: schedules.constant(lr)),
-    "inverse_time": Decay("lr / (1 + 0.1 e)", inverse_time_by_epoch),
-    "exponential": Decay(
-        "lr 0.95^e",
-        lambda lr, _, steps: per_epoch(schedules.exponential(lr, rate=0.95), steps),
+    "inverse_time": Decay(
+        "lr / (1 + 0.1 e)", by_epoch(schedules.inverse_time, rate=0.1)
     ),
-    "inv_sqrt": Decay(
-        "lr / sqrt(e + 1)",
-        lambda lr, _, steps: per_epoch(schedules.inv_sqrt(lr), steps),
-    ),
+    "exponential": Decay("lr 0.95^e", by_epoch(schedules.exponential, rate=0.95)),
+    "inv_sqrt": Decay("lr / sqrt(e + 1)", by_epoch(schedules.inv_sqrt)),
     "halving": Decay(
         "half as much after each T / 4 steps",
         lambda lr, epochs, steps: schedules.halving(lr, max(1, epochs * steps // 4)),

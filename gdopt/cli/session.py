@@ -213,6 +213,7 @@ class Session:
             name: problem.evaluate(self.network, part)
             for name, part in problem.parts.items()
         }
+        metrics = {name: one.metrics for name, one in found.items()}
         best = self.best
         kind = type(stopped).__name__
         recorded = history["step"].size > 0
@@ -222,7 +223,9 @@ class Session:
             "epoch": int(history["epoch"][-1]) if recorded else None,
             "steps": self.optimizer.t,
             "smoothed_loss": float(history["smoothed_loss"][-1]) if recorded else None,
-            **_by_metric({name: one.metrics for name, one in found.items()}),
+            **{
+                n: {part: m[n] for part, m in metrics.items()} for n in metrics["train"]
+            },
             "best_epoch": best and best.epoch,
             "seconds": seconds,
         }
@@ -255,14 +258,8 @@ class Session:
         write(f"run folder {folder}\n")
 
 
-def _by_metric(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return metrics by their names first, and then by the part."""
-    names = found["train"]
-    return {n: {part: one[n] for part, one in found.items()} for n in names}
-
-
 def _rows(found: Mapping[str, Evaluation]) -> list[tuple[str, ...]]:
-    """Return the lines of the final table."""
+
     lines: list[tuple[str, ...]]
     if found["train"].classes is None:
         lines = [("part", "examples", "R2", "mean absolute error")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gdopt.cli import flags
-from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
+from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import PreparedData, make_network
@@ -35,7 +35,7 @@ from gdopt.parallel import Ranks
 from gdopt.parallel.batches import ReplicaBatches
 from gdopt.parallel.tree import REPLICAS
 from gdopt.planner import Plan
-from gdopt.schedules import Schedule
+from gdopt.schedules import Schedule, inverse_time
 from gdopt.tables import write
 from gdopt.training import EarlyStopping
 from gdopt.training.checkpoints import NAMES
@@ -70,9 +70,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_folder(parser.add_argument, "NAME")
     _add_earlier(parser.add_argument)
     parser.set_defaults(betas={}, decay_rate=0.1, lengths=[])
-    method = parser.add_argument_group("how it is trained").add_argument
-    flags.add_network(method)
-    _add_method(method)
+    add = parser.add_argument_group("how it is trained").add_argument
+    flags.add_network(add)
+    text = f"of the learning rate, one of {', '.join(SCHEDULES)} (%(default)s)"
+    add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
+    text = "learning rate of the first step (by optimizer, see below)"
+    add("--lr", type=flags.positive, metavar="RATE", help=text)
+    text = "examples in a mini-batch (%(default)s); auto: as gdopt plan says"
+    add("--batch-size", type=_batch_size, default=32, metavar="N | auto", help=text)
+    text = "passes over the training examples (%(default)s)"
+    add("--epochs", type=flags.count, default=60, metavar="N", help=text)
+    text = (
+        "stop after N epochs without a better dev accuracy, and keep the best "
+        "weights (early stopping; if not given, all epochs are run)"
+    )
+    add("--patience", type=flags.count, metavar="N", help=text)
+    text = (
+        "parts of each mini-batch, a power of two: the same bits on up to N ranks, "
+        f"which mpirun starts ({REPLICAS} there; else a mini-batch is whole)"
+    )
+    add("--replicas", type=flags.count, metavar="N", help=text)
 
 
 def _add_earlier(add: Callable[..., Any]) -> None:
@@ -95,37 +112,12 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
     except argparse.ArgumentError:
         return {}  # the command's own parser says what is wrong
     if chosen.resume is not None:
-        return _settings_of(Path(chosen.resume, SETTINGS))
+        path = Path(chosen.resume, SETTINGS)
+        rule = f"{path} must hold the settings of a run"
+        saved = read_json(path, rule, ("data", "hidden", "epochs", "lengths"))
+        saved["hidden"] = [saved["hidden"]]
+        return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
     return {} if chosen.start is None else best_settings(chosen.start)
-
-
-def _settings_of(path: Path) -> dict[str, Any]:
-    """Return the options of a run; how long its parts were is among them."""
-    rule = f"{path} must hold the settings of a run"
-    saved = read_json(path, rule, ("data", "hidden", "epochs", "lengths"))
-    saved["hidden"] = [saved["hidden"]]
-    return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
-
-
-def _add_method(add: Callable[..., Any]) -> None:
-    text = f"of the learning rate, one of {', '.join(SCHEDULES)} (%(default)s)"
-    add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
-    text = "learning rate of the first step (by optimizer, see below)"
-    add("--lr", type=flags.positive, metavar="RATE", help=text)
-    text = "examples in a mini-batch (%(default)s); auto: as gdopt plan says"
-    add("--batch-size", type=_batch_size, default=32, metavar="N | auto", help=text)
-    text = "passes over the training examples (%(default)s)"
-    add("--epochs", type=flags.count, default=60, metavar="N", help=text)
-    text = (
-        "stop after N epochs without a better dev accuracy, and keep the best "
-        "weights (early stopping; if not given, all epochs are run)"
-    )
-    add("--patience", type=flags.count, metavar="N", help=text)
-    text = (
-        "parts of each mini-batch, a power of two: the same bits on up to N ranks, "
-        f"which mpirun starts ({REPLICAS} there; else a mini-batch is whole)"
-    )
-    add("--replicas", type=flags.count, metavar="N", help=text)
 
 
 def _batch_size(text: str) -> int | None:
@@ -282,6 +274,6 @@ def _rate(
     """Return the schedule of the learning rate, which may have changed on the way."""
     make = SCHEDULES[arguments.schedule].make
     if arguments.schedule == "inverse_time":
-        make = partial(inverse_time_by_epoch, decay=arguments.decay_rate)
+        make = by_epoch(inverse_time, rate=arguments.decay_rate)
     parts = [(start, make(lr, epochs, steps)) for start, epochs in lengths]
     return parts[0][1] if len(parts) == 1 else Continued(parts)

@@ -44,18 +44,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_problem(add)
     add("--json", metavar="FILE", help="write every trial as JSON")
     flags.add_picture(add, "tune-NAME")
-    _add_trial(parser.add_argument_group("a trial").add_argument)
-    _add_search(parser.add_argument_group("the search").add_argument)
-
-
-def _add_trial(add: Callable[..., Any]) -> None:
+    add = parser.add_argument_group("a trial").add_argument
     flags.add_optimizer(add, default="momentum")
     text = "of each trial (%(default)s)"
     add("--epochs", type=flags.count, default=10, metavar="N", help=text)
     flags.add_l2(add)
-
-
-def _add_search(add: Callable[..., Any]) -> None:
+    add = parser.add_argument_group("the search").add_argument
     text = "number of trials, with those of a resumed search (%(default)s)"
     add("--trials", type=flags.count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of at least 2 trials"
