@@ -284,7 +284,6 @@ def _text(given: Any) -> str:
 
 
 def _refuse_crossed(ends: list[Any], where: str) -> None:
-    """Refuse a lower bound above the upper one."""
     if np.any(ends[0] > ends[1]):
         low, high = map(shown, ends)
         raise ArgumentError(f"lower must be at most upper, got {low} and {high}{where}")

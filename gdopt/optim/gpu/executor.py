@@ -226,7 +226,6 @@ class GpuExecutor(RuleRunner):
         return shared
 
     def _plan(self) -> None:
-        """Prepare kernels and tables for the present settings."""
         own, given = self.parameters, self.norm_rule is not None
         counter = self._device_counter is not None
         options = PrologueOptions(
