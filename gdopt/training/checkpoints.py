@@ -134,16 +134,12 @@ class CheckpointFolder:
         self._soon, self._written_at = False, time.monotonic()
 
     def _prune(self, newest: Path) -> None:
-        """Remove all but a checkpoint and the last one before it."""
+        """Remove all but a checkpoint and the last one before it, with their shards."""
         files = self._files()
         kept = files[: files.index(newest) + 1][-KEPT:]  # later ones are damaged
         for other in set(files).difference(kept):
             other.unlink(missing_ok=True)
-        self._remove_orphans()
-
-    def _remove_orphans(self) -> None:
-        """Remove files of ranks whose head was not written, or was removed."""
-        for file in self.path.glob(SHARDS):
+        for file in self.path.glob(SHARDS):  # whose head may not have been written
             if not file.with_name(head_name(file.name)).exists():
                 file.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ from gdopt.training.parts import check_parts
 from gdopt.training.records import Record, Result
 from gdopt.training.run import Callback, Run, check_dev
 from gdopt.training.sources import refuse_iterators
-from gdopt.training.stops import Stops
+from gdopt.training.stops import CHECKS, Stops
 
 
 class RunOptions(TypedDict, total=False):
@@ -186,21 +186,14 @@ def make_run(
     smoothing: float = 0.9,
 ) -> Run:
     """Check the arguments of `minimize`, and return the run."""
+    given = locals()
     if data is not None:
         refuse_iterators("data", data)
     elif check_dev(dev) is not None:
         message = "dev must be None without data, as it is measured after each epoch"
         raise ArgumentError(message)
-    stops = Stops.of(
-        with_data=data is not None,
-        epochs=epochs,
-        max_iter=max_iter,
-        max_seconds=max_seconds,
-        gtol=gtol,
-        ftol=ftol,
-        xtol=xtol,
-        target=target,
-    )
+    rules = {name: given[name] for name in CHECKS}
+    stops = Stops.of(with_data=data is not None, **rules)
     return Run(
         Objective(fg, params),
         make_method(method, params, lr=lr, bounds=bounds),

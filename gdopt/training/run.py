@@ -146,7 +146,6 @@ class Run:
         self.source: Any = self._make_source(method, graph)
 
     def _make_source(self, method: Any, graph: TrainingGraph | None) -> Any:
-        """Return where the gradients come from."""
         data, exchange = self.data, self._exchange
         if data is None:
             if isinstance(method, Optimizer):
