@@ -218,9 +218,9 @@ def read_npz(
 def _pair(
     file: Path, found: list[str], named: tuple[str, str] | None
 ) -> tuple[str, str]:
-    """Choose the names of features and targets."""
-    for pair in (named,) if named else NAMES:
+    pairs = (named,) if named else NAMES
+    for pair in pairs:
         if set(pair) <= set(found):
             return pair
-    wanted = "; ".join(", ".join(pair) for pair in ((named,) if named else NAMES))
+    wanted = "; ".join(map(", ".join, pairs))
     raise refusal(file, f"must hold arrays named {wanted}; got {listed(found)}")

@@ -168,7 +168,6 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     def _draw(
         self, settings: SimpleNamespace, X: np.ndarray, outputs: int, random: Any
     ) -> TrainedNetwork:
-        """Return a new model."""
         sizes = (X.shape[1], *settings.hidden_layer_sizes, outputs)
         output = self._output(outputs)
         model = TrainedNetwork(settings, sizes=sizes, output=output, dtype=X.dtype)
@@ -223,7 +222,6 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         return train, kept
 
     def _describe(self, judge: EpochJudge, *, fresh: bool) -> None:
-        """Set the attributes that describe training."""
         judged, sizes = judge.kept is not None, judge.model.network.sizes
         self.loss_curve_: list[float] = (
             [] if fresh else self.loss_curve_

@@ -103,7 +103,6 @@ class Comparison:
         return grads
 
     def _refuse_other_gradients(self, grads: object) -> None:
-        """Refuse gradients that differ from call to call."""
         second = self.probe.gradients(grads)
         for name, first in self.gradient.items():
             if relative_error(first, second[name]) > SAME_GRADIENT * self.eps:

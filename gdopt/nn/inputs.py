@@ -56,7 +56,11 @@ class InputChecks:
         self.x(x)
         common_backend((("x", x), ("y", y)))
         shape = len(x), self._sizes[-1]
-        check_answers(y, shape, self._weights.dtype, self._output)
+        if self._output == "linear":
+            check_targets(y, shape, self._weights.dtype)
+        else:
+            column = [] if self._output == "softmax" else [(len(x), 1)]
+            check_labels(y, [shape[:1], *column])
         self._checked.add(kind)
 
     def labelled(self, x: Array, y: Array) -> None:
@@ -184,15 +188,6 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
         got = f"{len(keep_prob)} numbers"
         raise ArgumentError(f"keep_prob must name {hidden} hidden layers, got {got}")
     return check_each(check, "keep_prob", keep_prob)
-
-
-def check_answers(y: Array, shape: tuple[int, int], dtype: Any, output: str) -> None:
-    """Refuse labels or targets whose shape or dtype does not fit m rows of outputs."""
-    if output == "linear":
-        check_targets(y, shape, dtype)
-    else:
-        m = shape[0]
-        check_labels(y, ((m,),) if output == "softmax" else ((m,), (m, 1)))
 
 
 def check_values(y: Array, outputs: int, output: str) -> None:

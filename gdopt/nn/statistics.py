@@ -126,7 +126,6 @@ class Statistics:
         self._averages, self._fixed, self._parts = loaded, None, {}
 
     def _loaded(self, place: int, saved: Any) -> tuple[EWA, EWA]:
-        """Make the averages of a layer from saved ones."""
         names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
         what = f"statistics of layer {place + 1}"
         saved = check_state(what, saved, names)
