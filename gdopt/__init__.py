@@ -27,14 +27,8 @@ from gdopt.averages import (
 )
 from gdopt.errors import *
 from gdopt.imports import lazy_getattr, public_dir
-from gdopt.kernels import (
-    Kernel as Kernel,
-)
-from gdopt.optim import (
-    Optimizer as Optimizer,
-    Rule as Rule,
-    rule as rule,
-)
+from gdopt.kernels import Kernel as Kernel
+from gdopt.optim import Optimizer as Optimizer, Rule as Rule, rule as rule
 from gdopt.optim.families import *
 
 # Imported when first asked for: an optimizer's step does not need them.
@@ -77,10 +71,7 @@ if TYPE_CHECKING:
         GradientCheck as GradientCheck,
         check_gradient as check_gradient,
     )
-    from gdopt.planner import (
-        Plan as Plan,
-        plan_batch_size as plan_batch_size,
-    )
+    from gdopt.planner import Plan as Plan, plan_batch_size as plan_batch_size
     from gdopt.training import (
         Model as Model,
         fit as fit,

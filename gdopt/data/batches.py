@@ -17,13 +17,7 @@ from gdopt.checks import (
     shows,
 )
 from gdopt.copies import running
-from gdopt.data.gather import (
-    axis_hint,
-    check_arrays,
-    check_axis,
-    gathered,
-    refuse_nan,
-)
+from gdopt.data.gather import axis_hint, check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 from gdopt.interrupt import uninterrupted
 

@@ -11,14 +11,7 @@ import numpy as np
 from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_unusable_dtype
 from gdopt.arrays.backend import Backend, common_backend
-from gdopt.checks import (
-    Range,
-    check_count,
-    check_each,
-    check_int,
-    check_number,
-    shown,
-)
+from gdopt.checks import Range, check_count, check_each, check_int, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit

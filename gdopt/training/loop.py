@@ -16,12 +16,7 @@ from gdopt.optim.options import suggest
 from gdopt.parallel.sharded import Sharded
 from gdopt.training.graph import TrainingGraph, check_pair
 from gdopt.training.methods import make_method, refuse_others
-from gdopt.training.objectives import (
-    Function,
-    ModelObjective,
-    NetworkLoss,
-    Objective,
-)
+from gdopt.training.objectives import Function, ModelObjective, NetworkLoss, Objective
 from gdopt.training.parts import check_parts
 from gdopt.training.records import Record, Result
 from gdopt.training.run import Callback, Run, check_dev

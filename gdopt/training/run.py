@@ -23,21 +23,11 @@ from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.descent import Descent
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.methods import (
-    FirstOrder,
-    max_norm,
-    parameters_of,
-)
+from gdopt.training.methods import FirstOrder, max_norm, parameters_of
 from gdopt.training.objectives import Objective, not_finite_in
 from gdopt.training.parts import Exchange, Parts, check_parts
 from gdopt.training.records import History, Record, Result
-from gdopt.training.resume import (
-    put_back,
-    resume,
-    settings_of,
-    state_of,
-    with_evidence,
-)
+from gdopt.training.resume import put_back, resume, settings_of, state_of, with_evidence
 from gdopt.training.sharded_folder import ShardedFolder
 from gdopt.training.sources import Batches, Replays, Update, WholeProblem
 from gdopt.training.stops import Stops
