@@ -105,11 +105,6 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
     return weights
 
 
-def warn_not_converged(message: str) -> None:
-    """Warn, where `fit` was called, that training has ended before it converged."""
-    warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
-
-
 ACTIVATIONS = {
     "identity": "identity",
     "logistic": "sigmoid",
