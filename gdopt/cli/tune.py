@@ -181,9 +181,8 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         ]
         choose = max if studies[0]["direction"] == "maximize" else min
         values = choose(ranked, key=lambda pair: pair[0])[1]
-        hidden = [values.get("hidden_units", UNITS)] * (
-            values.get("layers", LAYERS) - 1
-        )
+        layers = values.get("layers", LAYERS)
+        hidden = [values.get("hidden_units", UNITS)] * (layers - 1)
         return {
             **found["settings"],
             "lr": values["learning_rate"],

@@ -168,9 +168,8 @@ class Network:
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host
-        self.params = Arena.of(
-            {n: send(a.astype(self.dtype)) for n, a in drawn.items()}
-        )
+        arrays = {name: send(a.astype(self.dtype)) for name, a in drawn.items()}
+        self.params = Arena.of(arrays)
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checks = InputChecks(self.params["W1"], self.sizes, self.output)

@@ -15,6 +15,7 @@ import numpy as np
 from gdopt.arrays.backend import NAMES, is_on_device
 from gdopt.checks import Range, check_choice, check_kind, check_number
 from gdopt.errors import ParallelError
+from gdopt.files import digest
 from gdopt.kernels.cpu.blas import LIMIT, THREADS
 from gdopt.parallel import launch
 from gdopt.parallel.communicator import Communicator, Single, on_host
@@ -180,8 +181,7 @@ def _described(value: Any) -> str:
     """Return a text that is the same for equal values alone."""
     if is_on_device(value) or getattr(value, "dtype", np.dtype("O")) != "O":
         value = on_host(value)
-        digest = hashlib.sha256(value.reshape(-1).view(np.uint8)).hexdigest()
-        return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"
+        return f"{value.dtype} of shape {value.shape} with SHA-256 {digest(value)[:16]}"
     return value if isinstance(value, str) else repr(value)
 
 

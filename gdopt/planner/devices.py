@@ -79,11 +79,8 @@ def _seconds(ranks: Ranks, params: Arena) -> float:
     from gdopt.parallel import Part  # noqa: PLC0415 - likewise
 
     replicas = 1 << (ranks.size - 1).bit_length()
-    opt, grads, times = (
-        ranks.sharded(SGD, params, replicas=replicas, lr=0.0),
-        params.like(),
-        [],
-    )
+    opt = ranks.sharded(SGD, params, replicas=replicas, lr=0.0)
+    grads, times = params.like(), []
     for _ in range(ROUNDS + 2):  # the first ones compile
         ranks.share(np.zeros(1))  # all begin together
         start = time.perf_counter()

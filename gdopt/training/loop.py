@@ -292,17 +292,12 @@ def fit(
     """
     if not isinstance(optimizer, Sharded):
         check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
-    graph = None
     refuse_iterators("batches", batches)
     objective = objective_of(network, optimizer, batches, validate=validate)
     _check_dev_pair(network, dev, validate=validate)
-    stops = Stops.of(
-        with_data=True,
-        epochs=epochs,
-        max_iter=max_iter,
-        max_seconds=max_seconds,
-        target=target,
-    )
+    limits = {"max_iter": max_iter, "max_seconds": max_seconds, "target": target}
+    stops = Stops.of(with_data=True, epochs=epochs, **limits)
+    graph = None
     if check_flag("cuda_graph", cuda_graph):
         graph = _graph_of(network, optimizer, batches, validate=validate)
     return Run(

@@ -164,10 +164,9 @@ class Model:
             check_classes(outputs, len(self.classes))
             found = np.array(self.classes)[outputs]
         else:
-            scale = self.scale or Normalizer(
-                np.zeros(()), np.ones(()), 0, outputs.dtype
-            )
-            found = outputs.astype(np.float64) * scale.scale + scale.mean
+            own = self.scale
+            mean, scale = (0.0, 1.0) if own is None else (own.mean, own.scale)
+            found = outputs.astype(np.float64) * scale + mean
         return found
 
     def _examples(self, data: Any) -> np.ndarray:
@@ -234,8 +233,7 @@ class Evaluation:
     @property
     def confusion(self) -> np.ndarray:
         """(k, k) int: rows are true classes, columns predicted ones."""
-        found = self._by("confusion_matrix", labels=self.classes)
-        return np.asarray(found)
+        return np.asarray(self._by("confusion_matrix", labels=self.classes))
 
     @property
     def per_class(self) -> dict[str, tuple[float, ...]]:
