@@ -282,8 +282,6 @@ class Network:
         if check_flag("validate", validate):
             check_values(y, self.sizes[-1], self.output)
         check_optional(check_function, "layer", layer)
-        if weights is not None:
-            check_weights(weights, x, validate=False)
         batch, masks = self._layers.begin(part, self.batches_seen, len(x))
 
         def step() -> Phases:
