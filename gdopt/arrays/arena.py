@@ -107,12 +107,8 @@ class Layout:
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
         """Place arrays one behind the other, each padded to whole blocks."""
-        return cls.place(
-            {
-                name: (tuple(array.shape), np.dtype(array.dtype).name)
-                for name, array in arrays.items()
-            }
-        )
+        dtypes = {name: np.dtype(array.dtype).name for name, array in arrays.items()}
+        return cls.place({n: (tuple(a.shape), dtypes[n]) for n, a in arrays.items()})
 
     @classmethod
     def place(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> Layout:
