@@ -111,7 +111,6 @@ def _average(values: np.ndarray, beta: float) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return the cells of the table."""
     lag, plain = row["lag"], row["uncorrected"]
     return (
         f"{row['beta']:g}",

@@ -194,7 +194,6 @@ def _dotted(version: int) -> str:
 
 
 def _driver() -> str | None:
-    """Return the version of the driver, as nvidia-smi reports it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

@@ -121,7 +121,6 @@ def presets(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _batch_size(text: str) -> int | None:
-    """Read a whole number of at least 1, or ``auto``, which is None."""
     return None if text == "auto" else flags.count(text)
 
 

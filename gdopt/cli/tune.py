@@ -109,7 +109,6 @@ def _search(
     name: str,
     trials: int,
 ) -> Study:
-    """Run one search, and print what it has found."""
     objective = NetworkObjective(
         problem.train,
         problem.dev,

@@ -177,7 +177,6 @@ class Normalizer:
         return backend
 
     def _map(self, backend: Backend, X: Array, formula: Any) -> Array:
-        """Apply a formula in float64, block by block."""
         device = backend.device(X)
         mean, scale = (backend.from_host(a, device) for a in (self.mean, self.scale))
         result = backend.zeros(X.shape, _floating(X.dtype), device)

@@ -236,7 +236,6 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.out_activation_ = OUTPUTS[judge.model.network.output]
 
     def _call_network(self, method: str, X: Any) -> np.ndarray:
-        """Return what the network answers, by the name of its method."""
         model = self._fitted()
         X = check_data(self, X, dtype=model.network.dtype, reset=False)
         return model.call(method, X)

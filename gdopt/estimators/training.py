@@ -204,7 +204,6 @@ class EpochJudge:
         return self._without_gain > settings.n_iter_no_change and self._stop()
 
     def _judge(self, kept: Part) -> float:
-        """Score the model, and keep the best weights."""
         if not np.isfinite(self.model.call("predict", kept[0])).all():
             epoch = len(self.losses)
             message = f"predictions must stay finite, got others after epoch {epoch}"

@@ -207,7 +207,6 @@ class Sharded(NotCopied, HyperAttributes):
             raise ArgumentTypeError(message + "is measured: give one of them")
 
     def _agree(self, kind: type[Optimizer]) -> None:
-        """Refuse ranks that differ in what they were given."""
         agree = self.ranks.agree
         agree("replicas", self.replicas)
         agree("order", self._order)

@@ -181,7 +181,6 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
 
 
 def _norm(run: Run) -> float | None:
-    """Return the norm that the optimizer has measured in its last step."""
     norm = getattr(run.optimizer, "grad_norm", None)
     return None if norm is None else read_value(norm)
 
