@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gdopt import schedules
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import NAMES, Backend
+from gdopt.arrays.backend import NAMES, Backend, get_backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
 from gdopt.data.schema import TASKS
 from gdopt.nn.inputs import KEEP

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import listed
 from gdopt.cli.flags import chosen_backend
 from gdopt.data import Dataset, Normalizer, read, split
@@ -19,8 +18,7 @@ from gdopt.errors import ArgumentError
 from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.tables import aligned, write
-from gdopt.training import Evaluation, Model
-from gdopt.training.model import normalized
+from gdopt.training.model import Evaluation, Model, normalized
 
 Part = tuple[Array, Array]
 OF_TABLES = ("target", "task", "columns", "exclude", "delimiter", "decimal")

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Backend, common_backend
+from gdopt.arrays.backend import Array, Backend, backend_of, common_backend
 from gdopt.checks import Range, check_count, check_each, check_int, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 

@@ -13,8 +13,7 @@ from typing import Any
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from gdopt import __version__
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import cuda_extra
+from gdopt.arrays.backend import cuda_extra, get_backend
 from gdopt.errors import BackendError, ParallelError
 from gdopt.kernels.cpu.blas import THREADS, can_limit_blas, describe_blas
 from gdopt.kernels.kernel import cpu_engine

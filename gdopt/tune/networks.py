@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdopt import schedules
-from gdopt.arrays import Array
-from gdopt.arrays.backend import backend_of
+from gdopt.arrays.backend import Array, backend_of
 from gdopt.checks import check_mapping
 from gdopt.data import minibatches
 from gdopt.nn import Network
