@@ -40,15 +40,10 @@ Make = Callable[[float, int, int], schedules.Schedule]
 
 @dataclass(frozen=True)
 class Decay:
-    """A schedule: its formula, and how to make it.
+    """A schedule: its formula, and how to make it."""
 
-    Attributes:
-        formula: for the help; e counts epochs from 0, T is the number of all steps.
-        make: of the rate at the first step, epochs, and steps in an epoch.
-    """
-
-    formula: str
-    make: Make
+    formula: str  # for the help; e counts epochs from 0, T is the number of all steps
+    make: Make  # of the rate at the first step, epochs, and steps in an epoch
 
 
 def by_epoch(kind: Callable[..., schedules.Schedule], **how: float) -> Make:

@@ -29,26 +29,18 @@ MOST_COLUMNS = 12  # in the table of what was read
 class PreparedData:
     """The training, dev and test examples, and what is known of them.
 
-    Attributes:
-        name: short, for the folder of the run.
-        train: examples (m, n_x) float32 and class numbers or targets (m,), on the
-            device.
-        dev: the same of the dev part.
-        test: the same of the test part.
-        normalizer: fitted on the features of the training part.
-        classes: names of the classes 0, 1, ...; None for regression.
-        scale: normalizer of the targets of a regression, fitted on the training part.
-        schema: of CSV, how its columns become features.
+    A part is examples (m, n_x), float32, and class numbers or targets (m,): on the
+    device.
     """
 
-    name: str
+    name: str  # short, for the folder of the run
     train: Part
     dev: Part
     test: Part
-    normalizer: Normalizer
-    classes: tuple[str, ...] | None = None
-    scale: Normalizer | None = None
-    schema: Schema | None = None
+    normalizer: Normalizer  # fitted on the features of the training part
+    classes: tuple[str, ...] | None = None  # of 0, 1, ...; None for regression
+    scale: Normalizer | None = None  # of the targets of a regression in training
+    schema: Schema | None = None  # of CSV, how its columns become features
 
     @property
     def parts(self) -> dict[str, Part]:

@@ -71,25 +71,15 @@ def kind_of(texts: Collection[str], decimal: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A column of a table as text: cell k is ``texts[codes[k]]``.
+    """A column of a table as text: cell k is ``texts[codes[k]]``."""
 
-    Attributes:
-        source: the file.
-        name: in the header, or else ``column K``.
-        number: from 1.
-        codes: (m,) int, into `texts`.
-        texts: the different cells, without spaces around them.
-        lines: (m,) int, of the file, from 1.
-        decimal: the decimal mark.
-    """
-
-    source: str
-    name: str
-    number: int
-    codes: np.ndarray
-    texts: tuple[str, ...]
-    lines: np.ndarray
-    decimal: str
+    source: str  # the file
+    name: str  # in the header, or else "column K"
+    number: int  # from 1
+    codes: np.ndarray  # (m,) int, into `texts`
+    texts: tuple[str, ...]  # the different cells, without spaces around them
+    lines: np.ndarray  # (m,) int, of the file, from 1
+    decimal: str  # the decimal mark
 
     @cached_property
     def kind(self) -> str:
@@ -195,19 +185,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Table:
-    """A file of rows and columns, as text.
+    """A file of rows and columns, as text."""
 
-    Attributes:
-        columns: by name.
-        header: whether the first line holds the names.
-        delimiter: between cells.
-        decimal: the decimal mark.
-    """
-
-    columns: dict[str, Cells]
-    header: bool
-    delimiter: str
-    decimal: str
+    columns: dict[str, Cells]  # by name
+    header: bool  # whether the first line holds the names
+    delimiter: str  # between cells
+    decimal: str  # the decimal mark
 
     @property
     def source(self) -> str:

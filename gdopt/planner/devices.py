@@ -32,18 +32,12 @@ class ExchangeCost:
 
     ``seconds = (N - 1) latency + 2 (N - 1) / N bytes / rate`` for N ranks, which each
     send as many messages and bytes as that twice.
-
-    Attributes:
-        ranks: that were measured.
-        bytes: of the gradients, and of the parameters.
-        latency: seconds for each other rank.
-        rate: bytes a second that a rank sends.
     """
 
-    ranks: int
-    bytes: int
-    latency: float
-    rate: float
+    ranks: int  # that were measured
+    bytes: int  # of the gradients, and of the parameters
+    latency: float  # seconds for each other rank
+    rate: float  # bytes a second that a rank sends
 
     def seconds(self, devices: int) -> float:
         """Return what a step on some number of devices takes for it."""
@@ -95,21 +89,13 @@ def _seconds(ranks: Ranks, params: Arena) -> float:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """What training on a number of devices takes.
-
-    Attributes:
-        devices: how many.
-        batch_size: examples of a step on each.
-        compute: seconds of a step without exchange.
-        exchange: seconds of its exchange.
-        speedup: times as fast to the same loss as one device.
-    """
+    """What training on a number of devices takes."""
 
     devices: int
-    batch_size: int
-    compute: float
-    exchange: float
-    speedup: float
+    batch_size: int  # examples of a step on each
+    compute: float  # seconds of a step without exchange
+    exchange: float  # seconds of its exchange
+    speedup: float  # times as fast to the same loss as one device
 
 
 def device_rows(plan: Plan, exchange: ExchangeCost, devices: int) -> list[DeviceRow]:
