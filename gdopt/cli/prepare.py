@@ -69,11 +69,7 @@ class PreparedData:
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[PreparedData, Network]:
-    """Read the data, and make a network for them on the device that was asked for.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
+    """Read the data, and make a network for them on the device that was asked for."""
     backend = chosen_backend(arguments)
     problem = load_problem(
         arguments.data, arguments.seed, backend, **table_options(arguments)
@@ -111,10 +107,6 @@ def load_problem(
     share a unit, and a pixel that is nearly always dark would be blown up by a scale of
     its own. (The digits gain .006 in dev accuracy.) Other features get their own, and
     so do the targets of a regression.
-
-    Raises:
-        ArgumentError: the file cannot be read, or its targets cannot be learned.
-        MissingExtraError: scikit-learn, which brings the digits, is not installed.
     """
     data = _digits(**options) if source == "digits" else _file(source, **options)
     X, y, classes = data.X, data.y, data.classes

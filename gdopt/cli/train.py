@@ -100,11 +100,7 @@ def _add_earlier(add: Callable[..., Any]) -> None:
 
 
 def presets(given: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults of the options, where an earlier result decides them.
-
-    Raises:
-        ArgumentError: there is no such result.
-    """
+    """Return the defaults of the options, where an earlier result decides them."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     _add_earlier(parser.add_argument)
     try:
@@ -189,11 +185,7 @@ def _batch_size_of(
 
 
 def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
-    """Make the parts of a run from the command's arguments.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
+    """Make the parts of a run from the command's arguments."""
     problem, network = make_network(arguments)
     size, planned = _batch_size_of(arguments, ranks, problem, network)
     replicas = arguments.replicas or (REPLICAS if ranks.size > 1 else None)

@@ -163,11 +163,7 @@ def _reporter(
 
 
 def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the options of ``gdopt train`` for the best trial in a file of ours.
-
-    Raises:
-        ArgumentError: the file holds no such trial.
-    """
+    """Return the options of ``gdopt train`` for the best trial in a file of ours."""
     rule = "--from must name a file by gdopt tune --json with a complete trial"
     found = read_json(path, rule, ("settings", "search"))
     try:

@@ -146,9 +146,6 @@ def read_column(
         path: as in `read_csv`; other columns may hold anything.
         column: as `target` there; None is the only column.
         **form: as there.
-
-    Raises:
-        ArgumentError: as there.
     """
     table = read_table(path, **form)
     if column is None and len(table.columns) > 1:

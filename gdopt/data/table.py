@@ -113,11 +113,7 @@ class Cells:
         raise self.error(text, f"{rule} (in pandas: {fix.format(self.name)})")
 
     def numbers(self, *, gaps: bool = False) -> np.ndarray:
-        """Return the cells as float64, finite; NaN where one is missing, with `gaps`.
-
-        Raises:
-            ArgumentError: a cell is not a number, or not one that float64 holds.
-        """
+        """Return the cells as finite float64; NaN where one is missing, with `gaps`."""
         texts = list(self.texts)
         if self.decimal == ",":
             texts = [text.replace(",", ".") for text in texts]
@@ -139,11 +135,7 @@ class Cells:
         return found
 
     def places(self, names: Sequence[str]) -> np.ndarray:
-        """Return the numbers of the cells among these names of categories.
-
-        Raises:
-            ArgumentError: a cell is missing, or none of them.
-        """
+        """Return the numbers of the cells among these names of categories."""
         numeric = kind_of(names, self.decimal) == "number"
 
         def key(text: str) -> Any:
@@ -198,11 +190,7 @@ class Table:
         return next(iter(self.columns.values())).source
 
     def find(self, what: str, given: Any) -> str:
-        """Return a column's name, by name or number.
-
-        Raises:
-            ArgumentError: there is no such column.
-        """
+        """Return a column's name, by name or number."""
         names = list(self.columns)
         if isinstance(given, bool) or not isinstance(given, str | int):
             message = f"{what} must be a column's name or number, got {given!r}"

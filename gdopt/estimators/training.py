@@ -266,9 +266,6 @@ def train(part: Part, judge: EpochJudge, *, epochs: int, random: Any) -> None:
         judge: the model, and what follows its epochs.
         epochs: at most; of L-BFGS the iterations.
         random: draws the order of the examples.
-
-    Raises:
-        DivergenceError: the loss is no longer finite.
     """
     model, settings = judge.model, judge.settings
     network, size = model.network, judge.size

@@ -46,11 +46,7 @@ class ExchangeCost:
 
 
 def measure_exchange(ranks: Ranks, params: Arena) -> ExchangeCost:
-    """Time the exchange of a sharded step between ranks: of few elements, and of all.
-
-    Raises:
-        ParallelError: there is one rank.
-    """
+    """Time the exchange of a sharded step: of few elements, and of all parameters."""
     if ranks.size == 1:
         message = "--devices measures what several ranks exchange, but there is one: "
         raise ParallelError(message + "start it with mpirun -n 2")

@@ -343,11 +343,7 @@ def objective_of(
     *,
     validate: bool = True,
 ) -> ModelObjective:
-    """Return a model, of whose parameters the optimizer is, as an objective.
-
-    Raises:
-        GdoptError: as in `fit`.
-    """
+    """Return a model, of whose parameters the optimizer is, as an objective."""
     check_flag("validate", validate)
     objective = ModelObjective(network)
     check_parts(optimizer, batches)
@@ -361,11 +357,7 @@ def objective_of(
 
 
 def check_callbacks(given: Any) -> tuple[Callback, ...]:
-    """Return the callbacks as a tuple.
-
-    Raises:
-        ArgumentTypeError: one cannot be called with a record.
-    """
+    """Return the callbacks as a tuple."""
     if given is None:
         return ()
     found = tuple(given) if isinstance(given, list | tuple) else (given,)

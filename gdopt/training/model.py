@@ -191,11 +191,7 @@ class Model:
 
 
 def normalized(normalizer: Normalizer, X: np.ndarray) -> np.ndarray:
-    """Return examples as a network takes them, float32.
-
-    Raises:
-        ArgumentError: they are not numbers of the dtype in training, as pixels are.
-    """
+    """Return examples as a network takes them, float32."""
     cast = X.astype(normalizer.dtype)
     if normalizer.dtype.kind in "iu" and not np.array_equal(cast, X):
         message = f"data must be numbers of {normalizer.dtype}, as in training"

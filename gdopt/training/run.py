@@ -47,11 +47,7 @@ class Cadence:
 
     @classmethod
     def of(cls, every: Any) -> Cadence:
-        """Read ``record_every``: a number of steps, ``"epoch"`` or ``"2.5 s"``.
-
-        Raises:
-            ArgumentError: it is something else.
-        """
+        """Read ``record_every``: a number of steps, ``"epoch"`` or ``"2.5 s"``."""
         if not isinstance(every, str):
             return cls(steps=check_count("record_every", every))
         if every == "epoch":
