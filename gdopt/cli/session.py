@@ -100,15 +100,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 class Watch:
     """A callback: shows the records of a run, and measures training examples.
 
-    Args:
-        problem: as many of its training examples are taken as dev examples.
-        shown: where a record is shown.
-        epochs: of the run.
-        steps: in an epoch.
-
-    Attributes:
-        run: that is watched.
-        accuracy: of the training examples at a step.
+    They are as many as there are dev examples.
     """
 
     def __init__(
@@ -118,8 +110,8 @@ class Watch:
         self._sample = tuple(array[:size] for array in problem.train)
         self._show = _reporter(shown, epochs, steps)
         self._classifies = problem.classes is not None
-        self.run: Any = None
-        self.accuracy: dict[int, float] = {}
+        self.run: Any = None  # that is watched
+        self.accuracy: dict[int, float] = {}  # of the training examples at a step
 
     def begin(self, run: Any) -> None:
         """Remember the run."""

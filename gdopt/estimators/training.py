@@ -259,13 +259,9 @@ class EpochJudge:
 
 
 def train(part: Part, judge: EpochJudge, *, epochs: int, random: Any) -> None:
-    """Train for `epochs`, or until none has brought a gain for a while.
+    """Train for `epochs`, of L-BFGS iterations, or until some bring no gain in a row.
 
-    Args:
-        part: what to train on, on the host.
-        judge: the model, and what follows its epochs.
-        epochs: at most; of L-BFGS the iterations.
-        random: draws the order of the examples.
+    `random` draws the order of the examples.
     """
     model, settings = judge.model, judge.settings
     network, size = model.network, judge.size

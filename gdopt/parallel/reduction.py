@@ -14,12 +14,9 @@ BUCKET = 1 << 26  # bytes that a rank receives at a time
 
 
 class Reduction:
-    """Reduces and scatters sums in the order of the tree, or in the engine's own.
+    """Reduces and scatters sums in the order of the tree, or with "any" the engine's.
 
-    Args:
-        comm: moves the sums.
-        owners: the replicas of each rank.
-        order: "tree" or "any".
+    `owners` are the replicas of each rank.
     """
 
     def __init__(self, comm: Communicator, owners: Sequence[range], order: str) -> None:

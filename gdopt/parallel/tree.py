@@ -81,9 +81,6 @@ class TreeSum:
 
     It holds one sum for each node of `nodes_of`, and on the way at most as many more
     as the tree is deep. Gradients of half precision are summed in float32.
-
-    Args:
-        params: whose gradients these are.
     """
 
     def __init__(self, params: Arena) -> None:

@@ -68,25 +68,14 @@ class Cadence:
 class Run:
     """One run of `gdopt.steps`, `gdopt.minimize` or `gdopt.fit`, as callbacks see it.
 
-    Args:
+    Attributes:
         objective: what is minimized.
-        method: an optimizer of its parameters, or a line search.
+        optimizer: the method: an optimizer of its parameters, or a line search.
+        params: the user's container.
+        parameters: the arrays in it.
         stops: the rules that end it.
         data: batches; None for a run without data.
         dev: arguments of the evaluation that ends an epoch.
-        callbacks: called with every record.
-        record_every: see `Cadence`.
-        smoothing: beta of the average of the losses.
-        checkpoint: path of the folder of its checkpoints.
-        checkpoint_seconds: between two of them.
-        graph: replays the steps, on a GPU.
-
-    Attributes:
-        objective: as given.
-        optimizer: the method.
-        params: the user's container.
-        parameters: the arrays in it.
-        dev: as given.
         history: what was recorded.
         step: updates so far, those before it was resumed included.
         epoch: epochs that have been completed.
