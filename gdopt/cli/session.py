@@ -38,9 +38,6 @@ class Progress:
 
     Attributes:
         done: as given to the last call of `show`; 0 before.
-
-    Raises:
-        MissingExtraError: rich is not installed.
     """
 
     def __init__(self, text: str = "") -> None:

@@ -94,12 +94,7 @@ class Schema:
         return cls(**{**state, "ignored": tuple(state["ignored"])})
 
     def encode(self, table: Table) -> np.ndarray:
-        """Return the features (m, n) float64: numbers, and 0 or 1 for categories.
-
-        Raises:
-            ArgumentError: columns are missing or unknown; a cell is missing, or not of
-                its column's kind.
-        """
+        """Return the features (m, n) float64: numbers, and 0 or 1 for categories."""
         found = table.columns
         if not self.header and len(found) == len(self.columns):  # without a target
             found = dict(zip(self.columns, found.values(), strict=True))

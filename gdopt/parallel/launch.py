@@ -106,11 +106,7 @@ def device() -> tuple[int, str]:
 
 
 def arithmetic(backend: str) -> dict[str, str]:
-    """Return what decides the bits of a backend's results.
-
-    Raises:
-        ParallelError: the number of BLAS's threads is not known.
-    """
+    """Return what decides the bits of a backend's results."""
     if backend == "cupy":
         cupy = get_backend("cupy").xp
         properties = cupy.cuda.runtime.getDeviceProperties(device()[0])

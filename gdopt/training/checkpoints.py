@@ -35,9 +35,6 @@ class CheckpointFolder:
     Args:
         path: of the folder, which is made if it does not exist.
         seconds: between two checkpoints; the first one is written sooner.
-
-    Raises:
-        ArgumentError: the folder cannot be written to, or another run uses it.
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
