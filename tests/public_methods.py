@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from public_calls import X, Y, example, filled, network, required, run_folder
+from public_calls import X, Y, example, filled, network, operands, required, run_folder
 from test_reprs import public_classes
 
 import gdopt
 from gdopt import tune
+from gdopt.tune.scales import Scale
 
 
 def fitted(kind):
@@ -24,14 +25,21 @@ def stepped():
     return made
 
 
+def seen():
+    made, part = network(batch_norm=True), gdopt.parallel.Part(0, 1.0)
+    made.loss_and_grads(X, Y, part=part)
+    return made
+
+
 OBJECTS = {  # whose methods are called; by default, the example
     "Optimizer": stepped,
+    "Rule": lambda: gdopt.rules.momentum,  # another's own errors pass
     "Muon": lambda: gdopt.Muon({"W": np.ones((2, 3)), "b": np.ones(3)}),
     "MLPClassifier": lambda: fitted(gdopt.MLPClassifier),
     "MLPRegressor": lambda: fitted(gdopt.MLPRegressor),
     "History": filled,
     "Arena": lambda: gdopt.Arena.of({"W": np.ones((2, 3)), "b": np.ones(3)}),
-    "Network": lambda: network(batch_norm=True),
+    "Network": seen,
     "Problem": gdopt.problems.rosenbrock,
     "Trial": lambda: tune.Trial(0, {"x": 1.5}, lambda _score, _step: False),
     "Augment": lambda: gdopt.data.augment.Augment([lambda x, generator: x], seed=3),
@@ -53,6 +61,9 @@ METHODS = {  # arguments that a method needs, from its object
     "History.plot": lambda _: {"path": Path("d.png")},
     "History.to_csv": lambda _: {"path": Path("d.csv")},
     "History.to_jsonl": lambda _: {"path": Path("d.jsonl")},
+    "Interval.place": lambda _: {"value": 0.95},
+    "Layout.cut": lambda _: {"parts": 2},
+    "Layout.of": lambda _: {"arrays": {"W": np.ones((2, 3)), "b": np.ones(3)}},
     "Kernel.__call__": lambda _: {"*": [np.ones((2, 3)), np.ones((2, 3))], "lr": 0.1},
     "MiniBatches.order": lambda _: {"epoch": 3},
     "Model.evaluate": lambda _: {"data": X, "y": np.where(Y == 1, "yes", "no")},
@@ -82,6 +93,7 @@ METHODS = {  # arguments that a method needs, from its object
             0, {"learning_rate": 0.1, "hidden_units": 2, "batch_size": 8}
         )
     },
+    "NetworkStep.__call__": lambda _: XY,
     "Normalizer.fit": lambda _: {"X": X},
     "Normalizer.from_state_dict": lambda one: {"state": one.state_dict()},
     "Normalizer.inverse": lambda _: {"X": X},
@@ -108,8 +120,10 @@ METHODS = {  # arguments that a method needs, from its object
     },
     "Sharded.step": lambda one: added(one),  # noqa: PLW0108 - it comes later
     "Sharded.load_state_dict": lambda one: {"saved": one.state_dict()},
+    "Rule.__call__": operands,
     "RangeTest.plot": lambda _: {"path": Path("e.png")},
     "Space.__getitem__": lambda _: {"name": "x"},
+    "choice.place": lambda _: {"value": "a"},
     "Trial.__getitem__": lambda _: {"name": "x"},
     "Trial.report": lambda _: {"score": 0.5, "step": 1},
 }
@@ -123,15 +137,16 @@ for kind in ("MLPClassifier", "MLPRegressor"):
     }
 
 
-# Methods by which gdopt's own parts talk to each other, or Optuna to a scale.
+# Methods by which gdopt's own parts talk to each other, or Optuna to a scale; a graph
+# runs on a GPU alone.
 INNER = {
-    *("Backend", "Layout", "NetworkStep", "Rule", "ParameterCheck", "TrainingGraph"),
+    *("Backend", "Dataset.of", "Layout.only", "Layout.place", "ParameterCheck.at"),
     *("EarlyStopping.begin", "EarlyStopping.end", "ReduceOnPlateau.begin"),
-    *("EarlyStopping.__call__", "ReduceOnPlateau.__call__", "Dataset.of"),
-    *("Network.propagate", "Network.share_statistics"),
-    *("Kernel.program", "Kernel.element_program", "Kernel.step", "Space.draw"),
-    *("Space.read", "choice", "log_one_minus", "log_uniform", "power_of_two"),
-    *("uniform", "uniform_int", "log_uniform_int"),
+    *("EarlyStopping.__call__", "ReduceOnPlateau.__call__", "TrainingGraph.run"),
+    *("Kernel.program", "Kernel.element_program", "Kernel.step", "Network.propagate"),
+    *("NetworkStep.check", "NetworkStep.gradient_stats", "NetworkStep.stages"),
+    *("Rule.bounds", "Rule.check_axes", "Rule.kind_of", "Rule.start"),
+    *("Scale.draw", "Scale.narrowed", "Scale.value", "Space.draw", "Space.read"),
 }
 DUNDER = ("__call__", "__getitem__", "__setitem__")
 
@@ -145,7 +160,8 @@ def method_calls():
         make = OBJECTS.get(kind, partial(example, kind))
         for name, function in methods_of(own):
             key = f"{kind}.{name}"
-            if function in seen or not INNER.isdisjoint({key, kind}):
+            general = "Scale" if issubclass(own, Scale) else kind
+            if function in seen or not INNER.isdisjoint({f"{general}.{name}", kind}):
                 continue
             seen.add(function)
             needed = METHODS.get(key, METHODS.get(function.__qualname__))

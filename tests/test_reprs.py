@@ -54,7 +54,7 @@ def network_step():
 
 def plan():
     step = network_step()
-    return gdopt.plan_batch_size(step, (X, Y), step, sizes=(8, 16))
+    return gdopt.plan_batch_size(step, (X, Y), step, sizes=(8, 16), repeats=2)
 
 
 def study():

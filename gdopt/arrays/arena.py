@@ -27,6 +27,8 @@ from gdopt.checks import (
     check_kind,
     check_like,
     check_mapping,
+    check_optional,
+    check_text,
     listed,
     name_differences,
     refuse_masked,
@@ -107,8 +109,10 @@ class Layout:
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
         """Place arrays one behind the other, each padded to whole blocks."""
-        dtypes = {name: np.dtype(array.dtype).name for name, array in arrays.items()}
-        return cls.place({n: (tuple(a.shape), dtypes[n]) for n, a in arrays.items()})
+        refuse_other_kinds(check_mapping("arrays", arrays))
+        return cls.place(
+            {n: (tuple(a.shape), np.dtype(a.dtype).name) for n, a in arrays.items()}
+        )
 
     @classmethod
     def place(cls, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> Layout:
@@ -212,11 +216,12 @@ class Arena(Mapping[str, Array]):
         dtypes: Mapping[str, Any] | None = None,
         buffers: dict[str, Array] | None = None,
     ) -> None:
-        self.layout = layout
-        self.backend = backend
-        self.device = device
-        self.buffers = buffers or {
-            group: backend.zeros(size, (dtypes or {}).get(group, group), device)
+        self.layout = check_kind("layout", layout, Layout, "a gdopt.arrays.Layout")
+        self.backend = check_kind("backend", backend, Backend, "a gdopt.arrays.Backend")
+        self.device = check_text("device", device)
+        dtypes = check_optional(check_mapping, "dtypes", dtypes) or {}
+        self.buffers = check_optional(check_mapping, "buffers", buffers) or {
+            group: backend.zeros(size, dtypes.get(group, group), device)
             for group, size in layout.sizes.items()
         }
         self._views = {

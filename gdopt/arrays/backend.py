@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ Arrays = Sequence[Array]
 NAMES = ("auto", "numpy", "cupy")
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What the rest of gdopt asks of an array library beyond its functions `xp`."""
 

@@ -140,7 +140,7 @@ def weighted(
     xp, steps = backend.xp, len(lines.rows)
     if steps == 0:
         return lines.finished()
-    with np.errstate(all="ignore"), backend.on(device):
+    with backend.on(device):
         rows = lines.rows.astype(np.float64)
         column = steps, *(1 for _ in rows.shape[1:])
         observed = xp.isfinite(rows) | (ignore_na is None)

@@ -132,7 +132,7 @@ def _scan(
             step.run([running, rows[k, ...]], values)
             results[k] = running
         return
-    with np.errstate(all="ignore"), flushing(dtype), backend.on(device):
+    with flushing(dtype), backend.on(device):
         _scan_parts(backend, rows, results, start.reshape(-1).astype(dtype), beta)
 
 

@@ -278,6 +278,5 @@ def train(part: Part, judge: EpochJudge, *, epochs: int, random: Any) -> None:
         how = {"batch_size": size, "shuffle": settings.shuffle, "random": random}
         options = {"method": model.optimizer, "epochs": epochs}
         options["data"] = Shuffled(*arrays, **how)
-    with np.errstate(all="ignore"):  # its loss shows it
-        result = minimize(loss_and_grads, network.params, callback=judge, **options)
+    result = minimize(loss_and_grads, network.params, callback=judge, **options)
     judge.finish(result)

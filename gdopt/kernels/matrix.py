@@ -143,7 +143,7 @@ class RowKernel:
                 return self._compiled(outputs, label)
             label = label.reshape(len(outputs), -1)
             column, dtype = np.arange(outputs.shape[1]), outputs.dtype
-            with np.errstate(all="ignore"), flushing(dtype):
+            with flushing(dtype):
                 gradient, losses = self._function(
                     None, None, outputs, label, column, examples=len(outputs)
                 )

@@ -73,6 +73,8 @@ class Signature:
         """Read a function's signature, and refuse what a rule cannot have."""
         arrays, scalars, defaults = [], [], {}
         name = getattr(function, "__name__", repr(function))
+        if isinstance(function, type):
+            raise RuleError(f"a rule must be a function, got the class {name}")
         try:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):

@@ -457,6 +457,7 @@ class Network:
         Raises:
             ArgumentError: the network has no batch normalization; no part was seen.
         """
+        check_optional(check_function, "share", share)
         self._statistics("share_statistics").share(share)
 
     def _statistics(self, name: str) -> Statistics:

@@ -49,7 +49,7 @@ class RowExecutor(RuleRunner):
         """Do one step with checked gradients; return True, as it is done."""
         names = list(self.parameters.arrays)
         given = [grads[n] for n in names] if isinstance(grads, Arena) else grads
-        with self.parameters.on_device():
+        with self.parameters.on_device(), np.errstate(all="ignore"):
             named = dict(zip(names, given, strict=True))
             kernel = self.rule.kernel
             takes_norm = "norm" in kernel.signature.scalars
@@ -176,8 +176,7 @@ class RowExecutor(RuleRunner):
         run(scratch=self.scratch)
         put_back()
         if master:
-            with np.errstate(all="ignore"):
-                own[at] = self.states[MASTER][name][at]
+            own[at] = self.states[MASTER][name][at]
 
     def _prepared(
         self, rule: Rule, name: str, elements: Sequence[str], summed: Any

@@ -119,6 +119,8 @@ class Rule:
     def __call__(self, *arrays: Any, **scalars: Any) -> Any:
         """Apply the formula to numbers or arrays, or to symbols within another rule.
 
+        Of what overflows or underflows on the way, NumPy says nothing, as in a step.
+
         Raises:
             ArgumentTypeError: one of them is something else, is missing, or is unknown.
             ArgumentError: a built-in formula does not compute with such shapes.
@@ -132,7 +134,8 @@ class Rule:
         for name, value in named.items():
             check_operand(f"{self.name}: {name}", value)
         try:
-            return self.function(*arrays, **given)
+            with np.errstate(all="ignore"):
+                return self.function(*arrays, **given)
         except (TypeError, ValueError, ArithmeticError) as error:
             if isinstance(error, GdoptError) or not isinstance(self, BuiltInRule):
                 raise

@@ -219,9 +219,8 @@ class NetworkStep:
         # Gradients of single examples are not known with dropout or normalization.
         self.has_gradient_stats = network.plain
 
-    def __call__(self, *batch: Array) -> Array:
+    def __call__(self, x: Array, y: Array) -> Array:
         """Do one update; return the loss before it."""
-        x, y = batch
         loss, grads = self.network.loss_and_grads(x, y, validate=self.validate)
         self.optimizer.step(grads)
         return loss

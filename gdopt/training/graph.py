@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, common_backend
-from gdopt.checks import shows
+from gdopt.checks import check_int, check_kind, shows
 from gdopt.copies import NotCopied
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError
@@ -116,7 +116,8 @@ class TrainingGraph(NotCopied):
         ArgumentError: the network has dropout or normalizes layers; the optimizer
             accumulates, or adapts its loss scale; batches are not pairs; examples are
             not rows in one piece of memory.
-        ArgumentTypeError: the optimizer is of other arrays than the network's.
+        ArgumentTypeError: an argument is of another kind, or the optimizer is of other
+            arrays than the network's.
 
     ``torch.compile(mode="reduce-overhead")`` does the same.
     """
@@ -126,6 +127,9 @@ class TrainingGraph(NotCopied):
     def __init__(
         self, network: Network, optimizer: Optimizer, batches: MiniBatches
     ) -> None:
+        check_kind("network", network, Network)
+        check_kind("optimizer", optimizer, Optimizer)
+        check_kind("batches", batches, MiniBatches)
         backend, executor = network.params.backend, optimizer.executor
         if optimizer.params is not network.params:
             message = "optimizer must update network.params, got one of other arrays"
@@ -170,6 +174,7 @@ class TrainingGraph(NotCopied):
         Returns:
             The loss before the update, a 0-d array that the next step overwrites.
         """
+        number = check_int("number", number, 0, most=len(self._batches) - 1)
         params = self._network.params
         with Uninterrupted(), params.backend.on(params.device):
             if self._expected[0] != epoch:

@@ -82,9 +82,7 @@ class ModelObjective(Objective):
             self.measures = "dev_accuracy"
 
     def _call(self, batch: tuple[Any, ...], _part: Any = None) -> Any:
-        # A network that diverges overflows first; its loss shows it.
-        with np.errstate(all="ignore"):
-            return self._fg(*batch, **self._options)
+        return self._fg(*batch, **self._options)
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
@@ -135,8 +133,7 @@ class NetworkLoss(ModelObjective):
             raise ArgumentError(f"{rule}, but {got}: write {fix}")
 
     def _call(self, batch: tuple[Any, ...], part: Any = None) -> Any:
-        with np.errstate(all="ignore"):
-            return self._fg(*batch, part=part, **self._options)
+        return self._fg(*batch, part=part, **self._options)
 
     def share(self, rows: Callable[[np.ndarray], np.ndarray]) -> None:
         """See `Objective.share`."""
@@ -145,8 +142,7 @@ class NetworkLoss(ModelObjective):
 
     def measure(self, dev: tuple[Any, ...]) -> dict[str, float]:
         """See `Objective.measure`."""
-        with np.errstate(all="ignore"):
-            found = self.model.measure(*dev)
+        found = self.model.measure(*dev)
         return {f"dev_{name}": value for name, value in found.items()}
 
 

@@ -13,6 +13,7 @@ from gdopt.checks import (
     FINITE,
     POSITIVE,
     Range,
+    check_choice,
     check_count,
     check_int,
     check_number,
@@ -74,6 +75,7 @@ class Interval(Scale):
 
     def place(self, value: Any) -> float:
         """See `Scale.place`; where low is high, it is in the middle."""
+        value = self._check("value", value)
         drawn = [self._drawn(one) for one in (self.low, value, self.high)]
         low, at, high = map(math.log, drawn) if self.by_log else drawn
         return (at - low) / (high - low) if high != low else 0.5
@@ -239,6 +241,7 @@ class choice(Scale):
 
     def place(self, value: Any) -> float:
         """Return the position of an option among all of them, from 0 to 1."""
+        check_choice("value", value, self.options)
         last = len(self.options) - 1
         return self.options.index(value) / last if last else 0.5
 

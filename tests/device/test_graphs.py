@@ -121,6 +121,9 @@ def test_two_sizes_of_batches_are_captured_once_each(cp, cuda):
         for epoch, number in run[2].positions():
             graph.run(epoch, number)
     once = cuda.count("launches")
+    for number in (len(run[2]), -1, 0.5):
+        with pytest.raises(gdopt.GdoptError, match=r"number must be .* at most 2, got"):
+            graph.run(0, number)
     cuda.forget()
     for epoch, number in run[2].positions():
         graph.run(epoch, number)

@@ -41,13 +41,15 @@ def full(value, dtype, shape=(3, 4)):
         return np.full(shape, value, dtype)
 
 
-def walk(make, dtype):
+def walk(make, dtype, rows=3, **how):
+    def arrays(value):
+        return {"a": full(value, dtype, (rows, 4)), "b": full(value, dtype, rows)}
+
     for value in VALUES[dtype]:
         for start in (1.0, VALUES[dtype][1], VALUES[dtype][2]):
-            optimizer = make({"a": full(start, dtype), "b": full(start, dtype, 3)})
+            optimizer = make(arrays(start))
             for _ in range(3):
-                grads = {"a": full(value, dtype), "b": full(value, dtype, 3)}
-                tried(optimizer.step, grads)
+                tried(optimizer.step, arrays(value), **how)
             optimizer.load_state_dict(optimizer.state_dict())
 
 
@@ -60,6 +62,54 @@ def test_steps_of_every_rule(name):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_steps_with_every_option(option, dtype):
     walk(lambda params: gdopt.Adam(params, **OPTIONS[option]), dtype)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam corrected", "lars", "lamb"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"rounding": "stochastic"}, {"master_weights": True}],
+    ids=["nearest", "stochastic", "master weights"],
+)
+def test_steps_of_half_precision(name, options):
+    kind = type(CASES[name].make(np.ones(1, np.float16)))
+    walk(lambda params: kind(params, 100.0, **options), "float16")
+    at = {"a": [2, 0, 2], "b": [0, 0, 0]}
+    walk(lambda params: kind(params, 100.0, **options), "float16", at=at)
+
+
+def test_steps_of_many_elements():
+    walk(lambda params: gdopt.Adam(params, 10.0, eps=1e-30), "float32", rows=70_000)
+    walk(lambda params: gdopt.SGD(params, 10.0), "float32", rows=5, at=[4, 0, 1, 4, 2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_of_matrices(dtype):
+    walk(lambda params: gdopt.Muon(params, 10.0), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_of_a_shard(dtype):
+    with gdopt.parallel.world() as ranks:
+        for value in VALUES[dtype]:
+            params = gdopt.Arena.of({"a": full(1.0, dtype)})
+            sharded = ranks.sharded(
+                gdopt.SGD, params, lr=10.0, replicas=1, clip_norm=1.0
+            )
+            sharded.add({"a": full(value, dtype)}, gdopt.parallel.Part(0, 1.0))
+            sharded.step()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rules_on_arrays(dtype):
+    def centred(p, g, *, lr):
+        return p - lr * (g - np.mean(g)) / np.linalg.norm(g)
+
+    rule = gdopt.rule(centred)
+    for value in VALUES[dtype]:
+        p, g = full(value, dtype), full(value, dtype)
+        gdopt.rules.adam(p, g, g, g, lr=1e30, beta1=0.9, beta2=0.9, eps=0.0, t=1)
+        gdopt.Kernel(centred)(p, g, lr=10.0)
+        gdopt.Optimizer(full(value, dtype), rule, lr=10.0).step(g)
 
 
 @pytest.mark.parametrize("t", [2**31 - 1, 2**31, 2**32, 2**53, 2**53 + 1, 2**62])
@@ -134,6 +184,26 @@ def test_networks_and_losses(output, dtype):
         tried(losses.squared_error, z, -z)
         losses.softmax(z)
         losses.logistic(z)
+
+
+def test_layers_and_estimators():
+    network = Network((3, 4, 4, 2), seed=0)
+    network.params.flat[...] = 1e25
+    x, y = np.ones((8, 3), np.float32), np.array([0, 1] * 4)
+    assert gdopt.training.diagnosis.layer_norms(network, x, y).verdict == "exploding"
+    model = gdopt.MLPClassifier((2,), random_state=0).partial_fit(x, y, classes=[0, 1])
+    model.partial_fit(x * 1e30, y)
+    assert (model.predict_log_proba(x * 1e30) <= 0).all()
+
+
+@pytest.mark.parametrize("directions", [None, 2])
+def test_gradient_checks_at_the_end_of_the_range(directions):
+    p = np.full(3, np.finfo(np.float32).max, np.float32)
+    grads = np.zeros(3, np.float32)
+    with pytest.raises(gdopt.GdoptError, match="loss"):
+        gdopt.check_gradient(
+            lambda p: (float(p[0]), grads), p, directions=directions, step=1e38
+        )
 
 
 @pytest.mark.parametrize("method", ["l-bfgs", "cg", "gd"])

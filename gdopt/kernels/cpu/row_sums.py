@@ -30,7 +30,7 @@ def add_rows(g: np.ndarray, order: np.ndarray, firsts: np.ndarray) -> Any:
         return total
     counts = np.diff(firsts)
     total, most = g.take(order[firsts[:-1]], axis=0), int(counts.max())
-    with np.errstate(all="ignore"), flushing(g.dtype):
+    with flushing(g.dtype):
         if most <= MOST_ROUNDS:
             for k in range(1, most):  # not reduceat: it adds in another order
                 rows = np.flatnonzero(counts > k)
