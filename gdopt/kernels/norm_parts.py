@@ -145,8 +145,7 @@ class NormParts:
             for one, other in self._pairs:
                 sums.append(sums[one] + sums[other])
             sums.append(0.0)
-            with np.errstate(all="ignore"):
-                totals.append(float(neighbours("sum", np.array(sums)[self._places])))
+            totals.append(float(neighbours("sum", np.array(sums)[self._places])))
         return root(*totals)
 
 

@@ -5,6 +5,7 @@ import pytest
 from oracles import CASES
 
 import gdopt
+from gdopt.kernels.packing import random_bits
 from gdopt.nn import Network, losses
 
 VALUES = {
@@ -41,9 +42,9 @@ def full(value, dtype, shape=(3, 4)):
         return np.full(shape, value, dtype)
 
 
-def walk(make, dtype, rows=3, **how):
+def walk(make, dtype, rows=3, of=dict, **how):
     def arrays(value):
-        return {"a": full(value, dtype, (rows, 4)), "b": full(value, dtype, rows)}
+        return of({"a": full(value, dtype, (rows, 4)), "b": full(value, dtype, rows)})
 
     for value in VALUES[dtype]:
         for start in (1.0, VALUES[dtype][1], VALUES[dtype][2]):
@@ -55,7 +56,9 @@ def walk(make, dtype, rows=3, **how):
 
 @pytest.mark.parametrize("name", CASES)
 def test_steps_of_every_rule(name):
-    walk(CASES[name].make, "float32")
+    for dtype in ("float32", "float64"):
+        walk(CASES[name].make, dtype)
+        walk(CASES[name].make, dtype, of=gdopt.Arena.of)
 
 
 @pytest.mark.parametrize("dtype", VALUES)
@@ -84,7 +87,8 @@ def test_steps_of_many_elements():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_of_matrices(dtype):
-    walk(lambda params: gdopt.Muon(params, 10.0), dtype)
+    for options in ({}, {"accumulate": 2}, {"weight_decay": 1e30}):
+        walk(lambda params, o=options: gdopt.Muon(params, 10.0, **o), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -105,6 +109,7 @@ def test_rules_on_arrays(dtype):
         return p - lr * (g - np.mean(g)) / np.linalg.norm(g)
 
     rule = gdopt.rule(centred)
+    random_bits(2**31, 2**40, np.arange(3))
     for value in VALUES[dtype]:
         p, g = full(value, dtype), full(value, dtype)
         gdopt.rules.adam(p, g, g, g, lr=1e30, beta1=0.9, beta2=0.9, eps=0.0, t=1)
@@ -187,9 +192,9 @@ def test_networks_and_losses(output, dtype):
 
 
 def test_layers_and_estimators():
-    network = Network((3, 4, 4, 2), seed=0)
-    network.params.flat[...] = 1e25
-    x, y = np.ones((8, 3), np.float32), np.array([0, 1] * 4)
+    network = Network((3, 4, 4, 2), seed=0, dtype=np.float64)
+    network.params.flat[...] = 1e160
+    x, y = np.ones((8, 3)), np.array([0, 1] * 4)
     assert gdopt.training.diagnosis.layer_norms(network, x, y).verdict == "exploding"
     model = gdopt.MLPClassifier((2,), random_state=0).partial_fit(x, y, classes=[0, 1])
     model.partial_fit(x * 1e30, y)
@@ -219,4 +224,9 @@ def test_line_searches(method, scale):
         assert p.tolist() == [1.0, 2.0]
     else:
         gdopt.minimize(function, p, method=method, max_iter=20, gtol=0.0)
+
+    def quartic(p):
+        return float(p[0] ** 4), np.array([4 * p[0] ** 3, 1e-310])
+
+    gdopt.minimize(quartic, np.ones(2), method=method, max_iter=20)
     gdopt.check_gradient(function, np.array([1.0, 2.0]))

@@ -205,7 +205,7 @@ class Blocks:
         first = arrays[0]
         rows = max(1, self.size // max(1, first.shape[1]))
         values = self._round(values)
-        with np.errstate(all="ignore"), self._mode():
+        with self._mode():
             for start in range(0, len(first), rows):
                 part = slice(start, start + rows)
                 parts = [array[part] if array.ndim > 1 else array for array in arrays]
