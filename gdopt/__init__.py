@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from gdopt import (
     arrays as arrays,
     averages as averages,
+    errors,
     kernels as kernels,
     optim as optim,
 )
@@ -24,30 +25,10 @@ from gdopt.averages import (
     ewa_weights as ewa_weights,
     ewa_window as ewa_window,
 )
-from gdopt.errors import (
-    ArgumentError as ArgumentError,
-    ArgumentTypeError as ArgumentTypeError,
-    BackendError as BackendError,
-    DataWarning as DataWarning,
-    DivergenceError as DivergenceError,
-    GdoptError as GdoptError,
-    MissingExtraError as MissingExtraError,
-    ParallelError as ParallelError,
-    PathError as PathError,
-    PlanError as PlanError,
-    RuleError as RuleError,
-    StateError as StateError,
-    StateWarning as StateWarning,
-)
+from gdopt.errors import *
 from gdopt.imports import lazy_getattr, public_dir
-from gdopt.kernels import (
-    Kernel as Kernel,
-)
-from gdopt.optim import (
-    Optimizer as Optimizer,
-    Rule as Rule,
-    rule as rule,
-)
+from gdopt.kernels import Kernel as Kernel
+from gdopt.optim import Optimizer as Optimizer, Rule as Rule, rule as rule
 from gdopt.optim.families import *
 
 # Imported when first asked for: an optimizer's step does not need them.
@@ -90,10 +71,7 @@ if TYPE_CHECKING:
         GradientCheck as GradientCheck,
         check_gradient as check_gradient,
     )
-    from gdopt.planner import (
-        Plan as Plan,
-        plan_batch_size as plan_batch_size,
-    )
+    from gdopt.planner import Plan as Plan, plan_batch_size as plan_batch_size
     from gdopt.training import (
         Model as Model,
         fit as fit,
@@ -106,23 +84,10 @@ else:  # for a type checker, what is imported with * is exported
     __getattr__ = lazy_getattr(__name__, _LAZY, foreign="gdopt.schedules.names")
     __all__ = [
         "Arena",
-        "ArgumentError",
-        "ArgumentTypeError",
-        "BackendError",
-        "DataWarning",
-        "DivergenceError",
         "EWA",
-        "GdoptError",
         "Kernel",
-        "MissingExtraError",
         "Optimizer",
-        "ParallelError",
-        "PathError",
-        "PlanError",
         "Rule",
-        "RuleError",
-        "StateError",
-        "StateWarning",
         "__version__",
         "arrays",
         "as_array",
@@ -138,6 +103,7 @@ else:  # for a type checker, what is imported with * is exported
         "optim",
         "rule",
         "use",
+        *errors.__all__,
         *optim.families.__all__,
         *(name for names in _LAZY.values() for name in names.split()),
     ]

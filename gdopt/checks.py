@@ -269,10 +269,8 @@ def has_axes(value: Any) -> bool:
 def refuse_masked(name: str, value: Any) -> None:
     """Refuse a masked array, which NumPy takes for a plain one without its mask."""
     if isinstance(value, np.ma.MaskedArray):
-        message = (
-            f"{name} must be a plain array, got {type(value).__name__}, whose mask "
-        )
-        raise ArgumentTypeError(message + "is not read: leave out what is masked")
+        message = f"{name} must be a plain array, got {type(value).__name__}, whose "
+        raise ArgumentTypeError(message + "mask is not read: leave out what is masked")
 
 
 def check_sequence(name: str, values: Any) -> Sequence[Any]:

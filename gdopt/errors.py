@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 
 class GdoptError(Exception):
@@ -87,3 +88,11 @@ class PlanError(GdoptError, MemoryError):
     def __init__(self, message: str, rows: Sequence[object] = ()) -> None:
         super().__init__(message)
         self.rows = list(rows)
+
+
+if not TYPE_CHECKING:  # for a type checker, what is imported with * is exported
+    __all__ = [
+        name
+        for name, kind in globals().items()
+        if getattr(kind, "__module__", "") == __name__
+    ]

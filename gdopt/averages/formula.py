@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 
 from gdopt.arrays.backend import Array, Backend, is_on_device
-from gdopt.checks import (
-    Range,
-    check_int,
-    check_number,
-    holds_numbers,
-    shown,
-)
+from gdopt.checks import Range, check_int, check_number, holds_numbers, shown
 from gdopt.errors import ArgumentError
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.ops import check_operand

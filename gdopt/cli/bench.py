@@ -119,7 +119,6 @@ def find_suite(given: str | None = None) -> Path:
 def _command(
     arguments: argparse.Namespace, suite: Path, folder: Path, backend: Backend
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command to run, and environment variables for it."""
     if backend.name == "numpy":
         command = [sys.executable, str(suite), "--out", str(folder)]
         if arguments.only is not None:

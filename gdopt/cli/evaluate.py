@@ -20,10 +20,6 @@ add_options = add_run
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the tables.
-
-    Raises:
-        GdoptError: there is no model, or the file does not fit it.
-    """
+    """Print the tables."""
     write(f"{Model.load(arguments.model).evaluate(arguments.file)}\n")
     return 0

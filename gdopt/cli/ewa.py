@@ -57,11 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the column, print the table, and write the picture.
-
-    Raises:
-        ArgumentError: the file has no such column, or a cell of it holds no number.
-    """
+    """Read the column, print the table, and write the picture."""
     load_extra("matplotlib.figure", "train", "gdopt ewa")  # fails now, not at the end
     betas = [check_beta(None, window) for window in arguments.window or ()]
     betas = betas or arguments.beta
@@ -111,7 +107,6 @@ def _average(values: np.ndarray, beta: float) -> dict[str, Any]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """Return the cells of the table."""
     lag, plain = row["lag"], row["uncorrected"]
     return (
         f"{row['beta']:g}",

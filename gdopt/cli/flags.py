@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gdopt import schedules
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import NAMES, Backend
+from gdopt.arrays.backend import NAMES, Backend, get_backend
 from gdopt.checks import NOT_NEGATIVE, POSITIVE, Range
 from gdopt.data.schema import TASKS
 from gdopt.nn.inputs import KEEP
@@ -36,37 +35,29 @@ LEARNING_RATES: dict[str, float] = {
 }
 
 
+Make = Callable[[float, int, int], schedules.Schedule]
+
+
 @dataclass(frozen=True)
 class Decay:
-    """A schedule: its formula, and how to make it.
+    """A schedule: its formula, and how to make it."""
 
-    Attributes:
-        formula: for the help; e counts epochs from 0, T is the number of all steps.
-        make: of the rate at the first step, epochs, and steps in an epoch.
-    """
-
-    formula: str
-    make: Callable[[float, int, int], schedules.Schedule]
+    formula: str  # for the help; e counts epochs from 0, T is the number of all steps
+    make: Make  # of the rate at the first step, epochs, and steps in an epoch
 
 
-def inverse_time_by_epoch(
-    lr: float, _epochs: int, steps: int, decay: float = 0.1
-) -> schedules.Schedule:
-    """Return the rate ``lr / (1 + decay e)`` in epoch e."""
-    return per_epoch(schedules.inverse_time(lr, rate=decay), steps)
+def by_epoch(kind: Callable[..., schedules.Schedule], **how: float) -> Make:
+    """Return what makes a schedule that changes once an epoch."""
+    return lambda lr, _epochs, steps: per_epoch(kind(lr, **how), steps)
 
 
 SCHEDULES = {
     "constant": Decay("lr", lambda lr, _epochs, _steps: schedules.constant(lr)),
-    "inverse_time": Decay("lr / (1 + 0.1 e)", inverse_time_by_epoch),
-    "exponential": Decay(
-        "lr 0.95^e",
-        lambda lr, _, steps: per_epoch(schedules.exponential(lr, rate=0.95), steps),
+    "inverse_time": Decay(
+        "lr / (1 + 0.1 e)", by_epoch(schedules.inverse_time, rate=0.1)
     ),
-    "inv_sqrt": Decay(
-        "lr / sqrt(e + 1)",
-        lambda lr, _, steps: per_epoch(schedules.inv_sqrt(lr), steps),
-    ),
+    "exponential": Decay("lr 0.95^e", by_epoch(schedules.exponential, rate=0.95)),
+    "inv_sqrt": Decay("lr / sqrt(e + 1)", by_epoch(schedules.inv_sqrt)),
     "halving": Decay(
         "half as much after each T / 4 steps",
         lambda lr, epochs, steps: schedules.halving(lr, max(1, epochs * steps // 4)),

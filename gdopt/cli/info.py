@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gdopt import __version__
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import Backend, cuda_extra
+from gdopt.arrays.backend import Backend, cuda_extra, get_backend
 from gdopt.cli import flags
 from gdopt.errors import BackendError, GdoptError, MissingExtraError
 from gdopt.imports import install, load_extra
@@ -194,7 +193,6 @@ def _dotted(version: int) -> str:
 
 
 def _driver() -> str | None:
-    """Return the version of the driver, as nvidia-smi reports it."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

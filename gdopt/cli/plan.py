@@ -57,11 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan, print the table, and write the picture.
-
-    Raises:
-        PlanError: no size fits the memory.
-    """
+    """Plan, print the table, and write the picture."""
     for module in ("rich.progress", "matplotlib.figure"):  # fails now, not at the end
         load_extra(module, "train", "gdopt plan")
     problem, network = make_network(arguments)
@@ -97,9 +93,6 @@ def plan(
 
     The noise of the gradients is measured after an epoch, or 200 steps. `limits` are
     the memory and the margin of `gdopt.plan_batch_size`.
-
-    Raises:
-        PlanError: no size fits the memory.
     """
     name = arguments.optimizer
     step = NetworkStep(

@@ -36,11 +36,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print or write a table with a row for each row of the file.
-
-    Raises:
-        GdoptError: there is no model, or the file does not fit it.
-    """
+    """Print or write a table with a row for each row of the file."""
     model = Model.load(arguments.model)
     name = model.schema.target if model.schema else "prediction"
     columns = {name: model.predict(arguments.file).tolist()}

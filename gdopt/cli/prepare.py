@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Array, Backend
 from gdopt.checks import listed
 from gdopt.cli.flags import chosen_backend
 from gdopt.data import Dataset, Normalizer, read, split
@@ -19,8 +18,7 @@ from gdopt.errors import ArgumentError
 from gdopt.imports import load_extra
 from gdopt.nn import Network
 from gdopt.tables import aligned, write
-from gdopt.training import Evaluation, Model
-from gdopt.training.model import normalized
+from gdopt.training.model import Evaluation, Model, normalized
 
 Part = tuple[Array, Array]
 OF_TABLES = ("target", "task", "columns", "exclude", "delimiter", "decimal")
@@ -31,26 +29,18 @@ MOST_COLUMNS = 12  # in the table of what was read
 class PreparedData:
     """The training, dev and test examples, and what is known of them.
 
-    Attributes:
-        name: short, for the folder of the run.
-        train: examples (m, n_x) float32 and class numbers or targets (m,), on the
-            device.
-        dev: the same of the dev part.
-        test: the same of the test part.
-        normalizer: fitted on the features of the training part.
-        classes: names of the classes 0, 1, ...; None for regression.
-        scale: normalizer of the targets of a regression, fitted on the training part.
-        schema: of CSV, how its columns become features.
+    A part is examples (m, n_x), float32, and class numbers or targets (m,): on the
+    device.
     """
 
-    name: str
+    name: str  # short, for the folder of the run
     train: Part
     dev: Part
     test: Part
-    normalizer: Normalizer
-    classes: tuple[str, ...] | None = None
-    scale: Normalizer | None = None
-    schema: Schema | None = None
+    normalizer: Normalizer  # fitted on the features of the training part
+    classes: tuple[str, ...] | None = None  # of 0, 1, ...; None for regression
+    scale: Normalizer | None = None  # of the targets of a regression in training
+    schema: Schema | None = None  # of CSV, how its columns become features
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -79,11 +69,7 @@ class PreparedData:
 
 
 def make_network(arguments: argparse.Namespace) -> tuple[PreparedData, Network]:
-    """Read the data, and make a network for them on the device that was asked for.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
+    """Read the data, and make a network for them on the device that was asked for."""
     backend = chosen_backend(arguments)
     problem = load_problem(
         arguments.data, arguments.seed, backend, **table_options(arguments)
@@ -121,10 +107,6 @@ def load_problem(
     share a unit, and a pixel that is nearly always dark would be blown up by a scale of
     its own. (The digits gain .006 in dev accuracy.) Other features get their own, and
     so do the targets of a regression.
-
-    Raises:
-        ArgumentError: the file cannot be read, or its targets cannot be learned.
-        MissingExtraError: scikit-learn, which brings the digits, is not installed.
     """
     data = _digits(**options) if source == "digits" else _file(source, **options)
     X, y, classes = data.X, data.y, data.classes

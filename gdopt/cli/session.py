@@ -38,9 +38,6 @@ class Progress:
 
     Attributes:
         done: as given to the last call of `show`; 0 before.
-
-    Raises:
-        MissingExtraError: rich is not installed.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -100,15 +97,7 @@ RECORDS = 2000  # a picture shows no more, and a GPU is waited for at each
 class Watch:
     """A callback: shows the records of a run, and measures training examples.
 
-    Args:
-        problem: as many of its training examples are taken as dev examples.
-        shown: where a record is shown.
-        epochs: of the run.
-        steps: in an epoch.
-
-    Attributes:
-        run: that is watched.
-        accuracy: of the training examples at a step.
+    They are as many as there are dev examples.
     """
 
     def __init__(
@@ -118,8 +107,8 @@ class Watch:
         self._sample = tuple(array[:size] for array in problem.train)
         self._show = _reporter(shown, epochs, steps)
         self._classifies = problem.classes is not None
-        self.run: Any = None
-        self.accuracy: dict[int, float] = {}
+        self.run: Any = None  # that is watched
+        self.accuracy: dict[int, float] = {}  # of the training examples at a step
 
     def begin(self, run: Any) -> None:
         """Remember the run."""
@@ -213,6 +202,7 @@ class Session:
             name: problem.evaluate(self.network, part)
             for name, part in problem.parts.items()
         }
+        metrics = {name: one.metrics for name, one in found.items()}
         best = self.best
         kind = type(stopped).__name__
         recorded = history["step"].size > 0
@@ -222,7 +212,9 @@ class Session:
             "epoch": int(history["epoch"][-1]) if recorded else None,
             "steps": self.optimizer.t,
             "smoothed_loss": float(history["smoothed_loss"][-1]) if recorded else None,
-            **_by_metric({name: one.metrics for name, one in found.items()}),
+            **{
+                n: {part: m[n] for part, m in metrics.items()} for n in metrics["train"]
+            },
             "best_epoch": best and best.epoch,
             "seconds": seconds,
         }
@@ -255,14 +247,8 @@ class Session:
         write(f"run folder {folder}\n")
 
 
-def _by_metric(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return metrics by their names first, and then by the part."""
-    names = found["train"]
-    return {n: {part: one[n] for part, one in found.items()} for n in names}
-
-
 def _rows(found: Mapping[str, Evaluation]) -> list[tuple[str, ...]]:
-    """Return the lines of the final table."""
+
     lines: list[tuple[str, ...]]
     if found["train"].classes is None:
         lines = [("part", "examples", "R2", "mean absolute error")]

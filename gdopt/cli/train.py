@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gdopt.cli import flags
-from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, inverse_time_by_epoch
+from gdopt.cli.flags import LEARNING_RATES, SCHEDULES, by_epoch
 from gdopt.cli.info import environment
 from gdopt.cli.plan import plan
 from gdopt.cli.prepare import PreparedData, make_network
@@ -36,7 +35,7 @@ from gdopt.parallel import Ranks
 from gdopt.parallel.batches import ReplicaBatches
 from gdopt.parallel.tree import REPLICAS
 from gdopt.planner import Plan
-from gdopt.schedules import Schedule
+from gdopt.schedules import Schedule, inverse_time
 from gdopt.tables import write
 from gdopt.training import EarlyStopping
 from gdopt.training.checkpoints import NAMES
@@ -75,66 +74,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_folder(parser.add_argument, "NAME")
     _add_earlier(parser.add_argument)
     parser.set_defaults(betas={}, decay_rate=0.1, lengths=[])
-    method = parser.add_argument_group("how it is trained").add_argument
-    flags.add_network(method)
-    _add_method(method)
-
-
-def _add_earlier(add: Callable[..., Any]) -> None:
-    text = "train the best trial in a file that gdopt tune --json has written"
-    add("--from", metavar="FILE", dest="start", help=text)
-    text = "continue a run that was killed or has ended, with its own settings"
-    add("--resume", metavar="RUN", help=text)
-
-
-def presets(given: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults of the options, where an earlier result decides them.
-
-    Raises:
-        ArgumentError: there is no such result.
-    """
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    _add_earlier(parser.add_argument)
-    try:
-        chosen = parser.parse_known_args(given)[0]
-    except argparse.ArgumentError:
-        return {}  # the command's own parser says what is wrong
-    if chosen.resume is not None:
-        path = Path(chosen.resume, SETTINGS)
-        return _checked(path, _settings_of(path))
-    if chosen.start is None:
-        return {}
-    return _checked(chosen.start, best_settings(chosen.start))
-
-
-def _checked(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
-    """Take options from a file that the command line would take."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    add_options(parser)
-    given = {n: found[n] for n in (*WRITTEN, "hidden") if n in found}
-    with contextlib.suppress(TypeError):
-        given["hidden"] = ",".join(str(units) for units in found["hidden"][0])
-    words = [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in given.items()
-        if value not in ("", parser.get_default(name))
-    ]
-    try:
-        parser.parse_args(words)
-    except argparse.ArgumentError as error:
-        raise ArgumentError(f"{path}: {error}") from None
-    return found
-
-
-def _settings_of(path: Path) -> dict[str, Any]:
-    """Return the options of a run; how long its parts were is among them."""
-    rule = f"{path} must hold the settings of a run"
-    saved = read_json(path, rule, ("data", "hidden", "epochs", "lengths"))
-    saved["hidden"] = [saved["hidden"]]
-    return {n: v for n, v in saved.items() if n not in {"out", "resume", "start"}}
-
-
-def _add_method(add: Callable[..., Any]) -> None:
+    add = parser.add_argument_group("how it is trained").add_argument
+    flags.add_network(add)
     text = f"of the learning rate, one of {', '.join(SCHEDULES)} (%(default)s)"
     add("--schedule", choices=SCHEDULES, default="cosine", metavar="NAME", help=text)
     text = "learning rate of the first step (by optimizer, see below)"
@@ -155,8 +96,53 @@ def _add_method(add: Callable[..., Any]) -> None:
     add("--replicas", type=flags.count, metavar="N", help=text)
 
 
+def _add_earlier(add: Callable[..., Any]) -> None:
+    text = "train the best trial in a file that gdopt tune --json has written"
+    add("--from", metavar="FILE", dest="start", help=text)
+    text = "continue a run that was killed or has ended, with its own settings"
+    add("--resume", metavar="RUN", help=text)
+
+
+def presets(given: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults of the options, where an earlier result decides them."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    _add_earlier(parser.add_argument)
+    try:
+        chosen = parser.parse_known_args(given)[0]
+    except argparse.ArgumentError:
+        return {}  # the command's own parser says what is wrong
+    if chosen.resume is not None:
+        path = Path(chosen.resume, SETTINGS)
+        rule = f"{path} must hold the settings of a run"
+        saved = read_json(path, rule, ("data", "hidden", "epochs", "lengths"))
+        saved["hidden"] = [saved["hidden"]]
+        apart = {"out", "resume", "start"}
+        return _checked(path, {n: v for n, v in saved.items() if n not in apart})
+    if chosen.start is None:
+        return {}
+    return _checked(chosen.start, best_settings(chosen.start))
+
+
+def _checked(path: str | Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Take options from a file that the command line would take."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    add_options(parser)
+    given = {n: found[n] for n in (*WRITTEN, "hidden") if n in found}
+    with suppress(TypeError):
+        given["hidden"] = ",".join(str(units) for units in found["hidden"][0])
+    words = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in given.items()
+        if value not in ("", parser.get_default(name))
+    ]
+    try:
+        parser.parse_args(words)
+    except argparse.ArgumentError as error:
+        raise ArgumentError(f"{path}: {error}") from None
+    return found
+
+
 def _batch_size(text: str) -> int | None:
-    """Read a whole number of at least 1, or ``auto``, which is None."""
     return None if text == "auto" else flags.count(text)
 
 
@@ -225,11 +211,7 @@ def _batch_size_of(
 
 
 def _prepare(arguments: argparse.Namespace, ranks: Ranks) -> Session:
-    """Make the parts of a run from the command's arguments.
-
-    Raises:
-        GdoptError: the data cannot be read, or do not fit the arguments.
-    """
+    """Make the parts of a run from the command's arguments."""
     problem, network = make_network(arguments)
     size, planned = _batch_size_of(arguments, ranks, problem, network)
     replicas = arguments.replicas or (REPLICAS if ranks.size > 1 else None)
@@ -309,6 +291,6 @@ def _rate(
     """Return the schedule of the learning rate, which may have changed on the way."""
     make = SCHEDULES[arguments.schedule].make
     if arguments.schedule == "inverse_time":
-        make = partial(inverse_time_by_epoch, decay=arguments.decay_rate)
+        make = by_epoch(inverse_time, rate=arguments.decay_rate)
     parts = [(start, make(lr, epochs, steps)) for start, epochs in lengths]
     return parts[0][1] if len(parts) == 1 else Continued(parts)

@@ -44,18 +44,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     flags.add_problem(add)
     add("--json", metavar="FILE", help="write every trial as JSON")
     flags.add_picture(add, "tune-NAME")
-    _add_trial(parser.add_argument_group("a trial").add_argument)
-    _add_search(parser.add_argument_group("the search").add_argument)
-
-
-def _add_trial(add: Callable[..., Any]) -> None:
+    add = parser.add_argument_group("a trial").add_argument
     flags.add_optimizer(add, default="momentum")
     text = "of each trial (%(default)s)"
     add("--epochs", type=flags.count, default=10, metavar="N", help=text)
     flags.add_l2(add)
-
-
-def _add_search(add: Callable[..., Any]) -> None:
+    add = parser.add_argument_group("the search").add_argument
     text = "number of trials, with those of a resumed search (%(default)s)"
     add("--trials", type=flags.count, default=30, metavar="N", help=text)
     text = "more trials around the best quarter, of at least 2 trials"
@@ -115,7 +109,6 @@ def _search(
     name: str,
     trials: int,
 ) -> Study:
-    """Run one search, and print what it has found."""
     objective = NetworkObjective(
         problem.train,
         problem.dev,
@@ -170,11 +163,7 @@ def _reporter(
 
 
 def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the options of ``gdopt train`` for the best trial in a file of ours.
-
-    Raises:
-        ArgumentError: the file holds no such trial.
-    """
+    """Return the options of ``gdopt train`` for the best trial in a file of ours."""
     rule = "--from must name a file by gdopt tune --json with a complete trial"
     found = read_json(path, rule, ("settings", "search"))
     try:
@@ -187,9 +176,8 @@ def best_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         ]
         choose = {"maximize": max, "minimize": min}[studies[0]["direction"]]
         values = choose(ranked, key=lambda pair: pair[0])[1]
-        hidden = [values.get("hidden_units", UNITS)] * (
-            values.get("layers", LAYERS) - 1
-        )
+        layers = values.get("layers", LAYERS)
+        hidden = [values.get("hidden_units", UNITS)] * (layers - 1)
         return {
             **found["settings"],
             "lr": values["learning_rate"],

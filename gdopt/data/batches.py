@@ -17,13 +17,7 @@ from gdopt.checks import (
     shows,
 )
 from gdopt.copies import running
-from gdopt.data.gather import (
-    axis_hint,
-    check_arrays,
-    check_axis,
-    gathered,
-    refuse_nan,
-)
+from gdopt.data.gather import axis_hint, check_arrays, check_axis, gathered, refuse_nan
 from gdopt.errors import ArgumentError, StateError
 from gdopt.interrupt import uninterrupted
 
@@ -154,17 +148,13 @@ class MiniBatches:
 
     def _gathered(self, epoch: int) -> Callable[[int], Any]:
         """Return what gathers the batches of an epoch, by their numbers."""
+        size = self.batch_size
+        kept = self.arrays and not self._shuffle
+        order: Any = None if kept else self.order(epoch)
         if not self.arrays:
-            return self._rows(epoch)
-        order = self.order(epoch) if self._shuffle else None
-        how = self.arrays, self.axis, self.batch_size
-        batch = gathered(self._backend, *how, order)
-        return lambda number: _one_or_tuple(batch(number))
-
-    def _rows(self, epoch: int) -> Callable[[int], Array]:
-        """Return what cuts the rows of batches from an epoch's order."""
-        order, size = self.order(epoch), self.batch_size
-        return lambda number: order[number * size : (number + 1) * size]
+            return lambda number: order[number * size : (number + 1) * size]
+        batch = gathered(self._backend, self.arrays, self.axis, size, order)
+        return batch if len(self.arrays) > 1 else lambda number: batch(number)[0]
 
     def positions(self) -> Iterator[tuple[int, int]]:
         """Run through one epoch as a loop does, but yield epoch and number of batches.
@@ -256,10 +246,6 @@ def _check_rows(count: Any, *, axis: int, allow_nan: bool) -> int:
             rule = f"{name} must be {default} for a number of examples"
             raise ArgumentError(f"{rule}, whose rows are not held here, got {given}")
     return check_count("number of examples", count)
-
-
-def _one_or_tuple(parts: tuple[Array, ...]) -> Any:
-    return parts if len(parts) > 1 else parts[0]
 
 
 minibatches = MiniBatches  # the name it is called by

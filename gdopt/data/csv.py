@@ -80,7 +80,6 @@ def read_table(
 
 
 def _check_form(delimiter: Any, decimal: Any) -> None:
-    """Refuse a delimiter or a decimal mark that cannot be one."""
     if delimiter is not None and (
         not isinstance(delimiter, str) or len(delimiter) != 1
     ):

@@ -36,13 +36,7 @@ class Dataset:
     schema: Schema | None = None
 
     @classmethod
-    def of(
-        cls,
-        path: Path,
-        X: np.ndarray,
-        y: np.ndarray,
-        feature_names: tuple[str, ...] | None = None,
-    ) -> Dataset:
+    def of(cls, path: Path, X: np.ndarray, y: np.ndarray) -> Dataset:
         """Bring what a file holds into the form of a data set.
 
         Raises:
@@ -70,7 +64,7 @@ class Dataset:
             y = y.astype(np.int64)
         y = _native(y)
         X = _native(X).reshape(len(X), int(np.prod(X.shape[1:])))
-        return cls(X, y, str(path), feature_names, classes)
+        return cls(X, y, str(path), classes=classes)
 
 
 def refusal(path: Path, rule: str) -> ArgumentError:

@@ -64,13 +64,7 @@ def check_arrays(
 
 
 def axis_hint(arrays: Sequence[Array], axis: int, least: int = 1) -> str:
-    """Return what to write if the other axis holds equally many examples.
-
-    Args:
-        arrays: of one dimension or more.
-        axis: which was given.
-        least: number of examples that they must hold.
-    """
+    """Return what to write if the other axis holds as many in each, `least` or more."""
     if all(array.ndim == 1 for array in arrays):
         return ""
     other = 1 - axis

@@ -113,10 +113,8 @@ class Normalizer:
         mean, scale = _moments(backend, X, axis, count, skipna=skipna)
         if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
             largest = float(backend.xp.where(X == X, abs(X), 0).max())  # noqa: PLR0124
-            rule = (
-                "X must be finite, with a number in each feature, and with differences"
-            )
-            message = f"{rule} that are finite in float64, got up to {largest:g}"
+            message = "X must be finite, with a number in each feature, and with "
+            message += f"differences that are finite in float64, got up to {largest:g}"
             raise ArgumentError(message)
         scale = np.where(scale > 0, scale, 1.0)
         return cls(mean, scale, axis, dtype, skipna)
@@ -189,7 +187,6 @@ class Normalizer:
         return backend
 
     def _map(self, backend: Backend, X: Array, formula: Any) -> Array:
-        """Apply a formula in float64, block by block."""
         device = backend.device(X)
         mean, scale = (backend.from_host(a, device) for a in (self.mean, self.scale))
         result = backend.zeros(X.shape, _floating(X.dtype), device)

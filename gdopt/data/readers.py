@@ -146,9 +146,6 @@ def read_column(
         path: as in `read_csv`; other columns may hold anything.
         column: as `target` there; None is the only column.
         **form: as there.
-
-    Raises:
-        ArgumentError: as there.
     """
     table = read_table(path, **form)
     if column is None and len(table.columns) > 1:
@@ -218,9 +215,9 @@ def read_npz(
 def _pair(
     file: Path, found: list[str], named: tuple[str, str] | None
 ) -> tuple[str, str]:
-    """Choose the names of features and targets."""
-    for pair in (named,) if named else NAMES:
+    pairs = (named,) if named else NAMES
+    for pair in pairs:
         if set(pair) <= set(found):
             return pair
-    wanted = "; ".join(", ".join(pair) for pair in ((named,) if named else NAMES))
+    wanted = "; ".join(map(", ".join, pairs))
     raise refusal(file, f"must hold arrays named {wanted}; got {listed(found)}")

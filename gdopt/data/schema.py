@@ -44,11 +44,7 @@ class Schema:
     def of(
         cls, table: Table, features: Sequence[Cells], goal: Cells, task: str | None
     ) -> Self:
-        """Make the schema of a table's columns.
-
-        Raises:
-            ArgumentError: one of them cannot be used.
-        """
+        """Make the schema of a table's columns."""
         for cells in (goal, *features):
             cells.check()
         columns = {
@@ -98,12 +94,7 @@ class Schema:
         return cls(**{**state, "ignored": tuple(state["ignored"])})
 
     def encode(self, table: Table) -> np.ndarray:
-        """Return the features (m, n) float64: numbers, and 0 or 1 for categories.
-
-        Raises:
-            ArgumentError: columns are missing or unknown; a cell is missing, or not of
-                its column's kind.
-        """
+        """Return the features (m, n) float64: numbers, and 0 or 1 for categories."""
         found = table.columns
         if not self.header and len(found) == len(self.columns):  # without a target
             found = dict(zip(self.columns, found.values(), strict=True))
@@ -121,21 +112,13 @@ class Schema:
         return np.hstack(parts)
 
     def encode_target(self, table: Table) -> np.ndarray:
-        """Return the targets (m,): class numbers int64, or float64.
-
-        Raises:
-            ArgumentError: the table has no such column, or other classes in it.
-        """
+        """Return the targets (m,): class numbers int64, or float64."""
         cells = table.columns[table.find("target", self.target)]
         return cells.numbers() if self.classes is None else cells.places(self.classes)
 
 
 def choose_target(table: Table, target: int | str | None) -> Cells:
-    """Return the target's column: the last one by default, if no other can be it.
-
-    Raises:
-        ArgumentError: there is no such column, or it must be named.
-    """
+    """Return the target's column: the last one by default, if no other can be it."""
     if target is not None:
         return table.columns[table.find("target", target)]
     likely = [name for name, cells in table.columns.items() if _holds_classes(cells)]
@@ -159,11 +142,7 @@ def _holds_classes(cells: Cells) -> bool:
 
 
 def choose_task(cells: Cells, task: str | None) -> str:
-    """Return the task that a target is for.
-
-    Raises:
-        ArgumentError: it is not clear.
-    """
+    """Return the task that a target is for."""
     if task is not None:
         return check_choice("task", task, TASKS)
     if cells.kind == "category":

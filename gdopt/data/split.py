@@ -142,7 +142,6 @@ def split(
 
 
 def _part_sizes(count: int, train: Any, dev: Any, test: Any) -> list[int]:
-    """Return the numbers of examples for training, dev and test."""
     if train is None:
         train = 0.7 if dev is None else 0.6
     if test is None:
@@ -280,7 +279,6 @@ def _warn_of_difference(
     chosen: list[np.ndarray],
     axis: int,
 ) -> None:
-    """Warn where dev and test are not of one distribution."""
     compared = (
         (dev, test, None)
         if found is None

@@ -71,25 +71,15 @@ def kind_of(texts: Collection[str], decimal: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """A column of a table as text: cell k is ``texts[codes[k]]``.
+    """A column of a table as text: cell k is ``texts[codes[k]]``."""
 
-    Attributes:
-        source: the file.
-        name: in the header, or else ``column K``.
-        number: from 1.
-        codes: (m,) int, into `texts`.
-        texts: the different cells, without spaces around them.
-        lines: (m,) int, of the file, from 1.
-        decimal: the decimal mark.
-    """
-
-    source: str
-    name: str
-    number: int
-    codes: np.ndarray
-    texts: tuple[str, ...]
-    lines: np.ndarray
-    decimal: str
+    source: str  # the file
+    name: str  # in the header, or else "column K"
+    number: int  # from 1
+    codes: np.ndarray  # (m,) int, into `texts`
+    texts: tuple[str, ...]  # the different cells, without spaces around them
+    lines: np.ndarray  # (m,) int, of the file, from 1
+    decimal: str  # the decimal mark
 
     @cached_property
     def kind(self) -> str:
@@ -123,11 +113,7 @@ class Cells:
         raise self.error(text, f"{rule} (in pandas: {fix.format(self.name)})")
 
     def numbers(self, *, gaps: bool = False) -> np.ndarray:
-        """Return the cells as float64, finite; NaN where one is missing, with `gaps`.
-
-        Raises:
-            ArgumentError: a cell is not a number, or not one that float64 holds.
-        """
+        """Return the cells as finite float64; NaN where one is missing, with `gaps`."""
         texts = list(self.texts)
         if self.decimal == ",":
             texts = [text.replace(",", ".") for text in texts]
@@ -149,11 +135,7 @@ class Cells:
         return found
 
     def places(self, names: Sequence[str]) -> np.ndarray:
-        """Return the numbers of the cells among these names of categories.
-
-        Raises:
-            ArgumentError: a cell is missing, or none of them.
-        """
+        """Return the numbers of the cells among these names of categories."""
         numeric = kind_of(names, self.decimal) == "number"
 
         def key(text: str) -> Any:
@@ -195,19 +177,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Table:
-    """A file of rows and columns, as text.
+    """A file of rows and columns, as text."""
 
-    Attributes:
-        columns: by name.
-        header: whether the first line holds the names.
-        delimiter: between cells.
-        decimal: the decimal mark.
-    """
-
-    columns: dict[str, Cells]
-    header: bool
-    delimiter: str
-    decimal: str
+    columns: dict[str, Cells]  # by name
+    header: bool  # whether the first line holds the names
+    delimiter: str  # between cells
+    decimal: str  # the decimal mark
 
     @property
     def source(self) -> str:
@@ -215,11 +190,7 @@ class Table:
         return next(iter(self.columns.values())).source
 
     def find(self, what: str, given: Any) -> str:
-        """Return a column's name, by name or number.
-
-        Raises:
-            ArgumentError: there is no such column.
-        """
+        """Return a column's name, by name or number."""
         names, given = list(self.columns), as_scalar(given)
         if isinstance(given, bool) or not isinstance(given, str | int):
             message = f"{what} must be a column's name or number, got {given!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
@@ -29,12 +30,12 @@ from gdopt.estimators.settings import (
     check_verbose,
     check_weights,
     class_weight,
+    exceptions,
     model_selection,
     settings_of,
     size_of_batch,
     utils,
     validation,
-    warn_not_converged,
 )
 from gdopt.estimators.training import EpochJudge, Part, TrainedNetwork, train
 
@@ -162,13 +163,13 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             self._random: Any = random
             self._describe(judge, fresh=fresh)
         if judge.unrested and not part:
-            warn_not_converged(judge.unrested)
+            kind = exceptions.ConvergenceWarning
+            warnings.warn(judge.unrested, kind, stacklevel=3)  # where `fit` was called
         return self
 
     def _draw(
         self, settings: SimpleNamespace, X: np.ndarray, outputs: int, random: Any
     ) -> TrainedNetwork:
-        """Return a new model."""
         sizes = (X.shape[1], *settings.hidden_layer_sizes, outputs)
         output = self._output(outputs)
         model = TrainedNetwork(settings, sizes=sizes, output=output, dtype=X.dtype)
@@ -223,11 +224,9 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         return train, kept
 
     def _describe(self, judge: EpochJudge, *, fresh: bool) -> None:
-        """Set the attributes that describe training."""
         judged, sizes = judge.kept is not None, judge.model.network.sizes
-        self.loss_curve_: list[float] = (
-            [] if fresh else self.loss_curve_
-        ) + judge.losses
+        before = [] if fresh else self.loss_curve_
+        self.loss_curve_: list[float] = before + judge.losses
         self.t_: int = judge.seen
         self.loss_, self.n_iter_ = judge.loss, len(judge.losses)
         self.best_loss_ = None if judged else min(self.loss_curve_, default=self.loss_)
@@ -237,7 +236,6 @@ class MLP(base.BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
         self.out_activation_ = OUTPUTS[judge.model.network.output]
 
     def _call_network(self, method: str, X: Any) -> np.ndarray:
-        """Return what the network answers, by the name of its method."""
         model = self._fitted()
         X = check_data(self, X, dtype=model.network.dtype, reset=False)
         return model.call(method, X)

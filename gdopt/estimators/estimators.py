@@ -204,10 +204,8 @@ class MLPClassifier(base.ClassifierMixin, MLP):  # type: ignore[misc] # no types
 
     def _score(self, model: TrainedNetwork, kept: Part) -> float:
         X, labels, *weights = kept
-        predicted = model.call("predict", X)
-        return float(
-            np.average(predicted == labels, weights=weights[0] if weights else None)
-        )
+        right = model.call("predict", X) == labels
+        return float(np.average(right, weights=weights[0] if weights else None))
 
 
 class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ignore[misc] # no types
@@ -272,9 +270,6 @@ class MLPRegressor(base.MultiOutputMixin, base.RegressorMixin, MLP):  # type: ig
 
     def _score(self, model: TrainedNetwork, kept: Part) -> float:
         X, targets, *weights = kept
-        found = metrics.r2_score(
-            targets,
-            model.call("predict", X),
-            sample_weight=weights[0] if weights else None,
-        )
-        return float(found)
+        own = weights[0] if weights else None
+        predicted = model.call("predict", X)
+        return float(metrics.r2_score(targets, predicted, sample_weight=own))

@@ -88,12 +88,7 @@ def plain_text(labels: Any) -> Any:
 
 
 def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
-    """Return the weights of the examples; by default 1.
-
-    Raises:
-        ArgumentError: one is negative, or all are 0.
-        ArgumentError: they are not one finite number for each example.
-    """
+    """Return the weights of the examples; by default 1."""
     refuse_masked("sample_weight", sample_weight)
     check = validation._check_sample_weight  # noqa: SLF001 - what its estimators use
     with refusing("sample_weight"):
@@ -103,11 +98,6 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray:
         message = f"{rule}, got numbers from {weights.min()} to {weights.max()}"
         raise ArgumentError(message)
     return weights
-
-
-def warn_not_converged(message: str) -> None:
-    """Warn, where `fit` was called, that training has ended before it converged."""
-    warnings.warn(message, exceptions.ConvergenceWarning, stacklevel=4)
 
 
 ACTIVATIONS = {
@@ -163,12 +153,7 @@ def check_solver(name: str, value: Any) -> Any:
 
 
 def settings_of(estimator: Any) -> SimpleNamespace:
-    """Check the parameters of an estimator, by the annotations of its fields.
-
-    Raises:
-        ArgumentError: one is out of its range, or none of the names there are.
-        ArgumentTypeError: one is of the wrong kind.
-    """
+    """Check the parameters of an estimator, by the annotations of its fields."""
     checks = field_checks(type(estimator))
     found = {n: check(n, getattr(estimator, n)) for n, check in checks.items()}
     settings = SimpleNamespace(**found)

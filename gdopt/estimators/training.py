@@ -204,7 +204,6 @@ class EpochJudge:
         return self._without_gain > settings.n_iter_no_change and self._stop()
 
     def _judge(self, kept: Part) -> float:
-        """Score the model, and keep the best weights."""
         if not np.isfinite(self.model.call("predict", kept[0])).all():
             epoch = len(self.losses)
             message = f"predictions must stay finite, got others after epoch {epoch}"
@@ -260,16 +259,9 @@ class EpochJudge:
 
 
 def train(part: Part, judge: EpochJudge, *, epochs: int, random: Any) -> None:
-    """Train for `epochs`, or until none has brought a gain for a while.
+    """Train for `epochs`, of L-BFGS iterations, or until some bring no gain in a row.
 
-    Args:
-        part: what to train on, on the host.
-        judge: the model, and what follows its epochs.
-        epochs: at most; of L-BFGS the iterations.
-        random: draws the order of the examples.
-
-    Raises:
-        DivergenceError: the loss is no longer finite.
+    `random` draws the order of the examples.
     """
     model, settings = judge.model, judge.settings
     network, size = model.network, judge.size

@@ -103,7 +103,6 @@ class Comparison:
         return grads
 
     def _refuse_other_gradients(self, grads: object) -> None:
-        """Refuse gradients that differ from call to call."""
         second = self.probe.gradients(grads)
         for name, first in self.gradient.items():
             if relative_error(first, second[name]) > SAME_GRADIENT * self.eps:
@@ -161,9 +160,8 @@ class Comparison:
             return {}, None, analytic, numeric
         checks, scores = {}, {}
         for name, gradient in self.gradient.items():
-            pairs = functools.partial(
-                self._pairs, [name], count if gradient.size else 0
-            )
+            own_count = count if gradient.size else 0
+            pairs = functools.partial(self._pairs, [name], own_count)
             own, theirs = pairs()
             checks[name] = self._check_of(name, own, theirs, pairs)
             scores[name] = length(own - theirs) * math.sqrt(gradient.size)
@@ -232,9 +230,8 @@ class Comparison:
     ) -> ParameterCheck:
         """Check a parameter; `compare` is that of `usual_mistake`."""
         shape = tuple(self.probe.given[name].shape)
-        error, rounding = (
-            of(analytic, numeric) for of in (relative_error, self.rounding)
-        )
+        error = relative_error(analytic, numeric)
+        rounding = self.rounding(analytic, numeric)
         limit, mistake = max(FINE, rounding), ""
         if self.probe.is_complex(name) and error > limit:
             mistake = usual_mistake(compare, limit)

@@ -8,9 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from gdopt.arrays import Array
 from gdopt.arrays.arena import array_label, refuse_other_count, refuse_other_names
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import Array, common_backend
 from gdopt.arrays.containers import named_arrays
 from gdopt.arrays.dtypes import as_complex, as_parts, is_float
 from gdopt.checks import as_number, check_like

@@ -16,6 +16,7 @@ from gdopt.tables import aligned
 # an error near 1e-7 is great, near 1e-5 needs a look, near 1e-3 is probably a
 # mistake. As rounding alone gives about 1e-7, nothing is wrong below the last.
 GREAT, FINE, WRONG = 1e-7, 1e-5, 1e-3
+HEADER = ["  parameter", "shape", "error", "at", "analytic", "numeric"]
 MISTAKES = {  # of complex gradients, by what both parts have to be multiplied by
     (1, -1): "the conjugate of dL/dRe + i dL/dIm, as jax.grad gives it: "
     "pass np.conj(g)",
@@ -164,7 +165,8 @@ class GradientCheck:
         bands = f"(great below {GREAT:g}, fine below {FINE:g}, wrong from {WRONG:g})"
         lines = [headline, bands]
         if self.parameters:
-            lines += ["", *self._table(), ""]
+            rows = [HEADER, *map(self._cells, self.parameters.values())]
+            lines += ["", *aligned(rows), ""]
         if self.worst is not None and self.worst.index is not None:
             lines.append(
                 f"largest difference at {self.worst.place}: analytic "
@@ -191,11 +193,6 @@ class GradientCheck:
                 "gradient is small: check elsewhere, or with a larger step"
             )
         return "\n".join(lines)
-
-    def _table(self) -> list[str]:
-        header = ["  parameter", "shape", "error", "at", "analytic", "numeric"]
-        lines = [header, *(self._cells(one) for one in self.parameters.values())]
-        return aligned(lines)
 
     def _cells(self, one: ParameterCheck) -> list[str]:
         mark = ">" if self.worst is one else " "

@@ -204,9 +204,7 @@ def example_gradients(
         output, backprop = dense(inputs, weights, *rest, **options)
 
         def measured(d_output: Array) -> Array:
-            deltas = d_output * len(
-                d_output
-            )  # of the example's own loss, not of the mean
+            deltas = d_output * len(d_output)  # of its own loss, not of the mean
             lengths = (inputs * inputs).sum(axis=1) + 1
             squares.append(lengths * (deltas * deltas).sum(axis=1))
             if along is not None:

@@ -8,17 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_unusable_dtype
-from gdopt.arrays.backend import Backend, common_backend
-from gdopt.checks import (
-    Range,
-    check_count,
-    check_each,
-    check_int,
-    check_number,
-    shown,
-)
+from gdopt.arrays.backend import Array, Backend, backend_of, common_backend
+from gdopt.checks import Range, check_count, check_each, check_int, check_number, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 KEEP = Range.parse("(0, 1]")  # of the probability to keep a unit
@@ -56,7 +48,11 @@ class InputChecks:
         self.x(x)
         common_backend((("x", x), ("y", y)))
         shape = len(x), self._sizes[-1]
-        check_answers(y, shape, self._weights.dtype, self._output)
+        if self._output == "linear":
+            check_targets(y, shape, self._weights.dtype)
+        else:
+            column = [] if self._output == "softmax" else [(len(x), 1)]
+            check_labels(y, [shape[:1], *column])
         self._checked.add(kind)
 
     def labelled(self, x: Array, y: Array) -> None:
@@ -184,15 +180,6 @@ def check_keep_prob(keep_prob: Any, hidden: int) -> tuple[float, ...]:
         got = f"{len(keep_prob)} numbers"
         raise ArgumentError(f"keep_prob must name {hidden} hidden layers, got {got}")
     return check_each(check, "keep_prob", keep_prob)
-
-
-def check_answers(y: Array, shape: tuple[int, int], dtype: Any, output: str) -> None:
-    """Refuse labels or targets whose shape or dtype does not fit m rows of outputs."""
-    if output == "linear":
-        check_targets(y, shape, dtype)
-    else:
-        m = shape[0]
-        check_labels(y, ((m,),) if output == "softmax" else ((m,), (m, 1)))
 
 
 def check_values(y: Array, outputs: int, output: str) -> None:

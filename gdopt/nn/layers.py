@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
 from gdopt.arrays.arena import refuse_overlap
-from gdopt.arrays.backend import Backend, common_backend, on_their_device
+from gdopt.arrays.backend import Array, Backend, common_backend, on_their_device
 from gdopt.checks import check_flag, check_kind, check_like, check_number
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.pool import Phases

@@ -168,9 +168,8 @@ class Network:
         norms = {"batch_norm": batch_norm, "layer_norm": layer_norm}
         drawn = draw(self.sizes, initialization, seed, **norms)
         send = get_backend(backend).from_host
-        self.params = Arena.of(
-            {n: send(a.astype(self.dtype)) for n, a in drawn.items()}
-        )
+        arrays = {name: send(a.astype(self.dtype)) for name, a in drawn.items()}
+        self.params = Arena.of(arrays)
         self.grads = self.params.like()
         self.batches_seen = 0
         self._checks = InputChecks(self.params["W1"], self.sizes, self.output)
@@ -283,8 +282,6 @@ class Network:
         if check_flag("validate", validate):
             check_values(y, self.sizes[-1], self.output)
         check_optional(check_function, "layer", layer)
-        if weights is not None:
-            check_weights(weights, x, validate=False)
         batch, masks = self._layers.begin(part, self.batches_seen, len(x))
 
         def step() -> Phases:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gdopt.arrays import Array, backend_of
 from gdopt.arrays.arena import refuse_overlap
-from gdopt.arrays.backend import on_their_device
+from gdopt.arrays.backend import Array, backend_of, on_their_device
 from gdopt.checks import check_like
 from gdopt.errors import ArgumentError
 from gdopt.nn import formulas

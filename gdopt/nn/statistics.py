@@ -49,10 +49,10 @@ class Statistics:
             message += "them, got 1: take fewer replicas, a larger batch_size, or "
             raise ArgumentError(message + "drop_last=True")
         if self._parts and batch != self._batch:
-            message = "share_statistics must be called after all parts of a batch: "
-            message += (
-                f"those of batch {self._batch} were not shared, got batch {batch}"
+            message = (
+                "share_statistics must be called after all parts of a batch: those "
             )
+            message += f"of batch {self._batch} were not shared, got batch {batch}"
             raise ArgumentError(message)
 
     def see(self, layers: list[Pair], part: Any) -> None:
@@ -126,7 +126,6 @@ class Statistics:
         self._averages, self._fixed, self._parts = loaded, None, {}
 
     def _loaded(self, place: int, saved: Any) -> tuple[EWA, EWA]:
-        """Make the averages of a layer from saved ones."""
         names, params, own = ("mean", "variance"), self._params, self.of(place)[0]
         what = f"statistics of layer {place + 1}"
         saved = check_state(what, saved, names)

@@ -88,7 +88,6 @@ class HyperAttributes:
 
 def _is_declared(kind: type, name: str) -> bool:
     """Return whether a class declares an attribute that is not a method."""
-    for base in kind.__mro__:
-        if name in getattr(base, "__annotations__", ()):
-            return True
+    if any(name in getattr(base, "__annotations__", ()) for base in kind.__mro__):
+        return True
     return hasattr(kind, name) and not callable(getattr(kind, name))

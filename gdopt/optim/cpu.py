@@ -227,7 +227,6 @@ class CpuExecutor(RuleRunner):
         return computed[key]
 
     def _update(self, segment: Segment, gradient: Array, values: Any, t: int) -> None:
-        """Update a segment."""
         if segment.gather is not None:
             segment.gather()
         rounding = None

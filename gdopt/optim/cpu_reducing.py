@@ -21,7 +21,6 @@ class CpuReducingExecutor(CpuExecutor):
     """Runs passes over each array, with a formula for each number of axes."""
 
     def _prepare(self) -> None:
-        """Build the kernels' steps for the present settings."""
         parameters = self.parameters
         elements = self.hyper.elements_of(self.rule)
         slots = parameters.layout.slots

@@ -67,33 +67,6 @@ def fill_state(states: Mapping[str, Arena], rule: Rule, parameters: Parameters) 
                 buffer[...] = initial
 
 
-def make_executor(run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
-    """Choose what runs a rule, and one for the norm of each array, if there is one."""
-    parameters, given, norms = run.parameters, dict(vars(run)), None
-    if norm_rule is not None:
-        norm_rule.check_axes(parameters.axes)
-        with parameters.on_device():
-            arena = start_state(norm_rule, parameters, run.options)[NORMS]
-        (buffer,) = arena.buffers.values()
-        given["states"], norms = {**run.states, NORMS: arena}, buffer[::PADDING]
-    if parameters.backend.name != "numpy":
-        from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
-
-        return GpuExecutor(**given, norm_rule=norm_rule, norms=norms)
-    kind = CpuReducingExecutor if run.rule.kernel.by_shape else CpuExecutor
-    if norm_rule is None:
-        return kind(**given)
-    own, counter = StepCounter(), run.counter  # as running the rule counts a step
-    executor = CpuReducingExecutor(**{**given, "rule": norm_rule, "counter": own})
-
-    def norm(grads: Any) -> float:
-        own.t = counter.t
-        executor.run(grads)
-        return float(join_norms(np, norms))
-
-    return kind(**given, norm=norm)
-
-
 class Binding:
     """What executors run on: the parameters as they are, which are real."""
 
@@ -111,8 +84,30 @@ class Binding:
         fill_state(states, rule, self.parameters)
 
     def make_executor(self, run: RuleRunner, norm_rule: Rule | None = None) -> Executor:
-        """Make what runs a rule on some of the arrays; see `make_executor`."""
-        return make_executor(run, norm_rule)
+        """Make what runs a rule on some of the arrays, and `norm_rule` before it."""
+        parameters, given, norms = run.parameters, dict(vars(run)), None
+        if norm_rule is not None:
+            norm_rule.check_axes(parameters.axes)
+            with parameters.on_device():
+                arena = start_state(norm_rule, parameters, run.options)[NORMS]
+            (buffer,) = arena.buffers.values()
+            given["states"], norms = {**run.states, NORMS: arena}, buffer[::PADDING]
+        if parameters.backend.name != "numpy":
+            from gdopt.optim.gpu.executor import GpuExecutor  # noqa: PLC0415
+
+            return GpuExecutor(**given, norm_rule=norm_rule, norms=norms)
+        kind = CpuReducingExecutor if run.rule.kernel.by_shape else CpuExecutor
+        if norm_rule is None:
+            return kind(**given)
+        own, counter = StepCounter(), run.counter  # as running the rule counts a step
+        executor = CpuReducingExecutor(**{**given, "rule": norm_rule, "counter": own})
+
+        def norm(grads: Any) -> float:
+            own.t = counter.t
+            executor.run(grads)
+            return float(join_norms(np, norms))
+
+        return kind(**given, norm=norm)
 
     def take_rows(self, executor: Executor) -> None:
         """Let an executor of rows take gradients as they are given."""

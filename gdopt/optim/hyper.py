@@ -157,10 +157,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
         ended = any(map(callable, self._settings[name].parts.values()))
         self.assign(name, given)
         if ended and {*map(type, self._settings[name].parts.values())} <= set(NUMBERS):
-            message = (
-                f"{name} was a schedule, which ends here: it is {shown(given)} now"
-            )
-            warnings.warn(message, stacklevel=2)
+            message = f"{name} was a schedule, which ends here: it is "
+            warnings.warn(f"{message}{shown(given)} now", stacklevel=2)
 
     def assign(self, name: str, given: Any) -> None:
         """Check a setting of any kind, and take it over, without a warning.
@@ -180,10 +178,7 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
                 raise ArgumentTypeError(message) from error
         same = new.on_device == old.on_device and new.keys == old.keys
         version = self.version + (not same or new.elements is not old.elements)
-        settings, fixed = {**self._settings, name: new}, self._fixed
-        shared = {n: value for n, value in fixed.shared.items() if n != name}
-        by_name = {n: values for n, values in fixed.by_name.items() if n != name}
-        fixed = Values(shared, by_name)
+        settings, (_, fixed) = {**self._settings, name: new}, self.followed({name})
         if not new.changes:
             self._read_into(fixed, new, self._counter.t)
         changes = any(setting.changes for setting in settings.values())
@@ -284,7 +279,6 @@ def _text(given: Any) -> str:
 
 
 def _refuse_crossed(ends: list[Any], where: str) -> None:
-    """Refuse a lower bound above the upper one."""
     if np.any(ends[0] > ends[1]):
         low, high = map(shown, ends)
         raise ArgumentError(f"lower must be at most upper, got {low} and {high}{where}")

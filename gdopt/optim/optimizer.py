@@ -251,7 +251,6 @@ class Optimizer(Stepping):
 
     @property
     def _accumulated(self) -> Arena:
-        """The sums of gradients."""
         return self._state[ACCUMULATED]
 
     def _make_accumulating(self, counter: StepCounter) -> Plans[Executor]:
@@ -282,7 +281,7 @@ class Optimizer(Stepping):
     @property
     def state_bytes(self) -> int:
         """Bytes of memory that the state takes, padding included."""
-        return sum(arena.nbytes for arena in self._state.values())
+        return sum(arena.nbytes for arena in self.state_arenas.values())
 
     def __repr__(self) -> str:
         count = sum(int(array.size) for array in self.params.values())

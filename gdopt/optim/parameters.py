@@ -94,14 +94,11 @@ class Parameters:
         for name, array in updated.items():
             label = array_label(name)
             refuse_unusable_dtype(label, array.dtype, complex_too=True)
-            group = (
-                array.dtype.name if arena is None else arena.layout.slots[name].group
-            )
-            if array.dtype.name != group:
+            dtype = array.dtype.name
+            group = dtype if arena is None else arena.layout.slots[name].group
+            if dtype != group:
                 message = f"{label} must be {group}, as in the layout of params, got "
-                raise ArgumentTypeError(
-                    message + f"{array.dtype}: take Arena.of(params)"
-                )
+                raise ArgumentTypeError(f"{message}{dtype}: take Arena.of(params)")
             if not backend.writeable(array):
                 message = f"{label} must be writeable, got a read-only array"
                 if "jax" in sys.modules:

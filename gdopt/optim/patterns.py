@@ -10,30 +10,28 @@ from gdopt.checks import listed, shown
 from gdopt.errors import ArgumentError, ArgumentTypeError
 
 
-def matching(what: str, key: object, names: Collection[str]) -> list[str]:
-    """Return what a name or a pattern stands for; an exact name is not a pattern."""
-    if not isinstance(key, str):
-        message = f"{what} must have names or patterns as strings, got {shown(key)}"
-        raise ArgumentTypeError(message)
-    found = [key] if key in names else [n for n in names if fnmatchcase(n, key)]
-    if not found:
-        message = f"{what} must have the names of the parameters: unknown {key!r}; "
-        message += f"a name or a pattern must match one of {listed(map(repr, names))}"
-        raise ArgumentError(message)
-    return found
-
-
 def key_of_each(
     what: str, keys: Iterable[Any], names: Collection[str]
 ) -> dict[str, str]:
     """Return for each name the key that holds for it: itself, or the first pattern.
+
+    An exact name is not a pattern.
 
     >>> key_of_each("lr", ["b*", "*", "W2"], ["W1", "b1", "W2"])
     {'W1': '*', 'b1': 'b*', 'W2': 'W2'}
     """
     key_of: dict[str, str] = {}
     for key in keys:
-        for name in matching(what, key, names):
+        if not isinstance(key, str):
+            message = f"{what} must have names or patterns as strings, got {shown(key)}"
+            raise ArgumentTypeError(message)
+        found = [key] if key in names else [n for n in names if fnmatchcase(n, key)]
+        if not found:
+            known = listed(map(repr, names))
+            message = f"{what} must have the names of the parameters: unknown {key!r}; "
+            message += f"a name or a pattern must match one of {known}"
+            raise ArgumentError(message)
+        for name in found:
             if name == key or name not in key_of:
                 key_of[name] = key
     return {name: key_of[name] for name in names if name in key_of}

@@ -129,10 +129,8 @@ class Rule:
         try:
             named = inspect.signature(self.function).bind(*arrays, **given).arguments
         except TypeError as error:
-            message = (
-                f"{self.name}{self.kernel.signature} must have its arguments, got "
-            )
-            raise ArgumentTypeError(message + f"others: {error}") from None
+            message = f"{self.name}{self.kernel.signature} must have its arguments, "
+            raise ArgumentTypeError(message + f"got others: {error}") from None
         for name, value in named.items():
             check_operand(f"{self.name}: {name}", value)
         try:

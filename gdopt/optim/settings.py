@@ -198,7 +198,6 @@ class Setting:
         return {name: read[key] for name, key in self.keys.items()}
 
     def _read(self, key: Key, part: Any, step: int) -> Value:
-        """Return the value of a part, checked."""
         value = part(step) if callable(part) else part
         if type(value) not in NUMBERS:
             if is_on_device(value) and _is_array(value, most=0):

@@ -88,7 +88,6 @@ class Stepping(Changeable):
         return StepHyper(self.hyper, names, make, self._real)
 
     def _check_input(self, name: str) -> Plans[Gradients]:
-        """Make what checks arrays that are given to steps."""
         own, states = self._parameters, self.state_arenas
         if self._real is not own:  # complex parameters, whose hyper-parameters are real
             own = replace(own, arrays={n: a.real for n, a in own.arrays.items()})
@@ -220,7 +219,6 @@ class Stepping(Changeable):
         hyper: StepHyper | None,
         known: Known,
     ) -> bool | Array:
-        """Do a step on the named rows of some arrays."""
         refuse_whole(rows, self.rule, self._transforms, self.hyper, self._parameters)
         gradients = self._gradients.with_shapes(rows)
         checked = gradients.check(grads)

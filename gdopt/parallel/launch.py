@@ -13,8 +13,7 @@ from typing import Any
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from gdopt import __version__
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import cuda_extra
+from gdopt.arrays.backend import cuda_extra, get_backend
 from gdopt.errors import BackendError, ParallelError
 from gdopt.kernels.cpu.blas import THREADS, can_limit_blas, describe_blas
 from gdopt.kernels.kernel import cpu_engine
@@ -107,11 +106,7 @@ def device() -> tuple[int, str]:
 
 
 def arithmetic(backend: str) -> dict[str, str]:
-    """Return what decides the bits of a backend's results.
-
-    Raises:
-        ParallelError: the number of BLAS's threads is not known.
-    """
+    """Return what decides the bits of a backend's results."""
     if backend == "cupy":
         cupy = get_backend("cupy").xp
         properties = cupy.cuda.runtime.getDeviceProperties(device()[0])

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import get_backend
-from gdopt.arrays.backend import cuda_extra
+from gdopt.arrays.backend import cuda_extra, get_backend
 from gdopt.errors import MissingExtraError, ParallelError
 from gdopt.imports import install, load_extra
 from gdopt.interrupt import start_thread

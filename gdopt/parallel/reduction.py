@@ -14,12 +14,9 @@ BUCKET = 1 << 26  # bytes that a rank receives at a time
 
 
 class Reduction:
-    """Reduces and scatters sums in the order of the tree, or in the engine's own.
+    """Reduces and scatters sums in the order of the tree, or with "any" the engine's.
 
-    Args:
-        comm: moves the sums.
-        owners: the replicas of each rank.
-        order: "tree" or "any".
+    `owners` are the replicas of each rank.
     """
 
     def __init__(self, comm: Communicator, owners: Sequence[range], order: str) -> None:
@@ -50,7 +47,10 @@ class Reduction:
         count = max(1, sum(map(len, self._nodes.values())))
         length = max(1, BUCKET // (count * sums[0][1].itemsize))
         for start in range(0, max(high - low for low, high in bounds), length):
-            buckets = [_bucket(each, start, length) for each in bounds]
+            buckets = [
+                (min(low + start, high), min(low + start + length, high))
+                for low, high in bounds
+            ]
             self._reduce_bucket(sums, buckets, total[start : start + length])
 
     def _reduce_bucket(
@@ -78,8 +78,3 @@ class Reduction:
         if key not in self._received or len(self._received[key]) < size:
             self._received[key] = backend_of(like).xp.empty_like(like)
         return self._received[key][:size]
-
-
-def _bucket(bounds: Bounds, start: int, length: int) -> Bounds:
-    low, high = bounds
-    return min(low + start, high), min(low + start + length, high)

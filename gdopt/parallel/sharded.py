@@ -155,10 +155,12 @@ class Sharded(NotCopied, HyperAttributes):
 
     def _make_shard(self) -> None:
         """Make what the optimizer updates: slices of all parameters' memory."""
-        own, params = self._layout, self.params
+        own, params, at = self._layout, self.params, self._layout.origin
         self._owns = bool(own.slots)
         if self._owns:
-            self._shard = Arena.over(own, _slices(own, params.buffers))
+            whole = params.buffers
+            slices = {g: whole[g][at[g] : at[g] + n] for g, n in own.sizes.items()}
+            self._shard = Arena.over(own, slices)
         else:  # it follows another rank's slice, for t and for schedules
             own = next(part for part in self._parts if part.slots)
             self._shard = Arena(own, params.backend, params.device)
@@ -205,7 +207,6 @@ class Sharded(NotCopied, HyperAttributes):
             raise ArgumentTypeError(message + "is measured: give one of them")
 
     def _agree(self, kind: type[Optimizer]) -> None:
-        """Refuse ranks that differ in what they were given."""
         agree = self.ranks.agree
         agree("replicas", self.replicas)
         agree("order", self._order)
@@ -319,15 +320,10 @@ class Sharded(NotCopied, HyperAttributes):
             names = Gradients(shard, {}).not_finite(self._grads)
             own._refuse(self._on_any_rank(names), NOT_FINITE)  # noqa: SLF001
         run = partial(own.step, self._grads, norm=norm, finite=finite)
-        if not finite or peak <= self._safe():
+        if not finite or peak <= safe_magnitude(own.rule, self._parameters, own.hyper):
             return bool(run())
         done = own._run_or_undo(run, agree=self._on_any_rank)  # noqa: SLF001
         return bool(done) or own._skip()  # noqa: SLF001
-
-    def _safe(self) -> float:
-        """Return up to which magnitude no gradient makes state infinite."""
-        own = self.optimizer
-        return safe_magnitude(own.rule, self._parameters, own.hyper)
 
     def _on_any_rank(self, names: Sequence[str]) -> list[str]:
         """Return the arrays that any rank has named."""
@@ -432,9 +428,3 @@ class Sharded(NotCopied, HyperAttributes):
             flat = {n: np.asarray(a).reshape(-1) for n, a in saved[key].items()}
             found[key] = {name: array[piece] for name, array in flat.items()}
         return found
-
-
-def _slices(layout: Layout, buffers: Mapping[str, Array]) -> dict[str, Array]:
-    """Return a part's slices of whole buffers."""
-    origin = layout.origin
-    return {g: buffers[g][origin[g] : origin[g] + n] for g, n in layout.sizes.items()}

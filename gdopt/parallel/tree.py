@@ -81,9 +81,6 @@ class TreeSum:
 
     It holds one sum for each node of `nodes_of`, and on the way at most as many more
     as the tree is deep. Gradients of half precision are summed in float32.
-
-    Args:
-        params: whose gradients these are.
     """
 
     def __init__(self, params: Arena) -> None:
@@ -95,27 +92,21 @@ class TreeSum:
     ) -> None:
         """Add the mean gradient of the next replica; None if it has no examples."""
         first, width = replica, 1
-        before = self.done[-1][0] if self.done else None
-        if grads is not None and replica % 2 and before == (replica - 1, 1):
+        if grads is not None and replica % 2 and self._last() == (replica - 1, 1):
             (first, width), sums = (replica - 1, 2), self.done.pop()[1]
             self._each(_add_weighted, sums, grads, weight)
         else:
             sums = self._leaf(grads, weight)
-        while (
-            first % (2 * width)
-            and self.done
-            and self.done[-1][0]
-            == (
-                first - width,
-                width,
-            )
-        ):
+        while first % (2 * width) and self._last() == (first - width, width):
             left = self.done.pop()[1]
             for group, buffer in left.buffers.items():
                 run(_add, buffer, sums.buffers[group])
             self._free.append(sums)
             first, width, sums = first - width, 2 * width, left
         self.done.append(((first, width), sums))
+
+    def _last(self) -> Node | None:
+        return self.done[-1][0] if self.done else None
 
     def _leaf(self, grads: Mapping[str, Array] | None, weight: float) -> Arena:
         own = self._params

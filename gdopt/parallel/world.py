@@ -21,6 +21,7 @@ from gdopt.checks import (
     refuse_masked,
 )
 from gdopt.errors import ParallelError
+from gdopt.files import digest
 from gdopt.kernels.cpu.blas import LIMIT, THREADS
 from gdopt.parallel import launch
 from gdopt.parallel.communicator import Communicator, Single, on_host
@@ -189,8 +190,7 @@ def _described(value: Any) -> str:
     plain = isinstance(value, np.ndarray | np.generic) and value.dtype != object
     if plain or is_on_device(value):
         value = on_host(value)
-        digest = hashlib.sha256(value.reshape(-1).view(np.uint8)).hexdigest()
-        return f"{value.dtype} of shape {value.shape} with SHA-256 {digest[:16]}"
+        return f"{value.dtype} of shape {value.shape} with SHA-256 {digest(value)[:16]}"
     return value if isinstance(value, str) else repr(value)
 
 

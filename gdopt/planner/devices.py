@@ -32,18 +32,12 @@ class ExchangeCost:
 
     ``seconds = (N - 1) latency + 2 (N - 1) / N bytes / rate`` for N ranks, which each
     send as many messages and bytes as that twice.
-
-    Attributes:
-        ranks: that were measured.
-        bytes: of the gradients, and of the parameters.
-        latency: seconds for each other rank.
-        rate: bytes a second that a rank sends.
     """
 
-    ranks: int
-    bytes: int
-    latency: float
-    rate: float
+    ranks: int  # that were measured
+    bytes: int  # of the gradients, and of the parameters
+    latency: float  # seconds for each other rank
+    rate: float  # bytes a second that a rank sends
 
     def seconds(self, devices: int) -> float:
         """Return what a step on some number of devices takes for it."""
@@ -52,11 +46,7 @@ class ExchangeCost:
 
 
 def measure_exchange(ranks: Ranks, params: Arena) -> ExchangeCost:
-    """Time the exchange of a sharded step between ranks: of few elements, and of all.
-
-    Raises:
-        ParallelError: there is one rank.
-    """
+    """Time the exchange of a sharded step: of few elements, and of all parameters."""
     if ranks.size == 1:
         message = "--devices measures what several ranks exchange, but there is one: "
         raise ParallelError(message + "start it with mpirun -n 2")
@@ -79,11 +69,8 @@ def _seconds(ranks: Ranks, params: Arena) -> float:
     from gdopt.parallel import Part  # noqa: PLC0415 - likewise
 
     replicas = 1 << (ranks.size - 1).bit_length()
-    opt, grads, times = (
-        ranks.sharded(SGD, params, replicas=replicas, lr=0.0),
-        params.like(),
-        [],
-    )
+    opt = ranks.sharded(SGD, params, replicas=replicas, lr=0.0)
+    grads, times = params.like(), []
     for _ in range(ROUNDS + 2):  # the first ones compile
         ranks.share(np.zeros(1))  # all begin together
         start = time.perf_counter()
@@ -98,21 +85,13 @@ def _seconds(ranks: Ranks, params: Arena) -> float:
 
 @dataclass(frozen=True)
 class DeviceRow:
-    """What training on a number of devices takes.
-
-    Attributes:
-        devices: how many.
-        batch_size: examples of a step on each.
-        compute: seconds of a step without exchange.
-        exchange: seconds of its exchange.
-        speedup: times as fast to the same loss as one device.
-    """
+    """What training on a number of devices takes."""
 
     devices: int
-    batch_size: int
-    compute: float
-    exchange: float
-    speedup: float
+    batch_size: int  # examples of a step on each
+    compute: float  # seconds of a step without exchange
+    exchange: float  # seconds of its exchange
+    speedup: float  # times as fast to the same loss as one device
 
 
 def device_rows(plan: Plan, exchange: ExchangeCost, devices: int) -> list[DeviceRow]:

@@ -137,7 +137,7 @@ def measure_noise(
 ) -> NoiseScale:
     """Measure all batches twice, the same each time: for their mean, then along it."""
     mean: list[Array] = []
-    stats = []
+    squares, dots = list[Any](), list[Any]()
     for batch in batches():
         seen = gradient_stats(batch, None)
         if mean:
@@ -145,15 +145,13 @@ def measure_noise(
                 total[...] += part
         else:
             mean = [part.copy() for part in seen.mean]
-        stats.append(GradientStats(seen.squares, None, [], seen.group))
+        squares.append(seen.squares)
         done()
     for total in mean:
-        total[...] /= len(stats)
-    dots = []
+        total[...] /= len(squares)
     for batch in batches():
         dots.append(gradient_stats(batch, mean).dots)
         done()
-    squares = np.concatenate([seen.squares for seen in stats])
-    along = np.concatenate([part for part in dots if part is not None])
+    found, along = np.concatenate(squares), np.concatenate(dots)
     # The mean of all g_i . G is |G|^2.
-    return noise_scale(squares, along, float(along.mean()), group=stats[0].group)
+    return noise_scale(found, along, float(along.mean()), group=seen.group)

@@ -119,7 +119,6 @@ class Plan:
         return f"batch size {self.micro_batch_size:,}{several}: {self.reason}"
 
     def _rule_line(self) -> str:
-        """Return what the course recommends for that many examples."""
         if self.examples > SMALL_DATA:
             rule = "a power of two that fits, 64 to 512 as a rule"
         else:

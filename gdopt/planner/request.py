@@ -146,6 +146,8 @@ def plan_batch_size(
     if wanted is not None and wanted > count:
         message = f"batch_size must be at most {count}, the examples, got {wanted}"
         raise ArgumentError(message)
+    if not len(check_sequence("sizes", sizes)):
+        raise ArgumentError("sizes must name at least one size, got none")
     request = Request(
         step=planned,
         state=state,
@@ -153,7 +155,7 @@ def plan_batch_size(
         backend=backend,
         axis=axis,
         count=count,
-        sizes=_check_sizes(sizes),
+        sizes=check_increasing("sizes", sizes),
         wanted=wanted,
         fixed_epochs=check_flag("fixed_epochs", fixed_epochs),
         memory=check_optional(parse_bytes, "memory", memory),
@@ -167,12 +169,6 @@ def plan_batch_size(
     home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
     with home.on(request.meter.device):
         return _carry_out(request)
-
-
-def _check_sizes(sizes: Any) -> Any:
-    if not (found := check_sequence("sizes", sizes)):
-        raise ArgumentError("sizes must name at least one size, got none")
-    return check_increasing("sizes", found)
 
 
 def _as_step(
@@ -272,7 +268,7 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
 
 
 def _out_of_memory_error(trials: Trials, failure: str) -> PlanError:
-    """Say that even the smallest trial ran out of memory."""
+
     size = trials.request.small[0]
     return PlanError(
         f"no mini-batch fits the memory: a step with {size:,} examples ran out of it "

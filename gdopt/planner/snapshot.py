@@ -73,11 +73,7 @@ class Snapshot:
             self._keep(self._root, thing)
 
     def check(self) -> None:
-        """Refuse changes of what functions reach and no state names.
-
-        Raises:
-            ArgumentError: something has changed.
-        """
+        """Refuse changes of what functions reach and no state names."""
         changed = {name: None for name, same in self._unnamed if not same()}
         if changed:
             raise ArgumentError(

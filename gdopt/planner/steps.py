@@ -17,9 +17,8 @@ from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.kernels.cpu.blocks import LARGEST_BLOCK
 from gdopt.kernels.kernel import cpu_engine
 from gdopt.kernels.ops import LANES
-from gdopt.nn import Network
 from gdopt.nn.forward import example_gradients
-from gdopt.nn.network import ROWS
+from gdopt.nn.network import ROWS, Network
 from gdopt.optim import Optimizer
 from gdopt.planner.noise import GradientStats
 

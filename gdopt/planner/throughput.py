@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
-from gdopt.arrays.backend import Arrays, Backend
+from gdopt.arrays.backend import Array, Arrays, Backend
 from gdopt.arrays.numpy_ import PAGE
 from gdopt.data.gather import example_axis, gathered
 from gdopt.planner.memory.meter import Meter, attempt

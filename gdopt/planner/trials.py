@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
-from gdopt.arrays.backend import Backend
+from gdopt.arrays.backend import Array, Backend
 from gdopt.planner.memory.host import Peak
 from gdopt.planner.memory.meter import Meter, attempt
 from gdopt.planner.memory.prediction import Prediction

@@ -24,11 +24,7 @@ STYLE = {"fontsize": 13, "color": INK}
 
 
 def panels(heights: Sequence[float]) -> tuple[Any, Any]:
-    """Make a figure of panels that share their horizontal axis; heights in inches.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Make a figure of panels that share their horizontal axis; heights in inches."""
     figures = load_extra("matplotlib.figure", "train", "drawing")
     # A Figure of its own draws without a display and without pyplot's global state.
     figure = figures.Figure(figsize=(9, 1.2 + sum(heights)), layout="constrained")

@@ -35,9 +35,6 @@ class CheckpointFolder:
     Args:
         path: of the folder, which is made if it does not exist.
         seconds: between two checkpoints; the first one is written sooner.
-
-    Raises:
-        ArgumentError: the folder cannot be written to, or another run uses it.
     """
 
     def __init__(self, path: str | os.PathLike[str], seconds: float) -> None:
@@ -134,16 +131,12 @@ class CheckpointFolder:
         self._soon, self._written_at = False, time.monotonic()
 
     def _prune(self, newest: Path) -> None:
-        """Remove all but a checkpoint and the last one before it."""
+        """Remove all but a checkpoint and the last one before it, with their shards."""
         files = self._files()
         kept = files[: files.index(newest) + 1][-KEPT:]  # later ones are damaged
         for other in set(files).difference(kept):
             other.unlink(missing_ok=True)
-        self._remove_orphans()
-
-    def _remove_orphans(self) -> None:
-        """Remove files of ranks whose head was not written, or was removed."""
-        for file in self.path.glob(SHARDS):
+        for file in self.path.glob(SHARDS):  # whose head may not have been written
             if not file.with_name(head_name(file.name)).exists():
                 file.unlink(missing_ok=True)
 

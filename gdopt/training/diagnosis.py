@@ -83,14 +83,10 @@ class BiasVariance:
     @property
     def advice(self) -> tuple[str, ...]:
         """What helps, in the course's order: bias first, then variance."""
-        found: dict[str, None] = {}
-        if self.high_bias:
-            found |= dict.fromkeys(BIAS_ADVICE)
-        if self.high_variance:
-            found |= dict.fromkeys(VARIANCE_ADVICE)
+        found = BIAS_ADVICE * self.high_bias + VARIANCE_ADVICE * self.high_variance
         if self.variance < -self.variance_limit:
-            found |= {EASIER: None}
-        return tuple(found) or (DONE,)
+            found += (EASIER,)
+        return tuple(dict.fromkeys(found)) or (DONE,)
 
     def __str__(self) -> str:
         headline = (

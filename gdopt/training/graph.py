@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import Array
-from gdopt.arrays.backend import common_backend
+from gdopt.arrays.backend import Array, common_backend
 from gdopt.checks import check_int, check_kind, shows
 from gdopt.copies import NotCopied
 from gdopt.data import MiniBatches
@@ -19,8 +18,7 @@ from gdopt.interrupt import Uninterrupted
 from gdopt.kernels.cuda.engine import Launch
 from gdopt.kernels.cuda.text import KernelText
 from gdopt.nn import Network
-from gdopt.optim import Optimizer
-from gdopt.optim.optimizer import GraphExecutor
+from gdopt.optim.optimizer import GraphExecutor, Optimizer
 
 UNCOPIED = "a captured graph is not copied: copy network and optimizer together"
 

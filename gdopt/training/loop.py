@@ -16,17 +16,12 @@ from gdopt.optim.options import suggest
 from gdopt.parallel.sharded import Sharded
 from gdopt.training.graph import TrainingGraph, check_pair
 from gdopt.training.methods import make_method, refuse_others
-from gdopt.training.objectives import (
-    Function,
-    ModelObjective,
-    NetworkLoss,
-    Objective,
-)
+from gdopt.training.objectives import Function, ModelObjective, NetworkLoss, Objective
 from gdopt.training.parts import check_parts
 from gdopt.training.records import Record, Result
 from gdopt.training.run import Callback, Run, check_dev
 from gdopt.training.sources import refuse_iterators
-from gdopt.training.stops import Stops
+from gdopt.training.stops import CHECKS, Stops
 
 
 class RunOptions(TypedDict, total=False):
@@ -186,21 +181,14 @@ def make_run(
     smoothing: float = 0.9,
 ) -> Run:
     """Check the arguments of `minimize`, and return the run."""
+    given = locals()
     if data is not None:
         refuse_iterators("data", data)
     elif check_dev(dev) is not None:
         message = "dev must be None without data, as it is measured after each epoch"
         raise ArgumentError(message)
-    stops = Stops.of(
-        with_data=data is not None,
-        epochs=epochs,
-        max_iter=max_iter,
-        max_seconds=max_seconds,
-        gtol=gtol,
-        ftol=ftol,
-        xtol=xtol,
-        target=target,
-    )
+    rules = {name: given[name] for name in CHECKS}
+    stops = Stops.of(with_data=data is not None, **rules)
     return Run(
         Objective(fg, params),
         make_method(method, params, lr=lr, bounds=bounds),
@@ -304,17 +292,12 @@ def fit(
     """
     if not isinstance(optimizer, Sharded):
         check_kind("optimizer", optimizer, Optimizer, "a gdopt.Optimizer")
-    graph = None
     refuse_iterators("batches", batches)
     objective = objective_of(network, optimizer, batches, validate=validate)
     _check_dev_pair(network, dev, validate=validate)
-    stops = Stops.of(
-        with_data=True,
-        epochs=epochs,
-        max_iter=max_iter,
-        max_seconds=max_seconds,
-        target=target,
-    )
+    limits = {"max_iter": max_iter, "max_seconds": max_seconds, "target": target}
+    stops = Stops.of(with_data=True, epochs=epochs, **limits)
+    graph = None
     if check_flag("cuda_graph", cuda_graph):
         graph = _graph_of(network, optimizer, batches, validate=validate)
     return Run(
@@ -360,11 +343,7 @@ def objective_of(
     *,
     validate: bool = True,
 ) -> ModelObjective:
-    """Return a model, of whose parameters the optimizer is, as an objective.
-
-    Raises:
-        GdoptError: as in `fit`.
-    """
+    """Return a model, of whose parameters the optimizer is, as an objective."""
     check_flag("validate", validate)
     objective = ModelObjective(network)
     check_parts(optimizer, batches)
@@ -378,11 +357,7 @@ def objective_of(
 
 
 def check_callbacks(given: Any) -> tuple[Callback, ...]:
-    """Return the callbacks as a tuple.
-
-    Raises:
-        ArgumentTypeError: one cannot be called with a record.
-    """
+    """Return the callbacks as a tuple."""
     if given is None:
         return ()
     found = tuple(given) if isinstance(given, list | tuple) else (given,)

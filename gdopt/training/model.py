@@ -192,9 +192,8 @@ class Model:
             if outputs.dtype.kind not in "biuf":
                 message = f"outputs must be real numbers, got {outputs.dtype}"
                 raise ArgumentTypeError(message)
-            scale, mean = (
-                (self.scale.scale, self.scale.mean) if self.scale else (1.0, 0.0)
-            )
+            own = self.scale
+            mean, scale = (0.0, 1.0) if own is None else (own.mean, own.scale)
             found = outputs.astype(np.float64) * scale + mean
         return found
 
@@ -220,11 +219,7 @@ class Model:
 
 
 def normalized(normalizer: Normalizer, X: np.ndarray) -> np.ndarray:
-    """Return examples as a network takes them, float32.
-
-    Raises:
-        ArgumentError: they are not numbers of the dtype in training, as pixels are.
-    """
+    """Return examples as a network takes them, float32."""
     with np.errstate(invalid="ignore", over="ignore"):  # what differs is refused
         cast = X.astype(normalizer.dtype)
     if normalizer.dtype.kind in "iu" and not np.array_equal(cast, X):
@@ -271,8 +266,7 @@ class Evaluation:
     @property
     def confusion(self) -> np.ndarray:
         """(k, k) int: rows are true classes, columns predicted ones."""
-        found = self._by("confusion_matrix", labels=self.classes)
-        return np.asarray(found)
+        return np.asarray(self._by("confusion_matrix", labels=self.classes))
 
     @property
     def per_class(self) -> dict[str, tuple[float, ...]]:

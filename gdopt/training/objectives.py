@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gdopt.arrays import as_array, backend_of
-from gdopt.arrays.backend import on_their_device
-from gdopt.arrays.foreign import is_exported
+from gdopt.arrays.backend import backend_of, on_their_device
+from gdopt.arrays.foreign import as_array, is_exported
 from gdopt.checks import check_function, check_state, shown
 from gdopt.data import MiniBatches
 from gdopt.errors import ArgumentError, ArgumentTypeError, BackendError

@@ -180,9 +180,8 @@ class History(Mapping[str, np.ndarray]):
         ]
         for name, values in zip(NUMBERS, saved, strict=True):
             if name in COUNTS and not all(map(float.is_integer, values.tolist())):
-                raise StateError(
-                    f"{name} of history must be whole numbers, got {shown(values)}"
-                )
+                rule = f"{name} of history must be whole numbers"
+                raise StateError(f"{rule}, got {shown(values)}")
         warnings = state["warnings"]
         try:
             kinds = {(type(step), type(text)) for step, text in warnings}

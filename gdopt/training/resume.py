@@ -190,12 +190,10 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
     """Take over a state; what does not fit raises StateError."""
     own = run.parameters
     saved = check_state("params", state["params"], own.arrays)
-    params = {
-        n: own.backend.from_host(
-            check_saved_array(f"params[{n!r}]", saved[n], a), own.device
-        )
-        for n, a in own.arrays.items()
-    }
+    params = {}
+    for name, array in own.arrays.items():
+        held = check_saved_array(f"params[{name!r}]", saved[name], array)
+        params[name] = own.backend.from_host(held, own.device)
     whole = ("step", "epoch")
     counters = check_state("counters", state["counters"], COUNTERS, counts=whole)
     run.optimizer.load_state_dict(state["method"])
@@ -217,7 +215,6 @@ def _restore(run: Run, state: Mapping[str, Any]) -> None:
 
 
 def _norm(run: Run) -> float | None:
-    """Return the norm that the optimizer has measured in its last step."""
     norm = getattr(run.optimizer, "grad_norm", None)
     return None if norm is None else read_value(norm)
 

@@ -23,21 +23,11 @@ from gdopt.parallel.sharded import Sharded
 from gdopt.training.checkpoints import CheckpointFolder, SignalsSave
 from gdopt.training.descent import Descent
 from gdopt.training.graph import TrainingGraph
-from gdopt.training.methods import (
-    FirstOrder,
-    max_norm,
-    parameters_of,
-)
+from gdopt.training.methods import FirstOrder, max_norm, parameters_of
 from gdopt.training.objectives import Objective, not_finite_in
 from gdopt.training.parts import Exchange, Parts, check_parts
 from gdopt.training.records import History, Record, Result
-from gdopt.training.resume import (
-    put_back,
-    resume,
-    settings_of,
-    state_of,
-    with_evidence,
-)
+from gdopt.training.resume import put_back, resume, settings_of, state_of, with_evidence
 from gdopt.training.sharded_folder import ShardedFolder
 from gdopt.training.sources import Batches, Replays, Update, WholeProblem
 from gdopt.training.stops import Stops
@@ -57,11 +47,7 @@ class Cadence:
 
     @classmethod
     def of(cls, every: Any) -> Cadence:
-        """Read ``record_every``: a number of steps, ``"epoch"`` or ``"2.5 s"``.
-
-        Raises:
-            ArgumentError: it is something else.
-        """
+        """Read ``record_every``: a number of steps, ``"epoch"`` or ``"2.5 s"``."""
         if not isinstance(every, str):
             return cls(steps=check_count("record_every", every))
         if every == "epoch":
@@ -82,25 +68,14 @@ class Cadence:
 class Run:
     """One run of `gdopt.steps`, `gdopt.minimize` or `gdopt.fit`, as callbacks see it.
 
-    Args:
+    Attributes:
         objective: what is minimized.
-        method: an optimizer of its parameters, or a line search.
+        optimizer: the method: an optimizer of its parameters, or a line search.
+        params: the user's container.
+        parameters: the arrays in it.
         stops: the rules that end it.
         data: batches; None for a run without data.
         dev: arguments of the evaluation that ends an epoch.
-        callbacks: called with every record.
-        record_every: see `Cadence`.
-        smoothing: beta of the average of the losses.
-        checkpoint: path of the folder of its checkpoints.
-        checkpoint_seconds: between two of them.
-        graph: replays the steps, on a GPU.
-
-    Attributes:
-        objective: as given.
-        optimizer: the method.
-        params: the user's container.
-        parameters: the arrays in it.
-        dev: as given.
         history: what was recorded.
         step: updates so far, those before it was resumed included.
         epoch: epochs that have been completed.
@@ -146,7 +121,6 @@ class Run:
         self.source: Any = self._make_source(method, graph)
 
     def _make_source(self, method: Any, graph: TrainingGraph | None) -> Any:
-        """Return where the gradients come from."""
         data, exchange = self.data, self._exchange
         if data is None:
             if isinstance(method, Optimizer):

@@ -57,7 +57,6 @@ def load_whole(head: Path) -> dict[str, Any]:
 
 
 def _read(file: Path, sha256: str, holds: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a rank's pieces of the state."""
     try:
         pieces: dict[str, Any] = load(file, sha256=sha256)["pieces"]
     except (ArgumentError, OSError) as error:

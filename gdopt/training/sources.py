@@ -37,31 +37,25 @@ class WholeProblem:
 
     def __init__(self, objective: Objective, method: Any, check: Check) -> None:
         self._objective, self._method, self._check = objective, method, check
-        self._point: Point | None = None
+        self._known: Update | None = None
 
     def prepare(self) -> None:
         """Evaluate at the parameters, unless that has been done."""
-        if self._point is None:
-            self._take(self._method.start(self._objective.evaluate))
+        self.at_start()
 
     def at_start(self) -> Update:
-        """Return what is known before the first update."""
-        self.prepare()
-        return self._known()
+        """Return what is known at the parameters."""
+        return self._known or self._take(self._method.start(self._objective.evaluate))
 
     def update(self, *, read: bool) -> Update:  # noqa: ARG002 - all are read
         """Do an update."""
-        self._take(self._method.update(self._objective.evaluate))
-        return self._known()
+        return self._take(self._method.update(self._objective.evaluate))
 
-    def _known(self) -> Update:
-        assert self._point is not None  # noqa: S101 - for the type checker
-        return Update(self._point.value, point=self._point)
-
-    def _take(self, point: Point) -> None:
+    def _take(self, point: Point) -> Update:
         self._check("value", point.value, None)
         self._check("gradient", point.grad_norm, None)
-        self._point = point
+        self._known = Update(point.value, point=point)
+        return self._known
 
     def evidence(self) -> tuple[float, Mapping[str, Array]]:
         """Return the value and the gradients at the parameters."""
@@ -74,7 +68,7 @@ class WholeProblem:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Start from the parameters as they are."""
         check_state("sampler", state)
-        self._point = None
+        self._known = None
 
 
 class Batches:
@@ -104,8 +98,7 @@ class Batches:
     def _next(self, data: Any) -> Any:
         """Return the next batch, the first of a new epoch where one has ended."""
         if self._epoch is None:
-            self._epoch, self._number = iter(data), 0
-            self._number = getattr(self._data, "first", 0)
+            self._epoch, self._number = iter(data), getattr(self._data, "first", 0)
         self._number += 1
         self.ends_epoch = self._number == len(self._data)
         batch = next(self._epoch, END)

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from gdopt import schedules
-from gdopt.arrays import Array
-from gdopt.arrays.backend import backend_of
+from gdopt.arrays.backend import Array, backend_of
 from gdopt.checks import (
     check_count,
     check_int,

@@ -182,7 +182,6 @@ def _ended(study: Any) -> list[Any]:
 
 
 def _outcome(stored: Any, space: Space) -> Outcome:
-    """Return what Optuna has stored of a trial."""
     state = STATES[stored.state.name]
     return Outcome(
         number=stored.number,

@@ -258,12 +258,8 @@ def zoom(study: Study, *, share: float = 0.25) -> Space:
         raise ArgumentError(message)
     judged = sum(trial.state in (COMPLETE, PRUNED) for trial in study.trials)
     best = ranked[: max(2, math.ceil(share * judged))]
-    return Space(
-        {
-            name: scale.narrowed(trial.values[name] for trial in best)
-            for name, scale in study.space.items()
-        }
-    )
+    values = {name: [trial.values[name] for trial in best] for name in study.space}
+    return Space({n: scale.narrowed(values[n]) for n, scale in study.space.items()})
 
 
 def cell(value: Any) -> str:

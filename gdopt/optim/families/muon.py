@@ -221,7 +221,6 @@ class Muon(Optimizer):
     def _update(
         self, executor: MatrixExecutor, grads: Arena | list[Array], known: Known
     ) -> bool:
-        """Do one step with checked gradients; return whether it was done."""
         from gdopt.kernels.products import in_step  # noqa: PLC0415 - as most need none
 
         parameters, others, t = self._parameters, self.others, self.t
@@ -301,11 +300,6 @@ class Muon(Optimizer):
     def average(self) -> Mapping[str, Array]:
         """The average of the parameters by name, as live views."""
         return self._of_all("average")
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of memory that the state takes, padding included."""
-        return sum(arena.nbytes for arena in self.state_arenas.values())
 
     def _saved(self) -> dict[str, Any]:
         saved = super()._saved()
@@ -446,7 +440,7 @@ class MatrixExecutor:
 
 
 def _check_dtypes(parameters: Parameters) -> None:
-    """Refuse half precision, and complex numbers."""
+
     for name, slot in parameters.layout.slots.items():
         if slot.group not in {"float32", "float64"}:
             label = array_label(name)

@@ -20,13 +20,7 @@ from gdopt.optim.gpu.group import DtypeGroup
 from gdopt.optim.gpu.reducing import ReducingGroup
 from gdopt.optim.gpu.values import DeviceStepCounter, HoistedScalars
 from gdopt.optim.known import UNKNOWN, Known
-from gdopt.optim.overflow import (
-    MOST,
-    PEAKS,
-    peak_rule,
-    safe_magnitude,
-    statistics,
-)
+from gdopt.optim.overflow import MOST, PEAKS, peak_rule, safe_magnitude, statistics
 from gdopt.optim.plans import RuleRunner
 from gdopt.optim.rule import Rule
 from gdopt.optim.state import state_layout
@@ -226,7 +220,6 @@ class GpuExecutor(RuleRunner):
         return shared
 
     def _plan(self) -> None:
-        """Prepare kernels and tables for the present settings."""
         own, given = self.parameters, self.norm_rule is not None
         counter = self._device_counter is not None
         options = PrologueOptions(
