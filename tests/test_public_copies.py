@@ -44,6 +44,21 @@ def test_everything_public_is_copied(name, numpy_engine):
         assert repr(other) == repr(one)
 
 
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("kind", [gdopt.Adam, gdopt.Muon])
+def test_parameters_and_state_that_are_read_are_copied(kind, way, numpy_engine):
+    optimizer = kind({"W": np.ones((2, 3)), "b": np.zeros(3)}, ema=0.9)
+    optimizer.step({"W": np.ones((2, 3)), "b": np.ones(3)})
+    for read in (lambda: optimizer.params, lambda: optimizer.state["W"]):
+        shown, copied = read(), way(read())
+        assert [*copied] == [*shown]
+        for array, other in zip(shown.values(), copied.values(), strict=True):
+            assert array.tobytes() == other.tobytes()
+            assert not np.shares_memory(array, other)
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            copied["W"] = np.ones((2, 3))
+
+
 @pytest.mark.parametrize("name", MADE_BY_HAND)
 def test_a_problem_is_copied(name):
     one, p = MADE_BY_HAND[name], np.array([0.3, -0.7])
@@ -196,6 +211,7 @@ def uncopied(name):
         "training graph": lambda: object.__new__(gdopt.training.TrainingGraph),
         "captured": lambda: object.__new__(Captured),
         "sharded": lambda: object.__new__(gdopt.parallel.Sharded),
+        "hyper": lambda: gdopt.SGD(np.ones(2)).hyper,
     }[name]()
 
 
@@ -204,7 +220,7 @@ def uncopied(name):
     "name",
     [
         *("steps", "batches", "positions", "prefetched", "training graph", "captured"),
-        "sharded",
+        *("sharded", "hyper"),
     ],
 )
 def test_what_runs_is_not_copied(name, way):
@@ -234,3 +250,8 @@ def test_a_rule_that_pickle_does_not_find_says_where_to_define_it(numpy_engine):
         with pytest.raises(gdopt.RuleError, match="define it at the top of a module"):
             pickle.dumps(optimizer)
         copy.deepcopy(optimizer).step(np.ones(2))
+    kernel, p = gdopt.Kernel(local), np.ones(2)
+    with pytest.raises(gdopt.RuleError, match="define it at the top of a module"):
+        pickle.dumps(kernel)
+    copy.deepcopy(kernel)(p, np.ones(2), lr=0.5)
+    assert p.tolist() == [0.5, 0.5]

@@ -8,13 +8,14 @@ import importlib.util
 import itertools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from gdopt.arrays.backend import Backend, byte_bounds, common_backend, is_on_device
 from gdopt.arrays.dtypes import as_dtype, compute_dtype, is_float
 from gdopt.checks import as_number, as_scalar, check_mapping, has_axes, listed
+from gdopt.copies import pickled
 from gdopt.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -202,6 +203,12 @@ class Kernel:
         self._programs: dict[Any, BaseProgram] = {}
         self._steps: dict[Any, Step] = {}
         self._on_parts: dict[frozenset[str], Kernel] = {}
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        return pickled(self, self.function, self.per)
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", "rule")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
 from gdopt.arrays.foreign import Tensors
+from gdopt.copies import MappingProxy
 from gdopt.errors import ArgumentError, GdoptError
 from gdopt.optim.attributes import HyperAttributes
 from gdopt.optim.hyper import StepCounter
@@ -54,7 +54,7 @@ class AveragedParameters(HyperAttributes):
         if start is not None and self.t <= start:
             message = f"average begins with update {start + 1}, got {self.t} updates"
             raise ArgumentError(message)
-        return MappingProxyType(dict(self._named_state[AVERAGE]))
+        return MappingProxy(dict(self._named_state[AVERAGE]))
 
     def averages(self) -> Mapping[str, Array]:
         """The averages by name that `averaged` shows: those of ``ema`` or SWA."""

@@ -12,6 +12,7 @@ import numpy as np
 from gdopt.arrays.arena import Arena, array_label
 from gdopt.arrays.backend import is_on_device
 from gdopt.checks import as_number, check_choice, listed, shown
+from gdopt.copies import NotCopied
 from gdopt.errors import ArgumentError, ArgumentTypeError, RuleError
 from gdopt.optim.parameters import Parameters
 from gdopt.optim.rule import Rule
@@ -61,7 +62,7 @@ class StepCounter:
             self.device.stop()
 
 
-class Hyper(Mapping[str, Value | dict[str, Value]]):
+class Hyper(NotCopied, Mapping[str, Value | dict[str, Value]]):
     """The hyper-parameters of an optimizer, by name.
 
     Reading gives the values at the next step; assigning takes effect with it. A setting
@@ -71,6 +72,8 @@ class Hyper(Mapping[str, Value | dict[str, Value]]):
     and patterns such as ``"bias*"``: a name takes precedence, then the first pattern
     that matches. An array that nothing matches is an error; its weight decay is 0.
     """
+
+    _instead = "settings are not copied: copy the optimizer, or write dict(hyper)"
 
     def __init__(
         self,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gdopt.arrays.arena import Arena
 from gdopt.arrays.backend import Array
+from gdopt.copies import MappingProxy
 from gdopt.errors import ArgumentError
 from gdopt.optim.accumulate import FIRST_SCALE, Accumulation, DynamicLossScale
 from gdopt.optim.executors import Executor, bind
@@ -268,10 +268,10 @@ class Optimizer(Stepping):
         """The state by parameter and name, as live views."""
         own = self._named_state.items()
         found = {
-            key: MappingProxyType({n: held[key] for n, held in own})
+            key: MappingProxy({n: held[key] for n, held in own})
             for key in self._parameters.arrays
         }
-        return MappingProxyType(found)
+        return MappingProxy(found)
 
     @property
     def state_arenas(self) -> Mapping[str, Arena]:

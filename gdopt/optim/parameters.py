@@ -6,7 +6,6 @@ import sys
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from gdopt.arrays.arena import (
@@ -21,6 +20,7 @@ from gdopt.arrays.backend import Array, Backend, common_backend
 from gdopt.arrays.containers import Container, read_arrays, refuse_other_kinds
 from gdopt.arrays.foreign import Tensors, parameter_view
 from gdopt.checks import check_sequence, shown
+from gdopt.copies import MappingProxy
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.interrupt import Uninterrupted
 from gdopt.optim.patterns import key_of_each
@@ -46,7 +46,7 @@ class Parameters:
     def shown(self) -> Mapping[str, Array]:
         """All arrays, where none can be replaced: an arena copies what is assigned."""
         arena = isinstance(self.named, Arena)
-        return self.named if arena else MappingProxyType(self.named)
+        return self.named if arena else MappingProxy(self.named)
 
     @property
     def names(self) -> Collection[str]:

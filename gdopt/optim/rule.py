@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, overload
@@ -13,6 +11,7 @@ from typing import Any, Self, overload
 import numpy as np
 
 from gdopt.checks import FINITE, Range, check_kind, check_mapping, listed
+from gdopt.copies import pickled
 from gdopt.errors import ArgumentError, ArgumentTypeError, GdoptError, RuleError
 from gdopt.kernels.kernel import Kernel
 from gdopt.kernels.ops import check_operand
@@ -146,17 +145,7 @@ class Rule:
         return self
 
     def __reduce__(self) -> Any:
-        module, name = self.function.__module__, self.name
-        if getattr(sys.modules.get(module), name, None) is self:  # it was decorated
-            return _find_rule, (module, name)
-        here: Any = sys.modules.get(module)
-        for part in self.function.__qualname__.split("."):
-            here = getattr(here, part, None)
-        if here is not self.function:
-            where = f"{module}.{self.function.__qualname__}"
-            message = f"{where} cannot be pickled: define it at the top of a module"
-            raise RuleError(message)
-        return Rule, (self.function, self.initial, self.ranges, self.per)
+        return pickled(self, self.function, self.initial, self.ranges, self.per)
 
     @functools.cached_property
     def kernel(self) -> Kernel:
@@ -204,10 +193,6 @@ class Rule:
     def bounds(self, scalar: str) -> Range:
         """Return the range of a hyper-parameter."""
         return self.ranges.get(scalar, FINITE)
-
-
-def _find_rule(module: str, name: str) -> Any:
-    return getattr(importlib.import_module(module), name)
 
 
 @overload

@@ -35,6 +35,7 @@ with Uninterrupted():  # see `imports.import_module`
 REBUILD: Any = CompileResult._rebuild  # noqa: SLF001 - as Numba does
 DUMP: Any = dumps
 CODE, MANIFEST = "code.nbc", "manifest.json"
+FORMAT = 2  # of the folder
 
 
 @functools.cache
@@ -52,7 +53,9 @@ class LoopCache(NullCache):
 
     def _place(self, signature: Any, codegen: Any) -> Path:
         parts = self._name, self._source, str(signature), codegen.magic_tuple()
-        digest = hashlib.sha256(repr((*parts, *_versions())).encode()).hexdigest()
+        digest = hashlib.sha256(
+            repr((FORMAT, *parts, *_versions())).encode()
+        ).hexdigest()
         return cache_folder() / f"{self._name[:50]}-{digest[:32]}"
 
     def load_overload(self, signature: Any, context: Any) -> Any:

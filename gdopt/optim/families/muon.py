@@ -26,6 +26,7 @@ from gdopt.checks import (
     listed,
     shown,
 )
+from gdopt.copies import MappingProxy
 from gdopt.errors import ArgumentError, ArgumentTypeError
 from gdopt.optim.executors import Executor, start_state
 from gdopt.optim.families.adam import AdamW
@@ -278,11 +279,11 @@ class Muon(Optimizer):
                 named[name] = self._parameters.backend.xp.asarray(own_g, g.dtype)
         return results
 
-    def _of_all(self, kind: str) -> MappingProxyType[str, Any]:
+    def _of_all(self, kind: str) -> MappingProxy[Any]:
         """Return what the matrices and the other arrays have, in their order."""
         found = dict(getattr(super(), kind))
         found |= getattr(self.others, kind) if self.others else {}
-        return MappingProxyType({name: found[name] for name in self._all.arrays})
+        return MappingProxy({name: found[name] for name in self._all.arrays})
 
     @property
     def state(self) -> Mapping[str, Mapping[str, Array]]:
