@@ -197,7 +197,7 @@ class Comparison:
 
         Args:
             found: the gradient, the difference and the jump.
-            at: returns the jump, as its last, with another step.
+            at: returns the difference and the jump, as its last, with another step.
             width: how far around the difference the gradient may be, in jumps.
             names: of what was moved.
         """
@@ -207,8 +207,13 @@ class Comparison:
             return numeric
         sure, far = CERTAIN * self.noise / self.step, width * abs(jump) * (1 + WRONG)
         explained = gap > sure and far > gap / 2
-        if not explained or abs(at(self.step / 2)[-1]) < STAYS * abs(jump):
+        if not explained:
             return numeric
+        *_, nearer, smaller = at(self.step / 2)
+        if abs(smaller) < STAYS * abs(jump):  # no jump of the slope, but of curvature?
+            limit = 2 * nearer - numeric  # there an error is proportional to the step
+            if abs(analytic - limit) > max(gap / 3, 3 * sure):
+                return numeric
         self.kinks.update(names)
         far += sure
         return min(max(analytic, numeric - far), numeric + far)

@@ -83,6 +83,24 @@ def test_a_wrong_gradient_at_a_kink_is_wrong(spoil, directions):
     assert check.verdict == "wrong"
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_where_the_slopes_of_kinks_cancel_their_curves_are_not_called_wrong(seed):
+    x, y = np.zeros((4, 3)), np.array([0, 1, 0, 1])
+    own = gdopt.nn.Network((3, 4, 2), seed=seed, dtype=np.float64, backend="numpy")
+
+    def shifted(error):
+        def function(_):
+            loss, grads = own.loss_and_grads(x, y)
+            return float(loss), {**grads, "b1": grads["b1"] + error}
+
+        return gdopt.check_gradient(function, own.params)
+
+    right = shifted(0.0)
+    assert right.verdict in ("kink", "look again")
+    assert right.kinks
+    assert shifted(1e-7).verdict == "wrong"
+
+
 @pytest.mark.parametrize("step", [1e-7, 0.5])
 def test_a_curve_is_not_a_kink(step):
     w = np.array([1.0, 2.0])
