@@ -19,7 +19,7 @@ from signalled import (
 )
 
 import gdopt
-from gdopt.interrupt import Uninterrupted
+from gdopt.interrupt import DEFERRAL, Uninterrupted
 
 
 def test_an_update_is_whole_when_ctrl_c_comes_in_its_middle(monkeypatch):
@@ -143,9 +143,71 @@ from gdopt.interrupt import Uninterrupted
 signal.signal(signal.SIGUSR1, print)
 with Uninterrupted():
     assert signal.getsignal(signal.SIGUSR1) is not print
+    signal.raise_signal(signal.SIGUSR1)  # the parent's alone
     child = os.fork()
     if child == 0:
-        os._exit(0 if signal.getsignal(signal.SIGUSR1) is print else 1)
+        found = [signal.getsignal(signal.SIGUSR1) is print]
+        signal.signal(signal.SIGUSR1, lambda *_: found.append(False))
+        with Uninterrupted():
+            found.append(signal.getsignal(signal.SIGUSR1) is not print)
+            found.append("lambda" not in str(signal.getsignal(signal.SIGUSR1)))
+        os._exit(0 if all(found) else 1)
     assert os.waitpid(child, 0)[1] == 0
 """  # in a process without JAX, which warns of a fork
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def in_a_thread(work):
+    """Return the errors of some work in another thread."""
+    errors = []
+
+    def caught():
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - whatever it is
+            errors.append(error)
+
+    thread = threading.Thread(target=caught)
+    thread.start()
+    thread.join()
+    return errors
+
+
+def enter():
+    with Uninterrupted():
+        pass
+
+
+def test_another_thread_leaves_handlers_alone_that_are_being_swapped():
+    with handling(raising, signal.SIGUSR1), Uninterrupted():
+        waiting = signal.getsignal(signal.SIGUSR1)
+        DEFERRAL.running = False  # as before the main thread has swapped all
+        assert in_a_thread(enter) == []
+        assert signal.getsignal(signal.SIGUSR1) is waiting
+        DEFERRAL.running = True
+
+
+def test_a_main_thread_that_cannot_set_handlers_does_without(monkeypatch):
+    """As a thread does that embeds Python."""
+
+    def embedding():
+        monkeypatch.setattr(DEFERRAL, "thread", threading.get_ident())
+        enter()
+
+    assert in_a_thread(embedding) == []
+
+
+def test_handlers_that_an_interrupted_end_has_left_are_restored():
+    with handling(raising, signal.SIGUSR1):
+        enter()
+        assert DEFERRAL.begin()
+        DEFERRAL.running = False
+        enter()
+        assert signal.getsignal(signal.SIGUSR1) is raising
+
+
+def test_a_handler_that_is_set_within_a_block_stays():
+    with handling(raising, signal.SIGUSR1):
+        with Uninterrupted():
+            signal.signal(signal.SIGUSR1, print)
+        assert signal.signal(signal.SIGUSR1, raising) is print
