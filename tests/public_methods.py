@@ -63,7 +63,6 @@ METHODS = {  # arguments that a method needs, from its object
     "History.to_jsonl": lambda _: {"path": Path("d.jsonl")},
     "Interval.place": lambda _: {"value": 0.95},
     "Layout.cut": lambda _: {"parts": 2},
-    "Layout.of": lambda _: {"arrays": {"W": np.ones((2, 3)), "b": np.ones(3)}},
     "Kernel.__call__": lambda _: {"*": [np.ones((2, 3)), np.ones((2, 3))], "lr": 0.1},
     "MiniBatches.order": lambda _: {"epoch": 3},
     "Model.evaluate": lambda _: {"data": X, "y": np.where(Y == 1, "yes", "no")},
@@ -140,7 +139,14 @@ for kind in ("MLPClassifier", "MLPRegressor"):
 # Methods by which gdopt's own parts talk to each other, or Optuna to a scale; a graph
 # runs on a GPU alone.
 INNER = {
-    *("Backend", "Dataset.of", "Layout.only", "Layout.place", "ParameterCheck.at"),
+    *(
+        "Backend",
+        "Dataset.of",
+        "Layout.of",
+        "Layout.only",
+        "Layout.place",
+        "ParameterCheck.at",
+    ),
     *("EarlyStopping.begin", "EarlyStopping.end", "ReduceOnPlateau.begin"),
     *("EarlyStopping.__call__", "ReduceOnPlateau.__call__", "TrainingGraph.run"),
     *("Kernel.program", "Kernel.element_program", "Kernel.step", "Network.propagate"),
