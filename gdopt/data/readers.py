@@ -18,7 +18,7 @@ from gdopt.data.dataset import Dataset, refusal
 from gdopt.data.idx import read_idx, read_images
 from gdopt.data.npz import members_of, read_member, refusing
 from gdopt.data.schema import Schema, choose_target
-from gdopt.errors import DataWarning
+from gdopt.errors import ArgumentError, DataWarning
 from gdopt.files import existing_file
 
 __all__ = ["Dataset", "read", "read_csv", "read_idx", "read_images", "read_npz"]
@@ -126,6 +126,9 @@ def read_csv(
     others = [name for name in table.columns if name != goal.name]
     if columns is not None:
         others = [table.find("columns", c) for c in check_sequence("columns", columns)]
+        if twice := [name for name in {*others} if others.count(name) > 1]:
+            message = f"columns must all be different, but {twice[0]!r} is given twice"
+            raise ArgumentError(message)
     left = {table.find("exclude", c) for c in check_sequence("exclude", exclude)}
     features = [table.columns[n] for n in others if n not in {*left, goal.name}]
     schema = Schema.of(table, features, goal, task)

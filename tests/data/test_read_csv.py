@@ -269,6 +269,7 @@ def test_lines_are_counted_through_quoted_line_ends(write):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"columns": ["a", 0]}, ArgumentError, "be different, but 'a' is given twice"),
         ({"target": "z"}, ArgumentError, "3 columns, got 'z'; they are a, b, y"),
         ({"target": "4"}, ArgumentError, "one of 3 columns, got '4'"),
         ({"target": 3}, ArgumentError, "one of 3 columns, got 3"),

@@ -1,9 +1,9 @@
 """How ranks are started: rightly, wrongly, and what only looks like it."""
 
-import hashlib
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -108,8 +108,8 @@ def test_ranks_with_another_version_are_refused_by_name():
 
 
 def described(array):
-    digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
-    return f"{array.dtype} of shape (3,) with SHA-256 {digest}"
+    text = f"{array.dtype.str} (3,) ".encode() + array.tobytes()
+    return f"{array.dtype} of shape (3,) with SHA-256 {sha256(text).hexdigest()[:16]}"
 
 
 X = np.arange(3.0)
