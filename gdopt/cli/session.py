@@ -248,7 +248,6 @@ class Session:
 
 
 def _rows(found: Mapping[str, Evaluation]) -> list[tuple[str, ...]]:
-
     lines: list[tuple[str, ...]]
     if found["train"].classes is None:
         lines = [("part", "examples", "R2", "mean absolute error")]

@@ -268,7 +268,6 @@ def _verified(trials: Trials, rows: list[Row], noise: NoiseScale | None) -> Deci
 
 
 def _out_of_memory_error(trials: Trials, failure: str) -> PlanError:
-
     size = trials.request.small[0]
     return PlanError(
         f"no mini-batch fits the memory: a step with {size:,} examples ran out of it "

@@ -441,7 +441,6 @@ class MatrixExecutor:
 
 
 def _check_dtypes(parameters: Parameters) -> None:
-
     for name, slot in parameters.layout.slots.items():
         if slot.group not in {"float32", "float64"}:
             label = array_label(name)
