@@ -135,7 +135,7 @@ class Rule:
         try:
             with np.errstate(all="ignore"):
                 return self.function(*arrays, **given)
-        except (TypeError, ValueError, ArithmeticError) as error:
+        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
             if isinstance(error, GdoptError) or not isinstance(self, BuiltInRule):
                 raise
             message = f"{self.name}{self.kernel.signature} must have arguments that "

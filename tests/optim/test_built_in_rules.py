@@ -101,3 +101,11 @@ def test_a_kernel_leaves_what_is_around_its_block_alone(engine):
         assert (array != 7).sum() == 16
         array[block] = 7
         assert (array == 7).all()
+
+
+@pytest.mark.parametrize("g", [0.5, np.ones((3, 2))])
+def test_arguments_that_a_formula_does_not_compute_with_are_refused(g):
+    scalars = dict.fromkeys(gdopt.rules.adafactor.kernel.signature.scalars, 0.5)
+    p, r, c = np.ones((2, 3)), np.ones((2, 1)), np.ones((1, 3))
+    with pytest.raises(gdopt.ArgumentError, match="must have arguments that fit, got"):
+        gdopt.rules.adafactor(p, r, c, g, **scalars)
