@@ -224,13 +224,8 @@ class Session:
         if recorded and np.isfinite(history["loss"]).any():
             train = [watch.accuracy.get(step, np.nan) for step in history["step"]]
             drawn = {**history, "train_accuracy": np.array(train)}
-            picture = folder / "curves.png"
-            curves(
-                drawn,
-                picture,
-                title=self.title,
-                best=None if best is None else best.step,
-            )
+            step = None if best is None else best.step
+            curves(drawn, folder / "curves.png", title=self.title, best=step)
         if best is not None:
             measured = "dev_loss" if best.dev_accuracy is None else "dev_accuracy"
             write(

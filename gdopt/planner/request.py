@@ -166,9 +166,7 @@ def plan_batch_size(
         progress=progress,
         meter=meter_of(backend.device(arrays[0]) if device is None else device),
     )
-    home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
-    with home.on(request.meter.device):
-        return _carry_out(request)
+    return _carry_out(request)
 
 
 def _as_step(
@@ -187,23 +185,28 @@ def _as_step(
 
 def _carry_out(request: Request) -> Plan:
     """Measure and decide, and restore everything in the state."""
-    begin = time.perf_counter()
-    step = request.step
-    snapshot = Snapshot(
-        request.state, step.planned_state, functions=step.functions, data=request.data
-    )
-    try:
-        plan = _measured(request, snapshot)
-    except BaseException as error:
+    home = get_backend("numpy" if request.meter.device == "cpu" else "cupy")
+    with home.on(request.meter.device):
+        begin = time.perf_counter()
+        step = request.step
+        snapshot = Snapshot(
+            request.state,
+            step.planned_state,
+            functions=step.functions,
+            data=request.data,
+        )
         try:
-            snapshot.restore()
-        except StateError as failure:
-            error.add_note(str(failure))
-        raise
-    snapshot.restore()
-    request.meter.tidy()
-    plan.seconds = time.perf_counter() - begin
-    return plan
+            plan = _measured(request, snapshot)
+        except BaseException as error:
+            try:
+                snapshot.restore()
+            except StateError as failure:
+                error.add_note(str(failure))
+            raise
+        snapshot.restore()
+        request.meter.tidy()
+        plan.seconds = time.perf_counter() - begin
+        return plan
 
 
 def _measured(request: Request, snapshot: Snapshot) -> Plan:
